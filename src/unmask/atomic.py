@@ -1,0 +1,69 @@
+"""Files that are either complete or not there: write aside, fsync, rename, fsync the folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unmask.errors import SaveError
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside ``folder`` durable (no effect where folders cannot be opened)."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it becomes ``path``, on failure it goes.
+
+    The temporary name keeps the suffix, so that libraries which choose a format by it still work.
+
+    Raises:
+        SaveError: the file could not be written; the older file is untouched.
+
+    Example:
+        >>> with atomic_path("report.json") as aside:  # doctest: +SKIP
+        ...     aside.write_text("{}")
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp{''.join(path.suffixes[-2:])}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        with aside.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        aside.replace(path)
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise SaveError(
+            f"{path}: could not be written ({error.strerror or error}); "
+            f"{_free(path.parent)} free in {path.parent}. An older file of this name is untouched. "
+            "Free space, check the permissions, or choose another folder."
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def atomic_write(path: Path | str, content: bytes | str) -> None:
+    """Write a whole file atomically and durably."""
+    data = content.encode() if isinstance(content, str) else content
+    with atomic_path(path) as aside:
+        aside.write_bytes(data)
+
+
+def _free(folder: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB"
+    except OSError:
+        return "unknown space"

@@ -1,0 +1,48 @@
+"""Errors a user can act on: what was expected, what was found, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class UnmaskError(Exception):
+    """Base of all errors that are about the request or the data, not about a defect of unmask.
+
+    The command line prints the message alone and ends with exit code 2.
+    """
+
+
+class DataError(UnmaskError, ValueError):
+    """A file or array is not what it should be; the message names it."""
+
+
+class RecipeError(UnmaskError, ValueError):
+    """A recipe, preset or ``--set`` value is wrong."""
+
+
+class CheckpointError(UnmaskError):
+    """A model file or snapshot is missing, damaged or belongs to something else."""
+
+
+class MissingPackageError(UnmaskError, ImportError):
+    """An optional package is needed; the message says which extra brings it."""
+
+
+class SaveError(UnmaskError, OSError):
+    """A file could not be written; the message names path and free space."""
+
+
+def told(subject: object, *, expected: str, found: str, do: str) -> str:
+    """Message in the house form.
+
+    Example:
+        >>> print(told("a.tif", expected="2 axes", found="3 axes", do="Give --set data.axes=zyx."))
+        a.tif: expected 2 axes, found 3 axes. Give --set data.axes=zyx.
+    """
+    return f"{subject}: expected {expected}, found {found}. {do}"
+
+
+def gather(problems: Sequence[str], *, heading: str) -> str:
+    """Join the problems of several files into one message, one line each."""
+    lines = "\n".join(f"  - {problem}" for problem in problems)
+    return f"{heading}\n{lines}"

@@ -1,0 +1,95 @@
+"""From a name in a recipe to an object: ``Choice("unet", {...})`` or ``path/to/file.py:Name``."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from unmask.errors import MissingPackageError, RecipeError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A component by name with the options its constructor takes."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Callable[..., Any]:
+    """The constructor called ``name`` in ``table``, or ``Name`` of ``path/to/file.py:Name``.
+
+    Raises:
+        RecipeError: no such name (the nearest one is suggested), no such file.
+    """
+    if name in table:
+        return table[name]
+    if ":" in name:
+        return _from_file(name, kind)
+    near = difflib.get_close_matches(name, table, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise RecipeError(
+        f"{kind}={name!r}: expected one of {', '.join(sorted(table))}, or path/to/file.py:Name. "
+        f"{hint}Change the recipe or --set it."
+    )
+
+
+def build(
+    choice: Choice, table: Mapping[str, Callable[..., Any]], kind: str, **given: Any
+) -> Any:
+    """Construct ``choice``; ``given`` are arguments the builder knows (such as ``ndim``).
+
+    ``given`` arguments that the constructor does not take are left out; options that it does not
+    take are an error, with the nearest name suggested.
+    """
+    constructor = find(choice.name, table, kind)
+    accepted = inspect.signature(constructor).parameters
+    unknown = [name for name in choice.options if name not in accepted]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], accepted, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise RecipeError(
+            f"{kind} {choice.name!r} has no option {unknown[0]!r}: expected some of "
+            f"{', '.join(accepted)}. {hint}Change the recipe or --set it."
+        )
+    known = {name: value for name, value in given.items() if name in accepted}
+    try:
+        return constructor(**{**known, **choice.options})
+    except TypeError as error:
+        raise RecipeError(f"{kind} {choice.name!r} with {dict(choice.options)}: {error}") from error
+
+
+def optional_import(module: str, extra: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{module} is needed here and is not installed ({error}). "
+            f"Install it with: pip install 'unmask[{extra}]'"
+        ) from error
+
+
+def _from_file(name: str, kind: str) -> Callable[..., Any]:
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise RecipeError(f"{kind}={name!r}: there is no file {file!r}. Check the path.")
+    spec = importlib.util.spec_from_file_location(f"unmask_plugin_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{kind}={name!r}: {file!r} is not a Python file. Give a .py file.")
+    module = importlib.util.module_from_spec(spec)
+    # dataclasses look their module up by name while the class body runs
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, attribute):
+        raise RecipeError(f"{kind}={name!r}: {file!r} defines no {attribute!r}.")
+    return getattr(module, attribute)

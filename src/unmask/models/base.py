@@ -1,0 +1,109 @@
+"""Contracts of networks and objectives; any number of spatial axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unmask.space.batch import Batch
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """From an image to features, fine to coarse.
+
+    ``features[i]`` has ``channels[i]`` channels and ``ceil(size / strides[i])`` voxels an axis.
+    The constructor takes ``ndim`` and ``in_channels`` beside its own options.
+    """
+
+    ndim: int
+    in_channels: int
+    channels: Sequence[int]
+    strides: Sequence[tuple[int, ...]]
+
+    def forward(self, image: Float[Tensor, "b c *space"]) -> list[Tensor]:
+        """Features, fine to coarse; any image size at least 1 an axis (padded inside)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Patch tokens with positions added, before the encoder; no class token.
+
+    Attributes:
+        values: ``(B, N, D)``, N = product of ``grid``, C order.
+        grid: tokens along every axis.
+    """
+
+    values: Float[Tensor, "b n d"]
+    grid: tuple[int, ...]
+
+
+@runtime_checkable
+class TokenBackbone(Backbone, Protocol):
+    """A backbone whose encoder runs on any subset of its patch tokens."""
+
+    patch: tuple[int, ...]
+    dim: int
+
+    def embed(self, image: Float[Tensor, "b c *space"]) -> Tokens:
+        """Patch tokens with their positions; sizes must be multiples of ``patch``."""
+        ...
+
+    def encode(
+        self, tokens: Float[Tensor, "b n d"], keep: Int[Tensor, "b k"] | None = None
+    ) -> Float[Tensor, "b m d"]:
+        """Normed outputs: the class token first, then one a kept token, in the order of ``keep``."""
+        ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """From features to ``width`` channels at the size of the image.
+
+    The constructor takes ``ndim``, ``channels`` and ``strides`` of the backbone beside its options.
+    """
+
+    width: int
+
+    def forward(
+        self, features: list[Tensor], size: Sequence[int]
+    ) -> Float[Tensor, "b width *space"]:
+        """One feature vector a voxel of an image of ``size``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """Result of one forward pass of an objective.
+
+    Attributes:
+        loss: scalar to minimise.
+        logs: detached scalars for the journal.
+        pictures: small image batches worth a look, by name; only filled when asked for.
+    """
+
+    loss: Tensor
+    logs: Mapping[str, Tensor] = field(default_factory=dict)
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(nn.Module):
+    """What the training loop optimises: a pre-training method or a segmenter."""
+
+    def step(self, batch: Batch) -> Step:
+        """Loss of one batch."""
+        raise TypeError(f"{type(self).__name__} does not define step(batch).")
+
+    def forward(self, batch: Batch) -> Step:
+        """The same as ``step``; DDP and FSDP hook the call of the module."""
+        return self.step(batch)
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        """Called after every optimiser update; teachers move here."""

@@ -1,0 +1,29 @@
+"""Contract of pre-training methods."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from unmask.models.base import Step
+from unmask.space.batch import Batch
+
+
+@runtime_checkable
+class PretrainMethod(Protocol):
+    """An objective that needs images only; ``backbone`` is what fine-tuning keeps.
+
+    Methods subclass ``unmask.models.base.Objective``. The constructor takes ``backbone`` beside its
+    own options.
+    """
+
+    backbone: nn.Module
+
+    def step(self, batch: Batch) -> Step:
+        """Loss of one batch of images."""
+        ...
+
+    def reconstruct(self, batch: Batch) -> dict[str, object]:
+        """Pictures for people: ``original``, ``masked``, ``rebuilt``, each ``(B, C, *space)``."""
+        ...

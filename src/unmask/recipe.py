@@ -1,0 +1,257 @@
+"""A run as one frozen, validated value: YAML in and out, ``--set a.b=c``, JSON Schema.
+
+A recipe knows no component: it stores names with options, and a component's options are the
+arguments of its constructor.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from unmask.errors import RecipeError
+from unmask.lookup import Choice
+
+_MAX_BYTES = 1_000_000
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Part(BaseModel):
+    """A component: its name, and beside it the arguments of its constructor.
+
+    YAML takes ``backbone: resunet`` or ``backbone: {name: resunet, width: 32}``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def choice(self) -> Choice:
+        """The part as the builder takes it."""
+        return Choice(self.name, dict(self.model_extra or {}))
+
+
+class DataRecipe(_Section):
+    """From files to crops."""
+
+    channels: int = Field(1, ge=1, description="channels the network sees")
+    axes: str | None = Field(None, description="axes of the files where they do not say, e.g. ZYX")
+    crop: tuple[int, ...] = Field(..., description="training crop in voxels; its length is ndim")
+    normalize: Part = Field(default_factory=lambda: Part(name="percentile"))
+    augment: tuple[Part, ...] = Field((), description="augmentations, applied in this order")
+    foreground: float = Field(0.5, ge=0, le=1, description="share of crops centred on an object")
+    ignore_label: int | None = Field(None, description="label value without truth")
+    image_suffix: str = Field("", description="end of image stems, removed for pairing")
+    label_suffix: str = Field("", description="end of label stems, removed for pairing")
+    cache_gb: float = Field(4.0, ge=0, description="decoded images kept in memory, in GB")
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.crop)
+
+
+class ModelRecipe(_Section):
+    """The network."""
+
+    backbone: Part
+    decoder: Part | None = None
+
+
+class TrainRecipe(_Section):
+    """The optimisation."""
+
+    steps: int = Field(..., ge=1)
+    batch_size: int = Field(8, ge=1)
+    accumulate: int = Field(1, ge=1, description="batches summed up in one update")
+    optimizer: Part = Field(default_factory=lambda: Part(name="adamw"))
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    warmup: int = Field(100, ge=0, description="updates of linear warm-up")
+    final_lr: float = Field(0.01, ge=0, le=1, description="end of the cosine as a share of lr")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="lr factor from block to block down")
+    clip: float | None = Field(1.0, description="largest gradient norm")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights; 0: none")
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    seed: int = Field(0, ge=0)
+    workers: int = Field(1, ge=0, description="threads that prepare batches")
+    validate_every: int = Field(500, ge=0, description="updates; 0: only at the end")
+    save_every: int = Field(500, ge=1, description="updates between snapshots")
+    keep: int = Field(2, ge=1, description="snapshots kept")
+    bad_steps: int = Field(10, ge=0, description="non-finite losses in a row before it stops")
+
+
+class InferRecipe(_Section):
+    """Prediction."""
+
+    tile: tuple[int, ...] | None = Field(None, description="window in voxels; default: the crop")
+    overlap: float = Field(0.25, ge=0, lt=1, description="share of a window shared with the next")
+    blend: Literal["gaussian", "crop"] = "gaussian"
+    tta: bool = Field(default=False, description="average over flips")
+    batch_size: int | None = Field(None, ge=1, description="windows at once; default: by memory")
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+
+
+class Recipe(_Section):
+    """Everything that defines a run; ``method`` pre-trains, ``task`` fine-tunes."""
+
+    name: str
+    description: str = ""
+    data: DataRecipe
+    model: ModelRecipe
+    method: Part | None = None
+    task: Part | None = None
+    train: TrainRecipe
+    infer: InferRecipe = InferRecipe()
+
+    @model_validator(mode="after")
+    def _one_purpose(self) -> Recipe:
+        if (self.method is None) == (self.task is None):
+            raise ValueError("give either method (pre-training) or task (fine-tuning), not both")
+        if self.infer.tile is not None and len(self.infer.tile) != self.data.ndim:
+            raise ValueError(
+                f"infer.tile={self.infer.tile} has {len(self.infer.tile)} axes, "
+                f"data.crop={self.data.crop} has {self.data.ndim}"
+            )
+        return self
+
+    def with_settings(self, settings: Iterable[str]) -> Recipe:
+        """The recipe with ``a.b=value`` settings applied; values are read as YAML.
+
+        Raises:
+            RecipeError: an unknown field (the nearest one is named) or a wrong value; all at once.
+        """
+        tree = self.model_dump(mode="json")
+        problems = [problem for line in settings if (problem := _assign(tree, line))]
+        if problems:
+            raise RecipeError("\n".join(problems))
+        return parse(tree, source=f"recipe {self.name!r} with --set")
+
+    def to_yaml(self) -> str:
+        """YAML that ``load`` reads back to an equal recipe."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def parse(tree: object, *, source: str) -> Recipe:
+    """Validate a mapping.
+
+    Raises:
+        RecipeError: every problem at once, each with its field and the nearest valid name.
+    """
+    if not isinstance(tree, Mapping):
+        raise RecipeError(f"{source}: expected a mapping of fields, found {type(tree).__name__}.")
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        problems = [_explain(dict(item)) for item in error.errors()]
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise RecipeError(f"{source} is not valid:\n{lines}") from error
+
+
+def load(source: str | Path | Recipe) -> Recipe:
+    """A recipe by preset name, by YAML file, or as it is.
+
+    Raises:
+        RecipeError: no such preset or file, not YAML, or not valid.
+    """
+    if isinstance(source, Recipe):
+        return source
+    path = Path(source)
+    if path.suffix not in {".yaml", ".yml"} and str(source) in presets():
+        text, label = presets()[str(source)], f"preset {source}"
+    elif path.is_file():
+        if path.stat().st_size > _MAX_BYTES:
+            raise RecipeError(f"{path}: expected a recipe, found a file of over 1 MB.")
+        text, label = path.read_text(encoding="utf-8"), str(path)
+    else:
+        near = difflib.get_close_matches(str(source), presets(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise RecipeError(
+            f"{source}: expected a preset ({', '.join(presets())}) or a YAML file, found neither."
+            f"{hint}"
+        )
+    return parse(_read_yaml(text, label), source=label)
+
+
+def presets() -> dict[str, str]:
+    """Shipped recipes: name to YAML text."""
+    folder = resources.files("unmask").joinpath("presets")
+    files = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(files, key=lambda entry: entry.name)
+    }
+
+
+class _NoAliasLoader(yaml.SafeLoader):
+    """Refuses anchors: a recipe needs none, and nested ones grow without bound when expanded."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("anchors and aliases are not allowed in a recipe")
+        return super().compose_node(parent, index)
+
+
+def _read_yaml(text: str, label: str) -> object:
+    try:
+        return yaml.load(text, Loader=_NoAliasLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{label}: expected YAML, found an error: {error}. Mend it.") from error
+
+
+def _assign(tree: dict[str, Any], line: str) -> str | None:
+    """Put one ``a.b=value`` into the tree; the problem as text if it does not fit."""
+    key, equals, text = line.partition("=")
+    if not equals:
+        return f"--set {line}: expected KEY=VALUE, found no '='."
+    *parents, leaf = key.strip().split(".")
+    node: Any = tree
+    for name in parents:
+        if isinstance(node, dict) and isinstance(node.get(name), str):
+            node[name] = {"name": node[name]}
+        if not isinstance(node, dict) or not isinstance(node.get(name), dict):
+            return f"--set {line}: there is no field {name!r}. {_nearest(key)}"
+        node = node[name]
+    # Components take options that no schema here lists; their builder checks those.
+    if leaf not in node and "name" not in node:
+        return f"--set {line}: there is no field {key!r}. {_nearest(key)}"
+    try:
+        node[leaf] = _read_yaml(text, f"--set {line}")
+    except RecipeError as error:
+        return str(error)
+    return None
+
+
+def _fields(section: type[BaseModel], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name, info in section.model_fields.items():
+        names.append(prefix + name)
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, _Section):
+            names += _fields(kind, f"{prefix}{name}.")
+    return names
+
+
+def _nearest(key: str) -> str:
+    near = difflib.get_close_matches(key, _fields(Recipe), n=1, cutoff=0.4)
+    return f"Did you mean {near[0]!r}?" if near else "See `unmask presets NAME` for the fields."
+
+
+def _explain(item: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in item["loc"]) or "recipe"
+    hint = f" {_nearest(where)}" if item["type"] == "extra_forbidden" else ""
+    found = "" if item["type"] == "missing" else f", found {item.get('input')!r}"
+    return f"{where}: {item['msg']}{found[:120]}.{hint}"

@@ -1,0 +1,45 @@
+"""Axis names: which axes of a file are space, which are channels.
+
+Spatial axes are ``z y x`` (any number of them, slow to fast), ``c`` is channel, ``t`` is time.
+"""
+
+from __future__ import annotations
+
+from unmask.errors import DataError
+
+SPACE = "ZYX"
+
+
+def parse(axes: str, *, ndim: int | None = None) -> str:
+    """Upper-case axis string, checked.
+
+    Args:
+        axes: letters out of ``T C Z Y X`` (``S`` for RGB samples), any order, no repeats.
+        ndim: number of axes the array has, where known.
+
+    Raises:
+        DataError: an unknown or repeated letter, or another number of axes.
+    """
+    clean = axes.upper()
+    unknown = sorted(set(clean) - set("TCZYXS"))
+    if unknown or len(set(clean)) != len(clean):
+        raise DataError(
+            f"axes={axes!r}: expected different letters out of T, C, Z, Y, X, found "
+            f"{unknown or 'a repeated letter'}. Write for example axes=ZYX or axes=YXC."
+        )
+    if ndim is not None and len(clean) != ndim:
+        raise DataError(
+            f"axes={axes!r}: names {len(clean)} axes, but the array has {ndim}. "
+            "Give one letter for each axis."
+        )
+    return clean
+
+
+def spatial(axes: str) -> str:
+    """The spatial letters of ``axes`` in canonical order.
+
+    Example:
+        >>> spatial("YXC")
+        'YX'
+    """
+    return "".join(letter for letter in SPACE if letter in axes)

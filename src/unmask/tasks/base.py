@@ -1,0 +1,77 @@
+"""Contract of segmentation tasks: labels -> target, logits -> scores -> labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Float32, Integer
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Target:
+    """Training target of one crop.
+
+    Attributes:
+        values: ``(K, *space)`` float32.
+        weight: ``(1 or K, *space)`` float32; 0 where the truth is unknown or ignored.
+    """
+
+    values: Float32[np.ndarray, "k *space"]
+    weight: Float32[np.ndarray, "w *space"]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is segmented and how it is read out of a network's output.
+
+    A task is a frozen dataclass whose fields are its options; it may take ``ndim`` (number of
+    spatial axes), which the builder gives. ``metrics`` names the figures of validation, the first
+    one chooses the best model (higher is better).
+    """
+
+    @property
+    def context(self) -> int:
+        """Voxels around a block that ``decode`` needs to give the block's own labels."""
+        ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metric names as in ``unmask.metrics``; the first one chooses the best model."""
+        ...
+
+    def channels(self) -> int:
+        """Channels of the network's output."""
+        ...
+
+    def encode(
+        self, labels: Integer[np.ndarray, "*space"], spacing: Sequence[float] | None
+    ) -> Target:
+        """Target of one label crop; runs on the CPU after augmentation."""
+        ...
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b c *space"],
+        values: Float[Tensor, "b k *space"],
+        weight: Float[Tensor, "b w *space"],
+    ) -> Tensor:
+        """Scalar loss in float32; voxels of weight 0 have no influence."""
+        ...
+
+    def activate(self, logits: Float[Tensor, "b c *space"]) -> Float[Tensor, "b s *space"]:
+        """Logits to scores, before tiles, flips and models are averaged."""
+        ...
+
+    def flip(self, scores: Float[Tensor, "b s *space"], axis: int) -> Float[Tensor, "b s *space"]:
+        """Mirror scores along spatial ``axis`` (0 = slowest), with the signs of vector fields."""
+        ...
+
+    def decode(
+        self, scores: Float[np.ndarray, "s *space"], spacing: Sequence[float] | None
+    ) -> Integer[np.ndarray, "*space"]:
+        """Label image of joined scores; 0 is background."""
+        ...
