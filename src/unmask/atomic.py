@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str) -> Generator[Path, None, None]:
     """Give a temporary path beside ``path``; on success it becomes ``path``, on failure it goes.
 
     The temporary name keeps the suffix, so that libraries which choose a format by it still work.

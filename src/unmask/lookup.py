@@ -42,9 +42,7 @@ def find(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Calla
     )
 
 
-def build(
-    choice: Choice, table: Mapping[str, Callable[..., Any]], kind: str, **given: Any
-) -> Any:
+def build(choice: Choice, table: Mapping[str, Callable[..., Any]], kind: str, **given: Any) -> Any:
     """Construct ``choice``; ``given`` are arguments the builder knows (such as ``ndim``).
 
     ``given`` arguments that the constructor does not take are left out; options that it does not

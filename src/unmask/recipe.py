@@ -48,16 +48,24 @@ class Part(BaseModel):
 class DataRecipe(_Section):
     """From files to crops."""
 
-    channels: int = Field(1, ge=1, description="channels the network sees")
-    axes: str | None = Field(None, description="axes of the files where they do not say, e.g. ZYX")
-    crop: tuple[int, ...] = Field(..., description="training crop in voxels; its length is ndim")
+    channels: int = Field(default=1, ge=1, description="channels the network sees")
+    axes: str | None = Field(
+        default=None, description="axes of the files where they do not say, e.g. ZYX"
+    )
+    crop: tuple[int, ...] = Field(
+        default=..., description="training crop in voxels; its length is ndim"
+    )
     normalize: Part = Field(default_factory=lambda: Part(name="percentile"))
-    augment: tuple[Part, ...] = Field((), description="augmentations, applied in this order")
-    foreground: float = Field(0.5, ge=0, le=1, description="share of crops centred on an object")
-    ignore_label: int | None = Field(None, description="label value without truth")
-    image_suffix: str = Field("", description="end of image stems, removed for pairing")
-    label_suffix: str = Field("", description="end of label stems, removed for pairing")
-    cache_gb: float = Field(4.0, ge=0, description="decoded images kept in memory, in GB")
+    augment: tuple[Part, ...] = Field(
+        default=(), description="augmentations, applied in this order"
+    )
+    foreground: float = Field(
+        default=0.5, ge=0, le=1, description="share of crops centred on an object"
+    )
+    ignore_label: int | None = Field(default=None, description="label value without truth")
+    image_suffix: str = Field(default="", description="end of image stems, removed for pairing")
+    label_suffix: str = Field(default="", description="end of label stems, removed for pairing")
+    cache_gb: float = Field(default=4.0, ge=0, description="decoded images kept in memory, in GB")
 
     @property
     def ndim(self) -> int:
@@ -75,33 +83,45 @@ class ModelRecipe(_Section):
 class TrainRecipe(_Section):
     """The optimisation."""
 
-    steps: int = Field(..., ge=1)
-    batch_size: int = Field(8, ge=1)
-    accumulate: int = Field(1, ge=1, description="batches summed up in one update")
+    steps: int = Field(default=..., ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    accumulate: int = Field(default=1, ge=1, description="batches summed up in one update")
     optimizer: Part = Field(default_factory=lambda: Part(name="adamw"))
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
-    warmup: int = Field(100, ge=0, description="updates of linear warm-up")
-    final_lr: float = Field(0.01, ge=0, le=1, description="end of the cosine as a share of lr")
-    layer_decay: float = Field(1.0, gt=0, le=1, description="lr factor from block to block down")
-    clip: float | None = Field(1.0, description="largest gradient norm")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights; 0: none")
+    lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
+    warmup: int = Field(default=100, ge=0, description="updates of linear warm-up")
+    final_lr: float = Field(
+        default=0.01, ge=0, le=1, description="end of the cosine as a share of lr"
+    )
+    layer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="lr factor from block to block down"
+    )
+    clip: float | None = Field(default=1.0, description="largest gradient norm")
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of averaged weights; 0: none")
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    seed: int = Field(0, ge=0)
-    workers: int = Field(1, ge=0, description="threads that prepare batches")
-    validate_every: int = Field(500, ge=0, description="updates; 0: only at the end")
-    save_every: int = Field(500, ge=1, description="updates between snapshots")
-    keep: int = Field(2, ge=1, description="snapshots kept")
-    bad_steps: int = Field(10, ge=0, description="non-finite losses in a row before it stops")
+    seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=1, ge=0, description="threads that prepare batches")
+    validate_every: int = Field(default=500, ge=0, description="updates; 0: only at the end")
+    save_every: int = Field(default=500, ge=1, description="updates between snapshots")
+    keep: int = Field(default=2, ge=1, description="snapshots kept")
+    bad_steps: int = Field(
+        default=10, ge=0, description="non-finite losses in a row before it stops"
+    )
 
 
 class InferRecipe(_Section):
     """Prediction."""
 
-    tile: tuple[int, ...] | None = Field(None, description="window in voxels; default: the crop")
-    overlap: float = Field(0.25, ge=0, lt=1, description="share of a window shared with the next")
+    tile: tuple[int, ...] | None = Field(
+        default=None, description="window in voxels; default: the crop"
+    )
+    overlap: float = Field(
+        default=0.25, ge=0, lt=1, description="share of a window shared with the next"
+    )
     blend: Literal["gaussian", "crop"] = "gaussian"
     tta: bool = Field(default=False, description="average over flips")
-    batch_size: int | None = Field(None, ge=1, description="windows at once; default: by memory")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="windows at once; default: by memory"
+    )
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
 
 
@@ -207,7 +227,7 @@ class _NoAliasLoader(yaml.SafeLoader):
 
 def _read_yaml(text: str, label: str) -> object:
     try:
-        return yaml.load(text, Loader=_NoAliasLoader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_NoAliasLoader)
     except yaml.YAMLError as error:
         raise RecipeError(f"{label}: expected YAML, found an error: {error}. Mend it.") from error
 

@@ -58,7 +58,7 @@ class TokenBackbone(Backbone, Protocol):
     def encode(
         self, tokens: Float[Tensor, "b n d"], keep: Int[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b m d"]:
-        """Normed outputs: the class token first, then one a kept token, in the order of ``keep``."""
+        """Normed outputs: the class token, then one a kept token in the order of ``keep``."""
         ...
 
 
@@ -96,7 +96,7 @@ class Step:
 class Objective(nn.Module):
     """What the training loop optimises: a pre-training method or a segmenter."""
 
-    def step(self, batch: Batch) -> Step:
+    def step(self, batch: Batch) -> Step:  # noqa: ARG002 - the contract
         """Loss of one batch."""
         raise TypeError(f"{type(self).__name__} does not define step(batch).")
 

@@ -53,8 +53,7 @@ class Box:
             for a, lo, hi in zip(self.start, other.start, other.stop, strict=True)
         )
         stop = tuple(
-            max(min(b, hi), lo)
-            for b, lo, hi in zip(self.stop, start, other.stop, strict=True)
+            max(min(b, hi), lo) for b, lo, hi in zip(self.stop, start, other.stop, strict=True)
         )
         return Box(start, stop)
 
