@@ -1,0 +1,103 @@
+"""Blocks that several networks are made of: convolution, residual convolution, transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unmask.models import nd
+from unmask.models.attention import Attention
+
+_SLOPE = 0.01
+
+
+class ConvBlock(nn.Module):
+    """Convolution, normalisation, leaky ReLU."""
+
+    def __init__(
+        self,
+        ndim: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int | Sequence[int] = 3,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__()
+        # the shift of the normalisation makes a bias of the convolution redundant
+        self.conv = nd.conv(ndim, in_channels, out_channels, kernel=kernel, bias=False)
+        self.norm = nd.norm(norm, ndim, out_channels)
+
+    def forward(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b d *space"]:
+        """Features of the same size."""
+        return F.leaky_relu(self.norm(self.conv(image)), _SLOPE, inplace=True)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut (arXiv:1512.03385), down by ``stride``.
+
+    Where size or channels change, the shortcut averages and projects (arXiv:1812.01187, ResNet-D).
+    """
+
+    def __init__(
+        self,
+        ndim: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int | Sequence[int] = 1,
+        kernel: int | Sequence[int] = 3,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__()
+        self.stride = nd.per_axis(stride, ndim)
+        self.conv1 = nd.conv(
+            ndim, in_channels, out_channels, kernel=kernel, stride=self.stride, bias=False
+        )
+        self.norm1 = nd.norm(norm, ndim, out_channels)
+        self.conv2 = nd.conv(ndim, out_channels, out_channels, kernel=kernel, bias=False)
+        self.norm2 = nd.norm(norm, ndim, out_channels)
+        self.project = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nd.conv(ndim, in_channels, out_channels, kernel=1)
+        )
+
+    def forward(self, image: Float[Tensor, "b c *in"]) -> Float[Tensor, "b d *out"]:
+        """Features of ``ceil(size / stride)`` voxels an axis."""
+        shortcut = self.project(nd.pool(image, self.stride))
+        image = F.leaky_relu(self.norm1(self.conv1(image)), _SLOPE, inplace=True)
+        image = self.norm2(self.conv2(image))
+        return F.leaky_relu(image + shortcut, _SLOPE, inplace=True)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between; parameter names of timm."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Every token by itself."""
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm attention and MLP (arXiv:2010.11929); parameter names of timm."""
+
+    def __init__(self, dim: int, heads: int, *, mlp_ratio: float = 4.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Tokens mixed with each other, then each by itself."""
+        tokens = tokens + self.attn(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))

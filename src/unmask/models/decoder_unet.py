@@ -1,0 +1,72 @@
+"""U-Net decoder for features of several resolutions (arXiv:1505.04597)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unmask.models import nd
+from unmask.models.blocks import ConvBlock
+
+
+class UNetDecoder(nn.Module):
+    """From coarse to fine: project, enlarge, join with the finer feature, convolve.
+
+    Args:
+        ndim: number of spatial axes.
+        channels: channels of the features, fine to coarse.
+        strides: strides of the features, fine to coarse, each a multiple of the one before.
+        width: channels of the output; default: those of the finest feature.
+        blocks: convolutions at each resolution.
+        norm: ``instance``, ``group`` or ``batch``.
+    """
+
+    def __init__(
+        self,
+        ndim: int,
+        channels: Sequence[int],
+        strides: Sequence[Sequence[int]],
+        *,
+        width: int | None = None,
+        blocks: int = 1,
+        norm: str = "instance",
+    ) -> None:
+        super().__init__()
+        self.strides = tuple(tuple(stride) for stride in strides)
+        self.width = channels[0] if width is None else width
+        if len(channels) == 1 and self.width != channels[0]:
+            raise ValueError(
+                f"width={width}: expected {channels[0]} for a backbone of a single feature. "
+                "Leave width out, or choose another decoder."
+            )
+        sizes = (self.width, *channels[1:])
+        self.projects = nn.ModuleList()
+        self.stages = nn.ModuleList()
+        for fine, skip, coarse in zip(sizes, channels, sizes[1:], strict=False):
+            # projecting before enlarging costs a fraction of a transposed convolution
+            self.projects.append(nd.conv(ndim, coarse, fine, kernel=1, bias=False))
+            self.stages.append(
+                nn.Sequential(
+                    ConvBlock(ndim, fine + skip, fine, norm=norm),
+                    *(ConvBlock(ndim, fine, fine, norm=norm) for _ in range(blocks - 1)),
+                )
+            )
+
+    def forward(
+        self, features: list[Tensor], size: Sequence[int]
+    ) -> Float[Tensor, "b width *space"]:
+        """One feature vector a voxel of an image of ``size``."""
+        hidden = features[-1]
+        for level in reversed(range(len(self.stages))):
+            skip = features[level]
+            hidden = self.projects[level](hidden)
+            hidden = nd.upsample(hidden, self._factor(level), skip.shape[2:])
+            hidden = self.stages[level](torch.cat([hidden, skip], dim=1))
+        return nd.upsample(hidden, self.strides[0], size)
+
+    def _factor(self, level: int) -> tuple[int, ...]:
+        fine, coarse = self.strides[level], self.strides[level + 1]
+        return tuple(b // a for a, b in zip(fine, coarse, strict=True))

@@ -1,0 +1,161 @@
+"""Layers for any number of spatial axes: the only file that knows Conv2d from Conv3d.
+
+On the CPU, convolutions of channels-last tensors are about twice as fast as of channel-first ones:
+``channels_last`` is applied once behind a network's first layer and then kept by all layers here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_AVERAGE_POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+_LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
+    """One number an axis: an int is repeated, a sequence must have ``ndim`` entries."""
+    if isinstance(value, int):
+        return (value,) * ndim
+    if len(value) != ndim:
+        raise ValueError(f"expected one number or {ndim} (one an axis), found {tuple(value)}.")
+    return tuple(value)
+
+
+def conv(
+    ndim: int,
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel: int | Sequence[int] = 3,
+    stride: int | Sequence[int] = 1,
+    bias: bool = True,
+) -> nn.Module:
+    """Convolution to ``ceil(size / stride)`` voxels, kernels odd."""
+    kernel = per_axis(kernel, ndim)
+    return _CONV[ndim](
+        in_channels,
+        out_channels,
+        kernel,
+        stride=per_axis(stride, ndim),
+        padding=tuple((k - 1) // 2 for k in kernel),
+        bias=bias,
+    )
+
+
+def patch_conv(ndim: int, in_channels: int, out_channels: int, patch: Sequence[int]) -> nn.Module:
+    """Convolution whose windows are the patches of a grid (kernel = stride)."""
+    return _CONV[ndim](in_channels, out_channels, tuple(patch), stride=tuple(patch))
+
+
+def conv_transpose(
+    ndim: int, in_channels: int, out_channels: int, factor: Sequence[int]
+) -> nn.Module:
+    """Transposed convolution that enlarges every axis ``factor`` times (kernel = stride)."""
+    return _CONV_TRANSPOSE[ndim](in_channels, out_channels, tuple(factor), stride=tuple(factor))
+
+
+def norm(kind: str, ndim: int, channels: int) -> nn.Module:
+    """Normalisation layer: ``instance``, ``group`` (at most 8 groups) or ``batch``."""
+    if kind == "instance":
+        return InstanceNorm(channels)
+    if kind == "group":
+        groups = max(g for g in range(1, 9) if channels % g == 0)
+        return nn.GroupNorm(groups, channels)
+    if kind == "batch":
+        return _BATCH_NORM[ndim](channels)
+    raise ValueError(f"norm={kind!r}: expected instance, group or batch.")
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalisation with scale and shift (arXiv:1607.08022).
+
+    A single voxel normalises to the shift instead of being an error.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
+        """Every channel of every sample to mean 0 and variance 1, then scale and shift."""
+        if image.device.type == "cpu" and image.shape[1] > 1 and image.stride(1) == 1:
+            return self._channels_last(image)
+        return torch.instance_norm(image, *self._arguments, cudnn_enabled=image.is_cuda)
+
+    @property
+    def _arguments(self) -> tuple[Tensor, Tensor, None, None, bool, float, float]:
+        """Weight, bias, running mean and variance, use of the input's, momentum, eps."""
+        return self.weight, self.bias, None, None, True, 0.0, self.eps
+
+    def _channels_last(self, image: Tensor) -> Tensor:
+        # torch's own layer leaves channels-last on the CPU and takes three times as long; the
+        # batch norm of a single sample is its instance norm and has a channels-last kernel.
+        b, c, *space = image.shape
+        flat = image.movedim(1, -1).reshape(b, prod(space), 1, c).permute(0, 3, 1, 2)
+        normed = [
+            torch.batch_norm(one, *self._arguments, cudnn_enabled=False) for one in flat.split(1)
+        ]
+        return torch.cat(normed).permute(0, 2, 3, 1).reshape(b, *space, c).movedim(-1, 1)
+
+
+def pool(image: Float[Tensor, "b c *space"], factor: Sequence[int]) -> Tensor:
+    """Average over windows of ``factor`` voxels, to ``ceil(size / factor)`` voxels."""
+    if max(factor) == 1:
+        return image
+    # zeros outside would darken the last window, so the border is repeated first
+    padded = pad_to_multiple(image, factor)
+    return _AVERAGE_POOL[len(factor)](padded, tuple(factor))
+
+
+def pad_to_multiple(image: Float[Tensor, "b c *space"], multiple: Sequence[int]) -> Tensor:
+    """Repeat the border behind every axis up to the next multiple."""
+    extra = [-n % m for n, m in zip(image.shape[2:], multiple, strict=True)]
+    if not any(extra):
+        return image
+    widths = [width for after in reversed(extra) for width in (0, after)]
+    return F.pad(image, widths, mode="replicate")
+
+
+def interpolate(image: Float[Tensor, "b c *space"], size: Sequence[int]) -> Tensor:
+    """Linear interpolation along every axis to ``size`` voxels (corners of voxels aligned)."""
+    if tuple(image.shape[2:]) == tuple(size):
+        return image
+    return F.interpolate(image, tuple(size), mode=_LINEAR[len(size)], align_corners=False)
+
+
+def upsample(
+    image: Float[Tensor, "b c *space"], factor: Sequence[int], size: Sequence[int]
+) -> Tensor:
+    """Linear interpolation by whole factors, cut to ``size``.
+
+    Unlike ``interpolate`` to an odd size, a voxel keeps its place whatever the size of the image.
+    """
+    whole = [n * f for n, f in zip(image.shape[2:], factor, strict=True)]
+    return crop(interpolate(image, whole), size)
+
+
+def crop(image: Float[Tensor, "b c *space"], size: Sequence[int]) -> Tensor:
+    """The first ``size`` voxels along every axis."""
+    return image[(..., *(slice(n) for n in size))]
+
+
+def memory_format(ndim: int) -> torch.memory_format:
+    """The channels-last format for ``ndim`` axes; a single axis has none."""
+    return _CHANNELS_LAST.get(ndim, torch.contiguous_format)
+
+
+def channels_last(image: Float[Tensor, "b c *space"]) -> Tensor:
+    """The same values with channels next to each other in memory."""
+    return image.contiguous(memory_format=memory_format(image.ndim - 2))

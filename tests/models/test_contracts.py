@@ -1,0 +1,67 @@
+"""Every backbone with every decoder that fits it, for 2 and 3 axes."""
+
+import pytest
+import torch
+
+from unmask.models import BACKBONES, DECODERS
+from unmask.models.base import Backbone, Decoder
+
+# Small options by name; a part that is not listed here is built with its defaults.
+SMALL = {"resunet": {"width": 4, "depth": 3}}
+PAIRS = [("resunet", "unet")]
+SIZES = {2: [(16, 24), (13, 1), (1, 1)], 3: [(8, 8, 12), (5, 1, 9), (1, 1, 1)]}
+CASES = [(b, d, n) for b, d in PAIRS for n in (2, 3)]
+
+
+def build(backbone, decoder, ndim):
+    first = BACKBONES[backbone](ndim, 2, **SMALL.get(backbone, {}))
+    second = DECODERS[decoder](ndim, first.channels, first.strides, **SMALL.get(decoder, {}))
+    return first, second
+
+
+def test_every_part_is_covered():
+    assert {backbone for backbone, _ in PAIRS} == set(BACKBONES)
+    assert {decoder for _, decoder in PAIRS} == set(DECODERS)
+
+
+@pytest.mark.parametrize(("backbone", "decoder", "ndim"), CASES)
+class TestContract:
+    def test_protocols(self, backbone, decoder, ndim):
+        first, second = build(backbone, decoder, ndim)
+        assert isinstance(first, Backbone)
+        assert isinstance(second, Decoder)
+        assert (first.ndim, first.in_channels) == (ndim, 2)
+
+    def test_sizes(self, backbone, decoder, ndim):
+        first, second = build(backbone, decoder, ndim)
+        for size in SIZES[ndim]:
+            features = first(torch.randn(2, 2, *size))
+            for feature, c, stride in zip(features, first.channels, first.strides, strict=True):
+                grid = (-(-n // s) for n, s in zip(size, stride, strict=True))
+                assert tuple(feature.shape) == (2, c, *grid)
+            assert second(features, size).shape == (2, second.width, *size)
+
+    def test_gradient_reaches_every_parameter(self, backbone, decoder, ndim):
+        first, second = build(backbone, decoder, ndim)
+        size = SIZES[ndim][0]
+        second(first(torch.randn(2, 2, *size)), size).square().sum().backward()
+        for module in (first, second):
+            for name, parameter in module.named_parameters():
+                assert parameter.grad is not None, name
+                assert parameter.grad.abs().sum() > 0, name
+
+    def test_save_and_load_give_the_same_output(self, backbone, decoder, ndim):
+        image, size = torch.randn(1, 2, *SIZES[ndim][0]), SIZES[ndim][0]
+        first, second = build(backbone, decoder, ndim)
+        other, another = build(backbone, decoder, ndim)
+        other.load_state_dict(first.state_dict())
+        another.load_state_dict(second.state_dict())
+        torch.testing.assert_close(second(first(image), size), another(other(image), size))
+
+    def test_bf16_autocast_is_close(self, backbone, decoder, ndim):
+        image, size = torch.randn(1, 2, *SIZES[ndim][0]), SIZES[ndim][0]
+        first, second = build(backbone, decoder, ndim)
+        exact = second(first(image), size)
+        with torch.autocast("cpu", torch.bfloat16):
+            short = second(first(image), size).float()
+        assert (short - exact).std() < 0.05 * exact.std()
