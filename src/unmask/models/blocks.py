@@ -33,13 +33,14 @@ class ConvBlock(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b d *space"]:
         """Features of the same size."""
-        return F.leaky_relu(self.norm(self.conv(image)), _SLOPE, inplace=True)
+        return F.leaky_relu(self.norm(self.conv(image)), _SLOPE)
 
 
 class ResidualBlock(nn.Module):
     """Two convolutions beside a shortcut (arXiv:1512.03385), down by ``stride``.
 
-    Where size or channels change, the shortcut averages and projects (arXiv:1812.01187, ResNet-D).
+    Where size or channels change, the shortcut is a linear map of the voxels that become one: it
+    sees all of them, and takes a quarter of the time of averaging them in 3D bf16 on the CPU.
     """
 
     def __init__(
@@ -60,18 +61,19 @@ class ResidualBlock(nn.Module):
         self.norm1 = nd.norm(norm, ndim, out_channels)
         self.conv2 = nd.conv(ndim, out_channels, out_channels, kernel=kernel, bias=False)
         self.norm2 = nd.norm(norm, ndim, out_channels)
+        changes = in_channels != out_channels or max(self.stride) > 1
         self.project = (
-            nn.Identity()
-            if in_channels == out_channels
-            else nd.conv(ndim, in_channels, out_channels, kernel=1)
+            nd.patch_conv(ndim, in_channels, out_channels, self.stride, bias=False)
+            if changes
+            else nn.Identity()
         )
 
     def forward(self, image: Float[Tensor, "b c *in"]) -> Float[Tensor, "b d *out"]:
         """Features of ``ceil(size / stride)`` voxels an axis."""
-        shortcut = self.project(nd.pool(image, self.stride))
-        image = F.leaky_relu(self.norm1(self.conv1(image)), _SLOPE, inplace=True)
+        shortcut = self.project(nd.pad_to_multiple(image, self.stride))
+        image = F.leaky_relu(self.norm1(self.conv1(image)), _SLOPE)
         image = self.norm2(self.conv2(image))
-        return F.leaky_relu(image + shortcut, _SLOPE, inplace=True)
+        return F.leaky_relu(image + shortcut, _SLOPE)
 
 
 class Mlp(nn.Module):

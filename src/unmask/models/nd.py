@@ -17,7 +17,6 @@ from torch import Tensor, nn
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-_AVERAGE_POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -52,9 +51,11 @@ def conv(
     )
 
 
-def patch_conv(ndim: int, in_channels: int, out_channels: int, patch: Sequence[int]) -> nn.Module:
+def patch_conv(
+    ndim: int, in_channels: int, out_channels: int, patch: Sequence[int], *, bias: bool = True
+) -> nn.Module:
     """Convolution whose windows are the patches of a grid (kernel = stride)."""
-    return _CONV[ndim](in_channels, out_channels, tuple(patch), stride=tuple(patch))
+    return _CONV[ndim](in_channels, out_channels, tuple(patch), stride=tuple(patch), bias=bias)
 
 
 def conv_transpose(
@@ -108,15 +109,6 @@ class InstanceNorm(nn.Module):
             torch.batch_norm(one, *self._arguments, cudnn_enabled=False) for one in flat.split(1)
         ]
         return torch.cat(normed).permute(0, 2, 3, 1).reshape(b, *space, c).movedim(-1, 1)
-
-
-def pool(image: Float[Tensor, "b c *space"], factor: Sequence[int]) -> Tensor:
-    """Average over windows of ``factor`` voxels, to ``ceil(size / factor)`` voxels."""
-    if max(factor) == 1:
-        return image
-    # zeros outside would darken the last window, so the border is repeated first
-    padded = pad_to_multiple(image, factor)
-    return _AVERAGE_POOL[len(factor)](padded, tuple(factor))
 
 
 def pad_to_multiple(image: Float[Tensor, "b c *space"], multiple: Sequence[int]) -> Tensor:
