@@ -1,0 +1,229 @@
+"""Intensities: what each part does, for any number of axes, and what none of them may do."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from unmask.data import AUGMENTATIONS
+from unmask.data.augment import Augmentation
+from unmask.data.intensity import (
+    Blur,
+    Brightness,
+    ChannelMix,
+    ChannelShuffle,
+    Contrast,
+    Cutout,
+    Gamma,
+    Grey,
+    HistogramShift,
+    Invert,
+    Noise,
+    Sharpen,
+    gaussian,
+)
+from unmask.errors import RecipeError
+from unmask.space.random import generator
+
+NAMES = [name for name in AUGMENTATIONS if name != "spatial"]
+SHAPES = [(1, 17), (3, 12, 15), (2, 6, 7, 9), (1, 1, 1), (2, 3, 1, 2, 4)]
+
+
+def once(part, images, seed=0):
+    params = [
+        part.draw(generator(seed, "draw", b), images.shape[1:]) for b in range(images.shape[0])
+    ]
+    return part.apply(images, params)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_contract(name, shape):
+    part = AUGMENTATIONS[name](p=1.0)
+    assert isinstance(part, Augmentation)
+    images = torch.rand(3, *shape, generator=torch.Generator().manual_seed(1)) * 3 - 1
+    kept = images.clone()
+    result = once(part, images)
+    assert result.shape == images.shape
+    assert result.dtype == torch.float32
+    assert torch.isfinite(result).all()
+    assert torch.equal(images, kept)
+    assert torch.equal(result, once(part, images))
+    # A sample's result does not depend on its batch.
+    params = [part.draw(generator(0, "draw", b), shape) for b in range(3)]
+    for b in range(3):
+        alone = part.apply(images[b : b + 1], params[b : b + 1])
+        torch.testing.assert_close(alone, result[b : b + 1], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_drawn_samples_change(name):
+    part = AUGMENTATIONS[name](p=1.0)
+    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    params = [part.draw(generator(3, "draw", b), (3, 16, 16)) for b in range(3)]
+    params[1] = None
+    result = part.apply(images, params)
+    assert torch.equal(result[1], images[1])
+    assert not torch.equal(result[[0, 2]], images[[0, 2]])
+    assert AUGMENTATIONS[name](p=0.0).draw(generator(0, "draw"), (3, 16, 16)) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_share_of_samples(name):
+    part = AUGMENTATIONS[name](p=0.3)
+    rng = generator(4, "draw")
+    drawn = [part.draw(rng, (2, 8, 8)) is not None for _ in range(500)]
+    assert np.mean(drawn) == pytest.approx(0.3, abs=0.07)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 1e6])
+def test_constant_images_stay_defined(name, value):
+    result = once(AUGMENTATIONS[name](p=1.0), torch.full((2, 2, 9, 9), value))
+    assert torch.isfinite(result).all()
+    if name not in {"noise", "brightness"}:
+        torch.testing.assert_close(result, torch.full((2, 2, 9, 9), value), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(NAMES), st.integers(0, 10**6), st.floats(1e-3, 1e4), st.floats(-1e4, 1e4))
+def test_no_range_of_values_breaks_a_part(name, seed, size, offset):
+    rng = generator(seed, "values")
+    values = rng.standard_normal((1, 2, 7, 8), dtype=np.float32) * size + offset
+    result = once(AUGMENTATIONS[name](p=1.0), torch.from_numpy(values.astype(np.float32)), seed)
+    assert torch.isfinite(result).all()
+
+
+def ramp():
+    return torch.linspace(0, 1, 101).reshape(1, 1, 101)
+
+
+def test_gamma_is_the_power_within_the_range():
+    part = Gamma((2.0, 2.0), p=1)
+    torch.testing.assert_close(once(part, ramp()), ramp() ** 2)
+    shifted = once(part, ramp() * 4 - 2)
+    torch.testing.assert_close(shifted, ramp() ** 2 * 4 - 2, atol=1e-6, rtol=1e-6)
+
+
+def test_contrast_and_brightness_move_deviation_and_mean():
+    images = torch.rand(2, 2, 20, 20)
+    stretched = once(Contrast((2.0, 2.0), p=1), images)
+    torch.testing.assert_close(stretched.mean((1, 2, 3)), images.mean((1, 2, 3)))
+    torch.testing.assert_close(stretched.std((1, 2, 3)), 2 * images.std((1, 2, 3)))
+    torch.testing.assert_close(once(Brightness((0.5, 0.5), p=1), images), images + 0.5)
+
+
+def test_noise_has_its_deviation_and_is_new_for_every_sample():
+    images = torch.full((2, 1, 200, 200), 0.25)
+    noise = once(Noise((0.1, 0.1), p=1), images) - images
+    assert noise.std().item() == pytest.approx(0.1, rel=0.02)
+    assert abs(noise.mean().item()) < 2e-3
+    assert abs(float((noise[0] * noise[1]).mean())) < 1e-3
+    photon = once(Noise((0.1, 0.1), signal=1.0, p=1), images) - images
+    assert photon.std().item() == pytest.approx(0.05, rel=0.02)
+
+
+@pytest.mark.parametrize("shape", [(40,), (20, 24), (10, 11, 12)])
+def test_gaussian_agrees_with_scipy(shape):
+    images = torch.rand(2, 2, *shape)
+    sigmas = [(0.7,) * len(shape), tuple(1.5 - 0.3 * axis for axis in range(len(shape)))]
+    result = gaussian(images, sigmas)
+    for b, sigma in enumerate(sigmas):
+        reach = [max(1, int(np.ceil(3 * s))) for s in sigma]
+        for c in range(2):
+            wanted = ndimage.gaussian_filter(
+                images[b, c].numpy(), sigma, mode="nearest", radius=reach
+            )
+            np.testing.assert_allclose(result[b, c].numpy(), wanted, atol=1e-5)
+
+
+def test_plane_only_keeps_slices_apart():
+    images = torch.zeros(1, 1, 5, 11, 11)
+    images[0, 0, 2, 5, 5] = 1
+    for part in (Blur((1, 1), plane_only=True, p=1), Sharpen((1, 1), plane_only=True, p=1)):
+        result = once(part, images)
+        assert not result[0, 0, [0, 1, 3, 4]].any()
+        assert result[0, 0, 2, 5, 6] != 0
+    assert once(Blur((1, 1), p=1), images)[0, 0, 1, 5, 5] > 0
+
+
+def test_sharpen_raises_an_edge():
+    edge = torch.zeros(1, 1, 8, 20)
+    edge[..., 10:] = 1
+    result = once(Sharpen((1.0, 1.0), p=1), edge)
+    assert result.max() > 1.1
+    assert result.min() < -0.1
+
+
+def test_histogram_shift_rises_and_keeps_the_ends():
+    values = ramp() * 5 - 1
+    result = once(HistogramShift(points=4, strength=0.45, p=1), values)[0, 0]
+    assert (result.diff() > 0).all()
+    assert result[0].item() == pytest.approx(-1, abs=1e-5)
+    assert result[-1].item() == pytest.approx(4, abs=1e-5)
+    assert (result - values[0, 0]).abs().max() > 0.05
+
+
+def test_histogram_shift_is_the_curve_through_its_knots():
+    part = HistogramShift(points=2, p=1)
+    heights = part.draw(generator(5, "draw"), (1, 101))
+    assert heights is not None
+    wanted = np.interp(ramp().numpy().ravel(), np.linspace(0, 1, 4), heights)
+    np.testing.assert_allclose(part.apply(ramp(), [heights])[0, 0].numpy(), wanted, atol=1e-6)
+
+
+def test_cutout_fills_boxes_with_the_mean():
+    images = torch.rand(1, 2, 40, 40)
+    result = once(Cutout(count=(2, 2), size=(0.25, 0.25), p=1), images)
+    changed = result != images
+    assert 100 <= int(changed[0, 0].sum()) <= 200
+    assert torch.equal(changed[0, 0], changed[0, 1])
+    torch.testing.assert_close(result[changed], images.mean().expand(int(changed.sum())))
+
+
+def test_invert_twice_is_nothing():
+    images = torch.rand(2, 1, 9, 9) * 7 - 2
+    result = once(Invert(p=1), images)
+    torch.testing.assert_close(once(Invert(p=1), result), images)
+    for before, after in zip(images, result, strict=True):
+        assert after.argmax() == before.argmin()
+        torch.testing.assert_close(before + after, (before.min() + before.max()).expand(1, 9, 9))
+
+
+def test_channel_parts():
+    images = torch.rand(4, 3, 5, 6, 7)
+    shuffled = once(ChannelShuffle(p=1), images)
+    torch.testing.assert_close(shuffled.sort(dim=1).values, images.sort(dim=1).values)
+    grey = once(Grey(p=1), images)
+    assert torch.equal(grey[:, 0], grey[:, 1])
+    assert torch.equal(grey[:, 0], grey[:, 2])
+    assert grey.min() >= images.min()
+    assert grey.max() <= images.max()
+    white = torch.ones(4, 3, 5, 5)
+    torch.testing.assert_close(once(ChannelMix(p=1), white), white)
+    mixed = once(ChannelMix(strength=0.1, p=1), images)
+    assert 0 < (mixed - images).abs().max() < 0.4
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Gamma((0.0, 1.0)),
+        lambda: Gamma(p=1.5),
+        lambda: Contrast((2.0, 1.0)),
+        lambda: Brightness((0.2, 0.1)),
+        lambda: Noise((-0.1, 0.1)),
+        lambda: Noise(signal=2.0),
+        lambda: Blur((-1.0, 1.0)),
+        lambda: Sharpen(sigma=0.0),
+        lambda: HistogramShift(points=0),
+        lambda: HistogramShift(strength=0.5),
+        lambda: Cutout(size=(0.5, 1.5)),
+        lambda: Cutout(count=(3, 1)),
+    ],
+)
+def test_wrong_options_are_refused(make):
+    with pytest.raises(RecipeError, match="expected"):
+        make()
