@@ -1,0 +1,79 @@
+"""What the documentation shows works as shown."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from unmask.data.phantoms import nuclei
+from unmask.lookup import Choice, build
+from unmask.recipe import DataRecipe, load
+from unmask.tasks.base import Task
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+VERBS = {"demo", "presets", "check", "pretrain", "train", "predict", "evaluate"}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def task_file(tmp_path):
+    (code,) = blocks(DOCS / "howto" / "add-a-task.md", "python")
+    path = tmp_path / "borders.py"
+    path.write_text(code, encoding="utf-8")
+    yield path
+    sys.modules.pop("unmask_plugin_borders", None)
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (20, 48, 48)])
+def test_the_example_task_decodes_what_it_encodes(task_file, shape):
+    task = build(Choice(f"{task_file}:Borders", {"width": 1}), {}, "task")
+    assert isinstance(task, Task)
+    labels = nuclei(shape, rng=np.random.default_rng(1)).labels.astype(np.int64)
+    target = task.encode(labels, None)
+    assert target.values.shape == target.weight.shape == (1, *shape)
+    scores = np.moveaxis(np.eye(3, dtype=np.float32)[target.values[0].astype(int)], -1, 0)
+    decoded = task.decode(scores, None)
+    assert np.mean((decoded > 0) == (labels > 0)) > 0.99
+    # An object keeps its own number nearly everywhere, so touching ones stay apart.
+    count = len(np.unique(labels)) - 1
+    assert abs(decoded.max() - count) <= 0.2 * count
+    logits = torch.zeros(2, task.channels(), *shape, requires_grad=True)
+    batch = [torch.from_numpy(np.stack([part, part])) for part in (target.values, target.weight)]
+    task.loss(logits, *batch).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_commands_and_settings_exist(page):
+    text = page.read_text(encoding="utf-8")
+    shown = "\n".join(blocks(page, ""))
+    verbs = set(re.findall(r"^(?:srun )?unmask ([a-z]+)", shown, re.MULTILINE))
+    assert verbs <= VERBS
+    recipe = load("cells3d" if page.stem == "volumes" else "cells")
+    ignored = {"task.width", "a.b", "infer.KEY", "KEY"}
+    for key, value in re.findall(r"--set ([A-Za-z._]+)=([^\s`]+)", text):
+        if key not in ignored:
+            recipe = (
+                recipe if value in {"...", "VALUE"} else recipe.with_settings([f"{key}={value}"])
+            )
+    for name in re.findall(r"--preset ([a-z0-9]+)", text):
+        load(name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_recipe_snippets_are_valid(page):
+    for snippet in blocks(page, "yaml"):
+        tree = yaml.safe_load(snippet)
+        assert set(tree) <= {"data", "model", "task", "train", "infer"}
+        DataRecipe.model_validate({"crop": [8, 8], **tree.get("data", {})})
