@@ -1,0 +1,325 @@
+"""From an image to its labels with one model or several."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Integer
+from torch import Tensor, nn
+
+from unmask.data.normalize import Normalizer, Percentile
+from unmask.data.pairs import Layout
+from unmask.errors import DataError, RecipeError, told
+from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
+from unmask.infer.sinks import MemorySink
+from unmask.infer.source import ImageSource
+from unmask.infer.tiled import Progress, Sink, Tiling, run_tiles
+from unmask.io import Image
+from unmask.tasks.base import Task
+
+Precision = Literal["auto", "32", "bf16", "16"]
+Flips = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in one image.
+
+    Attributes:
+        labels: ``(*space)`` integers, 0 is background.
+        scores: joined activations ``(S, *space)``, where they were asked for.
+        spacing: voxel size of the image, slow axis first.
+        provenance: image, settings and versions behind the labels.
+    """
+
+    labels: Integer[np.ndarray, "*space"]
+    scores: Float32[np.ndarray, "s *space"] | None
+    spacing: tuple[float, ...] | None
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One model or an ensemble with everything that prediction needs.
+
+    Attributes:
+        segmenters: modules with ``logits(image)``; their scores are averaged.
+        task: activates logits and reads labels from joined scores.
+        ndim: number of spatial axes.
+        channels: channels that the network sees; see ``unmask.data.channels``.
+        tile: window in voxels.
+        normalize: measures each image.
+        overlap: share of a window that the next one sees again.
+        blend: ``gaussian`` or ``crop``, see ``Tiling``.
+        pad: ``mirror`` or ``zero`` around images smaller than a window.
+        tta: average over mirrored windows: identity and every axis alone, or a list of the axes
+            mirrored together, such as ``((), (0,), (1,), (0, 1))``.
+        mirror_positions: mirror the positions of windows too, as if the whole image were mirrored
+            (the published inference of MEDIAR); costs one run over the image for each view.
+        batch_size: windows at once; None: by memory.
+        precision: arithmetic of the network; scores are float32. ``auto`` is bf16 where the device
+            computes in it.
+        device: where the network runs; None: where its weights are.
+        layout: how files are to be understood; default: by themselves.
+        notes: more provenance, such as the names of the models.
+    """
+
+    segmenters: Sequence[nn.Module]
+    task: Task
+    ndim: int
+    channels: int
+    tile: tuple[int, ...]
+    normalize: Normalizer = field(default_factory=Percentile)
+    overlap: float = 0.25
+    blend: str = "gaussian"
+    pad: str = "mirror"
+    tta: bool | Sequence[Sequence[int]] = False
+    mirror_positions: bool = False
+    batch_size: int | None = None
+    precision: Precision = "auto"
+    device: torch.device | str | None = None
+    layout: Layout | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.segmenters:
+            raise RecipeError("Predictor: expected one segmenter or more, found none.")
+        if len(self.tile) != self.ndim:
+            raise RecipeError(
+                f"infer.tile={tuple(self.tile)}: expected {self.ndim} axes, found "
+                f"{len(self.tile)}. Give one number for each spatial axis."
+            )
+        _ = self.flips, self.tiling
+        place = torch.device(self.device) if self.device is not None else self._weights_device()
+        object.__setattr__(self, "device", place)
+        object.__setattr__(self, "layout", self.layout or Layout(self.ndim))
+        for segmenter in self.segmenters:
+            segmenter.to(place)
+
+    @property
+    def tiling(self) -> Tiling:
+        """How images are cut."""
+        return Tiling(
+            window=tuple(self.tile),
+            overlap=self.overlap,
+            blend=self.blend,
+            pad=self.pad,
+            batch_size=self.batch_size,
+        )
+
+    @property
+    def flips(self) -> Flips:
+        """Axes mirrored together in each view that is averaged."""
+        if isinstance(self.tta, bool):
+            alone = tuple((axis,) for axis in range(self.ndim)) if self.tta else ()
+            return ((), *alone)
+        views = tuple(tuple(axes) for axes in self.tta)
+        if not views or any(not 0 <= axis < self.ndim for axes in views for axis in axes):
+            raise RecipeError(
+                f"tta={self.tta}: expected lists of axes 0 .. {self.ndim - 1}, such as "
+                "[[], [0], [1]]. Change infer.tta."
+            )
+        return views
+
+    def predict(
+        self,
+        image: Image | np.ndarray,
+        *,
+        keep_scores: bool = False,
+        progress: Progress | None = None,
+    ) -> Prediction:
+        """Label one image.
+
+        Args:
+            image: opened image, or an array ``(*space)`` or ``(C, *space)``.
+            keep_scores: return the joined scores as well.
+            progress: called with (windows done, windows in all).
+
+        Raises:
+            DataError: the image does not fit the model; see ``scores``.
+        """
+        opened = self._opened(image)
+        scores = self.scores(opened, progress=progress)
+        labels = self.task.decode(scores, opened.spacing)
+        return Prediction(
+            labels, scores if keep_scores else None, opened.spacing, self._provenance(opened)
+        )
+
+    def scores(
+        self, image: Image | np.ndarray, *, progress: Progress | None = None
+    ) -> Float32[np.ndarray, "s *space"]:
+        """Joined scores ``(S, *space)`` of one image.
+
+        Raises:
+            DataError: another number of axes, channels that do not fit, NaN; names the file.
+        """
+        views = self._views()
+        sink = MemorySink(share=1 / len(views), add=len(views) > 1)
+        source = self._source(self._opened(image))
+        for number, flips in enumerate(views):
+            part = _share_of(progress, number, len(views))
+            self._run(source, sink, flips, progress=part)
+        return sink.array
+
+    def write_scores(
+        self,
+        image: Image | np.ndarray,
+        sink: Sink,
+        *,
+        first: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write joined scores to ``sink`` while they are made; memory stays small.
+
+        Args:
+            image: opened image or array.
+            sink: for example a ``ZarrSink``.
+            first: lines that are there already, ``ZarrSink.lines`` of an interrupted run.
+            progress: called with (windows done, windows in all).
+
+        Raises:
+            RecipeError: ``mirror_positions`` needs several runs over the image.
+        """
+        views = self._views()
+        if len(views) > 1:
+            raise RecipeError(
+                "mirror_positions: expected scores in memory, found a sink that is written once. "
+                "Use Predictor.scores, or mirror_positions=False."
+            )
+        self._run(self._source(self._opened(image)), sink, views[0], first=first, progress=progress)
+
+    def forward(
+        self, windows: Float[Tensor, "b c *space"], flips: Flips = ((),)
+    ) -> Float32[Tensor, "b s *space"]:
+        """Scores of windows, averaged over mirrored views and models; all views in one batch."""
+        place = torch.device(self.device or "cpu")
+        image = windows.to(place, non_blocking=True)
+        views = [mirrored(image, axes) for axes in flips]
+        scores = self._ensemble(torch.cat(views) if len(views) > 1 else views[0], place)
+        if flips == ((),):
+            return scores.contiguous()
+        parts = zip(scores.chunk(len(flips)), flips, strict=True)
+        back = [reduce(self.task.flip, axes, part) for part, axes in parts]
+        return torch.stack(back).mean(dim=0)
+
+    def _ensemble(self, batch: Tensor, place: torch.device) -> Tensor:
+        """Mean scores of the models."""
+        found: list[Tensor] = []
+        dtype = arithmetic(self.precision, place)
+        for segmenter in self.segmenters:
+            with torch.autocast(place.type, dtype or torch.bfloat16, enabled=dtype is not None):
+                logits: Tensor = segmenter.logits(batch)  # pyright: ignore[reportCallIssue]
+            found.append(self.task.activate(logits.float()).float())
+        return found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
+
+    def _run(
+        self,
+        source: ImageSource,
+        sink: Sink,
+        flips: Flips,
+        *,
+        first: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        tiling = self.tiling
+        if self.mirror_positions:
+            tiling = replace(tiling, mirrored=flips[0])
+        forward = partial(self.forward, flips=flips)
+        with _evaluating(self.segmenters), torch.inference_mode():
+            tiling = replace(tiling, batch_size=self._batch_size(forward))
+            run_tiles(forward, source, sink, tiling=tiling, first=first, progress=progress)
+
+    def _batch_size(self, forward: Forward) -> int:
+        place = torch.device(self.device or "cpu")
+        if self.batch_size is not None:
+            return self.batch_size
+        if place.type != "cuda":
+            return cpu_batch_size(self.tile)
+        return gpu_batch_size(forward, torch.zeros((1, self.channels, *self.tile)), place)
+
+    def _views(self) -> list[Flips]:
+        """Views that share a run over the image."""
+        return [(axes,) for axes in self.flips] if self.mirror_positions else [self.flips]
+
+    def _opened(self, image: Image | np.ndarray) -> Image:
+        if isinstance(image, np.ndarray):
+            return Image.from_array(image, ndim=self.ndim)
+        if len(image.shape) != self.ndim + 1:
+            raise DataError(
+                told(
+                    image.source,
+                    expected=f"{self.ndim} spatial axes (infer.tile = {tuple(self.tile)})",
+                    found=f"{len(image.shape) - 1} (size {tuple(image.shape[1:])})",
+                    do="Use a model for them, or name the file's axes (--set data.axes=ZYX).",
+                )
+            )
+        return image
+
+    def _source(self, image: Image) -> ImageSource:
+        return ImageSource(image, channels=self.channels, normalize=self.normalize)
+
+    def _weights_device(self) -> torch.device:
+        weights = (weight for segmenter in self.segmenters for weight in segmenter.parameters())
+        return next((weight.device for weight in weights), torch.device("cpu"))
+
+    def _provenance(self, image: Image) -> dict[str, Any]:
+        return {
+            "image": image.source,
+            "models": len(self.segmenters),
+            "task": repr(self.task),
+            "normalize": repr(self.normalize),
+            "tile": list(self.tile),
+            "overlap": self.overlap,
+            "blend": self.blend,
+            "flips": [list(axes) for axes in self.flips],
+            "precision": self.precision,
+            "device": str(self.device),
+            "torch": torch.__version__,
+            **self.notes,
+        }
+
+
+def arithmetic(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """Type that the network computes in under autocast; None: float32 as it is.
+
+    ``auto`` is bf16 where the device has instructions for it: emulated, it is slower than float32.
+    """
+    if precision == "auto":
+        fast = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            else device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
+        )
+        return torch.bfloat16 if fast else None
+    return {"32": None, "bf16": torch.bfloat16, "16": torch.float16}[precision]
+
+
+def mirrored(image: Float[Tensor, "b c *space"], axes: Sequence[int]) -> Tensor:
+    """The image mirrored along spatial axes (0 = slowest); itself where there are none."""
+    return torch.flip(image, [2 + axis for axis in axes]) if axes else image
+
+
+@contextmanager
+def _evaluating(modules: Sequence[nn.Module]) -> Generator[None, None, None]:
+    """Evaluation mode, and afterwards the mode that was: a training run may go on."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.train()
+
+
+def _share_of(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """Progress of run ``number`` as a part of ``count`` equal runs."""
+    if progress is None or count == 1:
+        return progress
+    return lambda done, total: progress(number * total + done, count * total)
