@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unmask.errors import SaveError
@@ -52,7 +52,9 @@ def atomic_path(path: Path | str) -> Generator[Path, None, None]:
             "Free space, check the permissions, or choose another folder."
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        # What hindered the write may hinder the removal; the first error is the one to tell.
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def atomic_write(path: Path | str, content: bytes | str) -> None:

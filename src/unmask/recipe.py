@@ -65,6 +65,9 @@ class DataRecipe(_Section):
     ignore_label: int | None = Field(default=None, description="label value without truth")
     image_suffix: str = Field(default="", description="end of image stems, removed for pairing")
     label_suffix: str = Field(default="", description="end of label stems, removed for pairing")
+    holdout: float = Field(
+        default=0.1, ge=0, lt=1, description="share of pairs held out where no validation is given"
+    )
     cache_gb: float = Field(default=4.0, ge=0, description="decoded images kept in memory, in GB")
 
     @property
@@ -101,6 +104,7 @@ class TrainRecipe(_Section):
     seed: int = Field(default=0, ge=0)
     workers: int = Field(default=1, ge=0, description="threads that prepare batches")
     validate_every: int = Field(default=500, ge=0, description="updates; 0: only at the end")
+    validate_images: int = Field(default=20, ge=1, description="images of a validation at most")
     save_every: int = Field(default=500, ge=1, description="updates between snapshots")
     keep: int = Field(default=2, ge=1, description="snapshots kept")
     bad_steps: int = Field(

@@ -1,0 +1,209 @@
+"""The command line: one sub-command a verb; parsing and printing only.
+
+Nothing heavy is imported before a verb runs, so that ``unmask --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unmask.errors import UnmaskError
+
+app = typer.Typer(
+    name="unmask",
+    help="Images to masks with as few labels as possible.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Images = Annotated[list[str], typer.Option("--images", help="file, folder, glob or OME-Zarr")]
+Out = Annotated[Path, typer.Option("--out", help="folder of the run")]
+Preset = Annotated[str | None, typer.Option("--preset", help="a shipped recipe: unmask presets")]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="your own recipe (YAML)")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, reaches every field of the recipe")
+]
+Init = Annotated[str | None, typer.Option("--init", help="model file or run to start from")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on where an ended run stopped")]
+Devices = Annotated[int, typer.Option("--devices", help="number of GPUs or processes")]
+Precision = Annotated[str | None, typer.Option("--precision", help="auto, 32, bf16 or 16")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="folder of the demo")] = Path("demo"),
+    axes: Annotated[int, typer.Option("--axes", min=2, max=3, help="2 or 3")] = 2,
+) -> None:
+    """Pretrain, train, predict and evaluate on synthetic images; ends with a report."""
+    from unmask.apps.demo import run_demo
+
+    report = run_demo(out, ndim=axes)
+    typer.echo(f"Report: {report}")
+
+
+@app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(help="print this preset as YAML")] = None,
+) -> None:
+    """List the shipped recipes, or print one to start your own from."""
+    from unmask import recipe
+
+    shipped = recipe.presets()
+    if name is not None:
+        recipe.load(name)
+        typer.echo(shipped[name], nl=False)
+        return
+    for each in shipped:
+        typer.echo(f"{each:14} {recipe.load(each).description}")
+
+
+@app.command()
+def check(
+    images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
+    labels: Annotated[list[str] | None, typer.Option("--labels", help="labels")] = None,
+    preset: Preset = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+) -> None:
+    """Audit files before training: every problem at once, and a forecast."""
+    from unmask import api
+
+    audit = api.check(
+        images, labels=labels, recipe=recipe or preset, settings=settings or (), say=typer.echo
+    )
+    if audit.problems:
+        raise typer.Exit(2)
+
+
+@app.command()
+def pretrain(  # noqa: PLR0913 - the options promised
+    images: Images,
+    out: Out,
+    preset: Preset = None,
+    recipe: RecipeFile = None,
+    init: Init = None,
+    settings: Settings = None,
+    devices: Devices = 1,
+    precision: Precision = None,
+    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
+) -> None:
+    """Learn from unlabelled images."""
+    from unmask import api
+
+    run = api.pretrain(
+        _chosen(preset, recipe),
+        images=images,
+        out=out,
+        init=init,
+        settings=_with_precision(settings, precision),
+        devices=devices,
+        resume=resume,
+    )
+    typer.echo(f"Model: {run.model}")
+
+
+@app.command()
+def train(  # noqa: PLR0913 - the options promised
+    images: Images,
+    labels: Annotated[list[str], typer.Option("--labels", help="labels of the images")],
+    out: Out,
+    preset: Preset = None,
+    recipe: RecipeFile = None,
+    init: Init = None,
+    val_images: Annotated[list[str] | None, typer.Option("--val-images")] = None,
+    val_labels: Annotated[list[str] | None, typer.Option("--val-labels")] = None,
+    settings: Settings = None,
+    devices: Devices = 1,
+    precision: Precision = None,
+    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
+) -> None:
+    """Learn to segment from labelled images."""
+    from unmask import api
+
+    run = api.train(
+        _chosen(preset, recipe),
+        images=images,
+        labels=labels,
+        out=out,
+        init=init,
+        val_images=val_images,
+        val_labels=val_labels,
+        settings=_with_precision(settings, precision),
+        devices=devices,
+        resume=resume,
+    )
+    for name, value in run.metrics.items():
+        typer.echo(f"{name}: {value:.4f}")
+    typer.echo(f"Model: {run.model}")
+
+
+@app.command()
+def predict(
+    images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
+    model: Annotated[list[str], typer.Option("--model", help="model file or run; several: mean")],
+    out: Annotated[Path, typer.Option("--out", help="folder of the label images")],
+    scores: Annotated[bool, typer.Option("--scores", help="write the joined scores too")] = False,  # noqa: FBT002
+    tta: Annotated[bool, typer.Option("--tta", help="average over flips")] = False,  # noqa: FBT002
+    settings: Settings = None,
+) -> None:
+    """Segment images of any size; one label image an input, same stem."""
+    from unmask import api
+
+    extra = ["infer.tta=true"] if tta else []
+    written = api.predict_files(
+        model, images, out=out, scores=scores, settings=[*(settings or []), *extra], say=typer.echo
+    )
+    typer.echo(f"{len(written)} label image(s) in {out}")
+
+
+@app.command()
+def evaluate(
+    truth: Annotated[list[str], typer.Option("--truth", help="true labels")],
+    predicted: Annotated[list[str], typer.Option("--predicted", help="predicted labels")],
+    metrics: Annotated[str | None, typer.Option("--metrics", help="NAME,NAME,...")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="report (.json, .csv, .html)")] = None,
+    settings: Settings = None,
+) -> None:
+    """Compare predicted labels with the truth."""
+    from unmask import api
+
+    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+    report = api.evaluate(truth=truth, predicted=predicted, metrics=names, settings=settings or ())
+    typer.echo(report.to_text())
+    if out is not None:
+        report.write(out)
+        typer.echo(f"Report: {out}")
+
+
+def _chosen(preset: str | None, recipe: Path | None) -> str:
+    if (preset is None) == (recipe is None):
+        raise typer.BadParameter("give either --preset NAME or --recipe FILE")
+    return str(recipe) if preset is None else preset
+
+
+def _with_precision(settings: list[str] | None, precision: str | None) -> list[str]:
+    chosen = [] if precision is None else [f"train.precision={precision!r}"]
+    return [*(settings or []), *chosen]
+
+
+def main() -> None:
+    """Run the command line; exit codes as promised: 0, 1 our fault, 2 yours, 130, 143."""
+    try:
+        app()
+    except UnmaskError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(int(getattr(error, "exit_code", 2)))
+    except KeyboardInterrupt:
+        typer.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except Exception:  # noqa: BLE001 - the last resort, told as our fault
+        traceback.print_exc()
+        typer.echo("This is a defect of unmask. Please report it with the lines above.", err=True)
+        sys.exit(1)

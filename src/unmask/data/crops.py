@@ -1,0 +1,227 @@
+"""From pairs to batches: read a box, normalise, augment, encode.
+
+Which image, which box and how it is warped are pure functions of (seed, index of the sample).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from unmask.data.augment import Part, augment, read_shape
+from unmask.data.channels import match_channels
+from unmask.data.normalize import Affine, Normalizer
+from unmask.data.pairs import Pair, check_finite
+from unmask.data.sampling import Order
+from unmask.errors import DataError
+from unmask.space.batch import Batch
+from unmask.space.box import Box
+from unmask.space.random import device_seed, generator
+
+# Places kept per image to centre crops on; enough to reach every object of a busy image.
+_PLACES = 20_000
+# Images above this are measured on a part of their voxels when they are normalised.
+_MEASURED_VOXELS = 64_000_000
+
+Encode = Callable[[np.ndarray, tuple[float, ...] | None], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class CropPlan:
+    """How crops are drawn.
+
+    Attributes:
+        crop: voxels along every axis.
+        channels: channels the network sees.
+        batch_size: crops in a batch.
+        foreground: share of crops placed on an object.
+        seed: the run's seed.
+        parts: augmentations, in order.
+    """
+
+    crop: tuple[int, ...]
+    channels: int
+    batch_size: int
+    foreground: float = 0.5
+    seed: int = 0
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A pair ready to be cropped."""
+
+    pair: Pair
+    affine: Affine
+    image: np.ndarray | None  # whole, native dtype, where it is kept in memory
+    labels: np.ndarray | None
+    places: list[np.ndarray]  # per label value, (n, ndim) voxels
+
+
+class Crops:
+    """Batches of crops of some pairs; thread-safe, without state that changes.
+
+    Args:
+        pairs: images, all with labels or all without.
+        plan: how crops are drawn.
+        normalize: measures an image once; applied to every crop.
+        encode: labels ``(*space)`` and spacing to values and weight; None without labels.
+        cache_bytes: decoded images kept in memory up to this size; the others are read by box.
+
+    Raises:
+        DataError: an image that is not finite, or with other channels than the plan's.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        plan: CropPlan,
+        *,
+        normalize: Normalizer,
+        encode: Encode | None = None,
+        cache_bytes: float = 4e9,
+    ) -> None:
+        self.plan = plan
+        self._encode = encode
+        self._order = Order(len(pairs), seed=plan.seed)
+        self._read = read_shape(plan.crop, plan.parts)
+        self._prepared: list[_Prepared] = []
+        for number, pair in enumerate(pairs):
+            prepared = _prepare(pair, plan, normalize, number, keep=cache_bytes > 0)
+            for array in (prepared.image, prepared.labels):
+                cache_bytes -= 0 if array is None else array.nbytes
+            self._prepared.append(prepared)
+
+    def batch(self, index: int) -> Batch:
+        """Batch number ``index``."""
+        plan = self.plan
+        first = index * plan.batch_size
+        samples = [self._sample(first + i) for i in range(plan.batch_size)]
+        images = torch.from_numpy(np.stack([image for image, _, _ in samples]))
+        labels = None
+        if self._encode is not None:
+            regions = [region for _, region, _ in samples if region is not None]
+            labels = torch.from_numpy(np.stack(regions))
+        rngs = [generator(plan.seed, "augment", first + i) for i in range(plan.batch_size)]
+        images, labels = augment(images, labels, rngs, crop=plan.crop, parts=plan.parts)
+        seed = device_seed(plan.seed, "device", index)
+        if self._encode is None or labels is None:
+            return Batch(images, seed=seed)
+        targets = [
+            _encoded(self._encode, one, pair)
+            for one, (_, _, pair) in zip(labels.numpy(), samples, strict=True)
+        ]
+        values, weight = (np.stack(arrays) for arrays in zip(*targets, strict=True))
+        return Batch(images, torch.from_numpy(values), torch.from_numpy(weight), seed=seed)
+
+    def _sample(self, position: int) -> tuple[np.ndarray, np.ndarray | None, Pair]:
+        """One region to be augmented: image float32, labels int64, and where it comes from."""
+        prepared = self._prepared[self._order[position]]
+        rng = generator(self.plan.seed, "crop", position)
+        shape = prepared.pair.image.shape[1:]
+        corner = _corner(shape, self.plan, prepared.places, rng)
+        margin = tuple((r - c) // 2 for r, c in zip(self._read, self.plan.crop, strict=True))
+        start = tuple(a - m for a, m in zip(corner, margin, strict=True))
+        box = Box(start, tuple(a + r for a, r in zip(start, self._read, strict=True)))
+        image = _read_box(prepared.image, prepared.pair.image.read, box, shape)
+        image = match_channels(image, self.plan.channels, source=prepared.pair.image.source)
+        labels = None
+        if self._encode is not None and prepared.pair.labels is not None:
+            read = prepared.pair.labels.read
+            labels = _read_box(prepared.labels, read, box, shape)[0].astype(np.int64)
+        return prepared.affine.apply(image), labels, prepared.pair
+
+
+def _encoded(encode: Encode, labels: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        return encode(labels, pair.image.spacing)
+    except DataError as error:
+        source = pair.name if pair.labels is None else pair.labels.source
+        raise DataError(f"{source}: {error}") from error
+
+
+def _prepare(
+    pair: Pair, plan: CropPlan, normalize: Normalizer, number: int, *, keep: bool
+) -> _Prepared:
+    source = pair.image.source
+    image = _measured(pair)
+    check_finite(image, source)
+    matched = match_channels(image, plan.channels, source=source)
+    affine = normalize.measure(matched)
+    labels = None if pair.labels is None else pair.labels.read()
+    rng = generator(plan.seed, "places", number)
+    places = [] if labels is None else _places(labels[0], rng)
+    whole = image.shape == pair.image.shape
+    return _Prepared(
+        pair,
+        affine,
+        image if keep and whole else None,
+        labels if keep else None,
+        places,
+    )
+
+
+def _measured(pair: Pair) -> np.ndarray:
+    """The image whole, or its middle where it is too large to measure whole."""
+    shape = pair.image.shape[1:]
+    box = Box.of(shape)
+    share = (_MEASURED_VOXELS / max(1, box.size)) ** (1 / len(shape))
+    if share < 1:
+        size = [max(1, int(n * share)) for n in shape]
+        start = tuple((n - s) // 2 for n, s in zip(shape, size, strict=True))
+        box = Box(start, tuple(a + s for a, s in zip(start, size, strict=True)))
+    return pair.image.read(box)
+
+
+def _places(labels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Voxels to centre crops on, grouped by label value, background left out."""
+    flat = np.flatnonzero(labels)
+    if flat.size > _PLACES:
+        flat = rng.choice(flat, _PLACES, replace=False)
+    values = labels.ravel()[flat]
+    order = np.argsort(values, kind="stable")
+    cuts = np.flatnonzero(np.diff(values[order])) + 1
+    voxels = np.stack(np.unravel_index(flat[order], labels.shape), axis=1)
+    return np.split(voxels, cuts) if flat.size else []
+
+
+def _corner(
+    shape: Sequence[int],
+    plan: CropPlan,
+    places: list[np.ndarray],
+    rng: np.random.Generator,
+) -> tuple[int, ...]:
+    """First voxel of a crop; negative where the image is smaller than the crop (then centred)."""
+    room = np.array([n - c for n, c in zip(shape, plan.crop, strict=True)])
+    anywhere = rng.integers(0, np.maximum(room, 0) + 1)
+    on_object = rng.random() < plan.foreground
+    if on_object and places:
+        # A value first, then a voxel of it: small objects and rare classes get their share.
+        voxels = places[rng.integers(len(places))]
+        voxel = voxels[rng.integers(len(voxels))]
+        inside = rng.integers(np.array(plan.crop) // 4, 3 * np.array(plan.crop) // 4 + 1)
+        anywhere = np.clip(voxel - inside, 0, np.maximum(room, 0))
+    return tuple(int(a) if r >= 0 else int(r // 2) for a, r in zip(anywhere, room, strict=True))
+
+
+def _read_box(
+    whole: np.ndarray | None,
+    read: Callable[[Box], np.ndarray],
+    box: Box,
+    shape: Sequence[int],
+) -> np.ndarray:
+    """``(C, *box.shape)``; beyond the image it is mirrored."""
+    inside = box.clip(Box.of(shape))
+    if inside.size == 0:
+        raise DataError(f"box {box} lies outside an image of {tuple(shape)} voxels.")
+    array = read(inside) if whole is None else whole[(slice(None), *inside.slices)]
+    pads = [
+        (lo - a, b - hi)
+        for a, b, lo, hi in zip(box.start, box.stop, inside.start, inside.stop, strict=True)
+    ]
+    if any(pad != (0, 0) for pad in pads):
+        array = np.pad(array, [(0, 0), *pads], mode="symmetric")
+    return array

@@ -1,0 +1,224 @@
+"""Images and labels that belong together, and the audit of a folder before training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from unmask.errors import DataError, gather
+from unmask.io import Image, list_files, open_image, open_labels, stem
+
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image, with its labels where there are any; nothing is read yet."""
+
+    name: str
+    image: Image
+    labels: Image | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How files are to be understood.
+
+    Attributes:
+        ndim: number of spatial axes.
+        axes: axes of the files where they do not say themselves.
+        image_suffix: end of image stems that is no part of the name.
+        label_suffix: end of label stems that is no part of the name.
+    """
+
+    ndim: int
+    axes: str | None = None
+    image_suffix: str = ""
+    label_suffix: str = ""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a folder holds and everything that is wrong with it.
+
+    Attributes:
+        pairs: the pairs without problems.
+        problems: one line each; training refuses while there are any.
+        notes: one line each; worth knowing, no reason to refuse.
+    """
+
+    pairs: list[Pair]
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def open_pairs(images: Paths, labels: Paths | None, layout: Layout) -> list[Pair]:
+    """Pair files by stem, open their headers and compare their shapes.
+
+    Raises:
+        DataError: every problem of every file at once.
+    """
+    audit = audit_pairs(images, labels, layout)
+    if audit.problems:
+        raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
+    return audit.pairs
+
+
+def audit_pairs(
+    images: Paths, labels: Paths | None, layout: Layout, *, read: bool = False
+) -> Audit:
+    """Pair files by stem and collect all problems instead of stopping at the first.
+
+    Args:
+        images: file, folder, glob, OME-Zarr, or several of them.
+        labels: the same for labels; None where there are none.
+        layout: how files are to be understood.
+        read: decode every file whole, as ``unmask check`` does; otherwise headers only.
+    """
+    problems: list[str] = []
+    matched = match_files(images, labels, layout, problems)
+    audit = Audit([], problems)
+    for name, image_path, label_path in matched:
+        try:
+            pair = _open(name, image_path, label_path, layout)
+            if read:
+                audit.notes.extend(_inspect(pair))
+            audit.pairs.append(pair)
+        except (DataError, ImportError) as error:
+            problems.append(str(error))
+    return audit
+
+
+def match_files(
+    images: Paths, labels: Paths | None, layout: Layout, problems: list[str]
+) -> list[tuple[str, str, str | None]]:
+    """Names with the paths of image and labels; what does not pair is added to ``problems``."""
+    by_name = _by_name(images, layout.image_suffix, problems)
+    if labels is None:
+        return [(name, path, None) for name, path in by_name.items()]
+    labels_by_name = _by_name(labels, layout.label_suffix, problems)
+    hint = (
+        "Pair by equal stems; give --set data.label_suffix=... or data.image_suffix=... "
+        "where one side carries a suffix."
+    )
+    problems += [
+        f"{path}: expected labels named {name!r}, found none. {hint}"
+        for name, path in by_name.items()
+        if name not in labels_by_name
+    ]
+    problems += [
+        f"{path}: expected an image named {name!r}, found none. {hint}"
+        for name, path in labels_by_name.items()
+        if name not in by_name
+    ]
+    both = [name for name in by_name if name in labels_by_name]
+    return [(name, by_name[name], labels_by_name[name]) for name in both]
+
+
+def _by_name(paths: Paths, suffix: str, problems: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in list_files(paths):
+        name = stem(path)
+        if suffix and name.endswith(suffix):
+            name = name.removesuffix(suffix)
+        if name in found:
+            problems.append(
+                f"{path}: expected one file named {name!r}, found {found[name]} as well. "
+                "Rename one of them, outputs would overwrite each other."
+            )
+        found[name] = path
+    return found
+
+
+def _open(name: str, image_path: str, label_path: str | None, layout: Layout) -> Pair:
+    image = open_image(image_path, axes=layout.axes, ndim=layout.ndim)
+    _check_axes(image, layout)
+    if label_path is None:
+        return Pair(name, image)
+    labels = open_labels(label_path, ndim=layout.ndim)
+    if labels.shape[1:] != image.shape[1:]:
+        raise DataError(
+            f"{label_path}: expected the size of its image {image_path}, {image.shape[1:]}, "
+            f"found {labels.shape[1:]}. Give labels of the same size and axis order."
+        )
+    return Pair(name, image, labels)
+
+
+def _check_axes(image: Image, layout: Layout) -> None:
+    if image.ndim == layout.ndim:
+        return
+    names = "z y x"[-2 * image.ndim + 1 :]
+    raise DataError(
+        f"{image.source}: has {image.ndim} spatial axes ({names} = {image.shape[1:]}), but this "
+        f"recipe works on {layout.ndim}. Use a {image.ndim}D preset (see `unmask presets`), "
+        "or give the files' axes with --set data.axes=..."
+    )
+
+
+def _inspect(pair: Pair) -> list[str]:
+    """Read a pair whole; notes on content that is allowed but odd."""
+    notes: list[str] = []
+    image = pair.image.read()
+    check_finite(image, pair.image.source)
+    if image.size and image.min() == image.max():
+        notes.append(f"{pair.image.source}: all values are equal ({image.flat[0]}).")
+    if pair.labels is not None and not pair.labels.read().any():
+        notes.append(f"{pair.labels.source}: no object, all labels are 0.")
+    return notes
+
+
+def check_finite(image: np.ndarray, source: str) -> None:
+    """Refuse NaN and infinity, naming the file and the first place.
+
+    Raises:
+        DataError: with index ``(channel, *space)``.
+    """
+    if image.dtype.kind != "f":
+        return
+    good = np.isfinite(image)
+    if not good.all():
+        first = tuple(int(i) for i in np.argwhere(~good)[0])
+        raise DataError(
+            f"{source}: expected finite values, found {int((~good).sum())} NaN or infinite ones, "
+            f"the first at (channel, *space) = {first}. Mend or remove the file."
+        )
+
+
+def fingerprint(pairs: Sequence[Pair]) -> dict[str, str]:
+    """Size and time of change of every file of ``pairs``, to notice files that change under a run.
+
+    Arrays in memory and stores of many files count by name alone.
+    """
+    marks: dict[str, str] = {}
+    for pair in pairs:
+        for image in (pair.image, pair.labels):
+            if image is None:
+                continue
+            path = Path(image.source)
+            if path.is_file():
+                facts = path.stat()
+                marks[image.source] = f"{facts.st_size}:{facts.st_mtime_ns}"
+            else:
+                marks[image.source] = "-"
+    return marks
+
+
+def check_unchanged(before: Mapping[str, str], pairs: Sequence[Pair]) -> None:
+    """Refuse to go on with files that were replaced, changed or removed.
+
+    Raises:
+        DataError: every such file at once.
+    """
+    try:
+        now = fingerprint(pairs)
+    except OSError as error:
+        raise DataError(f"{error.filename}: the file cannot be read any more ({error}).") from error
+    changed = sorted(source for source in {*before, *now} if before.get(source) != now.get(source))
+    if changed:
+        problems = [f"{source}: expected it unchanged since the run began" for source in changed]
+        raise DataError(
+            gather(problems, heading="Input files changed. Restore them, or start a new run.")
+        )

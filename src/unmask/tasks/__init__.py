@@ -1,0 +1,11 @@
+"""Segmentation tasks, one file each; a recipe names them by the keys of ``TASKS``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from unmask.tasks.flows import Flows
+from unmask.tasks.semantic import Semantic
+
+TASKS: dict[str, Callable[..., Any]] = {"flows": Flows, "semantic": Semantic}

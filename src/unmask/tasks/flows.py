@@ -1,0 +1,144 @@
+"""Instances by flow fields: vectors to the object's centre and a foreground logit.
+
+Stringer et al. 2021, Cellpose (doi:10.1038/s41592-020-01018-x); loss and weights as in MEDIAR
+(Lee et al. 2022, arXiv:2212.03465).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from unmask.errors import RecipeError
+from unmask.labels.flows import Compat, flows_to_labels, labels_to_flows
+from unmask.tasks.base import Target
+
+
+@dataclass(frozen=True)
+class Flows:
+    """Channels: one flow for each axis, slow axis first, then the foreground logit.
+
+    Attributes:
+        ndim: number of spatial axes.
+        flow_scale: the network predicts unit flows times this factor.
+        flow_weight: share of the flow term in the loss; the foreground term has 1.
+        foreground: scores above are foreground.
+        steps: Euler steps of decoding; objects of longer radius need more.
+        min_size: smallest object in voxels; 0 keeps all, and holes unfilled.
+        max_fraction: largest share of the image that one object may cover.
+        flow_error: largest mean squared distance between predicted and recomputed flows; 0: any.
+        ignore_label: label value without truth.
+        compat: a published program whose targets and decoding are reproduced.
+        reach: largest expected distance in voxels between an object's voxels and its centre; a
+            block is decoded with twice as much context.
+    """
+
+    ndim: int
+    flow_scale: float = 5.0
+    flow_weight: float = 0.5
+    foreground: float = 0.5
+    steps: int = 200
+    min_size: int = 15
+    max_fraction: float = 0.4
+    flow_error: float = 0.4
+    ignore_label: int | None = None
+    compat: Compat | None = None
+    reach: int = 32
+
+    def __post_init__(self) -> None:
+        wrong = {
+            "ndim": self.ndim < 1,
+            "flow_scale": not self.flow_scale > 0,
+            "flow_weight": self.flow_weight < 0,
+            "steps": self.steps < 1,
+            "max_fraction": not 0 < self.max_fraction <= 1,
+            "compat": self.compat not in (None, "cellpose", "mediar"),
+            "reach": self.reach < 1,
+        }
+        for name in (name for name, bad in wrong.items() if bad):
+            raise RecipeError(
+                f"task flows: {name}={getattr(self, name)!r} is out of range. Expected ndim, steps "
+                "and reach of 1 or more, a positive flow_scale, a flow_weight of 0 or more, a "
+                "max_fraction in (0, 1], compat none, cellpose or mediar. Correct the recipe."
+            )
+
+    @property
+    def context(self) -> int:
+        """A whole object that touches the block, from its near to its far side."""
+        return 2 * self.reach
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """F1 at IoU 0.5 chooses the best model."""
+        return ("f1@0.5", "aji")
+
+    def channels(self) -> int:
+        """A flow for each axis and one logit."""
+        return self.ndim + 1
+
+    def encode(
+        self,
+        labels: Integer[np.ndarray, "*space"],
+        spacing: Sequence[float] | None,  # noqa: ARG002 - flows count voxels
+    ) -> Target:
+        """Unit flows and foreground ``(ndim + 1, *space)``; weight ``(1, *space)``."""
+        known = np.ones(labels.shape, bool)
+        if self.ignore_label is not None:
+            known = labels != self.ignore_label
+            labels = np.where(known, labels, 0)
+        values = np.empty((self.ndim + 1, *labels.shape), np.float32)
+        values[:-1] = labels_to_flows(labels, compat=self.compat)
+        values[-1] = labels > 0
+        return Target(values, known[None].astype(np.float32))
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b c *space"],
+        values: Float[Tensor, "b c *space"],
+        weight: Float[Tensor, "b 1 *space"],
+    ) -> Tensor:
+        """Cross-entropy of the foreground + ``flow_weight`` * mean squared error of scaled flows.
+
+        Both are means over all known voxels, background included.
+        """
+        logits, values = logits.float(), values.float()
+        error = (logits[:, :-1] - self.flow_scale * values[:, :-1]).square().mean(1, keepdim=True)
+        entropy = F.binary_cross_entropy_with_logits(
+            logits[:, -1:], values[:, -1:], reduction="none"
+        )
+        total = (entropy + self.flow_weight * error) * weight
+        return total.sum() / weight.sum().clamp(min=1)
+
+    def activate(self, logits: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
+        """Flows in voxels and the foreground's probability."""
+        logits = logits.float()
+        return torch.cat([logits[:, :-1] / self.flow_scale, logits[:, -1:].sigmoid()], 1)
+
+    def flip(self, scores: Float[Tensor, "b c *space"], axis: int) -> Float[Tensor, "b c *space"]:
+        """Mirror; the flow along the mirrored axis changes its sign."""
+        flipped = scores.flip(axis + 2)
+        flipped[:, axis] = -flipped[:, axis]
+        return flipped
+
+    def decode(
+        self,
+        scores: Float[np.ndarray, "c *space"],
+        spacing: Sequence[float] | None,  # noqa: ARG002 - flows count voxels
+    ) -> Integer[np.ndarray, "*space"]:
+        """Objects of averaged scores ``(ndim + 1, *space)``."""
+        return flows_to_labels(
+            scores[:-1],
+            scores[-1],
+            threshold=self.foreground,
+            steps=self.steps,
+            min_size=self.min_size,
+            max_fraction=self.max_fraction,
+            flow_error=self.flow_error or None,
+            compat=self.compat,
+        )

@@ -1,0 +1,72 @@
+"""Backbone + decoder + head + task: what is fine-tuned and what predicts."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unmask.errors import RecipeError
+from unmask.lookup import build
+from unmask.models import BACKBONES, DECODERS, nd
+from unmask.models.base import Objective, Step
+from unmask.recipe import Part, Recipe
+from unmask.space.batch import Batch
+from unmask.tasks import TASKS
+from unmask.tasks.base import Task
+
+
+class Segmenter(Objective):
+    """From images to the logits of a task, for any backbone and decoder that fit each other."""
+
+    def __init__(self, backbone: nn.Module, decoder: nn.Module, task: Task, *, ndim: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.decoder = decoder
+        self.task = task
+        width: int = decoder.width  # pyright: ignore[reportAssignmentType]
+        self.head = nd.conv(ndim, width, task.channels(), kernel=1)
+
+    def logits(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b k *space"]:
+        """Logits of the task, one vector a voxel."""
+        return self.head(self.decoder(self.backbone(image), tuple(image.shape[2:])))
+
+    def step(self, batch: Batch) -> Step:
+        """Loss of the task on one batch with targets."""
+        if batch.values is None or batch.weight is None:
+            raise ValueError("A segmenter learns from targets; this batch has images only.")
+        loss = self.task.loss(self.logits(batch.image).float(), batch.values, batch.weight)
+        return Step(loss, logs={"loss": loss.detach()})
+
+
+def build_task(recipe: Recipe) -> Task:
+    """The recipe's task.
+
+    Raises:
+        RecipeError: the recipe pre-trains, or an option is wrong.
+    """
+    if recipe.task is None:
+        raise RecipeError(
+            f"recipe {recipe.name!r}: expected a task, found the pre-training method "
+            f"{recipe.method.name if recipe.method else None!r}. "
+            "Use `unmask pretrain`, or a recipe with a task."
+        )
+    given = {"ndim": recipe.data.ndim, "ignore_label": recipe.data.ignore_label}
+    return build(recipe.task.choice, TASKS, "task", **given)
+
+
+def build_segmenter(recipe: Recipe) -> Segmenter:
+    """A segmenter with fresh weights; the number of axes is that of the crop.
+
+    Without a decoder in the recipe the backbone's natural one is taken: ``unetr`` where all its
+    strides but the first are equal (transformers), ``unet`` otherwise.
+    """
+    ndim = recipe.data.ndim
+    task = build_task(recipe)
+    given = {"ndim": ndim, "in_channels": recipe.data.channels, "image": recipe.data.crop}
+    backbone = build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **given)
+    strides = [tuple(stride) for stride in backbone.strides]
+    columnar = len(strides) > 1 and len(set(strides[1:])) == 1
+    part = recipe.model.decoder or Part(name="unetr" if columnar else "unet")
+    given = {"ndim": ndim, "channels": tuple(backbone.channels), "strides": strides}
+    decoder = build(part.choice, DECODERS, "model.decoder", **given)
+    return Segmenter(backbone, decoder, task, ndim=ndim)

@@ -1,0 +1,165 @@
+"""What ends or spoils a step: numbers that are not finite, and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.optim import Optimizer
+
+from unmask.errors import UnmaskError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_LOOK_EVERY = 16
+
+
+class TrainingError(UnmaskError):
+    """Training cannot go on; the message names the step and what to change."""
+
+
+class Interrupted(Exception):  # noqa: N818 - an end that was asked for, not an error
+    """A signal ended the run after it was saved.
+
+    Attributes:
+        step: updates done and saved.
+        code: exit code of the command line, 130 for Ctrl-C and 143 for a request to end.
+    """
+
+    def __init__(self, step: int, code: int) -> None:
+        super().__init__(f"Interrupted at step {step}; saved. Go on with --resume.")
+        self.step = step
+        self.code = code
+
+
+class Stop:
+    """Listens to SIGINT, SIGTERM and SIGUSR1 inside a ``with`` block.
+
+    The first signal is noted, so that the step ends and the run is saved; a second Ctrl-C ends the
+    process at once, which harms nothing because every file is written aside.
+
+    Attributes:
+        code: exit code that the signal asks for, 0 while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.code = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        # Python delivers signals to the main thread and lets no other one ask for them.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.code and number == signal.SIGINT:
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nEnded at once.\n")
+            os._exit(130)
+        self.code = self.code or (130 if number == signal.SIGINT else 143)
+
+
+class Guard:
+    """Takes optimiser steps, except where loss or gradient is not finite.
+
+    A skipped step changes nothing: weights and moments keep their values, and the running
+    statistics of batch norms, which the forward pass has touched, are put back. On CUDA with a
+    fused optimiser the device decides by itself, and the host looks only every 16 steps.
+
+    Args:
+        module: the objective.
+        optimizer: the bare optimiser, for what its kernel can do.
+        limit: bad steps in a row that end the run; 0 ends it at the first one.
+        scaled: the loss is scaled (16-bit floats): the scaler skips and has to be told.
+    """
+
+    def __init__(
+        self, module: nn.Module, optimizer: Optimizer, *, limit: int, scaled: bool = False
+    ) -> None:
+        self._raw = optimizer
+        self._limit = max(1, limit)
+        self._scaled = scaled
+        self._running = [
+            buffer
+            for part in module.modules()
+            if isinstance(part, _NormBase)
+            for buffer in part.buffers(recurse=False)
+        ]
+        self._saved: list[Tensor] = []
+        device = next(module.parameters()).device
+        fused = bool(optimizer.defaults.get("fused"))
+        self.deferred = device.type == "cuda" and fused and not scaled
+        self._streak = torch.zeros((), device=device)
+        self._worst = torch.zeros((), device=device)
+        self._total = torch.zeros((), device=device)
+
+    def before(self) -> None:
+        """Keep what the forward pass is going to change."""
+        self._saved = [buffer.clone() for buffer in self._running]
+
+    def step(self, optimizer: Any, bad: Tensor) -> bool:
+        """Step unless ``bad`` (a scalar on the device, not 0 for a bad step); False if skipped.
+
+        In the deferred way the answer is always True: nobody has looked yet.
+        """
+        bad = (bad != 0).to(self._streak.dtype)
+        self._streak = (self._streak + bad) * bad
+        self._worst = torch.maximum(self._worst, self._streak)
+        self._total = self._total + bad
+        if self.deferred:
+            self._raw.grad_scale, self._raw.found_inf = None, bad  # type: ignore[attr-defined]
+            optimizer.step()
+            for buffer, saved in zip(self._running, self._saved, strict=True):
+                buffer.copy_(torch.where(bad > 0, saved, buffer))
+            return True
+        if not bad.item():
+            optimizer.step()
+            return True
+        if self._scaled:
+            optimizer.step()
+        for buffer, saved in zip(self._running, self._saved, strict=True):
+            buffer.copy_(saved)
+        return False
+
+    def check(self, step: int, *, now: bool = False) -> None:
+        """End the run after too many bad steps in a row.
+
+        Where looking makes the device wait, it is done every 16 steps, or ``now``.
+
+        Raises:
+            TrainingError: too many.
+        """
+        if self.deferred and not now and step % _LOOK_EVERY:
+            return
+        row = int(self._worst.item())
+        if row >= self._limit:
+            raise TrainingError(
+                f"Training stopped at step {step}: expected a finite loss and gradient, found NaN "
+                f"or infinity {row} times in a row; the weights were not changed by them. Lower "
+                "train.lr, lengthen train.warmup, set train.precision=32, or look for odd values "
+                "with `unmask check`."
+            )
+
+    def skipped(self) -> int:
+        """Steps skipped since the start of the run."""
+        return int(self._total.item())
+
+    def state(self) -> dict[str, float]:
+        """Counters for a snapshot."""
+        return {"streak": self._streak.item(), "total": self._total.item()}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Continue from counters of a snapshot."""
+        self._streak.fill_(state["streak"])
+        self._total.fill_(state["total"])

@@ -1,0 +1,221 @@
+"""What a run tells: journal.jsonl, TensorBoard, pictures, and a bar or lines for the reader.
+
+Telling never ends a training: where a file or the terminal cannot be written, one warning is given
+and the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from unmask.atomic import atomic_path, atomic_write
+
+_SECONDS = 10.0
+_PICTURES = 4
+
+
+class Journal:
+    """The diary of one run.
+
+    Args:
+        folder: the run folder; None tells nothing on disk.
+        steps: updates of the whole run, for the bar.
+        tensorboard: write events too.
+        quiet: nothing on the terminal.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str | None,
+        *,
+        steps: int,
+        tensorboard: bool = True,
+        quiet: bool = False,
+    ) -> None:
+        self.path = None if folder is None else Path(folder) / "journal.jsonl"
+        self._steps = steps
+        self._quiet = quiet
+        self._start = 0
+        self._events: Any = None
+        self._wants_events = tensorboard and folder is not None
+        self._warned: set[str] = set()
+        self._bar: Progress | None = None
+        self._told = -math.inf
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def resume(self, step: int) -> None:
+        """Cut the journal back to ``step``, where the run goes on; 0 begins a new one."""
+        self._start = step
+        if self.path is not None and self.path.exists():
+            self._try("journal.jsonl", self._cut, self.path, step)
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Add one line; ``record`` holds "step" and numbers."""
+        record = {name: _number(value) for name, value in record.items()}
+        if self.path is not None:
+            self._try("journal.jsonl", _append, self.path, json.dumps(record, allow_nan=False))
+        if self._wants_events:
+            self._try("TensorBoard", self._scalars, record)
+        self._line(record)
+
+    def picture(self, step: int, name: str, image: Tensor) -> None:
+        """Keep a picture of a batch ``(B, C, *space)`` as PNG and in TensorBoard.
+
+        Volumes show their middle plane, the first four samples stand side by side.
+        """
+        if self.path is None:
+            return
+        pixels = montage(image)
+        path = self.path.parent / "pictures" / f"step-{step:07d}-{name}.png"
+        self._try("pictures", _save_png, path, pixels)
+        if self._wants_events:
+            self._try("TensorBoard", self._image, step, name, pixels)
+
+    def say(self, message: str) -> None:
+        """A sentence for the reader, on standard error."""
+        if not self._quiet:
+            self._try("the terminal", self._print, message)
+
+    def progress(self, step: int) -> None:
+        """Move the bar to ``step`` updates; cheap."""
+        if self._bar is not None:
+            self._try("the terminal", self._bar.update, self._bar.task_ids[0], completed=step)
+
+    def close(self) -> None:
+        """Stop the bar and write what TensorBoard still holds."""
+        if self._bar is not None:
+            self._try("the terminal", self._bar.stop)
+            self._bar = None
+        if self._events is not None:
+            self._try("TensorBoard", self._events.close)
+            self._events = None
+
+    def _try(self, what: str, action: Callable[..., Any], *given: Any, **named: Any) -> None:
+        """Run ``action``; a failure is told once and does no harm."""
+        try:
+            action(*given, **named)
+        except Exception as error:  # noqa: BLE001 - whatever telling raises, training goes on
+            if what in self._warned:
+                return
+            self._warned.add(what)
+            self.say(f"{what}: cannot be written ({error}); training goes on without it.")
+
+    @staticmethod
+    def _cut(path: Path, step: int) -> None:
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _upto(line, step)]
+        atomic_write(path, "".join(f"{line}\n" for line in kept))
+
+    def _writer(self) -> Any:
+        if self._events is None and self.path is not None:
+            # Starting TensorBoard takes seconds: only a run that writes events waits for it.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._events = SummaryWriter(str(self.path.parent), purge_step=self._start + 1)
+        return self._events
+
+    def _scalars(self, record: Mapping[str, Any]) -> None:
+        writer = self._writer()
+        for name, value in record.items():
+            if name != "step" and isinstance(value, (int, float)):
+                writer.add_scalar(name, value, record["step"])
+
+    def _image(self, step: int, name: str, pixels: np.ndarray) -> None:
+        self._writer().add_image(name, pixels, step, dataformats="HWC")
+
+    def _line(self, record: Mapping[str, Any]) -> None:
+        if self._quiet:
+            return
+        console = Console(stderr=True)
+        if console.is_terminal and self._bar is None and "the terminal" not in self._warned:
+            self._try("the terminal", self._open_bar, console)
+        text = " ".join(f"{key} {_short(value)}" for key, value in record.items() if key != "step")
+        if self._bar is not None:
+            task = self._bar.task_ids[0]
+            step = record["step"]
+            self._try("the terminal", self._bar.update, task, completed=step, description=text)
+        elif self._is_time(record):
+            self.say(f"step {record['step']}/{self._steps} {text}")
+
+    def _is_time(self, record: Mapping[str, Any]) -> bool:
+        now = time.monotonic()
+        scored = any(name.startswith("validation/") for name in record)
+        if not scored and record["step"] != self._steps and now - self._told < _SECONDS:
+            return False
+        self._told = now
+        return True
+
+    def _open_bar(self, console: Console) -> None:
+        columns = [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        bar = Progress(*columns, TextColumn("{task.description}"), console=console)
+        bar.add_task("", total=self._steps, completed=self._start)
+        bar.start()
+        self._bar = bar
+
+    def _print(self, message: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(message, markup=False, highlight=False)
+        else:
+            print(message, file=sys.stderr, flush=True)
+
+
+def montage(image: Tensor) -> np.ndarray:
+    """A batch ``(B, C, *space)`` as one picture ``(height, width, 3)`` of bytes."""
+    batch = image.detach()[:_PICTURES].float().cpu()
+    while batch.ndim > 4:
+        batch = batch[:, :, batch.shape[2] // 2]
+    while batch.ndim < 4:
+        batch = batch.unsqueeze(2)
+    batch = batch if batch.shape[1] == 3 else batch[:, :1].expand(-1, 3, -1, -1)
+    batch = batch.nan_to_num()
+    low, high = batch.amin(), batch.amax()
+    scaled = (batch - low) / (high - low).clamp(min=1e-12)
+    joined = np.concatenate([np.moveaxis(sample.numpy(), 0, -1) for sample in scaled], axis=1)
+    return (joined * 255).round().astype(np.uint8)
+
+
+def _append(path: Path, line: str) -> None:
+    # Opened anew for each line: a journal that was moved away or deleted starts again.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def _save_png(path: Path, pixels: np.ndarray) -> None:
+    with atomic_path(path) as aside:
+        Image.fromarray(pixels).save(aside, format="PNG")
+
+
+def _upto(line: str, step: int) -> bool:
+    """Whether a journal line is whole and not later than ``step``."""
+    try:
+        return json.loads(line)["step"] <= step
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN: undefined numbers become null."""
+    if isinstance(value, (Tensor, np.generic)):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,85 @@
+"""LAMB (You et al. 2020, arXiv:1904.00962): Adam whose steps have the size of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class Lamb(Optimizer):
+    """Large-batch optimiser.
+
+    Gradients are first scaled down to the norm ``max_norm`` over all parameters. Groups without
+    weight decay take plain Adam steps, as in the published trainings.
+
+    Args:
+        groups: parameters or groups of them.
+        lr: learning rate.
+        betas: decay of the two moments.
+        eps: added to the root of the second moment.
+        weight_decay: share of the weights added to a step before its size is set.
+        max_norm: largest norm of all gradients together; None leaves them.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[Any],
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+        max_norm: float | None = 1.0,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(groups, defaults)
+        self.max_norm = max_norm
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update; PyTorch's ``closure`` is refused."""
+        if closure is not None:
+            raise TypeError("Lamb takes no closure: compute the gradients before step().")
+        shrink = self._shrink()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    move = self._adam(parameter, parameter.grad * shrink, group)
+                    if group["weight_decay"]:
+                        move.add_(parameter, alpha=group["weight_decay"])
+                        move.mul_(_trust(parameter, move))
+                    parameter.add_(move, alpha=-group["lr"])
+
+    def _shrink(self) -> Tensor | float:
+        gradients = [
+            p.grad for group in self.param_groups for p in group["params"] if p.grad is not None
+        ]
+        if self.max_norm is None or not gradients:
+            return 1.0
+        return (self.max_norm / torch.nn.utils.get_total_norm(gradients)).clamp(max=1.0)
+
+    def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        """Adam's step of size 1, with both moments corrected for their start at 0."""
+        state = self.state[parameter]
+        if not state:
+            # The count stays on the CPU, where reading it waits for nothing.
+            state["step"] = torch.zeros(())
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        beta1, beta2 = group["betas"]
+        state["step"] += 1
+        count = state["step"].item()
+        state["exp_avg"].lerp_(gradient, 1 - beta1)
+        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        root = (state["exp_avg_sq"] / (1 - beta2**count)).sqrt_().add_(group["eps"])
+        return (state["exp_avg"] / (1 - beta1**count)).div_(root)
+
+
+def _trust(weight: Tensor, move: Tensor) -> Tensor:
+    """Norm of the weights over norm of the move; 1 where either is 0."""
+    size, step = weight.norm(), move.norm()
+    return torch.where((size > 0) & (step > 0), size / step, 1.0)

@@ -1,0 +1,96 @@
+"""Where a run comes from: its recipe and data on disk, the weights it starts with, versions."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from unmask import checkpoint
+from unmask.atomic import atomic_write
+from unmask.errors import CheckpointError, DataError
+from unmask.models.base import Objective
+from unmask.models.weights import load_matching
+from unmask.recipe import Recipe, load
+
+_RECIPE, _DATA = "recipe.yaml", "data.json"
+# What may differ between a run and its continuation: none of it changes the weights.
+_FREE = {"train.workers", "train.keep", "train.save_every"}
+
+
+def note_run(folder: Path, recipe: Recipe, marks: Mapping[str, str], *, resume: bool) -> None:
+    """Write recipe and data fingerprint into a new run, or compare them with the run's own.
+
+    Raises:
+        CheckpointError: a resumed run has another recipe; names the fields.
+        DataError: a resumed run has other files; names them.
+    """
+    if resume and (folder / _RECIPE).is_file():
+        _check_recipe(folder, recipe)
+        _check_data(folder, marks)
+        return
+    atomic_write(folder / _RECIPE, recipe.to_yaml())
+    atomic_write(folder / _DATA, json.dumps(dict(marks), indent=1))
+
+
+def initialise(objective: Objective, init: str | Path) -> None:
+    """Take over the weights of another model: its backbone, and decoder and head where they fit.
+
+    Raises:
+        CheckpointError: the file is no model, or covers too little of the backbone.
+    """
+    weights = checkpoint.load_model(init).weights
+    for part in ("backbone", "decoder", "head"):
+        mine = getattr(objective, part, None)
+        theirs = {
+            name.removeprefix(f"{part}."): tensor
+            for name, tensor in weights.items()
+            if name.startswith(f"{part}.")
+        }
+        same = mine is not None and {k: v.shape for k, v in mine.state_dict().items()} == {
+            k: v.shape for k, v in theirs.items()
+        }
+        if mine is not None and (part == "backbone" or same):
+            load_matching(mine, theirs, source=str(init))
+
+
+def versions() -> dict[str, str]:
+    """What made a model."""
+    names = ("unmask", "torch", "numpy", "numba")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _check_recipe(folder: Path, recipe: Recipe) -> None:
+    before = dict(_flat(load(folder / _RECIPE).model_dump(mode="json")))
+    now = dict(_flat(recipe.model_dump(mode="json")))
+    differ = sorted(
+        name for name in (before | now) if name not in _FREE and before.get(name) != now.get(name)
+    )
+    if differ:
+        lines = [f"{name}: {before.get(name)!r} before, {now.get(name)!r} now" for name in differ]
+        raise CheckpointError(
+            f"{folder}: expected the recipe of the run to resume, found other values: "
+            f"{'; '.join(lines[:8])}. Resume with the run's own recipe "
+            f"(--recipe {folder / _RECIPE}), or choose another --out."
+        )
+
+
+def _check_data(folder: Path, marks: Mapping[str, str]) -> None:
+    before = json.loads((folder / _DATA).read_text(encoding="utf-8"))
+    differ = sorted(n for n in {*before, *marks} if before.get(n) != marks.get(n))
+    if differ:
+        raise DataError(
+            f"{folder}: expected the files of the run to resume, found {len(differ)} that are new, "
+            f"changed or missing: {', '.join(differ[:8])}. Restore them, or start a new run."
+        )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,89 @@
+"""Devices, precision and processes, by Lightning Fabric."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
+
+from unmask.errors import RecipeError
+
+_NAMES = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def make_fabric(
+    devices: int | str = "auto",
+    precision: str = "auto",
+    accelerator: str = "auto",
+    *,
+    num_nodes: int = 1,
+) -> Fabric:
+    """A launched-on-demand Fabric; call its ``launch`` where several processes are wanted.
+
+    On CPUs the deterministic algorithms of PyTorch are switched on, so that a resumed run equals
+    the uninterrupted one bit by bit; on GPUs sums in another order are worth their speed.
+
+    Args:
+        devices: processes, "auto" for all GPUs or one CPU process.
+        precision: "auto", "32", "bf16" or "16".
+        accelerator: "auto", "cpu", "cuda", "mps".
+        num_nodes: machines.
+
+    Raises:
+        RecipeError: a precision that the device lacks.
+    """
+    device = _device_type(accelerator)
+    if device == "cpu":
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        # Filling fresh memory guards against reads of it, costs time, and changes no result.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        devices = 1 if devices == "auto" else devices
+    count = int(devices) if str(devices).isdigit() else torch.accelerator.device_count()
+    strategy: Strategy | str = "auto"
+    if count * num_nodes > 1:
+        # Not every decoder reads every feature: parameters without a gradient are no error.
+        strategy = DDPStrategy(find_unused_parameters=True, gradient_as_bucket_view=True)
+    return Fabric(
+        accelerator=device,
+        devices=devices,
+        strategy=strategy,
+        num_nodes=num_nodes,
+        precision=choose_precision(precision, device),  # type: ignore[arg-type]
+    )
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """Fabric's name of a precision; "auto" takes bf16 where the hardware computes in it.
+
+    Raises:
+        RecipeError: an unknown name, or half precision on a CPU.
+
+    Example:
+        >>> choose_precision("32", "cpu")
+        '32-true'
+    """
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(device) else "32"
+    if precision not in _NAMES or (precision == "16" and device == "cpu"):
+        raise RecipeError(
+            f"train.precision={precision!r} on {device}: expected auto, 32 or bf16 (16 on GPUs "
+            "only). Change train.precision."
+        )
+    return _NAMES[precision]
+
+
+def _device_type(accelerator: str) -> str:
+    if accelerator != "auto":
+        return "cuda" if accelerator == "gpu" else accelerator
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found.type if found is not None and found.type in {"cuda", "mps"} else "cpu"
+
+
+def _has_bf16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return False

@@ -1,0 +1,62 @@
+"""The values of an optimisation, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The values of an optimisation.
+
+    Attributes:
+        steps: updates.
+        lr: peak learning rate; each group's own "scale" multiplies it.
+        accumulate: batches summed up in one update.
+        warmup: updates of linear warm-up.
+        final_lr: end of the cosine as a share of ``lr``.
+        clip: largest gradient norm; None only measures it.
+        ema: decay of averaged weights; 0 for none.
+        validate_every: updates; 0 only at the end.
+        save_every: updates between snapshots.
+        keep: snapshots kept.
+        log_every: updates that one journal line averages.
+        bad_steps: losses in a row that are not finite before the run ends.
+        seed: seeds what is drawn on the device.
+    """
+
+    steps: int
+    lr: float
+    accumulate: int = 1
+    warmup: int = 0
+    final_lr: float = 0.0
+    clip: float | None = 1.0
+    ema: float = 0.0
+    validate_every: int = 0
+    save_every: int = 500
+    keep: int = 2
+    log_every: int = 10
+    bad_steps: int = 10
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came out of a run.
+
+    Attributes:
+        step: updates done.
+        loss: mean of the last journal line; NaN if no step was left to do.
+        best: best score; None without validation.
+        best_step: its step; without validation the last one.
+        metrics: figures of the last validation.
+        seconds: of this call.
+    """
+
+    step: int
+    loss: float
+    best: float | None
+    best_step: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0

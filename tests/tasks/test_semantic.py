@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+
+from unmask.errors import DataError, RecipeError
+from unmask.tasks.semantic import Semantic
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (4, 5, 6)])
+def test_decode_undoes_encode(shape):
+    task = Semantic(classes=3, values=(0, 7, 300))
+    labels = np.random.default_rng(0).choice([0, 7, 300], shape)
+    target = task.encode(labels, None)
+    scores = np.stack([target.values[0] == k for k in range(3)]).astype(np.float32)
+    decoded = task.decode(scores, None)
+    assert decoded.dtype == np.uint16
+    np.testing.assert_array_equal(decoded, labels)
+
+
+def test_ignored_voxels_have_no_influence():
+    task = Semantic(classes=2, ignore_label=255)
+    labels = np.array([[0, 1], [255, 255]])
+    target = task.encode(labels, None)
+    np.testing.assert_array_equal(target.weight[0], [[1, 1], [0, 0]])
+    values, weight = (torch.from_numpy(a)[None] for a in (target.values, target.weight))
+    logits = torch.randn(1, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    changed = logits.clone()
+    changed[:, :, 1] += 5
+    assert task.loss(logits, values, weight) == task.loss(changed, values, weight)
+
+
+def test_perfect_logits_have_almost_no_loss():
+    task = Semantic(classes=3)
+    labels = np.random.default_rng(0).integers(0, 3, (8, 8))
+    target = task.encode(labels, None)
+    values, weight = (torch.from_numpy(a)[None] for a in (target.values, target.weight))
+    logits = 40.0 * torch.nn.functional.one_hot(values[:, 0].long(), 3).movedim(-1, 1)
+    assert task.loss(logits, values, weight) < 1e-3
+
+
+def test_strange_values_are_refused():
+    with pytest.raises(DataError, match=r"found \[3\]"):
+        Semantic(classes=2).encode(np.array([[0, 3]]), None)
+
+
+@pytest.mark.parametrize("options", [{"classes": 1}, {"classes": 2, "values": (0, 1, 2)}])
+def test_wrong_options_are_refused(options):
+    with pytest.raises(RecipeError, match="expected at least 2 classes"):
+        Semantic(**options)

@@ -1,0 +1,87 @@
+import pytest
+
+from unmask import recipe as recipes
+from unmask.errors import RecipeError
+
+BASE = {
+    "name": "small",
+    "data": {"crop": [32, 32]},
+    "model": {"backbone": "resunet"},
+    "task": {"name": "semantic", "classes": 3},
+    "train": {"steps": 10},
+}
+
+
+def parse(**changes):
+    return recipes.parse({**BASE, **changes}, source="here")
+
+
+def test_yaml_round_trip(tmp_path):
+    recipe = parse()
+    file = tmp_path / "r.yaml"
+    file.write_text(recipe.to_yaml())
+    assert recipes.load(file) == recipe
+
+
+def test_a_part_is_a_name_or_a_name_with_options():
+    recipe = parse(task={"name": "semantic", "classes": 3})
+    assert recipe.task.choice.options == {"classes": 3}
+    assert parse(task="flows").task.choice.options == {}
+
+
+def test_settings_reach_fields_and_options():
+    recipe = parse().with_settings(
+        ["train.lr=0.1", "task.classes=5", "model.backbone.width=8", "data.crop=[8, 8, 8]"]
+    )
+    assert recipe.train.lr == 0.1
+    assert recipe.task.choice.options["classes"] == 5
+    assert recipe.model.backbone.choice.options == {"width": 8}
+    assert recipe.data.ndim == 3
+
+
+def test_a_part_can_be_replaced_by_a_name():
+    assert parse().with_settings(["task=flows"]).task.name == "flows"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("train.stepz=1", "Did you mean 'train.steps'"),
+        ("trian.steps=1", "there is no field"),
+        ("train.steps", "expected KEY=VALUE"),
+        ("train.steps=-1", "train.steps: Input should be greater"),
+        ("train.steps=soon", "train.steps: Input should be a valid integer"),
+        ("data.crop=", "data.crop"),
+        ("infer.tile=[8]", "infer.tile"),
+        ("train.lr={a: !!python/object:os.system {}}", "expected YAML"),
+        ("train.lr=&a [*a]", "anchors"),
+    ],
+)
+def test_wrong_settings_are_explained(setting, words):
+    with pytest.raises(RecipeError) as error:
+        parse().with_settings([setting])
+    assert words in str(error.value)
+
+
+def test_all_problems_come_at_once():
+    with pytest.raises(RecipeError) as error:
+        parse(train={"steps": 0, "lrr": 1}, data={"crop": [1], "foreground": 3})
+    for words in ("train.steps", "train.lrr", "Did you mean 'train.lr'", "data.foreground"):
+        assert words in str(error.value)
+
+
+def test_a_recipe_has_one_purpose():
+    with pytest.raises(RecipeError, match="either method"):
+        parse(method="mae")
+
+
+def test_an_unknown_preset_names_the_nearest():
+    with pytest.raises(RecipeError, match="Did you mean 'cells'"):
+        recipes.load("cell")
+
+
+@pytest.mark.parametrize("name", recipes.presets())
+def test_presets_are_valid_and_named_after_their_file(name):
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    assert recipe.description
