@@ -62,7 +62,7 @@ def test_commands_and_settings_exist(page):
     assert verbs <= VERBS
     recipe = load("cells3d" if page.stem == "volumes" else "cells")
     ignored = {"task.width", "a.b", "infer.KEY", "KEY"}
-    for key, value in re.findall(r"--set ([A-Za-z._]+)=([^\s`]+)", text):
+    for key, value in re.findall(r"--set '?([A-Za-z._]+)=(\{[^}]+\}|[^\s`']+)", text):
         if key not in ignored:
             recipe = (
                 recipe if value in {"...", "VALUE"} else recipe.with_settings([f"{key}={value}"])
