@@ -16,7 +16,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from unmask.errors import RecipeError
-from unmask.labels.flows import Compat, flows_to_labels, labels_to_flows
+from unmask.labels.flows import flows_to_labels, labels_to_flows
 from unmask.tasks.base import Target
 
 
@@ -48,7 +48,7 @@ class Flows:
     max_fraction: float = 0.4
     flow_error: float = 0.4
     ignore_label: int | None = None
-    compat: Compat | None = None
+    compat: str | None = None
     reach: int = 32
 
     def __post_init__(self) -> None:
