@@ -1,21 +1,39 @@
 """Every backbone with every decoder that fits it, for 2 and 3 axes."""
 
+from typing import Any
+
 import pytest
 import torch
 
+from unmask import lookup
+from unmask.lookup import Choice
 from unmask.models import BACKBONES, DECODERS
 from unmask.models.base import Backbone, Decoder
 
 # Small options by name; a part that is not listed here is built with its defaults.
-SMALL = {"resunet": {"width": 4, "depth": 3}}
-PAIRS = [("resunet", "unet")]
+SMALL = {
+    "resunet": {"width": 4, "depth": 3},
+    "vit": {"image": 16, "patch": 4, "dim": 24, "depth": 4, "heads": 2},
+    "unetr": {"width": 4},
+    "linear": {"width": 4},
+}
+PAIRS = [("resunet", "unet"), ("resunet", "linear"), ("vit", "unetr"), ("vit", "linear")]
 SIZES = {2: [(16, 24), (13, 1), (1, 1)], 3: [(8, 8, 12), (5, 1, 9), (1, 1, 1)]}
 CASES = [(b, d, n) for b, d in PAIRS for n in (2, 3)]
 
 
-def build(backbone, decoder, ndim):
-    first = BACKBONES[backbone](ndim, 2, **SMALL.get(backbone, {}))
-    second = DECODERS[decoder](ndim, first.channels, first.strides, **SMALL.get(decoder, {}))
+def build(backbone: str, decoder: str, ndim: int) -> tuple[Any, Any]:
+    first = lookup.build(
+        Choice(backbone, SMALL.get(backbone, {})), BACKBONES, "backbone", ndim=ndim, in_channels=2
+    )
+    second = lookup.build(
+        Choice(decoder, SMALL.get(decoder, {})),
+        DECODERS,
+        "decoder",
+        ndim=ndim,
+        channels=first.channels,
+        strides=first.strides,
+    )
     return first, second
 
 
@@ -44,7 +62,9 @@ class TestContract:
     def test_gradient_reaches_every_parameter(self, backbone, decoder, ndim):
         first, second = build(backbone, decoder, ndim)
         size = SIZES[ndim][0]
-        second(first(torch.randn(2, 2, *size)), size).square().sum().backward()
+        output = second(first(torch.randn(2, 2, *size)), size)
+        # a plain sum would not see what a final normalisation fixes
+        (output * torch.randn_like(output)).sum().backward()
         for module in (first, second):
             for name, parameter in module.named_parameters():
                 assert parameter.grad is not None, name

@@ -50,6 +50,7 @@ class TokenBackbone(Backbone, Protocol):
 
     patch: tuple[int, ...]
     dim: int
+    grid: tuple[int, ...]  # tokens along every axis that the position table is made for
 
     def embed(self, image: Float[Tensor, "b c *space"]) -> Tokens:
         """Patch tokens with their positions; sizes must be multiples of ``patch``."""

@@ -14,10 +14,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_CUBIC = {2: "bicubic"}
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
@@ -38,7 +41,7 @@ def conv(
     kernel: int | Sequence[int] = 3,
     stride: int | Sequence[int] = 1,
     bias: bool = True,
-) -> nn.Module:
+) -> Conv:
     """Convolution to ``ceil(size / stride)`` voxels, kernels odd."""
     kernel = per_axis(kernel, ndim)
     return _CONV[ndim](
@@ -53,7 +56,7 @@ def conv(
 
 def patch_conv(
     ndim: int, in_channels: int, out_channels: int, patch: Sequence[int], *, bias: bool = True
-) -> nn.Module:
+) -> Conv:
     """Convolution whose windows are the patches of a grid (kernel = stride)."""
     return _CONV[ndim](in_channels, out_channels, tuple(patch), stride=tuple(patch), bias=bias)
 
@@ -125,6 +128,14 @@ def interpolate(image: Float[Tensor, "b c *space"], size: Sequence[int]) -> Tens
     if tuple(image.shape[2:]) == tuple(size):
         return image
     return F.interpolate(image, tuple(size), mode=_LINEAR[len(size)], align_corners=False)
+
+
+def interpolate_smooth(image: Float[Tensor, "b c *space"], size: Sequence[int]) -> Tensor:
+    """Cubic interpolation where torch has it (two axes), else linear."""
+    if image.ndim - 2 in _CUBIC:
+        mode = _CUBIC[image.ndim - 2]
+        return F.interpolate(image, tuple(size), mode=mode, align_corners=False)
+    return interpolate(image, size)
 
 
 def upsample(
