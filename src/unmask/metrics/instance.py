@@ -1,0 +1,248 @@
+"""Metrics of objects: F1, average precision, panoptic quality and the Jaccard indices.
+
+Every function takes ``(truth, predicted)`` label images of any number of axes, or one `Overlap`
+table in place of both. ``empty="reference"`` gives what the published programs give where there is
+nothing to compare; the default calls two empty images a perfect agreement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+from unmask.errors import DataError, told
+from unmask.metrics.overlap import Objects, Overlap, table_of
+
+Empty = Literal["defined", "reference"]
+Criterion = Literal["iou", "iot", "iop"]
+# The thresholds of `ap`; rounded, so that an overlap of exactly 0.65 reaches 0.65.
+AP_THRESHOLDS = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Result of matching objects one to one; matchings of several images add up.
+
+    Attributes:
+        tp: matched pairs.
+        fp: predicted objects without a partner.
+        fn: true objects without a partner.
+        total: sum of the criterion over the matched pairs.
+        nothing: value of every ratio where there is no object on either side.
+    """
+
+    tp: int
+    fp: int
+    fn: int
+    total: float
+    nothing: float = 1.0
+
+    def __add__(self, other: Matching) -> Matching:
+        """Counts of both: the pooled matching of a data set."""
+        return Matching(
+            self.tp + other.tp,
+            self.fp + other.fp,
+            self.fn + other.fn,
+            self.total + other.total,
+            self.nothing,
+        )
+
+    def _ratio(self, part: float, whole: float) -> float:
+        if self.tp + self.fp + self.fn == 0:
+            return self.nothing
+        return part / whole if whole else 0.0
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted objects that are matched."""
+        return self._ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float:
+        """Share of the true objects that are matched."""
+        return self._ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def f1(self) -> float:
+        """2 TP / (2 TP + FP + FN), the detection quality (DQ) of panoptic quality."""
+        return self._ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def ap(self) -> float:
+        """TP / (TP + FP + FN), "average precision" or "accuracy" in the field."""
+        return self._ratio(self.tp, self.tp + self.fp + self.fn)
+
+    @property
+    def sq(self) -> float:
+        """Segmentation quality: mean criterion of the matched pairs, 0 without any."""
+        return self._ratio(self.total, self.tp)
+
+    @property
+    def pq(self) -> float:
+        """Panoptic quality: ``f1 * sq``."""
+        return self._ratio(self.total, self.tp + (self.fp + self.fn) / 2)
+
+
+def matching(
+    truth: ArrayLike | Overlap,
+    predicted: ArrayLike | None = None,
+    *,
+    threshold: float = 0.5,
+    criterion: Criterion = "iou",
+    strict: bool = False,
+    empty: Empty = "defined",
+) -> Matching:
+    """Match objects one to one where the criterion reaches ``threshold``.
+
+    The number of pairs is the largest possible; among such matchings the one with the largest sum
+    of criteria is taken, as StarDist does (Schmidt et al. 2018, doi:10.1007/978-3-030-00934-2_30).
+
+    Args:
+        truth: label image, or an overlap table.
+        predicted: label image of the same shape; left out with a table.
+        threshold: in (0, 1].
+        criterion: intersection over "iou" union, "iot" area of the truth, "iop" of the prediction.
+        strict: the criterion must be above ``threshold`` (panoptic quality), not equal to it.
+        empty: see the module.
+    """
+    objects = table_of(truth, predicted).objects
+    return match_objects(objects, threshold, criterion, strict=strict, empty=empty)
+
+
+def f1(
+    truth: ArrayLike | Overlap,
+    predicted: ArrayLike | None = None,
+    *,
+    threshold: float = 0.5,
+    empty: Empty = "defined",
+) -> float:
+    """F1 of objects matched at ``IoU >= threshold``."""
+    return matching(truth, predicted, threshold=threshold, empty=empty).f1
+
+
+def ap(
+    truth: ArrayLike | Overlap,
+    predicted: ArrayLike | None = None,
+    *,
+    threshold: float | None = None,
+    empty: Empty = "defined",
+) -> float:
+    """TP / (TP + FP + FN) at ``IoU >= threshold``; without one the mean over 0.50:0.05:0.95."""
+    objects = table_of(truth, predicted).objects
+    thresholds = AP_THRESHOLDS if threshold is None else (threshold,)
+    return float(np.mean([match_objects(objects, t, empty=empty).ap for t in thresholds]))
+
+
+def pq(
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+) -> float:
+    """Panoptic quality at ``IoU > 0.5`` (Kirillov et al. 2019, arXiv:1801.00868)."""
+    return matching(truth, predicted, strict=True, empty=empty).pq
+
+
+def sq(
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+) -> float:
+    """Segmentation quality: mean IoU of the pairs with ``IoU > 0.5``; 0 without any."""
+    return matching(truth, predicted, strict=True, empty=empty).sq
+
+
+def dq(
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+) -> float:
+    """Detection quality: F1 at ``IoU > 0.5``."""
+    return matching(truth, predicted, strict=True, empty=empty).f1
+
+
+def assign(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], weight: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Positions of the edges of an assignment with the largest sum of weights.
+
+    Exact for every connected component of the graph, without a dense matrix.
+
+    Args:
+        rows: ``(K,)`` node on one side of each edge; no edge twice.
+        columns: ``(K,)`` node on the other side.
+        weight: ``(K,)``, positive.
+    """
+    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
+    contested = np.flatnonzero(~alone)
+    if contested.size == 0:
+        return np.flatnonzero(alone)
+    row_ids, r = np.unique(rows[contested], return_inverse=True)
+    column_ids, c = np.unique(columns[contested], return_inverse=True)
+    # A private column for every row stands for "unmatched", so that a full matching exists. Its
+    # cost is above that of every edge; all costs are positive because 0 means no edge.
+    worst = float(weight[contested].max()) + 1.0
+    own = np.arange(len(row_ids))
+    graph = coo_array(
+        (
+            np.concatenate([worst - weight[contested], np.full(len(own), worst)]),
+            (np.concatenate([r, own]), np.concatenate([c, len(column_ids) + own])),
+        )
+    )
+    chosen_rows, chosen_columns = min_weight_full_bipartite_matching(graph.tocsr())
+    partner = np.full(len(own), -1)
+    partner[chosen_rows] = chosen_columns
+    return np.sort(np.concatenate([np.flatnonzero(alone), contested[partner[r] == c]]))
+
+
+def match_objects(
+    objects: Objects,
+    threshold: float,
+    criterion: Criterion = "iou",
+    *,
+    strict: bool = False,
+    empty: Empty = "defined",
+) -> Matching:
+    """`matching` for a chosen set of objects."""
+    if not 0 < threshold <= 1:
+        raise DataError(
+            told(
+                "threshold",
+                expected="a number above 0 and up to 1",
+                found=str(threshold),
+                do="Write for example f1@0.5.",
+            )
+        )
+    score = _scores(objects, criterion)
+    good = score > threshold if strict else score >= threshold
+    pairs = np.flatnonzero(good)
+    if criterion != "iou" or threshold < 0.5:
+        pairs = _stardist_pairs(objects, score, good)
+    elif threshold == 0.5 and not strict:
+        # Above one half a partner is unique. At one half exactly an object may have two, which
+        # then are its two halves: all edges weigh the same, so only their number is to maximise.
+        pairs = pairs[
+            assign(objects.truth_index[pairs], objects.predicted_index[pairs], np.ones(len(pairs)))
+        ]
+    return Matching(
+        tp=len(pairs),
+        fp=len(objects.predicted_ids) - len(pairs),
+        fn=len(objects.truth_ids) - len(pairs),
+        total=float(score[pairs].sum()),
+        nothing=1.0 if empty == "defined" else 0.0,
+    )
+
+
+def _scores(objects: Objects, criterion: Criterion) -> NDArray[np.float64]:
+    if criterion == "iou":
+        return objects.iou
+    if criterion == "iot":
+        return objects.count / objects.truth_areas[objects.truth_index]
+    return objects.count / objects.predicted_areas[objects.predicted_index]
+
+
+def _stardist_pairs(
+    objects: Objects, score: NDArray[np.float64], good: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Most ``good`` pairs; among those the largest sum of scores of *all* matched pairs."""
+    fewer = max(1, min(len(objects.truth_ids), len(objects.predicted_ids)))
+    chosen = assign(objects.truth_index, objects.predicted_index, good + score / (2 * fewer))
+    return chosen[good[chosen]]

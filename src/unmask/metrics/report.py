@@ -1,0 +1,238 @@
+"""The report of an evaluation: one row an image, a summary, and how it was made."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from unmask.atomic import atomic_write
+from unmask.errors import DataError, told
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1"><style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
+  color: #1c2330; background: #fff; }}
+h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
+.wide {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e3e7ee; }}
+th:first-child, td:first-child {{ text-align: left; }}
+thead th {{ border-bottom: 2px solid #9aa5b8; }}
+td.text {{ text-align: left; }} td.none {{ color: #8a93a3; }}
+figure {{ display: inline-block; margin: 0 1rem 1rem 0; vertical-align: top; }}
+figure img {{ max-width: 100%; border: 1px solid #e3e7ee; }}
+figcaption {{ color: #566; font-size: .9rem; }}
+pre {{ background: #f5f7fa; padding: 1rem; overflow-x: auto; }}
+</style></head><body>
+<h1>{title}</h1>
+<h2>Summary</h2><div class="wide">{summary}</div>
+{pictures}<h2>Images</h2><div class="wide">{images}</div>
+<h2>Settings</h2><pre>{settings}</pre>
+<p>unmask {version}</p>
+</body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file's bytes and what it shows."""
+
+    png: bytes
+    caption: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Values of every metric for every image.
+
+    Attributes:
+        images: rows ``{"name": ..., metric: value, ...}``; text (such as an ``"error"``) is shown
+            and not summarised.
+        summary: metric to ``{"mean", "median", "n", "undefined"}``, see `summarise`.
+        settings: what was compared and how; any JSON value.
+        version: of unmask.
+    """
+
+    images: Sequence[Mapping[str, Any]]
+    summary: Mapping[str, Mapping[str, float]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    @classmethod
+    def of(
+        cls, images: Sequence[Mapping[str, Any]], *, settings: Mapping[str, Any] | None = None
+    ) -> Report:
+        """Report over rows; the summary is computed."""
+        rows = [dict(row) for row in images]
+        return cls(rows, summarise(rows), dict(settings or {}), _version())
+
+    def to_json(self) -> str:
+        """JSON object with images, summary, settings and version; undefined values are null."""
+        whole = {
+            "images": self.images,
+            "summary": self.summary,
+            "settings": self.settings,
+            "version": self.version,
+        }
+        return json.dumps(_plain(whole), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """One line an image, in full precision; undefined values are empty."""
+        columns = _columns(self.images)
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(columns)
+        for row in self.images:
+            writer.writerow([_cell(row.get(column)) for column in columns])
+        return lines.getvalue()
+
+    def to_text(self) -> str:
+        """The summary as a plain table."""
+        header = ["metric", "mean", "median", "n", "undefined"]
+        rows = [[name, *map(_short, entry.values())] for name, entry in self.summary.items()]
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if first else cell.rjust(width)
+                for first, cell, width in zip([True, *[False] * 4], row, widths, strict=True)
+            ).rstrip()
+            for row in [header, *rows]
+        ]
+        return "\n".join(lines) + "\n"
+
+    def to_html(self, *, pictures: Sequence[Picture] = (), title: str = "Evaluation") -> str:
+        """One page that needs nothing else: summary, pictures, images, settings."""
+        columns = _columns(self.images)
+        statistics = ["metric", "mean", "median", "n", "undefined"]
+        summary = [{"metric": name, **entry} for name, entry in self.summary.items()]
+        figures = "".join(
+            f'<figure><img alt="{escape(picture.caption)}" src="data:image/png;base64,'
+            f'{base64.b64encode(picture.png).decode()}">'
+            f"<figcaption>{escape(picture.caption)}</figcaption></figure>\n"
+            for picture in pictures
+        )
+        return _PAGE.format(
+            title=escape(title),
+            summary=_table(statistics, summary),
+            pictures=f"<h2>Pictures</h2>\n{figures}" if figures else "",
+            images=_table(columns, self.images),
+            settings=escape(json.dumps(_plain(self.settings), indent=2, ensure_ascii=False)),
+            version=escape(self.version),
+        )
+
+    def write(self, path: Path | str, *, pictures: Sequence[Picture] = ()) -> None:
+        """Write a .json, .csv, .html or .txt file; it is complete or not there.
+
+        Raises:
+            DataError: another suffix.
+            SaveError: the file could not be written.
+        """
+        path = Path(path)
+        forms = {
+            ".json": self.to_json,
+            ".csv": self.to_csv,
+            ".html": lambda: self.to_html(pictures=pictures),
+            ".txt": self.to_text,
+        }
+        if path.suffix.lower() not in forms:
+            raise DataError(
+                told(
+                    path,
+                    expected=f"a report ending in {', '.join(forms)}",
+                    found=repr(path.suffix),
+                    do="Choose one of these endings.",
+                )
+            )
+        atomic_write(path, forms[path.suffix.lower()]())
+
+
+def summarise(images: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and median of every metric over the images where it is defined.
+
+    Returns:
+        For each metric ``mean`` and ``median`` (NaN without a defined value), ``n`` images that
+        count, and ``undefined`` images that do not: NaN, infinite, or without this metric.
+    """
+    summary = {}
+    for name in _columns(images):
+        values = [row.get(name) for row in images]
+        if name == "name" or any(isinstance(value, str) for value in values):
+            continue
+        defined = [number for number in map(_defined, values) if number is not None]
+        summary[name] = {
+            "mean": fmean(defined) if defined else float("nan"),
+            "median": median(defined) if defined else float("nan"),
+            "n": len(defined),
+            "undefined": len(values) - len(defined),
+        }
+    return summary
+
+
+def _columns(images: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys of all rows, in order of appearance, ``name`` first."""
+    return list(dict.fromkeys(["name", *(key for row in images for key in row)]))
+
+
+def _defined(value: Any) -> float | None:
+    """The finite number, or None."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _cell(value: Any) -> Any:
+    """What CSV shows: text and numbers as they are, nothing where undefined."""
+    return value if isinstance(value, str) or _defined(value) is not None else ""
+
+
+def _short(value: Any) -> str:
+    """What people read: four decimals, counts whole, a dash where undefined."""
+    if isinstance(value, str):
+        return value
+    if _defined(value) is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    def cell(value: Any) -> str:
+        text = _short(value)
+        kind = ' class="text"' if isinstance(value, str) else ' class="none"' if text == "-" else ""
+        return f"<td{kind}>{escape(text)}</td>"
+
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "\n".join(
+        f"<tr>{''.join(cell(row.get(column)) for column in columns)}</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's own types; numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def _version() -> str:
+    try:
+        return version("unmask")
+    except PackageNotFoundError:
+        return "not installed"
