@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from unmask.data import AUGMENTATIONS, augment, read_shape
-from unmask.data.intensity import Brightness, Contrast, Noise
+from unmask.data.intensity import Brightness, Contrast
 from unmask.data.resample import centre
 from unmask.data.spatial import Spatial
+from unmask.data.texture import Noise
 from unmask.errors import DataError, RecipeError
 from unmask.lookup import Choice, build
 from unmask.space.random import generator

@@ -20,6 +20,14 @@ FULL = Spatial(
 )  # fmt: skip
 
 
+def warped(image, labels, warp, crop, *, by=resample_cpu):
+    """One sample through one of the two implementations, into new tensors."""
+    result = torch.full((len(image), *crop), torch.nan)
+    moved = None if labels is None else torch.full(crop, -1)
+    by(image, labels, warp, into=(result, moved))
+    return result, moved
+
+
 def smooth(shape):
     """A field that varies slowly, so that interpolation is nearly exact."""
     axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in shape), indexing="ij")
@@ -33,13 +41,13 @@ def test_kernel_and_torch_agree(crop):
         warp = FULL.draw(rng, (2, *crop))
         image = torch.rand(2, *FULL.read_shape(crop))
         labels = torch.randint(0, 2**40, image.shape[1:])
-        ours, ids = resample_cpu(image, labels, warp, crop=crop)
-        reference, reference_ids = resample_torch(image, labels, warp, crop=crop)
+        ours, ids = warped(image, labels, warp, crop)
+        reference, reference_ids = warped(image, labels, warp, crop, by=resample_torch)
         torch.testing.assert_close(ours, reference, atol=1e-5, rtol=0)
         assert ids is not None
         assert reference_ids is not None
         assert (ids == reference_ids).float().mean() > 0.999
-        none, no_ids = resample_cpu(image, None, warp, crop=crop)
+        none, no_ids = warped(image, None, warp, crop)
         assert no_ids is None
         assert torch.equal(none, ours)
 
@@ -115,7 +123,7 @@ def test_turns_and_their_matrix_say_the_same(crop):
             source[axis] = length
         middle = centre(image, source).contiguous()
         exact = turned(image, warp, crop)
-        interpolated, _ = resample_cpu(middle, None, warp, crop=crop)
+        interpolated, _ = warped(middle, None, warp, crop)
         torch.testing.assert_close(exact, interpolated, atol=1e-6, rtol=0)
 
 
@@ -188,10 +196,8 @@ def test_zoom_above_one_magnifies():
 def test_smooth_fields_go_through_there_and_back():
     image = smooth((64, 64))[None]
     there = np.array([[0.9, -0.3], [0.2, 1.1]])
-    once, _ = resample_cpu(image, None, Warp((0, 1), (False, False), there), crop=(64, 64))
-    back, _ = resample_cpu(
-        once, None, Warp((0, 1), (False, False), np.linalg.inv(there)), crop=(64, 64)
-    )
+    once, _ = warped(image, None, Warp((0, 1), (False, False), there), (64, 64))
+    back, _ = warped(once, None, Warp((0, 1), (False, False), np.linalg.inv(there)), (64, 64))
     inner = (..., slice(24, 40), slice(24, 40))
     torch.testing.assert_close(back[inner], image[inner], atol=5e-3, rtol=0)
 
@@ -200,7 +206,7 @@ def test_elastic_shift_stays_within_its_bound_and_varies():
     part = Spatial(flip=False, rotate90=False, elastic=4, elastic_grid=16, p_elastic=1)
     warp = part.draw(generator(9, "test"), (1, 64, 64))
     rows = torch.arange(80.0)[:, None].expand(80, 80)[None].contiguous()
-    result, _ = resample_cpu(rows, None, warp, crop=(64, 64))
+    result, _ = warped(rows, None, warp, (64, 64))
     shift = result[0] - (torch.arange(64.0)[:, None] + 8)
     assert 1 < float(shift.abs().max()) <= 4
     assert float(shift.diff(dim=0).min()) > -1

@@ -2,21 +2,18 @@
 
 from unmask.data.augment import augment, read_shape
 from unmask.data.intensity import (
-    Blur,
     Brightness,
     ChannelMix,
     ChannelShuffle,
     Contrast,
-    Cutout,
     Gamma,
     Grey,
     HistogramShift,
     Invert,
-    Noise,
-    Sharpen,
 )
 from unmask.data.normalize import NORMALIZERS
 from unmask.data.spatial import Spatial
+from unmask.data.texture import Blur, Cutout, Noise, Sharpen
 
 AUGMENTATIONS = {
     "spatial": Spatial,

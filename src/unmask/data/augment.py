@@ -59,7 +59,7 @@ class Resampler(Protocol):
     def resample(
         self, images: Tensor, labels: Tensor | None, params: Sequence[Any], *, crop: Sequence[int]
     ) -> tuple[Tensor, Tensor | None]:
-        """Images ``(B, C, *crop)`` and labels ``(B, *crop)`` out of the larger regions read."""
+        """New images ``(B, C, *crop)`` and labels ``(B, *crop)`` out of the regions read."""
         ...
 
 
@@ -120,8 +120,9 @@ def augment(
     actions = [_action(part) for part in others]
     if images.device.type != "cpu":
         return _intensities(images, labels, actions, intensity), labels
-    # Sample by sample the data stays in the processor's cache from part to part.
-    result = torch.empty_like(images)
+    # Sample by sample the data stays in the processor's cache from part to part. What a resampler
+    # returns is ours to overwrite.
+    result = torch.empty_like(images) if resampler is None else images
     for b in range(len(images)):
         one = slice(b, b + 1)
         own = None if labels is None else labels[one]

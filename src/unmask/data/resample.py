@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -74,9 +75,14 @@ def turned(array: Tensor, warp: Warp, size: Sequence[int]) -> Tensor:
 
 
 def resample_torch(
-    image: Tensor, labels: Tensor | None, warp: Warp, *, crop: Sequence[int]
-) -> tuple[Tensor, Tensor | None]:
-    """One sample ``(C, *read)`` and its labels ``(*read)`` warped, on the device of the image."""
+    image: Tensor, labels: Tensor | None, warp: Warp, *, into: tuple[Tensor, Tensor | None]
+) -> None:
+    """One sample ``(C, *read)`` and its labels ``(*read)`` warped, on the device of the image.
+
+    ``into`` is filled: ``(C, *crop)`` for the image and ``(*crop)`` for the labels, if any.
+    """
+    warped, moved = into
+    crop = warped.shape[1:]
     read, device = image.shape[1:], image.device
     steps = [torch.arange(n, device=device, dtype=torch.float64) - (n - 1) / 2 for n in crop]
     offsets = torch.stack(torch.meshgrid(*steps, indexing="ij"))
@@ -91,7 +97,7 @@ def resample_torch(
         whole.append(lower.long())
         share.append((along - lower).float())
         nearest.append((along + 0.5).long())
-    warped = image.new_zeros((len(image), *crop))
+    warped.zero_()
     for corner in product((0, 1), repeat=len(read)):
         index = [
             (lower + step).clamp(max=length - 1)
@@ -101,27 +107,36 @@ def resample_torch(
         for part, step in zip(share, corner, strict=True):
             weight = weight * (part if step else 1 - part)
         warped += weight * image[(slice(None), *index)]
-    return warped, None if labels is None else labels[tuple(nearest)]
+    if labels is not None and moved is not None:
+        moved[...] = labels[tuple(nearest)]
 
 
 def resample_cpu(
-    image: Tensor, labels: Tensor | None, warp: Warp, *, crop: Sequence[int]
-) -> tuple[Tensor, Tensor | None]:
-    """The same as ``resample_torch`` by a compiled kernel; float32 image, int64 labels."""
+    image: Tensor, labels: Tensor | None, warp: Warp, *, into: tuple[Tensor, Tensor | None]
+) -> None:
+    """The same as ``resample_torch`` by a compiled kernel; float32 image, int64 labels.
+
+    ``into`` must be contiguous.
+    """
+    warped, moved = into
+    crop = warped.shape[1:]
     read, size = np.array(image.shape[1:]), np.array(crop)
     matrix = warp.matrix()
     origin = (read - 1) / 2 - matrix @ ((size - 1) / 2)
     if warp.control is None:
-        shifts = np.empty((0, 0), np.float32)
+        shifts = np.empty(0, np.float32)
     else:
-        shifts = _shifts(warp, crop, image.device).numpy().reshape(len(crop), -1)
+        shifts = _shifts(warp, crop, image.device).numpy().reshape(-1)
     values = image.contiguous().numpy().reshape(len(image), -1)
-    ids = np.empty(0, np.int64) if labels is None else labels.contiguous().numpy().reshape(-1)
-    warped = np.empty((len(image), int(size.prod())), np.float32)
-    moved = np.empty(warped.shape[1] if labels is not None else 0, np.int64)
-    _resample(values, ids, read, (matrix, origin, shifts), size, warped, moved)
-    result = torch.from_numpy(warped).reshape(len(image), *crop)
-    return result, None if labels is None else torch.from_numpy(moved).reshape(*crop)
+    ids = None if labels is None else labels.contiguous()
+    channels = warped.view(len(image), -1).numpy()
+    mapping = (matrix, origin, shifts)
+    _resample(values, _flat(ids), read, mapping, size, channels, _flat(moved))
+
+
+def _flat(labels: Tensor | None) -> np.ndarray:
+    """Ids as a flat view; none are an empty array, so that the kernel has one type."""
+    return np.empty(0, np.int64) if labels is None else labels.view(-1).numpy()
 
 
 def _shifts(warp: Warp, crop: Sequence[int], device: torch.device) -> Tensor:
@@ -131,13 +146,14 @@ def _shifts(warp: Warp, crop: Sequence[int], device: torch.device) -> Tensor:
     """
     field = torch.as_tensor(warp.control, device=device)
     for length, points in zip(crop, field.shape[1:], strict=True):
-        basis = torch.as_tensor(_spline(length, points, warp.grid), device=device)
+        basis = _spline(length, points, warp.grid).to(device)
         # The first grid axis goes and the crop's comes last, so n rounds restore the order.
         field = torch.einsum("ag...,xg->a...x", field, basis)
     return field.contiguous()
 
 
-def _spline(length: int, points: int, grid: float) -> np.ndarray:
+@lru_cache(maxsize=64)
+def _spline(length: int, points: int, grid: float) -> Tensor:
     """``(length, points)`` float32 weights of uniform cubic B-splines ``grid`` voxels apart."""
     position = np.arange(length) / grid
     first = np.floor(position).astype(np.int64)
@@ -146,7 +162,7 @@ def _spline(length: int, points: int, grid: float) -> np.ndarray:
     basis = np.zeros((length, points), np.float32)
     for step, weight in enumerate(weights):
         basis[np.arange(length), first + step] = weight / 6
-    return basis
+    return torch.from_numpy(basis)
 
 
 def _mirrored(position: Tensor, length: int) -> Tensor:
@@ -170,8 +186,8 @@ def _resample(
 ) -> None:
     """Row by row along the last axis: positions, then the 2^n neighbours, then their mean.
 
-    Values are ``(C, voxels)``, ids ``(voxels)`` or empty, shifts ``(n, voxels of the crop)`` or
-    empty. Buffers hold one row, so they stay in the first-level cache.
+    Values are ``(C, voxels)``, ids ``(voxels)`` or empty, shifts flat ``n * voxels of the crop``
+    or empty. Buffers hold one row, so they stay in the first-level cache.
     """
     matrix, origin, shifts = mapping
     ndim, width = len(read), size[-1]
@@ -195,7 +211,8 @@ def _resample(
             start = origin[axis]
             for other in range(ndim - 1):
                 start += matrix[axis, other] * index[other]
-            shift = shifts[axis, here] if shifts.size else shifts[:, 0]
+            first = axis * warped.shape[1] + row * width
+            shift = shifts[first : first + width]
             line = (start, matrix[axis, ndim - 1], read[axis], stride[axis])
             _locate(line, shift, lower, nearest, share[axis])
         for channel in range(len(values)):

@@ -131,16 +131,13 @@ class Spatial:
         resample = resample_cpu if images.device.type == "cpu" else resample_torch
         for b, warp in enumerate(params):
             own = None if labels is None else labels[b]
-            if warp.exact:
-                image, label = (
-                    turned(images[b], warp, size),
-                    None if own is None else turned(own, warp, size),
-                )
-            else:
-                image, label = resample(images[b], own, warp, crop=size)
-            warped[b] = image
-            if moved is not None and label is not None:
-                moved[b] = label
+            place = None if moved is None else moved[b]
+            if not warp.exact:
+                resample(images[b], own, warp, into=(warped[b], place))
+                continue
+            warped[b] = turned(images[b], warp, size)
+            if own is not None and place is not None:
+                place[...] = turned(own, warp, size)
         return warped, moved
 
     def _moving(self, ndim: int) -> tuple[int, ...]:
