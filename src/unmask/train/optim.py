@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from math import cos, pi
 from typing import Any
@@ -103,13 +103,13 @@ def adamw(
     groups: Iterable[dict[str, Any]],
     *,
     lr: float = 1e-3,
-    betas: tuple[float, float] = (0.9, 0.999),
+    betas: Sequence[float] = (0.9, 0.999),
     eps: float = 1e-8,
     weight_decay: float = 0.05,
 ) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101), one kernel for all parameters."""
     return torch.optim.AdamW(
-        groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True
+        groups, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay, fused=True
     )
 
 
@@ -117,13 +117,20 @@ def lamb(
     groups: Iterable[Any],
     *,
     lr: float = 1e-3,
-    betas: tuple[float, float] = (0.9, 0.95),
+    betas: Sequence[float] = (0.9, 0.95),
     eps: float = 1e-6,
     weight_decay: float = 0.04,
     max_norm: float | None = 5.0,
 ) -> Optimizer:
     """LAMB with the settings of SparK (Tian et al. 2023, arXiv:2301.03580)."""
-    return Lamb(groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, max_norm=max_norm)
+    return Lamb(
+        groups,
+        lr=lr,
+        betas=(betas[0], betas[1]),
+        eps=eps,
+        weight_decay=weight_decay,
+        max_norm=max_norm,
+    )
 
 
 def sgd(

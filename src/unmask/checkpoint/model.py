@@ -1,0 +1,150 @@
+"""The model file: weights and a card that explains them, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from unmask.atomic import atomic_path
+from unmask.checkpoint.faults import fault_point
+from unmask.checkpoint.tensors import read_tensors, write_tensors
+from unmask.errors import CheckpointError, gather, told
+
+MODEL_FILE = "model.safetensors"
+_SHOWN = 5
+# First bytes of PyTorch's zip and of its older format; as header lengths both are too large.
+_PICKLES = {b"PK\x03\x04", b"\x80\x02\x8a\x0a"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model file holds.
+
+    Attributes:
+        weights: tensors by their state-dict name, on the CPU.
+        card: recipe, versions, data fingerprint, metrics, licence, step; plain JSON values.
+        path: the file.
+    """
+
+    weights: Mapping[str, Tensor]
+    card: Mapping[str, Any]
+    path: Path
+
+
+def save_model(path: Path | str, weights: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+    """Write a model file atomically and durably.
+
+    Args:
+        path: the file, ending in ``.safetensors``.
+        weights: tensors by name, on any device.
+        card: what the file says about itself; undefined numbers (NaN) become null.
+
+    Raises:
+        CheckpointError: a weight is NaN or infinite.
+        SaveError: the disk; an older file of this name is untouched.
+    """
+    text = json.dumps(plain(card), allow_nan=False)
+    with atomic_path(path) as aside:
+        write_tensors(aside, weights, {"unmask": text})
+        fault_point("model.before_rename")
+    fault_point("model.after_rename")
+
+
+def load_model(path: Path | str) -> Model:
+    """Read a model file, or the best model of a run folder; every bit is verified.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it is not a model file of unmask.
+    """
+    path = Path(path)
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise CheckpointError(
+            told(
+                path,
+                expected=f"a model file or a run folder with {MODEL_FILE}",
+                found="an empty run folder" if path.is_dir() else "nothing",
+                do="Check the path, or let the run reach its first snapshot.",
+            )
+        )
+    with file.open("rb") as handle:
+        if handle.read(4) in _PICKLES:
+            raise CheckpointError(
+                told(
+                    file,
+                    expected="safetensors",
+                    found="a PyTorch pickle",
+                    do="Turn it into a model file with `unmask convert`.",
+                )
+            )
+    weights, metadata = read_tensors(file)
+    if "unmask" not in metadata:
+        raise CheckpointError(
+            told(
+                file,
+                expected="a model file with a card",
+                found="weights alone",
+                do="Turn them into a model file with `unmask convert`.",
+            )
+        )
+    return Model(weights, json.loads(metadata["unmask"]), file)
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: object) -> None:
+    """Give a module its weights; names and shapes must agree without exception.
+
+    Raises:
+        CheckpointError: the first differences, by name.
+    """
+    problems = differences(module.state_dict(), weights)
+    if problems:
+        more = len(problems) - _SHOWN
+        shown = [*problems[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        raise CheckpointError(
+            gather(
+                shown,
+                heading=f"{source} does not fit {type(module).__name__} ({len(problems)} "
+                "differences). Use the recipe that the weights were made with, or start from them "
+                "with --init, which takes only the backbone:",
+            )
+        )
+    module.load_state_dict(dict(weights), strict=True)
+
+
+def differences(expected: Mapping[str, Any], found: Mapping[str, Tensor]) -> Sequence[str]:
+    """What keeps ``found`` from being loaded, one line a name."""
+    lines = [
+        f"{name}: expected {_describe(tensor)}, found {_describe(found[name])}"
+        for name, tensor in expected.items()
+        if name in found and _describe(tensor) != _describe(found[name])
+    ]
+    lines += [f"{name}: missing" for name in expected if name not in found]
+    return lines + [f"{name}: not expected" for name in found if name not in expected]
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: NaN and infinity become None, paths become text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if hasattr(value, "item"):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def _describe(tensor: object) -> str:
+    if not isinstance(tensor, Tensor):
+        return type(tensor).__name__
+    kind = "numbers" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
+    return f"{kind} of shape {tuple(tensor.shape)}"

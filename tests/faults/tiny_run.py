@@ -1,0 +1,123 @@
+"""A training of a second, for tests that end it: ``tiny_run.py FOLDER [name=value ...]``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unmask.checkpoint import lock_run
+from unmask.errors import UnmaskError
+from unmask.models.base import Objective, Step
+from unmask.space.batch import Batch
+from unmask.space.random import device_seed, generator
+from unmask.train import Interrupted, Journal, Plan, Run, adamw, fit, make_fabric, parameter_groups
+
+
+class Tiny(Objective):
+    """Two convolutions with batch norm and dropout: everything that has to be resumed."""
+
+    def __init__(self, *, pause: float = 0.0, stop: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(8, 1, 1)
+        )
+        self.calls = 0
+        self.pause = pause
+        self.stop = stop
+
+    def step(self, batch: Batch) -> Step:
+        self.calls += 1
+        time.sleep(self.pause)
+        if self.stop is not None and self.calls == self.stop[0]:
+            os.kill(os.getpid(), self.stop[1])
+        loss = (self.net(batch.image) - batch.image.mean()).square().mean()
+        return Step(loss, {"twice": 2 * loss.detach()})
+
+
+def sample(number: int) -> Batch:
+    drawn = generator(7, "crop", number).standard_normal((2, 1, 8, 8), dtype="float32")
+    return Batch(torch.from_numpy(drawn), seed=device_seed(7, "mask", number))
+
+
+def batches_of(workers: int):
+    """Batches as a loader with threads gives them; the number of threads changes nothing."""
+
+    def batches(start: int) -> Iterator[Batch]:
+        if workers == 0:
+            number = start
+            while True:
+                yield sample(number)
+                number += 1
+        with ThreadPoolExecutor(workers) as pool:
+            waiting = [pool.submit(sample, start + ahead) for ahead in range(2 * workers)]
+            number = start + len(waiting)
+            while True:
+                yield waiting.pop(0).result()
+                waiting.append(pool.submit(sample, number))
+                number += 1
+
+    return batches
+
+
+def score(objective: Tiny) -> dict[str, float]:
+    with torch.no_grad():
+        return {"score": -float(objective.step(sample(10**6)).loss)}
+
+
+def main(folder: Path, options: dict[str, str]) -> int:
+    torch.set_num_threads(1)
+    stop = options.get("stop", "").split("@")
+    objective = Tiny(
+        pause=float(options.get("pause", 0)),
+        stop=(int(stop[1]), signal.Signals[stop[0]]) if len(stop) == 2 else None,
+    )
+    plan = Plan(
+        steps=int(options.get("steps", 40)),
+        lr=1e-2,
+        accumulate=2,
+        warmup=5,
+        ema=0.9,
+        validate_every=8,
+        save_every=int(options.get("save_every", 4)),
+        log_every=2,
+        seed=3,
+    )
+    groups = parameter_groups(objective, lr=plan.lr, weight_decay=0.05)
+    print("ready", flush=True)
+    try:
+        with (
+            lock_run(folder),
+            Journal(folder, steps=plan.steps, tensorboard=False, quiet=True) as journal,
+        ):
+            fit(
+                objective,
+                batches_of(int(options.get("workers", 0))),
+                fabric=make_fabric(1, "32", "cpu"),
+                optimizer=adamw(groups),
+                plan=plan,
+                journal=journal,
+                validate=score,
+                run=Run(folder, {"recipe": "tiny"}, resume="resume" in options),
+            )
+    except UnmaskError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Interrupted as end:
+        return end.code
+    assert threading.active_count() == 1
+    return 0
+
+
+if __name__ == "__main__":
+    given = {name: value for name, _, value in (item.partition("=") for item in sys.argv[2:])}
+    sys.exit(main(Path(sys.argv[1]), given))

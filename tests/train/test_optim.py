@@ -1,0 +1,128 @@
+import copy
+import json
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from unmask.errors import RecipeError
+from unmask.train import OPTIMIZERS, Average, parameter_groups, schedule
+
+
+class Net(nn.Module):
+    def __init__(self, blocks: int = 2) -> None:
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.patch_embed = nn.Conv2d(1, 4, 2)
+        self.backbone.pos_embed = nn.Parameter(torch.zeros(1, 9, 4))
+        self.backbone.blocks = nn.ModuleList(nn.Linear(4, 4) for _ in range(blocks))
+        self.backbone.norm = nn.LayerNorm(4)
+        self.head = nn.Linear(4, 2)
+        self.mask_token = nn.Parameter(torch.zeros(1, 4, 1, 1))
+        self.frozen = nn.Parameter(torch.zeros(3, 3), requires_grad=False)
+
+
+def by_name(module, groups):
+    names = {p: n for n, p in module.named_parameters()}
+    return {names[p]: group for group in groups for p in group["params"]}
+
+
+def test_schedule_equals_the_published_one(golden):
+    """SparK's learning rates at given iterations (start 0.005, end 0.001 of the peak)."""
+    values = json.loads((golden / "spark" / "manifest.json").read_text())["schedule"]["values"]
+    for value in values:
+        factor = schedule(
+            value["iter"], steps=value["max_iters"], warmup=int(value["warmup_iters"]), final=0.001
+        )
+        assert factor * value["peak_lr"] == pytest.approx(value["lr"], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup"), [(1, 0), (1, 1), (2, 1), (10, 10), (10, 20), (100, 7)]
+)
+def test_schedule_stays_between_0_and_1(steps, warmup):
+    factors = [schedule(s, steps=steps, warmup=warmup, final=0.1) for s in range(steps + 5)]
+    assert all(0 < factor <= 1 for factor in factors)
+    assert warmup >= steps or factors[warmup] == 1 or steps - warmup == 1
+    falling = factors[warmup:]
+    assert all(a >= b for a, b in pairwise(falling))
+
+
+def test_norms_biases_tokens_and_positions_do_not_decay():
+    net = Net()
+    groups = by_name(net, parameter_groups(net, lr=1.0, weight_decay=0.1))
+    decayed = {name for name, group in groups.items() if group["weight_decay"]}
+    assert decayed == {
+        "backbone.patch_embed.weight",
+        "backbone.blocks.0.weight",
+        "backbone.blocks.1.weight",
+        "head.weight",
+    }
+    assert "frozen" not in groups
+
+
+def test_layer_decay_counts_from_the_head():
+    net = Net(blocks=3)
+    groups = parameter_groups(net, lr=2.0, weight_decay=0.1, layer_decay=0.5)
+    scale = {name: group["scale"] for name, group in by_name(net, groups).items()}
+    assert scale["head.weight"] == scale["backbone.norm.weight"] == scale["mask_token"] == 1
+    assert [scale[f"backbone.blocks.{n}.bias"] for n in range(3)] == [0.125, 0.25, 0.5]
+    assert scale["backbone.patch_embed.bias"] == scale["backbone.pos_embed"] == 0.0625
+    assert all(group["lr"] == 2.0 * group["scale"] for group in groups)
+
+
+def test_layer_decay_needs_blocks_and_training_needs_parameters():
+    with pytest.raises(RecipeError, match=r"layer_decay.*blocks\.N.*Set"):
+        parameter_groups(nn.Linear(2, 2), lr=1.0, weight_decay=0.0, layer_decay=0.9)
+    with pytest.raises(RecipeError, match="none"):
+        parameter_groups(nn.Linear(2, 2).requires_grad_(False), lr=1.0, weight_decay=0.0)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimiser_learns_and_continues_bit_by_bit(name):
+    torch.manual_seed(0)
+    images, wanted = torch.randn(64, 6), torch.randn(64, 1)
+
+    def train(net, optimizer, steps):
+        losses = []
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = (net(images) - wanted).square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses[-1]
+
+    def make(net):
+        return OPTIMIZERS[name](parameter_groups(net, lr=0.02, weight_decay=0.01), lr=0.02)
+
+    net = nn.Linear(6, 1)
+    optimizer = make(net)
+    first = train(net, optimizer, 10)
+    other = copy.deepcopy(net)
+    resumed = make(other)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert train(net, optimizer, 30) < first
+    train(other, resumed, 30)
+    assert torch.equal(net.weight, other.weight)
+
+
+def test_average_follows_parameters_and_all_buffers():
+    conv, norm = nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)
+    net = nn.Sequential(conv, norm)
+    average = Average(net, decay=0.5)
+    start = average.weights["0.weight"].clone()
+    net(torch.randn(4, 1, 3, 3))
+    with torch.no_grad():
+        conv.weight += 1
+    average.update()
+    # early on the decay is (1 + 1) / (10 + 1)
+    torch.testing.assert_close(average.weights["0.weight"], start + 1 - 2 / 11)
+    assert average.weights.keys() == net.state_dict().keys()
+    assert torch.equal(average.weights["1.running_mean"], net.state_dict()["1.running_mean"])
+    assert average.weights["1.num_batches_tracked"] == 1
+    live = conv.weight.detach().clone()
+    with average.applied():
+        assert torch.equal(conv.weight, average.weights["0.weight"])
+    assert torch.equal(conv.weight, live)
