@@ -37,7 +37,7 @@ def atomic_path(path: Path | str) -> Generator[Path, None, None]:
         ...     aside.write_text("{}")
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp{''.join(path.suffixes[-2:])}")
+    aside = path.with_name(aside_name(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -55,6 +55,13 @@ def atomic_path(path: Path | str) -> Generator[Path, None, None]:
         # What hindered the write may hinder the removal; the first error is the one to tell.
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def aside_name(path: Path) -> str:
+    """Hidden temporary name for ``path`` with its suffix, at most 255 bytes long."""
+    start = path.name.encode()[:180].decode(errors="ignore")
+    suffix = "".join(part for part in path.suffixes[-2:] if len(part) < 16)
+    return f".{start}.{os.getpid()}.tmp{suffix}"
 
 
 def atomic_write(path: Path | str, content: bytes | str) -> None:

@@ -1,0 +1,166 @@
+"""From a file's own axes to ``(C, *space)``: never guessed silently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unmask.errors import DataError, told
+from unmask.space.axes import SPACE, parse
+
+# RGB and RGBA: the only lengths at which a last axis without a name is taken for channels.
+_COLOURS = (3, 4)
+
+
+def resolve(
+    source: str, shape: Sequence[int], axes: str, *, given: str | None, ndim: int | None
+) -> str:
+    """One letter for every stored axis: ``C Z Y X``, or ``-`` for a dropped axis of length 1.
+
+    Args:
+        source: name for messages.
+        shape: length of every stored axis.
+        axes: what the file says, ``?`` where it says nothing, lower case where the axis may go.
+        given: what the user says; wins over the file.
+        ndim: spatial axes the caller needs.
+
+    Raises:
+        DataError: the axes cannot be told, or are others than needed.
+
+    Example:
+        >>> resolve("a.npy", (64, 64, 3), "???", given=None, ndim=2)
+        'YXC'
+    """
+    if given is not None:
+        letters = _fit(source, shape, parse(given))
+    else:
+        letters = _unknown_singles(shape, list(axes), ndim)
+        letters = _name(source, shape, letters, ndim)
+    letters = _channels(source, shape, letters)
+    letters = _drop(source, shape, letters, ndim)
+    found = "".join(letter for letter in SPACE if letter in letters)
+    _check(source, shape, letters, found, ndim)
+    return "".join(letters)
+
+
+def _fit(source: str, shape: Sequence[int], given: str) -> list[str]:
+    """Letters of the user; axes of length 1 need none."""
+    if len(given) == len(shape):
+        return list(given)
+    if len(given) == sum(n != 1 for n in shape):
+        rest = iter(given)
+        return [next(rest) if n != 1 else "-" for n in shape]
+    raise DataError(
+        told(
+            source,
+            expected=f"one letter for each of its axes {tuple(shape)}",
+            found=f"axes={given!r}",
+            do=f"Give {len(shape)} letters out of T, C, Z, Y, X.",
+        )
+    )
+
+
+def _unknown_singles(shape: Sequence[int], letters: list[str], ndim: int | None) -> list[str]:
+    """Drop axes without a name of length 1, as long as enough axes remain."""
+    for axis, (letter, length) in enumerate(zip(letters, shape, strict=True)):
+        remaining = sum(other not in "-tcz" for other in letters)
+        if letter == "?" and length == 1 and remaining > (ndim or 2):
+            letters[axis] = "-"
+    return letters
+
+
+def _name(source: str, shape: Sequence[int], letters: list[str], ndim: int | None) -> list[str]:
+    """Name the axes about which the file says nothing."""
+    unknown = [axis for axis, letter in enumerate(letters) if letter == "?"]
+    if not unknown:
+        return letters
+    named = [letter for letter in letters if letter not in "-?"]
+    last = shape[unknown[-1]]
+    choice = ""
+    if named:
+        # Pages of a stack: the file names what is inside a page.
+        if len(unknown) == 1 and ndim == 3 and not {"Z"} & set(named):
+            choice = "Z"
+    elif len(unknown) == (ndim or 2):
+        choice = SPACE[-len(unknown) :]
+    elif last in _COLOURS and len(unknown) == (ndim or len(unknown) - 1) + 1 <= 4:
+        choice = SPACE[-(len(unknown) - 1) :] + "C"
+    if len(choice) != len(unknown):
+        raise DataError(_ambiguous(source, shape, letters, ndim))
+    for axis, letter in zip(unknown, choice, strict=True):
+        letters[axis] = letter
+    return letters
+
+
+def _ambiguous(source: str, shape: Sequence[int], letters: list[str], ndim: int | None) -> str:
+    known = "".join(letters)
+    wanted = f"{ndim} spatial axes" if ndim else "axes with names"
+    return told(
+        source,
+        expected=wanted,
+        found=f"shape {tuple(shape)} with axes {known!r}, where ? has no name in the file",
+        do="Say what they are, for example axes=ZYX for a volume, axes=CYX or axes=YXC for "
+        "channels (--set data.axes=ZYX).",
+    )
+
+
+def _channels(source: str, shape: Sequence[int], letters: list[str]) -> list[str]:
+    """Samples (RGB) become the channel axis."""
+    upper = [letter.upper() for letter in letters]
+    if "S" not in upper:
+        return letters
+    sample = upper.index("S")
+    if "C" not in upper:
+        letters[sample] = "C"
+        return letters
+    channel = upper.index("C")
+    if shape[channel] != 1 and shape[sample] != 1:
+        raise DataError(
+            told(
+                source,
+                expected="one channel axis",
+                found=f"{shape[channel]} channels with {shape[sample]} samples each",
+                do="Save every channel as one grey image.",
+            )
+        )
+    if shape[channel] == 1:
+        letters[channel], letters[sample] = "-", "C"
+    else:
+        letters[sample] = "-"
+    return letters
+
+
+def _drop(source: str, shape: Sequence[int], letters: list[str], ndim: int | None) -> list[str]:
+    """Drop time, and axes of length 1 that nobody needs."""
+    kept = []
+    for letter, length in zip(letters, shape, strict=True):
+        if letter in "Tt" and length != 1:
+            raise DataError(
+                told(
+                    source,
+                    expected="one point in time",
+                    found=f"{length} of them (axes {''.join(letters).upper()})",
+                    do="Save each as a file, or say with axes= what the axis is (Z or C).",
+                )
+            )
+        needless = letter in "Tt" or (length == 1 and letter in "Cc")
+        flat = length == 1 and ((letter == "z" and ndim != 3) or (letter == "Z" and ndim == 2))
+        kept.append("-" if needless or flat else letter.upper())
+    return kept
+
+
+def _check(
+    source: str, shape: Sequence[int], letters: list[str], found: str, ndim: int | None
+) -> None:
+    if found not in ("ZYX", "YX") or (ndim is not None and len(found) != ndim):
+        sizes = {letter: n for letter, n in zip(letters, shape, strict=True) if letter != "-"}
+        spaces = ", ".join(found.lower())
+        lengths = ", ".join(str(sizes[letter]) for letter in found)
+        raise DataError(
+            told(
+                source,
+                expected=f"{ndim} spatial axes" if ndim else "the spatial axes y, x or z, y, x",
+                found=f"{len(found)} spatial axes ({spaces} = {lengths}) in shape {tuple(shape)}",
+                do="Use a preset for as many axes (unmask presets --axes 2|3), or say what the "
+                "axes are (--set data.axes=ZYX).",
+            )
+        )

@@ -1,0 +1,124 @@
+"""Which files are images: suffixes, lists of files, names for pairing."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from unmask.errors import DataError, told
+from unmask.io.formats import FORMATS
+from unmask.io.stored import Format, Location
+
+# Second suffixes that belong to the name of a format, not to the name of an image.
+_DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
+_ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+
+def stem(path: str | Path) -> str:
+    """Name without folder, suffix and key; pairs images with labels.
+
+    Example:
+        >>> stem("a/b.nii.gz"), stem("c.ome.zarr/labels/0"), stem("d.h5:raw")
+        ('b', 'c', 'd')
+    """
+    location = locate(path)
+    name = location.path.name
+    lower = name.lower()
+    for suffix in sorted((*_DOUBLE, *FORMATS), key=len, reverse=True):
+        if lower.endswith(suffix) and len(lower) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def locate(path: str | Path) -> Location:
+    """Split ``file.h5:key`` and ``store.zarr/inner/array`` into file and key."""
+    source = str(path)
+    containers = "|".join(re.escape(s) for s, f in FORMATS.items() if f.container and not f.folder)
+    found = re.search(rf"^(.*(?:{containers})):(.*)$", source, re.IGNORECASE)
+    if found:
+        return Location(source, Path(found[1]), found[2].strip("/"))
+    whole = Path(path)
+    folders = tuple(s for s, f in FORMATS.items() if f.folder)
+    for folder in (whole, *whole.parents):
+        if folder.name.lower().endswith(folders):
+            key = whole.relative_to(folder).as_posix()
+            return Location(source, folder, "" if key == "." else key)
+    return Location(source, whole)
+
+
+def format_of(location: Location) -> Format | None:
+    """The format by suffix; a folder with Zarr metadata is Zarr whatever its name."""
+    name = location.path.name.lower()
+    matches = [suffix for suffix in FORMATS if name.endswith(suffix)]
+    if matches:
+        return FORMATS[max(matches, key=len)]
+    if any((location.path / mark).is_file() for mark in _ZARR_MARKS):
+        return FORMATS[".zarr"]
+    return None
+
+
+def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
+    """Every image behind a file, folder, glob, OME-Zarr or ``file.h5:key``, or several of them.
+
+    Files of a folder or glob come in natural order (2 before 10); hidden files and files that are
+    no images are left out; sub-folders are not entered.
+
+    Raises:
+        DataError: a path leads to nothing.
+    """
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if not given:
+        raise DataError("images: expected at least one path, found none. Give a file or folder.")
+    found = [file for path in given for file in _expand(str(path))]
+    return list(dict.fromkeys(found))
+
+
+def _expand(path: str) -> Iterator[str]:
+    location = locate(path)
+    place = location.path
+    # A file called "a[1].tif" is a file first, a glob only where there is no such file.
+    if _exists(place):
+        if not place.is_dir() or format_of(location) is not None:
+            yield path
+            return
+        inside = [entry for entry in place.iterdir() if _is_image(entry)]
+        found = [str(entry) for entry in sorted(inside, key=_natural)]
+        what = "no image in this folder"
+    else:
+        matches = [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207
+        found = [str(match) for match in sorted(matches, key=_natural) if _is_image(match)]
+        what = "no such file, and no image that matches"
+    if not found:
+        raise DataError(
+            told(
+                path,
+                expected="a file, a folder of images, a glob, an OME-Zarr or file.h5:key",
+                found=what,
+                do=f"Check the path. Known suffixes: {' '.join(FORMATS)}.",
+            )
+        )
+    yield from found
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        # A loop of links, a name too long, a null byte: nothing that could be opened.
+        return False
+    return True
+
+
+def _is_image(path: Path) -> bool:
+    if path.name.startswith(".") or not _exists(path):
+        return False
+    form = format_of(Location(str(path), path))
+    return form is not None and form.folder == path.is_dir()
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key under which 2 comes before 10."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]

@@ -1,0 +1,183 @@
+"""PNG, JPEG and BMP through Pillow; 16-bit colour PNG through imagecodecs.
+
+Values are those in the file: palettes become colours for images and stay indices for labels, 1-bit
+files are bool, and grey PNGs of 2 and 4 bits are not stretched to 255. The orientation tag of
+photographs is not applied.
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from unmask.atomic import atomic_path
+from unmask.errors import DataError, MissingPackageError, told
+from unmask.io import limits, recent
+from unmask.io.stored import Content, Format, Index, Location, Stored, only_level
+
+# The decoder is chosen by the first bytes, from a closed list: a renamed file still opens, and no
+# other decoder of Pillow can be reached. Its own pixel limit (179 Mpx) would refuse honest slides.
+_DECODERS: dict[bytes, type[ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+    b"BM": BmpImageFile,
+}
+# mode: channels, type; other modes are refused by name.
+_MODES = {
+    "1": (1, "?"),
+    "L": (1, "u1"),
+    "LA": (2, "u1"),
+    "RGB": (3, "u1"),
+    "RGBA": (4, "u1"),
+    "I;16": (1, "u2"),
+    "I;16B": (1, "u2"),
+    "I": (1, "i4"),
+}
+
+
+@dataclass(frozen=True)
+class _Header:
+    decoder: type[ImageFile]
+    mode: str
+    size: tuple[int, int]
+    deep_colour: bool = False
+    stretch: int = 1
+
+
+def open_raster(location: Location, *, level: int = 0, labels: bool = False) -> Stored:
+    """Read the header.
+
+    Raises:
+        DataError: another kind of file, a mode without a plain meaning (CMYK), or a bomb.
+    """
+    only_level(location, level)
+    header = _header(location, labels=labels)
+    channels, code = _MODES[header.mode]
+    dtype = np.dtype("u2") if header.deep_colour else np.dtype(code)
+    shape = (*header.size[::-1], channels) if channels > 1 else header.size[::-1]
+    limits.check_claim(
+        location.source,
+        prod(shape) * dtype.itemsize,
+        location.path.stat().st_size,
+        ratio=limits.WHOLE_RATIO,
+        harmless=limits.WHOLE_HARMLESS,
+    )
+    shelf = recent.decoded()
+
+    def decode() -> np.ndarray:
+        limits.check_memory(location.source, prod(shape) * dtype.itemsize, what="decoding")
+        return _decode(location, header).reshape(shape).astype(dtype, copy=False)
+
+    def read(index: Index) -> np.ndarray:
+        if all(part == slice(0, n) for part, n in zip(index, shape, strict=True)):
+            return decode()
+        return shelf.get_alone("whole", decode)[index].copy()
+
+    return Stored(shape, dtype, "YXS" if channels > 1 else "YX", read, whole=True)
+
+
+def save_raster(location: Location, content: Content) -> None:
+    """Write a grey, RGB or RGBA image.
+
+    Raises:
+        DataError: the format cannot hold the array.
+    """
+    array = np.moveaxis(content.array, 0, -1) if content.axes == "CYX" else content.array
+    name = {".png": "PNG", ".bmp": "BMP"}.get(location.path.suffix.lower(), "JPEG")
+    grey = [np.dtype("?"), np.dtype("u1"), *([np.dtype("u2")] if name == "PNG" else [])]
+    colours = {"PNG": (3, 4), "JPEG": (3,), "BMP": (3,)}[name]
+    fits = (content.axes == "YX" and array.dtype in grey) or (
+        content.axes == "CYX" and array.dtype == np.uint8 and array.shape[-1] in colours
+    )
+    if not fits or (name == "JPEG" and array.dtype != np.uint8):
+        raise DataError(
+            told(
+                location.source,
+                expected=f"what {name} can hold: 2D, uint8 in 1 or {colours} channels",
+                found=f"axes {content.axes}, shape {content.array.shape}, {array.dtype}",
+                do="Save it as .tif, which keeps everything.",
+            )
+        )
+    with atomic_path(location.path) as aside, aside.open("wb") as handle:
+        Pillow.fromarray(np.ascontiguousarray(array)).save(handle, format=name)
+
+
+def _header(location: Location, *, labels: bool) -> _Header:
+    with location.path.open("rb") as handle:
+        start = handle.read(26)
+    decoder = next((d for magic, d in _DECODERS.items() if start.startswith(magic)), None)
+    if decoder is None:
+        raise DataError(
+            told(
+                location.source,
+                expected="a PNG, JPEG or BMP file",
+                found=f"{len(start)} bytes" if len(start) < 8 else f"a file that starts {start!r}",
+                do="Export it again, or give it the suffix of its real format.",
+            )
+        )
+    with decoder(str(location.path)) as file:
+        mode, size = file.mode, file.size
+        if mode == "P" and labels:
+            mode = "L"
+        elif mode == "P":
+            mode = "RGBA" if "transparency" in file.info else "RGB"
+    if mode not in _MODES:
+        raise DataError(
+            told(
+                location.source,
+                expected="grey, RGB or RGBA values",
+                found=f"colour mode {mode}",
+                do="Convert it to RGB, or save the channels as TIFF.",
+            )
+        )
+    depth, colour = _png_depth(start) if decoder is PngImageFile else (8, 0)
+    # Pillow stretches grey values of 2 and 4 bits to 255, which would change ids.
+    stretch = 255 // (2**depth - 1) if colour == 0 and 1 < depth < 8 else 1
+    return _Header(decoder, mode, size, depth == 16 and colour in (2, 4, 6), stretch)
+
+
+def _png_depth(start: bytes) -> tuple[int, int]:
+    """Bits per sample and colour type (0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGBA)."""
+    depth, colour = struct.unpack(">BB", start[24:26])
+    return depth, colour
+
+
+def _decode(location: Location, header: _Header) -> np.ndarray:
+    if header.deep_colour:
+        return _decode_deep(location.path)
+    with header.decoder(str(location.path)) as file:
+        indices = file.mode == "P" and header.mode == "L"
+        plain: Pillow.Image = file
+        if file.mode == "P" and not indices:
+            plain = file.convert(header.mode)
+        array = np.array(plain)
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array // header.stretch if header.stretch > 1 else array
+
+
+def _decode_deep(path: Path) -> np.ndarray:
+    """16 bits a colour, which Pillow would cut to 8."""
+    try:
+        imagecodecs = importlib.import_module("imagecodecs")
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{path.name} has 16 bits a colour, which needs imagecodecs ({error}). "
+            "Install it with: pip install imagecodecs"
+        ) from error
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+
+
+PNG = Format("PNG", open_raster, save_raster, family=".tif")
+JPEG = Format("JPEG", open_raster, save_raster, family=".tif", lossy=True)
+BMP = Format("BMP", open_raster, save_raster, family=".tif")

@@ -1,0 +1,186 @@
+"""Open images and label images by path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import DataError, UnmaskError, told
+from unmask.io.formats import FORMATS
+from unmask.io.image import Image, from_stored, unreadable
+from unmask.io.paths import format_of, locate, stem
+from unmask.io.stored import Format, Location, Stored
+
+
+def open_image(
+    path: str | Path, *, axes: str | None = None, level: int = 0, ndim: int | None = None
+) -> Image:
+    """Open an image; only its header is read.
+
+    Args:
+        path: file, OME-Zarr folder, ``store.zarr/inner/array`` or ``file.h5:key``.
+        axes: what the stored axes are ("ZYX", "YXC"); wins over the file's own metadata.
+        level: resolution level, 0 the finest.
+        ndim: spatial axes the caller needs; settles what a plain stack is.
+
+    Raises:
+        DataError: nothing there, damaged, a bomb, or axes that cannot be told.
+
+    Example:
+        >>> open_image("cells.tif", ndim=2).shape  # doctest: +SKIP
+        (1, 512, 512)
+    """
+    stored = _stored(path, level=level, labels=False)
+    return from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=ndim)
+
+
+def open_labels(path: str | Path, *, axes: str | None = None, ndim: int | None = None) -> Image:
+    """Open a label image: one channel of ids, 0 background, always an unsigned type.
+
+    Ids are kept exactly: bool becomes uint8, signed types their unsigned ones, float files pass
+    where every value is a whole number; palettes keep their indices and equal channels become
+    one. Values are checked when they are read.
+
+    Raises:
+        DataError: as `open_image`; negative, broken or colour-coded ids, or a lossy format.
+    """
+    form = format_of(locate(path))
+    if form is not None and form.lossy:
+        raise DataError(
+            told(
+                path,
+                expected="labels in a format that keeps every value",
+                found=f"{form.name}, which changes ids when it is saved",
+                do="Export the labels again as PNG or TIFF.",
+            )
+        )
+    stored = _stored(path, level=0, labels=True)
+    if axes is None and stored.axes == "???" and ndim is None:
+        # Labels have no channels, so three axes without names are space.
+        ndim = 3
+    image = from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=ndim)
+    return _as_labels(image)
+
+
+def _stored(path: str | Path, *, level: int, labels: bool) -> Stored:
+    location = locate(path)
+    form = _checked_format(location)
+    try:
+        return form.open(location, level=level, labels=labels)
+    except UnmaskError:
+        raise
+    except Exception as error:
+        # Parsers raise anything on damaged headers; the user needs the file's name with it.
+        raise DataError(unreadable(location.source, error)) from error
+
+
+def _checked_format(location: Location) -> Format:
+    """The format of an existing, non-empty file or folder."""
+    source, path = location.source, location.path
+    try:
+        folder, size = path.is_dir(), path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise DataError(
+            told(source, expected="a file", found=f"none ({error})", do="Check the path.")
+        ) from error
+    form = format_of(location)
+    if form is None or form.folder != folder:
+        found = "a folder" if folder else f"the suffix {path.suffix!r}"
+        raise DataError(
+            told(
+                source,
+                expected=f"an image file ({' '.join(FORMATS)})",
+                found=found,
+                do="Give the files inside it, one by one or as a list."
+                if folder
+                else "Convert it, or give it the suffix of its format.",
+            )
+        )
+    if size == 0 and not folder:
+        raise DataError(
+            told(source, expected=f"a {form.name} file", found="0 bytes", do="Copy it again.")
+        )
+    return form
+
+
+def _as_labels(image: Image) -> Image:
+    dtype = _label_dtype(image.source, image.dtype)
+    fetch = image.fetch
+    channels = image.shape[0]
+    if channels not in (1, 2, 3, 4):
+        raise DataError(
+            told(
+                image.source,
+                expected="labels in one channel",
+                found=f"{channels} channels (axes {image.axes}, shape {image.shape})",
+                do="Save one label image, or say axes=ZYX where it is a volume.",
+            )
+        )
+    if channels > 1:
+        fetch = _grey(image.source, fetch, channels)
+
+    def read(index: tuple[slice, ...]) -> np.ndarray:
+        return _ids(image.source, fetch(index), dtype)
+
+    return replace(image, shape=(1, *image.shape[1:]), dtype=dtype, fetch=read)
+
+
+def _label_dtype(source: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The unsigned type that holds every id the stored type can hold exactly."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind == "f":
+        return np.dtype(np.uint64 if dtype.itemsize == 8 else np.uint32)
+    if dtype.kind in "ui":
+        return np.dtype(f"u{dtype.itemsize}")
+    raise DataError(
+        told(source, expected="integer ids", found=f"dtype {dtype}", do="Save integers.")
+    )
+
+
+def _grey(
+    source: str, fetch: Callable[[tuple[slice, ...]], np.ndarray], channels: int
+) -> Callable[[tuple[slice, ...]], np.ndarray]:
+    """One channel out of equal ones; alpha (the second or fourth channel) must be constant."""
+
+    def read(index: tuple[slice, ...]) -> np.ndarray:
+        every = fetch((slice(0, channels), *index[1:]))
+        colours = every[:-1] if channels in (2, 4) else every
+        alpha = every[-1:] if channels in (2, 4) else every[:0]
+        if (colours != colours[:1]).any() or (alpha.size and (alpha != alpha.flat[0]).any()):
+            raise DataError(
+                told(
+                    source,
+                    expected="ids in one channel, or equal channels",
+                    found=f"{channels} channels that differ (colours instead of ids?)",
+                    do="Convert each colour to a number and save one channel as PNG or TIFF.",
+                )
+            )
+        return colours[:1]
+
+    return read
+
+
+def _ids(source: str, values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Values as ids, or a message that shows the first one that is none."""
+    if values.dtype.kind == "f":
+        top = float(2 ** (8 * dtype.itemsize))
+        wrong = ~((values >= 0) & (values < top) & (values == np.floor(values)))
+    elif values.dtype.kind == "i":
+        wrong = values < 0
+    else:
+        return values.astype(dtype, copy=False)
+    if wrong.any():
+        raise DataError(
+            told(
+                source,
+                expected=f"ids: whole numbers from 0 to {2 ** (8 * dtype.itemsize) - 1}",
+                found=f"{values[wrong][0]} ({int(wrong.sum())} such voxels)",
+                do="Save labels as unsigned integers, with 0 for background.",
+            )
+        )
+    return values.astype(dtype)

@@ -1,0 +1,170 @@
+"""The contract of a file format: what a reader hands out, what a writer is given.
+
+A format is one file with a function ``open``, a function ``save`` and a `Format`; one line in
+`unmask.io.formats` adds it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import DataError, told
+
+Index = tuple[slice, ...]
+
+# Short symbols, whatever word a format uses.
+_UNITS = {
+    "nm": "nm", "nanometer": "nm", "nanometers": "nm",
+    "um": "um", "µm": "um", "μm": "um", "\\u00b5m": "um", "micron": "um", "microns": "um",
+    "micrometer": "um", "micrometers": "um", "micrometre": "um",
+    "mm": "mm", "millimeter": "mm", "millimeters": "mm", "millimetre": "mm",
+    "cm": "cm", "centimeter": "cm", "m": "m", "meter": "m", "metre": "m",
+    "å": "angstrom", "angstrom": "angstrom",
+    "inch": "inch", "in": "inch",
+}  # fmt: skip
+METRES = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "angstrom": 1e-10}
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where an image is.
+
+    Attributes:
+        source: the path as the user gave it.
+        path: the file or folder on disk.
+        key: the array inside a container ("" where the file is the image).
+    """
+
+    source: str
+    path: Path
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array in a file, as the file has it: its own axes, nothing read yet.
+
+    Attributes:
+        shape: length of every stored axis.
+        dtype: native byte order.
+        axes: one letter an axis out of ``T C Z Y X S``, ``?`` where the file does not say,
+            lower case where an axis of length 1 may be dropped.
+        read: values inside one slice (start and stop given, step 1) for every stored axis; a new
+            array in native byte order.
+        spacing: voxel size by axis letter, in ``unit``.
+        unit: short symbol ("um").
+        whole: a part costs as much as everything (PNG, JPEG, .nii.gz): worth keeping in memory.
+        meta: what a writer of the same format needs for an exact round trip.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: str
+    read: Callable[[Index], np.ndarray]
+    spacing: Mapping[str, float] = field(default_factory=dict)
+    unit: str | None = None
+    whole: bool = False
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be written.
+
+    Attributes:
+        array: ``(C, *space)`` or ``(*space)``, C-contiguous, native byte order.
+        axes: one letter an axis, such as ``CZYX`` or ``YX``.
+        spacing: voxel size of the spatial axes, slow axis first.
+        unit: short symbol.
+        meta: `Stored.meta` of the image this one belongs to.
+    """
+
+    array: np.ndarray
+    axes: str
+    spacing: tuple[float, ...] | None = None
+    unit: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        name: for messages.
+        open: ``(location, level=, labels=)`` to `Stored`; ``level`` is a resolution level (0 the
+            finest), ``labels`` asks for raw ids instead of colours.
+        save: ``(location, content)`` writes atomically.
+        family: suffix of predictions made from files of this format.
+        folder: the "file" is a folder.
+        container: one file may hold several arrays, ``file.h5:key``.
+        lossy: values change when written, so ids are not safe.
+    """
+
+    name: str
+    open: Callable[..., Stored]
+    save: Callable[[Location, Content], None]
+    family: str
+    folder: bool = False
+    container: bool = False
+    lossy: bool = False
+
+
+def unit_symbol(word: object) -> str | None:
+    """Short symbol of a unit of length, None for pixels, no unit and unknown words.
+
+    Example:
+        >>> unit_symbol("micrometer")
+        'um'
+    """
+    return _UNITS.get(str(word).strip().lower()) if word else None
+
+
+def only_level(location: Location, level: int) -> None:
+    """Refuse resolution levels in a format that has one.
+
+    Raises:
+        DataError: another level than 0 was asked for.
+    """
+    if level != 0:
+        raise DataError(
+            told(
+                location.source,
+                expected="level 0, its only resolution level",
+                found=f"level={level}",
+                do="Leave level out, or give an OME-Zarr or pyramidal TIFF.",
+            )
+        )
+
+
+def signature(path: Path) -> tuple[int, int]:
+    """Size and time of change: differs when a file was replaced."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def map_file(location: Location, expected: tuple[int, int]) -> mmap.mmap:
+    """The bytes of a file as a read-only mapping.
+
+    Raises:
+        DataError: the file is not the one whose header was read.
+    """
+    with location.path.open("rb") as handle:
+        status = os.fstat(handle.fileno())
+        if (status.st_size, status.st_mtime_ns) != expected:
+            raise DataError(
+                told(
+                    location.source,
+                    expected="the file that was opened",
+                    found="another size or time of change",
+                    do="Do not replace inputs during a run; start again.",
+                )
+            )
+        return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)

@@ -1,0 +1,157 @@
+"""What is checked in a TIFF before any of it is believed."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from math import prod
+from typing import Any
+
+import tifffile
+
+from unmask.errors import DataError, MissingPackageError, told
+from unmask.io import limits
+from unmask.io.stored import Location
+from unmask.io.tiff_metadata import pixels_of
+
+# Walking the chain of a million pages takes a second; no microscope writes as many.
+_MOST_PAGES = 200_000
+# Bytes of a value by the type code of its tag; others have one.
+_TYPE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+def check_magic(location: Location, buffer: mmap.mmap) -> None:
+    """Refuse what is no TIFF by its first bytes."""
+    start = buffer[:4]
+    if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        raise DataError(
+            told(
+                location.source,
+                expected="a TIFF file",
+                found=f"a file that starts {bytes(buffer[:12])!r}",
+                do="Export it again, or give it the suffix of its real format.",
+            )
+        )
+
+
+def check_chain(location: Location, buffer: mmap.mmap) -> None:
+    """Walk the chain of pages: it must end, inside the file, after a sane number of pages."""
+    order = "<" if buffer[:2] == b"II" else ">"
+    big = buffer[2:4] in (b"+\0", b"\0+")
+    count = struct.Struct(order + ("Q" if big else "H"))
+    link = struct.Struct(order + ("Q" if big else "I"))
+    tag = 20 if big else 12
+    (offset,) = link.unpack_from(buffer, 8 if big else 4)
+    seen: set[int] = set()
+    while offset:
+        if offset in seen or len(seen) >= _MOST_PAGES or offset + count.size > len(buffer):
+            problem = (
+                ("a loop of pages" if offset in seen else f"more than {_MOST_PAGES} pages")
+                if offset + count.size <= len(buffer)
+                else f"page {len(seen)} past its end (truncated)"
+            )
+            raise DataError(
+                told(
+                    location.source,
+                    expected="a chain of pages that ends",
+                    found=problem,
+                    do="The file is damaged; copy or export it again.",
+                )
+            )
+        seen.add(offset)
+        (tags,) = count.unpack_from(buffer, offset)
+        after = offset + count.size + tags * tag
+        if after + link.size > len(buffer):
+            raise DataError(
+                told(
+                    location.source,
+                    expected=f"{tags} tags on page {len(seen) - 1}",
+                    found="the end of the file (truncated)",
+                    do="Copy the file again.",
+                )
+            )
+        (offset,) = link.unpack_from(buffer, after)
+
+
+def check_tags(location: Location, buffer: mmap.mmap) -> None:
+    """Values of the first page's tags must lie inside the file; a parser may just leave them out.
+
+    Raises:
+        DataError: the file is truncated.
+    """
+    order = "<" if buffer[:2] == b"II" else ">"
+    big = buffer[2:4] in (b"+\0", b"\0+")
+    entry = struct.Struct(order + ("HHQQ" if big else "HHII"))
+    (start,) = struct.unpack_from(order + ("Q" if big else "I"), buffer, 8 if big else 4)
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), buffer, start)
+    start += 8 if big else 2
+    for number in range(count):
+        tag, kind, values, offset = entry.unpack_from(buffer, start + number * entry.size)
+        nbytes = values * _TYPE_SIZES.get(kind, 1)
+        if nbytes > (8 if big else 4) and offset + nbytes > len(buffer):
+            raise DataError(
+                told(
+                    location.source,
+                    expected=f"{offset + nbytes} bytes, as its tag {tag} says",
+                    found=f"{len(buffer)} bytes (truncated)",
+                    do="Copy the file again.",
+                )
+            )
+
+
+def check_page(location: Location, page: Any, size: int) -> None:
+    """Refuse bombs, colours without meaning and codecs that are not there."""
+    dtype = page.dtype
+    if dtype is None:
+        raise DataError(
+            told(
+                location.source,
+                expected="bool, integer or float values",
+                found=f"{page.bitspersample} bits of sample format {page.sampleformat}",
+                do="Export it with 8, 16 or 32 bits.",
+            )
+        )
+    limits.check_claim(location.source, prod(page.shaped) * dtype.itemsize, size)
+    unit = page.chunks
+    limits.check_claim(location.source, prod(unit) * dtype.itemsize, size)
+    limits.check_unit(location.source, unit, dtype.itemsize, name="tile or strip")
+    if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
+        raise DataError(
+            told(location.source, expected="grey or RGB", found="CMYK", do="Convert it to RGB.")
+        )
+    try:
+        _ = page.compression == 1 or tifffile.TIFF.DECOMPRESSORS[page.compression]
+        _ = page.predictor == 1 or tifffile.TIFF.UNPREDICTORS[page.predictor]
+    except KeyError as error:
+        if "imagecodecs" in str(error):
+            raise MissingPackageError(
+                f"{location.source}: {error.args[0]}. Install it with: pip install imagecodecs"
+            ) from error
+        raise
+
+
+def check_description(location: Location, page: Any) -> None:
+    """Refuse texts that make a parser work without end, before one sees them."""
+    text = page.description
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise DataError(
+            told(
+                location.source,
+                expected="plain OME metadata",
+                found="a document type in its XML",
+                do="Export it again.",
+            )
+        )
+    if "<OME" not in text[:2000]:
+        return
+    for pixels in pixels_of(text):
+        planes = prod(int(pixels.get(f"Size{axis}", 1)) for axis in "TCZ")
+        if planes > _MOST_PAGES * 10:
+            raise DataError(
+                told(
+                    location.source,
+                    expected=f"at most {_MOST_PAGES * 10} planes",
+                    found=f"{planes} in its OME metadata",
+                    do="The file is damaged; export it again.",
+                )
+            )
