@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.data import AUGMENTATIONS
-from unmask.data.augment import Augmentation
+from unmask.data.augment import Augmentation, LabelledAugmentation
 from unmask.data.intensity import (
     Brightness,
     ChannelMix,
@@ -17,11 +17,12 @@ from unmask.data.intensity import (
     Grey,
     HistogramShift,
     Invert,
+    ObjectIntensity,
 )
 from unmask.errors import RecipeError
 from unmask.space.random import generator
 
-NAMES = [name for name in AUGMENTATIONS if name != "spatial"]
+NAMES = [name for name in AUGMENTATIONS if name not in {"spatial", "object_intensity"}]
 SHAPES = [(1, 17), (3, 12, 15), (2, 6, 7, 9), (1, 1, 1), (2, 3, 1, 2, 4)]
 
 
@@ -148,6 +149,27 @@ def test_channel_parts():
     torch.testing.assert_close(once(ChannelMix(p=1), white), white)
     mixed = once(ChannelMix(strength=0.1, p=1), images)
     assert 0 < (mixed - images).abs().max() < 0.4
+
+
+@pytest.mark.parametrize("shape", [(30,), (20, 20), (6, 10, 10)])
+def test_objects_change_one_by_one(shape):
+    part = ObjectIntensity(share=0.5, factor=(1.5, 2.0), p=1)
+    assert isinstance(part, LabelledAugmentation)
+    assert not isinstance(part, Augmentation)
+    labels = torch.arange(int(np.prod(shape))).reshape(1, *shape) // 3 + 2**40
+    labels[0, :2], labels[0, 2:4] = 0, -1
+    images = torch.ones(1, 2, *shape)
+    params = [part.draw(generator(6, "draw"), (2, *shape))]
+    result = part.apply_labelled(images, labels, params)
+    assert torch.equal(images, torch.ones(1, 2, *shape))
+    assert torch.equal(result, part.apply_labelled(images, labels, params))
+    assert (result[:, :, :4] == 1).all()
+    factors = {float(v) for i in labels.unique() for v in result[0, 0][labels[0] == i].unique()}
+    assert len(factors) > 3
+    assert all(factor == 1 or 1.5 <= factor <= 2 for factor in factors)
+    assert torch.equal(part.apply_labelled(images, labels, [None]), images)
+    with pytest.raises(RecipeError, match="share"):
+        ObjectIntensity(share=2)
 
 
 @pytest.mark.parametrize(

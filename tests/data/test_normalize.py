@@ -47,6 +47,16 @@ def test_percentiles_are_nearest_ranks(kind):
     assert percentiles(values, shares) == wanted
 
 
+@pytest.mark.parametrize("kind", [">u2", ">i2", ">f4", ">i4"])
+def test_foreign_byte_order_and_views_change_nothing(kind):
+    image = np.random.default_rng(6).integers(0, 3000, (2, 40, 41)).astype(kind)
+    for normalizer in ALL:
+        wanted = normalizer.measure(image.astype(image.dtype.newbyteorder("="))).apply(image)
+        np.testing.assert_array_equal(normalizer.measure(image).apply(image), wanted)
+        turned = np.asfortranarray(image)[:, ::-1]
+        assert normalizer.measure(turned) == normalizer.measure(turned.copy())
+
+
 def test_percentiles_of_large_arrays_are_close_and_repeatable():
     rng = np.random.default_rng(2)
     for kind in (np.float32, np.uint16):

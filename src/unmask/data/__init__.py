@@ -10,6 +10,7 @@ from unmask.data.intensity import (
     Grey,
     HistogramShift,
     Invert,
+    ObjectIntensity,
 )
 from unmask.data.normalize import NORMALIZERS
 from unmask.data.spatial import Spatial
@@ -29,6 +30,7 @@ AUGMENTATIONS = {
     "channel_shuffle": ChannelShuffle,
     "channel_mix": ChannelMix,
     "grey": Grey,
+    "object_intensity": ObjectIntensity,
 }
 
 __all__ = ["AUGMENTATIONS", "NORMALIZERS", "augment", "read_shape"]

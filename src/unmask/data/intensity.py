@@ -235,6 +235,50 @@ class ChannelMix:
         return where_drawn(images, params, _mix)
 
 
+@dataclass(frozen=True)
+class ObjectIntensity:
+    """Change the brightness of some objects and not of others, as cells differ in one image.
+
+    The cell-aware augmentation of MEDIAR (Lee et al. 2022, arXiv:2212.03465), with a factor of its
+    own for every object. Background and ignored voxels (labels of 0 and below) stay as they are.
+
+    Attributes:
+        share: share of a sample's objects that change.
+        factor: range of an object's factor.
+        p: share of the samples.
+    """
+
+    share: float = 0.4
+    factor: Range = (1.0, 1.7)
+    p: float = 0.25
+
+    def __post_init__(self) -> None:
+        check(self, positive=("factor",))
+        if not 0 <= self.share <= 1:
+            raise RecipeError(f"object_intensity: expected share from 0 to 1, found {self.share}.")
+
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> int | None:
+        """A seed: how many objects there are is known after the geometry only."""
+        del shape
+        return int(rng.integers(2**63 - 1)) if rng.random() < self.p else None
+
+    def apply_labelled(
+        self, images: Tensor, labels: Tensor, params: Sequence[int | None]
+    ) -> Tensor:
+        """Images ``(B, C, *space)`` with the objects of ``labels`` ``(B, *space)`` changed."""
+        result = images.clone()
+        for image, ids, seed in zip(result, labels, params, strict=True):
+            if seed is None:
+                continue
+            found, place = torch.unique(ids, return_inverse=True)
+            rng = np.random.default_rng(seed)
+            chosen = rng.random(len(found)) < self.share
+            factors = np.where(chosen, rng.uniform(*self.factor, len(found)), 1.0)
+            table = torch.from_numpy(factors.astype(np.float32)).to(image.device)
+            image *= torch.where(found > 0, table, 1.0)[place]
+        return result
+
+
 def _extent(images: Tensor) -> tuple[Tensor, Tensor]:
     """Smallest value and range of every sample; the range is not 0."""
     axes = tuple(range(1, images.ndim))

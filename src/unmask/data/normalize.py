@@ -322,7 +322,9 @@ def _histogram_percentiles(
     bits = 8 * values.dtype.itemsize
     # A signed type is counted by its bit pattern and the two halves are swapped afterwards.
     signed = values.dtype.kind == "i"
-    pattern = np.ascontiguousarray(values).reshape(-1).view(f"u{values.dtype.itemsize}")
+    # Files may store the bytes in the other order, which a bit pattern must not inherit.
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    pattern = native.reshape(-1).view(f"u{values.dtype.itemsize}")
     counts = _count(pattern, 1 << bits)
     if nonzero:
         counts[0] = 0

@@ -23,6 +23,8 @@ from unmask.errors import RecipeError
 class Spatial:
     """Random flips, turns and warps.
 
+    Voxels are taken as cubes; ``plane_only`` suits slices thicker than their pixels are wide.
+
     Attributes:
         flip: mirror each axis in half of the samples.
         rotate90: turn by a random number of quarter turns in every plane.
