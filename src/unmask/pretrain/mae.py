@@ -87,13 +87,12 @@ class MAE(Objective):
     def masked_loss(self, image: Float[Tensor, "b c *space"], mask: Mask) -> Float[Tensor, ""]:
         """Mean squared error of the dropped patches."""
         predicted, _ = self.predict(image, mask)
-        target = self.target(image)
-        index = mask.drop[:, :, None].expand(-1, -1, target.shape[2])
-        return F.mse_loss(predicted.float(), target.gather(1, index))
-
-    def target(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b n v"]:
-        """What is predicted: the patches in float32, normalised where the method asks for it."""
         patches = patchify(image.float(), self.backbone.patch)
+        dropped = patches.gather(1, mask.drop[:, :, None].expand_as(predicted))
+        return F.mse_loss(predicted.float(), self.target(dropped))
+
+    def target(self, patches: Float[Tensor, "b m v"]) -> Float[Tensor, "b m v"]:
+        """What is predicted of patches: their voxels, normalised where the method asks for it."""
         if not self.norm_target:
             return patches
         mean, deviation = _moments(patches)
