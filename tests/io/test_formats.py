@@ -13,6 +13,7 @@ from typing import Any
 
 import h5py
 import nibabel
+import numcodecs
 import numpy as np
 import pytest
 import tifffile
@@ -532,3 +533,61 @@ def test_shelves_stay_in_their_budget() -> None:
     assert lonely.get("big", lambda: np.zeros(5000, np.uint8)).nbytes == 5000
     assert lonely.get("big", lambda: np.zeros(1, np.uint8)).nbytes == 5000
     assert ledger.total == 5000
+
+
+PACKERS: list[dict[str, Any]] = [
+    {"zarr_format": 3, "compressors": None},
+    {"zarr_format": 3, "compressors": [zarr.codecs.ZstdCodec(level=2, checksum=True)]},
+    {"zarr_format": 3, "compressors": [zarr.codecs.GzipCodec()]},
+    {"zarr_format": 3, "compressors": [zarr.codecs.BloscCodec()]},
+    {"zarr_format": 3, "compressors": [zarr.codecs.GzipCodec(), zarr.codecs.Crc32cCodec()]},
+    {"zarr_format": 3, "shards": (8, 64, 64)},
+    {"zarr_format": 2},
+    {"zarr_format": 2, "order": "F"},
+    {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}},
+    {"zarr_format": 2, "compressors": numcodecs.Blosc()},
+    {"zarr_format": 2, "compressors": numcodecs.Zlib()},
+    {"zarr_format": 2, "compressors": numcodecs.LZ4()},
+    {"zarr_format": 2, "filters": [numcodecs.Delta("u2")]},
+]
+
+
+@pytest.mark.parametrize("options", PACKERS, ids=str)
+@pytest.mark.parametrize("code", ["<u2", ">u2"])
+def test_zarr_codecs(tmp_path: Path, options: dict[str, Any], code: str) -> None:
+    array = zarr.create_array(
+        store=tmp_path / "a.zarr",
+        shape=VOLUME.shape,
+        dtype=code,
+        chunks=(4, 32, 32),
+        fill_value=7,
+        **options,
+    )
+    array[:6] = VOLUME[:6]
+    expected = VOLUME.copy()
+    expected[6:] = 7
+    image = open_image(tmp_path / "a.zarr", ndim=3)
+    np.testing.assert_array_equal(image.read()[0], expected)
+    np.testing.assert_array_equal(image[0, 3:9, 31:70, 5], expected[3:9, 31:70, 5])
+    # Chunks written later are seen, whatever was kept of the old ones.
+    array[:] = VOLUME[::-1]
+    np.testing.assert_array_equal(image.read()[0], VOLUME[::-1])
+    chunks = [f for f in (tmp_path / "a.zarr").rglob("*") if f.is_file() and f.suffix != ".json"]
+    for chunk in (chunk for chunk in chunks if not chunk.name.startswith(".")):
+        chunk.write_bytes(chunk.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"a\.zarr"):
+        image.read()
+
+
+def test_zarr_chunk_larger_than_it_says(tmp_path: Path) -> None:
+    array = zarr.create_array(
+        store=tmp_path / "a.zarr", shape=(64, 64), dtype="u1", chunks=(64, 64)
+    )
+    array[:] = 1
+    larger = zarr.create_array(
+        store=tmp_path / "b.zarr", shape=(640, 640), dtype="u1", chunks=(640, 640)
+    )
+    larger[:] = 1
+    (tmp_path / "a.zarr/c/0/0").write_bytes((tmp_path / "b.zarr/c/0/0").read_bytes())
+    with pytest.raises(DataError, match="chunk c/0/0"):
+        open_image(tmp_path / "a.zarr").read()

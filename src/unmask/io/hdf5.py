@@ -12,6 +12,7 @@ import numpy as np
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, told
 from unmask.io import limits, recent
+from unmask.io.chunked import Cell, reader
 from unmask.io.stored import Content, Format, Index, Location, Stored, only_level, unit_symbol
 
 # Where files with one array, ours included, usually keep it.
@@ -36,11 +37,21 @@ def open_hdf5(location: Location, *, level: int = 0, labels: bool = False) -> St
         if dataset.chunks:
             limits.check_unit(location.source, dataset.chunks, dtype.itemsize, name="chunk")
         spacing, unit = _spacing(dataset, axes)
+        chunks = dataset.chunks if _packed(dataset) else None
     shelf: recent.Shelf[h5py.File] = recent.opened()
 
-    def read(index: Index) -> np.ndarray:
+    def plain(index: Index) -> np.ndarray:
         source: Any = shelf.get_alone("file", lambda: _open(location))[key]
         return np.asarray(source[index]).astype(dtype, copy=False)
+
+    def chunk(cell: Cell) -> np.ndarray:
+        edges = [
+            (a * n, min((a + 1) * n, end))
+            for a, n, end in zip(cell, chunks or (), shape, strict=True)
+        ]
+        return plain(tuple(slice(*edge) for edge in edges))
+
+    read = plain if chunks is None else reader(chunks, dtype, chunk)
 
     return Stored(shape, dtype, axes, read, spacing=spacing, unit=unit)
 
@@ -103,6 +114,11 @@ def _dataset(location: Location, file: h5py.File) -> h5py.Dataset:
     if not isinstance(found, h5py.Dataset):
         raise TypeError(f"{names[0]} is not a data set")
     return found
+
+
+def _packed(dataset: h5py.Dataset) -> bool:
+    """Chunks cost more than a copy: HDF5's own cache holds a megabyte, less than most boxes."""
+    return bool(dataset.chunks and (dataset.compression or dataset.shuffle or dataset.fletcher32))
 
 
 def _axes(dataset: h5py.Dataset) -> str:

@@ -19,7 +19,8 @@ from zarr.errors import NodeNotFoundError
 from unmask.atomic import aside_name, fsync_folder
 from unmask.errors import DataError, SaveError, told
 from unmask.io import limits
-from unmask.io.stored import Content, Format, Index, Location, Stored, unit_symbol
+from unmask.io.stored import Content, Format, Location, Stored, unit_symbol
+from unmask.io.zarr_chunks import chunk_reader
 
 _UNIT_WORDS = {
     "nm": "nanometer",
@@ -246,15 +247,11 @@ def _array(
     sizes = dict(zip(letters, scale or (), strict=False))
     placeholder = not known and all(size == 1 for size in sizes.values())
     dtype = array.dtype.newbyteorder("=")
-
-    def read(index: Index) -> np.ndarray:
-        return np.asarray(array[index]).astype(dtype, copy=False)
-
     return Stored(
         tuple(array.shape),
         dtype,
         letters,
-        read,
+        chunk_reader(folder, array),
         spacing={} if placeholder else sizes,
         unit=symbols.pop() if known else None,
     )
