@@ -24,7 +24,7 @@ from unmask.metrics import (
     sq,
 )
 from unmask.metrics import cellseg as cellseg_module
-from unmask.metrics.instance import assign
+from unmask.metrics.assignment import assign
 
 EMPTY = np.zeros((6, 7), np.int32)
 ONE = EMPTY.copy()

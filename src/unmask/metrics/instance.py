@@ -12,10 +12,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from unmask.errors import DataError, told
+from unmask.metrics.assignment import assign
 from unmask.metrics.overlap import Objects, Overlap, table_of
 
 Empty = Literal["defined", "reference"]
@@ -157,40 +156,6 @@ def dq(
 ) -> float:
     """Detection quality: F1 at ``IoU > 0.5``."""
     return matching(truth, predicted, strict=True, empty=empty).f1
-
-
-def assign(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], weight: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """Positions of the edges of an assignment with the largest sum of weights.
-
-    Exact for every connected component of the graph, without a dense matrix.
-
-    Args:
-        rows: ``(K,)`` node on one side of each edge; no edge twice.
-        columns: ``(K,)`` node on the other side.
-        weight: ``(K,)``, positive.
-    """
-    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
-    contested = np.flatnonzero(~alone)
-    if contested.size == 0:
-        return np.flatnonzero(alone)
-    row_ids, r = np.unique(rows[contested], return_inverse=True)
-    column_ids, c = np.unique(columns[contested], return_inverse=True)
-    # A private column for every row stands for "unmatched", so that a full matching exists. Its
-    # cost is above that of every edge; all costs are positive because 0 means no edge.
-    worst = float(weight[contested].max()) + 1.0
-    own = np.arange(len(row_ids))
-    graph = coo_array(
-        (
-            np.concatenate([worst - weight[contested], np.full(len(own), worst)]),
-            (np.concatenate([r, own]), np.concatenate([c, len(column_ids) + own])),
-        )
-    )
-    chosen_rows, chosen_columns = min_weight_full_bipartite_matching(graph.tocsr())
-    partner = np.full(len(own), -1)
-    partner[chosen_rows] = chosen_columns
-    return np.sort(np.concatenate([np.flatnonzero(alone), contested[partner[r] == c]]))
 
 
 def match_objects(

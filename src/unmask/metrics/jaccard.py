@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unmask.metrics.instance import Empty, assign
+from unmask.metrics.assignment import assign
+from unmask.metrics.instance import Empty
 from unmask.metrics.overlap import Objects, Overlap, table_of
 
 

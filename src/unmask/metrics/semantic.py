@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from unmask.errors import DataError, told
 from unmask.metrics.instance import Empty
@@ -102,8 +101,11 @@ def _area(positive: NDArray[np.bool_], values: NDArray[np.float64]) -> float:
     outside = positive.size - inside
     if inside == 0 or outside == 0 or np.isnan(values).any():
         return float("nan")
-    above = rankdata(values)[positive].sum() - inside * (inside + 1) / 2
-    return float(above / (inside * outside))
+    levels, place = np.unique(values, return_inverse=True)
+    ones = np.bincount(place[positive], minlength=len(levels)).astype(float)
+    zeros = np.bincount(place[~positive], minlength=len(levels)).astype(float)
+    below = np.cumsum(zeros) - zeros / 2
+    return float(ones @ below / inside / outside)
 
 
 def _class_counts(
