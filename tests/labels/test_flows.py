@@ -216,7 +216,7 @@ def test_any_number_of_steps(steps):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (40, 40), (12, 14, 16), (300,)])
-@pytest.mark.parametrize("compat", [None, "cellpose"])
+@pytest.mark.parametrize("compat", [None, "cellpose", "mediar"])
 def test_no_flow_makes_no_objects(shape, compat):
     found = flows_to_labels(np.zeros((len(shape), *shape)), np.ones(shape, bool), compat=compat)
     assert found.shape == shape
@@ -284,3 +284,10 @@ def test_the_input_is_not_changed():
 def test_shapes_that_do_not_fit(shape):
     with pytest.raises(DataError, match="one channel for each axis"):
         flows_to_labels(np.zeros(shape), np.zeros((4, 5)))
+
+
+def test_an_unknown_program():
+    with pytest.raises(DataError, match="cellpose, mediar"):
+        labels_to_flows(np.ones((3, 3), np.int32), compat="stardist")
+    with pytest.raises(DataError, match="cellpose, mediar"):
+        flows_to_labels(np.zeros((2, 3, 3)), np.ones((3, 3)), compat="stardist")

@@ -6,43 +6,18 @@ target, ``flows_to_labels`` reads objects out of a predicted field.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
-from unmask.labels import tracking
-from unmask.labels.diffusion import spread, squared_distance, unit_fields
+from unmask.labels import published, tracking
+from unmask.labels.diffusion import squared_distance, unit_fields
 from unmask.labels.fill import fill_boxes
 from unmask.labels.objects import Objects, find_objects
 from unmask.labels.relabel import compact, relabel
 from unmask.labels.small import remove_small, sizes
-
-
-@dataclass(frozen=True)
-class _Published:
-    """What published programs do otherwise than ``labels_to_flows``.
-
-    All of them take one number of steps for all objects (that of the largest) and read the heat of
-    touching neighbours in the gradient.
-
-    Attributes:
-        median: the source is nearest to the median of the object's voxels, not to their mean.
-        logarithm: the field is the gradient of log(1 + heat).
-        epsilon: added to the length of the gradient.
-    """
-
-    median: bool
-    logarithm: bool
-    epsilon: float
-
-
-_PUBLISHED = {
-    "cellpose": _Published(median=False, logarithm=False, epsilon=1e-60),
-    "mediar": _Published(median=True, logarithm=True, epsilon=1e-20),
-}
 
 
 def labels_to_flows(labels: np.ndarray, *, compat: str | None = None) -> NDArray[np.float32]:
@@ -70,7 +45,7 @@ def labels_to_flows(labels: np.ndarray, *, compat: str | None = None) -> NDArray
         [[0.0, 1.0, 0.0, -1.0, 0.0]]
     """
     array = compact(labels)
-    return _flows(array, find_objects(array), compat)
+    return _flows(array, find_objects(array), published.checked(compat))
 
 
 def flows_to_labels(
@@ -96,8 +71,9 @@ def flows_to_labels(
         max_fraction: objects larger than this share of the image are removed; 1 keeps all.
         flow_error: objects are removed where the mean squared distance between ``flows`` and the
             field of the found object is higher; None: no check.
-        compat: sample the field and check it as Cellpose 4 or MEDIAR do; otherwise positions are
-            exact voxel coordinates and each object is checked on its own.
+        compat: track and check as Cellpose 4 or MEDIAR do (MEDIAR with min_size 0, max_fraction
+            0.9); otherwise positions are exact voxel coordinates and each object is checked on
+            its own.
 
     Returns:
         ``(*space)`` int32, ids 1, 2, 3, ...; 0 is background.
@@ -106,12 +82,9 @@ def flows_to_labels(
         DataError: shapes that do not belong together.
     """
     field, inside = _checked(flows, foreground, threshold)
-    points = np.flatnonzero(inside)
-    ends = tracking.follow(
-        _padded(field, inside), points, inside.shape, _sampling(inside.shape, compat), steps
-    )
-    labels = np.zeros(inside.shape, np.int32)
-    labels.reshape(-1)[points] = tracking.sinks(ends, inside.shape)
+    if published.checked(compat) == "mediar":
+        inside = published.mediar_foreground(inside)
+    labels = _gathered(field, inside, steps, compat)
     labels = remove_small(labels, 0, max_size=max_fraction * inside.size)
     if flow_error:
         labels = _without_bad(labels, field, flow_error, compat)
@@ -149,18 +122,23 @@ def _padded(field: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np
     return padded.reshape(len(field), -1)
 
 
-def _sampling(
-    shape: tuple[int, ...], compat: str | None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Factor and summand from a position to a coordinate of the padded field."""
-    if compat is None:
-        return np.ones(len(shape), np.float32), np.ones(len(shape), np.float32)
-    # The published programs take positions 0 .. n - 1 for the outer edges of the first and last
-    # voxel: up to half a voxel off towards the borders.
-    lengths = np.array(shape, np.float64)
-    factor = np.where(lengths > 1, lengths / np.maximum(lengths - 1, 1), 1.0)
-    summand = np.where(lengths > 1, 0.5, 1.0)
-    return factor.astype(np.float32), summand.astype(np.float32)
+def _gathered(
+    field: NDArray[np.float32], inside: NDArray[np.bool_], steps: int, compat: str | None
+) -> NDArray[np.int32]:
+    """Label image of the sinks that the foreground's voxels end in."""
+    shape, labels = inside.shape, np.zeros(inside.shape, np.int32)
+    exact = np.ones(len(shape), np.float32)
+    sampling = (exact, exact) if compat is None else published.sampling(shape)
+    moving = published.mediar_moving(field, inside) if compat == "mediar" else inside
+    points = np.flatnonzero(moving)
+    ends = tracking.follow(_padded(field, inside), points, shape, sampling, steps)
+    if compat == "mediar":
+        # Voxels that do not move count too, where they are.
+        home = tracking.homes(shape)
+        home[points] = ends
+        return tracking.sinks(home, shape).reshape(shape) if len(points) else labels
+    labels.reshape(-1)[points] = tracking.sinks(ends, shape)
+    return labels
 
 
 def flow_errors(
@@ -191,68 +169,8 @@ def _flows(array: NDArray[np.int32], objects: Objects, compat: str | None) -> ND
     boxes = np.stack([objects.start, objects.stop], 1)
     shape = np.array(array.shape, np.int64)
     if compat is not None:
-        return _published_flows(array, objects, boxes, compat)
+        return published.published_flows(array, objects, boxes, compat)
     steps = 2 * (boxes[:, 1] - boxes[:, 0] + 2).sum(1)
     flat = flows.reshape(array.ndim, -1)
     unit_fields(array.reshape(-1), shape, objects.ids, boxes, objects.mean, steps, flat)
     return flows
-
-
-def _published_flows(
-    array: NDArray[np.int32], objects: Objects, boxes: NDArray[np.int64], compat: str
-) -> NDArray[np.float32]:
-    if compat not in _PUBLISHED:
-        raise DataError(
-            f"compat={compat!r}: expected one of {', '.join(_PUBLISHED)} or None. "
-            "Leave it out for the default definition."
-        )
-    rule = _PUBLISHED[compat]
-    # 2 * (height + width) in planes, 6 * the sum of the three lengths in volumes.
-    rounds = max(2, array.ndim * (array.ndim - 1))
-    longest = int((boxes[:, 1] - boxes[:, 0] + 1).sum(1).max())
-    heat = np.zeros(array.size, np.float64)
-    spread(
-        array.reshape(-1),
-        np.array(array.shape, np.int64),
-        objects.ids,
-        boxes,
-        _medians(array, objects) if rule.median else objects.mean,
-        rounds * longest,
-        _published_order(array.ndim),
-        heat,
-    )
-    if rule.logarithm:
-        heat = np.log(1.0 + heat)
-    padded = np.pad(heat.reshape(array.shape), 1)
-    slopes = np.stack([_slope(padded, axis) for axis in range(array.ndim)]) * (array > 0)
-    return (slopes / (rule.epsilon + np.sqrt((slopes**2).sum(0)))).astype(np.float32)
-
-
-def _published_order(ndim: int) -> NDArray[np.int64]:
-    """Neighbours in the published order: itself, faces, and in planes the four corners."""
-    offsets = [np.zeros(ndim, np.int64)]
-    for axis in np.eye(ndim, dtype=np.int64):
-        offsets += [-axis, axis]
-    corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
-    return np.stack([*offsets, *(corners if ndim == corners.shape[1] else [])])
-
-
-def _slope(padded: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Difference of the two neighbours along ``axis``, without the padding."""
-    inner = [slice(1, -1)] * padded.ndim
-    before, after = list(inner), list(inner)
-    before[axis], after[axis] = slice(None, -2), slice(2, None)
-    return padded[tuple(after)] - padded[tuple(before)]
-
-
-def _medians(array: NDArray[np.int32], objects: Objects) -> NDArray[np.float64]:
-    """Median coordinate of every object along every axis."""
-    where = np.nonzero(array)
-    owner = array[where]
-    first = np.cumsum(objects.size) - objects.size
-    lower, upper = first + (objects.size - 1) // 2, first + objects.size // 2
-    medians = np.zeros(objects.mean.shape)
-    for axis, coordinate in enumerate(where):
-        ordered = coordinate[np.lexsort((coordinate, owner))]
-        medians[:, axis] = 0.5 * (ordered[lower] + ordered[upper])
-    return medians

@@ -79,6 +79,13 @@ def sinks(ends: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int32]:
     return marks[ends]
 
 
+def homes(shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Flat index of every voxel of an image, in an image with ``REACH`` voxels around."""
+    lengths = np.array(shape, np.int64) + 2 * REACH
+    places = np.indices(shape).reshape(len(shape), -1) + REACH
+    return _strides_of(lengths) @ places
+
+
 def _strides_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.append(np.cumprod(lengths[:0:-1])[::-1], 1).astype(np.int64)
 

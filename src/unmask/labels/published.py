@@ -1,0 +1,143 @@
+"""What published programs do otherwise than ``unmask.labels.flows``, to rounding.
+
+Cellpose 4 (Stringer et al. 2021, doi:10.1038/s41592-020-01018-x) and MEDIAR (Lee et al. 2022,
+arXiv:2212.03465), which carries an early version of Cellpose's code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import DataError
+from unmask.labels.components import connected_components
+from unmask.labels.diffusion import spread
+from unmask.labels.objects import Objects
+from unmask.labels.small import remove_small
+
+# MEDIAR removes holes and pieces of the foreground below this size before it tracks.
+_MEDIAR_SPECK = 16
+_MEDIAR_MOVING = 1e-3
+
+
+@dataclass(frozen=True)
+class _Published:
+    """What published programs do otherwise than ``labels_to_flows``.
+
+    All of them take one number of steps for all objects (that of the largest) and read the heat of
+    touching neighbours in the gradient.
+
+    Attributes:
+        median: the source is nearest to the median of the object's voxels, not to their mean.
+        logarithm: the field is the gradient of log(1 + heat).
+        epsilon: added to the length of the gradient.
+    """
+
+    median: bool
+    logarithm: bool
+    epsilon: float
+
+
+_PUBLISHED = {
+    "cellpose": _Published(median=False, logarithm=False, epsilon=1e-60),
+    "mediar": _Published(median=True, logarithm=True, epsilon=1e-20),
+}
+
+
+def checked(compat: str | None) -> str | None:
+    """The name itself.
+
+    Raises:
+        DataError: no such program.
+    """
+    if compat is not None and compat not in _PUBLISHED:
+        raise DataError(
+            f"compat={compat!r}: expected one of {', '.join(_PUBLISHED)} or None. "
+            "Leave it out for the default definition."
+        )
+    return compat
+
+
+def published_flows(
+    array: NDArray[np.int32], objects: Objects, boxes: NDArray[np.int64], compat: str
+) -> NDArray[np.float32]:
+    """Fields of all objects of an int32 label image ``(ndim, *space)``."""
+    rule = _PUBLISHED[compat]
+    # 2 * (height + width) in planes, 6 * the sum of the three lengths in volumes.
+    rounds = max(2, array.ndim * (array.ndim - 1))
+    longest = int((boxes[:, 1] - boxes[:, 0] + 1).sum(1).max())
+    heat = np.zeros(array.size, np.float64)
+    spread(
+        array.reshape(-1),
+        np.array(array.shape, np.int64),
+        objects.ids,
+        boxes,
+        _medians(array, objects) if rule.median else objects.mean,
+        rounds * longest,
+        _published_order(array.ndim),
+        heat,
+    )
+    if rule.logarithm:
+        heat = np.log(1.0 + heat)
+    padded = np.pad(heat.reshape(array.shape), 1)
+    slopes = np.stack([_slope(padded, axis) for axis in range(array.ndim)]) * (array > 0)
+    return (slopes / (rule.epsilon + np.sqrt((slopes**2).sum(0)))).astype(np.float32)
+
+
+def _published_order(ndim: int) -> NDArray[np.int64]:
+    """Neighbours in the published order: itself, faces, and in planes the four corners."""
+    offsets = [np.zeros(ndim, np.int64)]
+    for axis in np.eye(ndim, dtype=np.int64):
+        offsets += [-axis, axis]
+    corners = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
+    return np.stack([*offsets, *(corners if ndim == corners.shape[1] else [])])
+
+
+def _slope(padded: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Difference of the two neighbours along ``axis``, without the padding."""
+    inner = [slice(1, -1)] * padded.ndim
+    before, after = list(inner), list(inner)
+    before[axis], after[axis] = slice(None, -2), slice(2, None)
+    return padded[tuple(after)] - padded[tuple(before)]
+
+
+def _medians(array: NDArray[np.int32], objects: Objects) -> NDArray[np.float64]:
+    """Median coordinate of every object along every axis."""
+    where = np.nonzero(array)
+    owner = array[where]
+    first = np.cumsum(objects.size) - objects.size
+    lower, upper = first + (objects.size - 1) // 2, first + objects.size // 2
+    medians = np.zeros(objects.mean.shape)
+    for axis, coordinate in enumerate(where):
+        ordered = coordinate[np.lexsort((coordinate, owner))]
+        medians[:, axis] = 0.5 * (ordered[lower] + ordered[upper])
+    return medians
+
+
+def sampling(shape: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factor and summand from a position to a coordinate of the field with its border of zeros.
+
+    The published programs take positions 0 .. n - 1 for the outer edges of the first and last
+    voxel: up to half a voxel off towards the borders.
+    """
+    lengths = np.array(shape, np.float64)
+    factor = np.where(lengths > 1, lengths / np.maximum(lengths - 1, 1), 1.0)
+    summand = np.where(lengths > 1, 0.5, 1.0)
+    return factor.astype(np.float32), summand.astype(np.float32)
+
+
+def mediar_foreground(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Foreground without small holes and small pieces, joined by faces."""
+    filled = ~_without_specks(~inside)
+    return _without_specks(filled)
+
+
+def mediar_moving(field: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Voxels that MEDIAR moves: those with a flow along the slow axis, the rest stays at home."""
+    return inside & (np.abs(field[0]) > _MEDIAR_MOVING)
+
+
+def _without_specks(image: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return remove_small(connected_components(image, connectivity=1), _MEDIAR_SPECK) > 0
