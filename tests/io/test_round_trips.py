@@ -23,7 +23,14 @@ from unmask.io import (
 )
 from unmask.space import Box
 
-EXACT = [s for s, f in FORMATS.items() if not f.lossy and s not in (".png", ".bmp", ".lsm")]
+# One suffix for each format that keeps everything.
+EXACT = list(
+    {
+        f.name: s
+        for s, f in reversed(FORMATS.items())
+        if not f.lossy and s not in (".png", ".bmp", ".lsm")
+    }.values()
+)
 SPACES = [(23, 37), (7, 23, 37), (1, 23, 37)]
 TYPES = ["bool", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
 # NIfTI has no type for these; they are stored in the next larger one.

@@ -7,7 +7,6 @@ photographs is not applied.
 
 from __future__ import annotations
 
-import importlib
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -21,8 +20,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, MissingPackageError, told
+from unmask.errors import DataError, told
 from unmask.io import limits, recent
+from unmask.io.codecs import imagecodecs
 from unmask.io.stored import Content, Format, Index, Location, Stored, only_level
 
 # The decoder is chosen by the first bytes, from a closed list: a renamed file still opens, and no
@@ -168,14 +168,8 @@ def _decode(location: Location, header: _Header) -> np.ndarray:
 
 def _decode_deep(path: Path) -> np.ndarray:
     """16 bits a colour, which Pillow would cut to 8."""
-    try:
-        imagecodecs = importlib.import_module("imagecodecs")
-    except ImportError as error:
-        raise MissingPackageError(
-            f"{path.name} has 16 bits a colour, which needs imagecodecs ({error}). "
-            "Install it with: pip install imagecodecs"
-        ) from error
-    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    decode = imagecodecs(f"{path.name} has 16 bits a colour, which").png_decode
+    return np.asarray(decode(path.read_bytes()))
 
 
 PNG = Format("PNG", open_raster, save_raster, family=".tif")

@@ -14,11 +14,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from zarr.core.metadata import ArrayV2Metadata
 
 from unmask.io.chunked import Cell, reader
+from unmask.io.codecs import imagecodecs
 from unmask.io.stored import Index
 
 # Unpacks bytes into at most as many as given, so that a chunk cannot grow into a bomb.
@@ -105,7 +105,7 @@ def _copied(data: bytes, size: int) -> bytes:
 
 
 def _zstd(data: bytes, size: int) -> bytes:
-    return bytes(imagecodecs.zstd_decode(data, out=size))
+    return bytes(imagecodecs("A Zarr chunk packed with zstd").zstd_decode(data, out=size))
 
 
 def _blosc(data: bytes, size: int) -> bytes:
@@ -117,7 +117,7 @@ def _blosc(data: bytes, size: int) -> bytes:
         raise ValueError(
             f"expected {packed} bytes that unpack to {size}, found {len(data)} to {unpacked}"
         )
-    return bytes(imagecodecs.blosc_decode(data, out=size))
+    return bytes(imagecodecs("A Zarr chunk packed with blosc").blosc_decode(data, out=size))
 
 
 def _deflate(window: int) -> Decoder:
