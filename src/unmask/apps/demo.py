@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unmask import api
+from unmask.apps import pictures
 from unmask.data.phantoms import write_set
+from unmask.io import open_image, open_labels
+from unmask.metrics import Picture
 
 _SHAPES = {2: (192, 192), 3: (32, 80, 80)}
 # A network small enough for two cores and a few minutes; the presets' own are larger.
@@ -71,12 +74,25 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
         predicted=out / "predicted",
         metrics=["f1@0.5", "ap", "aji", "pq"],
     )
-    report = _illustrated(report, out)
-    report.write(out / "report.html")
+    report.write(out / "report.html", pictures=_pictures(out))
     report.write(out / "report.json")
     say(report.to_text())
     say(f"Done in {time.perf_counter() - begin:.0f} s.")
     return out / "report.html"
+
+
+def _pictures(out: Path) -> list[Picture]:
+    """Predictions beside the truth, and the curves of both runs."""
+    rows = []
+    for path in sorted((out / "predicted").iterdir())[:3]:
+        truth = out / "unseen" / "labels" / path.name
+        image = open_image(out / "unseen" / "images" / path.name)
+        rows.append((image.read(), open_labels(truth).read()[0], open_labels(path).read()[0]))
+    losses = {"pre-training": out / "runs" / "pretrained", "training": out / "runs" / "trained"}
+    return [
+        Picture(pictures.triptych(rows), "Unseen images: input, truth, prediction"),
+        Picture(pictures.curves(losses), "Loss of both runs"),
+    ]
 
 
 def _settings(ndim: int, steps: int, batch: int) -> list[str]:

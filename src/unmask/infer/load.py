@@ -58,9 +58,7 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
         tta=infer.tta,
         batch_size=infer.batch_size,
         precision=infer.precision,
-        layout=Layout(
-            recipe.data.ndim, recipe.data.axes, image_suffix=recipe.data.image_suffix
-        ),
+        layout=Layout(recipe.data.ndim, recipe.data.axes, image_suffix=recipe.data.image_suffix),
     )
 
 

@@ -20,6 +20,7 @@ from unmask.train.parallel import make_fabric
 
 # More different values than a semantic label image ever has.
 _MOST_CLASSES = 16
+_INSTANCES = {2: "cells"}
 
 
 def suggest(images: Paths, labels: Paths | None) -> str:
@@ -34,7 +35,7 @@ def suggest(images: Paths, labels: Paths | None) -> str:
     consecutive = len(values) <= _MOST_CLASSES and values.max(initial=0) < _MOST_CLASSES
     if consecutive or set(values.tolist()) <= {0, 255}:
         return f"semantic{image.ndim}d"
-    return "cells" if image.ndim == 2 else "cells3d"
+    return _INSTANCES.get(image.ndim, f"cells{image.ndim}d")
 
 
 def _values(labels: Paths) -> np.ndarray:

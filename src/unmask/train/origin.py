@@ -14,7 +14,7 @@ from unmask.atomic import atomic_write
 from unmask.errors import CheckpointError, DataError
 from unmask.models.base import Objective
 from unmask.models.weights import load_matching
-from unmask.recipe import Recipe, load
+from unmask.recipe import Recipe, load, parse
 
 _RECIPE, _DATA = "recipe.yaml", "data.json"
 # What may differ between a run and its continuation: none of it changes the weights.
@@ -42,7 +42,8 @@ def initialise(objective: Objective, init: str | Path) -> None:
     Raises:
         CheckpointError: the file is no model, or covers too little of the backbone.
     """
-    weights = checkpoint.load_model(init).weights
+    model = checkpoint.load_model(init)
+    weights, grid = model.weights, _grid(model.card)
     for part in ("backbone", "decoder", "head"):
         mine = getattr(objective, part, None)
         theirs = {
@@ -54,13 +55,22 @@ def initialise(objective: Objective, init: str | Path) -> None:
             k: v.shape for k, v in theirs.items()
         }
         if mine is not None and (part == "backbone" or same):
-            load_matching(mine, theirs, source=str(init))
+            load_matching(mine, theirs, source=str(init), grid=grid)
 
 
 def versions() -> dict[str, str]:
     """What made a model."""
     names = ("unmask", "torch", "numpy", "numba")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _grid(card: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Tokens along every axis that a model's position table was made for; None without tokens."""
+    recipe = parse(card.get("recipe"), source="recipe inside the model")
+    patch = recipe.model.backbone.choice.options.get("patch")
+    if patch is None:
+        return None
+    return tuple(n // p for n, p in zip(recipe.data.crop, patch, strict=True))
 
 
 def _check_recipe(folder: Path, recipe: Recipe) -> None:
