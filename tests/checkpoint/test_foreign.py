@@ -56,6 +56,7 @@ def write_zip_payload(path, canary):
             archive.writestr(name, payload if name.endswith("data.pkl") else content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reduce", "bare pickle", "inside a zip"])
 def test_payloads_are_refused_and_not_run(tmp_path, kind):
     """RELIABILITY row 10: the canary must not appear."""

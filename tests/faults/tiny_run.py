@@ -1,20 +1,28 @@
-"""A training of a second, for tests that end it: ``tiny_run.py FOLDER [name=value ...]``."""
+"""Trainings of half a second, for tests that end them.
+
+Importing PyTorch takes longer than that, so one process imports it and forks for every run:
+it reads lines of JSON ``{"folder", "options", "environment"}``, and answers with the process's
+number, and later with its exit code and what it wrote to standard error.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
 
-from unmask.checkpoint import lock_run
+from unmask.checkpoint import lock_run, save_snapshot
 from unmask.errors import UnmaskError
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
@@ -36,7 +44,7 @@ class Tiny(Objective):
         self.stop = stop
 
     def step(self, batch: Batch) -> Step:
-        self.calls += 1
+        self.calls += self.training
         time.sleep(self.pause)
         if self.stop is not None and self.calls == self.stop[0]:
             os.kill(os.getpid(), self.stop[1])
@@ -93,7 +101,6 @@ def main(folder: Path, options: dict[str, str]) -> int:
         seed=3,
     )
     groups = parameter_groups(objective, lr=plan.lr, weight_decay=0.05)
-    print("ready", flush=True)
     try:
         with (
             lock_run(folder),
@@ -118,6 +125,41 @@ def main(folder: Path, options: dict[str, str]) -> int:
     return 0
 
 
+def save_for_ever(folder: Path) -> NoReturn:
+    """Snapshots without pause; the number of the last one that was finished is in ``done``."""
+    folder.mkdir()
+    step = 0
+    while True:
+        step += 1
+        values = {"model": {"w": torch.full((300_000,), float(step))}}
+        save_snapshot(folder, step, values, {"step": step})
+        (folder / "done").write_text(f"{step}\n")
+
+
+def run_child(request: dict[str, Any]) -> NoReturn:
+    errors = os.open(request["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(errors, 2)
+    os.environ.update(request["environment"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code, options = 1, request["options"]
+    try:
+        if "for_ever" in options:
+            save_for_ever(Path(request["folder"]))
+        code = main(Path(request["folder"]), options)
+    except Exception:  # noqa: BLE001 - the parent reads it
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def serve() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            run_child(json.loads(line))
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
-    given = {name: value for name, _, value in (item.partition("=") for item in sys.argv[2:])}
-    sys.exit(main(Path(sys.argv[1]), given))
+    serve()

@@ -1,0 +1,267 @@
+"""Trainings that are killed, interrupted or run out of disk, and go on (RELIABILITY 1 to 5)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from unmask.checkpoint import load_model, load_snapshot, save_model, save_snapshot
+from unmask.errors import SaveError
+
+SCRIPT = Path(__file__).with_name("tiny_run.py")
+STEPS = 40
+POINTS = [
+    "tensors.middle",
+    "tensors.before_fsync",
+    "model.before_rename",
+    "model.after_rename",
+    "snapshot.open",
+    "snapshot.before_manifest",
+    "snapshot.before_rename",
+    "snapshot.after_rename",
+    "snapshot.before_cleanup",
+]
+
+
+class Child:
+    """A training in a process of its own."""
+
+    def __init__(self, server, folder, *options, fault=None):
+        self.server = server
+        self.errors = folder.parent / f"{folder.name}.errors"
+        request = {
+            "folder": str(folder),
+            "errors": str(self.errors),
+            "options": dict(option.split("=") for option in options),
+            "environment": {} if fault is None else {"UNMASK_FAULT": fault},
+        }
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        self.pid = int(server.stdout.readline())
+
+    def kill(self, number=signal.SIGKILL):
+        os.kill(self.pid, number)
+
+    def wait(self):
+        return int(self.server.stdout.readline()), self.errors.read_text()
+
+
+@pytest.fixture(scope="module")
+def start():
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, str(SCRIPT)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        yield partial(Child, server)
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def finish(start):
+    return lambda *given, **named: start(*given, **named).wait()
+
+
+def assert_equal_runs(found: Path, expected: Path):
+    """Weights, moments, averages and journal are the same; speed and warnings are not compared."""
+    left, right = load_snapshot(found), load_snapshot(expected)
+    assert left is not None
+    assert right is not None
+    assert left.step == right.step == STEPS
+    for group, tensors in right.tensors.items():
+        assert tensors
+        for name, tensor in tensors.items():
+            assert torch.equal(left.tensors[group][name], tensor), (group, name)
+    ours, wanted = load_model(found), load_model(expected)
+    assert all(torch.equal(ours.weights[name], wanted.weights[name]) for name in wanted.weights)
+    assert ours.card == wanted.card
+    assert lines(found) == lines(expected)
+
+
+def lines(folder: Path):
+    records = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k != "samples_per_second"} for r in records]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, finish):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    code, errors = finish(folder)
+    assert code == 0, errors
+    assert [line["step"] for line in lines(folder)] == list(range(2, STEPS + 1, 2))
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(POINTS)))
+def test_kill_at_every_point_of_a_save(tmp_path, uninterrupted, number, finish):
+    """A kill in the 1st to 6th passage of each point; nothing is lost, nothing differs."""
+    draw = random.Random(number)
+    folder = tmp_path / "run"
+    code, errors = finish(folder, fault=f"{POINTS[number]}:{draw.randint(1, 6)}:kill")
+    assert code == -signal.SIGKILL, errors
+    # A second kill, during the resumed run, and another number of loader threads.
+    point = draw.choice(POINTS[4:])
+    finish(folder, "resume=1", f"workers={draw.choice([1, 2])}", fault=f"{point}:2:kill")
+    code, errors = finish(folder, "resume=1", f"workers={draw.choice([0, 2])}")
+    assert code == 0, errors
+    assert_equal_runs(folder, uninterrupted)
+    assert not [path for path in folder.rglob("*") if ".tmp" in path.name]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_kill_at_a_random_moment(tmp_path, uninterrupted, number, start, finish):
+    draw = random.Random(100 + number)
+    folder = tmp_path / "run"
+    child = start(folder, "pause=0.01", "save_every=1", f"workers={draw.choice([0, 2, 4])}")
+    time.sleep(draw.uniform(0.2, 1.0))
+    child.kill()
+    assert child.wait()[0] == -signal.SIGKILL
+    code, errors = finish(folder, "resume=1")
+    assert code == 0, errors
+    left, right = load_snapshot(folder), load_snapshot(uninterrupted)
+    assert left is not None
+    assert right is not None
+    for group, tensors in right.tensors.items():
+        assert all(torch.equal(left.tensors[group][k], v) for k, v in tensors.items())
+
+
+@pytest.mark.slow
+def test_a_good_snapshot_survives_random_kills(tmp_path, start):
+    """A process that saves without pause is killed 100 times; figure (a) of RELIABILITY."""
+    draw = random.Random(5)
+    for trial in range(100):
+        folder = tmp_path / str(trial)
+        child = start(folder, "for_ever=1")
+        while not (folder / "done").exists():
+            time.sleep(0.005)
+        time.sleep(draw.uniform(0, 0.1))
+        child.kill()
+        assert child.wait()[0] == -signal.SIGKILL
+        done = int((folder / "done").read_text() or 1)
+        found = load_snapshot(folder)
+        assert found is not None
+        assert done <= found.step <= done + 2
+        assert (found.tensors["model"]["w"] == found.step).all()
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 143)])
+def test_signals_save_and_end(tmp_path, uninterrupted, name, code, finish):
+    """RELIABILITY row 4: the step ends, the run is saved, the exit code says why."""
+    folder = tmp_path / "run"
+    found, errors = finish(folder, f"stop={name}@21", "save_every=1000")
+    assert found == code, errors
+    snapshot = load_snapshot(folder)
+    assert snapshot is not None
+    assert snapshot.step == 11  # the 21st micro-batch belongs to it
+    assert (folder / "model.safetensors").exists()
+    assert lines(folder)[-1]["step"] == 11
+    found, errors = finish(folder, "resume=1")
+    assert found == 0, errors
+    left, right = load_snapshot(folder), load_snapshot(uninterrupted)
+    assert left is not None
+    assert right is not None
+    assert all(torch.equal(left.tensors["model"][k], v) for k, v in right.tensors["model"].items())
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path, start, finish):
+    folder = tmp_path / "run"
+    child = start(folder, "pause=0.05", "save_every=1")
+    while not (folder / "snapshots").exists():
+        time.sleep(0.02)
+    # Both arrive while one step runs: the saving that the first asks for never comes.
+    child.kill(signal.SIGINT)
+    time.sleep(0.02)
+    child.kill(signal.SIGINT)
+    code, errors = child.wait()
+    assert code == 130
+    assert "at once" in errors
+    assert finish(folder, "resume=1", "steps=4")[0] == 0
+
+
+def test_another_run_is_not_overwritten(tmp_path, uninterrupted, finish):
+    code, errors = finish(uninterrupted)
+    assert code == 2
+    assert "--resume" in errors
+    assert "--out" in errors
+    assert str(uninterrupted) in errors
+
+
+def test_a_finished_run_has_nothing_to_do(uninterrupted, finish):
+    before = {path: path.read_bytes() for path in uninterrupted.rglob("*.safetensors")}
+    assert finish(uninterrupted, "resume=1")[0] == 0
+    assert {path: path.read_bytes() for path in uninterrupted.rglob("*.safetensors")} == before
+
+
+@pytest.mark.parametrize("point", ["tensors.middle", "snapshot.before_manifest"])
+def test_a_full_disk_ends_with_a_message_and_what_was_saved(tmp_path, point, finish):
+    folder = tmp_path / "run"
+    nth = 40 if point == "tensors.middle" else 3
+    code, errors = finish(folder, fault=f"{point}:{nth}:enospc")
+    assert code == 2, errors
+    assert "No space left" in errors
+    assert "free" in errors
+    assert str(folder) in errors
+    assert finish(folder, "resume=1")[0] == 0
+
+
+WRITER = """
+import resource, signal, sys, torch
+from unmask.checkpoint import save_model, save_snapshot
+from unmask.errors import SaveError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+big = {"w": torch.ones(1 << 20)}
+for save in (
+    lambda: save_model(sys.argv[1] + "/model.safetensors", big, {}),
+    lambda: save_snapshot(sys.argv[1], 2, {"model": big}, {}),
+):
+    try:
+        save()
+    except SaveError as error:
+        print(error)
+"""
+
+
+def test_a_file_too_large_keeps_the_older_ones(tmp_path):
+    """RLIMIT_FSIZE stops the real write in the middle, as a full disk does."""
+    save_model(tmp_path / "model.safetensors", {"w": torch.zeros(3)}, {})
+    save_snapshot(tmp_path, 1, {"model": {"w": torch.zeros(3)}}, {})
+    done = subprocess.run(
+        [sys.executable, "-c", WRITER, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    told = done.stdout.splitlines()
+    assert len(told) == 2
+    assert all("File too large" in line and "free" in line for line in told)
+    assert "model.safetensors" in told[0]
+    assert "step-2" in told[1]
+    assert load_model(tmp_path).weights["w"].tolist() == [0, 0, 0]
+    found = load_snapshot(tmp_path)
+    assert found is not None
+    assert found.step == 1
+    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == ["step-1"]
+
+
+def test_a_folder_without_permission_is_refused(tmp_path):
+    if os.geteuid() == 0:
+        # Root may write anywhere: a file in the folder's place is what remains to be tested.
+        (tmp_path / "snapshots").write_text("")
+    else:
+        tmp_path.chmod(0o500)
+    with pytest.raises(SaveError, match="snapshots/step-1"):
+        save_snapshot(tmp_path, 1, {"model": {}}, {})

@@ -1,0 +1,300 @@
+import json
+import math
+import signal
+import warnings
+from itertools import count
+
+import pytest
+import torch
+from torch import nn
+
+from unmask.checkpoint import load_model, load_snapshot
+from unmask.errors import CheckpointError
+from unmask.models.base import Objective, Step
+from unmask.space.batch import Batch
+from unmask.train import Journal, Plan, Run, TrainingError, adamw, fit, make_fabric
+
+
+class Line(Objective):
+    """A layer with batch norm that learns y = 3 x; ``spoil`` spoils the loss of some calls."""
+
+    def __init__(self, *, spoil=(), by=math.nan, where="loss"):
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 1)
+        self.norm = nn.BatchNorm2d(1, affine=False)
+        self.calls, self.updates, self.modes = 0, 0, []
+        self.spoil, self.by, self.where = spoil, by, where
+
+    def step(self, batch: Batch) -> Step:
+        self.calls += 1
+        image = batch.image
+        if self.calls - 1 in self.spoil and self.where == "image":
+            image = image * self.by
+        self.norm(image)
+        difference = self.layer(image) - 3 * batch.image
+        loss = difference.square().mean()
+        if self.calls - 1 in self.spoil and self.where == "loss":
+            loss = loss * self.by
+        return Step(loss, {"error": difference.abs().mean()}, {"crop": image})
+
+    def after_update(self) -> None:
+        self.updates += 1
+
+
+def batches(start):
+    for number in count(start):
+        drawn = torch.randn(4, 1, 5, 5, generator=torch.Generator().manual_seed(number))
+        yield Batch(drawn)
+
+
+def train(objective, plan, folder=None, *, optimizer=None, precision="32", **more):
+    with Journal(folder, steps=plan.steps, tensorboard=False, quiet=True) as journal:
+        return fit(
+            objective,
+            more.pop("batches", batches),
+            fabric=make_fabric(1, precision, "cpu"),
+            optimizer=optimizer or adamw([{"params": list(objective.parameters())}]),
+            plan=plan,
+            journal=journal,
+            run=None if folder is None else Run(folder, {"recipe": {"name": "line"}}),
+            **more,
+        )
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_and_keeps_a_journal(tmp_path):
+    objective = Line()
+    summary = train(objective, Plan(steps=200, lr=0.1, warmup=10), tmp_path)
+    assert summary.loss < 1e-2
+    assert summary.step == summary.best_step == 200
+    assert summary.best is None
+    assert objective.layer.weight.item() == pytest.approx(3, abs=0.05)
+    assert objective.updates == 200
+    found = records(tmp_path)
+    assert [record["step"] for record in found] == list(range(10, 201, 10))
+    assert {"loss", "lr", "gradient_norm", "samples_per_second", "error"} <= found[0].keys()
+    model = load_model(tmp_path)
+    assert model.card["recipe"] == {"name": "line"}
+    assert model.card["step"] == 200
+    assert torch.equal(model.weights["layer.weight"], objective.layer.weight.detach())
+
+
+def test_accumulation_equals_one_large_batch():
+    class Free(Line):
+        def step(self, batch):
+            return Step((self.layer(batch.image) - batch.image).square().mean())
+
+    def large(start):
+        for number in count(start):
+            pair = [next(batches(2 * number)), next(batches(2 * number + 1))]
+            yield Batch(torch.cat([batch.image for batch in pair]))
+
+    torch.manual_seed(0)
+    one, two = Free(), Free()
+    two.load_state_dict(one.state_dict())
+    train(one, Plan(steps=20, lr=0.1), batches=large)
+    train(two, Plan(steps=20, lr=0.1, accumulate=2))
+    torch.testing.assert_close(one.layer.weight, two.layer.weight, atol=1e-5, rtol=0)
+
+
+def test_the_gradient_is_clipped_and_its_norm_told(tmp_path):
+    objective = Line()
+    before = objective.layer.weight.item()
+    optimizer = torch.optim.SGD(objective.parameters(), lr=1.0)
+    plan = Plan(steps=1, lr=1.0, clip=1e-3, log_every=1)
+    train(objective, plan, tmp_path, optimizer=optimizer)
+    assert abs(objective.layer.weight.item() - before) < 1.001e-3
+    assert records(tmp_path)[0]["gradient_norm"] > 0.01
+
+
+def test_groups_keep_their_share_of_the_rate():
+    objective = Line()
+    groups = [
+        {"params": [objective.layer.weight], "scale": 1.0},
+        {"params": [objective.layer.bias], "scale": 0.0},
+    ]
+    assert objective.layer.bias is not None
+    bias = objective.layer.bias.item()
+    train(objective, Plan(steps=5, lr=0.1), optimizer=torch.optim.SGD(groups, lr=9.0))
+    assert objective.layer.bias.item() == bias
+
+
+@pytest.mark.parametrize("by", [math.nan, math.inf])
+@pytest.mark.parametrize("where", ["loss", "image"])
+def test_bad_steps_are_skipped(tmp_path, by, where):
+    """RELIABILITY row 12: nothing of a bad step stays, in weights, moments or batch norm."""
+    objective = Line(spoil={3, 4, 7}, by=by, where=where)
+    torch.manual_seed(0)
+    seen = []
+    optimizer = adamw([{"params": list(objective.parameters())}])
+    before = objective.after_update
+
+    def watch():
+        seen.append(objective.calls - 1)
+        before()
+
+    objective.after_update = watch
+    plan = Plan(steps=10, lr=0.1, bad_steps=3, log_every=2)
+    train(objective, plan, tmp_path, optimizer=optimizer)
+    assert seen == [0, 1, 2, 5, 6, 8, 9]
+    assert all(torch.isfinite(tensor).all() for tensor in objective.state_dict().values())
+    assert objective.norm.num_batches_tracked == 7
+    assert optimizer.state[objective.layer.weight]["step"] == 7
+    found = records(tmp_path)
+    assert [record.get("skipped", 0) for record in found] == [0, 1, 2, 3, 3]
+    assert all(record["loss"] is not None for record in found)
+    assert load_snapshot(tmp_path) is not None
+
+
+@pytest.mark.parametrize(("limit", "last"), [(0, 3), (1, 3), (3, 5)])
+def test_too_many_bad_steps_end_the_run(tmp_path, limit, last):
+    objective = Line(spoil=range(2, 99))
+    plan = Plan(steps=50, lr=0.1, bad_steps=limit, save_every=1)
+    with pytest.raises(TrainingError, match=rf"step {last}: .*train\.lr"):
+        train(objective, plan, tmp_path)
+    snapshot = load_snapshot(tmp_path)
+    assert snapshot is not None
+    assert all(torch.isfinite(t).all() for t in snapshot.tensors["model"].values())
+
+
+def test_the_best_model_is_kept_and_evaluated_with_averages(tmp_path):
+    objective = Line()
+    scores = iter([0.3, 0.9, math.nan, 0.5])
+    seen = []
+
+    def validate(shown):
+        seen.append((shown.training, torch.is_grad_enabled(), shown.layer.weight.item()))
+        return {"dice": next(scores), "iou": 0.0}
+
+    plan = Plan(steps=20, lr=0.1, ema=0.9, validate_every=5, save_every=5)
+    summary = train(objective, plan, tmp_path, validate=validate)
+    assert (summary.best, summary.best_step) == (0.9, 10)
+    assert summary.metrics == {"dice": 0.5, "iou": 0.0}
+    model = load_model(tmp_path)
+    assert model.card["step"] == 10
+    assert model.card["metrics"]["dice"] == 0.9
+    assert model.weights["layer.weight"].item() == seen[1][2]
+    assert all(state[:2] == (False, False) for state in seen)
+    assert objective.training
+    assert seen[-1][2] != objective.layer.weight.item()
+    found = {r["step"]: r["validation/dice"] for r in records(tmp_path) if "validation/dice" in r}
+    assert found == {5: 0.3, 10: 0.9, 15: None, 20: 0.5}
+    assert (tmp_path / "pictures" / "step-0000020-crop.png").exists()
+
+
+def test_validation_only_at_the_end(tmp_path):
+    calls = []
+    plan = Plan(steps=7, lr=0.1, validate_every=0)
+    train(Line(), plan, tmp_path, validate=lambda shown: calls.append(1) or {"x": 1.0})
+    assert calls == [1]
+
+
+def test_dropout_depends_on_the_step_alone():
+    class Noisy(Line):
+        def step(self, batch):
+            self.drawn = [*getattr(self, "drawn", []), torch.rand(()).item()]
+            return super().step(batch)
+
+    first, second = Noisy(), Noisy()
+    train(first, Plan(steps=4, lr=0.1))
+    torch.manual_seed(99)
+    train(second, Plan(steps=4, lr=0.1), validate=lambda _: {"x": torch.rand(3)[0].item()})
+    assert first.drawn == second.drawn
+    assert len(set(first.drawn)) == 4
+
+
+def test_batches_that_end_are_told():
+    three = [Batch(torch.ones(1, 1, 2, 2))] * 3
+    with pytest.raises(TrainingError, match="Step 3: expected batches for 9 steps"):
+        train(Line(), Plan(steps=9, lr=0.1), batches=lambda start: iter(three))
+
+
+def test_short_memory_is_told():
+    class Big(Line):
+        def step(self, batch):
+            raise torch.OutOfMemoryError("tried to allocate 5 GiB")
+
+    with pytest.raises(TrainingError, match=r"\(4, 1, 5, 5\).*5 GiB.*accumulate"):
+        train(Big(), Plan(steps=9, lr=0.1))
+
+
+def test_another_network_cannot_resume(tmp_path):
+    train(Line(), Plan(steps=2, lr=0.1), tmp_path)
+    other = Line()
+    other.layer = nn.Conv2d(1, 2, 1)
+    with Journal(None, steps=4, quiet=True) as journal, pytest.raises(CheckpointError, match="fit"):
+        fit(
+            other,
+            batches,
+            fabric=make_fabric(1, "32", "cpu"),
+            optimizer=adamw([{"params": list(other.parameters())}]),
+            plan=Plan(steps=4, lr=0.1),
+            journal=journal,
+            run=Run(tmp_path, resume=True),
+        )
+
+
+def test_a_longer_plan_goes_on_and_says_what_changed(tmp_path, capsys):
+    train(Line(), Plan(steps=4, lr=0.1), tmp_path)
+    objective = Line()
+    with Journal(tmp_path, steps=6, tensorboard=False) as journal:
+        summary = fit(
+            objective,
+            batches,
+            fabric=make_fabric(1, "32", "cpu"),
+            optimizer=adamw([{"params": list(objective.parameters())}]),
+            plan=Plan(steps=6, lr=0.2),
+            journal=journal,
+            run=Run(tmp_path, resume=True),
+        )
+    assert summary.step == 6
+    assert objective.calls == 2
+    text = " ".join(capsys.readouterr().err.split())
+    assert "steps 4 -> 6, lr 0.1 -> 0.2" in text
+
+
+def test_targets_keep_their_bits_in_half_precision():
+    seen = {}
+
+    class Look(Line):
+        def step(self, batch):
+            out = self.layer(batch.image)
+            assert batch.values is not None
+            seen.update(values=batch.values.dtype, image=batch.image.dtype, out=out.dtype)
+            return Step((out.float() - batch.values).square().mean())
+
+    def pairs(start):
+        for batch in batches(start):
+            yield Batch(batch.image, values=3 * batch.image)
+
+    train(Look(), Plan(steps=2, lr=0.1), precision="bf16", batches=pairs)
+    assert seen == {"values": torch.float32, "image": torch.float32, "out": torch.bfloat16}
+
+
+def test_signal_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    train(Line(), Plan(steps=1, lr=0.1))
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_later_steps_hold_no_more_memory():
+    """RELIABILITY row 42, for the loop itself: no tensor is kept from step to step."""
+    import gc
+
+    def tensors():
+        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return sum(isinstance(item, torch.Tensor) for item in gc.get_objects())
+
+    objective, counts = Line(), []
+
+    def validate(_):
+        counts.append(tensors())
+        return {"x": 0.0}
+
+    train(objective, Plan(steps=150, lr=0.1, validate_every=50), validate=validate)
+    assert counts[-1] <= counts[0] + 2

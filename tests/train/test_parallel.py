@@ -1,0 +1,123 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from unmask.errors import RecipeError
+from unmask.train import choose_precision, make_fabric
+
+WORKER = """
+import json, os, sys
+from itertools import count
+from pathlib import Path
+import torch
+from torch import nn
+from unmask.models.base import Objective, Step
+from unmask.space.batch import Batch
+from unmask.train import Interrupted, Journal, Plan, Run, adamw, fit, make_fabric
+
+class Net(Objective):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.unused = nn.Linear(3, 1), nn.Linear(2, 2)
+        self.calls = 0
+    def step(self, batch):
+        self.calls += 1
+        loss = (self.layer(batch.image) - 1).square().mean()
+        if rank == 1 and self.calls == 5:
+            loss = loss * float("nan")
+        if stop and rank == 1 and self.calls == 7:
+            os.kill(os.getpid(), 15)
+        return Step(loss)
+
+folder, stop = Path(sys.argv[1]), sys.argv[2] == "stop"
+fabric = make_fabric(int(sys.argv[3]), "32", "cpu")
+fabric.launch()
+rank, world = fabric.global_rank, fabric.world_size
+
+def batches(start):
+    for number in count(start):
+        images = torch.randn(4, 3, generator=torch.Generator().manual_seed(number))
+        yield Batch(images[rank * 4 // world : (rank + 1) * 4 // world])
+
+net = Net()
+plan = Plan(steps=20, lr=0.05, save_every=10, log_every=1, validate_every=10)
+with Journal(folder, steps=20, tensorboard=False, quiet=True) as journal:
+    try:
+        fit(net, batches, fabric=fabric, optimizer=adamw([{"params": list(net.parameters())}]),
+            plan=plan, journal=journal, validate=lambda net: {"score": 1.0},
+            run=Run(folder, resume=True))
+        code = 0
+    except Interrupted as end:
+        code = end.code
+torch.save([code, net.layer.weight.detach()], folder / f"rank{rank}.pt")
+"""
+
+
+def test_precision_names():
+    assert choose_precision("32", "cuda") == "32-true"
+    assert choose_precision("16", "cuda") == "16-mixed"
+    assert choose_precision("bf16", "cpu") == "bf16-mixed"
+    assert choose_precision("auto", "mps") == "32-true"
+    has = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    assert choose_precision("auto", "cpu") == ("bf16-mixed" if has else "32-true")
+    for name, device in [("16", "cpu"), ("8", "cuda")]:
+        with pytest.raises(RecipeError, match=r"train\.precision.*Change"):
+            choose_precision(name, device)
+
+
+def test_one_process_is_bit_equal():
+    fabric = make_fabric(accelerator="cpu", precision="32")
+    assert fabric.world_size == 1
+    assert fabric.device.type == "cpu"
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def launch(folder: Path, *, stop: bool):
+    folder.mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = folder / "worker.py"
+    script.write_text(WORKER)
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+              "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0",
+              "OMP_NUM_THREADS": "1"}  # fmt: skip
+    command = [sys.executable, str(script), str(folder), "stop" if stop else "go", "2"]
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        errors = process.communicate(timeout=200)[1]
+        assert process.returncode == 0, errors
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.slow
+def test_two_processes_agree_stop_together_and_resume(tmp_path):
+    """Gradients are shared, a bad loss on one process is skipped on both, so is a signal."""
+    whole = launch(tmp_path / "whole", stop=False)
+    assert [code for code, _ in whole] == [0, 0]
+    assert torch.equal(whole[0][1], whole[1][1])
+    lines = [json.loads(x) for x in (tmp_path / "whole" / "journal.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 21))
+    assert lines[-1]["skipped"] == 1
+    stopped = launch(tmp_path / "cut", stop=True)
+    assert [code for code, _ in stopped] == [143, 143]
+    assert torch.equal(stopped[0][1], stopped[1][1])
+    assert (tmp_path / "cut" / "snapshots" / "step-8").is_dir()
+    resumed = launch(tmp_path / "cut", stop=False)
+    assert [code for code, _ in resumed] == [0, 0]
+    assert torch.equal(resumed[0][1], resumed[1][1])
