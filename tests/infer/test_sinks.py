@@ -112,5 +112,5 @@ def test_chunks_are_thin_and_of_moderate_size(shape):
     chunk = chunk_shape(shape)
     assert len(chunk) == len(shape)
     assert all(1 <= part <= whole for part, whole in zip(chunk, shape, strict=True))
-    assert np.prod(chunk) <= 400_000
+    assert np.prod(chunk) <= 600_000
     assert len(shape) < 3 or chunk[1] <= 128

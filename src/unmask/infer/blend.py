@@ -8,7 +8,7 @@ not grow with the length of the first axis.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise, product
 
 import torch
@@ -101,26 +101,38 @@ class Strip:
             else:
                 sums.addcmul_(scores[:, *inside], self._weight[inside])
 
-    def take(self, stop: int, *, lines: int) -> Iterator[tuple[Box, Tensor]]:
+    def take(
+        self, stop: int, *, lines: int, room: Callable[[Box], Tensor] | None = None
+    ) -> Iterator[tuple[Box, Tensor]]:
         """Finished scores of the lines before ``stop``, in pieces of ``lines``; they are freed.
 
         Pieces begin at multiples of ``lines``; an incomplete last piece waits, except at the end.
+
+        Args:
+            stop: first line that is still open.
+            lines: lines of a piece.
+            room: gives the tensor to be filled with a piece; None: a new one.
         """
-        length = self._space.stop[0]
+        length, *rest = self._space.shape
         last = length if stop >= length else stop // lines * lines
         while self._done < last:
             end = min((self._done // lines + 1) * lines, last)
             box = Box((self._done, *self._space.start[1:]), (end, *self._space.stop[1:]))
-            parts = [self._finish(part) for part in self._unrolled(box)]
-            scores = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            shape = (self._sums.shape[0], end - self._done, *rest)
+            out = torch.empty(shape, device=self.device) if room is None else room(box)
+            for part in self._unrolled(box):
+                low, high = part.start[0] - self._done, part.stop[0] - self._done
+                self._finish(part, out[:, low:high])
             self._done = end
-            yield box, scores
+            yield box, out
 
-    def _finish(self, part: Box) -> Tensor:
+    def _finish(self, part: Box, out: Tensor) -> None:
         sums = self._sums[:, self._place(part)]
-        scores = sums.clone() if self._columns is None else sums / self._total(part, self._columns)
+        if self._columns is None:
+            out.copy_(sums)
+        else:
+            torch.div(sums, self._total(part, self._columns), out=out)
         sums.zero_()
-        return scores
 
     def _total(self, part: Box, columns: Tensor) -> Tensor:
         """Sum of the weights over the voxels of whole lines."""

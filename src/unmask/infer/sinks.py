@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import zarr
 from zarr.codecs import ZstdCodec
 
@@ -15,8 +16,8 @@ from unmask.errors import DataError
 from unmask.space.axes import SPACE
 from unmask.space.box import Box
 
-# About 400 kB uncompressed: read back quickly, few enough files.
-_CHUNK_VALUES = 100_000
+# About 800 kB uncompressed: small enough to read a part, few enough files.
+_CHUNK_VALUES = 200_000
 
 
 class MemorySink:
@@ -41,18 +42,23 @@ class MemorySink:
     def open(self, shape: tuple[int, ...]) -> int:
         """Make room; a second run that adds keeps the first one's array. Any line may come."""
         if self._array is None or not self._add:
-            self._array = np.zeros(shape, np.float32) if self._add else np.empty(shape, np.float32)
+            # numpy asks for huge pages, which can take longer to find than all the rest of a run
+            self._array = (torch.zeros if self._add else torch.empty)(shape).numpy()
         return 1
 
+    def room(self, box: Box) -> np.ndarray | None:
+        """The piece's place in the array, unless it is to be added."""
+        return None if self._add else self.array[:, *box.slices]
+
     def write(self, box: Box, scores: np.ndarray) -> None:
-        """Copy or add one piece."""
+        """Copy or add one piece; nothing is left to do for one that was put in its place."""
         place = self.array[:, *box.slices]
         if self._add:
             place += self._share * scores
-        elif self._share == 1.0:
-            place[...] = scores
-        else:
+        elif self._share != 1.0:
             np.multiply(scores, self._share, out=place)
+        elif place.__array_interface__["data"] != scores.__array_interface__["data"]:
+            place[...] = scores
 
 
 class ZarrSink:
@@ -116,6 +122,10 @@ class ZarrSink:
         )
         return self._array.chunks[1]
 
+    def room(self, box: Box) -> np.ndarray | None:  # noqa: ARG002 - the protocol
+        """None: files have no memory of their own."""
+        return None
+
     def write(self, box: Box, scores: np.ndarray) -> None:
         """Write one piece, then its mark: a mark never tells of lines that are missing."""
         array = self._array
@@ -133,12 +143,12 @@ class ZarrSink:
 
 
 def chunk_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """Chunks of about 400 kB: all channels, few lines, wide along the other axes.
+    """Chunks of about 800 kB: all channels, few lines, wide along the other axes.
 
     Few lines, because finished lines wait in memory until they fill a chunk.
     """
     ndim = len(shape) - 1
-    edge = (8 * _CHUNK_VALUES / shape[0]) ** (1 / ndim)
+    edge = (16 * _CHUNK_VALUES / shape[0]) ** (1 / ndim)
     edge = 1 << max(3, round(math.log2(edge)))
-    wanted = (edge // 8, *(edge for _ in range(ndim - 1)))
+    wanted = (max(1, edge // 16), *(edge for _ in range(ndim - 1)))
     return (shape[0], *(max(1, min(n, size)) for n, size in zip(shape[1:], wanted, strict=True)))

@@ -56,8 +56,15 @@ class Sink(Protocol):
         """
         ...
 
+    def room(self, box: Box) -> np.ndarray | None:
+        """Where a piece ``(S, *box.shape)`` may be put at once; None: ``write`` takes it."""
+        ...
+
     def write(self, box: Box, scores: np.ndarray) -> None:
-        """Take a piece ``(S, *box.shape)`` float32; pieces come in order, from one thread."""
+        """Take a piece ``(S, *box.shape)`` float32; pieces come in order, from one thread.
+
+        The array is filled anew afterwards. It is that of ``room`` where there was one.
+        """
         ...
 
 
@@ -280,8 +287,9 @@ class _Joined:
         self._tiling, self._places, self._space = tiling, places, tuple(space)
         self._first = first
         self._strip: Strip | None = None
-        self._piece = 1
+        self._piece, self._channels = 1, 0
         self._pending: Future[None] | None = None
+        self._buffers: list[Tensor] = []
 
     def add(self, window: _Window, scores: Tensor) -> None:
         """Join one window; lines that no later window reaches are handed over."""
@@ -297,7 +305,7 @@ class _Joined:
             self._pending.result()
 
     def _opened(self, scores: Tensor) -> Strip:
-        channels = scores.shape[0]
+        channels = self._channels = scores.shape[0]
         unit = self._sink.open((channels, *self._space))
         line_bytes = 4 * channels * prod(self._space[1:])
         self._piece = unit * max(1, _PIECE_BYTES // (line_bytes * unit))
@@ -315,10 +323,23 @@ class _Joined:
     def _hand_over(self, stop: int) -> None:
         if self._strip is None:
             return
-        for box, scores in self._strip.take(stop, lines=self._piece):
+        room = self._room if self._strip.device.type == "cpu" else None
+        for box, scores in self._strip.take(stop, lines=self._piece, room=room):
             if self._pending is not None:
                 self._pending.result()
             self._pending = self._writer.submit(self._write, box, scores)
+
+    def _room(self, box: Box) -> Tensor:
+        """The sink's own memory, or the one of two buffers that is not being written."""
+        own = self._sink.room(box)
+        if own is not None:
+            return torch.from_numpy(own)
+        if len(self._buffers) < 2:
+            rest = self._space[1:]
+            self._buffers.insert(0, torch.empty((self._channels, self._piece, *rest)))
+        else:
+            self._buffers.reverse()
+        return self._buffers[0][:, : box.shape[0]]
 
     def _write(self, box: Box, scores: Tensor) -> None:
         self._sink.write(box, scores.cpu().numpy())
