@@ -12,7 +12,7 @@ import torch
 
 from harness import interleave, measure, write
 from unmask.models import ViT
-from unmask.pretrain import MAE
+from unmask.pretraining import MAE
 from unmask.space.batch import Batch
 
 BATCH, SIZE, PATCH, CHANNELS = 8, 224, 16, 3

@@ -10,7 +10,13 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Kernels compiled by numba cannot be wrapped, so labels, metrics and data are left out.
-_CHECKED = ["unmask.models", "unmask.pretrain", "unmask.tasks", "unmask.infer", "unmask.train"]
+_CHECKED = [
+    "unmask.models",
+    "unmask.pretraining",
+    "unmask.tasks",
+    "unmask.infer",
+    "unmask.training",
+]
 install_import_hook(_CHECKED, "beartype.beartype")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"

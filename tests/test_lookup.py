@@ -25,7 +25,9 @@ def test_options_win_over_given_arguments():
 
 def test_names_come_from_files_too(tmp_path):
     file = tmp_path / "ridges.py"
-    file.write_text("from dataclasses import dataclass\n@dataclass\nclass Ridges:\n    a: int = 1\n")
+    file.write_text(
+        "from dataclasses import dataclass\n@dataclass\nclass Ridges:\n    a: int = 1\n"
+    )
     assert build(Choice(f"{file}:Ridges", {"a": 4}), TABLE, "task").a == 4
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from unmask import recipe as recipes
 from unmask.errors import RecipeError
+from unmask.lookup import Choice
 
 BASE = {
     "name": "small",
@@ -24,9 +25,9 @@ def test_yaml_round_trip(tmp_path):
 
 
 def test_a_part_is_a_name_or_a_name_with_options():
-    recipe = parse(task={"name": "semantic", "classes": 3})
-    assert recipe.task.choice.options == {"classes": 3}
-    assert parse(task="flows").task.choice.options == {}
+    assert recipes.Part.model_validate("flows").choice == Choice("flows", {})
+    part = recipes.Part.model_validate({"name": "semantic", "classes": 3})
+    assert part.choice == Choice("semantic", {"classes": 3})
 
 
 def test_settings_reach_fields_and_options():
@@ -34,13 +35,13 @@ def test_settings_reach_fields_and_options():
         ["train.lr=0.1", "task.classes=5", "model.backbone.width=8", "data.crop=[8, 8, 8]"]
     )
     assert recipe.train.lr == 0.1
-    assert recipe.task.choice.options["classes"] == 5
+    assert recipe.task == recipes.Part.model_validate({"name": "semantic", "classes": 5})
     assert recipe.model.backbone.choice.options == {"width": 8}
     assert recipe.data.ndim == 3
 
 
 def test_a_part_can_be_replaced_by_a_name():
-    assert parse().with_settings(["task=flows"]).task.name == "flows"
+    assert parse().with_settings(["task=flows"]).task == recipes.Part(name="flows")
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,10 @@ from unmask.recipe import Recipe, load
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.segmenter import Segmenter
-from unmask.train import Journal, fit, make_fabric
-from unmask.train import Run as RunFolder
-from unmask.train.advice import describe, forecast, suggest
-from unmask.train.assemble import (
+from unmask.training import Journal, RunFolder, fit, make_fabric
+from unmask.training.advice import describe, forecast, suggest
+from unmask.training.allocator import keep_freed_memory
+from unmask.training.assemble import (
     build_crops,
     build_optimizer,
     build_plan,
@@ -47,7 +47,7 @@ from unmask.train.assemble import (
     new_method,
     new_segmenter,
 )
-from unmask.train.origin import initialise, note_run, versions
+from unmask.training.origin import initialise, note_run, versions
 
 Settings = Iterable[str]
 Say = Callable[[str], None]
@@ -322,6 +322,8 @@ def _run(
         initialise(objective, start.init)
     fabric = make_fabric(start.devices, recipe.train.precision)
     fabric.launch()
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
     marks = fingerprint(pairs)
     with checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext():
         note_run(folder, recipe, marks, resume=start.resume)

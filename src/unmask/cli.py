@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from unmask.errors import UnmaskError
+from unmask.errors import Interrupted, UnmaskError
 
 app = typer.Typer(
     name="unmask",
@@ -51,6 +51,7 @@ def demo(
 @app.command()
 def presets(
     name: Annotated[str | None, typer.Argument(help="print this preset as YAML")] = None,
+    axes: Annotated[int | None, typer.Option("--axes", help="only those for 2 or 3 axes")] = None,
 ) -> None:
     """List the shipped recipes, or print one to start your own from."""
     from unmask import recipe
@@ -60,8 +61,9 @@ def presets(
         recipe.load(name)
         typer.echo(shipped[name], nl=False)
         return
-    for each in shipped:
-        typer.echo(f"{each:14} {recipe.load(each).description}")
+    for each in map(recipe.load, shipped):
+        if axes in (None, each.data.ndim):
+            typer.echo(f"{each.name:14} {each.description}")
 
 
 @app.command()
@@ -199,7 +201,10 @@ def main() -> None:
         app()
     except UnmaskError as error:
         typer.echo(f"Error: {error}", err=True)
-        sys.exit(int(getattr(error, "exit_code", 2)))
+        sys.exit(2)
+    except Interrupted as end:
+        typer.echo(str(end), err=True)
+        sys.exit(end.code)
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
         sys.exit(130)

@@ -32,6 +32,20 @@ class SaveError(UnmaskError, OSError):
     """A file could not be written; the message names path and free space."""
 
 
+class Interrupted(Exception):  # noqa: N818 - an end that was asked for, not an error
+    """A signal ended the run after it was saved.
+
+    Attributes:
+        step: updates done and saved.
+        code: exit code of the command line, 130 for Ctrl-C and 143 for a request to end.
+    """
+
+    def __init__(self, step: int, code: int) -> None:
+        super().__init__(f"Interrupted at step {step}; saved. Go on with --resume.")
+        self.step = step
+        self.code = code
+
+
 def told(subject: object, *, expected: str, found: str, do: str) -> str:
     """Message in the house form.
 

@@ -27,7 +27,16 @@ from unmask.errors import UnmaskError
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
 from unmask.space.random import device_seed, generator
-from unmask.train import Interrupted, Journal, Plan, Run, adamw, fit, make_fabric, parameter_groups
+from unmask.training import (
+    Interrupted,
+    Journal,
+    Plan,
+    RunFolder,
+    adamw,
+    fit,
+    make_fabric,
+    parameter_groups,
+)
 
 
 class Tiny(Objective):
@@ -114,7 +123,7 @@ def main(folder: Path, options: dict[str, str]) -> int:
                 plan=plan,
                 journal=journal,
                 validate=score,
-                run=Run(folder, {"recipe": "tiny"}, resume="resume" in options),
+                run=RunFolder(folder, {"recipe": "tiny"}, resume="resume" in options),
             )
     except UnmaskError as error:
         print(error, file=sys.stderr)

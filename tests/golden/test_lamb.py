@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.train.lamb import Lamb
+from unmask.training.lamb import Lamb
 
 
 @pytest.mark.parametrize(("case", "size"), [("small", 0.3), ("clipped", 5.0)])

@@ -9,7 +9,7 @@ import torch
 
 from unmask.models import ViT, positions
 from unmask.models.patches import patchify
-from unmask.pretrain import MAE, masks
+from unmask.pretraining import MAE, masks
 
 
 @pytest.fixture(scope="module")

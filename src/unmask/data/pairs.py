@@ -135,7 +135,6 @@ def _by_name(paths: Paths, suffix: str, problems: list[str]) -> dict[str, str]:
 
 def _open(name: str, image_path: str, label_path: str | None, layout: Layout) -> Pair:
     image = open_image(image_path, axes=layout.axes, ndim=layout.ndim)
-    _check_axes(image, layout)
     if label_path is None:
         return Pair(name, image)
     labels = open_labels(label_path, ndim=layout.ndim)
@@ -145,17 +144,6 @@ def _open(name: str, image_path: str, label_path: str | None, layout: Layout) ->
             f"found {labels.shape[1:]}. Give labels of the same size and axis order."
         )
     return Pair(name, image, labels)
-
-
-def _check_axes(image: Image, layout: Layout) -> None:
-    if image.ndim == layout.ndim:
-        return
-    names = "z y x"[-2 * image.ndim + 1 :]
-    raise DataError(
-        f"{image.source}: has {image.ndim} spatial axes ({names} = {image.shape[1:]}), but this "
-        f"recipe works on {layout.ndim}. Use a {image.ndim}D preset (see `unmask presets`), "
-        "or give the files' axes with --set data.axes=..."
-    )
 
 
 def _inspect(pair: Pair) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import torch
+
 from unmask import checkpoint
 from unmask.data import NORMALIZERS
 from unmask.data.pairs import Layout
@@ -21,6 +23,8 @@ def load_predictor(
     models: ModelLike | Sequence[ModelLike], settings: Iterable[str] = ()
 ) -> Predictor:
     """A predictor of one model, or of several as an ensemble (mean of their scores).
+
+    It runs on the GPU where there is one.
 
     Args:
         models: model files or run folders.
@@ -40,7 +44,9 @@ def load_predictor(
                 f"{path}: expected the task of {paths[0]} ({recipe.task}), found {other.task}. "
                 "An ensemble needs models of one task."
             )
-    return make_predictor([segmenter for segmenter, _ in loaded], recipe)
+    found = torch.accelerator.current_accelerator(check_available=True)
+    place = torch.device("cpu") if found is None else found
+    return make_predictor([segmenter.to(place) for segmenter, _ in loaded], recipe)
 
 
 def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor:

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from unmask.train import Journal
-from unmask.train.journal import montage
+from unmask.training import Journal
+from unmask.training.journal import montage
 
 
 def steps_in(folder):

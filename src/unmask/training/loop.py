@@ -8,13 +8,14 @@ import torch
 from lightning_fabric import Fabric
 from torch.optim import Optimizer
 
+from unmask.errors import Interrupted
 from unmask.models.base import Objective
 from unmask.space.batch import Batch
-from unmask.train.guard import Interrupted, Stop
-from unmask.train.journal import Journal
-from unmask.train.plan import Plan, Summary
-from unmask.train.progress import Forward, Parcel, Progress, Validate, agree, clip, explained
-from unmask.train.saving import Run
+from unmask.training.guard import Stop
+from unmask.training.journal import Journal
+from unmask.training.plan import Plan, Summary
+from unmask.training.progress import Forward, Parcel, Progress, Validate, agree, clip, explained
+from unmask.training.saving import RunFolder
 
 
 def fit(
@@ -26,7 +27,7 @@ def fit(
     plan: Plan,
     journal: Journal,
     validate: Validate | None = None,
-    run: Run | None = None,
+    run: RunFolder | None = None,
 ) -> Summary:
     """Train ``objective``; afterwards it carries the weights of the last update.
 

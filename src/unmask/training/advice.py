@@ -15,8 +15,8 @@ from unmask.errors import DataError
 from unmask.io import list_files, open_image, open_labels
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
-from unmask.train.assemble import build_crops, new_method, new_segmenter
-from unmask.train.parallel import make_fabric
+from unmask.training.assemble import build_crops, new_method, new_segmenter
+from unmask.training.parallel import make_fabric
 
 # More different values than a semantic label image ever has.
 _MOST_CLASSES = 16

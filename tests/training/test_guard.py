@@ -1,8 +1,8 @@
 import torch
 from torch import nn
 
-from unmask.train import adamw
-from unmask.train.guard import Guard
+from unmask.training import adamw
+from unmask.training.guard import Guard
 
 
 def test_the_deferred_way_skips_on_the_device():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unmask.errors import RecipeError
-from unmask.train import choose_precision, make_fabric
+from unmask.training import choose_precision, make_fabric
 
 WORKER = """
 import json, os, sys
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
-from unmask.train import Interrupted, Journal, Plan, Run, adamw, fit, make_fabric
+from unmask.training import Interrupted, Journal, Plan, RunFolder, adamw, fit, make_fabric
 
 class Net(Objective):
     def __init__(self):
@@ -52,7 +52,7 @@ with Journal(folder, steps=20, tensorboard=False, quiet=True) as journal:
     try:
         fit(net, batches, fabric=fabric, optimizer=adamw([{"params": list(net.parameters())}]),
             plan=plan, journal=journal, validate=lambda net: {"score": 1.0},
-            run=Run(folder, resume=True))
+            run=RunFolder(folder, resume=True))
         code = 0
     except Interrupted as end:
         code = end.code

@@ -1,6 +1,6 @@
 """Pre-training methods: learn from images without labels."""
 
-from unmask.pretrain.mae import MAE
+from unmask.pretraining.mae import MAE
 
 METHODS = {"mae": MAE}
 

@@ -6,8 +6,8 @@ import torch
 from unmask.errors import DataError, RecipeError
 from unmask.models import ResUNet, ViT
 from unmask.models.patches import patchify, unpatchify
-from unmask.pretrain import METHODS, masks
-from unmask.pretrain.base import PretrainMethod
+from unmask.pretraining import METHODS, masks
+from unmask.pretraining.base import PretrainMethod
 from unmask.space.batch import Batch
 
 SIZES = {2: (16, 24), 3: (8, 12, 8)}

@@ -18,11 +18,11 @@ from unmask.checkpoint import Snapshot, load_weights
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
 from unmask.space.random import device_seed
-from unmask.train.guard import Guard, TrainingError
-from unmask.train.journal import Journal
-from unmask.train.optim import Average, schedule
-from unmask.train.plan import Plan, Summary
-from unmask.train.saving import Run, Saver, pack_optimizer, unpack_optimizer, weights_of
+from unmask.training.guard import Guard, TrainingError
+from unmask.training.journal import Journal
+from unmask.training.optim import Average, schedule
+from unmask.training.plan import Plan, Summary
+from unmask.training.saving import RunFolder, Saver, pack_optimizer, unpack_optimizer, weights_of
 
 # Processes agree on stopping together; asking at every step would make them wait for each other.
 _AGREE_EVERY = 8
@@ -129,7 +129,7 @@ class Progress:
         self._objective, self._fabric, self._optimizer = objective, fabric, optimizer
         self._plan, self._journal = plan, journal
         self._ema: Average | None = None
-        self._run: Run | None = None
+        self._run: RunFolder | None = None
         self._saver: Saver | None = None
         self._best: float | None = None
         self._best_step = 0
@@ -138,7 +138,7 @@ class Progress:
         self._loss = math.nan
         self._began = time.monotonic()
 
-    def open(self, run: Run | None) -> Snapshot | None:
+    def open(self, run: RunFolder | None) -> Snapshot | None:
         """Find the snapshot to go on from and put its weights into the objective."""
         self._run = run
         if run is None:

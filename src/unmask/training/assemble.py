@@ -16,13 +16,13 @@ from unmask.errors import RecipeError
 from unmask.lookup import build
 from unmask.models import BACKBONES
 from unmask.models.base import Objective
-from unmask.pretrain import METHODS
+from unmask.pretraining import METHODS
 from unmask.recipe import Recipe
 from unmask.space.random import device_seed
 from unmask.tasks.base import Task
 from unmask.tasks.segmenter import Segmenter, build_segmenter
-from unmask.train.optim import OPTIMIZERS, parameter_groups
-from unmask.train.plan import Plan
+from unmask.training.optim import OPTIMIZERS, parameter_groups
+from unmask.training.plan import Plan
 
 
 def layout(recipe: Recipe) -> Layout:

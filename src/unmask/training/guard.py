@@ -25,20 +25,6 @@ class TrainingError(UnmaskError):
     """Training cannot go on; the message names the step and what to change."""
 
 
-class Interrupted(Exception):  # noqa: N818 - an end that was asked for, not an error
-    """A signal ended the run after it was saved.
-
-    Attributes:
-        step: updates done and saved.
-        code: exit code of the command line, 130 for Ctrl-C and 143 for a request to end.
-    """
-
-    def __init__(self, step: int, code: int) -> None:
-        super().__init__(f"Interrupted at step {step}; saved. Go on with --resume.")
-        self.step = step
-        self.code = code
-
-
 class Stop:
     """Listens to SIGINT, SIGTERM and SIGUSR1 inside a ``with`` block.
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.pretrain import masks
+from unmask.pretraining import masks
 
 
 @given(

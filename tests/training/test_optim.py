@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from unmask.errors import RecipeError
-from unmask.train import OPTIMIZERS, Average, parameter_groups, schedule
+from unmask.training import OPTIMIZERS, Average, parameter_groups, schedule
 
 
 class Net(nn.Module):

@@ -21,8 +21,8 @@ from unmask.models.base import Objective, Step, TokenBackbone
 from unmask.models.blocks import TransformerBlock
 from unmask.models.patches import patchify, unpatchify
 from unmask.models.vit import initialise
-from unmask.pretrain import masks
-from unmask.pretrain.masks import Mask
+from unmask.pretraining import masks
+from unmask.pretraining.masks import Mask
 from unmask.space.batch import Batch
 
 

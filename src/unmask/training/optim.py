@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from unmask.errors import RecipeError
-from unmask.train.lamb import Lamb
+from unmask.training.lamb import Lamb
 
 _BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
 

@@ -23,7 +23,7 @@ from unmask.errors import CheckpointError
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """Where a run is kept.
 
     Attributes:
@@ -65,7 +65,7 @@ class Saver:
     disk from falling behind.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunFolder) -> None:
         self._run = run
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._jobs: list[Future[Any]] = []

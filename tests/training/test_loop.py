@@ -12,7 +12,7 @@ from unmask.checkpoint import load_model, load_snapshot
 from unmask.errors import CheckpointError
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
-from unmask.train import Journal, Plan, Run, TrainingError, adamw, fit, make_fabric
+from unmask.training import Journal, Plan, RunFolder, TrainingError, adamw, fit, make_fabric
 
 
 class Line(Objective):
@@ -56,7 +56,7 @@ def train(objective, plan, folder=None, *, optimizer=None, precision="32", **mor
             optimizer=optimizer or adamw([{"params": list(objective.parameters())}]),
             plan=plan,
             journal=journal,
-            run=None if folder is None else Run(folder, {"recipe": {"name": "line"}}),
+            run=None if folder is None else RunFolder(folder, {"recipe": {"name": "line"}}),
             **more,
         )
 
@@ -233,7 +233,7 @@ def test_another_network_cannot_resume(tmp_path):
             optimizer=adamw([{"params": list(other.parameters())}]),
             plan=Plan(steps=4, lr=0.1),
             journal=journal,
-            run=Run(tmp_path, resume=True),
+            run=RunFolder(tmp_path, resume=True),
         )
 
 
@@ -248,7 +248,7 @@ def test_a_longer_plan_goes_on_and_says_what_changed(tmp_path, capsys):
             optimizer=adamw([{"params": list(objective.parameters())}]),
             plan=Plan(steps=6, lr=0.2),
             journal=journal,
-            run=Run(tmp_path, resume=True),
+            run=RunFolder(tmp_path, resume=True),
         )
     assert summary.step == 6
     assert objective.calls == 2

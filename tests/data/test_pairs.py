@@ -1,0 +1,96 @@
+import os
+
+import numpy as np
+import pytest
+
+from unmask.data.pairs import (
+    Layout,
+    audit_pairs,
+    check_finite,
+    check_unchanged,
+    fingerprint,
+    open_pairs,
+)
+from unmask.errors import DataError
+from unmask.io import save_image
+
+PLANE = Layout(2)
+
+
+def write(folder, names, shape=(8, 9), suffix=".tif", dtype=np.uint8):
+    for number, name in enumerate(names):
+        save_image(folder / f"{name}{suffix}", np.full(shape, number + 1, dtype))
+
+
+def test_pairs_are_matched_by_stem_whatever_the_format(tmp_path):
+    write(tmp_path / "images", ["b", "a"], suffix=".png")
+    write(tmp_path / "labels", ["a", "b"])
+    pairs = open_pairs(tmp_path / "images", tmp_path / "labels", PLANE)
+    assert [pair.name for pair in pairs] == ["a", "b"]
+    assert all(pair.labels is not None for pair in pairs)
+
+
+def test_suffixes_are_left_out_of_names(tmp_path):
+    write(tmp_path / "images", ["a_0000"])
+    write(tmp_path / "labels", ["a_label"])
+    layout = Layout(2, image_suffix="_0000", label_suffix="_label")
+    assert open_pairs(tmp_path / "images", tmp_path / "labels", layout)[0].name == "a"
+
+
+def test_all_problems_of_a_folder_come_at_once(tmp_path):
+    write(tmp_path / "images", ["a", "b", "c", "d"])
+    write(tmp_path / "labels", ["a", "e"])
+    write(tmp_path / "labels", ["b"], shape=(9, 8))
+    (tmp_path / "images" / "d.tif").write_bytes(b"<html>not an image</html>")
+    save_image(tmp_path / "labels" / "d.tif", np.ones((8, 9), np.uint8))
+    with pytest.raises(DataError) as error:
+        open_pairs(tmp_path / "images", tmp_path / "labels", PLANE)
+    message = str(error.value)
+    assert "4 problem(s)" in message
+    assert "c.tif: expected labels named 'c'" in message
+    assert "e.tif: expected an image named 'e'" in message
+    assert "(8, 9), found (9, 8)" in message
+    assert "d.tif" in message
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    write(tmp_path / "images", ["a"])
+    write(tmp_path / "images", ["a"], suffix=".png")
+    with pytest.raises(DataError, match="outputs would overwrite each other"):
+        open_pairs(tmp_path / "images", None, PLANE)
+
+
+def test_a_volume_in_a_plane_recipe_says_what_to_do(tmp_path):
+    save_image(tmp_path / "v.nii.gz", np.ones((4, 8, 8), np.uint8), spacing=(1, 1, 1))
+    with pytest.raises(DataError, match="expected 2 spatial axes, found 3"):
+        open_pairs(tmp_path / "v.nii.gz", None, PLANE)
+
+
+def test_the_audit_reads_contents(tmp_path):
+    bad = np.ones((8, 9), np.float32)
+    bad[3, 4] = np.nan
+    save_image(tmp_path / "images" / "bad.tif", bad)
+    write(tmp_path / "images", ["flat"])
+    audit = audit_pairs(tmp_path / "images", None, PLANE, read=True)
+    assert [pair.name for pair in audit.pairs] == ["flat"]
+    assert "first at (channel, *space) = (0, 3, 4)" in audit.problems[0]
+    assert "all values are equal" in audit.notes[0]
+
+
+def test_integers_are_always_finite():
+    check_finite(np.zeros((1, 2), np.uint8), "a")
+    with pytest.raises(DataError, match="a: expected finite values, found 1"):
+        check_finite(np.array([[1.0, np.inf]]), "a")
+
+
+def test_changed_files_are_noticed(tmp_path):
+    write(tmp_path, ["a", "b"])
+    pairs = open_pairs(tmp_path, None, PLANE)
+    marks = fingerprint(pairs)
+    check_unchanged(marks, pairs)
+    os.utime(tmp_path / "a.tif", ns=(1, 1))
+    (tmp_path / "b.tif").unlink()
+    with pytest.raises(DataError) as error:
+        check_unchanged(marks, pairs)
+    assert "a.tif" in str(error.value)
+    assert "b.tif" in str(error.value)
