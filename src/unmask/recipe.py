@@ -81,6 +81,9 @@ class ModelRecipe(_Section):
 
     backbone: Part
     decoder: Part | None = None
+    deep_supervision: int = Field(
+        default=0, ge=0, description="coarser decoder levels that learn the target too"
+    )
 
 
 class TrainRecipe(_Section):

@@ -14,9 +14,9 @@ from math import ceil, prod
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numba import njit
 
 from unmask.errors import DataError, RecipeError
+from unmask.kernels import njit
 
 _SAMPLES = 1 << 22
 _CHUNK = 1 << 24

@@ -14,8 +14,9 @@ from itertools import product
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from unmask.kernels import njit
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.nn import functional as F
 
 from unmask.data.drawn import Range, check, column, uniform, where_drawn
 from unmask.errors import RecipeError
+from unmask.kernels import njit
 
 
 @dataclass(frozen=True)

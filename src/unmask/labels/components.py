@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
+from unmask.kernels import njit
 from unmask.labels.relabel import compact
 
 

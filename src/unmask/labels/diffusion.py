@@ -9,8 +9,9 @@ for each axis, at that axis's stride, so the same loops serve any number of axes
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from unmask.kernels import njit
 
 
 @njit(cache=True, nogil=True)

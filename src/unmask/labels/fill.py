@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from unmask.kernels import njit
 from unmask.labels.diffusion import box_strides, row_count, row_start
 from unmask.labels.objects import Objects, find_objects
 from unmask.labels.relabel import compact

@@ -11,8 +11,9 @@ from __future__ import annotations
 from math import gcd
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from unmask.kernels import njit
 
 _BLOCK = 1024
 # Around a sink points hop to and fro between voxels with a period of 1, 2, 4 or 8 steps. A point

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from unmask.errors import DataError, told
+from unmask.kernels import njit
 
 Ids = NDArray[np.uint64]
 Ints = NDArray[np.int64]

@@ -42,7 +42,7 @@ class UNetDecoder(nn.Module):
                 f"width={width}: expected {channels[0]} for a backbone of a single feature. "
                 "Leave width out, or choose another decoder."
             )
-        sizes = (self.width, *channels[1:])
+        sizes = self.widths = (self.width, *channels[1:])
         self.projects = nn.ModuleList()
         self.stages = nn.ModuleList()
         for fine, skip, coarse in zip(sizes, channels, sizes[1:], strict=False):
@@ -59,13 +59,21 @@ class UNetDecoder(nn.Module):
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
         """One feature vector a voxel of an image of ``size``."""
-        hidden = features[-1]
+        return self.restore(self.pyramid(features)[0], size)
+
+    def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
+        """The finest decoded feature at the size of the image."""
+        return nd.upsample(finest, self.strides[0], size)
+
+    def pyramid(self, features: list[Tensor]) -> list[Tensor]:
+        """Decoded features at every resolution, fine to coarse; ``widths`` are their channels."""
+        decoded = [features[-1]]
         for level in reversed(range(len(self.stages))):
             skip = features[level]
-            hidden = self.projects[level](hidden)
+            hidden = self.projects[level](decoded[-1])
             hidden = nd.upsample(hidden, self._factor(level), skip.shape[2:])
-            hidden = self.stages[level](torch.cat([hidden, skip], dim=1))
-        return nd.upsample(hidden, self.strides[0], size)
+            decoded.append(self.stages[level](torch.cat([hidden, skip], dim=1)))
+        return decoded[::-1]
 
     def _factor(self, level: int) -> tuple[int, ...]:
         fine, coarse = self.strides[level], self.strides[level + 1]

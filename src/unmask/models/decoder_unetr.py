@@ -45,7 +45,7 @@ class UnetrDecoder(nn.Module):
         self.patch = patch
         self.width = width
         levels = len(channels) - 1
-        sizes = [min(width * 2**level, 320) for level in range(levels + 1)]
+        sizes = self.widths = [min(width * 2**level, 320) for level in range(levels + 1)]
         factors = [lift_factor(patch, level, levels) for level in range(1, levels + 1)]
         self.image_block = ResidualBlock(ndim, channels[0], width, norm=norm)
         self.lifts = nn.ModuleList(
@@ -64,6 +64,14 @@ class UnetrDecoder(nn.Module):
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
         """One feature vector a voxel of an image of ``size``."""
+        return self.restore(self.pyramid(features)[0], size)
+
+    def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
+        """The finest decoded feature without the padding of the transformer."""
+        return nd.crop(finest, size)
+
+    def pyramid(self, features: list[Tensor]) -> list[Tensor]:
+        """Decoded features at every resolution, fine to coarse; ``widths`` are their channels."""
         # padded as the transformer pads, so that all grids cover the same region
         image = nd.pad_to_multiple(features[0], self.patch)
         skips = [nd.channels_last(self.image_block(image))]
@@ -71,11 +79,11 @@ class UnetrDecoder(nn.Module):
             nd.channels_last(lift(feature))
             for lift, feature in zip(self.lifts, features[1:], strict=True)
         ]
-        hidden = skips.pop()
+        decoded = [skips.pop()]
         for level in reversed(range(len(skips))):
-            hidden = nd.interpolate(self.projects[level](hidden), skips[level].shape[2:])
-            hidden = self.blocks[level](torch.cat([hidden, skips[level]], dim=1))
-        return nd.crop(hidden, size)
+            hidden = nd.interpolate(self.projects[level](decoded[-1]), skips[level].shape[2:])
+            decoded.append(self.blocks[level](torch.cat([hidden, skips[level]], dim=1)))
+        return decoded[::-1]
 
 
 def lift_factor(patch: Sequence[int], level: int, levels: int) -> tuple[int, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,15 +19,45 @@ from unmask.tasks.base import Task
 
 
 class Segmenter(Objective):
-    """From images to the logits of a task, for any backbone and decoder that fit each other."""
+    """From images to the logits of a task, for any backbone and decoder that fit each other.
 
-    def __init__(self, backbone: nn.Module, decoder: nn.Module, task: Task, *, ndim: int) -> None:
+    With deep supervision (Lee et al. 2015, arXiv:1409.5185) the next coarser levels of the decoder
+    predict the target too, each with half the weight of the finer one; prediction ignores them.
+
+    Args:
+        backbone: gives features.
+        decoder: joins them.
+        task: gives loss and decoding.
+        ndim: number of spatial axes.
+        deep_supervision: number of coarser levels; the decoder needs ``pyramid``, ``restore``
+            and ``widths``.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        decoder: nn.Module,
+        task: Task,
+        *,
+        ndim: int,
+        deep_supervision: int = 0,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
         self.task = task
         width: int = decoder.width  # pyright: ignore[reportAssignmentType]
         self.head = nd.conv(ndim, width, task.channels(), kernel=1)
+        widths: Sequence[int] = getattr(decoder, "widths", ())
+        levels = widths[1 : deep_supervision + 1]
+        if len(levels) < deep_supervision:
+            raise RecipeError(
+                f"model.deep_supervision={deep_supervision}: expected a decoder with as many "
+                f"coarser levels, found {len(levels)}. Lower it or choose another model.decoder."
+            )
+        self.side_heads = nn.ModuleList(
+            nd.conv(ndim, channels, task.channels(), kernel=1) for channels in levels
+        )
 
     def logits(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b k *space"]:
         """Logits of the task, one vector a voxel."""
@@ -34,8 +67,21 @@ class Segmenter(Objective):
         """Loss of the task on one batch with targets."""
         if batch.values is None or batch.weight is None:
             raise ValueError("A segmenter learns from targets; this batch has images only.")
-        loss = self.task.loss(self.logits(batch.image).float(), batch.values, batch.weight)
-        return Step(loss, logs={"loss": loss.detach()})
+        outputs = self._outputs(batch.image)
+        weights = [0.5**level for level in range(len(outputs))]
+        losses = [self.task.loss(each.float(), batch.values, batch.weight) for each in outputs]
+        total = sum(w * each for w, each in zip(weights, losses, strict=True)) / sum(weights)
+        return Step(torch.as_tensor(total), logs={"loss": losses[0].detach()})
+
+    def _outputs(self, image: Tensor) -> list[Tensor]:
+        """Logits of the finest level and of the supervised coarser ones, all at full size."""
+        if not self.side_heads:
+            return [self.logits(image)]
+        size = tuple(image.shape[2:])
+        pyramid: list[Tensor] = self.decoder.pyramid(self.backbone(image))  # pyright: ignore[reportCallIssue]
+        finest: Tensor = self.decoder.restore(pyramid[0], size)  # pyright: ignore[reportCallIssue]
+        sides = zip(self.side_heads, pyramid[1:], strict=False)
+        return [self.head(finest), *(nd.interpolate(head(level), size) for head, level in sides)]
 
 
 def build_task(recipe: Recipe) -> Task:
@@ -69,4 +115,5 @@ def build_segmenter(recipe: Recipe) -> Segmenter:
     part = recipe.model.decoder or Part(name="unetr" if columnar else "unet")
     given = {"ndim": ndim, "channels": tuple(backbone.channels), "strides": strides}
     decoder = build(part.choice, DECODERS, "model.decoder", **given)
-    return Segmenter(backbone, decoder, task, ndim=ndim)
+    deep = recipe.model.deep_supervision
+    return Segmenter(backbone, decoder, task, ndim=ndim, deep_supervision=deep)
