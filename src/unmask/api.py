@@ -23,19 +23,28 @@ from unmask.data.pairs import (
     audit_pairs,
     check_unchanged,
     fingerprint,
+    keep_inputs,
     match_files,
     open_pairs,
+    pairing,
 )
-from unmask.errors import DataError, gather
+from unmask.errors import DataError, RecipeError, gather
 from unmask.infer.load import load_predictor, make_predictor
 from unmask.infer.predictor import Prediction, Predictor
 from unmask.io import Image, open_image, open_labels, output_name, save_image
-from unmask.metrics import Report, default_metrics, evaluate_pair, summarise
+from unmask.metrics import (
+    METRICS,
+    Report,
+    default_metrics,
+    evaluate_pair,
+    find_metric,
+    summarise,
+)
 from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
 from unmask.space.batch import Batch
 from unmask.space.random import generator
-from unmask.tasks.segmenter import Segmenter
+from unmask.tasks.segmenter import Segmenter, build_task
 from unmask.training import Journal, RunFolder, fit, make_fabric
 from unmask.training.advice import describe, forecast, suggest
 from unmask.training.allocator import keep_freed_memory
@@ -43,6 +52,7 @@ from unmask.training.assemble import (
     build_crops,
     build_optimizer,
     build_plan,
+    encoder,
     layout,
     new_method,
     new_segmenter,
@@ -51,6 +61,8 @@ from unmask.training.origin import initialise, note_run, versions
 
 Settings = Iterable[str]
 Say = Callable[[str], None]
+# Batches between two looks at the files' sizes and times.
+_LOOK_EVERY = 100
 RecipeLike = str | Path | Recipe
 ModelLike = str | Path
 
@@ -111,7 +123,7 @@ def pretrain(
     """
     chosen = load(recipe).with_settings(settings)
     method = new_method(chosen)
-    pairs = open_pairs(images, None, layout(chosen))
+    pairs = open_pairs(images, None, layout(chosen), channels=chosen.data.channels)
     return _run(chosen, method, pairs, start=Start(out, init, devices, resume))
 
 
@@ -147,13 +159,14 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     """
     chosen = load(recipe).with_settings(settings)
     segmenter = new_segmenter(chosen)
-    pairs = open_pairs(images, labels, layout(chosen))
+    channels = chosen.data.channels
+    pairs = open_pairs(images, labels, layout(chosen), channels=channels)
     if (val_images is None) != (val_labels is None):
         raise DataError("Validation: expected images and labels, found one of them. Give both.")
     if val_images is None or val_labels is None:
         pairs, held_out = _hold_out(pairs, chosen)
     else:
-        held_out = open_pairs(val_images, val_labels, layout(chosen))
+        held_out = open_pairs(val_images, val_labels, layout(chosen), channels=channels)
     validate = partial(_validate, recipe=chosen, pairs=held_out) if held_out else None
     start = Start(out, init, devices, resume)
     return _run(chosen, segmenter, pairs, start=start, validate=validate)
@@ -181,6 +194,11 @@ def predict(
         >>> result.labels.shape  # doctest: +SKIP
         (512, 512)
     """
+    if isinstance(model, Predictor) and list(settings):
+        raise RecipeError(
+            f"settings={list(settings)}: expected none beside a Predictor, which has its own. "
+            "Give the model's path, or change the predictor."
+        )
     predictor = model if isinstance(model, Predictor) else load_predictor(model, settings)
     if isinstance(image, np.ndarray):
         opened = Image.from_array(image, axes=axes, spacing=spacing, ndim=predictor.ndim)
@@ -206,15 +224,18 @@ def predict_files(
         model: model file, run folder, or several of them (an ensemble).
         images: file, folder, glob or OME-Zarr, or several of them.
         out: folder of the label images.
-        scores: write the joined activations too, as ``<stem>_scores.zarr``.
+        scores: write the joined activations too, as ``scores/<stem>.zarr``.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
         say: gets one line a file.
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
+        SaveError: ``out`` cannot be written.
     """
     predictor = load_predictor(model, settings)
-    pairs = open_pairs(images, None, predictor.layout or Layout(predictor.ndim))
+    rules = predictor.layout or Layout(predictor.ndim)
+    pairs = open_pairs(images, None, rules, channels=predictor.channels)
+    keep_inputs(pairs, Path(out))
     before = fingerprint(pairs)
     written: list[Path] = []
     for number, pair in enumerate(pairs, 1):
@@ -224,7 +245,9 @@ def predict_files(
         path = output_name(pair.image, out)
         save_image(path, result.labels, spacing=result.spacing, like=pair.image)
         if result.scores is not None:
-            save_image(Path(out) / f"{pair.image.name}_scores.zarr", result.scores)
+            # In a folder of their own, so that ``out`` holds label images alone.
+            folder = Path(out) / "scores"
+            save_image(folder / f"{pair.image.name}.zarr", result.scores, spacing=result.spacing)
         written.append(path)
         seconds = time.perf_counter() - begin
         say(f"[{number}/{len(pairs)}] {pair.image.source} -> {path} ({seconds:.1f} s)")
@@ -247,14 +270,12 @@ def evaluate(
         settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
 
     Raises:
+        RecipeError: an unknown metric or setting.
         DataError: labels without a partner or of another size; all problems at once.
     """
-    marks = dict(line.split("=", 1) for line in settings if "=" in line)
-    rules = Layout(
-        0,
-        image_suffix=marks.get("data.image_suffix", ""),
-        label_suffix=marks.get("data.label_suffix", ""),
-    )
+    rules = pairing(settings)
+    for name in metrics or ():
+        find_metric(name, METRICS)
     problems: list[str] = []
     opened: list[tuple[str, Image, Image]] = []
     for name, predicted_path, truth_path in match_files(predicted, truth, rules, problems):
@@ -297,10 +318,14 @@ def check(
     Returns:
         The audit; ``problems`` is empty where training can start.
     """
-    chosen = load(recipe or suggest(images, labels)).with_settings(settings)
-    audit = audit_pairs(images, labels, layout(chosen), read=True)
-    for line in describe(audit, chosen):
-        say(line)
+    given, advice = suggest(images, labels) if recipe is None else (load(recipe), "")
+    chosen = given.with_settings(settings)
+    task = None if chosen.task is None else encoder(build_task(chosen))
+    channels = chosen.data.channels
+    audit = audit_pairs(images, labels, layout(chosen), read=True, channels=channels, encode=task)
+    for line in (advice, *describe(audit, chosen)):
+        if line:
+            say(line)
     if not audit.problems:
         for line in forecast(audit.pairs, chosen):
             say(line)
@@ -318,8 +343,7 @@ def _run(
     """Train ``objective`` on ``pairs`` into a run folder."""
     begin = time.perf_counter()
     folder = Path(start.out)
-    if start.init is not None:
-        initialise(objective, start.init)
+    origin = [] if start.init is None else initialise(objective, start.init)
     fabric = make_fabric(start.devices, recipe.train.precision)
     fabric.launch()
     if fabric.device.type == "cpu":
@@ -330,9 +354,17 @@ def _run(
         crops = build_crops(recipe, pairs, getattr(objective, "task", None))
         card = {"recipe": recipe.model_dump(mode="json"), "data": marks, "versions": versions()}
         with Journal(folder, steps=recipe.train.steps) as journal:
+            for line in origin:
+                journal.say(line)
             summary = fit(
                 objective,
-                partial(_stream, crops, fabric, recipe.train.workers),
+                partial(
+                    _stream,
+                    crops,
+                    fabric,
+                    recipe.train.workers,
+                    partial(check_unchanged, marks, pairs),
+                ),
                 fabric=fabric,
                 optimizer=build_optimizer(recipe, objective),
                 plan=build_plan(recipe),
@@ -344,10 +376,17 @@ def _run(
     return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
 
 
-def _stream(crops: Crops, fabric: Fabric, workers: int, start: int) -> Iterator[Batch]:
-    """Batches of this process; every process of a group draws others."""
+def _stream(
+    crops: Crops, fabric: Fabric, workers: int, look: Callable[[], None], start: int
+) -> Iterator[Batch]:
+    """Batches of this process; every process of a group draws others.
+
+    Now and then ``look`` is called, which refuses files that have changed since the start.
+    """
 
     def make(index: int) -> Batch:
+        if index % _LOOK_EVERY == 0:
+            look()
         return crops.batch(index * fabric.world_size + fabric.global_rank)
 
     return batches(make, start, workers=workers)
@@ -364,6 +403,7 @@ def _validate(segmenter: Segmenter, recipe: Recipe, pairs: Sequence[Pair]) -> di
             predictor.predict(pair.image).labels,
             names,
             spacing=pair.image.spacing,
+            ignore=recipe.data.ignore_label,
         )
         for pair in pairs[::step]
         if pair.labels is not None

@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb runs, so that ``unmask --help`` answers 
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from pathlib import Path
@@ -32,7 +33,7 @@ Settings = Annotated[
 ]
 Init = Annotated[str | None, typer.Option("--init", help="model file or run to start from")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on where an ended run stopped")]
-Devices = Annotated[int, typer.Option("--devices", help="number of GPUs or processes")]
+Devices = Annotated[int, typer.Option("--devices", min=1, help="number of GPUs or processes")]
 Precision = Annotated[str | None, typer.Option("--precision", help="auto, 32, bf16 or 16")]
 
 
@@ -197,6 +198,10 @@ def _with_precision(settings: list[str] | None, precision: str | None) -> list[s
 
 def main() -> None:
     """Run the command line; exit codes as promised: 0, 1 our fault, 2 yours, 130, 143."""
+    for stream in (sys.stdout, sys.stderr):
+        # File names need not be text of the terminal's encoding; a message must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UnmaskError as error:

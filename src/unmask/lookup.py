@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from unmask.errors import MissingPackageError, RecipeError
+from unmask.errors import MissingPackageError, RecipeError, UnmaskError
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,14 @@ def build(choice: Choice, table: Mapping[str, Callable[..., Any]], kind: str, **
     known = {name: value for name, value in given.items() if name in accepted}
     try:
         return constructor(**{**known, **choice.options})
-    except TypeError as error:
-        raise RecipeError(f"{kind} {choice.name!r} with {dict(choice.options)}: {error}") from error
+    except UnmaskError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
+        # Constructors of tensors and layers raise any of these for a size that makes no sense.
+        raise RecipeError(
+            f"{kind} {choice.name!r}: expected options it can be built with, found "
+            f"{dict(choice.options)} ({error or type(error).__name__}). Correct the recipe."
+        ) from error
 
 
 def optional_import(module: str, extra: str) -> ModuleType:

@@ -14,9 +14,9 @@ import torch
 from unmask.data.augment import Part, augment, read_shape
 from unmask.data.channels import match_channels
 from unmask.data.normalize import Affine, Normalizer
-from unmask.data.pairs import Pair, check_finite
+from unmask.data.pairs import Encode, Pair, check_finite, check_values, encoded
 from unmask.data.sampling import Order
-from unmask.errors import DataError
+from unmask.errors import DataError, gather
 from unmask.space.batch import Batch
 from unmask.space.box import Box
 from unmask.space.random import device_seed, generator
@@ -25,8 +25,6 @@ from unmask.space.random import device_seed, generator
 _PLACES = 20_000
 # Images above this are measured on a part of their voxels when they are normalised.
 _MEASURED_VOXELS = 64_000_000
-
-Encode = Callable[[np.ndarray, tuple[float, ...] | None], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ class Crops:
         cache_bytes: decoded images kept in memory up to this size; the others are read by box.
 
     Raises:
-        DataError: an image that is not finite, or with other channels than the plan's.
+        DataError: images that are not finite or with other channels than the plan's, labels with
+            values that ``encode`` does not know; all at once.
     """
 
     def __init__(
@@ -89,11 +88,21 @@ class Crops:
         self._order = Order(len(pairs), seed=plan.seed)
         self._read = read_shape(plan.crop, plan.parts)
         self._prepared: list[_Prepared] = []
+        problems: list[str] = []
         for number, pair in enumerate(pairs):
-            prepared = _prepare(pair, plan, normalize, number, keep=cache_bytes > 0)
+            try:
+                prepared = _prepare(pair, plan, normalize, number, keep=cache_bytes > 0)
+                if encode is not None and pair.labels is not None:
+                    labels = pair.labels.read() if prepared.labels is None else prepared.labels
+                    check_values(labels[0], pair, encode)
+            except DataError as error:
+                problems.append(str(error))
+                continue
             for array in (prepared.image, prepared.labels):
                 cache_bytes -= 0 if array is None else array.nbytes
             self._prepared.append(prepared)
+        if problems:
+            raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
 
     def batch(self, index: int) -> Batch:
         """Batch number ``index``."""
@@ -111,7 +120,7 @@ class Crops:
         if self._encode is None or labels is None:
             return Batch(images, seed=seed)
         targets = [
-            _encoded(self._encode, one, pair)
+            encoded(self._encode, one, pair)
             for one, (_, _, pair) in zip(labels.numpy(), samples, strict=True)
         ]
         values, weight = (np.stack(arrays) for arrays in zip(*targets, strict=True))
@@ -133,14 +142,6 @@ class Crops:
             read = prepared.pair.labels.read
             labels = _read_box(prepared.labels, read, box, shape)[0].astype(np.int64)
         return prepared.affine.apply(image), labels, prepared.pair
-
-
-def _encoded(encode: Encode, labels: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        return encode(labels, pair.image.spacing)
-    except DataError as error:
-        source = pair.name if pair.labels is None else pair.labels.source
-        raise DataError(f"{source}: {error}") from error
 
 
 def _prepare(

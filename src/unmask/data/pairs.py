@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, gather
-from unmask.io import Image, list_files, open_image, open_labels, stem
+from unmask.data.channels import check_channels, match_channels
+from unmask.errors import DataError, RecipeError, SaveError, gather
+from unmask.io import Image, list_files, open_image, open_labels, output_name, stem
+from unmask.io.paths import locate
 
 Paths = str | Path | Sequence[str | Path]
+# Labels (*space) and voxel size to values and weight.
+Encode = Callable[[np.ndarray, tuple[float, ...] | None], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,34 @@ class Audit:
     notes: list[str] = field(default_factory=list)
 
 
-def open_pairs(images: Paths, labels: Paths | None, layout: Layout) -> list[Pair]:
+def open_pairs(
+    images: Paths, labels: Paths | None, layout: Layout, *, channels: int | None = None
+) -> list[Pair]:
     """Pair files by stem, open their headers and compare their shapes.
+
+    Args:
+        images: file, folder, glob, OME-Zarr, or several of them.
+        labels: the same for labels; None where there are none.
+        layout: how files are to be understood.
+        channels: channels that the network sees; None: any.
 
     Raises:
         DataError: every problem of every file at once.
     """
-    audit = audit_pairs(images, labels, layout)
+    audit = audit_pairs(images, labels, layout, channels=channels)
     if audit.problems:
         raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
     return audit.pairs
 
 
 def audit_pairs(
-    images: Paths, labels: Paths | None, layout: Layout, *, read: bool = False
+    images: Paths,
+    labels: Paths | None,
+    layout: Layout,
+    *,
+    read: bool = False,
+    channels: int | None = None,
+    encode: Encode | None = None,
 ) -> Audit:
     """Pair files by stem and collect all problems instead of stopping at the first.
 
@@ -77,6 +95,8 @@ def audit_pairs(
         labels: the same for labels; None where there are none.
         layout: how files are to be understood.
         read: decode every file whole, as ``unmask check`` does; otherwise headers only.
+        channels: channels that the network sees; None: any.
+        encode: the task's targets; with ``read``, it is asked whether it knows every label value.
     """
     problems: list[str] = []
     matched = match_files(images, labels, layout, problems)
@@ -84,8 +104,10 @@ def audit_pairs(
     for name, image_path, label_path in matched:
         try:
             pair = _open(name, image_path, label_path, layout)
+            if channels is not None:
+                check_channels(pair.image.shape[0], channels, source=pair.image.source)
             if read:
-                audit.notes.extend(_inspect(pair))
+                audit.notes.extend(_inspect(pair, channels, encode))
             audit.pairs.append(pair)
         except (DataError, ImportError) as error:
             problems.append(str(error))
@@ -146,16 +168,96 @@ def _open(name: str, image_path: str, label_path: str | None, layout: Layout) ->
     return Pair(name, image, labels)
 
 
-def _inspect(pair: Pair) -> list[str]:
+def _inspect(pair: Pair, channels: int | None, encode: Encode | None) -> list[str]:
     """Read a pair whole; notes on content that is allowed but odd."""
     notes: list[str] = []
     image = pair.image.read()
     check_finite(image, pair.image.source)
+    if channels is not None:
+        match_channels(image, channels, pair.image.source)
     if image.size and image.min() == image.max():
         notes.append(f"{pair.image.source}: all values are equal ({image.flat[0]}).")
-    if pair.labels is not None and not pair.labels.read().any():
+    if pair.labels is None:
+        return notes
+    labels = pair.labels.read()
+    if not labels.any():
         notes.append(f"{pair.labels.source}: no object, all labels are 0.")
+    if encode is not None:
+        check_values(labels[0], pair, encode)
     return notes
+
+
+def check_values(labels: np.ndarray, pair: Pair, encode: Encode) -> None:
+    """Ask a task whether it knows every value of a label image, before a crop happens upon it.
+
+    Raises:
+        DataError: it does not; names the file.
+    """
+    # One voxel a value, so that the answer costs the same for images of any size.
+    values = label_values(labels).astype(np.int64).reshape((1,) * (labels.ndim - 1) + (-1,))
+    encoded(encode, values, pair)
+
+
+def encoded(encode: Encode, labels: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Values and weight of labels ``(*space)``; an error names the file."""
+    try:
+        return encode(labels, pair.image.spacing)
+    except DataError as error:
+        source = pair.name if pair.labels is None else pair.labels.source
+        raise DataError(f"{source}: {error}") from error
+
+
+def label_values(labels: np.ndarray) -> np.ndarray:
+    """Every value of a label image once, rising."""
+    if labels.dtype.itemsize <= 2:
+        # Counting is many times faster than sorting.
+        return np.flatnonzero(np.bincount(labels.ravel()))
+    return np.unique(labels)
+
+
+def pairing(settings: Iterable[str]) -> Layout:
+    """How label files pair, out of ``data.image_suffix`` and ``data.label_suffix`` settings.
+
+    Raises:
+        RecipeError: any other setting.
+    """
+    known = {"data.image_suffix": "", "data.label_suffix": ""}
+    for line in settings:
+        key, equals, text = line.partition("=")
+        if not equals or key.strip() not in known:
+            raise RecipeError(
+                f"--set {line}: expected {' or '.join(f'{name}=SUFFIX' for name in known)}, which "
+                "are all that evaluation knows."
+            )
+        known[key.strip()] = text.strip()
+    return Layout(
+        0, image_suffix=known["data.image_suffix"], label_suffix=known["data.label_suffix"]
+    )
+
+
+def keep_inputs(pairs: Sequence[Pair], out: Path) -> None:
+    """Make the folder of the outputs; refuse outputs that would overwrite inputs.
+
+    Raises:
+        DataError: every such input at once.
+        SaveError: there can be no such folder.
+    """
+    inputs = {locate(pair.image.source).path.resolve() for pair in pairs}
+    problems = [
+        f"{pair.image.source}: expected an output beside the inputs, found that {path} is one of "
+        "them and would be overwritten. Choose another --out."
+        for pair in pairs
+        if (path := output_name(pair.image, out)).resolve() in inputs
+    ]
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(
+            f"{out}: expected a folder that can be written, found: {error.strerror}. "
+            "Check the permissions, or choose another --out."
+        ) from error
 
 
 def check_finite(image: np.ndarray, source: str) -> None:

@@ -10,13 +10,15 @@ import torch
 from unmask import checkpoint
 from unmask.data import NORMALIZERS
 from unmask.data.pairs import Layout
-from unmask.errors import CheckpointError
+from unmask.errors import CheckpointError, RecipeError
 from unmask.infer.predictor import Predictor
 from unmask.lookup import build
 from unmask.recipe import Recipe, parse
 from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
 
 ModelLike = str | Path
+# Fields of a recipe that made the network what it is.
+_FIXED = ("model", "method", "train", "name", "description", "data.channels", "data.crop")
 
 
 def load_predictor(
@@ -28,22 +30,22 @@ def load_predictor(
 
     Args:
         models: model files or run folders.
-        settings: changes to the first model's ``infer``, ``task`` and ``data`` fields.
+        settings: changes to the first model's ``infer``, ``task`` and ``data`` fields, as far as
+            they do not change its network.
 
     Raises:
-        CheckpointError: a file that is missing, damaged or no segmenter, or models whose tasks
-            differ.
-        RecipeError: a setting that does not exist.
+        CheckpointError: a file that is missing, damaged or no segmenter, or models that do not see
+            and say the same.
+        RecipeError: a setting that does not exist, or that would need another network.
     """
     paths = [models] if isinstance(models, str | Path) else list(models)
+    if not paths:
+        raise RecipeError("model: expected one model or more, found none. Give a file or run.")
     loaded = [_load_segmenter(path) for path in paths]
-    recipe = loaded[0][1].with_settings(settings)
+    first = loaded[0][1]
     for path, (_, other) in zip(paths, loaded, strict=True):
-        if other.task != loaded[0][1].task or other.data.ndim != recipe.data.ndim:
-            raise CheckpointError(
-                f"{path}: expected the task of {paths[0]} ({recipe.task}), found {other.task}. "
-                "An ensemble needs models of one task."
-            )
+        _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
+    recipe = _changed(first, list(settings), channels=loaded[0][0].task.channels())
     found = torch.accelerator.current_accelerator(check_available=True)
     place = torch.device("cpu") if found is None else found
     return make_predictor([segmenter.to(place) for segmenter, _ in loaded], recipe)
@@ -68,6 +70,42 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
     )
 
 
+def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> None:
+    """An ensemble's models get the same image and their scores are averaged."""
+    facts = [
+        {
+            "task": recipe.task,
+            "axes": recipe.data.ndim,
+            "channels": recipe.data.channels,
+            "normalisation": recipe.data.normalize,
+        }
+        for recipe in (first, other)
+    ]
+    for name, wanted in facts[0].items():
+        if facts[1][name] != wanted:
+            raise CheckpointError(
+                f"{source}: expected the {name} of {than} ({wanted}), found {facts[1][name]}. "
+                "An ensemble needs models that see and say the same; predict with each alone."
+            )
+
+
+def _changed(recipe: Recipe, settings: list[str], *, channels: int) -> Recipe:
+    """The recipe with settings that leave the network as it is."""
+    changed = recipe.with_settings(settings)
+    fixed = [line for line in settings if line.partition("=")[0].strip().startswith(_FIXED)]
+    if fixed:
+        raise RecipeError(
+            f"--set {' '.join(fixed)}: expected fields of infer, task or data that do not change "
+            "the network, found some that were settled in training. Use --set infer.KEY=VALUE."
+        )
+    if (found := build_task(changed).channels()) != channels:
+        raise RecipeError(
+            f"--set {' '.join(settings)}: expected a task of {channels} channels as the model has, "
+            f"found {found}. Train a model for that task."
+        )
+    return changed
+
+
 def _load_segmenter(path: ModelLike) -> tuple[Segmenter, Recipe]:
     model = checkpoint.load_model(path)
     recipe = parse(model.card.get("recipe"), source=f"{path}: recipe inside")
@@ -78,5 +116,5 @@ def _load_segmenter(path: ModelLike) -> tuple[Segmenter, Recipe]:
             "unmask train --init."
         )
     segmenter = build_segmenter(recipe)
-    segmenter.load_state_dict(model.weights, strict=True)
+    checkpoint.load_weights(segmenter, model.weights, source=path)
     return segmenter.eval(), recipe

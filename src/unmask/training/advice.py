@@ -5,45 +5,85 @@ from __future__ import annotations
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from unmask.data.pairs import Audit, Pair, Paths
-from unmask.errors import DataError
+from unmask.data.pairs import Audit, Pair, Paths, label_values
+from unmask.errors import DataError, gather
 from unmask.io import list_files, open_image, open_labels
+from unmask.metrics import SEMANTIC, default_metrics
 from unmask.models.base import Objective
-from unmask.recipe import Recipe
+from unmask.recipe import Recipe, load
 from unmask.training.assemble import build_crops, new_method, new_segmenter
 from unmask.training.parallel import make_fabric
+from unmask.training.progress import Forward, Parcel
+
+Read = TypeVar("Read")
 
 # More different values than a semantic label image ever has.
 _MOST_CLASSES = 16
 _INSTANCES = {2: "cells"}
+# Label images that are looked at.
+_LOOKED = 8
+_Labels = list[np.ndarray]
 
 
-def suggest(images: Paths, labels: Paths | None) -> str:
-    """Name of the preset that fits the first files: number of axes, instances or classes.
+def suggest(images: Paths, labels: Paths | None) -> tuple[Recipe, str]:
+    """The recipe that fits the first readable files, and how it is asked for.
 
-    Without labels it is a pre-training preset.
+    Without labels it is a pre-training preset; otherwise the number of axes decides, and whether
+    the labels number objects or classes.
+
+    Raises:
+        DataError: no image can be read; every problem at once.
     """
-    image = open_image(list_files(images)[0])
+    image = next(_readable(list_files(images), open_image))
     if labels is None:
-        return f"mae{image.ndim}d"
-    values = _values(labels)
-    consecutive = len(values) <= _MOST_CLASSES and values.max(initial=0) < _MOST_CLASSES
-    if consecutive or set(values.tolist()) <= {0, 255}:
-        return f"semantic{image.ndim}d"
-    return _INSTANCES.get(image.ndim, f"cells{image.ndim}d")
+        return _advice(f"mae{image.ndim}d", [])
+    seen: _Labels = []
+    for each in _readable(list_files(labels)[:_LOOKED], _read_labels):
+        seen.append(each)
+    values = sorted({int(value) for each in seen for value in label_values(each)})
+    if not _are_classes(seen, values):
+        return _advice(_INSTANCES.get(image.ndim, f"cells{image.ndim}d"), [])
+    if values[-1] < _MOST_CLASSES:
+        count = max(2, values[-1] + 1)
+        return _advice(f"semantic{image.ndim}d", [f"task.classes={count}"])
+    listed = sorted({0, *values})
+    settings = [f"task.classes={len(listed)}", f"task.values={listed}"]
+    return _advice(f"semantic{image.ndim}d", settings)
 
 
-def _values(labels: Paths) -> np.ndarray:
-    for path in list_files(labels):
-        values = np.unique(open_labels(path).read())
-        if values.any():
-            return values
-    raise DataError("labels: expected at least one object, found only 0 in every file.")
+def _are_classes(seen: _Labels, values: list[int]) -> bool:
+    """Few values, most of which have several pieces: an object has one, a class many."""
+    if len(values) > _MOST_CLASSES or not seen:
+        return False
+    several = [default_metrics(each) == SEMANTIC for each in seen]
+    return sum(several) * 2 > len(several)
+
+
+def _read_labels(path: str) -> np.ndarray:
+    return open_labels(path).read()[0]
+
+
+def _readable(paths: Sequence[str], read: Callable[[str], Read]) -> Iterator[Read]:
+    """What can be read; where nothing can, every problem at once."""
+    problems: list[str] = []
+    for path in paths:
+        try:
+            yield read(path)
+        except (DataError, ImportError) as error:
+            problems.append(str(error))
+    if len(problems) == len(paths):
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+
+
+def _advice(preset: str, settings: list[str]) -> tuple[Recipe, str]:
+    words = "".join(f" --set '{line}'" for line in settings)
+    return load(preset).with_settings(settings), f"What fits these files: --preset {preset}{words}"
 
 
 def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
@@ -69,12 +109,12 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterat
     task = getattr(objective, "task", None)
     crops = build_crops(recipe, pairs[:4], task)
     fabric = make_fabric(1, recipe.train.precision)
-    model = fabric.setup_module(objective)
+    model = fabric.setup_module(Forward(objective))
     seconds = []
     for index in range(steps):
         begin = time.perf_counter()
         batch = crops.batch(index).to(fabric.device)
-        fabric.backward(model(batch).loss)
+        fabric.backward(model(Parcel(batch)))
         seconds.append(time.perf_counter() - begin)
     parameters = sum(p.numel() for p in objective.parameters())
     yield f"Network: {parameters / 1e6:.1f} million parameters on {fabric.device}."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,9 +12,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from unmask.data import AUGMENTATIONS, NORMALIZERS
-from unmask.data.crops import CropPlan, Crops, Encode
-from unmask.data.pairs import Layout, Pair
-from unmask.errors import RecipeError
+from unmask.data.crops import CropPlan, Crops
+from unmask.data.pairs import Encode, Layout, Pair
+from unmask.errors import RecipeError, UnmaskError, gather
 from unmask.lookup import build
 from unmask.models import BACKBONES
 from unmask.models.base import Objective
@@ -20,9 +22,11 @@ from unmask.pretraining import METHODS
 from unmask.recipe import Recipe
 from unmask.space.random import device_seed
 from unmask.tasks.base import Task
-from unmask.tasks.segmenter import Segmenter, build_segmenter
+from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
 from unmask.training.optim import OPTIMIZERS, parameter_groups
 from unmask.training.plan import Plan
+
+Built = TypeVar("Built")
 
 
 def layout(recipe: Recipe) -> Layout:
@@ -32,29 +36,84 @@ def layout(recipe: Recipe) -> Layout:
 
 
 def new_segmenter(recipe: Recipe) -> Segmenter:
-    """A segmenter with fresh weights, a pure function of the recipe and its seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(device_seed(recipe.train.seed, "weights"))
-        return build_segmenter(recipe)
+    """A segmenter with fresh weights, a pure function of the recipe and its seed.
+
+    Raises:
+        RecipeError: everything that is wrong with any part of the recipe.
+    """
+    return _built(recipe, lambda: build_segmenter(recipe))
 
 
 def new_method(recipe: Recipe) -> Objective:
     """A pre-training method with fresh weights, a pure function of the recipe and its seed.
 
     Raises:
-        RecipeError: the recipe fine-tunes.
+        RecipeError: everything that is wrong with any part of the recipe; or it fine-tunes.
     """
-    if recipe.method is None:
+    method = recipe.method
+    if method is None:
         raise RecipeError(
-            f"recipe {recipe.name!r} expected a pre-training method, found the task "
+            f"recipe {recipe.name!r}: expected a pre-training method, found the task "
             f"{recipe.task.name if recipe.task else None!r}. Use `unmask train`."
         )
-    part = recipe.data
-    given = {"ndim": part.ndim, "in_channels": part.channels, "image": part.crop}
+    given = _given(recipe)
+    return _built(
+        recipe, lambda: build(method.choice, METHODS, "method", backbone=_backbone(recipe), **given)
+    )
+
+
+def _built(recipe: Recipe, network: Callable[[], Built]) -> Built:
+    """``network`` with the recipe's seed, after every other part was tried, before data is read."""
+    problems = _problems(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(device_seed(recipe.train.seed, "weights"))
-        backbone = build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **given)
-        return build(recipe.method.choice, METHODS, "method", backbone=backbone, **given)
+        try:
+            found = network()
+        except UnmaskError as error:
+            problems += [str(error), *_failures([lambda: _backbone(recipe)])]
+        else:
+            if not problems:
+                return found
+    found = list(dict.fromkeys(problems))
+    one = len(found) == 1
+    raise RecipeError(found[0] if one else gather(found, heading=f"{len(found)} problems found:"))
+
+
+def _problems(recipe: Recipe) -> list[str]:
+    """What is wrong with the parts beside the network."""
+    part = recipe.data
+    attempts: list[Callable[[], object]] = [
+        partial(build, each.choice, AUGMENTATIONS, "data.augment") for each in part.augment
+    ]
+    attempts.append(lambda: build(part.normalize.choice, NORMALIZERS, "data.normalize"))
+    attempts.append(lambda: _optimizer(recipe, parameter_groups(nn.Linear(1, 1), **_rates(recipe))))
+    if recipe.task is not None:
+        attempts.append(lambda: build_task(recipe))
+    sizes = {"data.crop": part.crop, "infer.tile": recipe.infer.tile or part.crop}
+    return [
+        f"{name}={list(size)}: expected lengths of 1 or more. Change the recipe or --set it."
+        for name, size in sizes.items()
+        if min(size, default=0) < 1
+    ] + _failures(attempts)
+
+
+def _failures(attempts: Sequence[Callable[[], object]]) -> list[str]:
+    problems: list[str] = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except UnmaskError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _given(recipe: Recipe) -> dict[str, Any]:
+    part = recipe.data
+    return {"ndim": part.ndim, "in_channels": part.channels, "image": part.crop}
+
+
+def _backbone(recipe: Recipe) -> nn.Module:
+    return build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **_given(recipe))
 
 
 def build_crops(recipe: Recipe, pairs: Sequence[Pair], task: Task | None) -> Crops:
@@ -73,7 +132,7 @@ def build_crops(recipe: Recipe, pairs: Sequence[Pair], task: Task | None) -> Cro
         pairs,
         plan,
         normalize=build(part.normalize.choice, NORMALIZERS, "data.normalize"),
-        encode=None if task is None else _encoder(task),
+        encode=None if task is None else encoder(task),
         cache_bytes=part.cache_gb * 1e9,
     )
 
@@ -99,16 +158,28 @@ def build_plan(recipe: Recipe) -> Plan:
 
 def build_optimizer(recipe: Recipe, objective: nn.Module) -> Optimizer:
     """The recipe's optimiser over the parameters that are trained."""
+    groups = parameter_groups(objective, **_rates(recipe), layer_decay=recipe.train.layer_decay)
+    return _optimizer(recipe, groups)
+
+
+def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
     train = recipe.train
-    options = dict(train.optimizer.choice.options)
-    decay = float(options.get("weight_decay", 0.05))
-    groups = parameter_groups(
-        objective, lr=train.lr, weight_decay=decay, layer_decay=train.layer_decay
-    )
     return build(train.optimizer.choice, OPTIMIZERS, "train.optimizer", groups=groups, lr=train.lr)
 
 
-def _encoder(task: Task) -> Encode:
+def _rates(recipe: Recipe) -> dict[str, float]:
+    decay = recipe.train.optimizer.choice.options.get("weight_decay", 0.05)
+    if isinstance(decay, bool) or not isinstance(decay, int | float) or decay < 0:
+        raise RecipeError(
+            f"train.optimizer.weight_decay={decay!r}: expected a number of 0 or more. "
+            "Correct the recipe."
+        )
+    return {"lr": recipe.train.lr, "weight_decay": float(decay)}
+
+
+def encoder(task: Task) -> Encode:
+    """The task's targets as the data pipeline takes them."""
+
     def encode(
         labels: np.ndarray, spacing: tuple[float, ...] | None
     ) -> tuple[np.ndarray, np.ndarray]:

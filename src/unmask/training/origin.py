@@ -15,6 +15,7 @@ from unmask.errors import CheckpointError, DataError
 from unmask.models.base import Objective
 from unmask.models.weights import load_matching
 from unmask.recipe import Recipe, load, parse
+from unmask.training.saving import refuse_used
 
 _RECIPE, _DATA = "recipe.yaml", "data.json"
 # What may differ between a run and its continuation: none of it changes the weights.
@@ -25,25 +26,33 @@ def note_run(folder: Path, recipe: Recipe, marks: Mapping[str, str], *, resume: 
     """Write recipe and data fingerprint into a new run, or compare them with the run's own.
 
     Raises:
-        CheckpointError: a resumed run has another recipe; names the fields.
+        CheckpointError: a resumed run has another recipe (names the fields), or a new one would
+            overwrite what can be resumed.
         DataError: a resumed run has other files; names them.
     """
     if resume and (folder / _RECIPE).is_file():
         _check_recipe(folder, recipe)
         _check_data(folder, marks)
         return
-    atomic_write(folder / _RECIPE, recipe.to_yaml())
+    if not resume:
+        refuse_used(folder)
+    # The recipe comes last: where it is, a run is complete enough to be compared with.
     atomic_write(folder / _DATA, json.dumps(dict(marks), indent=1))
+    atomic_write(folder / _RECIPE, recipe.to_yaml())
 
 
-def initialise(objective: Objective, init: str | Path) -> None:
+def initialise(objective: Objective, init: str | Path) -> list[str]:
     """Take over the weights of another model: its backbone, and decoder and head where they fit.
+
+    Returns:
+        What was taken over, adapted and left, a line for each part.
 
     Raises:
         CheckpointError: the file is no model, or covers too little of the backbone.
     """
     model = checkpoint.load_model(init)
     weights, grid = model.weights, _grid(model.card)
+    told: list[str] = []
     for part in ("backbone", "decoder", "head"):
         mine = getattr(objective, part, None)
         theirs = {
@@ -55,7 +64,13 @@ def initialise(objective: Objective, init: str | Path) -> None:
             k: v.shape for k, v in theirs.items()
         }
         if mine is not None and (part == "backbone" or same):
-            load_matching(mine, theirs, source=str(init), grid=grid)
+            found = load_matching(mine, theirs, source=str(init), grid=grid)
+            adapted = "".join(f"; {name}: {how}" for name, how in found.adapted.items())
+            told.append(
+                f"{init}: {part} {found.share:.0%} taken over, {len(found.missing)} entries kept "
+                f"their own values{adapted}"
+            )
+    return told
 
 
 def versions() -> dict[str, str]:
@@ -70,7 +85,8 @@ def _grid(card: Mapping[str, Any]) -> tuple[int, ...] | None:
     patch = recipe.model.backbone.choice.options.get("patch")
     if patch is None:
         return None
-    return tuple(n // p for n, p in zip(recipe.data.crop, patch, strict=True))
+    sizes = (patch,) * recipe.data.ndim if isinstance(patch, int) else patch
+    return tuple(n // p for n, p in zip(recipe.data.crop, sizes, strict=True))
 
 
 def _check_recipe(folder: Path, recipe: Recipe) -> None:
@@ -89,7 +105,13 @@ def _check_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def _check_data(folder: Path, marks: Mapping[str, str]) -> None:
-    before = json.loads((folder / _DATA).read_text(encoding="utf-8"))
+    try:
+        before = json.loads((folder / _DATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / _DATA}: expected the fingerprint of the run's files, found none that can "
+            f"be read ({error}). Start a new run with another --out."
+        ) from error
     differ = sorted(n for n in {*before, *marks} if before.get(n) != marks.get(n))
     if differ:
         raise DataError(

@@ -47,15 +47,24 @@ class RunFolder:
         Raises:
             CheckpointError: the folder holds a run and ``resume`` is not wanted, or all damaged.
         """
-        found = any((self.folder / "snapshots").glob("step-*"))
-        if found and not self.resume:
-            raise CheckpointError(
-                f"{self.folder}: expected an empty run folder, found snapshots of an earlier run. "
-                "Go on with --resume, or choose another --out."
-            )
+        if not self.resume:
+            refuse_used(self.folder)
         for path in remove_leftovers(self.folder):
             report(f"{path}: left half-written by a run that was ended; removed.")
         return load_snapshot(self.folder, report=report)
+
+
+def refuse_used(folder: Path) -> None:
+    """Refuse to begin a new run where another one can be resumed.
+
+    Raises:
+        CheckpointError: there are snapshots.
+    """
+    if any((folder / "snapshots").glob("step-*")):
+        raise CheckpointError(
+            f"{folder}: expected an empty run folder, found snapshots of an earlier run. "
+            "Go on with --resume, or choose another --out."
+        )
 
 
 class Saver:
