@@ -22,8 +22,8 @@ _BACKBONE = {
     2: "model.backbone={name: vit, patch: [8, 8], dim: 96, depth: 4, heads: 3}",
     3: "model.backbone={name: vit, patch: [4, 8, 8], dim: 96, depth: 4, heads: 3}",
 }
-_PRETRAIN = {2: ("mae2d", 250, 16), 3: ("mae3d", 120, 4)}
-_TRAIN = {2: ("cells", 350, 8), 3: ("cells3d", 200, 2)}
+_PRETRAIN = {2: ("mae2d", 200, 16), 3: ("mae3d", 120, 4)}
+_TRAIN = {2: ("cells", 300, 8), 3: ("cells3d", 250, 2)}
 _UNLABELLED, _LABELLED, _UNSEEN = 24, 12, 6
 
 
@@ -62,7 +62,7 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
         labels=out / "labelled" / "labels",
         out=out / "runs" / "trained",
         init=out / "runs" / "pretrained",
-        settings=_settings(ndim, steps, batch),
+        settings=[*_settings(ndim, steps, batch), "model.decoder={name: unetr, width: 16}"],
     )
     say(f"4/5 Predicting {_UNSEEN} unseen images")
     api.predict_files(
