@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
+
+from unmask.cli import main
+from unmask.data.phantoms import write_set
 
 # Kernels compiled by numba cannot be wrapped, so labels, metrics and data are left out.
 _CHECKED = [
@@ -50,3 +57,77 @@ def fill(golden: Path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def command():
+    """The command line inside this process: arguments to an ``Answer``."""
+
+    def run(*given: object) -> Answer:
+        out, err = io.StringIO(), io.StringIO()
+        before = sys.argv
+        sys.argv = ["unmask", *map(str, given)]
+        try:
+            with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+                main()
+        finally:
+            sys.argv = before
+        return Answer(int(end.value.code or 0), out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory) -> dict[int, Path]:
+    """By number of axes: a folder of ``images``, ``labels`` and ``classes``."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    shapes = {2: (48, 40), 3: (10, 24, 20)}
+    return {
+        ndim: write_set(folder / f"{ndim}d", "nuclei", shape=shape, count=9 - 2 * ndim, seed=1)
+        for ndim, shape in shapes.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Arguments that make a preset small: ``tiny(ndim, steps=..., backbone=...)``."""
+
+    def settings(ndim: int, *, steps: int = 2, backbone: str = "resunet") -> list[str]:
+        backbones = {
+            "resunet": "{name: resunet, width: 4, depth: 2}",
+            "vit": f"{{name: vit, patch: {[4, 8, 8][-ndim:]}, dim: 24, depth: 2, heads: 2}}",
+        }
+        lines = [
+            f"model.backbone={backbones[backbone]}",
+            f"data.crop={[8, 32, 32][-ndim:]}",
+            "data.channels=1",
+            f"train.steps={steps}",
+            "train.batch_size=2",
+            "train.precision='32'",
+            "infer.precision='32'",
+        ]
+        return [part for line in lines for part in ("--set", line)]
+
+    return settings
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, command, phantoms, tiny) -> dict[int, Path]:
+    """By number of axes: the run of a segmenter of two classes, hardly trained."""
+    runs = {ndim: tmp_path_factory.mktemp("trained") / f"{ndim}d" for ndim in phantoms}
+    for ndim, run in runs.items():
+        folder = phantoms[ndim]
+        where = ("--images", folder / "images", "--labels", folder / "classes", "--out", run)
+        extra = ("--set", "task.classes=2")
+        answer = command("train", "--preset", f"semantic{ndim}d", *where, *tiny(ndim), *extra)
+        assert answer.code == 0, answer.err
+    return runs
