@@ -418,7 +418,7 @@ def _hold_out(pairs: list[Pair], recipe: Recipe) -> tuple[list[Pair], list[Pair]
     if len(pairs) < 5 or recipe.data.holdout == 0:
         return pairs, []
     order = generator(recipe.train.seed, "holdout").permutation(len(pairs))
-    chosen = set(order[: max(1, count)].tolist())
+    chosen = set(order[: min(max(1, count), len(pairs) - 1)].tolist())
     held_out = [pair for index, pair in enumerate(pairs) if index in chosen]
     return [pair for index, pair in enumerate(pairs) if index not in chosen], held_out
 

@@ -46,9 +46,11 @@ def lock_run(
         ) from error
     try:
         _acquire(handle, folder, report)
-        yield
-        # Emptied only on the way out: text without a lock marks a run that was killed.
-        os.ftruncate(handle, 0)
+        try:
+            yield
+        finally:
+            # Emptied on the way out, with an error too: text without a lock marks a killed run.
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -175,10 +175,12 @@ def _atomic_folder(path: Path) -> Generator[Path, None, None]:
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        elif old.exists():
-            old.rename(path)
+        # A name too long for the disk cannot even be asked for; the error above tells it.
+        with suppress(OSError):
+            if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            elif old.exists():
+                old.rename(path)
 
 
 def _metadata(location: Location, folder: Path) -> dict[str, Any]:

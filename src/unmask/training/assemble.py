@@ -72,6 +72,7 @@ def _built(recipe: Recipe, network: Callable[[], Built]) -> Built:
         except UnmaskError as error:
             problems += [str(error), *_failures([lambda: _backbone(recipe)])]
         else:
+            problems += _empty(found)
             if not problems:
                 return found
     found = list(dict.fromkeys(problems))
@@ -95,6 +96,16 @@ def _problems(recipe: Recipe) -> list[str]:
         for name, size in sizes.items()
         if min(size, default=0) < 1
     ] + _failures(attempts)
+
+
+def _empty(network: nn.Module) -> list[str]:
+    """Layers of no channels, which PyTorch builds and which learn nothing."""
+    return [
+        f"model: expected weights in every layer, found none in {name}. Choose positive widths "
+        "and depths."
+        for name, values in network.named_parameters()
+        if values.numel() == 0
+    ][:1]
 
 
 def _failures(attempts: Sequence[Callable[[], object]]) -> list[str]:
