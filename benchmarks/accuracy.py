@@ -115,6 +115,8 @@ def few(name: str, out: Path, seeds: int) -> None:
     for seed in range(seeds):
         starts = {"scratch": None, study.pretrain: pre, "preset's network, scratch": None}
         for label, init in starts.items():
+            if label.startswith("preset") and seed:
+                continue  # one seed shows what the architecture costs
             network = () if label.startswith("preset") else study.few_network
             folder = out / f"{name}_few_{label.split()[0].strip(chr(39))}_{seed}"
             settings = (*study.few_settings, *network, f"train.seed={seed}", "data.holdout=0")
