@@ -247,7 +247,7 @@ def predict_files(
         if result.scores is not None:
             # In a folder of their own, so that ``out`` holds label images alone.
             folder = Path(out) / "scores"
-            save_image(folder / f"{pair.image.name}.zarr", result.scores, spacing=result.spacing)
+            save_image(folder / f"{pair.image.name}.zarr", result.scores, like=pair.image)
         written.append(path)
         seconds = time.perf_counter() - begin
         say(f"[{number}/{len(pairs)}] {pair.image.source} -> {path} ({seconds:.1f} s)")

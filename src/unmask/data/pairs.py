@@ -226,8 +226,8 @@ def pairing(settings: Iterable[str]) -> Layout:
         key, equals, text = line.partition("=")
         if not equals or key.strip() not in known:
             raise RecipeError(
-                f"--set {line}: expected {' or '.join(f'{name}=SUFFIX' for name in known)}, which "
-                "are all that evaluation knows."
+                f"--set {line}: expected {' or '.join(f'{name}=SUFFIX' for name in known)}, found "
+                "something else. Evaluation knows no other setting."
             )
         known[key.strip()] = text.strip()
     return Layout(

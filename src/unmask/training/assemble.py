@@ -26,7 +26,7 @@ from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
 from unmask.training.optim import OPTIMIZERS, parameter_groups
 from unmask.training.plan import Plan
 
-Built = TypeVar("Built")
+Built = TypeVar("Built", bound=nn.Module)
 
 
 def layout(recipe: Recipe) -> Layout:
@@ -64,8 +64,8 @@ def new_method(recipe: Recipe) -> Objective:
 
 def _built(recipe: Recipe, network: Callable[[], Built]) -> Built:
     """``network`` with the recipe's seed, after every other part was tried, before data is read."""
-    problems = _problems(recipe)
     with torch.random.fork_rng(devices=[]):
+        problems = _problems(recipe)
         torch.manual_seed(device_seed(recipe.train.seed, "weights"))
         try:
             found = network()
