@@ -1,0 +1,103 @@
+"""From model files to a predictor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unmask.checkpoint import load_model, save_model
+from unmask.errors import CheckpointError, RecipeError
+from unmask.infer.load import load_predictor
+from unmask.recipe import load
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_model_explains_itself(trained, ndim):
+    recipe = load(trained[ndim] / "recipe.yaml")
+    predictor = load_predictor(trained[ndim])
+    assert (predictor.ndim, predictor.channels) == (ndim, 1)
+    assert predictor.tile == recipe.data.crop
+    assert predictor.overlap == recipe.infer.overlap
+    assert predictor.layout is not None
+    assert predictor.layout.ndim == ndim
+    weights = load_model(trained[ndim]).weights
+    for name, tensor in predictor.segmenters[0].state_dict().items():
+        assert torch.equal(tensor.cpu(), weights[name]), name
+    assert not predictor.segmenters[0].training
+
+
+def test_files_and_folders_are_one(trained):
+    folder, file = (load_predictor(p) for p in (trained[2], trained[2] / "model.safetensors"))
+    image = torch.rand(1, 1, 32, 32)
+    assert torch.equal(folder.forward(image), file.forward(image))
+
+
+def test_settings(trained):
+    lines = [
+        "infer.tile=[16, 24]",
+        "infer.blend=crop",
+        "data.normalize=minmax",
+        "task.dice=0.25",
+        "data.image_suffix=_0000",
+    ]
+    predictor = load_predictor(trained[2], lines)
+    assert (predictor.tile, predictor.blend) == ((16, 24), "crop")
+    assert type(predictor.normalize).__name__ == "MinMax"
+    assert predictor.layout is not None
+    assert predictor.layout.image_suffix == "_0000"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["data.crop=[8, 8]", "data.channels=2", "model.backbone.width=8", "train.steps=1", "name=x"],
+)
+def test_settings_of_the_network_are_refused(trained, setting):
+    with pytest.raises(RecipeError, match="network"):
+        load_predictor(trained[2], [setting])
+
+
+def test_a_task_of_other_channels_is_refused(trained):
+    with pytest.raises(RecipeError, match="2 channels"):
+        load_predictor(trained[2], ["task.classes=3"])
+
+
+def test_no_model():
+    with pytest.raises(RecipeError, match="found none"):
+        load_predictor([])
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [("data.normalize=zscore", "normalisation"), ("task.dice=0.25", "task")],
+)
+def test_models_of_an_ensemble_are_alike(trained, tmp_path, setting, word):
+    model = load_model(trained[2])
+    recipe = load(trained[2] / "recipe.yaml").with_settings([setting])
+    other = tmp_path / "other.safetensors"
+    save_model(other, model.weights, {**model.card, "recipe": recipe.model_dump(mode="json")})
+    with pytest.raises(CheckpointError, match=f"other.safetensors: expected the {word}"):
+        load_predictor([trained[2], other])
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape"])
+def test_weights_of_another_network_are_refused(trained, tmp_path, change):
+    model = load_model(trained[2])
+    weights = dict(model.weights)
+    name = next(iter(weights))
+    if change == "missing":
+        del weights[name]
+    elif change == "extra":
+        weights["more"] = torch.zeros(2)
+    else:
+        weights[name] = torch.zeros(7)
+    path = tmp_path / "bad.safetensors"
+    save_model(path, weights, model.card)
+    with pytest.raises(CheckpointError, match=r"bad\.safetensors") as caught:
+        load_predictor(path)
+    assert ("more" if change == "extra" else name) in str(caught.value)
+
+
+def test_a_card_without_a_recipe(trained, tmp_path):
+    save_model(tmp_path / "m.safetensors", load_model(trained[2]).weights, {"step": 1})
+    with pytest.raises(RecipeError, match=r"m\.safetensors"):
+        load_predictor(tmp_path / "m.safetensors")

@@ -1,0 +1,78 @@
+"""Backbone + decoder + head + task."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unmask.errors import RecipeError
+from unmask.models.base import Objective
+from unmask.recipe import load
+from unmask.space.batch import Batch
+from unmask.tasks.flows import Flows
+from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
+
+BACKBONES = {
+    "resunet": "{name: resunet, width: 4, depth: 2}",
+    "vit": "{name: vit, patch: 8, dim: 24, depth: 4, heads: 2}",
+}
+CASES = [(name, ndim) for name in BACKBONES for ndim in (2, 3)]
+
+
+def build(name: str, ndim: int, *settings: str, preset: str = "semantic") -> Segmenter:
+    crop = f"data.crop={[16] * ndim}"
+    chosen = load(f"{preset}{ndim}d").with_settings(
+        [f"model.backbone={BACKBONES[name]}", crop, "data.channels=2", *settings]
+    )
+    torch.manual_seed(0)
+    return build_segmenter(chosen)
+
+
+@pytest.mark.parametrize(("name", "ndim"), CASES)
+def test_one_logit_vector_a_voxel(name, ndim):
+    segmenter = build(name, ndim, "task.classes=3").eval()
+    assert isinstance(segmenter, Objective)
+    for size in ((16,) * ndim, (9,) * ndim, (1,) * ndim):
+        assert segmenter.logits(torch.randn(1, 2, *size)).shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize(("name", "decoder"), [("resunet", "UNet"), ("vit", "UNETR")])
+def test_the_natural_decoder(name, decoder):
+    assert type(build(name, 2).decoder).__name__.lower().startswith(decoder.lower())
+    assert "Linear" in type(build(name, 2, "model.decoder=linear").decoder).__name__
+
+
+@pytest.mark.parametrize(("name", "ndim"), CASES)
+def test_step_learns_from_targets(name, ndim):
+    segmenter = build(name, ndim, "task.classes=2")
+    image = torch.randn(2, 2, *(16,) * ndim)
+    values = (image[:, :1] > 0).float()
+    batch = Batch(image, values, torch.ones_like(values), seed=0)
+    optimizer = torch.optim.Adam(segmenter.parameters(), 0.01)
+    losses = []
+    for _ in range(6):
+        step = segmenter.step(batch)
+        optimizer.zero_grad()
+        step.loss.backward()
+        optimizer.step()
+        losses.append(step.loss.item())
+        assert not step.logs["loss"].requires_grad
+    assert losses[-1] < losses[0]
+    with pytest.raises(ValueError, match="targets"):
+        segmenter.step(Batch(image, seed=0))
+
+
+def test_the_task_gets_the_number_of_axes_and_the_ignored_value():
+    chosen = load("cells3d").with_settings(["data.ignore_label=9"])
+    task = build_task(chosen)
+    assert isinstance(task, Flows)
+    assert (task.ndim, task.ignore_label) == (3, 9)
+
+
+def test_wrong_parts_are_named():
+    with pytest.raises(RecipeError, match="unmask pretrain"):
+        build_task(load("mae2d"))
+    with pytest.raises(RecipeError, match="'classes'"):
+        build_task(load("semantic2d").with_settings(["task.clases=2"]))
+    with pytest.raises(RecipeError, match="resunet"):
+        build_segmenter(load("semantic2d").with_settings(["model.backbone.name=resnet"]))

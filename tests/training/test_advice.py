@@ -1,0 +1,107 @@
+"""What a folder is good for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unmask.data.pairs import Audit, Layout, audit_pairs
+from unmask.errors import DataError
+from unmask.io import save_image
+from unmask.recipe import load
+from unmask.training.advice import describe, forecast, suggest
+
+
+def write(folder, *arrays):
+    for number, array in enumerate(arrays):
+        save_image(folder / f"{number}.tif", array, axes="ZYX"[-array.ndim :])
+    return folder
+
+
+def blobs(ids, *, pieces=1, shape=(24, 64)):
+    """Each id as ``pieces`` separate squares."""
+    labels = np.zeros(shape, np.uint16)
+    for row in range(pieces):
+        for column, value in enumerate(ids):
+            labels[4 * row + 1 : 4 * row + 3, 4 * column + 1 : 4 * column + 3] = value
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "preset", "settings"),
+    [
+        (blobs(range(1, 8)), "cells", []),
+        (blobs([1], pieces=5), "semantic2d", ["task.classes=2"]),
+        (blobs([1, 2, 3], pieces=5), "semantic2d", ["task.classes=4"]),
+        (blobs([255], pieces=3), "semantic2d", ["task.classes=2", "task.values=[0, 255]"]),
+        (blobs([7, 90, 200], pieces=5), "semantic2d", ["task.values=[0, 7, 90, 200]"]),
+    ],
+)
+def test_the_preset_that_fits(tmp_path, labels, preset, settings):
+    images = write(tmp_path / "i", np.zeros(labels.shape, np.uint8))
+    recipe, words = suggest(images, write(tmp_path / "l", labels))
+    assert recipe.name == preset
+    assert f"--preset {preset}" in words
+    assert all(f"--set '{line}'" in words for line in settings)
+    assert recipe == load(preset).with_settings(
+        [part.strip("'") for part in words.split("'")[1::2]]
+    )
+
+
+def test_values_of_several_files_count(tmp_path):
+    images = write(tmp_path / "i", *[np.zeros((24, 64), np.uint8)] * 3)
+    labels = [blobs([1], pieces=5), blobs([1, 2], pieces=5), blobs([], pieces=1)]
+    recipe, _ = suggest(images, write(tmp_path / "l", *labels))
+    assert recipe.task is not None
+    assert recipe.task.choice.options["classes"] == 3
+
+
+@pytest.mark.parametrize(("shape", "name"), [((9, 9), "mae2d"), ((4, 9, 9), "mae3d")])
+def test_without_labels_it_is_pretraining(tmp_path, shape, name):
+    recipe, _ = suggest(write(tmp_path, np.zeros(shape, np.uint8)), None)
+    assert recipe.name == name
+
+
+def test_unreadable_files_are_passed_over(tmp_path):
+    images = write(tmp_path, np.zeros((9, 9), np.uint8), np.zeros((9, 9), np.uint8))
+    (images / "0.tif").write_bytes(b"no image")
+    assert suggest(images, None)[0].name == "mae2d"
+
+
+def test_nothing_readable_tells_every_problem(tmp_path):
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / name).write_bytes(b"no image")
+    with pytest.raises(DataError) as caught:
+        suggest(tmp_path, None)
+    assert all(str(tmp_path / name) in str(caught.value) for name in ("a.tif", "b.tif"))
+
+
+def test_lines_of_an_audit(tmp_path):
+    images = write(tmp_path, np.zeros((9, 8), np.uint8), np.zeros((9, 8), np.uint8))
+    (images / "bad.tif").write_bytes(b"no image")
+    audit = audit_pairs(images, None, Layout(2), read=True)
+    lines = list(describe(audit, load("mae2d")))
+    assert lines[0] == "2 usable image(s), 0 with labels; recipe 'mae2d'."
+    assert any(line.strip() == "2 of 9 x 8, 1 channel(s), uint8" for line in lines)
+    assert sum(line.startswith("note: ") for line in lines) == 2
+    assert sum(line.startswith("PROBLEM: ") and "bad.tif" in line for line in lines) == 1
+    assert next(iter(describe(Audit([]), load("mae2d")))).startswith("0 usable")
+
+
+@pytest.mark.parametrize("preset", ["mae2d", "semantic2d"])
+def test_forecast(tmp_path, preset):
+    images = write(tmp_path / "i", np.arange(1600, dtype=np.uint16).reshape(40, 40))
+    labels = write(tmp_path / "l", blobs([1], shape=(40, 40)))
+    small = {
+        "mae2d": "model.backbone={name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}",
+        "semantic2d": "model.backbone={name: resunet, width: 4, depth: 2}",
+    }
+    common = ["data.channels=1", "data.crop=[16, 16]", "train.batch_size=2", "train.steps=6000"]
+    recipe = load(preset).with_settings([small[preset], *common])
+    given = labels if recipe.task else None
+    pairs = audit_pairs(images, given, Layout(2)).pairs
+    text = "\n".join(forecast(pairs, recipe, steps=1))
+    assert "million parameters" in text
+    assert "6000 updates of 2 crops (16, 16)" in text
+    assert "minutes" in text
+    assert "GB" in text

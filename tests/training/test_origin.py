@@ -1,0 +1,129 @@
+"""Recipe and files of a run on disk; weights that a run begins with."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from unmask.checkpoint import save_model
+from unmask.errors import CheckpointError, DataError
+from unmask.recipe import Recipe, load
+from unmask.training.assemble import new_method, new_segmenter
+from unmask.training.origin import initialise, note_run, versions
+
+MARKS = {"a.tif": "10:5", "b.tif": "20:6"}
+VIT = "{name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}"
+
+
+def recipe(preset: str, *settings: str) -> Recipe:
+    small = ["data.channels=1", "data.crop=[32, 32]", f"model.backbone={VIT}"]
+    return load(preset).with_settings([*small, *settings])
+
+
+class TestNotes:
+    def test_written_and_compared(self, tmp_path):
+        chosen = recipe("semantic2d")
+        note_run(tmp_path, chosen, MARKS, resume=False)
+        assert load(tmp_path / "recipe.yaml") == chosen
+        note_run(tmp_path, chosen, MARKS, resume=True)
+
+    @pytest.mark.parametrize("setting", ["train.workers=3", "train.keep=9", "train.save_every=2"])
+    def test_what_changes_no_weight_may_differ(self, tmp_path, setting):
+        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        note_run(tmp_path, recipe("semantic2d", setting), MARKS, resume=True)
+
+    @pytest.mark.parametrize("setting", ["train.lr=9", "data.crop=[16, 16]", "task.classes=3"])
+    def test_what_changes_weights_may_not(self, tmp_path, setting):
+        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        with pytest.raises(CheckpointError, match=setting.split("=")[0]):
+            note_run(tmp_path, recipe("semantic2d", setting), MARKS, resume=True)
+
+    @pytest.mark.parametrize(
+        "marks", [{"a.tif": "10:5"}, {**MARKS, "c.tif": "1:1"}, {**MARKS, "b.tif": "20:7"}]
+    )
+    def test_other_files_are_refused(self, tmp_path, marks):
+        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        with pytest.raises(DataError, match=r"[bc]\.tif"):
+            note_run(tmp_path, recipe("semantic2d"), marks, resume=True)
+
+    def test_a_run_with_snapshots_is_not_overwritten(self, tmp_path):
+        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        (tmp_path / "snapshots" / "step-000001").mkdir(parents=True)
+        with pytest.raises(CheckpointError, match="--resume"):
+            note_run(tmp_path, recipe("semantic2d", "train.lr=9"), {}, resume=False)
+        assert load(tmp_path / "recipe.yaml") == recipe("semantic2d")
+
+    def test_resume_of_an_empty_folder_begins(self, tmp_path):
+        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=True)
+        assert (tmp_path / "recipe.yaml").is_file()
+
+    @pytest.mark.parametrize("content", [None, "", "{"])
+    def test_a_damaged_fingerprint_is_named(self, tmp_path, content):
+        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        (tmp_path / "data.json").unlink()
+        if content is not None:
+            (tmp_path / "data.json").write_text(content)
+        with pytest.raises(CheckpointError, match=r"data\.json"):
+            note_run(tmp_path, recipe("semantic2d"), MARKS, resume=True)
+
+
+class TestInitialise:
+    @staticmethod
+    def saved(tmp_path, chosen: Recipe, objective: torch.nn.Module):
+        path = tmp_path / "model.safetensors"
+        with torch.no_grad():
+            for parameter in objective.parameters():
+                parameter.add_(0.25)
+        save_model(path, objective.state_dict(), {"recipe": chosen.model_dump(mode="json")})
+        return path
+
+    @pytest.mark.parametrize("patch", ["8", "[8, 8]"])
+    def test_a_pretrained_backbone(self, tmp_path, patch):
+        before = recipe("mae2d", f"model.backbone.patch={patch}")
+        method = new_method(before)
+        path = self.saved(tmp_path, before, method)
+        segmenter = new_segmenter(recipe("semantic2d"))
+        fresh = segmenter.head.weight.clone()
+        told = initialise(segmenter, path)
+        assert any("backbone" in line for line in told)
+        wanted = method.state_dict()
+        for name, tensor in segmenter.backbone.state_dict().items():
+            assert torch.equal(tensor, wanted[f"backbone.{name}"]), name
+        assert torch.equal(segmenter.head.weight, fresh)
+
+    def test_another_crop_gets_fitted_positions(self, tmp_path):
+        before = recipe("mae2d")
+        path = self.saved(tmp_path, before, new_method(before))
+        segmenter = new_segmenter(recipe("semantic2d", "data.crop=[48, 40]"))
+        assert any("pos_embed" in line for line in initialise(segmenter, path))
+
+    def test_a_whole_segmenter(self, tmp_path):
+        chosen = recipe("semantic2d")
+        first = new_segmenter(chosen)
+        path = self.saved(tmp_path, chosen, first)
+        second = new_segmenter(chosen)
+        initialise(second, path)
+        wanted = first.state_dict()
+        assert all(torch.equal(tensor, wanted[n]) for n, tensor in second.state_dict().items())
+
+    def test_another_number_of_classes_keeps_its_head(self, tmp_path):
+        chosen = recipe("semantic2d")
+        path = self.saved(tmp_path, chosen, new_segmenter(chosen))
+        other = new_segmenter(recipe("semantic2d", "task.classes=4"))
+        fresh = other.head.weight.clone()
+        initialise(other, path)
+        assert torch.equal(other.head.weight, fresh)
+
+    def test_another_backbone_is_refused_and_nothing_changes(self, tmp_path):
+        before = recipe("mae2d")
+        path = self.saved(tmp_path, before, new_method(before))
+        resunet = "model.backbone={name: resunet, width: 4, depth: 2}"
+        segmenter = new_segmenter(recipe("semantic2d", resunet))
+        kept = {name: tensor.clone() for name, tensor in segmenter.state_dict().items()}
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            initialise(segmenter, path)
+        assert all(torch.equal(tensor, kept[n]) for n, tensor in segmenter.state_dict().items())
+
+
+def test_versions_name_what_made_a_model():
+    assert {"python", "unmask", "torch", "numpy", "numba"} == set(versions())
