@@ -65,7 +65,7 @@ STUDIES = {
         few=23,
         few_settings=("train.steps=300", "data.crop=[128, 128]", "train.warmup=50"),
         few_network=(_VIT2D, "model.decoder={name: unetr, width: 16}"),
-        pretrain_settings=("train.steps=1200", "train.warmup=120", _VIT2D),
+        pretrain_settings=("train.steps=800", "train.warmup=80", _VIT2D),
     ),
     "hippocampus": Study(
         folder="hippocampus_mri",
@@ -78,8 +78,8 @@ STUDIES = {
         few_settings=("train.steps=300", "train.batch_size=2", "train.warmup=50"),
         few_network=(_VIT3D, "model.decoder={name: unetr, width: 16}"),
         pretrain_settings=(
-            "train.steps=1500",
-            "train.warmup=150",
+            "train.steps=1200",
+            "train.warmup=120",
             "data.crop=[40, 56, 40]",
             "train.batch_size=8",
             _VIT3D,

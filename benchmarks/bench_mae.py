@@ -14,6 +14,7 @@ from harness import interleave, measure, write
 from unmask.models import ViT
 from unmask.pretraining import MAE
 from unmask.space.batch import Batch
+from unmask.training.allocator import keep_freed_memory
 
 BATCH, SIZE, PATCH, CHANNELS = 8, 224, 16, 3
 DIM, DEPTH, HEADS = 384, 12, 6
@@ -71,6 +72,7 @@ def check(method: MAE, image: torch.Tensor) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()  # as training does
     torch.manual_seed(0)
     image = torch.randn(BATCH, CHANNELS, SIZE, SIZE)
     peaks = {"f32": peak(torch.float32), "bf16": peak(torch.bfloat16)}

@@ -52,6 +52,9 @@ class UnetrDecoder(nn.Module):
             nd.conv_transpose(ndim, deep, size, factor)
             for deep, size, factor in zip(channels[1:], sizes[1:], factors, strict=True)
         )
+        # After pre-training the outputs of inner blocks are tens of times larger than before, and
+        # nearly equal for all tokens: what differs between tokens is brought to unit scale.
+        self.lift_norms = nn.ModuleList(nd.norm(norm, ndim, size) for size in sizes[1:])
         self.projects = nn.ModuleList(
             nd.conv(ndim, sizes[level + 1], sizes[level], kernel=1, bias=False)
             for level in range(levels)
@@ -76,8 +79,10 @@ class UnetrDecoder(nn.Module):
         image = nd.pad_to_multiple(features[0], self.patch)
         skips = [nd.channels_last(self.image_block(image))]
         skips += [
-            nd.channels_last(lift(feature))
-            for lift, feature in zip(self.lifts, features[1:], strict=True)
+            normalise(nd.channels_last(lift(feature)))
+            for normalise, lift, feature in zip(
+                self.lift_norms, self.lifts, features[1:], strict=True
+            )
         ]
         decoded = [skips.pop()]
         for level in reversed(range(len(skips))):
