@@ -243,7 +243,7 @@ def predict_files(
         result = predictor.predict(pair.image, keep_scores=scores)
         check_unchanged({pair.image.source: before[pair.image.source]}, [pair])
         path = output_name(pair.image, out)
-        save_image(path, result.labels, spacing=result.spacing, like=pair.image)
+        save_image(path, result.labels, like=pair.image)
         if result.scores is not None:
             # In a folder of their own, so that ``out`` holds label images alone.
             folder = Path(out) / "scores"
