@@ -103,7 +103,7 @@ def tiny():
 
     def settings(ndim: int, *, steps: int = 2, backbone: str = "resunet") -> list[str]:
         backbones = {
-            "resunet": "{name: resunet, width: 4, depth: 2}",
+            "resunet": "{name: resunet, width: 4, depth: 3}",
             "vit": f"{{name: vit, patch: {[4, 8, 8][-ndim:]}, dim: 24, depth: 2, heads: 2}}",
         }
         lines = [

@@ -552,7 +552,7 @@ PACKERS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", PACKERS, ids=str)
+@pytest.mark.parametrize("options", PACKERS, ids=range(len(PACKERS)))
 @pytest.mark.parametrize("code", ["<u2", ">u2"])
 def test_zarr_codecs(tmp_path: Path, options: dict[str, Any], code: str) -> None:
     array = zarr.create_array(
