@@ -555,7 +555,7 @@ class TestRecipes:
         assert "metric='f2'" in answer.err
         assert ", f1," in answer.err
         refused(command("evaluate", *where, "--set", "data.crop=3"), "data.label_suffix")
-        refused(command("evaluate", *where, "--out", tmp_path / "r.txt"), "r.txt", ".json")
+        refused(command("evaluate", *where, "--out", tmp_path / "r.pdf"), "r.pdf", ".json")
 
     @pytest.mark.parametrize(
         "given",

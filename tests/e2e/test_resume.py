@@ -1,0 +1,122 @@
+"""`unmask train` under kills and signals goes on as if nothing had been (RELIABILITY 2 to 4)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from unmask.checkpoint import load_model, load_snapshot
+
+INSTALLED = Path(sys.executable).with_name("unmask")
+STEPS = 60
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def start(phantoms, tiny):
+    """``start(folder, workers=..., resume=...)``: a training in a process of its own."""
+    folder = phantoms[2]
+    children: list[subprocess.Popen[str]] = []
+
+    def run(out: Path, *more: str, workers: int = 1) -> subprocess.Popen[str]:
+        where = ["--images", folder / "images", "--labels", folder / "labels", "--out", out]
+        lines = [f"train.workers={workers}", "train.save_every=5", "train.validate_every=20"]
+        settings = [part for line in lines for part in ("--set", line)]
+        command = ["train", "--preset", "cells", *where, *tiny(2, steps=STEPS), *settings, *more]
+        child = subprocess.Popen(
+            [str(INSTALLED), *map(str, command)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        children.append(child)
+        return child
+
+    yield run
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()
+
+
+def finish(child: subprocess.Popen[str]) -> int:
+    _, errors = child.communicate(timeout=600)
+    assert "Traceback" not in errors
+    assert child.returncode != 2, errors
+    return child.returncode
+
+
+def steps_done(out: Path) -> int:
+    """The last step in the journal; 0 where there is none."""
+    try:
+        return int(json.loads((out / "journal.jsonl").read_text().splitlines()[-1])["step"])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def stop(child: subprocess.Popen[str], out: Path, number: signal.Signals, step: int) -> int:
+    """Send a signal once the journal has come to ``step``; the exit code."""
+    while steps_done(out) < step and child.poll() is None:
+        time.sleep(0.002)
+    child.send_signal(number)
+    return finish(child)
+
+
+def assert_equal(found: Path, expected: Path) -> None:
+    left, right = load_model(found), load_model(expected)
+    assert left.weights.keys() == right.weights.keys()
+    for name, tensor in right.weights.items():
+        assert torch.equal(left.weights[name], tensor), name
+    ours, wanted = load_snapshot(found), load_snapshot(expected)
+    assert ours is not None
+    assert wanted is not None
+    assert ours.step == wanted.step == STEPS
+    for group, tensors in wanted.tensors.items():
+        for name, tensor in tensors.items():
+            assert torch.equal(ours.tensors[group][name], tensor), (group, name)
+    steps = [
+        [json.loads(line)["step"] for line in (run / "journal.jsonl").read_text().splitlines()]
+        for run in (found, expected)
+    ]
+    # No line is missing and none is double; a signal adds the line of the step it was saved at.
+    assert steps[0] == sorted(set(steps[0]))
+    assert set(steps[1]) <= set(steps[0])
+
+
+def test_kills_and_signals_change_nothing(start, tmp_path):
+    """SIGKILL at two random steps, SIGTERM, Ctrl-C; each time other numbers of threads."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert finish(start(whole, workers=2)) == 0
+    draw = random.Random(7)
+    first = draw.choice([5, 10])
+    assert stop(start(run, workers=0), run, signal.SIGKILL, first) == -signal.SIGKILL
+    second = steps_done(run) + 10
+    child = start(run, "--resume", workers=2)
+    assert stop(child, run, signal.SIGTERM, second) == 143
+    saved = load_snapshot(run)
+    assert saved is not None
+    assert saved.step >= second
+    child = start(run, "--resume", workers=1)
+    assert stop(child, run, signal.SIGINT, saved.step + 10) == 130
+    assert finish(start(run, "--resume", workers=draw.choice([0, 2]))) == 0
+    assert_equal(run, whole)
+
+
+def test_ctrl_c_before_the_first_step(start, tmp_path):
+    """While Python still imports, or reads files: 130, and no run that looks finished."""
+    child = start(tmp_path / "run")
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=600)
+    assert child.returncode in (130, -signal.SIGINT)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
