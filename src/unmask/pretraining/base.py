@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from unmask.models.base import Step
 from unmask.space.batch import Batch
@@ -24,6 +24,6 @@ class PretrainMethod(Protocol):
         """Loss of one batch of images."""
         ...
 
-    def reconstruct(self, batch: Batch) -> dict[str, object]:
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures for people: ``original``, ``masked``, ``rebuilt``, each ``(B, C, *space)``."""
         ...
