@@ -142,7 +142,9 @@ def save_for_ever(folder: Path) -> NoReturn:
         step += 1
         values = {"model": {"w": torch.full((300_000,), float(step))}}
         save_snapshot(folder, step, values, {"step": step})
-        (folder / "done").write_text(f"{step}\n")
+        # A kill between truncating and writing would leave an empty file behind.
+        (folder / "aside").write_text(f"{step}\n")
+        (folder / "aside").replace(folder / "done")
 
 
 def run_child(request: dict[str, Any]) -> NoReturn:
