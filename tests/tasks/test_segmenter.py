@@ -13,7 +13,7 @@ from unmask.tasks.flows import Flows
 from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
 
 BACKBONES = {
-    "resunet": "{name: resunet, width: 4, depth: 3}",
+    "resunet": "{name: resunet, width: 4, depth: 2}",
     "vit": "{name: vit, patch: 8, dim: 24, depth: 4, heads: 2}",
 }
 CASES = [(name, ndim) for name in BACKBONES for ndim in (2, 3)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unmask.errors import RecipeError
 from unmask.lookup import build
 from unmask.models import BACKBONES, DECODERS, nd
-from unmask.models.base import Objective, Step
+from unmask.models.base import Objective, Step, TokenBackbone
 from unmask.recipe import Part, Recipe
 from unmask.space.batch import Batch
 from unmask.tasks import TASKS
@@ -103,17 +103,20 @@ def build_task(recipe: Recipe) -> Task:
 def build_segmenter(recipe: Recipe) -> Segmenter:
     """A segmenter with fresh weights; the number of axes is that of the crop.
 
-    Without a decoder in the recipe the backbone's natural one is taken: ``unetr`` where all its
-    strides but the first are equal (transformers), ``unet`` otherwise.
+    Without a decoder in the recipe the backbone's natural one is taken: ``unetr`` for
+    transformers, ``unet`` otherwise.
     """
     ndim = recipe.data.ndim
     task = build_task(recipe)
     given = {"ndim": ndim, "in_channels": recipe.data.channels, "image": recipe.data.crop}
     backbone = build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **given)
     strides = [tuple(stride) for stride in backbone.strides]
-    columnar = len(strides) > 1 and len(set(strides[1:])) == 1
-    part = recipe.model.decoder or Part(name="unetr" if columnar else "unet")
+    part = recipe.model.decoder or _natural_decoder(backbone)
     given = {"ndim": ndim, "channels": tuple(backbone.channels), "strides": strides}
     decoder = build(part.choice, DECODERS, "model.decoder", **given)
     deep = recipe.model.deep_supervision
     return Segmenter(backbone, decoder, task, ndim=ndim, deep_supervision=deep)
+
+
+def _natural_decoder(backbone: object) -> Part:
+    return Part(name="unetr" if isinstance(backbone, TokenBackbone) else "unet")
