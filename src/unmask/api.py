@@ -31,6 +31,7 @@ from unmask.data.pairs import (
 from unmask.errors import DataError, RecipeError, gather
 from unmask.infer.load import load_predictor, make_predictor
 from unmask.infer.predictor import Prediction, Predictor
+from unmask.infer.tiled import Progress
 from unmask.io import Image, open_image, open_labels, output_name, save_image
 from unmask.metrics import (
     METRICS,
@@ -217,6 +218,7 @@ def predict_files(
     scores: bool = False,
     settings: Settings = (),
     say: Say = print,
+    progress: Progress | None = None,
 ) -> list[Path]:
     """Segment files; one label image an input in ``out``, same stem and format family.
 
@@ -227,6 +229,7 @@ def predict_files(
         scores: write the joined activations too, as ``scores/<stem>.zarr``.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
         say: gets one line a file.
+        progress: called with (windows done, windows in all) of the image in work.
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
@@ -240,7 +243,7 @@ def predict_files(
     written: list[Path] = []
     for number, pair in enumerate(pairs, 1):
         begin = time.perf_counter()
-        result = predictor.predict(pair.image, keep_scores=scores)
+        result = predictor.predict(pair.image, keep_scores=scores, progress=progress)
         check_unchanged({pair.image.source: before[pair.image.source]}, [pair])
         path = output_name(pair.image, out)
         save_image(path, result.labels, like=pair.image)

@@ -158,10 +158,17 @@ def predict(
 ) -> None:
     """Segment images of any size; one label image an input, same stem."""
     from unmask import api
+    from unmask.apps.progress import WindowProgress
 
     extra = ["infer.tta=true"] if tta else []
     written = api.predict_files(
-        model, images, out=out, scores=scores, settings=[*(settings or []), *extra], say=typer.echo
+        model,
+        images,
+        out=out,
+        scores=scores,
+        settings=[*(settings or []), *extra],
+        say=typer.echo,
+        progress=WindowProgress(),
     )
     typer.echo(f"{len(written)} label image(s) in {out}")
 
