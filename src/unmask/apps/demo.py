@@ -22,8 +22,8 @@ _BACKBONE = {
     2: "model.backbone={name: vit, patch: [8, 8], dim: 96, depth: 4, heads: 3}",
     3: "model.backbone={name: vit, patch: [4, 8, 8], dim: 96, depth: 4, heads: 3}",
 }
-_PRETRAIN = {2: ("mae2d", 200, 16), 3: ("mae3d", 120, 4)}
-_TRAIN = {2: ("cells", 300, 8), 3: ("cells3d", 250, 2)}
+_PRETRAIN = {2: ("mae2d", 120, 16), 3: ("mae3d", 120, 4)}
+_TRAIN = {2: ("cells", 220, 8), 3: ("cells3d", 250, 2)}
 _UNLABELLED, _LABELLED, _UNSEEN = 24, 12, 6
 
 
