@@ -190,7 +190,7 @@ def predict(
         axes: axes of the file or array where they are not plain.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
 
-    Example:
+    Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
         >>> result.labels.shape  # doctest: +SKIP
         (512, 512)

@@ -32,7 +32,7 @@ def atomic_path(path: Path | str) -> Generator[Path, None, None]:
     Raises:
         SaveError: the file could not be written; the older file is untouched.
 
-    Example:
+    Examples:
         >>> with atomic_path("report.json") as aside:  # doctest: +SKIP
         ...     aside.write_text("{}")
     """

@@ -49,7 +49,7 @@ class Interrupted(Exception):  # noqa: N818 - an end that was asked for, not an 
 def told(subject: object, *, expected: str, found: str, do: str) -> str:
     """Message in the house form.
 
-    Example:
+    Examples:
         >>> print(told("a.tif", expected="2 axes", found="3 axes", do="Give --set data.axes=zyx."))
         a.tif: expected 2 axes, found 3 axes. Give --set data.axes=zyx.
     """

@@ -35,7 +35,7 @@ def match_channels(image: np.ndarray, channels: int, source: str) -> np.ndarray:
     Raises:
         DataError: no rule fits, or alpha carries information.
 
-    Example:
+    Examples:
         >>> match_channels(np.zeros((1, 4, 4), np.uint8), 3, "a.png").shape
         (3, 4, 4)
     """

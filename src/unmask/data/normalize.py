@@ -209,7 +209,7 @@ def percentiles(
         shares: percentiles between 0 and 100.
         nonzero: leave out zeros.
 
-    Example:
+    Examples:
         >>> percentiles(np.arange(101), (0, 50, 100))
         (0.0, 50.0, 100.0)
     """

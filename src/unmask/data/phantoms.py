@@ -68,7 +68,7 @@ def nuclei(
         diameter: mean diameter.
         density: share of the space that nuclei cover, about; below 0.6.
 
-    Example:
+    Examples:
         >>> sample = nuclei((64, 64), rng=np.random.default_rng(0))
         >>> sample.image.shape, sample.labels.dtype
         ((1, 64, 64), dtype('uint16'))
@@ -100,7 +100,7 @@ def tissue(
         cell: mean distance of cell centres.
         membrane: half the thickness of a membrane; it belongs to class 0.
 
-    Example:
+    Examples:
         >>> sample = tissue((64, 64), rng=np.random.default_rng(0))
         >>> bool(sample.classes.max() <= 2)
         True

@@ -26,7 +26,7 @@ def resolve(
     Raises:
         DataError: the axes cannot be told, or are others than needed.
 
-    Example:
+    Examples:
         >>> resolve("a.npy", (64, 64, 3), "???", given=None, ndim=2)
         'YXC'
     """

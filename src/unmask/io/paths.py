@@ -19,7 +19,7 @@ _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 def stem(path: str | Path) -> str:
     """Name without folder, suffix and key; pairs images with labels.
 
-    Example:
+    Examples:
         >>> stem("a/b.nii.gz"), stem("c.ome.zarr/labels/0"), stem("d.h5:raw")
         ('b', 'c', 'd')
     """

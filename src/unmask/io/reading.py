@@ -30,7 +30,7 @@ def open_image(
     Raises:
         DataError: nothing there, damaged, a bomb, or axes that cannot be told.
 
-    Example:
+    Examples:
         >>> open_image("cells.tif", ndim=2).shape  # doctest: +SKIP
         (1, 512, 512)
     """

@@ -120,7 +120,7 @@ class Format:
 def unit_symbol(word: object) -> str | None:
     """Short symbol of a unit of length, None for pixels, no unit and unknown words.
 
-    Example:
+    Examples:
         >>> unit_symbol("micrometer")
         'um'
     """

@@ -76,7 +76,7 @@ def smallest_uint(labels: np.ndarray) -> np.ndarray:
     Raises:
         DataError: a negative id.
 
-    Example:
+    Examples:
         >>> smallest_uint(np.array([0, 256])).dtype
         dtype('uint16')
     """

@@ -31,7 +31,7 @@ def connected_components(
     Raises:
         DataError: not an integer array, or a connectivity out of 1 .. ndim.
 
-    Example:
+    Examples:
         >>> connected_components(np.array([[1, 1, 0, 1], [0, 0, 2, 2]]), connectivity=1).tolist()
         [[1, 1, 0, 2], [0, 0, 3, 3]]
     """

@@ -40,7 +40,7 @@ def labels_to_flows(labels: np.ndarray, *, compat: str | None = None) -> NDArray
     Raises:
         DataError: not an integer array, or negative ids.
 
-    Example:
+    Examples:
         >>> labels_to_flows(np.array([[0, 1, 1, 1, 0]]))[1].tolist()
         [[0.0, 1.0, 0.0, -1.0, 0.0]]
     """

@@ -55,7 +55,7 @@ def relabel(labels: np.ndarray) -> NDArray[np.int32]:
     Raises:
         DataError: not an integer array, or negative ids.
 
-    Example:
+    Examples:
         >>> relabel(np.array([[0, 70000], [5, 70000]])).tolist()
         [[0, 2], [1, 2]]
     """

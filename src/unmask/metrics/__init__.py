@@ -89,7 +89,7 @@ def evaluate_pair(
         RecipeError: an unknown metric; the nearest name is suggested.
         DataError: the arrays do not fit to each other or to the metric.
 
-    Example:
+    Examples:
         >>> evaluate_pair([[0, 1, 1]], [[0, 7, 7]], ["f1@0.5", "dic"])
         {'f1@0.5': 1.0, 'dic': 0.0}
     """

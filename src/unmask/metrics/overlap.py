@@ -121,7 +121,7 @@ def overlap(truth: ArrayLike, predicted: ArrayLike, *, ignore: int | None = None
     Raises:
         DataError: different shapes, values that are not integers, negative ids.
 
-    Example:
+    Examples:
         >>> table = overlap([[0, 1, 1]], [[0, 7, 0]])
         >>> table.objects.iou
         array([0.5])

@@ -96,7 +96,7 @@ def lift_factor(patch: Sequence[int], level: int, levels: int) -> tuple[int, ...
 
     Strides grow evenly in the logarithm from the image to the patch, each the nearest divisor.
 
-    Example:
+    Examples:
         >>> [lift_factor((16, 16), level, 4) for level in (1, 2, 3, 4)]
         [(8, 8), (4, 4), (2, 2), (1, 1)]
     """

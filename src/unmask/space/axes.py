@@ -38,7 +38,7 @@ def parse(axes: str, *, ndim: int | None = None) -> str:
 def spatial(axes: str) -> str:
     """The spatial letters of ``axes`` in canonical order.
 
-    Example:
+    Examples:
         >>> spatial("YXC")
         'YX'
     """

@@ -19,7 +19,7 @@ def generator(seed: int, purpose: str, *address: int) -> np.random.Generator:
         purpose: what is drawn ("crop", "mask", ...); different purposes are independent.
         address: further non-negative numbers, usually (step, index in the batch).
 
-    Example:
+    Examples:
         >>> a = generator(1, "crop", 10, 3).integers(1000)
         >>> b = generator(1, "crop", 10, 3).integers(1000)
         >>> bool(a == b)

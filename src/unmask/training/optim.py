@@ -31,7 +31,7 @@ def schedule(
         final: last factor.
         start: first factor of the warm-up.
 
-    Example:
+    Examples:
         >>> [round(schedule(s, steps=5, warmup=2, start=0.0), 3) for s in range(5)]
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """

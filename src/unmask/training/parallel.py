@@ -59,7 +59,7 @@ def choose_precision(precision: str, device: str) -> str:
     Raises:
         RecipeError: an unknown name, or half precision on a CPU.
 
-    Example:
+    Examples:
         >>> choose_precision("32", "cpu")
         '32-true'
     """
