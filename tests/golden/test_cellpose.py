@@ -1,4 +1,4 @@
-"""Flows and masks of Cellpose 4."""
+"""Flows, masks, average precision and the index named AJI of Cellpose 4."""
 
 import json
 
@@ -7,21 +7,16 @@ import pytest
 
 from unmask.labels import flows_to_labels, labels_to_flows
 from unmask.labels.flows import flow_errors
+from unmask.metrics import aji_cellpose, ap, matching
 
+# The official thresholds are those of the manifest's sentence; its ratios are float32.
+THRESHOLDS = (0.5, 0.75, 0.9)
 _FREE = {"flow_error": None, "min_size": 0, "max_fraction": 1.0}
 
 
 @pytest.fixture(scope="module")
-def images(golden):
-    """For each image of the fixture: its arrays by the rest of their names."""
-    case = json.loads((golden / "cellpose/manifest.json").read_text())["cases"]["flows"]
-    file = np.load(golden / "cellpose" / case["file"])
-    names = [name.removesuffix("_label") for name in case["arrays"] if name.endswith("_label")]
-    assert names
-    return [
-        {key.removeprefix(f"{name}_"): file[key] for key in file if key.startswith(f"{name}_")}
-        for name in names
-    ]
+def images(flow_images):
+    return flow_images("cellpose")
 
 
 def test_flows(images):
@@ -51,3 +46,21 @@ def test_masks(images, fill, options):
             moved = (found == 0) != (expected == 0)
             assert moved.sum() <= 5
             assert fill.same_partition(np.where(moved, 0, found), np.where(moved, 0, expected))
+
+
+def test_average_precision_and_index(golden):
+    manifest = json.loads((golden / "cellpose" / "manifest.json").read_text())["cases"]["metrics"]
+    assert all(str(threshold) in manifest["what"] for threshold in THRESHOLDS)
+    arrays = np.load(golden / "cellpose" / manifest["file"])
+    tolerance = float(manifest["tolerance"])
+    for name, values in manifest["values"].items():
+        truth, predicted = arrays[f"{name}_true"], arrays[f"{name}_pred"]
+        for place, threshold in enumerate(THRESHOLDS):
+            found = matching(truth, predicted, threshold=threshold)
+            assert (found.tp, found.fp, found.fn) == tuple(
+                values[key][place] for key in ("tp", "fp", "fn")
+            )
+            assert ap(truth, predicted, threshold=threshold) == pytest.approx(
+                values["ap"][place], abs=tolerance
+            )
+        assert aji_cellpose(truth, predicted) == pytest.approx(values["aji"][0], abs=tolerance)

@@ -26,10 +26,10 @@ class Threshold:
         return 1
 
     def encode(self, labels, spacing):
-        raise NotImplementedError
+        raise AssertionError("Prediction has no targets.")
 
     def loss(self, logits, values, weight):
-        raise NotImplementedError
+        raise AssertionError("Prediction has no targets.")
 
     def activate(self, logits):
         return logits

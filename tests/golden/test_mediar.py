@@ -1,7 +1,5 @@
 """Flows and masks of MEDIAR."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -10,16 +8,8 @@ from unmask.labels.flows import flow_errors
 
 
 @pytest.fixture(scope="module")
-def images(golden):
-    """For each image of the fixture: its arrays by the rest of their names."""
-    case = json.loads((golden / "mediar/manifest.json").read_text())["cases"]["flows"]
-    file = np.load(golden / "mediar" / case["file"])
-    names = [name.removesuffix("_label") for name in case["arrays"] if name.endswith("_label")]
-    assert names
-    return [
-        {key.removeprefix(f"{name}_"): file[key] for key in file if key.startswith(f"{name}_")}
-        for name in names
-    ]
+def images(flow_images):
+    return flow_images("mediar")
 
 
 def test_flows(images):
