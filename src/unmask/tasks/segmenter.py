@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -100,6 +101,17 @@ def build_task(recipe: Recipe) -> Task:
     return build(recipe.task.choice, TASKS, "task", **given)
 
 
+def build_backbone(recipe: Recipe) -> Any:
+    """The recipe's backbone with fresh weights; the number of axes is that of the crop.
+
+    Raises:
+        RecipeError: an unknown name or a wrong option.
+    """
+    part = recipe.data
+    given = {"ndim": part.ndim, "in_channels": part.channels, "image": part.crop}
+    return build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **given)
+
+
 def build_segmenter(recipe: Recipe) -> Segmenter:
     """A segmenter with fresh weights; the number of axes is that of the crop.
 
@@ -108,8 +120,7 @@ def build_segmenter(recipe: Recipe) -> Segmenter:
     """
     ndim = recipe.data.ndim
     task = build_task(recipe)
-    given = {"ndim": ndim, "in_channels": recipe.data.channels, "image": recipe.data.crop}
-    backbone = build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **given)
+    backbone = build_backbone(recipe)
     strides = [tuple(stride) for stride in backbone.strides]
     part = recipe.model.decoder or _natural_decoder(backbone)
     given = {"ndim": ndim, "channels": tuple(backbone.channels), "strides": strides}

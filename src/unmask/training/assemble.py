@@ -16,13 +16,12 @@ from unmask.data.crops import CropPlan, Crops
 from unmask.data.pairs import Encode, Layout, Pair
 from unmask.errors import RecipeError, UnmaskError, gather
 from unmask.lookup import build
-from unmask.models import BACKBONES
 from unmask.models.base import Objective
 from unmask.pretraining import METHODS
 from unmask.recipe import Recipe
 from unmask.space.random import device_seed
 from unmask.tasks.base import Task
-from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
+from unmask.tasks.segmenter import Segmenter, build_backbone, build_segmenter, build_task
 from unmask.training.optim import OPTIMIZERS, parameter_groups
 from unmask.training.plan import Plan
 
@@ -56,10 +55,11 @@ def new_method(recipe: Recipe) -> Objective:
             f"recipe {recipe.name!r}: expected a pre-training method, found the task "
             f"{recipe.task.name if recipe.task else None!r}. Use `unmask train`."
         )
-    given = _given(recipe)
-    return _built(
-        recipe, lambda: build(method.choice, METHODS, "method", backbone=_backbone(recipe), **given)
-    )
+
+    def network() -> Any:
+        return build(method.choice, METHODS, "method", backbone=build_backbone(recipe))
+
+    return _built(recipe, network)
 
 
 def _built(recipe: Recipe, network: Callable[[], Built]) -> Built:
@@ -70,7 +70,7 @@ def _built(recipe: Recipe, network: Callable[[], Built]) -> Built:
         try:
             found = network()
         except UnmaskError as error:
-            problems += [str(error), *_failures([lambda: _backbone(recipe)])]
+            problems += [str(error), *_failures([lambda: build_backbone(recipe)])]
         else:
             problems += _empty(found)
             if not problems:
@@ -116,15 +116,6 @@ def _failures(attempts: Sequence[Callable[[], object]]) -> list[str]:
         except UnmaskError as error:
             problems.append(str(error))
     return problems
-
-
-def _given(recipe: Recipe) -> dict[str, Any]:
-    part = recipe.data
-    return {"ndim": part.ndim, "in_channels": part.channels, "image": part.crop}
-
-
-def _backbone(recipe: Recipe) -> nn.Module:
-    return build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **_given(recipe))
 
 
 def build_crops(recipe: Recipe, pairs: Sequence[Pair], task: Task | None) -> Crops:
