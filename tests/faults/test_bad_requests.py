@@ -16,6 +16,7 @@ import torch
 from PIL import Image as Picture
 
 from unmask import api
+from unmask.api import learning
 from unmask.checkpoint import load_model, save_model
 from unmask.errors import DataError
 from unmask.io import open_image, open_labels, save_image
@@ -462,7 +463,7 @@ class TestChanges:
             os.utime(tmp_path / "i" / "a.tif", ns=(1, 1))
             next(iter(batches(0)))
 
-        monkeypatch.setattr(api, "fit", fit)
+        monkeypatch.setattr(learning, "fit", fit)
         answer = train(images=tmp_path / "i", labels=tmp_path / "l")
         assert answer.code == 2, answer.err
         assert str(tmp_path / "i" / "a.tif") in answer.err

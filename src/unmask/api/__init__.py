@@ -1,0 +1,10 @@
+"""The verbs, one file for each pair of inputs and outputs; all take paths or arrays."""
+
+from __future__ import annotations
+
+from unmask.api.audit import check
+from unmask.api.evaluation import evaluate
+from unmask.api.learning import Run, pretrain, train
+from unmask.api.prediction import predict, predict_files
+
+__all__ = ["Run", "check", "evaluate", "predict", "predict_files", "pretrain", "train"]

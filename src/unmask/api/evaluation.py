@@ -1,0 +1,73 @@
+"""``evaluate``: label images against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unmask.api.values import Settings
+from unmask.data.pairs import (
+    Paths,
+    match_files,
+    pairing,
+)
+from unmask.errors import DataError, gather
+from unmask.io import Image, open_labels
+from unmask.metrics import (
+    METRICS,
+    Report,
+    default_metrics,
+    evaluate_pair,
+    find_metric,
+)
+
+
+def evaluate(
+    *,
+    truth: Paths,
+    predicted: Paths,
+    metrics: Sequence[str] | None = None,
+    settings: Settings = (),
+) -> Report:
+    """Compare label images with the truth.
+
+    Args:
+        truth: true labels.
+        predicted: predicted labels; they pair by stem.
+        metrics: metric names as in ``unmask.metrics``; default: by what the labels look like.
+        settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
+
+    Raises:
+        RecipeError: an unknown metric or setting.
+        DataError: labels without a partner or of another size; all problems at once.
+    """
+    rules = pairing(settings)
+    for name in metrics or ():
+        find_metric(name, METRICS)
+    problems: list[str] = []
+    opened: list[tuple[str, Image, Image]] = []
+    for name, predicted_path, truth_path in match_files(predicted, truth, rules, problems):
+        try:
+            pair = open_labels(truth_path or ""), open_labels(predicted_path)
+            _same_shape(*pair)
+            opened.append((name, *pair))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    names = metrics or default_metrics(opened[0][1].read()[0])
+    rows = [
+        {
+            "name": name,
+            **evaluate_pair(true.read()[0], other.read()[0], names, spacing=true.spacing),
+        }
+        for name, true, other in opened
+    ]
+    return Report.of(rows, settings={"metrics": list(names)})
+
+
+def _same_shape(truth: Image, predicted: Image) -> None:
+    if truth.shape != predicted.shape:
+        raise DataError(
+            f"{predicted.source}: expected the size of the truth {truth.source}, "
+            f"{truth.shape[1:]}, found {predicted.shape[1:]}. Compare images of one size."
+        )

@@ -1,0 +1,61 @@
+"""The verbs in Python: arrays, paths, reports, held-out images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import unmask
+from unmask.errors import DataError
+from unmask.io import open_image
+
+
+def test_public_names():
+    for name in unmask.__all__:
+        assert getattr(unmask, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = unmask.nothing
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_arrays_work_where_paths_work(trained, phantoms, ndim):
+    path = sorted((phantoms[ndim] / "images").iterdir())[0]
+    image = open_image(path)
+    array = image.read()
+    by_path = unmask.predict(trained[ndim], path)
+    assert isinstance(by_path, unmask.Prediction)
+    assert by_path.spacing == image.spacing
+    assert by_path.scores is None
+    for given in (array, array[0], image):
+        found = unmask.predict(str(trained[ndim]), given, spacing=image.spacing)
+        np.testing.assert_array_equal(found.labels, by_path.labels)
+        assert found.spacing == image.spacing
+
+
+def test_a_model_twice_is_the_model(trained, phantoms):
+    path = sorted((phantoms[2] / "images").iterdir())[0]
+    alone = unmask.predict(trained[2], path).labels
+    np.testing.assert_array_equal(unmask.predict([trained[2]] * 2, path).labels, alone)
+
+
+def test_settings_reach_the_tiling(trained, phantoms):
+    path = sorted((phantoms[2] / "images").iterdir())[0]
+    result = unmask.predict(trained[2], path, settings=["infer.tile=[16, 16]", "infer.tta=true"])
+    assert result.provenance["tile"] == [16, 16]
+    assert len(result.provenance["flips"]) > 1
+
+
+def test_report_of_the_truth_itself(phantoms):
+    labels = phantoms[2] / "labels"
+    report = unmask.evaluate(truth=labels, predicted=labels, metrics=["f1@0.5", "aji"])
+    assert report.summary["aji"]["mean"] == 1
+    assert len(report.images) == 5
+    # Without names the metrics follow from what the labels look like: here hardly any objects.
+    assert unmask.evaluate(truth=labels, predicted=labels).summary["dice"]["mean"] == 1
+
+
+def test_truth_without_a_prediction_is_named(phantoms):
+    labels = sorted((phantoms[2] / "labels").iterdir())
+    with pytest.raises(DataError) as caught:
+        unmask.evaluate(truth=labels, predicted=labels[2:])
+    assert all(str(path) in str(caught.value) for path in labels[:2])
