@@ -19,6 +19,7 @@ from unmask import api
 from unmask.api import learning
 from unmask.checkpoint import load_model, save_model
 from unmask.errors import DataError
+from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels, save_image
 from unmask.recipe import load
 
@@ -575,7 +576,7 @@ class TestRecipes:
 
 
 def test_api_predict_with_settings_beside_a_predictor(trained):
-    predictor = api.load_predictor(trained[2])
+    predictor = load_predictor(trained[2])
     with pytest.raises(ValueError, match="settings"):
         api.predict(predictor, np.zeros((9, 9), np.uint8), settings=["infer.tta=true"])
     assert load("cells").infer.tta is False
