@@ -81,6 +81,9 @@ class ModelRecipe(_Section):
 
     backbone: Part
     decoder: Part | None = None
+    head: Part = Field(
+        default_factory=lambda: Part(name="linear"), description="from decoder to task"
+    )
     deep_supervision: int = Field(
         default=0, ge=0, description="coarser decoder levels that learn the target too"
     )
@@ -125,7 +128,20 @@ class InferRecipe(_Section):
         default=0.25, ge=0, lt=1, description="share of a window shared with the next"
     )
     blend: Literal["gaussian", "crop"] = "gaussian"
-    tta: bool = Field(default=False, description="average over flips")
+    pad: Literal["mirror", "zero"] = Field(
+        default="mirror", description="around images smaller than a window"
+    )
+    tta: bool | tuple[tuple[int, ...], ...] = Field(
+        default=False,
+        description="average over flips: true for each axis alone, or axes mirrored together in "
+        "each view, e.g. [[], [0], [1], [0, 1]]",
+    )
+    mirror_positions: bool = Field(
+        default=False, description="mirror the windows' positions in mirrored views too"
+    )
+    average: Literal["scores", "logits"] = Field(
+        default="scores", description="what windows, views and models are averaged in"
+    )
     batch_size: int | None = Field(
         default=None, ge=1, description="windows at once; default: by memory"
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unmask.errors import RecipeError
 from unmask.lookup import build
-from unmask.models import BACKBONES, DECODERS, nd
+from unmask.models import BACKBONES, DECODERS, HEADS, nd
 from unmask.models.base import Objective, Step, TokenBackbone
 from unmask.recipe import Part, Recipe
 from unmask.space.batch import Batch
@@ -28,6 +28,7 @@ class Segmenter(Objective):
     Args:
         backbone: gives features.
         decoder: joins them.
+        head: maps the decoder's channels to those of the task.
         task: gives loss and decoding.
         ndim: number of spatial axes.
         deep_supervision: number of coarser levels; the decoder needs ``pyramid``, ``restore``
@@ -38,8 +39,9 @@ class Segmenter(Objective):
         self,
         backbone: nn.Module,
         decoder: nn.Module,
-        task: Task,
+        head: nn.Module,
         *,
+        task: Task,
         ndim: int,
         deep_supervision: int = 0,
     ) -> None:
@@ -47,8 +49,7 @@ class Segmenter(Objective):
         self.backbone = backbone
         self.decoder = decoder
         self.task = task
-        width: int = decoder.width  # pyright: ignore[reportAssignmentType]
-        self.head = nd.conv(ndim, width, task.channels(), kernel=1)
+        self.head = head
         widths: Sequence[int] = getattr(decoder, "widths", ())
         levels = widths[1 : deep_supervision + 1]
         if len(levels) < deep_supervision:
@@ -125,8 +126,10 @@ def build_segmenter(recipe: Recipe) -> Segmenter:
     part = recipe.model.decoder or _natural_decoder(backbone)
     given = {"ndim": ndim, "channels": tuple(backbone.channels), "strides": strides}
     decoder = build(part.choice, DECODERS, "model.decoder", **given)
+    sizes = {"ndim": ndim, "width": decoder.width, "channels": task.channels()}
+    head = build(recipe.model.head.choice, HEADS, "model.head", **sizes)
     deep = recipe.model.deep_supervision
-    return Segmenter(backbone, decoder, task, ndim=ndim, deep_supervision=deep)
+    return Segmenter(backbone, decoder, head, task=task, ndim=ndim, deep_supervision=deep)
 
 
 def _natural_decoder(backbone: object) -> Part:
