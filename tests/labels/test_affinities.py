@@ -1,0 +1,104 @@
+"""The entry to every decoder: input that is refused, input at the limits."""
+
+import numpy as np
+import pytest
+
+from unmask.errors import DataError, RecipeError
+from unmask.labels.affinities import METHODS, segment
+from unmask.labels.edges import shifted
+
+NEAR = {2: [(-1, 0), (0, -1)], 3: [(-1, 0, 0), (0, -1, 0), (0, 0, -1)]}
+FAR = {2: [(-3, 0), (0, -3)], 3: [(-2, 0, 0), (0, -3, 0), (0, 0, -3)]}
+
+
+def of_labels(labels, offsets):
+    """Perfect affinities: 1 inside an object, 0 between objects and in the background."""
+    values = np.zeros((len(offsets), *labels.shape), np.float32)
+    for channel, offset in enumerate(offsets):
+        here, there = shifted(labels.shape, offset)
+        values[channel][here] = (labels[here] == labels[there]) & (labels[here] > 0)
+    return values
+
+
+def same(first, second):
+    """Whether two label images differ by their ids only."""
+    pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1)
+    ids = [len(np.unique(row)) for row in pairs]
+    return ids == [pairs.shape[1]] * 2 and np.array_equal(first == 0, second == 0)
+
+
+@pytest.fixture
+def halves():
+    labels = np.ones((12, 14), np.int32)
+    labels[:, 7:] = 2
+    return labels
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda a, o: (np.where(np.arange(14) == 3, np.nan, a), o), "NaN"),
+        (lambda a, o: (a + 0.5, o), "from 0.5 to 1.5"),
+        (lambda a, o: (a - 0.5, o), "from -0.5 to 0.5"),
+        (lambda a, o: (np.full_like(a, np.nan), o), "nothing but NaN"),
+        (lambda a, o: (a, [(*step, 0) for step in o]), "one for each axis"),
+        (lambda a, o: (a, o[:-1]), "one for each channel"),
+        (lambda a, o: (a, [(0, 0), *o[1:]]), "other than 0"),
+        (lambda a, o: (a[2:], o[2:]), "face neighbour"),
+        (lambda a, o: (a, [(-20, 0), (0, -20), (-30, 0), (0, -30)]), "face neighbour"),
+        (lambda a, o: (a.astype(complex), o), "complex"),
+        (lambda a, o: (a[0, 0], [(-1,)]), "(offsets, *space)"),
+    ],
+)
+def test_input_that_cannot_be_right_is_refused(halves, method, change, named):
+    offsets = NEAR[2] + FAR[2]
+    with pytest.raises(DataError) as error:
+        segment(*change(of_labels(halves, offsets), offsets), method=method)
+    assert named in str(error.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("foreground", [np.ones((14, 12), bool), np.full((12, 14), 0.7)])
+def test_a_foreground_that_does_not_fit_is_refused(halves, method, foreground):
+    with pytest.raises(DataError, match="foreground"):
+        segment(of_labels(halves, NEAR[2]), NEAR[2], method=method, foreground=foreground)
+
+
+def test_an_unknown_method_or_option_is_named():
+    with pytest.raises(RecipeError, match="mutex"):
+        segment(np.ones((2, 4, 4)), NEAR[2], method="mutexx")
+    with pytest.raises(RecipeError, match="strides"):
+        segment(np.ones((2, 4, 4)), NEAR[2], method="mutex", stride=2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_no_foreground_is_no_object(method, ndim):
+    space = (5, 6, 7)[:ndim]
+    found = segment(
+        np.ones((ndim, *space)), NEAR[ndim], method=method, foreground=np.zeros(space, bool)
+    )
+    assert found.dtype == np.int32
+    assert found.shape == space
+    assert not found.any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_one_object_stays_one(method, ndim):
+    space = (6, 8, 7)[:ndim]
+    found = segment(np.ones((ndim, *space)), NEAR[ndim], method=method)
+    assert (found == 1).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_voxel_is_one_object(method):
+    assert segment(np.ones((2, 1, 1)), NEAR[2], method=method).tolist() == [[1]]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rounding_outside_the_range_is_clipped(halves, method):
+    values = of_labels(halves, NEAR[2])
+    near = np.where(values > 0, 1 + 1e-6, -1e-6)
+    assert same(segment(near, NEAR[2], method=method), segment(values, NEAR[2], method=method))
