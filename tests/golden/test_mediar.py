@@ -1,10 +1,22 @@
-"""Flows and masks of MEDIAR."""
+"""Flows, masks and windows of MEDIAR."""
+
+import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from unmask.data import NORMALIZERS
+from unmask.data.channels import match_channels
+from unmask.data.normalize import NoNormalize
+from unmask.infer.predictor import Predictor
+from unmask.io import Image
 from unmask.labels import flows_to_labels, labels_to_flows
 from unmask.labels.flows import flow_errors
+from unmask.metrics.cellseg import cellseg_f1, cellseg_matching
+from unmask.tasks.flows import Flows
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +57,85 @@ def test_masks(images, fill, threshold, suffix):
             moved = (found == 0) != (expected == 0)
             assert moved.sum() <= 5
             assert fill.same_partition(np.where(moved, 0, found), np.where(moved, 0, expected))
+
+
+@dataclass(frozen=True)
+class RawFlows(Flows):
+    """Flows that are left as the network gives them."""
+
+    def activate(self, logits):
+        return logits.float()
+
+
+class StandIn(nn.Module):
+    """The network of the fixture: its output depends on the place in the window."""
+
+    def __init__(self, name, fill, salt):
+        super().__init__()
+        self.main = nn.Conv2d(3, 3, 3, padding=1)
+        for key, value in self.main.named_parameters():
+            filled = fill.fill_array(f"{name}.{key}", tuple(value.shape), salt)
+            value.data = torch.from_numpy(filled)
+
+    def logits(self, image):
+        ramp = 0.2 * torch.linspace(-1, 1, image.shape[-1]) * torch.arange(1.0, 4).view(-1, 1, 1)
+        return torch.tanh(self.main(image)) + 0.5 * image[:, :1].mean((2, 3), keepdim=True) + ramp
+
+
+@pytest.mark.parametrize("views", ["plain", "tta"])
+@pytest.mark.parametrize("models", ["single", "ensemble"])
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_window(golden, fill, size, models, views):
+    manifest = json.loads((golden / "mediar" / "manifest.json").read_text())
+    case, salt = manifest["cases"]["window"], manifest["salt"]
+    recipe, name = case["recipe"], f"{size}_{models}_{views}"
+    settings = {
+        "tile": (512, 512),
+        "overlap": 0.6,
+        "pad": "zero",
+        "tta": ((), (1,), (0,)) if views == "tta" else False,
+        "mirror_positions": True,
+        "average": "logits",
+    }
+    shape = (1, 3, *recipe["sizes"][size])
+    image = fill.make_input(f"mediar_window_{size}", shape, salt, "uniform")[0]
+    names = ["standin_main", "standin_aux"][: 1 + (models == "ensemble")]
+    networks = [StandIn(each, fill, salt) for each in names]
+    given = {"ndim": 2, "channels": 3, "normalize": NoNormalize(), "precision": "32", **settings}
+    raw = Predictor(networks, task=RawFlows(2), **given).scores(image)
+    expected = np.load(golden / "mediar" / case["file"])[name]
+    found = fill.sample(raw, case["sample_step"][name])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=float(case["tolerance"].split()[0]))
+    # The task's own activation comes after all averages.
+    scores = Predictor(networks, task=Flows(2), **given).scores(image)
+    activated = Flows(2).activate(torch.from_numpy(raw)[None])[0].numpy()
+    np.testing.assert_allclose(scores, activated, atol=1e-6)
+
+
+def test_normalise(golden):
+    case = json.loads((golden / "mediar" / "manifest.json").read_text())["cases"]["normalise"]
+    arrays = np.load(golden / "mediar" / case["file"])
+    tolerance = float(case["tolerance"].split()[-1])
+    names = [name.removeprefix("in_") for name in arrays if name.startswith("in_")]
+    assert names
+    for name in names:
+        image = Image.from_array(arrays[f"in_{name}"], ndim=2, name=name).read()
+        seen = match_channels(image, 3, name)
+        found = NORMALIZERS["mediar"]().measure(seen).apply(seen)
+        np.testing.assert_array_equal(np.rint(255 * found), arrays[f"u8_{name}"])
+        np.testing.assert_allclose(found, arrays[f"out_{name}"], rtol=0, atol=tolerance)
+
+
+def test_f1(golden):
+    case = json.loads((golden / "mediar" / "manifest.json").read_text())["cases"]["f1"]
+    arrays = np.load(golden / "mediar" / case["file"])
+    for name, thresholds in case["values"].items():
+        pair = arrays[f"{name}_true"], arrays[f"{name}_pred"]
+        for threshold, expected in thresholds.items():
+            found = cellseg_matching(*pair, threshold=float(threshold))
+            # Without a prediction the official counts are all 0.
+            missed = found.fn if pair[1].any() else 0
+            assert [found.tp, found.fp, missed] == expected["tp_fp_fn"], (name, threshold)
+            assert cellseg_f1(*pair, threshold=float(threshold)) == pytest.approx(
+                expected["precision_recall_f1"][2], abs=1e-12
+            )

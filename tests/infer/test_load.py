@@ -32,6 +32,22 @@ def test_files_and_folders_are_one(trained):
     assert torch.equal(folder.forward(image), file.forward(image))
 
 
+def test_published_inference_is_a_matter_of_settings(trained):
+    lines = [
+        "infer.tile=[64, 64]",
+        "infer.overlap=0.6",
+        "infer.pad=zero",
+        "infer.tta=[[], [1], [0]]",
+        "infer.mirror_positions=true",
+        "infer.average=logits",
+    ]
+    found = load_predictor(trained[2], lines)
+    assert (found.pad, found.mirror_positions, found.average) == ("zero", True, "logits")
+    assert found.flips == ((), (1,), (0,))
+    assert load_predictor(trained[2], ["infer.tta=true"]).flips == ((), (0,), (1,))
+    assert load_predictor(trained[2]).flips == ((),)
+
+
 def test_settings(trained):
     lines = [
         "infer.tile=[16, 24]",

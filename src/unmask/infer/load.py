@@ -24,7 +24,7 @@ _FIXED = ("model", "method", "train", "name", "description", "data.channels", "d
 def load_predictor(
     models: ModelLike | Sequence[ModelLike], settings: Iterable[str] = ()
 ) -> Predictor:
-    """A predictor of one model, or of several as an ensemble (mean of their scores).
+    """A predictor of one model, or of several as an ensemble (mean of ``infer.average``).
 
     It runs on the GPU where there is one.
 
@@ -63,7 +63,10 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
         tile=infer.tile or recipe.data.crop,
         overlap=infer.overlap,
         blend=infer.blend,
+        pad=infer.pad,
         tta=infer.tta,
+        mirror_positions=infer.mirror_positions,
+        average=infer.average,
         batch_size=infer.batch_size,
         precision=infer.precision,
         layout=Layout(recipe.data.ndim, recipe.data.axes, image_suffix=recipe.data.image_suffix),
@@ -71,7 +74,7 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
 
 
 def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> None:
-    """An ensemble's models get the same image and their scores are averaged."""
+    """An ensemble's models get the same image and what they give is averaged."""
     facts = [
         {
             "task": recipe.task,

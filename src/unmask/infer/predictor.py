@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unmask.data.normalize import Normalizer, Percentile
 from unmask.data.pairs import Layout
 from unmask.errors import DataError, RecipeError, told
+from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.infer.sinks import MemorySink
 from unmask.infer.source import ImageSource
@@ -49,7 +50,7 @@ class Predictor:
     """One model or an ensemble with everything that prediction needs.
 
     Attributes:
-        segmenters: modules with ``logits(image)``; their scores are averaged.
+        segmenters: modules with ``logits(image)``; what they give is averaged.
         task: activates logits and reads labels from joined scores.
         ndim: number of spatial axes.
         channels: channels that the network sees; see ``unmask.data.channels``.
@@ -62,6 +63,8 @@ class Predictor:
             mirrored together, such as ``((), (0,), (1,), (0, 1))``.
         mirror_positions: mirror the positions of windows too, as if the whole image were mirrored
             (the published inference of MEDIAR); costs one run over the image for each view.
+        average: what windows, views and models are averaged in: ``scores``, or ``logits``, which
+            are activated afterwards; see ``unmask.infer.average``.
         batch_size: windows at once; None: by memory.
         precision: arithmetic of the network; scores are float32. ``auto`` is bf16 where the device
             computes in it.
@@ -81,6 +84,7 @@ class Predictor:
     pad: str = "mirror"
     tta: bool | Sequence[Sequence[int]] = False
     mirror_positions: bool = False
+    average: Average = "scores"
     batch_size: int | None = None
     precision: Precision = "auto"
     device: torch.device | str | None = None
@@ -96,6 +100,7 @@ class Predictor:
                 f"{len(self.tile)}. Give one number for each spatial axis."
             )
         _ = self.flips, self.tiling
+        check_average(self.average, self.task, self.ndim)
         place = torch.device(self.device) if self.device is not None else self._weights_device()
         object.__setattr__(self, "device", place)
         object.__setattr__(self, "layout", self.layout or Layout(self.ndim))
@@ -165,6 +170,8 @@ class Predictor:
         for number, flips in enumerate(views):
             part = _share_of(progress, number, len(views))
             self._run(source, sink, flips, progress=part)
+        if self.average == "logits":
+            activate_in_place(sink.array, self.task)
         return sink.array
 
     def write_scores(
@@ -192,12 +199,21 @@ class Predictor:
                 "mirror_positions: expected scores in memory, found a sink that is written once. "
                 "Use Predictor.scores, or mirror_positions=False."
             )
-        self._run(self._source(self._opened(image)), sink, views[0], first=first, progress=progress)
+        target = ActivatingSink(sink, self.task) if self.average == "logits" else sink
+        source = self._source(self._opened(image))
+        self._run(source, target, views[0], first=first, progress=progress)
 
     def forward(
         self, windows: Float[Tensor, "b c *space"], flips: Flips = ((),)
     ) -> Float32[Tensor, "b s *space"]:
         """Scores of windows, averaged over mirrored views and models; all views in one batch."""
+        joined = self._joined(windows, flips)
+        return self.task.activate(joined).float() if self.average == "logits" else joined
+
+    def _joined(
+        self, windows: Float[Tensor, "b c *space"], flips: Flips
+    ) -> Float32[Tensor, "b s *space"]:
+        """What windows are blended in: scores, or raw outputs that are activated afterwards."""
         place = torch.device(self.device or "cpu")
         image = windows.to(place, non_blocking=True)
         views = [mirrored(image, axes) for axes in flips]
@@ -209,13 +225,14 @@ class Predictor:
         return torch.stack(back).mean(dim=0)
 
     def _ensemble(self, batch: Tensor, place: torch.device) -> Tensor:
-        """Mean scores of the models."""
+        """Mean of the models."""
         found: list[Tensor] = []
         dtype = arithmetic(self.precision, place)
         for segmenter in self.segmenters:
             with torch.autocast(place.type, dtype or torch.bfloat16, enabled=dtype is not None):
                 logits: Tensor = segmenter.logits(batch)  # pyright: ignore[reportCallIssue]
-            found.append(self.task.activate(logits.float()).float())
+            raw = logits.float()
+            found.append(raw if self.average == "logits" else self.task.activate(raw).float())
         return found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
 
     def _run(
@@ -230,7 +247,7 @@ class Predictor:
         tiling = self.tiling
         if self.mirror_positions:
             tiling = replace(tiling, mirrored=flips[0])
-        forward = partial(self.forward, flips=flips)
+        forward = partial(self._joined, flips=flips)
         with _evaluating(self.segmenters), torch.inference_mode():
             tiling = replace(tiling, batch_size=self._batch_size(forward))
             run_tiles(forward, source, sink, tiling=tiling, first=first, progress=progress)
@@ -277,7 +294,10 @@ class Predictor:
             "tile": list(self.tile),
             "overlap": self.overlap,
             "blend": self.blend,
+            "pad": self.pad,
             "flips": [list(axes) for axes in self.flips],
+            "mirror_positions": self.mirror_positions,
+            "average": self.average,
             "precision": self.precision,
             "device": str(self.device),
             "torch": torch.__version__,
