@@ -7,6 +7,7 @@ On the CPU, convolutions of channels-last tensors are about twice as fast as of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -15,10 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_MAX_POOL_LAYER = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _CUBIC = {2: "bicubic"}
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -33,6 +37,18 @@ def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     return tuple(value)
 
 
+def checked_strides(strides: Sequence[Sequence[int]], ndim: int) -> tuple[tuple[int, ...], ...]:
+    """Strides of features, fine to coarse, as tuples; each a multiple of the one before."""
+    clean = tuple(per_axis(tuple(stride), ndim) for stride in strides)
+    for fine, coarse in pairwise(clean):
+        if any(b % a for a, b in zip(fine, coarse, strict=True)):
+            raise ValueError(
+                f"strides: expected every entry to be a multiple of the one before, found {fine} "
+                f"before {coarse}."
+            )
+    return clean
+
+
 def conv(
     ndim: int,
     in_channels: int,
@@ -41,6 +57,7 @@ def conv(
     kernel: int | Sequence[int] = 3,
     stride: int | Sequence[int] = 1,
     bias: bool = True,
+    groups: int = 1,
 ) -> Conv:
     """Convolution to ``ceil(size / stride)`` voxels, kernels odd."""
     kernel = per_axis(kernel, ndim)
@@ -51,6 +68,7 @@ def conv(
         stride=per_axis(stride, ndim),
         padding=tuple((k - 1) // 2 for k in kernel),
         bias=bias,
+        groups=groups,
     )
 
 
@@ -66,6 +84,25 @@ def conv_transpose(
 ) -> nn.Module:
     """Transposed convolution that enlarges every axis ``factor`` times (kernel = stride)."""
     return _CONV_TRANSPOSE[ndim](in_channels, out_channels, tuple(factor), stride=tuple(factor))
+
+
+def conv_enlarge(
+    ndim: int, in_channels: int, out_channels: int, factor: Sequence[int]
+) -> nn.Module:
+    """Transposed convolution as above whose windows overlap, about twice the factor wide."""
+    kernel = tuple(2 * f - f % 2 for f in factor)
+    return _CONV_TRANSPOSE[ndim](
+        in_channels,
+        out_channels,
+        kernel,
+        stride=tuple(factor),
+        padding=tuple((k - f) // 2 for k, f in zip(kernel, factor, strict=True)),
+    )
+
+
+def pool_layer(ndim: int, *, kernel: int, stride: Sequence[int]) -> nn.Module:
+    """Largest value of overlapping windows, ``ceil(size / stride)`` voxels an axis, kernel odd."""
+    return _MAX_POOL_LAYER[ndim](kernel, stride=tuple(stride), padding=(kernel - 1) // 2)
 
 
 def norm(kind: str, ndim: int, channels: int) -> nn.Module:
@@ -123,6 +160,11 @@ def pad_to_multiple(image: Float[Tensor, "b c *space"], multiple: Sequence[int])
     return F.pad(image, widths, mode="replicate")
 
 
+def max_pool(image: Float[Tensor, "b c *space"], window: Sequence[int]) -> Tensor:
+    """Largest value of every window of a grid, ``ceil(size / window)`` voxels an axis."""
+    return _MAX_POOL[len(window)](image, tuple(window), ceil_mode=True)
+
+
 def interpolate(image: Float[Tensor, "b c *space"], size: Sequence[int]) -> Tensor:
     """Linear interpolation along every axis to ``size`` voxels (corners of voxels aligned)."""
     if tuple(image.shape[2:]) == tuple(size):
@@ -147,6 +189,15 @@ def upsample(
     """
     whole = [n * f for n, f in zip(image.shape[2:], factor, strict=True)]
     return crop(interpolate(image, whole), size)
+
+
+def upsample_corners(
+    image: Float[Tensor, "b c *space"], factor: Sequence[int], size: Sequence[int]
+) -> Tensor:
+    """Linear interpolation by whole factors that keeps the outermost voxels, cut to ``size``."""
+    whole = [n * f for n, f in zip(image.shape[2:], factor, strict=True)]
+    mode = _LINEAR[len(whole)]
+    return crop(F.interpolate(image, whole, mode=mode, align_corners=True), size)
 
 
 def crop(image: Float[Tensor, "b c *space"], size: Sequence[int]) -> Tensor:
