@@ -8,7 +8,9 @@ from typing import Any
 import numba
 
 
-def njit(*, cache: bool, nogil: bool) -> Callable[[Callable[..., Any]], Any]:
+def njit(
+    *, cache: bool, nogil: bool, fastmath: bool | set[str] = False
+) -> Callable[[Callable[..., Any]], Any]:
     """``numba.njit``, without the cache where neither the package's folder nor HOME can be written.
 
     numba itself gives up with an error there, which would end every import on a read-only system;
@@ -17,10 +19,10 @@ def njit(*, cache: bool, nogil: bool) -> Callable[[Callable[..., Any]], Any]:
 
     def compiled(function: Callable[..., Any]) -> Any:
         try:
-            return numba.njit(cache=cache, nogil=nogil)(function)
+            return numba.njit(cache=cache, nogil=nogil, fastmath=fastmath)(function)
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
-            return numba.njit(nogil=nogil)(function)
+            return numba.njit(nogil=nogil, fastmath=fastmath)(function)
 
     return compiled
