@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from unmask.data.normalize import (
     NORMALIZERS,
+    Mediar,
     MinMax,
     NoNormalize,
     Normalizer,
@@ -18,6 +19,7 @@ from unmask.data.normalize import (
     percentiles,
     undefined,
 )
+from unmask.data.percentiles import interpolated
 from unmask.errors import DataError, RecipeError
 
 ALL = [Percentile(), Percentile(per_channel=True, nonzero=True), MinMax(), ZScore(), Window(0, 9)]
@@ -201,3 +203,58 @@ def test_any_image_gives_finite_results_where_it_is_finite(image, normalizer):
     with np.errstate(over="ignore", invalid="ignore"):
         result = affine.apply(image)
     assert np.isfinite(result[np.isfinite(image)]).all()
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("times", [1, 3])
+def test_interpolated_percentiles_are_those_of_numpy(kind, times):
+    image = np.random.default_rng(4).integers(-60, 100, (1, 31, 33)).astype(kind)
+    image[0, :4] = 0
+    seen = np.broadcast_to(image, (times, 31, 33))
+    shares = (0, 12.3, 50, 99.5, 100)
+    for nonzero in (False, True):
+        values = seen[seen != 0] if nonzero else seen
+        wanted = np.percentile(values.astype(np.float64), shares)
+        np.testing.assert_allclose(interpolated(seen, shares, nonzero=nonzero), wanted, rtol=1e-6)
+    np.testing.assert_allclose(interpolated(seen.copy(), shares), interpolated(seen, shares))
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (3, 20, 21), (2, 5, 6, 7)])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint32, np.float64])
+def test_mediar_cuts_to_levels(shape, kind):
+    image = np.random.default_rng(7).gamma(2.0, 20, shape).astype(kind)
+    result = Mediar().measure(image).apply(image)
+    assert result.dtype == np.float32
+    assert result.min() == 0
+    assert result.max() == 1
+    np.testing.assert_allclose(255 * result, np.rint(255 * result), atol=1e-4)
+    bounds = np.percentile(image[image != 0], (0, 99.5))
+    wanted = np.clip((image - bounds[0]) / (bounds[1] - bounds[0]), 0, 1)
+    assert (wanted - result).max() < 1 / 255 + 1e-6
+    assert (wanted - result).min() > -1e-5
+
+
+@pytest.mark.parametrize("value", [0, 3, 1e30, -7.5])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_mediar_gives_zeros_for_images_of_one_value(value, per_channel):
+    image = np.full((3, 6, 7), value, np.float32)
+    assert not Mediar(per_channel=per_channel).measure(image).apply(image).any()
+
+
+def test_mediar_measures_channels_together_or_apart():
+    image = np.stack([np.arange(1, 101), np.arange(1, 101) * 40]).astype(np.uint16)[:, None]
+    assert Mediar().measure(image).apply(image)[0].max() < 0.03
+    assert Mediar(per_channel=True).measure(image).apply(image).max((1, 2)).tolist() == [1, 1]
+
+
+def test_mediar_counts_undefined_values_and_refuses_other_channels():
+    image = np.ones((2, 4, 4), np.float32)
+    image[0, 0, 0] = np.nan
+    image[1, 1] = 5
+    found = Mediar().measure(image)
+    assert found.undefined == 1
+    assert np.isfinite(found.apply(image[1:].repeat(2, 0))).all()
+    with pytest.raises(DataError, match="expected 2 channels"):
+        found.apply(image[:1])
+    with pytest.raises(RecipeError, match="low < high"):
+        Mediar(low=99.5, high=1)

@@ -13,7 +13,7 @@ import torch
 
 from unmask.data.augment import Part, augment, read_shape
 from unmask.data.channels import match_channels
-from unmask.data.normalize import Affine, Normalizer
+from unmask.data.normalize import Measured, Normalizer
 from unmask.data.pairs import Encode, Pair, check_finite, check_values, encoded
 from unmask.data.sampling import Order
 from unmask.errors import DataError, gather
@@ -53,7 +53,7 @@ class _Prepared:
     """A pair ready to be cropped."""
 
     pair: Pair
-    affine: Affine
+    affine: Measured
     image: np.ndarray | None  # whole, native dtype, where it is kept in memory
     labels: np.ndarray | None
     places: list[np.ndarray]  # per label value, (n, ndim) voxels

@@ -1,25 +1,20 @@
 """Normalisation: measure an image once, then bring any crop of it to about [0, 1].
 
 Images are ``(C, *space)`` of any number type. Measuring reads the whole image or, above some
-million voxels, evenly spread samples of it (always the same ones); applying is one multiplication
-and one addition, so crops of one image fit together. Values that are not finite are left out when
+million voxels, evenly spread samples of it (always the same ones); applying acts on each value by
+itself, so crops of one image fit together. Values that are not finite are left out when
 measuring and counted, for the caller to refuse the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, prod
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from unmask.data.percentiles import extremes, finite, interpolated, percentiles, spread, undefined
 from unmask.errors import DataError, RecipeError
-from unmask.kernels import njit
-
-_SAMPLES = 1 << 22
-_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -46,11 +41,7 @@ class Affine:
         Raises:
             DataError: another number of channels than was measured.
         """
-        if len(crop) != len(self.scale):
-            raise DataError(
-                f"crop {crop.shape}: expected {len(self.scale)} channels as measured, found "
-                f"{len(crop)}. Bring the channels in order before normalising."
-            )
+        _check_measured(crop, len(self.scale))
         column = (-1,) + (1,) * (crop.ndim - 1)
         # Wide types may hold small differences of large values, which float32 would round away.
         narrow = crop.dtype.itemsize <= 2
@@ -64,12 +55,65 @@ class Affine:
         return result.astype(np.float32, copy=False)
 
 
+@dataclass(frozen=True)
+class Levels:
+    """Values between two bounds, cut down to whole multiples of a part of their distance.
+
+    Every step is rounded to float32 in the published order, because the cut makes the last digit
+    of a value at a step into a whole level.
+
+    Attributes:
+        low: value of each channel that becomes 0.
+        high: value of each channel that becomes 1; where both are equal all becomes 0.
+        count: levels above 0.
+        undefined: values of the measured image that are not finite.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    count: int = 255
+    undefined: int = 0
+
+    def apply(self, crop: np.ndarray) -> np.ndarray:
+        """The crop ``(C, *space)`` as a new contiguous float32 array; NaN stays NaN.
+
+        Raises:
+            DataError: another number of channels than was measured.
+        """
+        _check_measured(crop, len(self.low))
+        column = (-1,) + (1,) * (crop.ndim - 1)
+        low = np.asarray(self.low, np.float32).reshape(column)
+        high = np.asarray(self.high, np.float32).reshape(column)
+        with np.errstate(over="ignore"):
+            result = crop.astype(np.float32, order="C")
+        np.clip(result, low, high, out=result)
+        result -= low
+        result /= np.where(high > low, high - low, 1)
+        result *= np.float32(self.count)
+        np.trunc(result, out=result)
+        result /= np.float32(self.count)
+        return result
+
+
+class Measured(Protocol):
+    """What measuring an image gives: the values of its crops as network input."""
+
+    @property
+    def undefined(self) -> int:
+        """Values of the measured image that are not finite."""
+        ...
+
+    def apply(self, crop: np.ndarray) -> np.ndarray:
+        """The crop ``(C, *space)`` as a new contiguous float32 array; NaN stays NaN."""
+        ...
+
+
 @runtime_checkable
 class Normalizer(Protocol):
     """How the values of an image become network input; a frozen dataclass of options."""
 
-    def measure(self, image: np.ndarray) -> Affine:
-        """Scale and shift for an image ``(C, *space)``."""
+    def measure(self, image: np.ndarray) -> Measured:
+        """What brings crops of an image ``(C, *space)`` to their range."""
         ...
 
 
@@ -96,11 +140,7 @@ class Percentile:
     clip: tuple[float, float] | None = (-1.0, 4.0)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low < self.high <= 100:
-            raise RecipeError(
-                f"percentile: expected 0 <= low < high <= 100, found low={self.low}, "
-                f"high={self.high}. Change data.normalize."
-            )
+        _check_shares(self.low, self.high)
         _check_range(self.clip, "clip")
 
     def measure(self, image: np.ndarray) -> Affine:
@@ -178,6 +218,35 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Mediar:
+    """Two percentiles of the values other than 0 become 0 and 1, in steps of 1/255.
+
+    What MEDIAR's networks have learnt from (Lee et al. 2022, arXiv:2212.03465), 8 bits included.
+    An image without a value other than 0, or of one value, becomes 0 everywhere.
+
+    Attributes:
+        low: percentile that becomes 0.
+        high: percentile that becomes 1.
+        per_channel: measure each channel by itself, as MEDIAR's napari plugin does.
+    """
+
+    low: float = 0.0
+    high: float = 99.5
+    per_channel: bool = False
+
+    def __post_init__(self) -> None:
+        _check_shares(self.low, self.high)
+
+    def measure(self, image: np.ndarray) -> Levels:
+        """Bounds for an image ``(C, *space)``."""
+        groups = [one[None] for one in image] if self.per_channel else [image]
+        found = [interpolated(each, (self.low, self.high), nonzero=True) for each in groups]
+        found = found * (len(image) // len(found))
+        lows, highs = (tuple(bounds) for bounds in zip(*found, strict=True))
+        return Levels(lows, highs, undefined=undefined(image))
+
+
+@dataclass(frozen=True)
 class NoNormalize:
     """Values as they are, as float32."""
 
@@ -192,55 +261,25 @@ NORMALIZERS = {
     "minmax": MinMax,
     "zscore": ZScore,
     "window": Window,
+    "mediar": Mediar,
     "none": NoNormalize,
 }
 
 
-def percentiles(
-    values: np.ndarray, shares: tuple[float, ...], *, nonzero: bool = False
-) -> tuple[float, ...]:
-    """Percentiles of the finite values, by the nearest rank; zeros where there is no value.
-
-    Integers of 8 and 16 bits are counted in a histogram, others are partly sorted. Of more than
-    four million values evenly spread ones are taken.
-
-    Args:
-        values: any shape, any real number type.
-        shares: percentiles between 0 and 100.
-        nonzero: leave out zeros.
-
-    Examples:
-        >>> percentiles(np.arange(101), (0, 50, 100))
-        (0.0, 50.0, 100.0)
-    """
-    sample = _spread(values)
-    if sample.dtype.kind in "biu" and sample.dtype.itemsize <= 2:
-        return _histogram_percentiles(sample, shares, nonzero=nonzero)
-    kept = _kept(sample, nonzero=nonzero)
-    if kept.size == 0:
-        return (0.0,) * len(shares)
-    ranks = [_rank(share, kept.size) for share in shares]
-    kept.partition(sorted(set(ranks)))
-    return tuple(float(kept[rank]) for rank in ranks)
+def _check_measured(crop: np.ndarray, channels: int) -> None:
+    if len(crop) != channels:
+        raise DataError(
+            f"crop {crop.shape}: expected {channels} channels as measured, found "
+            f"{len(crop)}. Bring the channels in order before normalising."
+        )
 
 
-def extremes(values: np.ndarray, *, nonzero: bool = False) -> tuple[float, float]:
-    """Smallest and largest finite value of the whole array; (0, 0) where there is none."""
-    found: list[tuple[float, float]] = []
-    for part in _parts(values):
-        kept = _kept(part, nonzero=nonzero)
-        if kept.size:
-            found.append((float(kept.min()), float(kept.max())))
-    if not found:
-        return (0.0, 0.0)
-    return min(low for low, _ in found), max(high for _, high in found)
-
-
-def undefined(image: np.ndarray) -> int:
-    """Number of values that are NaN or infinite."""
-    if image.dtype.kind != "f":
-        return 0
-    return sum(part.size - int(np.count_nonzero(np.isfinite(part))) for part in _parts(image))
+def _check_shares(low: float, high: float) -> None:
+    if not 0 <= low < high <= 100:
+        raise RecipeError(
+            f"percentile: expected 0 <= low < high <= 100, found low={low}, "
+            f"high={high}. Change data.normalize."
+        )
 
 
 def _check_range(pair: tuple[float, float] | None, name: str) -> None:
@@ -273,81 +312,7 @@ def _apart(low: float, high: float) -> bool:
 
 
 def _moments(values: np.ndarray, *, nonzero: bool) -> tuple[float, float]:
-    kept = _kept(_spread(values), nonzero=nonzero)
+    kept = finite(spread(values), nonzero=nonzero)
     if kept.size == 0:
         return 0.0, 0.0
     return float(kept.mean(dtype=np.float64)), float(kept.std(dtype=np.float64))
-
-
-def _kept(values: np.ndarray, *, nonzero: bool) -> np.ndarray:
-    """Finite (and non-zero) values as a new flat array."""
-    flat = values.reshape(-1)
-    keep = np.isfinite(flat) if flat.dtype.kind == "f" else None
-    if nonzero:
-        keep = (flat != 0) if keep is None else keep & (flat != 0)
-    return flat.copy() if keep is None else flat[keep]
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
-    """At most about four million values, evenly spread along the longest axes."""
-    steps = [1] * values.ndim
-    while prod(ceil(n / s) for n, s in zip(values.shape, steps, strict=True)) > _SAMPLES:
-        left = [n / s for n, s in zip(values.shape, steps, strict=True)]
-        steps[left.index(max(left))] += 1
-    return values[tuple(slice(None, None, step) for step in steps)]
-
-
-def _parts(values: np.ndarray) -> Iterator[np.ndarray]:
-    """The array in slabs of bounded size, for passes that need temporary arrays."""
-    if values.ndim == 0 or values.size <= _CHUNK:
-        yield values
-        return
-    inner = max(1, values.size // len(values))
-    thick = max(1, _CHUNK // inner)
-    for start in range(0, len(values), thick):
-        slab = values[start : start + thick]
-        if len(slab) == 1:
-            yield from _parts(slab[0])
-        else:
-            yield slab
-
-
-def _rank(share: float, count: int) -> int:
-    return round(share / 100 * (count - 1))
-
-
-def _histogram_percentiles(
-    values: np.ndarray, shares: tuple[float, ...], *, nonzero: bool
-) -> tuple[float, ...]:
-    bits = 8 * values.dtype.itemsize
-    # A signed type is counted by its bit pattern and the two halves are swapped afterwards.
-    signed = values.dtype.kind == "i"
-    # Files may store the bytes in the other order, which a bit pattern must not inherit.
-    native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    pattern = native.reshape(-1).view(f"u{values.dtype.itemsize}")
-    counts = _count(pattern, 1 << bits)
-    if nonzero:
-        counts[0] = 0
-    if signed:
-        counts = np.roll(counts, 1 << (bits - 1))
-    least = -(1 << (bits - 1)) if signed else 0
-    total = int(counts.sum())
-    if total == 0:
-        return (0.0,) * len(shares)
-    up_to = np.cumsum(counts)
-    ranks = [_rank(share, total) for share in shares]
-    return tuple(float(np.searchsorted(up_to, rank, side="right") + least) for rank in ranks)
-
-
-@njit(cache=True, nogil=True)
-def _count(values: np.ndarray, bins: int) -> np.ndarray:
-    """Histogram of unsigned integers; two tables hide the wait for equal neighbours."""
-    first = np.zeros(bins, np.int64)
-    second = np.zeros(bins, np.int64)
-    half = values.size // 2
-    for i in range(half):
-        first[values[2 * i]] += 1
-        second[values[2 * i + 1]] += 1
-    if values.size % 2:
-        first[values[values.size - 1]] += 1
-    return first + second

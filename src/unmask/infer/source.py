@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 
 from unmask.data.channels import match_channels
-from unmask.data.normalize import Affine, Normalizer
+from unmask.data.normalize import Measured, Normalizer
 from unmask.errors import DataError, told
 from unmask.io import Image
 from unmask.space.box import Box
@@ -71,7 +71,7 @@ class ImageSource:
             self._checked(image.read(), (0,) * len(image.shape)) if small or image.whole else None
         )
         measured = self._samples() if self._whole is None else self._whole
-        self._affine: Affine = normalize.measure(measured)
+        self._affine: Measured = normalize.measure(measured)
         # Wide types are normalised line by line, once, because overlapping crops would do it often.
         self._wide = measured.dtype.itemsize > 2
         self._kept: tuple[int, np.ndarray] | None = None
