@@ -10,14 +10,35 @@ from unmask.lookup import Choice
 from unmask.models import BACKBONES, DECODERS
 from unmask.models.base import Backbone, Decoder
 
-# Small options by name; a part that is not listed here is built with its defaults.
+# Small options by name; a part that is not listed here is built with its defaults, and so is a
+# decoder of the name of a backbone.
 SMALL = {
+    "mit": {"dims": [8, 12], "depths": [1, 2], "heads": [1, 2], "drop_path": 0.0},
+    "manet": {"width": 4, "attention": 6},
+    "resnet": {"width": 8, "blocks": [1, 2], "strides": STRIDES},
     "resunet": {"width": 4, "depth": 3},
+    "resunet_pea": {"widths": [4, 8, 12]},
+    "superhuman": {"widths": [4, 6, 8]},
     "vit": {"image": 16, "patch": 4, "dim": 24, "depth": 4, "heads": 2},
     "unetr": {"width": 4},
     "linear": {"width": 4},
 }
-PAIRS = [("resunet", "unet"), ("resunet", "linear"), ("vit", "unetr"), ("vit", "linear")]
+PAIRS = [
+    ("mit", "manet"),
+    ("mit", "unet"),
+    ("resunet", "manet"),
+    ("resnet", "spark"),
+    ("resnet", "unet"),
+    ("resunet", "spark"),
+    ("resunet", "unet"),
+    ("resunet", "linear"),
+    ("resunet_pea", "resunet_pea"),
+    ("resunet_pea", "unet"),
+    ("superhuman", "superhuman"),
+    ("superhuman", "unet"),
+    ("vit", "unetr"),
+    ("vit", "linear"),
+]
 SIZES = {2: [(16, 24), (13, 1), (1, 1)], 3: [(8, 8, 12), (5, 1, 9), (1, 1, 1)]}
 CASES = [(b, d, n) for b, d in PAIRS for n in (2, 3)]
 
@@ -26,8 +47,9 @@ def build(backbone: str, decoder: str, ndim: int) -> tuple[Any, Any]:
     first = lookup.build(
         Choice(backbone, SMALL.get(backbone, {})), BACKBONES, "backbone", ndim=ndim, in_channels=2
     )
+    options = {} if decoder in BACKBONES else SMALL.get(decoder, {})
     second = lookup.build(
-        Choice(decoder, SMALL.get(decoder, {})),
+        Choice(decoder, options),
         DECODERS,
         "decoder",
         ndim=ndim,

@@ -47,6 +47,8 @@ class UnetrDecoder(nn.Module):
         levels = len(channels) - 1
         sizes = self.widths = [min(width * 2**level, 320) for level in range(levels + 1)]
         factors = [lift_factor(patch, level, levels) for level in range(1, levels + 1)]
+        coarse = (tuple(p // f for p, f in zip(patch, by, strict=True)) for by in factors)
+        self.strides = ((1,) * ndim, *coarse)
         self.image_block = ResidualBlock(ndim, channels[0], width, norm=norm)
         self.lifts = nn.ModuleList(
             nd.conv_transpose(ndim, deep, size, factor)

@@ -66,3 +66,33 @@ class BranchHead(nn.Module):
     def forward(self, features: Float[Tensor, "b w *space"]) -> Float[Tensor, "b c *space"]:
         """Outputs of all branches, joined in order."""
         return torch.cat([branch(features) for branch in self.branches], dim=1)
+
+
+class ForegroundHead(nn.Module):
+    """A linear map, and a small network for the last channels (Pixel-Embedded Affinity, 2D).
+
+    Args:
+        ndim: number of spatial axes.
+        width: channels of the decoder.
+        channels: channels of the task.
+        foreground: channels of the small network.
+    """
+
+    def __init__(self, ndim: int, width: int, channels: int, *, foreground: int = 2) -> None:
+        super().__init__()
+        if not 0 < foreground < channels:
+            raise ValueError(
+                f"foreground={foreground}: expected 1 to {channels - 1} of the {channels} "
+                "channels of the task."
+            )
+        self.embedding = nd.conv(ndim, width, channels - foreground, kernel=1)
+        self.foreground = nn.Sequential(
+            nd.conv(ndim, width, width, kernel=1),
+            nd.norm("batch", ndim, width),
+            nn.ReLU(),
+            nd.conv(ndim, width, foreground, kernel=1),
+        )
+
+    def forward(self, features: Float[Tensor, "b w *space"]) -> Float[Tensor, "b c *space"]:
+        """Outputs of both, joined in order."""
+        return torch.cat([self.embedding(features), self.foreground(features)], dim=1)

@@ -20,6 +20,8 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_CONVOLVED = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 _BATCH_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _MAX_POOL_LAYER = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -149,6 +151,41 @@ class InstanceNorm(nn.Module):
             torch.batch_norm(one, *self._arguments, cudnn_enabled=False) for one in flat.split(1)
         ]
         return torch.cat(normed).permute(0, 2, 3, 1).reshape(b, *space, c).movedim(-1, 1)
+
+
+def repeat(image: Float[Tensor, "b c *space"], factor: Sequence[int]) -> Tensor:
+    """Every voxel ``factor`` times along every axis."""
+    whole = [n * f for n, f in zip(image.shape[2:], factor, strict=True)]
+    return F.interpolate(image, whole, mode="nearest")
+
+
+def convolve(
+    image: Float[Tensor, "b c *space"], weight: Float[Tensor, "d c *window"]
+) -> Float[Tensor, "b d *space"]:
+    """Convolution by given weights, without offset; windows odd and centred."""
+    padding = tuple((n - 1) // 2 for n in weight.shape[2:])
+    return _CONVOLVED[len(padding)](image, weight, padding=padding)
+
+
+def convolve_repeated(
+    image: Float[Tensor, "b c *space"],
+    weight: Float[Tensor, "d c *window"],
+    factor: Sequence[int],
+) -> Float[Tensor, "b d *fine"]:
+    """``convolve(repeat(image, factor), weight)`` with fewer products.
+
+    Equal voxels meet the sum of their weights once: one transposed convolution, which for a factor
+    of 2 in 2D has 16 products for each voxel of the image where the plain way has 36.
+    """
+    axes = len(factor)
+    summed = weight.flip(tuple(range(2, 2 + axes))).transpose(0, 1)
+    for axis, length in enumerate(factor):
+        # F.pad counts axes from the last one
+        before = [0] * (2 * (axes - axis - 1))
+        shifted = [F.pad(summed, (*before, r, length - 1 - r)) for r in range(length)]
+        summed = torch.stack(shifted).sum(dim=0)
+    padding = tuple((n - 1) // 2 for n in weight.shape[2:])
+    return _TRANSPOSED[axes](image, summed, stride=tuple(factor), padding=padding)
 
 
 def pad_to_multiple(image: Float[Tensor, "b c *space"], multiple: Sequence[int]) -> Tensor:
