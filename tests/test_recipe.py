@@ -54,6 +54,9 @@ def test_a_part_can_be_replaced_by_a_name():
         ("train.steps=soon", "train.steps: Input should be a valid integer"),
         ("data.crop=", "data.crop"),
         ("infer.tile=[8]", "infer.tile"),
+        ("infer.tta=[[2]]", "axes outside 0 .. 1"),
+        ("infer.average=votes", "'scores' or 'logits'"),
+        ("infer.pad=edge", "'mirror' or 'zero'"),
         ("train.lr={a: !!python/object:os.system {}}", "expected YAML"),
         ("train.lr=&a [*a]", "anchors"),
     ],
@@ -69,6 +72,33 @@ def test_all_problems_come_at_once():
         parse(train={"steps": 0, "lrr": 1}, data={"crop": [1], "foreground": 3})
     for words in ("train.steps", "train.lrr", "Did you mean 'train.lr'", "data.foreground"):
         assert words in str(error.value)
+
+
+def test_what_is_wrong_is_left_out_of_the_mended_recipe():
+    with pytest.raises(recipes.InvalidRecipeError) as error:
+        parse(train={"steps": 7, "lr": -1}, infer={"overlap": 2, "tile": [8]})
+    mended = error.value.mended
+    assert mended is not None
+    assert (mended.train.steps, mended.train.lr) == (7, 1e-3)
+    assert mended.infer == recipes.InferRecipe()
+    assert [line.split(":")[0] for line in error.value.problems] == [
+        "train.lr",
+        "infer.overlap",
+        "recipe",
+    ]
+    with pytest.raises(recipes.InvalidRecipeError) as error:
+        parse(train={"steps": 7, "lr": 0.5}).with_settings(["train.lr=-1", "train.ema=0.5", "a=1"])
+    mended = error.value.mended
+    assert mended is not None
+    assert (mended.train.lr, mended.train.ema) == (0.5, 0.5)
+
+
+def test_too_little_is_left_of_some_recipes():
+    for wrong in ({"train": {}}, {"data": {"crop": "x"}}, {"method": "mae"}, {"model": 3}):
+        with pytest.raises(recipes.InvalidRecipeError) as error:
+            parse(**wrong)
+        assert error.value.mended is None
+        assert len(error.value.problems) == 1
 
 
 def test_a_recipe_has_one_purpose():

@@ -7,7 +7,8 @@ arguments of its constructor.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +16,25 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from unmask.errors import RecipeError
+from unmask.errors import RecipeError, gather
 from unmask.lookup import Choice
 
 _MAX_BYTES = 1_000_000
+
+
+class InvalidRecipeError(RecipeError):
+    """A recipe, or a setting of it, is wrong.
+
+    Attributes:
+        problems: what is wrong, a line each.
+        mended: the recipe without what is wrong, so that the rest can be looked at too; None where
+            too little is left.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str], mended: Recipe | None) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+        self.mended = mended
 
 
 class _Section(BaseModel):
@@ -45,6 +61,20 @@ class Part(BaseModel):
         return Choice(self.name, dict(self.model_extra or {}))
 
 
+class ReplayRecipe(_Section):
+    """A second source of images and labels, so that what was learnt from it is not forgotten."""
+
+    batch: int = Field(
+        default=1, ge=1, description="its crops in a batch, beside those of the first"
+    )
+    augment: tuple[Part, ...] | None = Field(
+        default=None, description="augmentations of its crops; default: those of the first"
+    )
+    label_changes: tuple[Part, ...] | None = Field(
+        default=None, description="changes of its label images; default: those of the first"
+    )
+
+
 class DataRecipe(_Section):
     """From files to crops."""
 
@@ -61,6 +91,18 @@ class DataRecipe(_Section):
     )
     foreground: float = Field(
         default=0.5, ge=0, le=1, description="share of crops centred on an object"
+    )
+    border: Literal["mirror", "zero"] = Field(
+        default="mirror", description="beyond images that are smaller than a crop"
+    )
+    label_changes: tuple[Part, ...] = Field(
+        default=(), description="changes of whole label images before training"
+    )
+    sampling: Part | None = Field(
+        default=None, description="which images come more often; default: none"
+    )
+    replay: ReplayRecipe | None = Field(
+        default=None, description="share of a second source in every batch"
     )
     ignore_label: int | None = Field(default=None, description="label value without truth")
     image_suffix: str = Field(default="", description="end of image stems, removed for pairing")
@@ -100,6 +142,12 @@ class TrainRecipe(_Section):
     warmup: int = Field(default=100, ge=0, description="updates of linear warm-up")
     final_lr: float = Field(
         default=0.01, ge=0, le=1, description="end of the cosine as a share of lr"
+    )
+    cosine_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="updates from the peak to the end of the cosine, after which it rises again; "
+        "default: all",
     )
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="lr factor from block to block down"
@@ -161,7 +209,7 @@ class Recipe(_Section):
     infer: InferRecipe = InferRecipe()
 
     @model_validator(mode="after")
-    def _one_purpose(self) -> Recipe:
+    def _parts_fit(self) -> Recipe:
         if (self.method is None) == (self.task is None):
             raise ValueError("give either method (pre-training) or task (fine-tuning), not both")
         if self.infer.tile is not None and len(self.infer.tile) != self.data.ndim:
@@ -169,39 +217,97 @@ class Recipe(_Section):
                 f"infer.tile={self.infer.tile} has {len(self.infer.tile)} axes, "
                 f"data.crop={self.data.crop} has {self.data.ndim}"
             )
+        views = () if isinstance(self.infer.tta, bool) else self.infer.tta
+        if any(not 0 <= axis < self.data.ndim for axes in views for axis in axes):
+            raise ValueError(
+                f"infer.tta={self.infer.tta} names axes outside 0 .. {self.data.ndim - 1}"
+            )
         return self
 
     def with_settings(self, settings: Iterable[str]) -> Recipe:
         """The recipe with ``a.b=value`` settings applied; values are read as YAML.
 
         Raises:
-            RecipeError: an unknown field (the nearest one is named) or a wrong value; all at once.
+            InvalidRecipeError: an unknown field (the nearest one is named) or a wrong value; all at
+                once.
         """
         tree = self.model_dump(mode="json")
         problems = [problem for line in settings if (problem := _assign(tree, line))]
+        source = f"recipe {self.name!r} with --set"
+        try:
+            changed = parse(tree, source=source, instead=self)
+        except InvalidRecipeError as error:
+            raise _invalid(source, [*problems, *error.problems], error.mended) from error
         if problems:
-            raise RecipeError("\n".join(problems))
-        return parse(tree, source=f"recipe {self.name!r} with --set")
+            raise _invalid(source, problems, changed)
+        return changed
 
     def to_yaml(self) -> str:
         """YAML that ``load`` reads back to an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def parse(tree: object, *, source: str) -> Recipe:
+def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe:
     """Validate a mapping.
 
+    Args:
+        tree: fields and values.
+        source: what it is called in messages.
+        instead: gives the values of wrong fields to the mended recipe; default: their defaults.
+
     Raises:
-        RecipeError: every problem at once, each with its field and the nearest valid name.
+        InvalidRecipeError: every problem at once, each with its field and the nearest valid name.
     """
     if not isinstance(tree, Mapping):
         raise RecipeError(f"{source}: expected a mapping of fields, found {type(tree).__name__}.")
-    try:
-        return Recipe.model_validate(tree)
-    except ValidationError as error:
-        problems = [_explain(dict(item)) for item in error.errors()]
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        raise RecipeError(f"{source} is not valid:\n{lines}") from error
+    problems: list[str] = []
+    current = dict(tree)
+    # What concerns several fields is looked at only where each of them is right by itself.
+    for attempt in range(3):
+        try:
+            mended = Recipe.model_validate(current)
+        except ValidationError as error:
+            items = [dict(item) for item in error.errors()]
+            # A required field that is missing now was wrong before, and told.
+            problems += [
+                _explain(each) for each in items if not attempt or each["type"] != "missing"
+            ]
+            current = _mended(current, error, {} if instead is None else instead.model_dump())
+        else:
+            if not problems:
+                return mended
+            raise _invalid(source, list(dict.fromkeys(problems)), mended)
+    raise _invalid(source, list(dict.fromkeys(problems)), None)
+
+
+def _invalid(source: str, problems: Sequence[str], mended: Recipe | None) -> InvalidRecipeError:
+    message = gather(problems, heading=f"{source} is not valid:")
+    return InvalidRecipeError(message, problems, mended)
+
+
+def _mended(
+    tree: dict[str, Any], error: ValidationError, instead: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A copy without the fields of an error, or with what they were before."""
+    copy = deepcopy(tree)
+    for item in error.errors():
+        # A union's name stands behind the field; what cannot be reached is left as it is.
+        _restore(copy, [str(part) for part in item["loc"]] or ["infer"], instead)
+    return copy
+
+
+def _restore(node: Any, place: list[str], before: Any) -> None:
+    """Take ``place`` out of a tree of mappings, or put back what was there before."""
+    name, *rest = place
+    known = before.get(name) if isinstance(before, Mapping) else None
+    inner = node.get(name) if isinstance(node, dict) else None
+    beside = known if isinstance(known, Mapping) else {}
+    if rest and isinstance(inner, dict) and (rest[0] in inner or rest[0] in beside):
+        _restore(inner, rest, known)
+    elif known is not None:
+        node[name] = known
+    elif isinstance(node, dict):
+        node.pop(name, None)
 
 
 def load(source: str | Path | Recipe) -> Recipe:

@@ -508,6 +508,25 @@ class TestRecipes:
         )
         assert str(tmp_path / "none") not in answer.err
 
+    def test_mistakes_of_every_kind_at_once(self, command, tmp_path):
+        where = ("--images", tmp_path / "none", "--labels", tmp_path / "none", "--out", tmp_path)
+        settings = [
+            "train.stpes=5",
+            "train.lr=-1",
+            "infer.tile=[9]",
+            "data.augment=[{name: gama}]",
+            "task.flow_wieght=1",
+        ]
+        given = [part for line in settings for part in ("--set", line)]
+        words = ("'train.steps'", "train.lr", "-1", "infer.tile", "'gamma'", "'flow_weight'")
+        refused(command("train", "--preset", "cells", *where, *given), *words)
+        file = tmp_path / "r.yaml"
+        text = load("cells").to_yaml()
+        file.write_text(text.replace("lr: 0.001", "lr: soon").replace("name: invert", "name: inv"))
+        given = ("--recipe", file, *where, "--set", "train.stpes=5", "--set", "task.steps=0")
+        words = ("train.lr", "soon", "'invert'", "'train.steps'", "steps=0")
+        refused(command("train", *given), *words)
+
     @pytest.mark.filterwarnings("ignore:Initializing zero-element")
     @pytest.mark.parametrize(
         "setting",

@@ -8,12 +8,12 @@ from unmask.data.pairs import (
     Paths,
     audit_pairs,
 )
-from unmask.recipe import load
 from unmask.tasks.segmenter import build_task
 from unmask.training.advice import describe, forecast, suggest
 from unmask.training.assemble import (
     encoder,
     layout,
+    settled,
 )
 
 
@@ -37,8 +37,8 @@ def check(
     Returns:
         The audit; ``problems`` is empty where training can start.
     """
-    given, advice = suggest(images, labels) if recipe is None else (load(recipe), "")
-    chosen = given.with_settings(settings)
+    given, advice = suggest(images, labels) if recipe is None else (recipe, "")
+    chosen = settled(given, settings)
     task = None if chosen.task is None else encoder(build_task(chosen))
     channels = chosen.data.channels
     audit = audit_pairs(images, labels, layout(chosen), read=True, channels=channels, encode=task)

@@ -29,7 +29,7 @@ from unmask.metrics import (
     summarise,
 )
 from unmask.models.base import Objective
-from unmask.recipe import Recipe, load
+from unmask.recipe import Recipe
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.segmenter import Segmenter
@@ -42,6 +42,7 @@ from unmask.training.assemble import (
     layout,
     new_method,
     new_segmenter,
+    settled,
 )
 from unmask.training.origin import initialise, note_run, versions
 
@@ -103,7 +104,7 @@ def pretrain(
         RecipeError: the recipe is wrong.
         DataError: files are wrong; all problems at once.
     """
-    chosen = load(recipe).with_settings(settings)
+    chosen = settled(recipe, settings)
     method = new_method(chosen)
     pairs = open_pairs(images, None, layout(chosen), channels=chosen.data.channels)
     return _run(chosen, method, pairs, start=Start(out, init, devices, resume))
@@ -139,7 +140,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         devices: number of GPUs or processes.
         resume: go on from the newest snapshot in ``out``.
     """
-    chosen = load(recipe).with_settings(settings)
+    chosen = settled(recipe, settings)
     segmenter = new_segmenter(chosen)
     channels = chosen.data.channels
     pairs = open_pairs(images, labels, layout(chosen), channels=channels)

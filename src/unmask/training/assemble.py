@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from unmask.data import AUGMENTATIONS, NORMALIZERS
+from unmask.data import AUGMENTATIONS, LABEL_CHANGES, NORMALIZERS, SAMPLINGS
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.pairs import Encode, Layout, Pair
+from unmask.data.replay import Replay
+from unmask.data.sampling import Modalities
 from unmask.errors import RecipeError, UnmaskError, gather
 from unmask.lookup import build
 from unmask.models.base import Objective
 from unmask.pretraining import METHODS
-from unmask.recipe import Recipe
+from unmask.recipe import InvalidRecipeError, Part, Recipe, ReplayRecipe, load
 from unmask.space.random import device_seed
 from unmask.tasks.base import Task
 from unmask.tasks.segmenter import Segmenter, build_backbone, build_segmenter, build_task
@@ -26,6 +29,32 @@ from unmask.training.optim import OPTIMIZERS, parameter_groups
 from unmask.training.plan import Plan
 
 Built = TypeVar("Built", bound=nn.Module)
+
+
+def settled(source: str | Path | Recipe, settings: Iterable[str]) -> Recipe:
+    """A recipe by name, file or value, with settings.
+
+    Raises:
+        RecipeError: everything that is wrong with its fields, with the settings, and with the parts
+            that can be looked at in spite of that.
+    """
+    problems: list[str] = []
+    recipe: Recipe | None = None
+    try:
+        recipe = load(source)
+    except InvalidRecipeError as error:
+        problems, recipe = list(error.problems), error.mended
+    if recipe is not None:
+        try:
+            recipe = recipe.with_settings(settings)
+        except InvalidRecipeError as error:
+            problems, recipe = [*problems, *error.problems], error.mended
+    if recipe is not None and not problems:
+        return recipe
+    if recipe is not None:
+        network = build_segmenter if recipe.method is None else _build_method
+        problems += _tried(recipe, partial(network, recipe))[1]
+    raise _refusal(problems)
 
 
 def layout(recipe: Recipe) -> Layout:
@@ -40,7 +69,7 @@ def new_segmenter(recipe: Recipe) -> Segmenter:
     Raises:
         RecipeError: everything that is wrong with any part of the recipe.
     """
-    return _built(recipe, lambda: build_segmenter(recipe))
+    return _built(recipe, partial(build_segmenter, recipe))
 
 
 def new_method(recipe: Recipe) -> Objective:
@@ -49,21 +78,29 @@ def new_method(recipe: Recipe) -> Objective:
     Raises:
         RecipeError: everything that is wrong with any part of the recipe; or it fine-tunes.
     """
-    method = recipe.method
-    if method is None:
+    return _built(recipe, partial(_build_method, recipe))
+
+
+def _build_method(recipe: Recipe) -> Any:
+    if recipe.method is None:
         raise RecipeError(
             f"recipe {recipe.name!r}: expected a pre-training method, found the task "
             f"{recipe.task.name if recipe.task else None!r}. Use `unmask train`."
         )
-
-    def network() -> Any:
-        return build(method.choice, METHODS, "method", backbone=build_backbone(recipe))
-
-    return _built(recipe, network)
+    backbone = build_backbone(recipe)
+    return build(recipe.method.choice, METHODS, "method", backbone=backbone)
 
 
 def _built(recipe: Recipe, network: Callable[[], Built]) -> Built:
-    """``network`` with the recipe's seed, after every other part was tried, before data is read."""
+    found, problems = _tried(recipe, network)
+    if problems or found is None:
+        raise _refusal(problems)
+    return found
+
+
+def _tried(recipe: Recipe, network: Callable[[], Built]) -> tuple[Built | None, list[str]]:
+    """``network`` with the recipe's seed, and what is wrong with it and with every other part."""
+    found: Built | None = None
     with torch.random.fork_rng(devices=[]):
         problems = _problems(recipe)
         torch.manual_seed(device_seed(recipe.train.seed, "weights"))
@@ -73,19 +110,28 @@ def _built(recipe: Recipe, network: Callable[[], Built]) -> Built:
             problems += [str(error), *_failures([lambda: build_backbone(recipe)])]
         else:
             problems += _empty(found)
-            if not problems:
-                return found
+    return found, problems
+
+
+def _refusal(problems: Sequence[str]) -> RecipeError:
+    """All problems as one error."""
     found = list(dict.fromkeys(problems))
     one = len(found) == 1
-    raise RecipeError(found[0] if one else gather(found, heading=f"{len(found)} problems found:"))
+    return RecipeError(found[0] if one else gather(found, heading=f"{len(found)} problems found:"))
 
 
 def _problems(recipe: Recipe) -> list[str]:
     """What is wrong with the parts beside the network."""
     part = recipe.data
+    replay = part.replay or ReplayRecipe()
     attempts: list[Callable[[], object]] = [
-        partial(build, each.choice, AUGMENTATIONS, "data.augment") for each in part.augment
+        partial(_augmentations, [each]) for each in (*part.augment, *(replay.augment or ()))
     ]
+    attempts += [
+        partial(_label_changes, recipe, [each])
+        for each in (*part.label_changes, *(replay.label_changes or ()))
+    ]
+    attempts.append(partial(build_sampling, recipe))
     attempts.append(lambda: build(part.normalize.choice, NORMALIZERS, "data.normalize"))
     attempts.append(lambda: _optimizer(recipe, parameter_groups(nn.Linear(1, 1), **_rates(recipe))))
     if recipe.task is not None:
@@ -118,25 +164,96 @@ def _failures(attempts: Sequence[Callable[[], object]]) -> list[str]:
     return problems
 
 
-def build_crops(recipe: Recipe, pairs: Sequence[Pair], task: Task | None) -> Crops:
-    """Batches of the recipe; with targets where there is a task."""
+def build_crops(
+    recipe: Recipe,
+    pairs: Sequence[Pair],
+    task: Task | None,
+    *,
+    items: Sequence[int] | None = None,
+    share: float = 1.0,
+) -> Crops:
+    """Batches of the recipe; with targets where there is a task.
+
+    Args:
+        recipe: how.
+        pairs: of what.
+        task: encodes targets.
+        items: numbers of the pairs that make an epoch; None: every one once.
+        share: of the memory that decoded images may take.
+    """
     part = recipe.data
-    parts = tuple(build(each.choice, AUGMENTATIONS, "data.augment") for each in part.augment)
     plan = CropPlan(
         crop=part.crop,
         channels=part.channels,
         batch_size=recipe.train.batch_size,
         foreground=part.foreground if task is not None else 0.0,
         seed=recipe.train.seed,
-        parts=parts,
+        parts=_augmentations(part.augment),
+        changes=_label_changes(recipe, part.label_changes),
+        border=part.border,
     )
     return Crops(
         pairs,
         plan,
         normalize=build(part.normalize.choice, NORMALIZERS, "data.normalize"),
         encode=None if task is None else encoder(task),
-        cache_bytes=part.cache_gb * 1e9,
+        items=items,
+        cache_bytes=part.cache_gb * 1e9 * share,
     )
+
+
+def build_replay(
+    recipe: Recipe,
+    pairs: Sequence[Pair],
+    second: Sequence[Pair],
+    task: Task,
+    *,
+    items: Sequence[int] | None = None,
+) -> Replay:
+    """Batches of the recipe from ``pairs``, each with ``data.replay.batch`` crops of ``second``.
+
+    Raises:
+        RecipeError: the recipe has no ``data.replay``.
+    """
+    part = recipe.data.replay
+    if part is None:
+        raise RecipeError(
+            f"recipe {recipe.name!r}: expected data.replay for a second source, found none. "
+            "Give --set 'data.replay={batch: 1}'."
+        )
+    # Neither source may draw what the other does at the same place.
+    train = {"batch_size": part.batch, "seed": device_seed(recipe.train.seed, "replay")}
+    changes = {
+        name: given
+        for name in ("augment", "label_changes")
+        if (given := getattr(part, name)) is not None
+    }
+    other = recipe.model_copy(
+        update={
+            "train": recipe.train.model_copy(update=train),
+            "data": recipe.data.model_copy(update=changes),
+        }
+    )
+    share = len(pairs) / (len(pairs) + len(second))
+    return Replay(
+        build_crops(recipe, pairs, task, items=items, share=share),
+        build_crops(other, second, task, share=1 - share),
+    )
+
+
+def _augmentations(parts: Sequence[Part]) -> tuple[Any, ...]:
+    return tuple(build(each.choice, AUGMENTATIONS, "data.augment") for each in parts)
+
+
+def _label_changes(recipe: Recipe, parts: Sequence[Part]) -> tuple[Any, ...]:
+    given = {"ignore_label": recipe.data.ignore_label}
+    return tuple(build(each.choice, LABEL_CHANGES, "data.label_changes", **given) for each in parts)
+
+
+def build_sampling(recipe: Recipe) -> Modalities | None:
+    """How images of rare kinds come more often; None where every image comes once an epoch."""
+    part = recipe.data.sampling
+    return None if part is None else build(part.choice, SAMPLINGS, "data.sampling")
 
 
 def build_plan(recipe: Recipe) -> Plan:
@@ -149,6 +266,7 @@ def build_plan(recipe: Recipe) -> Plan:
         lr=train.lr,
         warmup=train.warmup,
         final_lr=train.final_lr,
+        cosine_steps=train.cosine_steps,
         ema=train.ema,
         validate_every=train.validate_every,
         save_every=train.save_every,
