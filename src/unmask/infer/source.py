@@ -88,6 +88,14 @@ class ImageSource:
         """The crop normalised, float32."""
         return crop if self._wide else self._affine.apply(crop)
 
+    def box(self, box: Box) -> np.ndarray:
+        """A part inside the image, normalised, float32; boxes may come in any order."""
+        if self._whole is not None:
+            part = self._whole[:, *box.slices]
+        else:
+            part = self._checked(self._image.read(box), (0, *box.start))
+        return self._affine.apply(part)
+
     def _joined(self, start: int, stop: int) -> np.ndarray:
         """The kept lines that are still wanted, and new ones behind them."""
         kept_start, kept = self._kept if self._kept is not None else (start, None)
