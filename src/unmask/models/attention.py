@@ -32,7 +32,7 @@ class Attention(nn.Module):
 
 
 def attend(
-    q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h n d"], v: Float[Tensor, "b h n d"]
+    q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h m d"], v: Float[Tensor, "b h m d"]
 ) -> Float[Tensor, "b h n d"]:
     """Softmax attention by torch's fused kernel, or by matrix products where those are faster.
 

@@ -8,8 +8,8 @@ the published ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ class ManetDecoder(nn.Module):
         self.width = width
         factors = [
             tuple(b // a for a, b in zip(fine, coarse, strict=True))
-            for fine, coarse in zip(strides, strides[1:], strict=False)
+            for fine, coarse in pairwise(strides)
         ]
         plain = plain_factors(strides[0])
         if not factors + plain:
@@ -166,7 +166,7 @@ class ConvUnit(nn.Sequential):
             nn.Mish(),
         )
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         image: Float[Tensor, "b c *coarse"],
         factor: Sequence[int] | None = None,
@@ -180,11 +180,11 @@ class ConvUnit(nn.Sequential):
         conv, norm, activate = self
         if factor is None:
             return activate(_normed(norm, conv(image)))
-        channels = image.shape[1]
-        hidden = nd.convolve_repeated(image, conv.weight[:, :channels], factor)
+        weight, channels = conv.get_parameter("weight"), image.shape[1]
+        hidden = nd.convolve_repeated(image, weight[:, :channels], factor)
         if skip is not None:
             own = nd.crop(hidden, skip.shape[2:])
-            hidden = own + nd.convolve(skip, conv.weight[:, channels:])
+            hidden = own + nd.convolve(skip, weight[:, channels:])
         return activate(_normed(norm, hidden))
 
 

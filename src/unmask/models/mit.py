@@ -107,9 +107,7 @@ class MixTransformer(nn.Module):
         return features
 
     def _stage(self, level: int, image: Tensor) -> Tensor:
-        embedded: Tensor = self.get_submodule(f"patch_embed{level}")(image)
-        grid = embedded.shape[2:]
-        tokens = self.get_submodule(f"patch_embed{level}").norm(_tokens(embedded))
+        tokens, grid = self.get_submodule(f"patch_embed{level}")(image)
         blocks: nn.ModuleList = self.get_submodule(f"block{level}")  # pyright: ignore[reportAssignmentType]
         for block in blocks:
             tokens = block(tokens, grid)
@@ -117,7 +115,7 @@ class MixTransformer(nn.Module):
 
 
 class OverlapEmbed(nn.Module):
-    """Convolution whose windows overlap by half; ``norm`` is for its outputs as tokens."""
+    """Convolution whose windows overlap by half."""
 
     def __init__(self, ndim: int, in_channels: int, dim: int, stride: Sequence[int]) -> None:
         super().__init__()
@@ -125,9 +123,12 @@ class OverlapEmbed(nn.Module):
         self.proj = nd.conv(ndim, in_channels, dim, kernel=kernel, stride=stride)
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, image: Float[Tensor, "b c *in"]) -> Float[Tensor, "b d *out"]:
-        """A map that is ``stride`` times coarser."""
-        return self.proj(image)
+    def forward(
+        self, image: Float[Tensor, "b c *space"]
+    ) -> tuple[Float[Tensor, "b n d"], tuple[int, ...]]:
+        """Normed tokens, and how many there are along every axis."""
+        embedded = self.proj(image)
+        return self.norm(_tokens(embedded)), tuple(embedded.shape[2:])
 
 
 class MixBlock(nn.Module):
