@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from unmask.tasks.affinities import Affinities
+from unmask.tasks.embeddings import Embeddings
 from unmask.tasks.flows import Flows
 from unmask.tasks.semantic import Semantic
 
-TASKS: dict[str, Callable[..., Any]] = {"flows": Flows, "semantic": Semantic}
+TASKS: dict[str, Callable[..., Any]] = {
+    "affinities": Affinities,
+    "embeddings": Embeddings,
+    "flows": Flows,
+    "semantic": Semantic,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -74,4 +74,46 @@ class Task(Protocol):
         self, scores: Float[np.ndarray, "s *space"], spacing: Sequence[float] | None
     ) -> Integer[np.ndarray, "*space"]:
         """Label image of joined scores; 0 is background."""
+        ...
+
+
+@runtime_checkable
+class Coarse(Protocol):
+    """A task whose coarser levels learn at their own resolution (deep supervision)."""
+
+    def side_channels(self) -> int:
+        """Channels of a coarser level's output."""
+        ...
+
+    def side_loss(
+        self,
+        logits: Float[Tensor, "b c *coarse"],
+        values: Float[Tensor, "b k *space"],
+        weight: Float[Tensor, "b w *space"],
+        *,
+        level: int,
+        stride: Sequence[int],
+    ) -> Tensor:
+        """Loss of level 1, 2, ... with its weight; ``stride`` voxels of the image are one of it."""
+        ...
+
+
+@runtime_checkable
+class TwoViews(Protocol):
+    """A task that compares an image with a changed view of it."""
+
+    def second_view(
+        self, image: Float[Tensor, "b c *space"], values: Float[Tensor, "b k *space"], *, seed: int
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
+        """The view, and how its logits are turned back; None: no second view."""
+        ...
+
+    def cross_loss(
+        self,
+        logits: Float[Tensor, "b c *space"],
+        other: Float[Tensor, "b c *space"],
+        values: Float[Tensor, "b k *space"],
+        weight: Float[Tensor, "b w *space"],
+    ) -> Tensor:
+        """Loss between the logits of both views with its weight; ``other`` has no gradient."""
         ...

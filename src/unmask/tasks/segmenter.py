@@ -16,14 +16,15 @@ from unmask.models.base import Objective, Step, TokenBackbone
 from unmask.recipe import Part, Recipe
 from unmask.space.batch import Batch
 from unmask.tasks import TASKS
-from unmask.tasks.base import Task
+from unmask.tasks.base import Coarse, Task, TwoViews
 
 
 class Segmenter(Objective):
     """From images to the logits of a task, for any backbone and decoder that fit each other.
 
     With deep supervision (Lee et al. 2015, arXiv:1409.5185) the next coarser levels of the decoder
-    predict the target too, each with half the weight of the finer one; prediction ignores them.
+    predict the target too, each with half the weight of the finer one, or as the task says itself
+    (``Coarse``); prediction ignores them. A task of two views (``TwoViews``) sees both.
 
     Args:
         backbone: gives features.
@@ -31,8 +32,8 @@ class Segmenter(Objective):
         head: maps the decoder's channels to those of the task.
         task: gives loss and decoding.
         ndim: number of spatial axes.
-        deep_supervision: number of coarser levels; the decoder needs ``pyramid``, ``restore``
-            and ``widths``.
+        deep_supervision: number of coarser levels; the decoder needs ``pyramid``, ``restore``,
+            ``strides`` and ``widths``.
     """
 
     def __init__(
@@ -57,8 +58,9 @@ class Segmenter(Objective):
                 f"model.deep_supervision={deep_supervision}: expected a decoder with as many "
                 f"coarser levels, found {len(levels)}. Lower it or choose another model.decoder."
             )
+        outputs = task.side_channels() if isinstance(task, Coarse) else task.channels()
         self.side_heads = nn.ModuleList(
-            nd.conv(ndim, channels, task.channels(), kernel=1) for channels in levels
+            nd.conv(ndim, channels, outputs, kernel=1) for channels in levels
         )
 
     def logits(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b k *space"]:
@@ -69,21 +71,45 @@ class Segmenter(Objective):
         """Loss of the task on one batch with targets."""
         if batch.values is None or batch.weight is None:
             raise ValueError("A segmenter learns from targets; this batch has images only.")
-        outputs = self._outputs(batch.image)
-        weights = [0.5**level for level in range(len(outputs))]
-        losses = [self.task.loss(each.float(), batch.values, batch.weight) for each in outputs]
-        total = sum(w * each for w, each in zip(weights, losses, strict=True)) / sum(weights)
-        return Step(torch.as_tensor(total), logs={"loss": losses[0].detach()})
+        values, weight = batch.values, batch.weight
+        logits, sides = self._outputs(batch.image)
+        loss = self.task.loss(logits.float(), values, weight)
+        total = self._supervised(loss, [side.float() for side in sides], values, weight)
+        if isinstance(self.task, TwoViews):
+            view = self.task.second_view(batch.image, values, seed=batch.seed)
+            if view is not None:
+                # Its embedding is a fixed aim, so it needs no memory for a way back.
+                with torch.no_grad():
+                    other = view[1](self.logits(view[0]).float())
+                total = total + self.task.cross_loss(logits.float(), other, values, weight)
+        return Step(total, logs={"loss": loss.detach()})
 
-    def _outputs(self, image: Tensor) -> list[Tensor]:
-        """Logits of the finest level and of the supervised coarser ones, all at full size."""
+    def _outputs(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits at full size, and those of the supervised coarser levels at their own."""
         if not self.side_heads:
-            return [self.logits(image)]
-        size = tuple(image.shape[2:])
+            return self.logits(image), []
         pyramid: list[Tensor] = self.decoder.pyramid(self.backbone(image))  # pyright: ignore[reportCallIssue]
-        finest: Tensor = self.decoder.restore(pyramid[0], size)  # pyright: ignore[reportCallIssue]
+        finest: Tensor = self.decoder.restore(pyramid[0], tuple(image.shape[2:]))  # pyright: ignore[reportCallIssue]
         sides = zip(self.side_heads, pyramid[1:], strict=False)
-        return [self.head(finest), *(nd.interpolate(head(level), size) for head, level in sides)]
+        return self.head(finest), [head(level) for head, level in sides]
+
+    def _supervised(
+        self, loss: Tensor, sides: list[Tensor], values: Tensor, weight: Tensor
+    ) -> Tensor:
+        """The loss joined with those of the coarser levels."""
+        if isinstance(self.task, Coarse):
+            strides: Sequence[Sequence[int]] = self.decoder.strides  # pyright: ignore[reportAssignmentType]
+            for level, side in enumerate(sides, 1):
+                stride = strides[level]
+                loss = loss + self.task.side_loss(side, values, weight, level=level, stride=stride)
+            return loss
+        size = tuple(values.shape[2:])
+        losses = [loss] + [
+            self.task.loss(nd.interpolate(side, size), values, weight) for side in sides
+        ]
+        weights = [0.5**level for level in range(len(losses))]
+        total = sum(w * each for w, each in zip(weights, losses, strict=True)) / sum(weights)
+        return torch.as_tensor(total)
 
 
 def build_task(recipe: Recipe) -> Task:

@@ -1,0 +1,169 @@
+"""Instances by affinities: one logit for every offset, whether the two voxels belong together.
+
+Cross-entropy and soft Dice after Wolf et al. 2018 (arXiv:1904.12654) and Bailoni et al. 2022
+(arXiv:1906.11713).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from unmask.errors import RecipeError
+from unmask.labels.edges import inside, shifted
+from unmask.tasks.base import Target
+from unmask.tasks.offsets import (
+    BACKGROUNDS,
+    Offset,
+    checked_decoding,
+    checked_offsets,
+    decoded,
+    encoded,
+    inner,
+    mirrored,
+    pairs_of,
+    reached,
+    with_border,
+)
+
+
+@dataclass(frozen=True)
+class Affinities:
+    """Channels: one logit for every offset, then one of the foreground where asked for.
+
+    Attributes:
+        ndim: number of spatial axes.
+        offsets: neighbours in voxels, slow axis first; the default looks 1, 3, 9 and 27 voxels back
+            along every axis.
+        background: voxels of id 0 are ``apart`` from everything, such as membranes, or one more
+            ``object``.
+        widen: voxels on both sides of a voxel, along every axis, within which another object makes
+            it background; None: labels as they are.
+        dice: share of the Dice term in the loss, 0 to 1. It is the overlap of pairs that are
+            apart, which are few.
+        foreground: learn a logit of the foreground.
+        threshold: probability above which a voxel is foreground.
+        ignore_label: label value without truth.
+        decoding: name and options of the decoder, see ``unmask.labels.affinities``.
+        reach: largest expected extent of an object around a voxel, as context for decoding.
+    """
+
+    ndim: int
+    offsets: tuple[Offset, ...] | None = None
+    background: str = "apart"
+    widen: tuple[int, ...] | None = None
+    dice: float = 0.5
+    foreground: bool = False
+    threshold: float = 0.5
+    ignore_label: int | None = None
+    decoding: Mapping[str, Any] = field(default_factory=lambda: {"name": "mutex"})
+    reach: int = 64
+
+    def __post_init__(self) -> None:
+        wrong = {
+            "background": self.background not in BACKGROUNDS,
+            "widen": self.widen is not None
+            and (len(self.widen) != self.ndim or min(self.widen) < 0),
+            "dice": not 0 <= self.dice <= 1,
+            "reach": self.reach < 1,
+        }
+        for name in (name for name, bad in wrong.items() if bad):
+            raise RecipeError(
+                f"task affinities: {name}={getattr(self, name)!r} is out of range. Expected "
+                f"background {' or '.join(BACKGROUNDS)}, widen of {self.ndim} numbers, dice in "
+                "[0, 1], a reach of 1 or more. Correct the recipe."
+            )
+        offsets = checked_offsets(self.offsets, self.ndim, task="affinities")
+        object.__setattr__(self, "offsets", offsets)
+        object.__setattr__(self, "decoding", checked_decoding(self.decoding, task="affinities"))
+
+    @property
+    def context(self) -> int:
+        """The furthest neighbour of any voxel of an object that touches the block."""
+        return self.reach + reached(self._offsets)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """F1 at IoU 0.5 chooses the best model."""
+        return ("f1@0.5", "aji")
+
+    @property
+    def _offsets(self) -> tuple[Offset, ...]:
+        return self.offsets or ()
+
+    def channels(self) -> int:
+        """A logit for every offset, and one of the foreground."""
+        return len(self._offsets) + self.foreground
+
+    def encode(
+        self,
+        labels: Integer[np.ndarray, "*space"],
+        spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
+    ) -> Target:
+        """Ids ``(1, *space)`` and weight ``(1, *space)``."""
+        return encoded(labels, ignore_label=self.ignore_label, widen=self.widen)
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b c *space"],
+        values: Float[Tensor, "b 1 *space"],
+        weight: Float[Tensor, "b 1 *space"],
+    ) -> Tensor:
+        """Mean over the offsets, and over the foreground as one more channel.
+
+        ``(1 - dice) * cross-entropy + dice * (1 - soft Dice over the batch)``.
+        """
+        space = logits.shape[2:]
+        logits = logits.float()
+        inner(self._offsets, space, task="affinities")
+        losses: list[Tensor] = []
+        for channel, offset in enumerate(self._offsets):
+            if inside(offset, space):
+                here, _ = shifted(space, offset)
+                pairs = pairs_of(values, weight, offset, apart=self.background == "apart")
+                losses.append(self._term(logits[:, channel][(..., *here)], *pairs))
+        if self.foreground:
+            losses.append(self._term(logits[:, -1], values[:, 0] > 0, weight[:, 0]))
+        return torch.stack(losses).mean()
+
+    def _term(self, logits: Tensor, same: Tensor, known: Tensor) -> Tensor:
+        """Loss of one channel ``(b, *space)``."""
+        known = known.float()
+        truth = same.float()
+        entropy = F.binary_cross_entropy_with_logits(logits, truth, weight=known, reduction="sum")
+        entropy = entropy / known.sum().clamp(min=1)
+        if self.dice == 0:
+            return entropy
+        cut, apart = (-logits).sigmoid() * known, (1 - truth) * known
+        overlap = (2 * (cut * apart).sum() + 1) / ((cut + apart).sum() + 1)
+        return (1 - self.dice) * entropy + self.dice * (1 - overlap)
+
+    def activate(self, logits: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
+        """Probabilities; voxels without a neighbour repeat the nearest that has one."""
+        scores = logits.float().sigmoid()
+        space = scores.shape[2:]
+        for channel, offset in enumerate(self._offsets):
+            if inside(offset, space):
+                here, _ = shifted(space, offset)
+                within = scores[:, channel][(..., *here)]
+                scores[:, channel] = with_border(within, offset, space)
+        return scores
+
+    def flip(self, scores: Float[Tensor, "b c *space"], axis: int) -> Float[Tensor, "b c *space"]:
+        """Mirror; the other end of a pair becomes its voxel."""
+        return mirrored(scores, self._offsets, axis, task="affinities")
+
+    def decode(
+        self,
+        scores: Float[np.ndarray, "c *space"],
+        spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
+    ) -> Integer[np.ndarray, "*space"]:
+        """Objects of averaged affinities."""
+        return decoded(scores, self._offsets, self.decoding, threshold=self.threshold)

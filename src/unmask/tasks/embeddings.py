@@ -1,0 +1,287 @@
+"""Instances by embeddings whose cosines are affinities: Pixel-Embedded Affinity.
+
+Huang et al. 2022, AAAI (doi:10.1609/aaai.v36i1.19984). Three losses: within the embedding, across
+to the embedding of a changed view, and within the coarser levels of the decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from unmask.errors import RecipeError
+from unmask.space.random import generator
+from unmask.tasks.base import Target
+from unmask.tasks.cosine import Rule, affinities, pair_loss
+from unmask.tasks.offsets import (
+    BACKGROUNDS,
+    Offset,
+    checked_decoding,
+    checked_offsets,
+    decoded,
+    encoded,
+    inner,
+    mirrored,
+    reached,
+)
+from unmask.tasks.views import View
+
+# The published programs count voxels without a neighbour as joined in 2D; in 3D as apart, and at
+# coarser levels as joined where they have an id. In 2D they leave the height out of the mean.
+_PUBLISHED: dict[int, tuple[Rule, Rule]] = {
+    2: (Rule(border=1.0, scale=1.0), Rule(border=1.0, scale=1.0)),
+    3: (Rule(border=0.0), Rule(border="object")),
+}
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Channels: the embedding, then two logits (background, foreground) where asked for.
+
+    Attributes:
+        ndim: number of spatial axes.
+        dims: channels of the embedding.
+        offsets: neighbours that are compared, in voxels, slow axis first; the default looks 1, 3,
+            9 and 27 voxels back along every axis.
+        decode_offsets: neighbours at prediction; default: ``offsets``.
+        side_offsets: how many of the first offsets each coarser level compares, in its own voxels;
+            default: one for each axis less at every level.
+        background: voxels of id 0 are ``apart`` from everything, such as membranes, or one more
+            ``object``.
+        widen: voxels on both sides of a voxel, along every axis, within which another object makes
+            it background; None: labels as they are.
+        cross_weight: weight of the comparison with a changed view; 0: no second view.
+        side_weight: weight of the first coarser level.
+        side_decay: weight of a level as a share of the next finer one.
+        view: options of the changed view, see ``View``.
+        foreground: learn two logits of background and foreground.
+        foreground_weight: weight of their cross-entropy.
+        threshold: probability above which a voxel is foreground.
+        published_scale: sums and balance of the published programs, borders included; otherwise
+            means over pairs that exist.
+        ignore_label: label value without truth.
+        decoding: name and options of the decoder, see ``unmask.labels.affinities``.
+        reach: largest expected extent of an object around a voxel, as context for decoding.
+    """
+
+    ndim: int
+    dims: int = 16
+    offsets: tuple[Offset, ...] | None = None
+    decode_offsets: tuple[Offset, ...] | None = None
+    side_offsets: tuple[int, ...] | None = None
+    background: str = "apart"
+    widen: tuple[int, ...] | None = None
+    cross_weight: float = 1.0
+    side_weight: float = 1.0
+    side_decay: float = 1.0
+    view: Mapping[str, Any] = field(default_factory=dict)
+    foreground: bool = False
+    foreground_weight: float = 1.0
+    threshold: float = 0.5
+    published_scale: bool = False
+    ignore_label: int | None = None
+    decoding: Mapping[str, Any] = field(default_factory=lambda: {"name": "mutex"})
+    reach: int = 64
+
+    def __post_init__(self) -> None:
+        wrong = {
+            "dims": self.dims < 1,
+            "background": self.background not in BACKGROUNDS,
+            "widen": self.widen is not None
+            and (len(self.widen) != self.ndim or min(self.widen) < 0),
+            "cross_weight": self.cross_weight < 0,
+            "side_weight": self.side_weight < 0,
+            "side_decay": self.side_decay < 0,
+            "foreground_weight": self.foreground_weight < 0,
+            "published_scale": self.published_scale and self.ndim not in _PUBLISHED,
+            "reach": self.reach < 1,
+        }
+        for name in (name for name, bad in wrong.items() if bad):
+            raise RecipeError(
+                f"task embeddings: {name}={getattr(self, name)!r} is out of range. Expected dims "
+                f"and reach of 1 or more, background {' or '.join(BACKGROUNDS)}, widen of "
+                f"{self.ndim} numbers, weights of 0 or more, published_scale for 2 or 3 axes. "
+                "Correct the recipe."
+            )
+        offsets = checked_offsets(self.offsets, self.ndim, task="embeddings")
+        decode = checked_offsets(self.decode_offsets or offsets, self.ndim, task="embeddings")
+        object.__setattr__(self, "offsets", offsets)
+        object.__setattr__(self, "decode_offsets", decode)
+        object.__setattr__(self, "decoding", checked_decoding(self.decoding, task="embeddings"))
+        self._changes()
+
+    @property
+    def context(self) -> int:
+        """The furthest neighbour of any voxel of an object that touches the block."""
+        return self.reach + reached(self._decoded)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """F1 at IoU 0.5 chooses the best model."""
+        return ("f1@0.5", "aji")
+
+    @property
+    def _learned(self) -> tuple[Offset, ...]:
+        return self.offsets or ()
+
+    @property
+    def _decoded(self) -> tuple[Offset, ...]:
+        return self.decode_offsets or ()
+
+    def channels(self) -> int:
+        """The embedding and the logits of background and foreground."""
+        return self.dims + 2 * self.foreground
+
+    def side_channels(self) -> int:
+        """Coarser levels learn the embedding only."""
+        return self.dims
+
+    def encode(
+        self,
+        labels: Integer[np.ndarray, "*space"],
+        spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
+    ) -> Target:
+        """Ids ``(1, *space)`` and weight ``(1, *space)``."""
+        return encoded(labels, ignore_label=self.ignore_label, widen=self.widen)
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b c *space"],
+        values: Float[Tensor, "b 1 *space"],
+        weight: Float[Tensor, "b 1 *space"],
+    ) -> Tensor:
+        """Balanced squared errors of the affinities, and cross-entropy of the foreground."""
+        space = logits.shape[2:]
+        offsets = inner(self._learned, space, task="embeddings")
+        rule = self._rule(0, space)
+        loss = pair_loss(logits[:, : self.dims], values, weight, offsets=offsets, rule=rule)
+        if not self.foreground:
+            return loss
+        entropy = _foreground_loss(logits[:, self.dims :], values, weight)
+        return loss + self.foreground_weight * entropy
+
+    def side_loss(
+        self,
+        logits: Float[Tensor, "b c *coarse"],
+        values: Float[Tensor, "b 1 *space"],
+        weight: Float[Tensor, "b 1 *space"],
+        *,
+        level: int,
+        stride: Sequence[int],
+    ) -> Tensor:
+        """The same within coarser level ``level`` (1, 2, ...), every ``stride``-th id."""
+        space = logits.shape[2:]
+        picks = (..., *(slice(0, n * s, s) for n, s in zip(space, stride, strict=True)))
+        counts = self.side_offsets or [
+            max(self.ndim, len(self._learned) - self.ndim * far) for far in range(1, level + 1)
+        ]
+        offsets = self._learned[: counts[min(level, len(counts)) - 1]]
+        rule = self._rule(level, space)
+        loss = pair_loss(logits, values[picks], weight[picks], offsets=offsets, rule=rule)
+        return self.side_weight * self.side_decay ** (level - 1) * loss
+
+    def second_view(
+        self, image: Float[Tensor, "b c *space"], values: Float[Tensor, "b 1 *space"], *, seed: int
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
+        """A changed view of every sample, and how its logits are turned back."""
+        if self.cross_weight == 0:
+            return None
+        options = self._changes()
+        space = image.shape[2:]
+        changes = [options.draw(generator(seed, "view", b), space) for b in range(len(image))]
+        samples = zip(image, values[:, 0], changes, strict=True)
+        view = torch.stack([options.apply(one, ids, change) for one, ids, change in samples])
+
+        def undo(logits: Tensor) -> Tensor:
+            pairs = zip(logits, changes, strict=True)
+            return torch.stack([change.turn.undo(one) for one, change in pairs])
+
+        return view, undo
+
+    def cross_loss(
+        self,
+        logits: Float[Tensor, "b c *space"],
+        other: Float[Tensor, "b c *space"],
+        values: Float[Tensor, "b 1 *space"],
+        weight: Float[Tensor, "b 1 *space"],
+    ) -> Tensor:
+        """The same between every voxel and its neighbours in the other view."""
+        space = logits.shape[2:]
+        offsets = inner(self._learned, space, task="embeddings")
+        one, two = logits[:, : self.dims], other[:, : self.dims]
+        rule = self._rule(0, space)
+        loss = pair_loss(one, values, weight, offsets=offsets, rule=rule, other=two)
+        return self.cross_weight * loss
+
+    def activate(self, logits: Float[Tensor, "b c *space"]) -> Float[Tensor, "b s *space"]:
+        """Affinities at the decoding offsets, negative cosines as 0, and the foreground."""
+        logits = logits.float()
+        scores = affinities(logits[:, : self.dims], self._decoded).clamp(0, 1)
+        if not self.foreground:
+            return scores
+        return torch.cat([scores, logits[:, self.dims :].softmax(1)[:, 1:]], 1)
+
+    def flip(self, scores: Float[Tensor, "b s *space"], axis: int) -> Float[Tensor, "b s *space"]:
+        """Mirror; the other end of a pair becomes its voxel."""
+        return mirrored(scores, self._decoded, axis, task="embeddings")
+
+    def decode(
+        self,
+        scores: Float[np.ndarray, "s *space"],
+        spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
+    ) -> Integer[np.ndarray, "*space"]:
+        """Objects of averaged affinities.
+
+        Where the background is an object and no foreground is learned, the largest one is it.
+        """
+        labels = decoded(scores, self._decoded, self.decoding, threshold=self.threshold)
+        if self.background != "object" or self.foreground:
+            return labels
+        largest = np.bincount(labels.ravel())[1:].argmax(initial=0) + 1 if labels.any() else 0
+        return np.where(labels == largest, 0, labels)
+
+    def _changes(self) -> View:
+        """The changed view's options.
+
+        Raises:
+            RecipeError: an unknown option.
+        """
+        try:
+            return View(**self.view)
+        except TypeError as error:
+            raise RecipeError(
+                f"task embeddings: expected options of the view, found {dict(self.view)} "
+                f"({error}). Correct task.view."
+            ) from error
+
+    def _rule(self, level: int, space: Sequence[int]) -> Rule:
+        apart = self.background == "apart"
+        if not self.published_scale:
+            return Rule(apart)
+        rule = _PUBLISHED[self.ndim][min(level, 1)]
+        scale = None if rule.scale is None else float(space[0])
+        return replace(rule, apart=apart, scale=scale)
+
+
+def _foreground_loss(
+    logits: Float[Tensor, "b 2 *space"],
+    values: Float[Tensor, "b 1 *space"],
+    weight: Float[Tensor, "b 1 *space"],
+) -> Tensor:
+    """Cross-entropy in which background and foreground have equal shares of the batch."""
+    classes = (values[:, 0] > 0).long()
+    known = weight[:, 0]
+    objects = (known * classes).sum()
+    both = torch.stack([objects, known.sum() - objects])
+    # A batch of one class has nothing to balance.
+    balance = torch.where(both.min() > 0, both, torch.ones_like(both)).to(logits.dtype)
+    entropy = F.cross_entropy(logits, classes, reduction="none")
+    share = balance[classes] * known
+    return (entropy * share).sum() / share.sum().clamp(min=1e-6)

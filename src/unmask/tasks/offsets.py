@@ -1,0 +1,210 @@
+"""Neighbours at given offsets: which pairs of voxels belong together, for any number of axes.
+
+Channel ``c`` at voxel ``p`` speaks of the pair ``p`` and ``p + offsets[c]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Integer
+from scipy.ndimage import maximum_filter, minimum_filter
+from torch import Tensor
+
+from unmask.errors import RecipeError
+from unmask.labels.affinities import segment
+from unmask.labels.edges import inside, shifted
+from unmask.labels.relabel import relabel
+from unmask.tasks.base import Target
+
+Offset = tuple[int, ...]
+BACKGROUNDS = ("apart", "object")
+# Steps along every axis: the nearest neighbours join, the far ones tell objects apart.
+_RANGES = (1, 3, 9, 27)
+
+
+def checked_offsets(
+    offsets: Sequence[Sequence[int]] | None, ndim: int, *, task: str
+) -> tuple[Offset, ...]:
+    """Offsets as tuples; the default looks 1, 3, 9 and 27 voxels back along every axis.
+
+    Raises:
+        RecipeError: none, one of another number of axes, of no length, or one twice.
+    """
+    if offsets is None:
+        return tuple(
+            tuple(-far if axis == along else 0 for axis in range(ndim))
+            for far in _RANGES
+            for along in range(ndim)
+        )
+    found = tuple(tuple(int(step) for step in offset) for offset in offsets)
+    wrong = [offset for offset in found if len(offset) != ndim or not any(offset)]
+    if not found or wrong or len(set(found)) < len(found):
+        raise RecipeError(
+            f"task {task}: expected different offsets of {ndim} whole numbers, not all 0, found "
+            f"{[list(offset) for offset in wrong or found]}. Correct task.offsets."
+        )
+    return found
+
+
+def reached(offsets: Sequence[Offset]) -> int:
+    """Voxels from a voxel to its furthest neighbour along any axis."""
+    return max(abs(step) for offset in offsets for step in offset)
+
+
+def inner(offsets: Sequence[Offset], space: Sequence[int], *, task: str) -> list[Offset]:
+    """The offsets that have a pair inside a crop.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    found = [offset for offset in offsets if inside(offset, space)]
+    if not found:
+        raise RecipeError(
+            f"task {task}: expected an offset inside a crop of {tuple(space)} voxels, found none "
+            f"among {[list(offset) for offset in offsets]}. Enlarge data.crop or shorten "
+            "task.offsets."
+        )
+    return found
+
+
+def pairs_of(
+    values: Float[Tensor, "b 1 *space"],
+    weight: Float[Tensor, "b 1 *space"],
+    offset: Offset,
+    *,
+    apart: bool,
+) -> tuple[Bool[Tensor, "b *inner"], Float[Tensor, "b *inner"]]:
+    """Whether the pairs inside the crop belong together, and how well that is known.
+
+    Args:
+        values: ids.
+        weight: 0 where the id is unknown; a pair has the product of its two weights.
+        offset: from one voxel of the pair to the other.
+        apart: voxels of id 0 belong to nothing; otherwise they are one more object.
+    """
+    here, there = ((slice(None), 0, *part) for part in shifted(values.shape[2:], offset))
+    same = values[here] == values[there]
+    if apart:
+        same &= values[here] > 0
+    return same, weight[here] * weight[there]
+
+
+def encoded(
+    labels: Integer[np.ndarray, "*space"],
+    *,
+    ignore_label: int | None,
+    widen: Sequence[int] | None,
+) -> Target:
+    """Small ids ``(1, *space)`` that float32 holds exactly, and weight ``(1, *space)``."""
+    known = np.ones(labels.shape, bool)
+    if ignore_label is not None:
+        known = labels != ignore_label
+        labels = np.where(known, labels, 0)
+    ids = relabel(labels)
+    if widen is not None:
+        ids = widened(ids, widen)
+    return Target(ids[None].astype(np.float32), known[None].astype(np.float32))
+
+
+def widened(
+    labels: Integer[np.ndarray, "*space"], halo: Sequence[int]
+) -> Integer[np.ndarray, "*space"]:
+    """Labels with 0 wherever a window holds more than one object.
+
+    Args:
+        labels: ids, 0 is background.
+        halo: voxels of the window on both sides of its centre, along every axis.
+
+    Examples:
+        >>> widened(np.array([1, 1, 1, 2, 2, 0, 2]), [1]).tolist()
+        [1, 1, 0, 0, 2, 0, 2]
+    """
+    window = [2 * n + 1 for n in halo]
+    largest = maximum_filter(labels, size=window, mode="nearest")
+    # Background counts as more than any id, so that it is no second object.
+    beyond = np.where(labels > 0, labels, largest.max(initial=0))
+    smallest = minimum_filter(beyond, size=window, mode="nearest")
+    return np.where(smallest < largest, 0, labels)
+
+
+def mirrored(
+    scores: Float[Tensor, "b s *space"], offsets: Sequence[Offset], axis: int, *, task: str
+) -> Float[Tensor, "b s *space"]:
+    """Scores of an image from those of the image mirrored along spatial ``axis``.
+
+    Mirroring turns an offset round along the axis. The pair is then found in the channel of the
+    turned offset, or, seen from its other end, in the channel of the opposite one. Channels behind
+    those of the offsets have no direction. Voxels whose neighbour lies outside keep their place at
+    the border.
+
+    Raises:
+        RecipeError: there is no such channel.
+    """
+    flipped = scores.flip(axis + 2)
+    channels: list[Tensor] = []
+    for offset in offsets:
+        turned = tuple(-step if a == axis else step for a, step in enumerate(offset))
+        opposite = tuple(-step for step in turned)
+        if turned in offsets:
+            channels.append(flipped[:, offsets.index(turned)])
+        elif opposite in offsets:
+            place = flipped[:, offsets.index(opposite)]
+            back = [-step for step in turned]
+            channels.append(torch.roll(place, back, dims=list(range(1, place.ndim))))
+        else:
+            raise RecipeError(
+                f"task {task}: mirrored views need the offset {list(turned)} or {list(opposite)} "
+                f"beside {list(offset)}, found neither. Add it to the offsets, or set "
+                "infer.tta=false."
+            )
+    return torch.cat([torch.stack(channels, 1), flipped[:, len(offsets) :]], 1)
+
+
+def with_border(
+    inside_only: Float[Tensor, "b *inner"], offset: Offset, space: Sequence[int]
+) -> Float[Tensor, "b *space"]:
+    """Affinities of all voxels; those without a neighbour repeat the nearest that has one.
+
+    Where tiles are averaged their borders count, so they are given a likely value.
+    """
+    here, _ = shifted(space, offset)
+    result = inside_only
+    for axis, (part, length) in enumerate(zip(here, space, strict=True), 1):
+        index = torch.arange(length, device=result.device) - part.start
+        result = result.index_select(axis, index.clamp(0, result.shape[axis] - 1))
+    return result
+
+
+def decoded(
+    scores: Float[np.ndarray, "s *space"],
+    offsets: Sequence[Offset],
+    decoding: Mapping[str, Any],
+    *,
+    threshold: float,
+) -> Integer[np.ndarray, "*space"]:
+    """Label image; a channel behind those of the offsets is the foreground's probability."""
+    count = len(offsets)
+    foreground = scores[count] > threshold if len(scores) > count else None
+    options = {name: value for name, value in decoding.items() if name != "name"}
+    return segment(
+        scores[:count], offsets, method=decoding["name"], foreground=foreground, **options
+    )
+
+
+def checked_decoding(decoding: Mapping[str, Any] | str, *, task: str) -> Mapping[str, Any]:
+    """A decoding as a mapping with a name.
+
+    Raises:
+        RecipeError: no name.
+    """
+    found = {"name": decoding} if isinstance(decoding, str) else dict(decoding)
+    if not isinstance(found.get("name"), str):
+        raise RecipeError(
+            f"task {task}: expected decoding with a name, such as {{name: mutex}}, found "
+            f"{decoding!r}. Correct task.decoding."
+        )
+    return found
