@@ -68,6 +68,15 @@ def presets(
 
 
 @app.command()
+def models() -> None:
+    """List the models that come with the package."""
+    from unmask import api
+
+    for each in api.shipped_models():
+        typer.echo(each.to_text())
+
+
+@app.command()
 def check(
     images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
     labels: Annotated[list[str] | None, typer.Option("--labels", help="labels")] = None,
@@ -150,7 +159,9 @@ def train(  # noqa: PLR0913 - the options promised
 @app.command()
 def predict(
     images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
-    model: Annotated[list[str], typer.Option("--model", help="model file or run; several: mean")],
+    model: Annotated[
+        list[str], typer.Option("--model", help="model file, run or shipped model; several: mean")
+    ],
     out: Annotated[Path, typer.Option("--out", help="folder of the label images")],
     scores: Annotated[bool, typer.Option("--scores", help="write the joined scores too")] = False,  # noqa: FBT002
     tta: Annotated[bool, typer.Option("--tta", help="average over flips")] = False,  # noqa: FBT002

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from unmask.api.audit import check
+from unmask.api.catalogue import shipped_models
 from unmask.api.evaluation import evaluate
 from unmask.api.learning import Run, pretrain, train
 from unmask.api.prediction import predict, predict_files
 
-__all__ = ["Run", "check", "evaluate", "predict", "predict_files", "pretrain", "train"]
+__all__ = [
+    "Run",
+    "check",
+    "evaluate",
+    "predict",
+    "predict_files",
+    "pretrain",
+    "shipped_models",
+    "train",
+]

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from unmask import shipped
 from unmask.atomic import atomic_path
 from unmask.checkpoint.faults import fault_point
 from unmask.checkpoint.tensors import read_tensors, write_tensors
@@ -57,20 +58,22 @@ def save_model(path: Path | str, weights: Mapping[str, Tensor], card: Mapping[st
 
 
 def load_model(path: Path | str) -> Model:
-    """Read a model file, or the best model of a run folder; every bit is verified.
+    """Read a model file, the best model of a run folder, or a shipped model by its name.
+
+    Every bit is verified. A path that exists goes before a shipped model of this name.
 
     Raises:
         CheckpointError: there is none, it is damaged, or it is not a model file of unmask.
     """
-    path = Path(path)
+    path = shipped.find(path)
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
         raise CheckpointError(
             told(
                 path,
-                expected=f"a model file or a run folder with {MODEL_FILE}",
+                expected=f"a model file, a run folder with {MODEL_FILE} or a shipped model",
                 found="an empty run folder" if path.is_dir() else "nothing",
-                do="Check the path, or let the run reach its first snapshot.",
+                do="Check the path, or let the run reach its first snapshot. " + shipped.hint(path),
             )
         )
     with file.open("rb") as handle:

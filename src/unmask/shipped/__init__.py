@@ -1,0 +1,30 @@
+"""Models that come with the package: files beside this one, resolved by name.
+
+Each explains itself like any model file; ``benchmarks/ship.py`` makes them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+
+def names() -> dict[str, Path]:
+    """Shipped models: name to file."""
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.safetensors"))}
+
+
+def find(model: str | Path) -> Path:
+    """The file of a shipped model; a path that exists, or is no such name, is left as it is."""
+    path = Path(model)
+    return path if path.exists() else names().get(str(model), path)
+
+
+def hint(model: str | Path) -> str:
+    """What may have been meant by a model that was not found."""
+    shipped = names()
+    if str(model) in shipped:
+        return f"This path hides the shipped model {str(model)!r}: rename one of them."
+    near = difflib.get_close_matches(str(model), shipped, n=1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    return f"Shipped models: {', '.join(shipped)}.{meant}"
