@@ -22,7 +22,7 @@ from unmask.data.intensity import (
 from unmask.errors import RecipeError
 from unmask.space.random import generator
 
-NAMES = [name for name in AUGMENTATIONS if name not in {"spatial", "object_intensity"}]
+NAMES = [name for name in AUGMENTATIONS if name not in {"spatial", "zoom", "object_intensity"}]
 SHAPES = [(1, 17), (3, 12, 15), (2, 6, 7, 9), (1, 1, 1), (2, 3, 1, 2, 4)]
 
 
@@ -186,3 +186,32 @@ def test_objects_change_one_by_one(shape):
 def test_wrong_options_are_refused(make):
     with pytest.raises(RecipeError, match="expected"):
         make()
+
+
+def test_gamma_is_drawn_evenly_where_asked():
+    for logarithmic, middle in ((True, np.exp(np.log(4) / 2)), (False, 2.5)):
+        part, rng = Gamma((1.0, 4.0), logarithmic=logarithmic, p=1), generator(8, "draw")
+        drawn = np.array([part.draw(rng, (1, 4)) for _ in range(2000)])
+        assert np.median(drawn) == pytest.approx(middle, abs=0.08)
+        assert 1 <= drawn.min() < drawn.max() <= 4
+
+
+def test_a_single_knot_may_move_from_end_to_end():
+    part, rng = HistogramShift(points=1, strength=1.0, p=1), generator(9, "draw")
+    heights = np.array([part.draw(rng, (1, 4)) for _ in range(2000)])
+    assert (heights[:, [0, 2]] == [0, 1]).all()
+    assert 0 <= heights[:, 1].min() < 0.01
+    assert 0.99 < heights[:, 1].max() <= 1
+    with pytest.raises(RecipeError, match="strength"):
+        HistogramShift(points=2, strength=1.0)
+
+
+def test_objects_change_together_where_asked():
+    labels = torch.arange(400).reshape(1, 20, 20) // 10
+    part = ObjectIntensity(share=0.4, factor=(1.2, 1.7), together=True, p=1)
+    params = [part.draw(generator(6, "draw"), (1, 20, 20))]
+    result = part.apply_labelled(torch.ones(1, 1, 20, 20), labels, params)
+    factors = sorted(result.unique().tolist())
+    assert factors[0] == 1
+    assert len(factors) == 2
+    assert 1.2 <= factors[1] <= 1.7

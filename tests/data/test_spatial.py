@@ -283,3 +283,26 @@ def test_any_sizes_give_the_crop_within_the_values_read(crop, read, seed):
     for channel in range(2):
         assert result[0, channel].min() >= image[0, channel].min() - 1e-5
         assert result[0, channel].max() <= image[0, channel].max() + 1e-5
+
+
+def test_shares_of_mirrored_and_turned_samples():
+    """Half mirrored along one axis, a quarter each; half turned, a sixth for every turn."""
+    part, rng = Spatial(p_flip=0.5, p_rotate90=2 / 3), generator(3, "draw")
+    drawn = [part.draw(rng, (1, 8, 8)) for _ in range(6000)]
+    assert all(warp.exact for warp in drawn)
+    image = torch.arange(4.0).reshape(1, 2, 2)
+    seen = [tuple(turned(image, warp, (2, 2)).ravel().tolist()) for warp in drawn]
+    shares = {orbit: seen.count(orbit) / len(seen) for orbit in set(seen)}
+    assert len(shares) == 8
+    # Alone: neither, and the half turn, which two mirrors cannot give here.
+    assert shares[0, 1, 2, 3] == pytest.approx(1 / 4, abs=0.03)
+    assert shares[3, 2, 1, 0] == pytest.approx(1 / 12, abs=0.02)
+    assert sum(shares.values()) - max(shares.values()) == pytest.approx(3 / 4, abs=0.03)
+    still = Spatial(p_flip=0.0, p_rotate90=0.0)
+    assert {still.draw(rng, (1, 8, 8)).flips for _ in range(50)} == {(False, False)}
+    assert Spatial().draw(generator(1, "a"), (1, 8, 8)) == Spatial(p_rotate90=1.0).draw(
+        generator(1, "a"), (1, 8, 8)
+    )
+    for wrong in ({"p_flip": 1.5}, {"p_rotate90": -0.1}):
+        with pytest.raises(RecipeError, match="a share between 0 and 1"):
+            Spatial(**wrong)

@@ -89,3 +89,35 @@ def test_cutout_fills_boxes_with_the_mean():
 def test_wrong_options_are_refused(make):
     with pytest.raises(RecipeError, match="expected"):
         make()
+
+
+@pytest.mark.parametrize("shape", [(1, 30), (1, 24, 20), (1, 9, 12, 10)])
+def test_blur_with_a_range_of_its_own_along_the_last_axis(shape):
+    part = Blur(sigma=(1.0, 2.0), sigma_last=(0.25, 0.5), p=1)
+    drawn = [part.draw(generator(1, "draw", i), shape) for i in range(50)]
+    assert {len(sigmas) for sigmas in drawn} == {len(shape) - 1}
+    assert all(0.25 <= sigmas[-1] <= 0.5 for sigmas in drawn)
+    assert all(1 <= sigma <= 2 for sigmas in drawn for sigma in sigmas[:-1])
+    with pytest.raises(RecipeError, match="sigma_last"):
+        Blur(sigma_last=(2.0, 1.0))
+
+
+def test_sharpening_of_a_smoothed_image():
+    part = Sharpen(amount=(10, 30), sigma=0.5, smooth=(0.5, 1.0), p=1)
+    image = torch.rand(2, 1, 20, 22)
+    params = [part.draw(generator(2, "draw", i), (1, 20, 22)) for i in range(2)]
+    for amount, then, first in params:
+        assert 10 <= amount <= 30
+        assert all(0.5 <= b <= a <= 1 for a, b in zip(first, then, strict=True))
+    smooth = gaussian(image, [first for _, _, first in params])
+    twice = gaussian(smooth, [then for _, then, _ in params])
+    amounts = torch.tensor([amount for amount, _, _ in params]).reshape(2, 1, 1, 1)
+    wanted = smooth + amounts * (smooth - twice)
+    torch.testing.assert_close(part.apply(image, params), wanted, atol=1e-5, rtol=1e-5)
+    flat = part.draw(generator(2, "draw"), (1, 5, 20, 22))
+    assert flat is not None
+    thick = Sharpen(smooth=(1.0, 2.0), plane_only=True, p=1).draw(generator(2, "a"), (1, 5, 9, 9))
+    assert thick is not None
+    assert thick[1][0] == thick[2][0] == 0
+    with pytest.raises(RecipeError, match="smooth"):
+        Sharpen(sigma=1.0, smooth=(0.5, 1.0))

@@ -126,3 +126,22 @@ def test_average_follows_parameters_and_all_buffers():
     with average.applied():
         assert torch.equal(conv.weight, average.weights["0.weight"])
     assert torch.equal(conv.weight, live)
+
+
+def test_a_cosine_that_rises_again():
+    factors = [schedule(s, steps=400, warmup=0, final=0.25, period=100) for s in range(401)]
+    assert factors[0] == factors[200] == factors[400] == 1
+    assert factors[100] == factors[300] == 0.25
+    assert factors[50] == pytest.approx(0.625)
+    assert all(a >= b for a, b in pairwise(factors[:101]))
+    assert all(a <= b for a, b in pairwise(factors[100:201]))
+    # A run shorter than the period ends on the way down.
+    assert schedule(49, steps=50, warmup=0, period=100) == pytest.approx(0.5, abs=0.02)
+    # PyTorch's own, which the published runs used once an epoch.
+    peak = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2e-5)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(peak, T_max=100, eta_min=1e-7)
+    for step in range(0, 200):
+        rate = schedule(step, steps=200, warmup=0, final=1e-7 / 2e-5, period=100)
+        assert 2e-5 * rate == pytest.approx(peak.param_groups[0]["lr"], rel=1e-6)
+        peak.step()
+        cosine.step()

@@ -12,12 +12,16 @@ from unmask.data.intensity import (
     Invert,
     ObjectIntensity,
 )
+from unmask.data.label_changes import LABEL_CHANGES
 from unmask.data.normalize import NORMALIZERS
+from unmask.data.sampling import SAMPLINGS
 from unmask.data.spatial import Spatial
 from unmask.data.texture import Blur, Cutout, Noise, Sharpen
+from unmask.data.zoom import Zoom
 
 AUGMENTATIONS = {
     "spatial": Spatial,
+    "zoom": Zoom,
     "gamma": Gamma,
     "contrast": Contrast,
     "brightness": Brightness,
@@ -33,4 +37,11 @@ AUGMENTATIONS = {
     "object_intensity": ObjectIntensity,
 }
 
-__all__ = ["AUGMENTATIONS", "NORMALIZERS", "augment", "read_shape"]
+__all__ = [
+    "AUGMENTATIONS",
+    "LABEL_CHANGES",
+    "NORMALIZERS",
+    "SAMPLINGS",
+    "augment",
+    "read_shape",
+]

@@ -6,16 +6,18 @@ Which image, which box and how it is warped are pure functions of (seed, index o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from unmask.data.augment import Part, augment, read_shape
 from unmask.data.channels import match_channels
+from unmask.data.label_changes import LabelChange, changed
 from unmask.data.normalize import Measured, Normalizer
 from unmask.data.pairs import Encode, Pair, check_finite, check_values, encoded
 from unmask.data.sampling import Order
+from unmask.data.zoom import Zoom, region, resized, resized_labels
 from unmask.errors import DataError, gather
 from unmask.space.batch import Batch
 from unmask.space.box import Box
@@ -37,7 +39,10 @@ class CropPlan:
         batch_size: crops in a batch.
         foreground: share of crops placed on an object.
         seed: the run's seed.
-        parts: augmentations, in order.
+        parts: augmentations, in order; a `Zoom` among them acts first, when the box is read.
+        changes: changes of whole label images, before anything is cropped.
+        border: "mirror" or "zero", what is beyond the image where it is smaller than a crop; zero
+            is that of the normalised image, and background.
     """
 
     crop: tuple[int, ...]
@@ -45,7 +50,9 @@ class CropPlan:
     batch_size: int
     foreground: float = 0.5
     seed: int = 0
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Part | Zoom, ...] = ()
+    changes: tuple[LabelChange, ...] = ()
+    border: str = "mirror"
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class Crops:
         plan: how crops are drawn.
         normalize: measures an image once; applied to every crop.
         encode: labels ``(*space)`` and spacing to values and weight; None without labels.
+        items: numbers of the pairs that make an epoch, some of them several times; None: every one
+            once.
         cache_bytes: decoded images kept in memory up to this size; the others are read by box.
 
     Raises:
@@ -81,12 +90,16 @@ class Crops:
         *,
         normalize: Normalizer,
         encode: Encode | None = None,
+        items: Sequence[int] | None = None,
         cache_bytes: float = 4e9,
     ) -> None:
         self.plan = plan
         self._encode = encode
-        self._order = Order(len(pairs), seed=plan.seed)
-        self._read = read_shape(plan.crop, plan.parts)
+        self._items = range(len(pairs)) if items is None else items
+        self._order = Order(len(self._items), seed=plan.seed)
+        self._parts = tuple(part for part in plan.parts if not isinstance(part, Zoom))
+        self._zooms = tuple(part for part in plan.parts if isinstance(part, Zoom))
+        self._read = read_shape(plan.crop, self._parts)
         self._prepared: list[_Prepared] = []
         problems: list[str] = []
         for number, pair in enumerate(pairs):
@@ -115,7 +128,7 @@ class Crops:
             regions = [region for _, region, _ in samples if region is not None]
             labels = torch.from_numpy(np.stack(regions))
         rngs = [generator(plan.seed, "augment", first + i) for i in range(plan.batch_size)]
-        images, labels = augment(images, labels, rngs, crop=plan.crop, parts=plan.parts)
+        images, labels = augment(images, labels, rngs, crop=plan.crop, parts=self._parts)
         seed = device_seed(plan.seed, "device", index)
         if self._encode is None or labels is None:
             return Batch(images, seed=seed)
@@ -128,20 +141,30 @@ class Crops:
 
     def _sample(self, position: int) -> tuple[np.ndarray, np.ndarray | None, Pair]:
         """One region to be augmented: image float32, labels int64, and where it comes from."""
-        prepared = self._prepared[self._order[position]]
-        rng = generator(self.plan.seed, "crop", position)
+        plan, prepared = self.plan, self._prepared[self._items[self._order[position]]]
+        rng = generator(plan.seed, "crop", position)
         shape = prepared.pair.image.shape[1:]
-        corner = _corner(shape, self.plan, prepared.places, rng)
-        margin = tuple((r - c) // 2 for r, c in zip(self._read, self.plan.crop, strict=True))
-        start = tuple(a - m for a, m in zip(corner, margin, strict=True))
-        box = Box(start, tuple(a + r for a, r in zip(start, self._read, strict=True)))
+        factor = self._zoom(position)
+        crop, read = region(plan.crop, factor), region(self._read, factor)
+        corner = _corner(shape, crop, prepared.places, rng, foreground=plan.foreground)
+        start = tuple(a - (r - c) // 2 for a, r, c in zip(corner, read, crop, strict=True))
+        box = Box(start, tuple(a + r for a, r in zip(start, read, strict=True)))
         image = _read_box(prepared.image, prepared.pair.image.read, box, shape)
-        image = match_channels(image, self.plan.channels, source=prepared.pair.image.source)
+        image = match_channels(image, plan.channels, source=prepared.pair.image.source)
+        image = _filled(prepared.affine.apply(image), box, shape, plan.border)
         labels = None
         if self._encode is not None and prepared.pair.labels is not None:
-            read = prepared.pair.labels.read
-            labels = _read_box(prepared.labels, read, box, shape)[0].astype(np.int64)
-        return prepared.affine.apply(image), labels, prepared.pair
+            inside = _read_box(prepared.labels, prepared.pair.labels.read, box, shape)
+            labels = _filled(inside[0].astype(np.int64), box, shape, plan.border)
+            labels = resized_labels(labels, self._read)
+        return resized(image, self._read), labels, prepared.pair
+
+    def _zoom(self, position: int) -> float | None:
+        """Magnification of a sample; None where it keeps its size."""
+        rng = generator(self.plan.seed, "zoom", position)
+        drawn = [part.draw(rng, (self.plan.channels, *self.plan.crop)) for part in self._zooms]
+        factors = [factor for factor in drawn if factor is not None]
+        return float(np.prod(factors)) if factors else None
 
 
 def _prepare(
@@ -152,6 +175,8 @@ def _prepare(
     check_finite(image, source)
     matched = match_channels(image, plan.channels, source=source)
     affine = normalize.measure(matched)
+    if pair.labels is not None:
+        pair = replace(pair, labels=changed(pair.labels, plan.changes))
     labels = None if pair.labels is None else pair.labels.read()
     rng = generator(plan.seed, "places", number)
     places = [] if labels is None else _places(labels[0], rng)
@@ -191,19 +216,21 @@ def _places(labels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
 
 def _corner(
     shape: Sequence[int],
-    plan: CropPlan,
+    crop: Sequence[int],
     places: list[np.ndarray],
     rng: np.random.Generator,
+    *,
+    foreground: float,
 ) -> tuple[int, ...]:
     """First voxel of a crop; negative where the image is smaller than the crop (then centred)."""
-    room = np.array([n - c for n, c in zip(shape, plan.crop, strict=True)])
+    room = np.array([n - c for n, c in zip(shape, crop, strict=True)])
     anywhere = rng.integers(0, np.maximum(room, 0) + 1)
-    on_object = rng.random() < plan.foreground
+    on_object = rng.random() < foreground
     if on_object and places:
         # A value first, then a voxel of it: small objects and rare classes get their share.
         voxels = places[rng.integers(len(places))]
         voxel = voxels[rng.integers(len(voxels))]
-        inside = rng.integers(np.array(plan.crop) // 4, 3 * np.array(plan.crop) // 4 + 1)
+        inside = rng.integers(np.array(crop) // 4, 3 * np.array(crop) // 4 + 1)
         anywhere = np.clip(voxel - inside, 0, np.maximum(room, 0))
     return tuple(int(a) if r >= 0 else int(r // 2) for a, r in zip(anywhere, room, strict=True))
 
@@ -214,15 +241,20 @@ def _read_box(
     box: Box,
     shape: Sequence[int],
 ) -> np.ndarray:
-    """``(C, *box.shape)``; beyond the image it is mirrored."""
+    """``(C, *inside.shape)`` of the part of the box that is inside the image."""
     inside = box.clip(Box.of(shape))
     if inside.size == 0:
         raise DataError(f"box {box} lies outside an image of {tuple(shape)} voxels.")
-    array = read(inside) if whole is None else whole[(slice(None), *inside.slices)]
-    pads = [
+    return read(inside) if whole is None else whole[(slice(None), *inside.slices)]
+
+
+def _filled(array: np.ndarray, box: Box, shape: Sequence[int], border: str) -> np.ndarray:
+    """``(..., *box.shape)`` of the part inside the image, with what is beyond it."""
+    inside = box.clip(Box.of(shape))
+    pads = [(0, 0)] * (array.ndim - len(shape)) + [
         (lo - a, b - hi)
         for a, b, lo, hi in zip(box.start, box.stop, inside.start, inside.stop, strict=True)
     ]
-    if any(pad != (0, 0) for pad in pads):
-        array = np.pad(array, [(0, 0), *pads], mode="symmetric")
-    return array
+    if all(pad == (0, 0) for pad in pads):
+        return array
+    return np.pad(array, pads, mode="symmetric" if border == "mirror" else "constant")

@@ -25,11 +25,14 @@ class Gamma:
     """Raise values to a power within the sample's own range; above 1 darkens.
 
     Attributes:
-        exponent: range of the power, drawn uniformly in its logarithm.
+        exponent: range of the power.
+        logarithmic: draw the power uniformly in its logarithm, so that darker and brighter are
+            equally frequent; otherwise in itself.
         p: share of the samples.
     """
 
     exponent: Range = (0.7, 1.5)
+    logarithmic: bool = True
     p: float = 0.3
 
     def __post_init__(self) -> None:
@@ -40,6 +43,8 @@ class Gamma:
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> float | None:
         """The power."""
         del shape
+        if not self.logarithmic:
+            return uniform(rng, self.exponent, self.p)
         low, high = np.log(self.exponent)
         return float(np.exp(rng.uniform(low, high))) if rng.random() < self.p else None
 
@@ -104,7 +109,8 @@ class HistogramShift:
 
     Attributes:
         points: knots between the two ends, evenly spaced; each is moved at random.
-        strength: largest move of a knot as a share of the distance to the next, below 0.5.
+        strength: largest move of a knot as a share of the distance to the next, below 0.5; up to 1
+            for a single knot, which has none to meet.
         p: share of the samples.
     """
 
@@ -114,10 +120,12 @@ class HistogramShift:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.points < 1 or not 0 <= self.strength < 0.5:
+        single = self.points == 1 and 0 <= self.strength <= 1
+        if not single and (self.points < 1 or not 0 <= self.strength < 0.5):
             raise RecipeError(
-                f"histogram_shift: expected points >= 1 and 0 <= strength < 0.5, found "
-                f"points={self.points}, strength={self.strength}. Change data.augment."
+                f"histogram_shift: expected points >= 1 and 0 <= strength < 0.5 (up to 1 for one "
+                f"point), found points={self.points}, strength={self.strength}. "
+                "Change data.augment."
             )
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray | None:
@@ -239,17 +247,19 @@ class ChannelMix:
 class ObjectIntensity:
     """Change the brightness of some objects and not of others, as cells differ in one image.
 
-    The cell-aware augmentation of MEDIAR (Lee et al. 2022, arXiv:2212.03465), with a factor of its
-    own for every object. Background and ignored voxels (labels of 0 and below) stay as they are.
+    The cell-aware augmentation of MEDIAR (Lee et al. 2022, arXiv:2212.03465). Background and
+    ignored voxels (labels of 0 and below) stay as they are.
 
     Attributes:
         share: share of a sample's objects that change.
         factor: range of an object's factor.
+        together: one factor for all chosen objects of a sample, not one for each.
         p: share of the samples.
     """
 
     share: float = 0.4
     factor: Range = (1.0, 1.7)
+    together: bool = False
     p: float = 0.25
 
     def __post_init__(self) -> None:
@@ -273,7 +283,8 @@ class ObjectIntensity:
             found, place = torch.unique(ids, return_inverse=True)
             rng = np.random.default_rng(seed)
             chosen = rng.random(len(found)) < self.share
-            factors = np.where(chosen, rng.uniform(*self.factor, len(found)), 1.0)
+            factors = rng.uniform(*self.factor, 1 if self.together else len(found))
+            factors = np.where(chosen, factors, 1.0)
             table = torch.from_numpy(factors.astype(np.float32)).to(image.device)
             image *= torch.where(found > 0, table, 1.0)[place]
         return result

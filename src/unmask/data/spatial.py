@@ -27,7 +27,10 @@ class Spatial:
 
     Attributes:
         flip: mirror each axis in half of the samples.
-        rotate90: turn by a random number of quarter turns in every plane.
+        p_flip: share of the samples that are mirrored along one axis, drawn at random, in place of
+            every axis by itself.
+        rotate90: turn by a random number of quarter turns, 0 included, in every plane.
+        p_rotate90: share of the samples for which quarter turns are drawn.
         rotate: largest rotation in degrees, in every plane (uniform in both directions).
         zoom: range of the magnification (uniform in its logarithm); 2 shows objects twice as large.
         scale: largest additional stretch of a single axis; 0.1 draws factors in 0.9 ... 1.11.
@@ -43,7 +46,9 @@ class Spatial:
     """
 
     flip: bool = True
+    p_flip: float | None = None
     rotate90: bool = True
+    p_rotate90: float = 1.0
     rotate: float = 0.0
     zoom: tuple[float, float] = (1.0, 1.0)
     scale: float = 0.0
@@ -76,6 +81,8 @@ class Spatial:
                 *(
                     (name, share, 0 <= share <= 1, "a share between 0 and 1")
                     for name, share in (
+                        ("p_flip", self.p_flip or 0.0),
+                        ("p_rotate90", self.p_rotate90),
                         ("p_rotate", self.p_rotate),
                         ("p_zoom", self.p_zoom),
                         ("p_shear", self.p_shear),
@@ -150,13 +157,18 @@ class Spatial:
         self, rng: np.random.Generator, ndim: int, moving: Sequence[int]
     ) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         axes, flips = list(range(ndim)), [False] * ndim
-        if self.rotate90:
+        if self.rotate90 and (self.p_rotate90 == 1 or rng.random() < self.p_rotate90):
             for a, b in combinations(moving, 2):
                 for _ in range(rng.integers(4)):
                     axes[a], axes[b] = axes[b], axes[a]
                     flips[a], flips[b] = flips[b], not flips[a]
-        if self.flip:
+        if not self.flip:
+            return tuple(axes), tuple(flips)
+        if self.p_flip is None:
             flips = [flip != bool(rng.integers(2)) for flip in flips]
+        elif rng.random() < self.p_flip:
+            axis = rng.integers(ndim)
+            flips[axis] = not flips[axis]
         return tuple(axes), tuple(flips)
 
     def _draw_linear(

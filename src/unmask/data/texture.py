@@ -66,21 +66,27 @@ class Blur:
 
     Attributes:
         sigma: range of the standard deviation in voxels.
+        sigma_last: range along the last axis, drawn by itself, for a blur with a direction; None:
+            as along the others.
         plane_only: along the last two axes only, for volumes of thick slices.
         p: share of the samples.
     """
 
     sigma: Range = (0.5, 1.5)
+    sigma_last: Range | None = None
     plane_only: bool = False
     p: float = 0.25
 
     def __post_init__(self) -> None:
-        check(self, positive=("sigma",))
+        check(self, positive=("sigma",) if self.sigma_last is None else ("sigma", "sigma_last"))
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> tuple[float, ...] | None:
         """Sigma for each axis."""
         sigma = uniform(rng, self.sigma, self.p)
-        return None if sigma is None else _by_axis(sigma, len(shape) - 1, self.plane_only)
+        if sigma is None:
+            return None
+        sigmas = _by_axis(sigma, len(shape) - 1, self.plane_only)
+        return sigmas if self.sigma_last is None else (*sigmas[:-1], rng.uniform(*self.sigma_last))
 
     def apply(self, images: Tensor, params: Sequence[tuple[float, ...] | None]) -> Tensor:
         """Smoothed images."""
@@ -94,12 +100,15 @@ class Sharpen:
     Attributes:
         amount: range of the multiple.
         sigma: standard deviation of the Gaussian in voxels.
+        smooth: range of the standard deviation of a Gaussian that smooths first, drawn for each
+            axis; the other one is then drawn between ``sigma`` and it. None: not smoothed first.
         plane_only: along the last two axes only, for volumes of thick slices.
         p: share of the samples.
     """
 
     amount: Range = (0.5, 2.0)
     sigma: float = 1.0
+    smooth: Range | None = None
     plane_only: bool = False
     p: float = 0.25
 
@@ -107,12 +116,25 @@ class Sharpen:
         check(self, positive=("amount",))
         if not self.sigma > 0:
             raise RecipeError(f"sharpen: expected sigma above 0, found {self.sigma}.")
+        if self.smooth is not None and self.smooth[0] < self.sigma:
+            raise RecipeError(
+                f"sharpen: expected smooth from sigma={self.sigma} on, found {self.smooth}."
+            )
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Any:
-        """The multiple, and sigma for each axis."""
+        """The multiple, and the sigmas of the Gaussian and of the one before, for each axis."""
         amount = uniform(rng, self.amount, self.p)
-        sigmas = _by_axis(self.sigma, len(shape) - 1, self.plane_only)
-        return None if amount is None else (amount, sigmas)
+        if amount is None:
+            return None
+        inside = _by_axis(1.0, len(shape) - 1, self.plane_only)
+        if self.smooth is None:
+            return amount, tuple(self.sigma * part for part in inside), None
+        first = tuple(part * rng.uniform(*self.smooth) for part in inside)
+        then = tuple(
+            part and rng.uniform(self.sigma, sigma)
+            for part, sigma in zip(inside, first, strict=True)
+        )
+        return amount, then, first
 
     def apply(self, images: Tensor, params: Sequence[Any]) -> Tensor:
         """Sharpened images."""
@@ -243,8 +265,10 @@ def _smooth_lines(source: np.ndarray, weights: np.ndarray, result: np.ndarray) -
 
 
 def _sharpen(images: Tensor, params: list[Any]) -> Tensor:
-    amount = column([amount for amount, _ in params], images)
-    smooth = gaussian(images, [sigmas for _, sigmas in params])
+    amount = column([amount for amount, _, _ in params], images)
+    if params[0][2] is not None:
+        images = gaussian(images, [first for _, _, first in params])
+    smooth = gaussian(images, [sigmas for _, sigmas, _ in params])
     return torch.lerp(smooth, images, 1 + amount)
 
 

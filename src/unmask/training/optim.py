@@ -20,7 +20,13 @@ _BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
 
 
 def schedule(
-    step: int, *, steps: int, warmup: int, final: float = 0.0, start: float = 0.005
+    step: int,
+    *,
+    steps: int,
+    warmup: int,
+    final: float = 0.0,
+    start: float = 0.005,
+    period: int | None = None,
 ) -> float:
     """Factor of the peak learning rate for update ``step``: linear warm-up, then half a cosine.
 
@@ -30,6 +36,8 @@ def schedule(
         warmup: updates until the peak.
         final: last factor.
         start: first factor of the warm-up.
+        period: updates from the peak to ``final``, after which the factor rises to the peak again;
+            None: all that follow the warm-up.
 
     Examples:
         >>> [round(schedule(s, steps=5, warmup=2, start=0.0), 3) for s in range(5)]
@@ -37,7 +45,10 @@ def schedule(
     """
     if step < warmup:
         return start + (1 - start) * step / warmup
-    progress = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))
+    if period is None:
+        progress = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))
+    else:
+        progress = (step - warmup) / period
     return final + (1 - final) * (1 + cos(pi * progress)) / 2
 
 

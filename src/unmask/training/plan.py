@@ -16,6 +16,8 @@ class Plan:
         accumulate: batches summed up in one update.
         warmup: updates of linear warm-up.
         final_lr: end of the cosine as a share of ``lr``.
+        cosine_steps: updates from the peak to the end of the cosine, after which it rises again;
+            None: all.
         clip: largest gradient norm; None only measures it.
         ema: decay of averaged weights; 0 for none.
         validate_every: updates; 0 only at the end.
@@ -31,6 +33,7 @@ class Plan:
     accumulate: int = 1
     warmup: int = 0
     final_lr: float = 0.0
+    cosine_steps: int | None = None
     clip: float | None = 1.0
     ema: float = 0.0
     validate_every: int = 0

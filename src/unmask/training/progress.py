@@ -179,7 +179,11 @@ class Progress:
         """Give every group its learning rate; the factor times the peak comes back."""
         plan = self._plan
         rate = plan.lr * schedule(
-            self.step, steps=plan.steps, warmup=plan.warmup, final=plan.final_lr
+            self.step,
+            steps=plan.steps,
+            warmup=plan.warmup,
+            final=plan.final_lr,
+            period=plan.cosine_steps,
         )
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
