@@ -16,7 +16,7 @@ from unmask.space.batch import Batch
 
 CROPS = {2: (16, 24), 3: (8, 8, 16)}
 # The backbone a method is tried with, and small options; by default a transformer.
-BACKBONE: dict[str, Choice] = {}
+BACKBONE: dict[str, Choice] = {"spark": Choice("resunet", {"width": 4, "depth": 3})}
 OPTIONS: dict[str, dict[str, object]] = {
     "mae": {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}
 }

@@ -1,11 +1,18 @@
-"""LAMB against three steps of the optimiser of SparK."""
+"""SparK and the pet segmentation built on it give the numbers of the published programs."""
 
 import json
+import re
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from unmask.models import ResNet
+from unmask.models.sparse import Visible
+from unmask.pretraining import Spark
+from unmask.pretraining.masks import split
+from unmask.pretraining.spark import hidden_share
 from unmask.training.lamb import Lamb
 
 
@@ -29,3 +36,106 @@ def test_steps_equal_the_published_ones(golden, fill, case, size):
         for name, parameter in parameters.items():
             expected = torch.tensor(stored[f"{case}_step{step + 1}_{name}"])
             torch.testing.assert_close(parameter.detach(), expected, atol=1e-6, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def manifest(golden):
+    return json.loads((golden / "spark" / "manifest.json").read_text())
+
+
+def found(pattern, text):
+    """The first group of a pattern in a sentence of the manifest."""
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return match.group(1)
+
+
+def renamed(name):
+    """Published name to ours, by prefix."""
+    for theirs, ours in {
+        "sparse_encoder.sp_cnn.": "backbone.",
+        "dense_decoder.proj.": "head.",
+        "dense_decoder.dec.": "decoder.dec.",
+        "densify_": "decoder.densify_",
+    }.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name
+
+
+def filled(golden, fill, manifest, case):
+    """The published network with weights by formula; the head has the channels of the key list."""
+    recipe = manifest["cases"][case]["recipe"]
+    entry = manifest["key_lists"]["maeseg_finetune" if case == "finetune" else "spark_resnet50"]
+    keys = json.loads((golden / "spark" / entry["file"]).read_text())
+    dead = json.loads(found(r"keep=(\[.*\])", recipe["weights"]).replace("'", '"'))
+    method = Spark(ResNet(2, keys["sparse_encoder.sp_cnn.conv1.weight"][1]))
+    outputs = keys["dense_decoder.proj.weight"][0]
+    if outputs != method.head.out_channels:
+        method.head = torch.nn.Conv2d(method.head.in_channels, outputs, 1)
+    state = method.state_dict()
+    assert {renamed(key): tuple(shape) for key, shape in keys.items() if key not in dead} == {
+        key: tuple(value.shape) for key, value in state.items()
+    }
+    for key, value in fill.fill_state(keys, manifest["salt"], keep=dead).items():
+        state[renamed(key)] = torch.from_numpy(np.asarray(value))
+    method.load_state_dict(state, strict=True)
+    return method
+
+
+def image_of(fill, manifest, text, shape=None):
+    name = found(r"make_input\('(\w+)'", text)
+    size = shape or json.loads(found(r"(\[\d[^\]]*\])", text))
+    kind = "normal" if "normal" in text else "uniform"
+    return torch.from_numpy(fill.make_input(name, size, manifest["salt"], kind))
+
+
+def compare(fill, case, stored, name, array, limit):
+    """Samples and size of one array."""
+    array = array.detach().numpy()
+    stats = case["stats"][name]
+    assert list(array.shape) == stats["shape"]
+    steps = case["sample_step"]
+    sample = fill.sample(array, steps[name] if isinstance(steps, dict) else steps)
+    assert np.abs(sample - stored[name]).max() <= limit * stats["std"], name
+    assert fill.stats(array)["l2"] == pytest.approx(stats["l2"], rel=max(1e-4, limit))
+
+
+@pytest.mark.parametrize("name", ["pretrain_eval", "pretrain_train"])
+def test_pretraining(golden, fill, manifest, name):
+    case = manifest["cases"][name]
+    stored = np.load(golden / "spark" / case["file"])
+    method = filled(golden, fill, manifest, name).train(name == "pretrain_train")
+    image = image_of(fill, manifest, case["recipe"]["input"])
+    noise = torch.from_numpy(stored["noise"])
+    mask = split(noise, hidden_share(noise.shape[1], method.mask_ratio))
+    visible = Visible.of(mask.keep, stored["active"].shape[2:])
+    assert np.array_equal(visible.grid.numpy(), stored["active"])
+
+    limit = float(found(r"arrays: max abs <= ([\d.e-]+)", case["tolerance"]))
+    buffers = {key: value.clone() for key, value in method.named_buffers()}
+    features = method.encode(image, visible)
+    network: Any = method.backbone
+    for feature, (stride, _) in zip(features, network.strides, strict=True):
+        compare(fill, case, stored, f"enc_stride{stride}", feature, limit)
+    projected = method.densify(features, visible)
+    for level, feature in enumerate(projected):
+        compare(fill, case, stored, f"proj{level}", feature, limit)
+    for key, value in method.named_buffers():
+        value.copy_(buffers[key])
+    compare(fill, case, stored, "reconstruction", method.predict(image, mask), limit)
+    for key, value in method.named_buffers():
+        value.copy_(buffers[key])
+    loss = method.masked_loss(image, mask)
+    relative = float(found(r"loss ([\d.e-]+) relative", case["tolerance"]))
+    assert loss.item() == pytest.approx(float(stored["loss"]), rel=relative)
+
+    if name == "pretrain_train":
+        loss.backward()
+        parameters = dict(method.named_parameters())
+        relative = float(found(r"gradient norms ([\d.e-]+)", case["tolerance"]))
+        assert case["gradient_norms"]
+        for key, norm in case["gradient_norms"].items():
+            gradient = parameters[renamed(key)].grad
+            assert gradient is not None, key
+            assert gradient.norm().item() == pytest.approx(norm, rel=relative), key

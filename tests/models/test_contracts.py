@@ -15,13 +15,14 @@ from unmask.models.base import Backbone, Decoder
 SMALL = {
     "mit": {"dims": [8, 12], "depths": [1, 2], "heads": [1, 2], "drop_path": 0.0},
     "manet": {"width": 4, "attention": 6},
-    "resnet": {"width": 8, "blocks": [1, 2], "strides": STRIDES},
+    "resnet": {"width": 8, "blocks": [1, 2], "norm": "group"},
     "resunet": {"width": 4, "depth": 3},
     "resunet_pea": {"widths": [4, 8, 12]},
     "superhuman": {"widths": [4, 6, 8]},
     "vit": {"image": 16, "patch": 4, "dim": 24, "depth": 4, "heads": 2},
     "unetr": {"width": 4},
     "linear": {"width": 4},
+    "spark": {"norm": "group"},
 }
 PAIRS = [
     ("mit", "manet"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -43,7 +42,7 @@ class ResUNet(nn.Module):
         super().__init__()
         self.ndim = ndim
         self.in_channels = in_channels
-        self.strides = _checked(strides or [(2**i,) * ndim for i in range(depth)], ndim)
+        self.strides = nd.checked_strides(strides or [(2**i,) * ndim for i in range(depth)], ndim)
         levels = len(self.strides)
         # 320 is the widest of nnU-Net (doi:10.1038/s41592-020-01008-z): more adds parameters only
         self.channels = tuple(max(width, min(width * 2**i, 320)) for i in range(levels))
@@ -71,15 +70,3 @@ class ResUNet(nn.Module):
             hidden = stage(hidden)
             features.append(hidden)
         return features
-
-
-def _checked(strides: Sequence[Sequence[int]], ndim: int) -> tuple[tuple[int, ...], ...]:
-    """Strides as tuples, each a multiple of the one before."""
-    clean = tuple(nd.per_axis(tuple(stride), ndim) for stride in strides)
-    for fine, coarse in pairwise(clean):
-        if any(b % a for a, b in zip(fine, coarse, strict=True)):
-            raise ValueError(
-                f"strides: expected every entry to be a multiple of the one before, found {fine} "
-                f"before {coarse}."
-            )
-    return clean
