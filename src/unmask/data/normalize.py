@@ -95,6 +95,7 @@ class Levels:
         return result
 
 
+@runtime_checkable
 class Measured(Protocol):
     """What measuring an image gives: the values of its crops as network input."""
 
