@@ -1,18 +1,58 @@
-"""From affinities to objects: one entry for every decoder, n axes."""
+"""From affinities to objects: one entry for every decoder, n axes.
+
+``mutex`` needs no threshold and far offsets, and is best where objects touch along lines of one
+voxel; ``waterz``, ``average`` and ``multicut`` join the fragments of a watershed and are best and
+quickest where membranes lie between objects. ``average`` is the one of them that uses far offsets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.labels.edges import Offsets
+from unmask.errors import RecipeError
+from unmask.labels.agglomeration import average_linkage, waterz
+from unmask.labels.edges import Offsets, checked_edges
+from unmask.labels.merge_small import merge_small, refill_small
+from unmask.labels.multicut import multicut
 from unmask.labels.mutex import mutex_watershed
-from unmask.lookup import Choice, build
+from unmask.labels.relabel import relabel
+from unmask.labels.watershed import boundaries
+from unmask.lookup import find
 
-METHODS: dict[str, Callable[..., NDArray[np.int32]]] = {"mutex": mutex_watershed}
+METHODS: dict[str, Callable[..., NDArray[np.int32]]] = {
+    "mutex": mutex_watershed,
+    "waterz": waterz,
+    "multicut": multicut,
+    "average": average_linkage,
+}
+# Arguments of every decoder that are no options.
+_GIVEN = ("affinities", "offsets", "foreground")
+
+
+def decoder(method: str, options: Mapping[str, Any]) -> Callable[..., NDArray[np.int32]]:
+    """A decoder with its options: ``(affinities, offsets, *, foreground) -> labels``.
+
+    Raises:
+        RecipeError: an unknown method or option; the nearest one is suggested.
+    """
+    function = find(method, METHODS, "decoding")
+    known = [name for name in inspect.signature(function).parameters if name not in _GIVEN]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise RecipeError(
+            f"decoding {method!r} has no option {unknown[0]!r}: expected some of "
+            f"{', '.join(known)}, min_size, merges. {hint}Change the recipe or --set it."
+        )
+    return partial(function, **options)
 
 
 def segment(
@@ -21,6 +61,8 @@ def segment(
     *,
     method: str = "mutex",
     foreground: np.ndarray | None = None,
+    min_size: int = 0,
+    merges: Sequence[Sequence[int]] = (),
     **options: Any,
 ) -> NDArray[np.int32]:
     """Label image of affinities.
@@ -31,14 +73,30 @@ def segment(
         offsets: one for each channel, in voxels, slow axis first.
         method: a key of ``METHODS``.
         foreground: ``(*space)`` booleans: where objects may be; None: everywhere.
+        min_size: objects of fewer voxels are removed, and their neighbours grow into their place
+            (see ``refill_small``); 0 or 1: none are.
+        merges: published passes over small objects (see ``merge_small``), before ``min_size``.
         options: keyword arguments of the method.
 
     Returns:
         ``(*space)`` int32: objects from 1, background 0.
 
     Raises:
-        DataError: input that is not as said.
+        DataError: input or an option that is not as said.
         RecipeError: an unknown method or option.
+
+    Examples:
+        >>> affinities = np.ones((2, 1, 4))
+        >>> affinities[1, 0, 2] = 0
+        >>> segment(affinities, [(-1, 0), (0, -1)], method="waterz").tolist()
+        [[1, 1, 2, 2]]
     """
-    given = {"affinities": affinities, "offsets": offsets, "foreground": foreground}
-    return build(Choice(method, options), METHODS, "decoding", **given)
+    decode = decoder(method, options)
+    edges = checked_edges(affinities, offsets, foreground)
+    labels = decode(edges.values, edges.offsets, foreground=edges.foreground)
+    if merges:
+        labels = relabel(merge_small(labels, merges))
+    if min_size > 1:
+        labels = refill_small(labels, min_size, boundaries(edges), foreground=edges.foreground)
+        labels = relabel(labels)
+    return labels
