@@ -153,7 +153,7 @@ class Predictor:
         scores = self.scores(opened, progress=progress)
         labels = self.task.decode(scores, opened.spacing)
         return Prediction(
-            labels, scores if keep_scores else None, opened.spacing, self._provenance(opened)
+            labels, scores if keep_scores else None, opened.spacing, self.provenance(opened)
         )
 
     def scores(
@@ -285,7 +285,8 @@ class Predictor:
         weights = (weight for segmenter in self.segmenters for weight in segmenter.parameters())
         return next((weight.device for weight in weights), torch.device("cpu"))
 
-    def _provenance(self, image: Image) -> dict[str, Any]:
+    def provenance(self, image: Image) -> dict[str, Any]:
+        """Image, settings and versions behind a prediction, as JSON values."""
         return {
             "image": image.source,
             "models": len(self.segmenters),

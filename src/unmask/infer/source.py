@@ -76,6 +76,11 @@ class ImageSource:
         self._wide = measured.dtype.itemsize > 2
         self._kept: tuple[int, np.ndarray] | None = None
 
+    @property
+    def measured(self) -> Measured:
+        """What brings any crop of this image to its range."""
+        return self._affine
+
     def lines(self, start: int, stop: int) -> np.ndarray:
         """Lines with the network's channels; they keep their type where it is narrow."""
         if self._whole is not None and not self._wide:

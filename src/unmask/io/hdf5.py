@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import h5py
@@ -13,10 +16,20 @@ from unmask.atomic import atomic_path
 from unmask.errors import DataError, told
 from unmask.io import limits, recent
 from unmask.io.chunked import Cell, reader
-from unmask.io.stored import Content, Format, Index, Location, Stored, only_level, unit_symbol
+from unmask.io.stored import (
+    Content,
+    Format,
+    Index,
+    Location,
+    Stored,
+    only_level,
+    spacing_in_order,
+    unit_symbol,
+)
 
 # Where files with one array, ours included, usually keep it.
 _DEFAULT_KEY = "data"
+_PACKED: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
 def open_hdf5(location: Location, *, level: int = 0, labels: bool = False) -> Stored:
@@ -58,6 +71,17 @@ def open_hdf5(location: Location, *, level: int = 0, labels: bool = False) -> St
 
 def save_hdf5(location: Location, content: Content) -> None:
     """Write one data set, chunked, deflated and with a checksum; others in the file are kept."""
+    with _renewed(location) as (file, key):
+        chunks = _chunks(content.axes, content.array.shape)
+        dataset = file.create_dataset(
+            key, data=content.array, chunks=chunks, fletcher32=True, **_PACKED
+        )
+        _describe(dataset, content.axes, content.spacing, content.unit)
+
+
+@contextmanager
+def _renewed(location: Location) -> Generator[tuple[h5py.File, str], None, None]:
+    """The file, written aside, without the data set that is to be written, and its key."""
     key = location.key or _DEFAULT_KEY
     with atomic_path(location.path) as aside:
         if location.path.is_file():
@@ -65,22 +89,19 @@ def save_hdf5(location: Location, content: Content) -> None:
         with h5py.File(aside, "a") as file:
             if key in file:
                 del file[key]
-            dataset = file.create_dataset(
-                key,
-                data=content.array,
-                chunks=_chunks(content),
-                compression="gzip",
-                compression_opts=1,
-                shuffle=True,
-                fletcher32=True,
-            )
-            for axis, letter in enumerate(content.axes):
-                dataset.dims[axis].label = letter.lower()
-            if content.spacing is not None:
-                dataset.attrs["element_size"] = content.spacing
-                dataset.attrs["element_size_unit"] = content.unit or ""
-                if content.unit == "um":
-                    dataset.attrs["element_size_um"] = content.spacing
+            yield file, key
+
+
+def _describe(
+    dataset: h5py.Dataset, axes: str, spacing: tuple[float, ...] | None, unit: str | None
+) -> None:
+    for axis, letter in enumerate(axes):
+        dataset.dims[axis].label = letter.lower()
+    if spacing is not None:
+        dataset.attrs["element_size"] = spacing
+        dataset.attrs["element_size_unit"] = unit or ""
+        if unit == "um":
+            dataset.attrs["element_size_um"] = spacing
 
 
 def _open(location: Location) -> h5py.File:
@@ -146,11 +167,24 @@ def _spacing(dataset: h5py.Dataset, axes: str) -> tuple[dict[str, float], str | 
     return dict(zip(letters, map(float, sizes), strict=True)), unit_symbol(unit)
 
 
-def _chunks(content: Content) -> tuple[int, ...]:
-    spatial = sum(letter != "C" for letter in content.axes)
+def _chunks(axes: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    spatial = sum(letter != "C" for letter in axes)
     edge = {1: 65536, 2: 256}.get(spatial, 64)
-    shape = content.array.shape
-    return tuple(1 if a == "C" else min(edge, n) for a, n in zip(content.axes, shape, strict=True))
+    return tuple(1 if a == "C" else min(edge, n) for a, n in zip(axes, shape, strict=True))
 
 
-FORMAT = Format("HDF5", open_hdf5, save_hdf5, family=".h5", container=True)
+def copy_hdf5(location: Location, stored: Stored) -> None:
+    """Write one data set chunk by chunk; others in the file are kept."""
+    with _renewed(location) as (file, key):
+        chunks = _chunks(stored.axes, stored.shape)
+        dataset = file.create_dataset(
+            key, stored.shape, stored.dtype, chunks=chunks, fletcher32=True, **_PACKED
+        )
+        for corner in itertools.product(*map(range, (0,) * len(chunks), stored.shape, chunks)):
+            edges = zip(corner, chunks, stored.shape, strict=True)
+            index = tuple(slice(a, min(a + n, end)) for a, n, end in edges)
+            dataset[index] = stored.read(index)
+        _describe(dataset, stored.axes, spacing_in_order(stored), stored.unit)
+
+
+FORMAT = Format("HDF5", open_hdf5, save_hdf5, family=".h5", container=True, copy=copy_hdf5)

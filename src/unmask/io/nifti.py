@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
+from contextlib import nullcontext
 from math import prod
 from typing import Any
 
@@ -21,6 +23,7 @@ from unmask.io.stored import (
     map_file,
     only_level,
     signature,
+    spacing_in_order,
     unit_symbol,
 )
 
@@ -108,19 +111,50 @@ def save_nifti(location: Location, content: Content) -> None:
     elif content.axes == "CZYX":
         # The fourth axis is time; channels are the fifth, so that no reader takes them for it.
         array = array[:, None]
+    image = _described(array, content.axes, content.spacing, content.unit, content.meta)
+    with atomic_path(location.path) as aside:
+        nibabel.save(image, aside)
+
+
+def copy_nifti(location: Location, stored: Stored) -> None:
+    """Write a label volume line by line of its slowest axis."""
+    # The header wants an array of the shape; one that repeats a single value takes no memory.
+    empty = np.broadcast_to(np.zeros((), stored.dtype), stored.shape)
+    image = _described(empty, stored.axes, spacing_in_order(stored), stored.unit, stored.meta)
+    header = image.header
+    header.set_data_offset(header.single_vox_offset)
+    packed = location.path.name.lower().endswith(".gz")
+    rest = tuple(slice(0, n) for n in stored.shape[1:])
+    with atomic_path(location.path) as aside, aside.open("wb") as raw:
+        # Without a time of writing the same labels give the same bytes.
+        stream = gzip.GzipFile("", "wb", 1, raw, mtime=0) if packed else nullcontext(raw)
+        with stream as handle:
+            head = header.binaryblock
+            handle.write(head + bytes(int(header["vox_offset"]) - len(head)))
+            for line in range(stored.shape[0]):
+                handle.write(stored.read((slice(line, line + 1), *rest)).tobytes())
+
+
+def _described(
+    array: np.ndarray,
+    axes: str,
+    spacing: tuple[float, ...] | None,
+    unit: str | None,
+    meta: Mapping[str, Any],
+) -> Any:
+    """The NIfTI image of an array in stored order, with affine and unit."""
     kind = nibabel.Nifti2Image if max(array.shape) > 32767 else nibabel.Nifti1Image
-    affine = content.meta.get("affine")
+    affine = meta.get("affine")
     if affine is None:
-        affine = np.diag([*(content.spacing or (1.0,) * len(content.axes.strip("C")))[::-1]])
+        affine = np.diag([*(spacing or (1.0,) * len(axes.strip("C")))[::-1]])
         affine = np.pad(affine, (0, 4 - len(affine)))
         affine[2:, 2:] = np.where(np.diag(affine)[2:] == 0, np.eye(2), affine[2:, 2:])
     image: Any = kind(array.T, affine, dtype=array.dtype)
-    codes = content.meta.get("nifti", {})
+    codes = meta.get("nifti", {})
     image.set_sform(affine, code=codes.get("sform", 1))
     image.set_qform(affine, code=codes.get("qform", 1))
-    image.header.set_xyzt_units(_UNIT_NAMES.get(content.unit or "", "unknown"))
-    with atomic_path(location.path) as aside:
-        nibabel.save(image, aside)
+    image.header.set_xyzt_units(_UNIT_NAMES.get(unit or "", "unknown"))
+    return image
 
 
 def _check_size(location: Location, needed: int, size: int, *, packed: bool) -> None:
@@ -163,5 +197,5 @@ def _codes(header: Any) -> dict[str, int]:
     return {"sform": int(header["sform_code"]), "qform": int(header["qform_code"])}
 
 
-FORMAT = Format("NIfTI", open_nifti, save_nifti, family=".nii")
-PACKED_FORMAT = Format("NIfTI (gzip)", open_nifti, save_nifti, family=".nii.gz")
+FORMAT = Format("NIfTI", open_nifti, save_nifti, family=".nii", copy=copy_nifti)
+PACKED_FORMAT = Format("NIfTI (gzip)", open_nifti, save_nifti, family=".nii.gz", copy=copy_nifti)

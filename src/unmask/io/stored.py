@@ -106,6 +106,8 @@ class Format:
         folder: the "file" is a folder.
         container: one file may hold several arrays, ``file.h5:key``.
         lossy: values change when written, so ids are not safe.
+        copy: ``(location, stored)`` writes an image part by part, however large it is; None: the
+            format holds small images only, or is written in parts anyway (Zarr).
     """
 
     name: str
@@ -115,6 +117,15 @@ class Format:
     folder: bool = False
     container: bool = False
     lossy: bool = False
+    copy: Callable[[Location, Stored], None] | None = None
+
+
+def spacing_in_order(stored: Stored) -> tuple[float, ...] | None:
+    """Voxel size of the spatial axes, slow axis first; None where it is unknown."""
+    letters = [letter for letter in stored.axes if letter in "ZYX"]
+    if any(letter not in stored.spacing for letter in letters):
+        return None
+    return tuple(stored.spacing[letter] for letter in letters)
 
 
 def unit_symbol(word: object) -> str | None:

@@ -5,7 +5,8 @@ Values are those in the file: palettes stay indices (ImageJ stores colour tables
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
@@ -15,7 +16,16 @@ import tifffile
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, told
 from unmask.io import limits, recent
-from unmask.io.stored import Content, Format, Index, Location, Stored, map_file, signature
+from unmask.io.stored import (
+    Content,
+    Format,
+    Index,
+    Location,
+    Stored,
+    map_file,
+    signature,
+    spacing_in_order,
+)
 from unmask.io.tiff_checks import (
     check_chain,
     check_description,
@@ -30,6 +40,7 @@ _LETTERS = "TCZYXS"
 
 # Pages with both sides this long are written in tiles, so that crops stay cheap.
 _TILED = 2048
+_TILE = 256
 # Room for the tables of a classic TIFF, which ends at 4 GiB.
 _CLASSIC = 3_500_000_000
 
@@ -157,11 +168,11 @@ def save_tiff(location: Location, content: Content) -> None:
     colour = axes == "CYX" and array.dtype == np.uint8 and array.shape[0] in (3, 4)
     if colour:
         array, axes = np.moveaxis(array, 0, -1), "YXS"
-    kind = _kind(location, content)
+    kind = _kind(location, array.dtype, array.nbytes)
     if kind == "imagej" and axes == "CZYX":
         array, axes = np.moveaxis(array, 0, 1), "ZCYX"
     rows, columns = array.shape[axes.index("Y")], array.shape[axes.index("X")]
-    options: dict[str, Any] = {"tile": (256, 256)} if min(rows, columns) >= _TILED else {}
+    options: dict[str, Any] = {"tile": (_TILE, _TILE)} if min(rows, columns) >= _TILED else {}
     if kind == "imagej":
         options["imagej"] = True
     with atomic_path(location.path) as aside:
@@ -178,16 +189,51 @@ def save_tiff(location: Location, content: Content) -> None:
         )
 
 
-def _kind(location: Location, content: Content) -> str:
+def copy_tiff(location: Location, stored: Stored) -> None:
+    """Write a label volume or plane in deflated tiles, one after the other."""
+    nbytes = prod(stored.shape) * stored.dtype.itemsize
+    kind = _kind(location, stored.dtype, nbytes)
+    spacing = spacing_in_order(stored)
+    options: dict[str, Any] = {"imagej": True} if kind == "imagej" else {}
+    with atomic_path(location.path) as aside:
+        tifffile.imwrite(
+            aside,
+            _tiles(stored),
+            shape=stored.shape,
+            dtype=stored.dtype,
+            tile=(_TILE, _TILE),
+            ome=kind == "ome",
+            bigtiff=kind != "imagej" and nbytes > _CLASSIC,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=described(kind, stored.axes, spacing, stored.unit),
+            **resolution(kind, spacing, stored.unit),
+            **options,
+        )
+
+
+def _tiles(stored: Stored) -> Iterator[np.ndarray]:
+    """Tiles in the order of the file; those at the far edges are filled up with zeros."""
+    *pages, rows, columns = stored.shape
+    for page in np.ndindex(*pages):
+        first = tuple(slice(place, place + 1) for place in page)
+        for y, x in itertools.product(range(0, rows, _TILE), range(0, columns, _TILE)):
+            height, width = min(_TILE, rows - y), min(_TILE, columns - x)
+            tile = np.zeros((_TILE, _TILE), stored.dtype)
+            part = stored.read((*first, slice(y, y + height), slice(x, x + width)))
+            tile[:height, :width] = part.reshape(height, width)
+            yield tile
+
+
+def _kind(location: Location, dtype: np.dtype[Any], nbytes: int) -> str:
     """Which metadata to write."""
-    array = content.array
     name = location.path.name.lower()
-    if ".ome." in name and array.dtype not in (np.uint64, np.int64, np.float16):
+    if ".ome." in name and dtype not in (np.uint64, np.int64, np.float16):
         return "ome"
-    if array.dtype in (np.uint8, np.uint16, np.float32) and array.nbytes < _CLASSIC:
+    if dtype in (np.uint8, np.uint16, np.float32) and nbytes < _CLASSIC:
         return "imagej"
     return "json"
 
 
-FORMAT = Format("TIFF", open_tiff, save_tiff, family=".tif")
-OME_FORMAT = Format("OME-TIFF", open_tiff, save_tiff, family=".ome.tif")
+FORMAT = Format("TIFF", open_tiff, save_tiff, family=".tif", copy=copy_tiff)
+OME_FORMAT = Format("OME-TIFF", open_tiff, save_tiff, family=".ome.tif", copy=copy_tiff)

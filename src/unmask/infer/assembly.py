@@ -1,0 +1,176 @@
+"""From finished blocks to one label image: final numbers, coarser levels, the user's format."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from unmask.atomic import fsync_folder
+from unmask.errors import SaveError
+from unmask.infer.blocks import Grid
+from unmask.infer.dispatch import Run
+from unmask.io import Image, open_image
+from unmask.io.copying import copy_image
+from unmask.io.paths import format_of, locate
+from unmask.io.pyramid import create_pyramid
+
+# Longest side of a chunk where the store is the result, and where it becomes pages of a file.
+_CUBE = 64
+_PLANE = 512
+# Voxels of a coarser level that are made at once.
+_PIECE = 1 << 22
+
+# Labels of block ``number`` with their final numbers.
+Numbered = Callable[[int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where the labels of a whole volume go.
+
+    Attributes:
+        path: the file or folder.
+        grid: blocks of the volume.
+        dtype: of the labels.
+        like: the image they belong to.
+        provenance: image, settings and versions behind the labels.
+    """
+
+    path: Path
+    grid: Grid
+    dtype: np.dtype[Any]
+    like: Image
+    provenance: Mapping[str, Any]
+
+
+def assemble(result: Result, folder: Path, numbered: Numbered, run: Run) -> None:
+    """Write the label image from its blocks; it appears at its path when it is complete.
+
+    Args:
+        result: what to write.
+        folder: where it may be built; on the disk of the result's path.
+        numbered: labels of a block; called by ``run``.
+        run: runs units, see ``dispatch``.
+
+    Raises:
+        SaveError: the disk is full or cannot be written.
+    """
+    form = format_of(locate(result.path))
+    final = form is not None and form.folder
+    store = folder / ("labels.ome.zarr" if final else "pages.ome.zarr")
+    try:
+        shutil.rmtree(store, ignore_errors=True)
+        _write_store(result, store, numbered, run, pages=not final)
+        if final:
+            _put(store, result.path)
+        else:
+            copy_image(_opened(store, result), result.path, like=result.like)
+    except OSError as error:
+        if isinstance(error, SaveError):
+            raise
+        full = " (the disk is full)" if error.errno == errno.ENOSPC else ""
+        raise SaveError(
+            f"{result.path}: expected room for the label image beside it, found: "
+            f"{error.strerror or error}{full}. Finished blocks are kept: free space and go on with "
+            "--resume."
+        ) from error
+
+
+def _write_store(result: Result, store: Path, numbered: Numbered, run: Run, *, pages: bool) -> None:
+    space = result.grid.space
+    chunks = _chunks(result.grid.block, pages=pages)
+    found = create_pyramid(
+        store,
+        space,
+        result.dtype,
+        axes=result.like.axes[1:],
+        chunks=chunks,
+        spacing=result.like.spacing,
+        unit=result.like.unit,
+        provenance=result.provenance,
+    )
+    run(partial(_write_block, store, result.grid, numbered), range(len(result.grid)), _ignore)
+    for number, level in enumerate(found[1:] if not pages else (), 1):
+        edges = _whole_chunks(
+            [min(a, b) for a, b in zip(chunks, level.shape, strict=True)], level.shape
+        )
+        pieces = Grid(level.shape, edges, 0)
+        run(partial(_thin_out, store, number, level.step, pieces), range(len(pieces)), _ignore)
+
+
+def _write_block(store: Path, grid: Grid, numbered: Numbered, number: int) -> None:
+    array: Any = zarr.open_array(store / "0", mode="r+")
+    array[grid.tile(number).write.slices] = numbered(number).astype(array.dtype)
+
+
+def _thin_out(store: Path, level: int, step: Sequence[int], pieces: Grid, number: int) -> None:
+    """One piece of a coarser level out of the level before."""
+    box = pieces.tile(number).write
+    fine: Any = zarr.open_array(store / str(level - 1), mode="r")
+    coarse: Any = zarr.open_array(store / str(level), mode="r+")
+    bounds = zip(box.start, box.stop, step, fine.shape, strict=True)
+    part = fine[tuple(slice(a * s, min(b * s, n)) for a, b, s, n in bounds)]
+    coarse[box.slices] = part[tuple(slice(None, None, s) for s in step)]
+
+
+def _chunks(block: Sequence[int], *, pages: bool) -> tuple[int, ...]:
+    """Chunks that divide a block; thin ones where they become the pages of a file."""
+    flat = len(block) - 2
+    found = []
+    for axis, length in enumerate(block):
+        longest = _PLANE if axis >= flat and (pages or flat <= 0) else _CUBE
+        if pages and axis < flat:
+            longest = 1
+        found.append(_divisor(length, longest))
+    return tuple(found)
+
+
+def _divisor(length: int, longest: int) -> int:
+    """The largest divisor up to ``longest``; the length itself where there is hardly one."""
+    if length <= longest:
+        return length
+    best = max(each for each in range(1, longest + 1) if length % each == 0)
+    return best if 4 * best >= longest else length
+
+
+def _whole_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Pieces of whole chunks, about as large as is quick to make."""
+    edges = list(chunks)
+    for axis in reversed(range(len(edges))):
+        more = max(1, _PIECE // prod(edges))
+        edges[axis] = min(edges[axis] * more, -(-shape[axis] // edges[axis]) * edges[axis])
+    return tuple(edges)
+
+
+def _opened(store: Path, result: Result) -> Image:
+    return open_image(store, ndim=len(result.grid.space))
+
+
+def _put(store: Path, path: Path) -> None:
+    """Let a finished store take its place; an older one stays whole until then."""
+    old = store.with_name("older")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
+    try:
+        store.rename(path)
+    except OSError:
+        with suppress(OSError):
+            old.rename(path)
+        raise
+    fsync_folder(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _ignore(_: Any) -> None:
+    """A unit that only writes has nothing to tell."""

@@ -1,0 +1,217 @@
+"""Prediction block by block: volumes of any size, on one machine or many, resumable.
+
+Every block is labelled on its own (``infer.units``) and kept as one verified file; then the objects
+of neighbouring blocks are joined (``labels.stitch``), and everything is written with its final
+numbers (``infer.assembly``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from unmask.atomic import atomic_path
+from unmask.errors import DataError, RecipeError, told
+from unmask.infer import units
+from unmask.infer.assembly import Result, assemble
+from unmask.infer.blocks import LARGE, Forecast, Grid, automatic, forecast
+from unmask.infer.dispatch import Run, scheduler
+from unmask.infer.predictor import Predictor
+from unmask.infer.source import ImageSource
+from unmask.infer.tiled import Progress
+from unmask.infer.units import Facts, ImageFile, Job, ModelFiles
+from unmask.infer.workplace import plan_of, weights_digest, workplace
+from unmask.io import Image
+from unmask.labels.stitch import joined
+
+
+def is_large(predictor: Predictor, image: Image) -> bool:
+    """Whether the scores of an image are better not held in memory."""
+    return 4 * predictor.task.channels() * prod(image.shape[1:]) > LARGE
+
+
+def plan_blocks(
+    predictor: Predictor, image: Image, block: Sequence[int] | None = None
+) -> tuple[Grid, Forecast]:
+    """The blocks of an image and what they will take.
+
+    Args:
+        predictor: models, task and tiling.
+        image: the image.
+        block: voxels of a block; None: as large as a gigabyte allows.
+
+    Raises:
+        DataError: the image has another number of axes than the model.
+        RecipeError: blocks of another number of axes.
+    """
+    space, task = tuple(image.shape[1:]), predictor.task
+    if len(space) != predictor.ndim:
+        raise DataError(
+            told(
+                image.source,
+                expected=f"{predictor.ndim} spatial axes as the model has",
+                found=f"{len(space)} (size {space})",
+                do="Use a model for them, or name the file's axes (--set data.axes=ZYX).",
+            )
+        )
+    if block is not None and (len(block) != len(space) or min(block) < 1):
+        raise RecipeError(
+            f"infer.block={tuple(block)}: expected {len(space)} numbers of 1 or more, one for each "
+            "axis of the image. Correct it, or leave it out."
+        )
+    chosen = block or automatic(space, halo=task.context, classes=task.channels())
+    edges = tuple(min(a, b) for a, b in zip(chosen, space, strict=True))
+    grid = Grid(space, edges, task.context)
+    return grid, forecast(
+        grid,
+        predictor.tiling,
+        channels=predictor.channels,
+        classes=task.channels(),
+        itemsize=image.dtype.itemsize,
+    )
+
+
+def predict_blocks(
+    predictor: Predictor,
+    image: Image | np.ndarray,
+    out: str | Path,
+    *,
+    block: Sequence[int] | None = None,
+    cluster: str | None = None,
+    files: ModelFiles | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Label an image of any size into a file, block by block.
+
+    The labels are those of ``Predictor.predict`` up to their numbers, as far as the task's context
+    holds; so they do not depend on the blocks, on their order, or on who computed them. Finished
+    blocks are kept in the folder ``.predict`` beside the result until that is complete.
+
+    Args:
+        predictor: models, task and tiling.
+        image: opened image or array.
+        out: label file; OME-Zarr gets coarser levels, other formats are written part by part.
+        block: voxels of a block; None: as large as a gigabyte allows.
+        cluster: None for threads of this process, else see ``dispatch.scheduler``.
+        files: where the workers of a cluster load the predictor.
+        resume: keep the finished blocks of a run that was ended.
+        progress: called with (windows done, windows in all).
+
+    Returns:
+        Number of objects; the largest label where labels are classes.
+
+    Raises:
+        DataError: the image does not fit the model or is damaged; names file and place.
+        CheckpointError: another run works on this output, or an ended one had other settings.
+        SaveError: the disk is full; finished blocks are kept.
+    """
+    if isinstance(image, np.ndarray):
+        image = Image.from_array(image, ndim=predictor.ndim)
+    grid, cost = plan_blocks(predictor, image, block)
+    image = units.kept(image)
+    measured = ImageSource(
+        image, channels=predictor.channels, normalize=predictor.normalize
+    ).measured
+    plan = plan_of(predictor, image, grid, measured)
+    with workplace(Path(out), plan, resume=resume) as (folder, facts):
+        job = Job(lambda: predictor, lambda: image, grid, measured, folder.absolute())
+        if cluster is not None:
+            job = _sent(job, predictor, image, files)
+        shown = _Shown(progress, len(grid), cost.windows, len(facts))
+        tell = shown.within if cluster is None and progress is not None else None
+
+        def done(result: tuple[int, Facts]) -> None:
+            facts[result[0]] = result[1]
+            shown.done(result[0])
+
+        missing = [number for number in range(len(grid)) if number not in facts]
+        with scheduler(cluster, workers=_threads(predictor)) as run:
+            run(partial(units.predict_block, job, tell=tell), missing, done)
+            top = _numbers(job, facts, run)
+            dtype = np.min_scalar_type(top)
+            result = Result(Path(out).absolute(), grid, dtype, image, plan.provenance)
+            assemble(result, job.folder, partial(units.numbered, job.folder), run)
+    return top
+
+
+def _numbers(job: Job, facts: dict[int, Facts], run: Run) -> int:
+    """Keep the number of every block's ids in the whole image; the largest one."""
+    every = [facts[number] for number in range(len(job.grid))]
+    if not job.grid.halo:
+        return max(each["top"] for each in every)
+    offsets = np.concatenate([[0], np.cumsum([each["top"] for each in every])]).astype(np.int64)
+    written = np.zeros(offsets[-1], bool)
+    for first, each in zip(offsets[:-1], every, strict=True):
+        written[first : first + each["own"]] = True
+    pairs = [np.zeros((0, 2), np.int64)]
+
+    def done(faces: list[tuple[int, int, np.ndarray]]) -> None:
+        pairs.extend(table + offsets[[here, there]] - 1 for here, there, table in faces)
+
+    run(partial(units.joins, job), range(len(job.grid)), done)
+    numbers = joined(np.concatenate(pairs), written)
+    for name, array in {units.NUMBERS: numbers, units.OFFSETS: offsets}.items():
+        with atomic_path(job.folder / name) as aside:
+            np.save(aside, array)
+    return int(numbers.max(initial=0))
+
+
+def _sent(job: Job, predictor: Predictor, image: Image, files: ModelFiles | None) -> Job:
+    """The job as workers elsewhere can do it: with paths in place of what is in memory.
+
+    Raises:
+        RecipeError: there are no paths.
+    """
+    path = Path(image.source).absolute()
+    if files is None or image.source == "array":
+        raise RecipeError(
+            "--cluster: expected models and images in files that every worker can read, found some "
+            "in memory. Give paths, or leave out the cluster."
+        )
+    axes = None if predictor.layout is None else predictor.layout.axes
+    return replace(
+        job,
+        predictor=replace(files, digest=weights_digest(predictor)),
+        image=ImageFile(str(path), axes, image.shape),
+    )
+
+
+def _threads(predictor: Predictor) -> int:
+    """Blocks at once: on a CPU the network takes all cores, beside a GPU decoding is slower."""
+    return 1 if str(predictor.device) == "cpu" else min(4, os.cpu_count() or 1)
+
+
+class _Shown:
+    """Windows done in all blocks together."""
+
+    def __init__(self, progress: Progress | None, blocks: int, windows: int, finished: int) -> None:
+        self._progress, self._blocks, self._windows = progress, blocks, windows
+        self._finished = finished
+        self._shares: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def within(self, number: int, done: int, total: int) -> None:
+        """A block has got somewhere."""
+        with self._lock:
+            self._shares[number] = done / total
+            self._show()
+
+    def done(self, number: int) -> None:
+        """A block is finished."""
+        with self._lock:
+            self._shares.pop(number, None)
+            self._finished += 1
+            self._show()
+
+    def _show(self) -> None:
+        if self._progress is not None:
+            blocks = self._finished + sum(self._shares.values())
+            self._progress(int(blocks * self._windows), self._blocks * self._windows)

@@ -1,0 +1,115 @@
+"""Work units on dask: threads of this process, or any dask.distributed cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from dask.base import compute
+from dask.callbacks import Callback
+from dask.delayed import delayed
+
+from unmask.errors import DataError, RecipeError, told
+from unmask.lookup import optional_import
+
+Unit = TypeVar("Unit")
+Result = TypeVar("Result")
+# (work of all units, units, called with each result) to nothing.
+Run = Callable[[Callable[[Any], Any], Iterable[Any], Callable[[Any], None]], None]
+
+_KINDS = ("threads", "processes")
+
+
+@contextmanager
+def scheduler(cluster: str | None, *, workers: int = 1) -> Generator[Run, None, None]:
+    """What runs units: ``run(work, units, done)`` calls ``done(work(unit))`` in any order.
+
+    An error in one unit ends the run. ``done`` is called one at a time, in this process.
+
+    Args:
+        cluster: None for threads of this process; ``threads:N`` or ``processes:N`` for a cluster on
+            this machine; otherwise the address of a dask.distributed scheduler, where units of a
+            worker that dies are computed again by another.
+        workers: threads of this process.
+
+    Raises:
+        RecipeError: there is no such scheduler.
+        MissingPackageError: dask.distributed is not installed.
+    """
+    if cluster is None:
+        yield partial(_in_threads, workers)
+        return
+    distributed = optional_import("distributed", "scale")
+    with _client(distributed, cluster) as client:
+        yield partial(_on_cluster, distributed, client)
+
+
+def _in_threads(
+    workers: int,
+    work: Callable[[Unit], Result],
+    units: Iterable[Unit],
+    done: Callable[[Result], None],
+) -> None:
+    task = delayed(work, pure=False, traverse=False)
+
+    def finished(key: Any, value: Any, *_: Any) -> None:
+        if str(key) in names:
+            done(value)
+
+    tasks = [task(unit, dask_key_name=f"block-{place}") for place, unit in enumerate(units)]
+    names = {each.key for each in tasks}
+    with Callback(posttask=finished):
+        # The graph is a list of units: there is nothing to optimise in it.
+        compute(*tasks, scheduler="threads", num_workers=workers, optimize_graph=False)
+
+
+def _on_cluster(
+    distributed: Any,
+    client: Any,
+    work: Callable[[Unit], Result],
+    units: Iterable[Unit],
+    done: Callable[[Result], None],
+) -> None:
+    futures = client.map(work, list(units), pure=False, retries=0)
+    try:
+        for future in distributed.as_completed(futures):
+            done(future.result())
+            future.release()
+    except distributed.KilledWorker as error:
+        raise DataError(
+            told(
+                "--cluster",
+                expected="workers that survive a block",
+                found=f"several that died over the same one ({error})",
+                do="Mostly it is memory: take a smaller infer.block, or workers with more. "
+                "Finished blocks are kept: go on with --resume.",
+            )
+        ) from error
+    finally:
+        client.cancel(futures)
+
+
+@contextmanager
+def _client(distributed: Any, cluster: str) -> Generator[Any, None, None]:
+    kind, _, count = cluster.partition(":")
+    local = kind in _KINDS and count.isdigit() and int(count) > 0
+    options: dict[str, Any] = {"address": cluster, "timeout": 20}
+    if local:
+        options = {"n_workers": int(count), "threads_per_worker": 1, "dashboard_address": None}
+        options["processes"] = kind == "processes"
+    try:
+        client = distributed.Client(**options, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise RecipeError(
+            told(
+                f"--cluster {cluster}",
+                expected="the address of a running dask scheduler (tcp://host:8786), threads:N or "
+                "processes:N",
+                found=f"none ({error or type(error).__name__})",
+                do="Start one with: dask scheduler; dask worker ADDRESS.",
+            )
+        ) from error
+    with client:
+        yield client

@@ -1,0 +1,233 @@
+"""The work of one block: a pure function of model, image and number, on whatever machine.
+
+A block's labels are kept with their own ids, those inside the block first, beside those of the
+slabs that it shares with its neighbours; from these the objects are joined over all blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from unmask.checkpoint.faults import fault_point
+from unmask.data.normalize import Measured
+from unmask.errors import CheckpointError, DataError, told
+from unmask.infer.blockfile import read_array, write_arrays
+from unmask.infer.blocks import Grid
+from unmask.infer.load import load_predictor
+from unmask.infer.predictor import Predictor
+from unmask.infer.source import check_finite
+from unmask.infer.workplace import block_file, weights_digest
+from unmask.io import Image, open_image
+from unmask.labels.stitch import matched
+from unmask.space.box import Box, Tile
+
+# (block, windows done, windows in all) to nothing.
+Tell = Callable[[int, int, int], None]
+# What is known of a finished block: ``top``, its largest id, and ``own``, ids inside the block.
+Facts = dict[str, int]
+
+NUMBERS = "numbers.npy"
+OFFSETS = "offsets.npy"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a worker gets the predictor; a process loads it once.
+
+    Attributes:
+        models: model files or run folders, as every worker sees them.
+        settings: changes to the recipe, see ``load_predictor``.
+        digest: of the weights that the run began with; "": any.
+    """
+
+    models: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    digest: str = ""
+
+    def __call__(self) -> Predictor:
+        """The predictor."""
+        return _loaded(self)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """Where a worker gets the image; a process opens it once.
+
+    Attributes:
+        source: path as every worker sees it.
+        axes: axes of the file where it does not say itself.
+        shape: ``(C, *space)`` that it has.
+    """
+
+    source: str
+    axes: str | None
+    shape: tuple[int, ...]
+
+    def __call__(self) -> Image:
+        """The image."""
+        return _opened(self)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that the work on a block needs.
+
+    Attributes:
+        predictor: gives the models.
+        image: gives the image.
+        grid: the blocks.
+        measured: figures of the whole image.
+        folder: where the files of blocks are.
+    """
+
+    predictor: Callable[[], Predictor]
+    image: Callable[[], Image]
+    grid: Grid
+    measured: Measured
+    folder: Path
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A normaliser for parts of an image that was measured as a whole."""
+
+    measured: Measured
+
+    def measure(self, image: np.ndarray) -> Measured:  # noqa: ARG002 - the protocol
+        """What was measured."""
+        return self.measured
+
+
+def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[int, Facts]:
+    """Label one block and keep the result.
+
+    Args:
+        job: what to label.
+        number: the block.
+        tell: called with (block, windows done, windows in all).
+
+    Returns:
+        The block and what is known of it.
+
+    Raises:
+        DataError: a part of the image that cannot be read or is not finite.
+        SaveError: the result could not be kept.
+    """
+    predictor, image = job.predictor(), job.image()
+    tile = job.grid.tile(number)
+    box = job.grid.needed(number, predictor.tiling)
+    progress = None if tell is None else lambda done, total: tell(number, done, total)
+    known = replace(predictor, normalize=_Known(job.measured))
+    scores = known.scores(part_of(image, box), progress=progress)
+    scores = np.ascontiguousarray(scores[:, *tile.read.relative_to(box).slices])
+    labels = predictor.task.decode(scores, image.spacing)
+    del scores
+    arrays, facts = _kept(np.asarray(labels), tile, job.grid.faces(number))
+    fault_point("block")
+    write_arrays(block_file(job.folder, number), arrays, facts)
+    return number, facts
+
+
+def joins(job: Job, number: int) -> list[tuple[int, int, np.ndarray]]:
+    """Objects that a block shares with the next ones.
+
+    Returns:
+        For each face: this block, the other one, ``(pairs, 2)`` ids here and there.
+    """
+    found: list[tuple[int, int, np.ndarray]] = []
+    for axis in range(len(job.grid.space)) if job.grid.halo else ():
+        other = job.grid.after(number, axis)
+        if other is not None:
+            here = read_array(block_file(job.folder, number), f"{axis}+")
+            there = read_array(block_file(job.folder, other), f"{axis}-")
+            found.append((number, other, matched(here, there)))
+    return found
+
+
+def numbered(folder: Path, number: int) -> np.ndarray:
+    """Labels of a block with the numbers of the whole image, where there are such."""
+    labels = read_array(block_file(folder, number), "labels")
+    if not (folder / NUMBERS).exists():
+        return labels
+    first, last = np.load(folder / OFFSETS, mmap_mode="r")[number : number + 2]
+    numbers = np.load(folder / NUMBERS, mmap_mode="r")[first:last]
+    return np.concatenate([[0], numbers])[labels]
+
+
+def part_of(image: Image, box: Box) -> Image:
+    """A box of an image as an image; values that are not finite are named by their whole index."""
+
+    def fetch(index: tuple[slice, ...]) -> np.ndarray:
+        moved = (slice(p.start + a, p.stop + a) for p, a in zip(index[1:], box.start, strict=True))
+        array = image.fetch((index[0], *moved))
+        corner = [part.start + a for part, a in zip(index, (0, *box.start), strict=True)]
+        check_finite(array, tuple(corner), source=image.source)
+        return array
+
+    return replace(image, shape=(image.shape[0], *box.shape), fetch=fetch, whole=False)
+
+
+def kept(image: Image) -> Image:
+    """The image, in memory where reading a part of the file costs as much as reading all."""
+    if not image.whole:
+        return image
+    array = image.read()
+    return replace(image, fetch=lambda index: array[index].copy(), whole=False)
+
+
+def _kept(
+    labels: np.ndarray, tile: Tile, faces: list[tuple[str, Box]]
+) -> tuple[dict[str, np.ndarray], Facts]:
+    """Arrays of a block: its labels, and those of its faces; ids inside the block come first."""
+    inside = tile.write.relative_to(tile.read).slices
+    if tile.read == tile.write and not faces:
+        top = int(labels.max(initial=0))
+        return {"labels": labels.astype(np.min_scalar_type(top))}, {"top": top, "own": top}
+    slabs = {name: labels[box.relative_to(tile.read).slices] for name, box in faces}
+    own = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    near = own.copy()
+    own[labels[inside]] = True
+    for slab in slabs.values():
+        near[slab] = True
+    own[0] = near[0] = False
+    ids = np.concatenate([np.flatnonzero(own), np.flatnonzero(near & ~own)])
+    table = np.zeros(len(own), np.min_scalar_type(len(ids)))
+    table[ids] = np.arange(1, len(ids) + 1)
+    arrays = {"labels": labels[inside], **slabs}
+    facts = {"top": len(ids), "own": int(own.sum())}
+    return {name: table[array] for name, array in arrays.items()}, facts
+
+
+@lru_cache(maxsize=1)
+def _loaded(files: ModelFiles) -> Predictor:
+    predictor = load_predictor(list(files.models), files.settings)
+    if files.digest not in ("", weights_digest(predictor)):
+        raise CheckpointError(
+            told(
+                ", ".join(files.models),
+                expected="the weights that the run began with",
+                found="others",
+                do="Do not replace a model during a run; give every worker the same files.",
+            )
+        )
+    return predictor
+
+
+@lru_cache(maxsize=1)
+def _opened(file: ImageFile) -> Image:
+    image = open_image(file.source, axes=file.axes, ndim=len(file.shape) - 1)
+    if image.shape != file.shape:
+        raise DataError(
+            told(
+                file.source,
+                expected=f"the image that the run began with, of shape {file.shape}",
+                found=f"shape {image.shape}",
+                do="Do not replace images during a run; give every worker the same files.",
+            )
+        )
+    return kept(image)

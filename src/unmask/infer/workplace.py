@@ -1,0 +1,157 @@
+"""Where unfinished work on an output is kept, what it belongs to, and what of it is finished."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+
+from unmask.atomic import atomic_write
+from unmask.checkpoint import lock_run
+from unmask.checkpoint.lock import LOCK_FILE, warn
+from unmask.data.normalize import Measured
+from unmask.errors import CheckpointError, told
+from unmask.infer.blockfile import read_values
+from unmask.infer.blocks import Grid
+from unmask.infer.predictor import Predictor
+from unmask.io import Image
+
+# Beside the outputs, one folder for each output in work; hidden, so that it is no image.
+FOLDER = ".predict"
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides about every block's result.
+
+    Attributes:
+        facts: JSON values; two runs of equal facts give equal bytes on one machine.
+        provenance: what is written beside the labels.
+        blocks: number of blocks.
+    """
+
+    facts: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    blocks: int
+
+
+def plan_of(predictor: Predictor, image: Image, grid: Grid, measured: Measured) -> Plan:
+    """The plan of a prediction in blocks."""
+    provenance = {
+        **predictor.provenance(image),
+        "weights": weights_digest(predictor),
+        "block": list(grid.block),
+        "halo": grid.halo,
+        "measured": repr(measured),
+        "unmask": version("unmask"),
+    }
+    facts = {name: value for name, value in provenance.items() if name != "device"}
+    facts |= {"shape": list(image.shape), "dtype": str(image.dtype), "file": _mark(image.source)}
+    return Plan(json.loads(json.dumps(facts)), provenance, len(grid))
+
+
+@contextmanager
+def workplace(
+    out: Path, plan: Plan, *, resume: bool
+) -> Generator[tuple[Path, dict[int, dict[str, int]]], None, None]:
+    """Hold the folder for the unfinished work on ``out``; it goes when the work succeeds.
+
+    Args:
+        out: the output.
+        plan: what the work is.
+        resume: keep what an ended run of the same plan has finished.
+
+    Yields:
+        The folder, and what is known of the finished blocks; damaged ones are left out.
+
+    Raises:
+        CheckpointError: another run works on this output, or the ended run had another plan.
+        SaveError: the folder cannot be written.
+    """
+    folder = out.parent / FOLDER / out.name
+    with lock_run(folder):
+        if not resume:
+            _emptied(folder)
+        _check_same(folder / _PLAN, plan, out)
+        yield folder, _finished(folder, plan)
+        # The lock's file goes with the folder; whoever waits for it makes a new one.
+        shutil.rmtree(folder)
+    if not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
+
+
+def block_file(folder: Path, number: int) -> Path:
+    """Where the result of a block is kept."""
+    return folder / f"block-{number:06d}.bin"
+
+
+def weights_digest(predictor: Predictor) -> str:
+    """Digest of all weights of a predictor's models."""
+    digest = xxhash.xxh3_128()
+    for segmenter in predictor.segmenters:
+        for name, tensor in segmenter.state_dict().items():
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            plain = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(plain.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _finished(folder: Path, plan: Plan) -> dict[int, dict[str, int]]:
+    found: dict[int, dict[str, int]] = {}
+    for number in range(plan.blocks):
+        file = block_file(folder, number)
+        if not file.exists():
+            continue
+        try:
+            found[number] = read_values(file)
+        except CheckpointError as error:
+            warn(f"{error} The block is computed again.")
+            file.unlink()
+    return found
+
+
+def _check_same(file: Path, plan: Plan, out: Path) -> None:
+    """Keep the plan, or compare it with that of the ended run."""
+    if not file.exists():
+        atomic_write(file, json.dumps(plan.facts, indent=1))
+        return
+    before = json.loads(file.read_text(encoding="utf-8"))
+    other = [
+        f"{name}: {before.get(name)!r} before, {plan.facts.get(name)!r} now"
+        for name in sorted({*before, *plan.facts})
+        if before.get(name) != plan.facts.get(name)
+    ]
+    if other:
+        raise CheckpointError(
+            told(
+                out,
+                expected="--resume with what the ended run was given",
+                found="; ".join(other),
+                do="Give the same again, or leave out --resume to start anew.",
+            )
+        )
+
+
+def _emptied(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK_FILE:
+            path.unlink()
+
+
+def _mark(source: str) -> str:
+    path = Path(source)
+    if not path.is_file():
+        return "-"
+    facts = path.stat()
+    return f"{facts.st_size}:{facts.st_mtime_ns}"
