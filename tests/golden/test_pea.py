@@ -290,7 +290,7 @@ def test_views(fixture):
 
 def test_joined_tiles(fixture, fill):
     """The program's tiles and weights, joined here; their affinities are those of the task."""
-    folder, manifest, _ = fixture
+    _, manifest, _ = fixture
     case, file = case_of(fixture, "blend3d")
     numbers = [[int(n) for n in group.split(triple)] for group, triple in _triples(case["what"])]
     tile, stride, pad = numbers
@@ -397,7 +397,7 @@ def test_objects_in_planes(fixture, name):
     sample = values.ravel()[:: numbers(recipe["affinity"])[-1]]
     assert np.abs(sample - arrays[f"{name}_affinity_sample"]).max() < 1e-6
     inside = None if name == "nomask" else arrays["labels"] > 0
-    found = segment(values, offsets, strides=strides, foreground=inside)
+    found = segment(values, offsets, strides=strides, join_above=-1, foreground=inside)
     assert fill.same_partition(found, arrays[f"{name}_mutex"])
     merged = merge_small(arrays[f"{name}_mutex"], passes)
     assert np.array_equal(merged, arrays[f"{name}_merged"])
@@ -431,7 +431,7 @@ def test_objects_in_volumes(fixture, name):
     threshold = float(re.findall(r"threshold ([\d.]+)", case["what"])[0])
     joined = {"threshold": threshold, "bins": 256, "watershed": FRAGMENTS["fragments"]}
     options = {
-        "mutex": {"strides": strides},
+        "mutex": {"strides": strides, "join_above": -1},
         "waterz_mean": joined,
         "waterz_hq50": joined | {"quantile": int(re.findall(r"(\d+) %", case["what"])[0])},
         "multicut": {"watershed": FRAGMENTS["multicut_fragments"]},

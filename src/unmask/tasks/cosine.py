@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unmask.labels.edges import inside, shifted
+from unmask.labels.edges import inside, length, shifted
 from unmask.tasks.offsets import Offset, pairs_of, with_border
 
 _EPS = 1e-12
@@ -42,16 +42,26 @@ class Rule:
 
 
 def affinities(
-    embedding: Float[Tensor, "b c *space"], offsets: Sequence[Offset]
+    embedding: Float[Tensor, "b c *space"], offsets: Sequence[Offset], *, zero_far: bool = False
 ) -> Float[Tensor, "b k *space"]:
-    """Cosines between every voxel and its neighbours; see ``with_border`` for those without."""
+    """Cosines between every voxel and its neighbours; see ``with_border`` for those without.
+
+    Args:
+        embedding: any length.
+        offsets: those outside the image give 0.
+        zero_far: voxels without a neighbour at a far offset get 0 instead.
+    """
     unit, _ = _normalised(embedding)
     space = unit.shape[2:]
     result = unit.new_zeros((len(unit), len(offsets), *space))
     for channel, offset in enumerate(offsets):
         if inside(offset, space):
-            cosine = _dot(unit, unit, shifted(space, offset))
-            result[:, channel] = with_border(cosine, offset, space)
+            places = shifted(space, offset)
+            cosine = _dot(unit, unit, places)
+            if zero_far and length(offset) > 1:
+                result[:, channel][(..., *places[0])] = cosine
+            else:
+                result[:, channel] = with_border(cosine, offset, space)
     return result
 
 
@@ -120,8 +130,8 @@ class _PairLoss(torch.autograd.Function):
 
 def _normalised(embedding: Tensor) -> tuple[Tensor, Tensor]:
     """Unit vectors, contiguous, and the factor ``(b, 1, *space)``; 0 stays 0."""
-    length = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
-    inverse = torch.where(length > _EPS, 1 / length.clamp(min=_EPS), 0)
+    norm = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
+    inverse = torch.where(norm > _EPS, 1 / norm.clamp(min=_EPS), 0)
     return torch.mul(embedding, inverse).contiguous(), inverse.contiguous()
 
 

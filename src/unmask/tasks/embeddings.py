@@ -63,6 +63,8 @@ class Embeddings:
         view: options of the changed view, see ``View``.
         foreground: learn two logits of background and foreground.
         foreground_weight: weight of their cross-entropy.
+        far_border: affinities of voxels whose far neighbour lies outside the tile: ``nearest``
+            repeats the nearest known one, ``zero`` is the published choice.
         threshold: probability above which a voxel is foreground.
         published_scale: sums and balance of the published programs, borders included; otherwise
             means over pairs that exist.
@@ -84,6 +86,7 @@ class Embeddings:
     view: Mapping[str, Any] = field(default_factory=dict)
     foreground: bool = False
     foreground_weight: float = 1.0
+    far_border: str = "nearest"
     threshold: float = 0.5
     published_scale: bool = False
     ignore_label: int | None = None
@@ -102,13 +105,14 @@ class Embeddings:
             "foreground_weight": self.foreground_weight < 0,
             "published_scale": self.published_scale and self.ndim not in _PUBLISHED,
             "reach": self.reach < 1,
+            "far_border": self.far_border not in {"nearest", "zero"},
         }
         for name in (name for name, bad in wrong.items() if bad):
             raise RecipeError(
                 f"task embeddings: {name}={getattr(self, name)!r} is out of range. Expected dims "
                 f"and reach of 1 or more, background {' or '.join(BACKGROUNDS)}, widen of "
-                f"{self.ndim} numbers, weights of 0 or more, published_scale for 2 or 3 axes. "
-                "Correct the recipe."
+                f"{self.ndim} numbers, weights of 0 or more, published_scale for 2 or 3 axes, "
+                "far_border nearest or zero. Correct the recipe."
             )
         offsets = checked_offsets(self.offsets, self.ndim, task="embeddings")
         decode = checked_offsets(self.decode_offsets or offsets, self.ndim, task="embeddings")
@@ -223,7 +227,9 @@ class Embeddings:
     def activate(self, logits: Float[Tensor, "b c *space"]) -> Float[Tensor, "b s *space"]:
         """Affinities at the decoding offsets, negative cosines as 0, and the foreground."""
         logits = logits.float()
-        scores = affinities(logits[:, : self.dims], self._decoded).clamp(0, 1)
+        zero_far = self.far_border == "zero"
+        found = affinities(logits[:, : self.dims], self._decoded, zero_far=zero_far)
+        scores = found.clamp_(0, 1)
         if not self.foreground:
             return scores
         return torch.cat([scores, logits[:, self.dims :].softmax(1)[:, 1:]], 1)
@@ -244,8 +250,8 @@ class Embeddings:
         labels = decoded(scores, self._decoded, self.decoding, threshold=self.threshold)
         if self.background != "object" or self.foreground:
             return labels
-        largest = np.bincount(labels.ravel())[1:].argmax(initial=0) + 1 if labels.any() else 0
-        return np.where(labels == largest, 0, labels)
+        sizes = np.bincount(labels.ravel(), minlength=2)
+        return np.where(labels == 1 + sizes[1:].argmax(), 0, labels)
 
     def _changes(self) -> View:
         """The changed view's options.

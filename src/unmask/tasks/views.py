@@ -95,7 +95,7 @@ class View:
     def draw(self, rng: np.random.Generator, space: Sequence[int]) -> Change:
         """What happens to one sample of size ``space``."""
         flips = tuple(bool(rng.integers(2)) for _ in space)
-        swap = bool(rng.integers(2)) and space[-2:] == space[-1:] * 2
+        swap = bool(rng.integers(2)) and len(set(space[-2:])) == 1
         turn = Turn(flips, swap)
         boxes = self._draw_boxes(rng, space)
         if rng.random() >= self.p:
