@@ -131,6 +131,10 @@ def train(  # noqa: PLR0913 - the options promised
     init: Init = None,
     val_images: Annotated[list[str] | None, typer.Option("--val-images")] = None,
     val_labels: Annotated[list[str] | None, typer.Option("--val-labels")] = None,
+    replay_images: Annotated[
+        list[str] | None, typer.Option("--replay-images", help="a second source, for every batch")
+    ] = None,
+    replay_labels: Annotated[list[str] | None, typer.Option("--replay-labels")] = None,
     settings: Settings = None,
     devices: Devices = 1,
     precision: Precision = None,
@@ -147,6 +151,8 @@ def train(  # noqa: PLR0913 - the options promised
         init=init,
         val_images=val_images,
         val_labels=val_labels,
+        replay_images=replay_images,
+        replay_labels=replay_labels,
         settings=_with_precision(settings, precision),
         devices=devices,
         resume=resume,
@@ -166,9 +172,15 @@ def predict(
     scores: Annotated[bool, typer.Option("--scores", help="write the joined scores too")] = False,  # noqa: FBT002
     tta: Annotated[bool, typer.Option("--tta", help="average over flips")] = False,  # noqa: FBT002
     settings: Settings = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="dask scheduler's address, or processes:N, threads:N"),
+    ] = None,
+    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Segment images of any size; one label image an input, same stem."""
     from unmask import api
+    from unmask.api.prediction import Options
     from unmask.apps.progress import WindowProgress
 
     extra = ["infer.tta=true"] if tta else []
@@ -176,8 +188,8 @@ def predict(
         model,
         images,
         out=out,
-        scores=scores,
         settings=[*(settings or []), *extra],
+        options=Options(scores=scores, cluster=cluster, resume=resume),
         say=typer.echo,
         progress=WindowProgress(),
     )

@@ -149,6 +149,11 @@ class TrainRecipe(_Section):
         description="updates from the peak to the end of the cosine, after which it rises again; "
         "default: all",
     )
+    final_weight_decay: float = Field(
+        default=1.0,
+        ge=0,
+        description="end of the weight decay's cosine as a multiple of its start; 1: constant",
+    )
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="lr factor from block to block down"
     )
@@ -194,6 +199,10 @@ class InferRecipe(_Section):
         default=None, ge=1, description="windows at once; default: by memory"
     )
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    block: tuple[int, ...] | None = Field(
+        default=None,
+        description="predict in blocks of so many voxels; default: large images, by memory",
+    )
 
 
 class Recipe(_Section):

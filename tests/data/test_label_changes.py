@@ -42,6 +42,7 @@ def test_crops_are_those_of_changed_labels(cache_bytes):
     plan = CropPlan((40, 36), 1, 1, changes=(ExcludeBoundaries(),))
     crops = Crops([pair], plan, normalize=NoNormalize(), encode=encode, cache_bytes=cache_bytes)
     values = crops.batch(0).values
+    assert values is not None
     np.testing.assert_array_equal(values[0, 0], exclude_boundaries(labels.read()[0]))
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,7 @@ def test_no_floor_takes_every_image_once():
 
 
 def test_wrong_options_of_modalities_are_refused():
-    for wrong in ({"clusters": 0}, {"floor": -1}, {"features": "names"}):
+    wrongs: list[dict[str, Any]] = [{"clusters": 0}, {"floor": -1}, {"features": "names"}]
+    for wrong in wrongs:
         with pytest.raises(RecipeError, match=f"{next(iter(wrong))}="):
             Modalities(**wrong)

@@ -303,6 +303,7 @@ def test_shares_of_mirrored_and_turned_samples():
     assert Spatial().draw(generator(1, "a"), (1, 8, 8)) == Spatial(p_rotate90=1.0).draw(
         generator(1, "a"), (1, 8, 8)
     )
-    for wrong in ({"p_flip": 1.5}, {"p_rotate90": -0.1}):
-        with pytest.raises(RecipeError, match="a share between 0 and 1"):
-            Spatial(**wrong)
+    with pytest.raises(RecipeError, match=r"p_flip=1\.5: expected a share between 0 and 1"):
+        Spatial(p_flip=1.5)
+    with pytest.raises(RecipeError, match=r"p_rotate90=-0\.1: expected a share between 0 and 1"):
+        Spatial(p_rotate90=-0.1)

@@ -1,5 +1,7 @@
 """Magnification when a crop is read."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,9 @@ def batch(image, factor, *, parts=(), border="mirror", crop=8):
     plan = CropPlan(
         (crop,) * ndim, 1, 4, parts=(Zoom((factor, factor), p=1), *parts), border=border
     )
-    return Crops([pair], plan, normalize=NoNormalize(), encode=encode).batch(0)
+    found = Crops([pair], plan, normalize=NoNormalize(), encode=encode).batch(0)
+    assert found.values is not None
+    return found.image, found.values
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -34,9 +38,9 @@ def batch(image, factor, *, parts=(), border="mirror", crop=8):
 def test_objects_change_their_size(shape, parts):
     ramp = np.broadcast_to(np.arange(shape[-1]) * 8, shape)
     for factor in (0.5, 2.0):
-        found = batch(ramp, factor, parts=parts)
-        assert found.image.shape == (4, 1, *(8,) * len(shape))
-        for one in found.image[:, 0]:
+        found, _ = batch(ramp, factor, parts=parts)
+        assert found.shape == (4, 1, *(8,) * len(shape))
+        for one in found[:, 0]:
             slope = max(float(one.diff(dim=axis).mean().abs()) for axis in range(one.ndim))
             assert slope == pytest.approx(8 / factor, rel=0.15)
 
@@ -45,9 +49,9 @@ def test_objects_change_their_size(shape, parts):
 def test_image_and_labels_stay_together(shape):
     steps = np.zeros(shape)
     steps[tuple(slice(0, n // 2) for n in shape)] = 100
-    found = batch(steps, 0.5)
-    assert ((found.image - found.values).abs() <= 50).all()
-    assert (found.values.unique() % 100 == 0).all()
+    found, labels = batch(steps, 0.5)
+    assert ((found - labels).abs() <= 50).all()
+    assert (labels.unique() % 100 == 0).all()
 
 
 def test_shrinking_takes_the_mean_of_areas():
@@ -69,12 +73,11 @@ def test_labels_are_picked_never_mixed(dtype):
 
 def test_images_smaller_than_the_box_end_in_zeros_where_asked():
     ones = np.ones((10, 10))
-    found = batch(ones, 0.5, border="zero")
-    inside = found.image[:, 0, 2:6, 2:6]
-    assert (inside == 1).all()
-    assert found.image[:, 0].sum().item() == pytest.approx(4 * 25, abs=4)
-    assert (found.values[:, 0, 0] == 0).all()
-    assert (batch(ones, 0.5).image == 1).all()
+    found, labels = batch(ones, 0.5, border="zero")
+    assert (found[:, 0, 2:6, 2:6] == 1).all()
+    assert found[:, 0].sum().item() == pytest.approx(4 * 25, abs=4)
+    assert (labels[:, 0, 0] == 0).all()
+    assert (batch(ones, 0.5)[0] == 1).all()
 
 
 def test_share_range_and_wrong_options():
@@ -87,6 +90,7 @@ def test_share_range_and_wrong_options():
     assert factors.mean() == pytest.approx(0.875, abs=0.06)
     assert region((512, 512), 0.25) == (2048, 2048)
     assert region((512, 512), None) == (512, 512)
-    for wrong in ({"factor": (0, 1)}, {"factor": (2, 1)}, {"p": 2}):
+    wrongs: list[dict[str, Any]] = [{"factor": (0, 1)}, {"factor": (2, 1)}, {"p": 2}]
+    for wrong in wrongs:
         with pytest.raises(RecipeError, match="expected"):
             Zoom(**wrong)

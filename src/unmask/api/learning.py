@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lightning_fabric import Fabric
 
@@ -22,7 +23,8 @@ from unmask.data.pairs import (
     fingerprint,
     open_pairs,
 )
-from unmask.errors import DataError
+from unmask.data.replay import Replay
+from unmask.errors import DataError, RecipeError
 from unmask.infer.load import make_predictor
 from unmask.metrics import (
     evaluate_pair,
@@ -33,12 +35,14 @@ from unmask.recipe import Recipe
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.segmenter import Segmenter
-from unmask.training import Journal, RunFolder, fit, make_fabric
+from unmask.training import Journal, RunFolder, fit, make_fabric, modalities
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.assemble import (
     build_crops,
     build_optimizer,
     build_plan,
+    build_replay,
+    build_sampling,
     layout,
     new_method,
     new_segmenter,
@@ -119,6 +123,8 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     init: ModelLike | None = None,
     val_images: Paths | None = None,
     val_labels: Paths | None = None,
+    replay_images: Paths | None = None,
+    replay_labels: Paths | None = None,
     settings: Settings = (),
     devices: int = 1,
     resume: bool = False,
@@ -136,23 +142,46 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         init: model file or run folder; a pre-trained backbone or a whole segmenter.
         val_images: images of the validation.
         val_labels: labels of the validation.
+        replay_images: images of a second source, such as those that the model ``init`` was trained
+            on; every batch has ``data.replay.batch`` crops of it, 1 where the recipe says nothing.
+        replay_labels: labels of the second source.
         settings: ``key=value`` changes to the recipe.
         devices: number of GPUs or processes.
         resume: go on from the newest snapshot in ``out``.
     """
-    chosen = settled(recipe, settings)
+    chosen = _with_replay(settled(recipe, settings), given=replay_images is not None)
     segmenter = new_segmenter(chosen)
-    channels = chosen.data.channels
-    pairs = open_pairs(images, labels, layout(chosen), channels=channels)
-    if (val_images is None) != (val_labels is None):
-        raise DataError("Validation: expected images and labels, found one of them. Give both.")
-    if val_images is None or val_labels is None:
+    pairs = open_pairs(images, labels, layout(chosen), channels=chosen.data.channels)
+    held_out = _second("Validation", val_images, val_labels, chosen)
+    second = _second("Replay", replay_images, replay_labels, chosen)
+    if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
-    else:
-        held_out = open_pairs(val_images, val_labels, layout(chosen), channels=channels)
     validate = partial(_validate, recipe=chosen, pairs=held_out) if held_out else None
     start = Start(out, init, devices, resume)
-    return _run(chosen, segmenter, pairs, start=start, validate=validate)
+    return _run(chosen, segmenter, pairs, start=start, second=second, validate=validate)
+
+
+def _with_replay(recipe: Recipe, *, given: bool) -> Recipe:
+    """The recipe with a share of the second source, if there is one."""
+    if given and recipe.data.replay is None:
+        return recipe.with_settings(["data.replay={batch: 1}"])
+    if recipe.data.replay is not None and not given:
+        raise RecipeError(
+            f"recipe {recipe.name!r}: expected a second source for data.replay, found none. Give "
+            "--replay-images and --replay-labels, or --set data.replay=null."
+        )
+    return recipe
+
+
+def _second(
+    name: str, images: Paths | None, labels: Paths | None, recipe: Recipe
+) -> list[Pair] | None:
+    """Pairs beside those that are learnt from; None where none are given."""
+    if images is None and labels is None:
+        return None
+    if images is None or labels is None:
+        raise DataError(f"{name}: expected images and labels, found one of them. Give both.")
+    return open_pairs(images, labels, layout(recipe), channels=recipe.data.channels)
 
 
 def _run(
@@ -161,20 +190,25 @@ def _run(
     pairs: Sequence[Pair],
     *,
     start: Start,
+    second: Sequence[Pair] | None = None,
     validate: Callable[[Segmenter], dict[str, float]] | None = None,
 ) -> Run:
-    """Train ``objective`` on ``pairs`` into a run folder."""
+    """Train ``objective`` on ``pairs``, and on a share of ``second``, into a run folder."""
     begin = time.perf_counter()
     folder = Path(start.out)
+    sampling = build_sampling(recipe)
+    if sampling is not None:
+        modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
     origin = [] if start.init is None else initialise(objective, start.init)
     fabric = make_fabric(start.devices, recipe.train.precision)
     fabric.launch()
     if fabric.device.type == "cpu":
         keep_freed_memory()
-    marks = fingerprint(pairs)
+    used = [*pairs, *(second or ())]
+    marks = fingerprint(used)
     with checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext():
         note_run(folder, recipe, marks, resume=start.resume)
-        crops = build_crops(recipe, pairs, getattr(objective, "task", None))
+        crops = _source(recipe, objective, pairs, second or (), fabric=fabric, start=start)
         card = {"recipe": recipe.model_dump(mode="json"), "data": marks, "versions": versions()}
         with Journal(folder, steps=recipe.train.steps) as journal:
             for line in origin:
@@ -186,7 +220,7 @@ def _run(
                     crops,
                     fabric,
                     recipe.train.workers,
-                    partial(check_unchanged, marks, pairs),
+                    partial(check_unchanged, marks, used),
                 ),
                 fabric=fabric,
                 optimizer=build_optimizer(recipe, objective),
@@ -199,8 +233,30 @@ def _run(
     return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
 
 
+def _source(
+    recipe: Recipe,
+    objective: Objective,
+    pairs: Sequence[Pair],
+    second: Sequence[Pair],
+    *,
+    fabric: Fabric,
+    start: Start,
+) -> Crops | Replay:
+    """Batches of ``pairs``, in the order of the recipe, joined with those of ``second`` if any."""
+    task, sampling = getattr(objective, "task", None), build_sampling(recipe)
+    share = len(pairs) / (len(pairs) + len(second))
+    crops = build_crops(recipe, pairs, task, share=share)
+    if sampling is not None:
+        place = {"folder": Path(start.out), "fabric": fabric, "resume": start.resume}
+        network: Any = objective.backbone
+        crops = crops.in_order_of(modalities.discover(crops, network, sampling, **place))
+    if not second:
+        return crops
+    return Replay(crops, build_replay(recipe, second, task, share=1 - share))
+
+
 def _stream(
-    crops: Crops, fabric: Fabric, workers: int, look: Callable[[], None], start: int
+    crops: Crops | Replay, fabric: Fabric, workers: int, look: Callable[[], None], start: int
 ) -> Iterator[Batch]:
     """Batches of this process; every process of a group draws others.
 

@@ -6,6 +6,7 @@ Which image, which box and how it is warped are pure functions of (seed, index o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,8 +75,6 @@ class Crops:
         plan: how crops are drawn.
         normalize: measures an image once; applied to every crop.
         encode: labels ``(*space)`` and spacing to values and weight; None without labels.
-        items: numbers of the pairs that make an epoch, some of them several times; None: every one
-            once.
         cache_bytes: decoded images kept in memory up to this size; the others are read by box.
 
     Raises:
@@ -90,13 +89,12 @@ class Crops:
         *,
         normalize: Normalizer,
         encode: Encode | None = None,
-        items: Sequence[int] | None = None,
         cache_bytes: float = 4e9,
     ) -> None:
         self.plan = plan
         self._encode = encode
-        self._items = range(len(pairs)) if items is None else items
-        self._order = Order(len(self._items), seed=plan.seed)
+        self._items: Sequence[int] = range(len(pairs))
+        self._order = Order(len(pairs), seed=plan.seed)
         self._parts = tuple(part for part in plan.parts if not isinstance(part, Zoom))
         self._zooms = tuple(part for part in plan.parts if isinstance(part, Zoom))
         self._read = read_shape(plan.crop, self._parts)
@@ -116,6 +114,25 @@ class Crops:
             self._prepared.append(prepared)
         if problems:
             raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of the images, in order."""
+        return [prepared.pair.image.source for prepared in self._prepared]
+
+    def in_order_of(self, items: Sequence[int]) -> Crops:
+        """The same crops, of epochs that consist of these numbers of images, repeats included."""
+        other = copy(self)
+        other._items, other._order = list(items), Order(len(items), seed=self.plan.seed)
+        return other
+
+    def middle(self, number: int) -> np.ndarray:
+        """The middle ``(C, *crop)`` of an image, normalised and not augmented, float32."""
+        prepared = self._prepared[number]
+        shape, crop = prepared.pair.image.shape[1:], self.plan.crop
+        start = tuple((n - c) // 2 for n, c in zip(shape, crop, strict=True))
+        box = Box(start, tuple(a + c for a, c in zip(start, crop, strict=True)))
+        return self._image(prepared, box)
 
     def batch(self, index: int) -> Batch:
         """Batch number ``index``."""
@@ -149,15 +166,20 @@ class Crops:
         corner = _corner(shape, crop, prepared.places, rng, foreground=plan.foreground)
         start = tuple(a - (r - c) // 2 for a, r, c in zip(corner, read, crop, strict=True))
         box = Box(start, tuple(a + r for a, r in zip(start, read, strict=True)))
-        image = _read_box(prepared.image, prepared.pair.image.read, box, shape)
-        image = match_channels(image, plan.channels, source=prepared.pair.image.source)
-        image = _filled(prepared.affine.apply(image), box, shape, plan.border)
+        image = self._image(prepared, box)
         labels = None
         if self._encode is not None and prepared.pair.labels is not None:
             inside = _read_box(prepared.labels, prepared.pair.labels.read, box, shape)
             labels = _filled(inside[0].astype(np.int64), box, shape, plan.border)
             labels = resized_labels(labels, self._read)
         return resized(image, self._read), labels, prepared.pair
+
+    def _image(self, prepared: _Prepared, box: Box) -> np.ndarray:
+        """``(C, *box.shape)`` of an image, normalised, with what is beyond it."""
+        shape = prepared.pair.image.shape[1:]
+        image = _read_box(prepared.image, prepared.pair.image.read, box, shape)
+        image = match_channels(image, self.plan.channels, source=prepared.pair.image.source)
+        return _filled(prepared.affine.apply(image), box, shape, self.plan.border)
 
     def _zoom(self, position: int) -> float | None:
         """Magnification of a sample; None where it keeps its size."""

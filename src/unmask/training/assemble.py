@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 from unmask.data import AUGMENTATIONS, LABEL_CHANGES, NORMALIZERS, SAMPLINGS
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.pairs import Encode, Layout, Pair
-from unmask.data.replay import Replay
 from unmask.data.sampling import Modalities
 from unmask.errors import RecipeError, UnmaskError, gather
 from unmask.lookup import build
@@ -169,7 +168,6 @@ def build_crops(
     pairs: Sequence[Pair],
     task: Task | None,
     *,
-    items: Sequence[int] | None = None,
     share: float = 1.0,
 ) -> Crops:
     """Batches of the recipe; with targets where there is a task.
@@ -178,7 +176,6 @@ def build_crops(
         recipe: how.
         pairs: of what.
         task: encodes targets.
-        items: numbers of the pairs that make an epoch; None: every one once.
         share: of the memory that decoded images may take.
     """
     part = recipe.data
@@ -197,20 +194,14 @@ def build_crops(
         plan,
         normalize=build(part.normalize.choice, NORMALIZERS, "data.normalize"),
         encode=None if task is None else encoder(task),
-        items=items,
         cache_bytes=part.cache_gb * 1e9 * share,
     )
 
 
 def build_replay(
-    recipe: Recipe,
-    pairs: Sequence[Pair],
-    second: Sequence[Pair],
-    task: Task,
-    *,
-    items: Sequence[int] | None = None,
-) -> Replay:
-    """Batches of the recipe from ``pairs``, each with ``data.replay.batch`` crops of ``second``.
+    recipe: Recipe, pairs: Sequence[Pair], task: Task | None, *, share: float = 1.0
+) -> Crops:
+    """``data.replay.batch`` crops of a second source, for every batch of the first.
 
     Raises:
         RecipeError: the recipe has no ``data.replay``.
@@ -234,11 +225,7 @@ def build_replay(
             "data": recipe.data.model_copy(update=changes),
         }
     )
-    share = len(pairs) / (len(pairs) + len(second))
-    return Replay(
-        build_crops(recipe, pairs, task, items=items, share=share),
-        build_crops(other, second, task, share=1 - share),
-    )
+    return build_crops(other, pairs, task, share=share)
 
 
 def _augmentations(parts: Sequence[Part]) -> tuple[Any, ...]:
@@ -267,6 +254,7 @@ def build_plan(recipe: Recipe) -> Plan:
         warmup=train.warmup,
         final_lr=train.final_lr,
         cosine_steps=train.cosine_steps,
+        final_weight_decay=train.final_weight_decay,
         ema=train.ema,
         validate_every=train.validate_every,
         save_every=train.save_every,

@@ -18,6 +18,7 @@ class Plan:
         final_lr: end of the cosine as a share of ``lr``.
         cosine_steps: updates from the peak to the end of the cosine, after which it rises again;
             None: all.
+        final_weight_decay: end of the weight decay's cosine as a multiple of its start.
         clip: largest gradient norm; None only measures it.
         ema: decay of averaged weights; 0 for none.
         validate_every: updates; 0 only at the end.
@@ -34,6 +35,7 @@ class Plan:
     warmup: int = 0
     final_lr: float = 0.0
     cosine_steps: int | None = None
+    final_weight_decay: float = 1.0
     clip: float | None = 1.0
     ema: float = 0.0
     validate_every: int = 0

@@ -176,7 +176,7 @@ class Progress:
             self._saver.close()
 
     def set_rate(self) -> float:
-        """Give every group its learning rate; the factor times the peak comes back."""
+        """Give every group its learning rate and weight decay; the former comes back unscaled."""
         plan = self._plan
         rate = plan.lr * schedule(
             self.step,
@@ -185,8 +185,12 @@ class Progress:
             final=plan.final_lr,
             period=plan.cosine_steps,
         )
+        decay = schedule(self.step, steps=plan.steps, warmup=0, final=plan.final_weight_decay)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
+            if plan.final_weight_decay != 1:
+                first = group.setdefault("first_decay", group["weight_decay"])
+                group["weight_decay"] = first * decay
         return rate
 
     def take(self, stream: Iterator[Batch]) -> Batch:
