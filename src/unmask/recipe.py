@@ -154,6 +154,11 @@ class TrainRecipe(_Section):
         ge=0,
         description="end of the weight decay's cosine as a multiple of its start; 1: constant",
     )
+    final_weight_decay: float = Field(
+        default=1.0,
+        ge=0,
+        description="end of the weight decay's cosine as a multiple of its start; 1: constant",
+    )
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="lr factor from block to block down"
     )

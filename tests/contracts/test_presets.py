@@ -20,13 +20,21 @@ from unmask.training.assemble import (
 
 SPACES = {2: (40, 44), 3: (12, 40, 36)}
 CROPS = {2: [32, 32], 3: [8, 32, 32]}
-SMALL = {"resunet": ["width=4", "depth=2"], "vit": ["dim=24", "depth=2", "heads=2"]}
+SMALL = {
+    "mit": ["dims=[8, 8, 16, 16]", "depths=[1, 1, 1, 1]", "heads=[1, 1, 2, 2]"],
+    "resnet": ["width=4", "blocks=[1, 1]"],
+    "resunet": ["width=4", "depth=2"],
+    "vit": ["dim=24", "depth=2", "heads=2"],
+}
+SMALL_DECODERS = {"manet": ["width=4", "attention=4"]}
 
 
 def shrunk(name: str) -> Recipe:
     recipe = load(name)
     backbone = recipe.model.backbone.name
     changes = [f"model.backbone.{line}" for line in SMALL.get(backbone, [])]
+    decoder = recipe.model.decoder.name if recipe.model.decoder else ""
+    changes += [f"model.decoder.{line}" for line in SMALL_DECODERS.get(decoder, [])]
     changes += [f"data.crop={CROPS[recipe.data.ndim]}", "train.batch_size=2"]
     return recipe.with_settings(changes)
 

@@ -258,3 +258,15 @@ def test_mediar_counts_undefined_values_and_refuses_other_channels():
         found.apply(image[:1])
     with pytest.raises(RecipeError, match="low < high"):
         Mediar(low=99.5, high=1)
+
+
+def test_fixed_moments_of_photographs():
+    normalizer = NORMALIZERS["standard"]()
+    image = np.stack([np.full((4, 5), value) for value in (124, 116, 104)]).astype(np.uint8)
+    found = normalizer.measure(image).apply(image)
+    wanted = [(124 - 123.675) / 58.395, (116 - 116.28) / 57.12, (104 - 103.53) / 57.375]
+    np.testing.assert_allclose(found[:, 0, 0], wanted, rtol=1e-4)
+    with pytest.raises(DataError, match=r"expected 3 channels.*found 1"):
+        normalizer.measure(image[:1])
+    with pytest.raises(RecipeError, match="positive deviation"):
+        NORMALIZERS["standard"](mean=(0.0,), deviation=(0.0,))

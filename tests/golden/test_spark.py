@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from unmask.models import ResNet
+from unmask.models.patches import patchify
 from unmask.models.sparse import Visible
 from unmask.pretraining import Spark
 from unmask.pretraining.masks import split
 from unmask.pretraining.spark import hidden_share
+from unmask.tasks.semantic import Semantic
+from unmask.training import parameter_groups, schedule
 from unmask.training.lamb import Lamb
 
 
@@ -139,3 +142,101 @@ def test_pretraining(golden, fill, manifest, name):
             gradient = parameters[renamed(key)].grad
             assert gradient is not None, key
             assert gradient.norm().item() == pytest.approx(norm, rel=relative), key
+        file = manifest["key_lists"]["spark_resnet50"]["file"]
+        keys = [k for k in json.loads((golden / "spark" / file).read_text()) if ".running_" in k]
+        state, expected = method.state_dict(), stored["running_after_train"]
+        first = expected.size // len(keys)
+        running = np.concatenate([state[renamed(key)].numpy()[:first] for key in keys])
+        np.testing.assert_allclose(running, expected, rtol=0, atol=limit * expected.std())
+
+
+def test_patchify_and_number_of_visible_patches(fill, manifest):
+    entry = manifest["patchify"]
+    text = entry["input"]
+    shape = json.loads(found(r"(\([\d, ]+\))", text).replace("(", "[").replace(")", "]"))
+    image = image_of(fill, manifest, text, shape)
+    side = round((entry["shape"][2] / shape[1]) ** 0.5)
+    patches = patchify(image, (side, side))
+    assert list(patches.shape) == entry["shape"]
+    assert patches.numpy().ravel()[:: entry["step"]].tolist() == entry["sample"]
+    for size, count in manifest["visible_patches"].items():
+        total = (int(size) // side) ** 2
+        assert split(torch.rand(1, total), hidden_share(total, 0.6)).keep.shape[1] == count
+
+
+def test_schedules_of_rate_and_decay(manifest):
+    values = manifest["schedule"]["values"]
+    assert values
+    for value in values:
+        steps, step = value["max_iters"], value["iter"]
+        rate = schedule(step, steps=steps, warmup=int(value["warmup_iters"]), final=0.001)
+        assert rate * value["peak_lr"] == pytest.approx(value["lr"], rel=1e-12)
+        factor = schedule(step, steps=steps, warmup=0, final=value["wd_end"] / value["wd"])
+        assert factor * value["wd"] == pytest.approx(value["weight_decay"], rel=1e-12)
+
+
+def test_parameters_without_decay(golden, fill, manifest):
+    method = filled(golden, fill, manifest, "pretrain_eval")
+    names = {parameter: name for name, parameter in method.named_parameters()}
+    groups = parameter_groups(method, lr=1.0, weight_decay=0.1)
+    exempt = {names[p] for group in groups if group["weight_decay"] == 0 for p in group["params"]}
+    assert exempt == {renamed(name) for name in manifest["no_decay_parameters"]}
+
+
+def test_finetuning_uses_the_dense_form(golden, fill, manifest):
+    case = manifest["cases"]["finetune"]
+    recipe, values = case["recipe"], case["values"]
+    stored = np.load(golden / "spark" / case["file"])
+    method = filled(golden, fill, manifest, "finetune").eval()
+    truth = torch.from_numpy(stored["mask"]).float()
+    task = Semantic(classes=2, compat="maeseg")
+    assert task.channels() == method.head.out_channels
+
+    def logits(image):
+        return method.head(method.decoder(method.backbone(image), image.shape[2:]))
+
+    images = {
+        "normal": image_of(fill, manifest, "make_input('spark_image' normal", truth_size(truth)),
+        "raw255": image_of(fill, manifest, recipe["raw255"]) * 255,
+    }
+    limit = float(found(r"max abs <= ([\d.e-]+)", case["tolerance"]))
+    near = float(found(r"Dice values ([\d]+e-[\d]+)", case["tolerance"]))
+    ones = torch.ones_like(truth)
+    for name, image in images.items():
+        with torch.no_grad():
+            output = logits(image)
+        compare(fill, case, stored, f"out_{name}", output, limit)
+        for index, expected in enumerate(values[name]["dice_loss_per_image"]):
+            part = slice(index, index + 1)
+            loss = task.loss(output[part], truth[part], ones[part])
+            assert loss.item() == pytest.approx(expected, abs=near)
+        labels = task.decode(task.activate(output).movedim(1, 0).numpy(), None)
+        accuracy = (labels == truth[:, 0].numpy()).mean()
+        assert accuracy == pytest.approx(values[name]["pixel_accuracy"], abs=1e-4)
+    method.train()
+    output = logits(images["normal"])
+    compare(fill, case, stored, "train_out", output, 1e-2)
+    loss = task.loss(output, truth, ones)
+    assert loss.item() == pytest.approx(values["train_loss"], abs=1e-3)
+
+
+def truth_size(truth):
+    return [len(truth), 3, *truth.shape[2:]]
+
+
+def test_dice_loss_of_given_scores(fill, manifest):
+    formula = manifest["cases"]["finetune"]["values"]["dice_formula"]
+    salt = manifest["salt"]
+
+    def drawn(text):
+        name, shape = re.findall(r"make_input\('(\w+)', \(([\d,]+)\)", text)[0]
+        return torch.from_numpy(fill.make_input(name, [int(n) for n in shape.split(",")], salt))
+
+    scores = drawn(formula["prob"])
+    truth = (drawn(formula["mask"]) > float(found(r"> ([\d.]+)", formula["mask"]))).float()
+    truth[-1] = 0
+    task = Semantic(classes=2, compat="maeseg")
+    logits = torch.logit(scores.double()).float()
+    for one, true, expected in zip(logits, truth, formula["dice_loss"], strict=True):
+        loss = task.loss(one[None], true[None], torch.ones_like(true[None]))
+        assert loss.item() == pytest.approx(expected, abs=1e-5)

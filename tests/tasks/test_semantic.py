@@ -47,3 +47,21 @@ def test_strange_values_are_refused():
 def test_wrong_options_are_refused(options):
     with pytest.raises(RecipeError, match="expected at least 2 classes"):
         Semantic(**options)
+
+
+def test_published_form_of_one_logit():
+    task = Semantic(classes=2, ignore_label=2, compat="maeseg")
+    labels = np.array([[[0, 1], [1, 2]], [[0, 0], [0, 0]]])
+    targets = [task.encode(each, None) for each in labels]
+    values = torch.from_numpy(np.stack([target.values for target in targets]))
+    weight = torch.from_numpy(np.stack([target.weight for target in targets]))
+    perfect = (values - 0.5) * 20
+    perfect[0, 0, 1, 1] = 60  # ignored
+    # an empty truth has a Dice of almost 0 as long as anything is predicted
+    assert task.loss(perfect, values, weight).item() == pytest.approx(0.5, abs=1e-3)
+    scores = task.activate(perfect)
+    assert scores.shape == (2, 2, 2, 2)
+    found = task.decode(scores[0].numpy(), None)
+    np.testing.assert_array_equal(found, [[0, 1], [1, 1]])
+    with pytest.raises(RecipeError, match="maeseg with 2 classes"):
+        Semantic(classes=3, compat="maeseg")

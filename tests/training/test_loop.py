@@ -298,3 +298,26 @@ def test_later_steps_hold_no_more_memory():
 
     train(objective, Plan(steps=150, lr=0.1, validate_every=50), validate=validate)
     assert counts[-1] <= counts[0] + 2
+
+
+def test_weight_decay_has_a_cosine_of_its_own(tmp_path):
+    """Half-way between start and end in the middle, the multiple at the end; none stays none."""
+    plan = Plan(steps=5, lr=0.1, warmup=2, final_weight_decay=5.0, save_every=1)
+    found = []
+
+    class Spy(torch.optim.AdamW):
+        def step(self, closure=None):
+            found.append([group["weight_decay"] for group in self.param_groups])
+            return super().step(closure)
+
+    def optimizer(objective):
+        layer = objective.layer
+        decayed = {"params": [layer.weight], "weight_decay": 0.04}
+        return Spy([decayed, {"params": [layer.bias], "weight_decay": 0.0}], lr=1.0)
+
+    whole = Line()
+    train(whole, plan, optimizer=optimizer(whole))
+    assert [decay for _, decay in found] == [0.0] * 5
+    rising = [0.04, 0.04 + 0.16 * (1 - math.cos(math.pi / 4)) / 2, 0.12]
+    assert [decay for decay, _ in found[:3]] == pytest.approx(rising)
+    assert found[-1][0] == pytest.approx(0.2)

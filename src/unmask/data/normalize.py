@@ -248,6 +248,42 @@ class Mediar:
 
 
 @dataclass(frozen=True)
+class Standard:
+    """Fixed mean and deviation of each channel become 0 and 1, as networks of photographs expect.
+
+    Attributes:
+        mean: value of each channel that becomes 0, in the image's unit; the default is ImageNet's
+            for 8-bit RGB.
+        deviation: distance from it that becomes 1.
+    """
+
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    deviation: tuple[float, ...] = (58.395, 57.12, 57.375)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.deviation) or min(self.deviation, default=0) <= 0:
+            raise RecipeError(
+                "standard: expected a mean and a positive deviation for each channel, found "
+                f"mean={self.mean}, deviation={self.deviation}. Change data.normalize."
+            )
+
+    def measure(self, image: np.ndarray) -> Affine:
+        """Scale and shift for an image ``(C, *space)``; only undefined values are counted.
+
+        Raises:
+            DataError: another number of channels.
+        """
+        if len(image) != len(self.mean):
+            raise DataError(
+                f"image {image.shape}: expected {len(self.mean)} channels, one for each mean, "
+                f"found {len(image)}. Change data.channels or data.normalize."
+            )
+        scale = tuple(1 / deviation for deviation in self.deviation)
+        shift = tuple(-m / d for m, d in zip(self.mean, self.deviation, strict=True))
+        return Affine(scale, shift, undefined=undefined(image))
+
+
+@dataclass(frozen=True)
 class NoNormalize:
     """Values as they are, as float32."""
 
@@ -262,6 +298,7 @@ NORMALIZERS = {
     "minmax": MinMax,
     "zscore": ZScore,
     "window": Window,
+    "standard": Standard,
     "mediar": Mediar,
     "none": NoNormalize,
 }

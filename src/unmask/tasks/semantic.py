@@ -19,6 +19,9 @@ from torch import Tensor
 from unmask.errors import DataError, RecipeError
 from unmask.tasks.base import Target
 
+# Of the published program; ours adds 1, so that small objects do not dominate.
+_EPS = 1e-7
+
 
 @dataclass(frozen=True)
 class Semantic:
@@ -30,6 +33,8 @@ class Semantic:
         ignore_label: label value without truth.
         dice: share of the Dice term in the loss, 0 to 1.
         class_weights: weight of each class in the cross-entropy; None: all equal.
+        compat: a published program whose output and loss are reproduced: ``maeseg`` has one logit
+            for two classes and the mean over images of 1 - soft Dice, empty truth included.
     """
 
     classes: int = 2
@@ -37,8 +42,14 @@ class Semantic:
     ignore_label: int | None = None
     dice: float = 0.5
     class_weights: tuple[float, ...] | None = None
+    compat: str | None = None
 
     def __post_init__(self) -> None:
+        if self.compat not in (None, "maeseg") or (self.compat and self.classes != 2):
+            raise RecipeError(
+                f"task semantic: expected compat none, or maeseg with 2 classes, found "
+                f"compat={self.compat!r} with {self.classes}. Correct the recipe."
+            )
         listed = self.values or range(self.classes)
         if self.classes < 2 or len(listed) != self.classes or len(set(listed)) != self.classes:
             raise RecipeError(
@@ -62,8 +73,8 @@ class Semantic:
         return ("dice", "iou", "accuracy")
 
     def channels(self) -> int:
-        """One logit a class."""
-        return self.classes
+        """One logit a class, or the published number."""
+        return self.classes if self.compat is None else 1
 
     def encode(
         self,
@@ -101,6 +112,8 @@ class Semantic:
         weight: Float[Tensor, "b 1 *space"],
     ) -> Tensor:
         """``(1 - dice) * cross-entropy + dice * (1 - soft Dice over the batch)``."""
+        if self.compat is not None:
+            return _image_dice(logits.float(), values, weight)
         logits, index = logits.float(), values[:, 0].long()
         weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
         entropy = F.cross_entropy(logits, index, weight=weights, reduction="none")[:, None]
@@ -117,8 +130,11 @@ class Semantic:
         # Background is left out: it is large and easy, and hides the small classes.
         return 1 - ((2 * both + 1) / (total + 1))[1:].mean()
 
-    def activate(self, logits: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
+    def activate(self, logits: Float[Tensor, "b c *space"]) -> Float[Tensor, "b s *space"]:
         """Class probabilities."""
+        if self.compat is not None:
+            score = logits.float().sigmoid()
+            return torch.cat([1 - score, score], dim=1)
         return logits.float().softmax(1)
 
     def flip(self, scores: Float[Tensor, "b c *space"], axis: int) -> Float[Tensor, "b c *space"]:
@@ -133,3 +149,11 @@ class Semantic:
         """Label value of the most probable class."""
         values = np.asarray(self.values or range(self.classes))
         return values.astype(np.min_scalar_type(values.max()))[scores.argmax(0)]
+
+
+def _image_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean over images of 1 - soft Dice of the one foreground class."""
+    axes = tuple(range(1, logits.ndim))
+    scores, truth = logits.sigmoid() * weight, truth * weight
+    both, total = (scores * truth).sum(axes), (scores + truth).sum(axes)
+    return (1 - (2 * both + _EPS) / (total + _EPS)).mean()

@@ -255,6 +255,7 @@ def build_plan(recipe: Recipe) -> Plan:
         final_lr=train.final_lr,
         cosine_steps=train.cosine_steps,
         final_weight_decay=train.final_weight_decay,
+        final_weight_decay=train.final_weight_decay,
         ema=train.ema,
         validate_every=train.validate_every,
         save_every=train.save_every,
