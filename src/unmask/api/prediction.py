@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,28 @@ from unmask.data.pairs import (
     open_pairs,
 )
 from unmask.errors import RecipeError
+from unmask.infer.blockwise import is_large, plan_blocks, predict_blocks
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Prediction, Predictor
 from unmask.infer.tiled import Progress
+from unmask.infer.workplace import batch, plan_facts, weights_digest
 from unmask.io import Image, open_image, output_name, save_image
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a prediction of files writes, and where its work is done.
+
+    Attributes:
+        scores: write the joined activations too, as ``scores/<stem>.zarr``.
+        cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
+            machine; or the address of a dask.distributed scheduler.
+        resume: keep what an ended run of the same request has finished.
+    """
+
+    scores: bool = False
+    cluster: str | None = None
+    resume: bool = False
 
 
 def predict(
@@ -66,43 +85,91 @@ def predict_files(
     images: Paths,
     *,
     out: str | Path,
-    scores: bool = False,
     settings: Settings = (),
+    options: Options | None = None,
     say: Say = print,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Segment files; one label image an input in ``out``, same stem and format family.
 
+    Large images are predicted in blocks, see ``unmask.infer.blockwise``.
+
     Args:
         model: model file, run folder, or several of them (an ensemble).
         images: file, folder, glob or OME-Zarr, or several of them.
         out: folder of the label images.
-        scores: write the joined activations too, as ``scores/<stem>.zarr``.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
+        options: what is written and where the work is done.
         say: gets one line a file.
         progress: called with (windows done, windows in all) of the image in work.
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
+        CheckpointError: another run works in ``out``, or an ended one had other settings.
         SaveError: ``out`` cannot be written.
     """
+    options = options or Options()
     predictor = load_predictor(model, settings)
     rules = predictor.layout or Layout(predictor.ndim)
     pairs = open_pairs(images, None, rules, channels=predictor.channels)
     keep_inputs(pairs, Path(out))
-    before = fingerprint(pairs)
+    before, weights = fingerprint(pairs), weights_digest(predictor)
     written: list[Path] = []
-    for number, pair in enumerate(pairs, 1):
-        begin = time.perf_counter()
-        result = predictor.predict(pair.image, keep_scores=scores, progress=progress)
-        check_unchanged({pair.image.source: before[pair.image.source]}, [pair])
-        path = output_name(pair.image, out)
-        save_image(path, result.labels, like=pair.image)
-        if result.scores is not None:
-            # In a folder of their own, so that ``out`` holds label images alone.
-            folder = Path(out) / "scores"
-            save_image(folder / f"{pair.image.name}.zarr", result.scores, like=pair.image)
-        written.append(path)
-        seconds = time.perf_counter() - begin
-        say(f"[{number}/{len(pairs)}] {pair.image.source} -> {path} ({seconds:.1f} s)")
+    with batch(Path(out), resume=options.resume) as finished:
+        for number, pair in enumerate(pairs, 1):
+            begin = time.perf_counter()
+            path = output_name(pair.image, out)
+            facts = plan_facts(predictor, pair.image, weights)
+            place = f"[{number}/{len(pairs)}] {pair.image.source} -> {path}"
+            written.append(path)
+            if finished.has(path, facts):
+                say(f"{place} (finished before)")
+                continue
+            if options.cluster or predictor.block or is_large(predictor, pair.image):
+                _in_blocks(predictor, pair.image, path, options, say=say, progress=progress)
+            else:
+                _at_once(predictor, pair.image, path, options, progress=progress)
+            check_unchanged({pair.image.source: before[pair.image.source]}, [pair])
+            finished.add(path, facts)
+            say(f"{place} ({time.perf_counter() - begin:.1f} s)")
     return written
+
+
+def _at_once(
+    predictor: Predictor,
+    image: Image,
+    path: Path,
+    options: Options,
+    *,
+    progress: Progress | None,
+) -> None:
+    result = predictor.predict(image, keep_scores=options.scores, progress=progress)
+    if result.scores is not None:
+        save_image(_scores_of(image, path), result.scores, like=image)
+    save_image(path, result.labels, like=image)
+
+
+def _in_blocks(
+    predictor: Predictor,
+    image: Image,
+    path: Path,
+    options: Options,
+    *,
+    say: Say,
+    progress: Progress | None,
+) -> None:
+    say(f"{image.source}: {plan_blocks(predictor, image)[1]}")
+    predict_blocks(
+        predictor,
+        image,
+        path,
+        cluster=options.cluster,
+        scores=_scores_of(image, path) if options.scores else None,
+        resume=options.resume,
+        progress=progress,
+    )
+
+
+def _scores_of(image: Image, path: Path) -> Path:
+    """In a folder of their own, so that the other one holds label images alone."""
+    return path.parent / "scores" / f"{image.name}.zarr"

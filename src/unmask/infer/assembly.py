@@ -16,6 +16,7 @@ import numpy as np
 import zarr
 
 from unmask.atomic import fsync_folder
+from unmask.checkpoint.faults import fault_point
 from unmask.errors import SaveError
 from unmask.infer.blocks import Grid
 from unmask.infer.dispatch import Run
@@ -72,7 +73,7 @@ def assemble(result: Result, folder: Path, numbered: Numbered, run: Run) -> None
         shutil.rmtree(store, ignore_errors=True)
         _write_store(result, store, numbered, run, pages=not final)
         if final:
-            _put(store, result.path)
+            put(store, result.path)
         else:
             copy_image(_opened(store, result), result.path, like=result.like)
     except OSError as error:
@@ -109,6 +110,7 @@ def _write_store(result: Result, store: Path, numbered: Numbered, run: Run, *, p
 
 
 def _write_block(store: Path, grid: Grid, numbered: Numbered, number: int) -> None:
+    fault_point("assemble")
     array: Any = zarr.open_array(store / "0", mode="r+")
     array[grid.tile(number).write.slices] = numbered(number).astype(array.dtype)
 
@@ -156,10 +158,11 @@ def _opened(store: Path, result: Result) -> Image:
     return open_image(store, ndim=len(result.grid.space))
 
 
-def _put(store: Path, path: Path) -> None:
+def put(store: Path, path: Path) -> None:
     """Let a finished store take its place; an older one stays whole until then."""
     old = store.with_name("older")
     shutil.rmtree(old, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         path.rename(old)
     try:

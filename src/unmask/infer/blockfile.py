@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import xxhash
 
-from unmask.atomic import atomic_write
+from unmask.atomic import atomic_path
+from unmask.checkpoint.faults import fault_point
 from unmask.errors import CheckpointError, told
 from unmask.io.codecs import imagecodecs
 
@@ -48,7 +49,9 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[s
         offset += len(packed)
     header = json.dumps({"values": dict(values), "arrays": entries}).encode()
     head = _HEAD.pack(_MAGIC, len(header), xxhash.xxh3_128_digest(header))
-    atomic_write(path, b"".join([head, header, *parts]))
+    with atomic_path(path) as aside:
+        fault_point("block")
+        aside.write_bytes(b"".join([head, header, *parts]))
 
 
 def read_values(path: Path) -> dict[str, Any]:

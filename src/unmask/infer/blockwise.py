@@ -20,15 +20,17 @@ import numpy as np
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, RecipeError, told
 from unmask.infer import units
-from unmask.infer.assembly import Result, assemble
+from unmask.infer.assembly import Result, assemble, put
 from unmask.infer.blocks import LARGE, Forecast, Grid, automatic, forecast
 from unmask.infer.dispatch import Run, scheduler
 from unmask.infer.predictor import Predictor
+from unmask.infer.sinks import ZarrSink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress
 from unmask.infer.units import Facts, ImageFile, Job, ModelFiles
 from unmask.infer.workplace import plan_of, weights_digest, workplace
 from unmask.io import Image
+from unmask.io.paths import locate
 from unmask.labels.stitch import joined
 
 
@@ -45,13 +47,13 @@ def plan_blocks(
     Args:
         predictor: models, task and tiling.
         image: the image.
-        block: voxels of a block; None: as large as a gigabyte allows.
+        block: voxels of a block; None: those of the predictor, or as large as memory allows.
 
     Raises:
         DataError: the image has another number of axes than the model.
         RecipeError: blocks of another number of axes.
     """
-    space, task = tuple(image.shape[1:]), predictor.task
+    space, task, block = tuple(image.shape[1:]), predictor.task, block or predictor.block
     if len(space) != predictor.ndim:
         raise DataError(
             told(
@@ -85,7 +87,7 @@ def predict_blocks(
     *,
     block: Sequence[int] | None = None,
     cluster: str | None = None,
-    files: ModelFiles | None = None,
+    scores: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> int:
@@ -99,9 +101,10 @@ def predict_blocks(
         predictor: models, task and tiling.
         image: opened image or array.
         out: label file; OME-Zarr gets coarser levels, other formats are written part by part.
-        block: voxels of a block; None: as large as a gigabyte allows.
+        block: voxels of a block; None: those of the predictor, or as large as memory allows.
         cluster: None for threads of this process, else see ``dispatch.scheduler``.
-        files: where the workers of a cluster load the predictor.
+        scores: keep the joined scores in this Zarr array. They are written first, in one pass of
+            this process, and decoded from there.
         resume: keep the finished blocks of a run that was ended.
         progress: called with (windows done, windows in all).
 
@@ -124,9 +127,11 @@ def predict_blocks(
     with workplace(Path(out), plan, resume=resume) as (folder, facts):
         job = Job(lambda: predictor, lambda: image, grid, measured, folder.absolute())
         if cluster is not None:
-            job = _sent(job, predictor, image, files)
+            job = _sent(job, predictor, image)
         shown = _Shown(progress, len(grid), cost.windows, len(facts))
         tell = shown.within if cluster is None and progress is not None else None
+        if scores is not None:
+            job = _with_scores(job, predictor, image, progress)
 
         def done(result: tuple[int, Facts]) -> None:
             facts[result[0]] = result[1]
@@ -139,7 +144,17 @@ def predict_blocks(
             dtype = np.min_scalar_type(top)
             result = Result(Path(out).absolute(), grid, dtype, image, plan.provenance)
             assemble(result, job.folder, partial(units.numbered, job.folder), run)
+        if scores is not None and job.scores is not None:
+            put(job.scores, Path(scores).absolute())
     return top
+
+
+def _with_scores(job: Job, predictor: Predictor, image: Image, progress: Progress | None) -> Job:
+    """The job with stored scores, those of an ended run completed."""
+    path = job.folder / "scores.zarr"
+    sink = ZarrSink(path, spacing=image.spacing, resume=True)
+    predictor.write_scores(image, sink, first=sink.lines, progress=progress)
+    return replace(job, scores=path)
 
 
 def _numbers(job: Job, facts: dict[int, Facts], run: Run) -> int:
@@ -164,14 +179,14 @@ def _numbers(job: Job, facts: dict[int, Facts], run: Run) -> int:
     return int(numbers.max(initial=0))
 
 
-def _sent(job: Job, predictor: Predictor, image: Image, files: ModelFiles | None) -> Job:
+def _sent(job: Job, predictor: Predictor, image: Image) -> Job:
     """The job as workers elsewhere can do it: with paths in place of what is in memory.
 
     Raises:
         RecipeError: there are no paths.
     """
-    path = Path(image.source).absolute()
-    if files is None or image.source == "array":
+    path = locate(image.source).path.absolute()
+    if predictor.origin is None or not path.exists():
         raise RecipeError(
             "--cluster: expected models and images in files that every worker can read, found some "
             "in memory. Give paths, or leave out the cluster."
@@ -179,8 +194,8 @@ def _sent(job: Job, predictor: Predictor, image: Image, files: ModelFiles | None
     axes = None if predictor.layout is None else predictor.layout.axes
     return replace(
         job,
-        predictor=replace(files, digest=weights_digest(predictor)),
-        image=ImageFile(str(path), axes, image.shape),
+        predictor=ModelFiles(predictor.origin, weights_digest(predictor)),
+        image=ImageFile(str(Path(image.source).absolute()), axes, image.shape),
     )
 
 

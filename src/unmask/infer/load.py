@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from unmask import checkpoint
 from unmask.data import NORMALIZERS
 from unmask.data.pairs import Layout
 from unmask.errors import CheckpointError, RecipeError
-from unmask.infer.predictor import Predictor
+from unmask.infer.predictor import Origin, Predictor
 from unmask.lookup import build
 from unmask.recipe import Recipe, parse
 from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
@@ -45,10 +46,13 @@ def load_predictor(
     first = loaded[0][1]
     for path, (_, other) in zip(paths, loaded, strict=True):
         _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
-    recipe = _changed(first, list(settings), channels=loaded[0][0].task.channels())
+    lines = list(settings)
+    recipe = _changed(first, lines, channels=loaded[0][0].task.channels())
     found = torch.accelerator.current_accelerator(check_available=True)
     place = torch.device("cpu") if found is None else found
-    return make_predictor([segmenter.to(place) for segmenter, _ in loaded], recipe)
+    predictor = make_predictor([segmenter.to(place) for segmenter, _ in loaded], recipe)
+    names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
+    return replace(predictor, origin=Origin(tuple(map(str, names)), tuple(lines)))
 
 
 def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor:
@@ -69,6 +73,7 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
         average=infer.average,
         batch_size=infer.batch_size,
         precision=infer.precision,
+        block=infer.block,
         layout=Layout(recipe.data.ndim, recipe.data.axes, image_suffix=recipe.data.image_suffix),
     )
 

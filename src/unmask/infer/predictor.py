@@ -46,6 +46,19 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a predictor was loaded from: another process can load it again.
+
+    Attributes:
+        models: absolute paths of model files or runs, or names of shipped models.
+        settings: changes to the first model's recipe.
+    """
+
+    models: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Predictor:
     """One model or an ensemble with everything that prediction needs.
 
@@ -71,6 +84,8 @@ class Predictor:
         device: where the network runs; None: where its weights are.
         layout: how files are to be understood; default: by themselves.
         notes: more provenance, such as the names of the models.
+        block: voxels of a block where an image is predicted in blocks; None: by memory.
+        origin: what it was loaded from; None where it was made in memory.
     """
 
     segmenters: Sequence[nn.Module]
@@ -90,6 +105,8 @@ class Predictor:
     device: torch.device | str | None = None
     layout: Layout | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    block: tuple[int, ...] | None = None
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if not self.segmenters:

@@ -13,6 +13,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from unmask.errors import DataError
+from unmask.io import open_image
 from unmask.space.axes import SPACE
 from unmask.space.box import Box
 
@@ -140,6 +141,16 @@ class ZarrSink:
 
     def _opened(self) -> zarr.Array[Any]:
         return zarr.open_array(self.path, mode="r+")
+
+
+def read_scores(path: str | Path, box: Box) -> np.ndarray:
+    """A box of stored scores, ``(S, *box.shape)``.
+
+    Raises:
+        DataError: not all lines are there, or a chunk is damaged.
+    """
+    image = open_image(path, ndim=len(box.start))
+    return image.read(box)
 
 
 def chunk_shape(shape: Sequence[int]) -> tuple[int, ...]:

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.checkpoint.faults import fault_point
 from unmask.data.normalize import Measured
 from unmask.errors import CheckpointError, DataError, told
 from unmask.infer.blockfile import read_array, write_arrays
 from unmask.infer.blocks import Grid
 from unmask.infer.load import load_predictor
-from unmask.infer.predictor import Predictor
+from unmask.infer.predictor import Origin, Predictor
+from unmask.infer.sinks import read_scores
 from unmask.infer.source import check_finite
+from unmask.infer.tiled import Progress
 from unmask.infer.workplace import block_file, weights_digest
 from unmask.io import Image, open_image
 from unmask.labels.stitch import matched
@@ -40,14 +41,12 @@ class ModelFiles:
     """Where a worker gets the predictor; a process loads it once.
 
     Attributes:
-        models: model files or run folders, as every worker sees them.
-        settings: changes to the recipe, see ``load_predictor``.
-        digest: of the weights that the run began with; "": any.
+        origin: model files and settings, as every worker sees them.
+        digest: of the weights that the run began with.
     """
 
-    models: tuple[str, ...]
-    settings: tuple[str, ...] = ()
-    digest: str = ""
+    origin: Origin
+    digest: str
 
     def __call__(self) -> Predictor:
         """The predictor."""
@@ -83,6 +82,7 @@ class Job:
         grid: the blocks.
         measured: figures of the whole image.
         folder: where the files of blocks are.
+        scores: joined scores of the whole image where they were written before; see ``sinks``.
     """
 
     predictor: Callable[[], Predictor]
@@ -90,6 +90,7 @@ class Job:
     grid: Grid
     measured: Measured
     folder: Path
+    scores: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -118,17 +119,12 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
         DataError: a part of the image that cannot be read or is not finite.
         SaveError: the result could not be kept.
     """
-    predictor, image = job.predictor(), job.image()
-    tile = job.grid.tile(number)
-    box = job.grid.needed(number, predictor.tiling)
+    predictor, tile = job.predictor(), job.grid.tile(number)
     progress = None if tell is None else lambda done, total: tell(number, done, total)
-    known = replace(predictor, normalize=_Known(job.measured))
-    scores = known.scores(part_of(image, box), progress=progress)
-    scores = np.ascontiguousarray(scores[:, *tile.read.relative_to(box).slices])
-    labels = predictor.task.decode(scores, image.spacing)
+    scores = _scores(job, number, progress)
+    labels = predictor.task.decode(scores, job.image().spacing)
     del scores
     arrays, facts = _kept(np.asarray(labels), tile, job.grid.faces(number))
-    fault_point("block")
     write_arrays(block_file(job.folder, number), arrays, facts)
     return number, facts
 
@@ -180,6 +176,18 @@ def kept(image: Image) -> Image:
     return replace(image, fetch=lambda index: array[index].copy(), whole=False)
 
 
+def _scores(job: Job, number: int, progress: Progress | None) -> np.ndarray:
+    """Scores of a block with its halo, ``(S, *space)``."""
+    tile = job.grid.tile(number)
+    if job.scores is not None:
+        return read_scores(job.scores, tile.read)
+    predictor = job.predictor()
+    box = job.grid.needed(number, predictor.tiling)
+    known = replace(predictor, normalize=_Known(job.measured))
+    found = known.scores(part_of(job.image(), box), progress=progress)
+    return np.ascontiguousarray(found[:, *tile.read.relative_to(box).slices])
+
+
 def _kept(
     labels: np.ndarray, tile: Tile, faces: list[tuple[str, Box]]
 ) -> tuple[dict[str, np.ndarray], Facts]:
@@ -205,11 +213,11 @@ def _kept(
 
 @lru_cache(maxsize=1)
 def _loaded(files: ModelFiles) -> Predictor:
-    predictor = load_predictor(list(files.models), files.settings)
-    if files.digest not in ("", weights_digest(predictor)):
+    predictor = load_predictor(list(files.origin.models), files.origin.settings)
+    if files.digest != weights_digest(predictor):
         raise CheckpointError(
             told(
-                ", ".join(files.models),
+                ", ".join(files.origin.models),
                 expected="the weights that the run began with",
                 found="others",
                 do="Do not replace a model during a run; give every worker the same files.",

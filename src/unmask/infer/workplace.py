@@ -46,17 +46,65 @@ class Plan:
 
 def plan_of(predictor: Predictor, image: Image, grid: Grid, measured: Measured) -> Plan:
     """The plan of a prediction in blocks."""
-    provenance = {
-        **predictor.provenance(image),
-        "weights": weights_digest(predictor),
-        "block": list(grid.block),
-        "halo": grid.halo,
-        "measured": repr(measured),
-        "unmask": version("unmask"),
-    }
-    facts = {name: value for name, value in provenance.items() if name != "device"}
-    facts |= {"shape": list(image.shape), "dtype": str(image.dtype), "file": _mark(image.source)}
-    return Plan(json.loads(json.dumps(facts)), provenance, len(grid))
+    cut = {"block": list(grid.block), "halo": grid.halo, "measured": repr(measured)}
+    facts = plan_facts(predictor, image, weights_digest(predictor)) | cut
+    provenance = predictor.provenance(image) | cut | {"weights": facts["weights"]}
+    return Plan(facts, provenance | {"unmask": facts["unmask"]}, len(grid))
+
+
+def plan_facts(predictor: Predictor, image: Image, weights: str) -> dict[str, Any]:
+    """What decides about a prediction, as JSON values; the device is left out.
+
+    Args:
+        predictor: models, task and tiling.
+        image: the image.
+        weights: ``weights_digest`` of the predictor.
+    """
+    facts = predictor.provenance(image)
+    facts.pop("device")
+    facts["image"] = Path(image.source).name
+    facts["weights"] = weights
+    facts["unmask"] = version("unmask")
+    facts |= {"shape": image.shape, "dtype": str(image.dtype), "file": _mark(image.source)}
+    return json.loads(json.dumps(facts))
+
+
+class Finished:
+    """Outputs that are complete, kept in a file so that an ended run can go on.
+
+    Args:
+        file: where it is kept.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+
+    def has(self, path: Path, facts: Mapping[str, Any]) -> bool:
+        """Whether an output of these facts is there and unchanged since."""
+        known = self._known.get(path.name)
+        return known == {"facts": dict(facts), "file": _mark(str(path))} and path.exists()
+
+    def add(self, path: Path, facts: Mapping[str, Any]) -> None:
+        """Keep that an output is complete."""
+        self._known[path.name] = {"facts": dict(facts), "file": _mark(str(path))}
+        atomic_write(self._file, json.dumps(self._known))
+
+
+@contextmanager
+def batch(out: Path, *, resume: bool) -> Generator[Finished, None, None]:
+    """Hold a folder of outputs for one run; what is known of the outputs goes when it succeeds.
+
+    Raises:
+        CheckpointError: another run works in the folder.
+        SaveError: the folder cannot be written.
+    """
+    folder = out / FOLDER
+    with lock_run(folder):
+        if not resume:
+            _emptied(folder)
+        yield Finished(folder / "finished.json")
+        shutil.rmtree(folder)
 
 
 @contextmanager

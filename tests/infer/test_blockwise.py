@@ -1,0 +1,384 @@
+"""Labels in blocks are those of the whole image; work that is done stays done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zarr
+from torch import nn
+
+from unmask.checkpoint import lock_run
+from unmask.data.normalize import NoNormalize, Percentile
+from unmask.data.phantoms import nuclei
+from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
+from unmask.infer import units
+from unmask.infer.blocks import LARGE, Grid, automatic
+from unmask.infer.blockwise import is_large, plan_blocks, predict_blocks
+from unmask.infer.predictor import Predictor
+from unmask.infer.tiled import Tiling
+from unmask.io import Image, open_image, open_labels, save_image
+from unmask.labels import connected_components, labels_to_flows
+from unmask.space.box import Box
+from unmask.tasks.flows import Flows
+
+
+class Same(nn.Module):
+    """A network whose logits are the image; windows are counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.windows = 0
+
+    def logits(self, image):
+        self.windows += len(image)
+        return image
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Connected pieces above one half."""
+
+    context = 3
+    metrics = ("dice",)
+
+    def channels(self):
+        return 1
+
+    def encode(self, labels, spacing):
+        raise AssertionError("Prediction has no targets.")
+
+    def loss(self, logits, values, weight):
+        raise AssertionError("Prediction has no targets.")
+
+    def activate(self, logits):
+        return logits
+
+    def flip(self, scores, axis):
+        return scores.flip(2 + axis)
+
+    def decode(self, scores, spacing):
+        return connected_components(scores[0] > 0.5)
+
+
+class Classes(Pieces):
+    context = 0
+
+    def decode(self, scores, spacing):
+        return (scores[0] > 0.5).astype(np.uint8) * 7
+
+
+def predictor(ndim: int, *, task=None, **options) -> Predictor:
+    chosen = {"channels": 1, "tile": (16,) * ndim, "normalize": NoNormalize(), **options}
+    return Predictor([Same()], task=task or Pieces(), ndim=ndim, **chosen)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
+
+
+def same_objects(first: np.ndarray, second: np.ndarray) -> bool:
+    """Equal up to renaming, background included."""
+    pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1)
+    ids = [np.unique(side) for side in pairs]
+    return np.array_equal(first == 0, second == 0) and pairs.shape[1] == len(ids[0]) == len(ids[1])
+
+
+def read(path: Path, ndim: int) -> np.ndarray:
+    return open_labels(path, ndim=ndim).read()[0]
+
+
+CUTS = [((70, 65), (30, 20)), ((12, 33, 28), (7, 16, 20)), ((5, 60), (4, 64)), ((1, 1), (8, 8))]
+
+
+@pytest.mark.parametrize(("space", "block"), CUTS)
+@pytest.mark.parametrize("options", [{}, {"tta": True, "blend": "crop"}, {"overlap": 0.0}], ids=str)
+def test_objects_are_those_of_the_whole(space, block, options, tmp_path):
+    model = predictor(len(space), **options)
+    whole = model.predict(noise(*space)).labels
+    found = predict_blocks(model, noise(*space), tmp_path / "a.tif", block=block)
+    labels = read(tmp_path / "a.tif", len(space))
+    assert same_objects(whole, labels)
+    assert found == labels.max() == whole.max()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize(("space", "block"), CUTS)
+def test_classes_are_those_of_the_whole(space, block, tmp_path):
+    model = predictor(len(space), task=Classes())
+    found = predict_blocks(model, noise(*space), tmp_path / "a.tif", block=block)
+    labels = read(tmp_path / "a.tif", len(space))
+    np.testing.assert_array_equal(labels, model.predict(noise(*space)).labels)
+    assert found == labels.max()
+
+
+@pytest.mark.parametrize("shape", [(150, 170), (24, 60, 70)])
+def test_flows_of_phantoms_have_no_cut_cells_and_no_double_ids(shape, tmp_path):
+    """A network that knows the truth: flows and foreground come in as the image."""
+    ndim = len(shape)
+    truth = nuclei(shape, rng=np.random.default_rng(1), diameter=10).labels
+    image = np.concatenate([labels_to_flows(truth), truth[None] > 0]).astype(np.float32)
+    task = Flows(ndim, flow_scale=1.0, reach=10, max_fraction=1.0, min_size=5)
+    logits = image.copy()
+    logits[-1] = np.where(truth > 0, 9, -9)
+    model = predictor(ndim, task=task, channels=ndim + 1, tile=(24,) * ndim)
+    whole = model.predict(Image.from_array(logits, axes="CZYX"[:1] + "ZYX"[-ndim:])).labels
+    opened = Image.from_array(logits, axes="C" + "ZYX"[-ndim:])
+    block = tuple(max(12, n // 3) for n in shape)
+    assert predict_blocks(model, opened, tmp_path / "a.ome.zarr", block=block) == whole.max()
+    labels = read(tmp_path / "a.ome.zarr", ndim)
+    assert whole.max() > 10
+    assert same_objects(whole, labels)
+    np.testing.assert_array_equal(np.unique(labels), np.arange(whole.max() + 1))
+
+
+@pytest.mark.parametrize("normalize", [Percentile(), NoNormalize()])
+def test_the_image_is_normalised_as_a_whole(normalize, tmp_path):
+    ramp = (np.indices((64, 64)).sum(0) * 400).astype(np.uint16)
+    model = predictor(2, task=Classes(), normalize=normalize)
+    save_image(tmp_path / "ramp.tif", ramp)
+    predict_blocks(model, open_image(tmp_path / "ramp.tif"), tmp_path / "a.tif", block=(16, 16))
+    whole = model.predict(open_image(tmp_path / "ramp.tif")).labels
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", 2), whole)
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".tif", ".ome.tif", ".h5", ".nii", ".nii.gz"])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_formats(suffix, ndim, tmp_path):
+    space = (40, 37, 33)[-ndim:]
+    spacing = (2.0, 0.5, 0.25)[-ndim:]
+    image = replace(Image.from_array(noise(*space), spacing=spacing), unit="um")
+    model, out = predictor(ndim), tmp_path / f"a{suffix}"
+    for _ in range(2):  # an older output is replaced
+        predict_blocks(model, image, out, block=(20,) * ndim)
+        found = open_labels(out, ndim=ndim)
+        assert found.spacing == spacing
+        assert same_objects(found.read()[0], model.predict(image).labels)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_a_store_has_coarser_levels_scale_and_provenance(tmp_path):
+    image = Image.from_array(noise(30, 300, 520), spacing=(4.0, 1.0, 1.0))
+    model = predictor(3, task=Classes(), tile=(16, 64, 64))
+    predict_blocks(model, image, tmp_path / "a.ome.zarr", block=(15, 100, 128))
+    group = zarr.open_group(tmp_path / "a.ome.zarr", mode="r")
+    datasets = group.attrs.asdict()["ome"]["multiscales"][0]["datasets"]
+    scales = [each["coordinateTransformations"][0]["scale"] for each in datasets]
+    assert scales == [[4, 1, 1], [4, 2, 2], [4, 2, 4]]
+    levels = [np.asarray(group[str(number)]) for number in range(3)]
+    np.testing.assert_array_equal(levels[1], levels[0][:, ::2, ::2])
+    np.testing.assert_array_equal(levels[2], levels[1][:, :, ::2])
+    assert open_image(tmp_path / "a.ome.zarr", level=1).shape == (1, 30, 150, 260)
+    assert {"weights", "block", "halo", "task", "unmask"} <= set(group.attrs.asdict()["unmask"])
+
+
+def test_windows_of_a_block_are_those_of_the_whole_image():
+    for length, window, overlap, block in [
+        (200, 16, 0.25, 37),
+        (100, 32, 0.5, 100),
+        (9, 16, 0.0, 4),
+    ]:
+        tiling = Tiling((window,), overlap)
+        places = tiling.positions((length,))[0]
+        grid = Grid((length,), (block,), 7)
+        for number in range(len(grid)):
+            box, tile = grid.needed(number, tiling), grid.tile(number)
+            own = [place + box.start[0] for place in tiling.positions(box.shape)[0]]
+            assert set(own) <= set(places)
+            assert box.clip(tile.read) == tile.read
+            touching = {p for p in places if tile.write.clip(Box((p,), (p + window,))).size}
+            assert touching <= set(own)
+
+
+class TestResume:
+    space, block = (60, 60), (20, 20)
+
+    def run(self, out, *, model=None, image=None, **options):
+        model = model or predictor(2)
+        image = noise(*self.space) if image is None else image
+        predict_blocks(model, image, out, block=self.block, **options)
+        return model
+
+    def ended(self, out, monkeypatch, *, after=4, error=KeyboardInterrupt):
+        """A run that ends while it writes a block."""
+        write, count = units.write_arrays, [0]
+
+        def failing(*given):
+            count[0] += 1
+            if count[0] > after:
+                raise error
+            write(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(units, "write_arrays", failing)
+            with pytest.raises(error):
+                self.run(out)
+
+    def test_finished_blocks_are_not_computed_again(self, tmp_path, monkeypatch):
+        for name in ("a.ome.zarr", "a.tif", "a.h5", "a.nii.gz"):
+            whole = self.run(tmp_path / "whole" / name).segmenters[0].windows
+            self.ended(tmp_path / name, monkeypatch, after=7)
+            assert not (tmp_path / name).exists()
+            rest = self.run(tmp_path / name, resume=True).segmenters[0].windows
+            assert 0 < rest < whole / 2
+            assert content(tmp_path / name) == content(tmp_path / "whole" / name)
+        assert not (tmp_path / ".predict").exists()
+
+    def test_without_resume_all_is_new(self, tmp_path, monkeypatch):
+        whole = self.run(tmp_path / "b.tif").segmenters[0].windows
+        self.ended(tmp_path / "a.tif", monkeypatch)
+        assert self.run(tmp_path / "a.tif").segmenters[0].windows == whole
+
+    def test_a_damaged_block_is_computed_again(self, tmp_path, monkeypatch):
+        self.run(tmp_path / "b.tif")
+        for place in (3, 30, -1):
+            self.ended(tmp_path / "a.tif", monkeypatch)
+            file = sorted((tmp_path / ".predict" / "a.tif").glob("block-*"))[1]
+            data = bytearray(file.read_bytes())
+            data[place] ^= 1
+            file.write_bytes(data)
+            with pytest.warns(UserWarning, match=rf"{file.name}.*computed again"):
+                self.run(tmp_path / "a.tif", resume=True)
+            assert content(tmp_path / "a.tif") == content(tmp_path / "b.tif")
+
+    def test_a_cut_block_is_computed_again(self, tmp_path, monkeypatch):
+        self.run(tmp_path / "b.tif")
+        for size in (0, 10, 100):
+            self.ended(tmp_path / "a.tif", monkeypatch)
+            file = sorted((tmp_path / ".predict" / "a.tif").glob("block-*"))[0]
+            file.write_bytes(file.read_bytes()[:size])
+            with pytest.warns(UserWarning, match="computed again"):
+                self.run(tmp_path / "a.tif", resume=True)
+            assert content(tmp_path / "a.tif") == content(tmp_path / "b.tif")
+
+    def test_other_settings_are_refused(self, tmp_path, monkeypatch):
+        self.ended(tmp_path / "a.tif", monkeypatch)
+        with pytest.raises(CheckpointError, match=r"overlap: 0\.25 before, 0\.5 now"):
+            self.run(tmp_path / "a.tif", model=predictor(2, overlap=0.5), resume=True)
+        other = predictor(2)
+        torch.nn.init.ones_(other.segmenters[0].weight)
+        with pytest.raises(CheckpointError, match="weights: "):
+            self.run(tmp_path / "a.tif", model=other, resume=True)
+
+    def test_scores_are_completed_too(self, tmp_path, monkeypatch):
+        image = noise(*self.space)
+        self.ended(tmp_path / "a.tif", monkeypatch)
+        self.run(tmp_path / "a.tif", resume=True, scores=tmp_path / "scores" / "a.zarr")
+        stored = open_image(tmp_path / "scores" / "a.zarr", ndim=2).read()
+        np.testing.assert_allclose(stored[0], image, atol=1e-6)
+        assert same_objects(read(tmp_path / "a.tif", 2), predictor(2).predict(image).labels)
+
+    def test_two_runs_into_one_output(self, tmp_path):
+        held = lock_run(tmp_path / ".predict" / "a.tif")
+        with held, pytest.raises(CheckpointError, match=r"process \d+.*another --out"):
+            self.run(tmp_path / "a.tif")
+
+    def test_a_full_disk(self, tmp_path, monkeypatch):
+        self.run(tmp_path / "b.ome.zarr")
+        monkeypatch.setenv("UNMASK_FAULT", "block:3:enospc")
+        with pytest.raises(SaveError, match=r"block-\d+\.bin.*No space left"):
+            self.run(tmp_path / "a.ome.zarr")
+        assert not (tmp_path / "a.ome.zarr").exists()
+        monkeypatch.setenv("UNMASK_FAULT", "assemble:2:enospc")
+        with pytest.raises(SaveError, match=r"a\.ome\.zarr.*--resume"):
+            self.run(tmp_path / "a.ome.zarr", resume=True)
+        self.run(tmp_path / "a.ome.zarr", resume=True)
+        assert content(tmp_path / "a.ome.zarr") == content(tmp_path / "b.ome.zarr")
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Bytes of a file or of all files in a folder, without names in provenance."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return {
+        file.relative_to(path).as_posix(): file.read_bytes().replace(b"b.", b"a.") for file in files
+    }
+
+
+class TestBadInput:
+    def test_values_that_are_not_finite_are_named_by_their_place(self, tmp_path):
+        image = noise(40, 50)
+        image[33, 41] = np.nan
+        opened = units.part_of(Image.from_array(image, name="x"), Box((20, 20), (40, 50)))
+        with pytest.raises(DataError, match=r"x: .*\(0, 33, 41\)"):
+            opened.read()
+        with pytest.raises(DataError, match=r"\(0, 33, 41\)"):
+            predict_blocks(predictor(2), image, tmp_path / "a.tif", block=(16, 16))
+
+    def test_a_corrupt_chunk_is_named(self, tmp_path):
+        image = np.random.default_rng(0).integers(0, 255, (1100, 1100)).astype(np.uint8)
+        save_image(tmp_path / "in.zarr", image)
+        chunk = tmp_path / "in.zarr" / "0" / "c" / "1" / "2"
+        data = bytearray(chunk.read_bytes())
+        data[len(data) // 2] ^= 4
+        chunk.write_bytes(data)
+        model = predictor(2, task=Classes(), tile=(256, 256))
+        with pytest.raises(DataError, match=r"in\.zarr.*c/1/2"):
+            predict_blocks(
+                model, open_image(tmp_path / "in.zarr"), tmp_path / "a.tif", block=(512, 512)
+            )
+
+    def test_axes_and_blocks_that_do_not_fit(self, tmp_path):
+        with pytest.raises(DataError, match=r"2 spatial axes.*found 3"):
+            plan_blocks(predictor(2), Image.from_array(noise(8, 9, 10), ndim=3))
+        for block in [(4,), (4, 4, 4), (0, 4)]:
+            with pytest.raises(RecipeError, match=r"infer\.block"):
+                predict_blocks(predictor(2), noise(9, 9), tmp_path / "a.tif", block=block)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_cluster_needs_files(self, tmp_path):
+        with pytest.raises(RecipeError, match=r"--cluster.*files"):
+            predict_blocks(predictor(2), noise(9, 9), tmp_path / "a.tif", cluster="threads:1")
+
+
+def test_empty_and_constant_images(tmp_path):
+    for value in (0.0, 1.0):
+        image = np.full((40, 41), value, np.float32)
+        assert predict_blocks(predictor(2), image, tmp_path / "a.tif", block=(16, 16)) == value
+        assert np.all(read(tmp_path / "a.tif", 2) == value)
+
+
+def test_progress_counts_windows(tmp_path):
+    seen: list[tuple[int, int]] = []
+    predict_blocks(
+        predictor(2),
+        noise(60, 60),
+        tmp_path / "a.tif",
+        block=(20, 20),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1][0] == seen[-1][1]
+    assert len({total for _, total in seen}) == 1
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert len(seen) > 9
+
+
+def test_automatic_blocks_keep_to_their_budget():
+    for space, halo, classes in [
+        ((10**5, 10**5), 64, 3),
+        ((2000, 2000, 2000), 16, 4),
+        ((9, 10**4, 10**4), 0, 2),
+    ]:
+        block = automatic(space, halo=halo, classes=classes)
+        grid = Grid(space, block, halo)
+        middle = int(np.ravel_multi_index([n // 2 for n in grid.counts], grid.counts))
+        assert grid.tile(middle).read.size * 4 * classes < 1 << 30
+        assert grid.tile(middle).read.size * 4 * classes > 1 << 26
+    assert automatic((100, 90), halo=8, classes=1) == (100, 90)
+
+
+def test_large_images_are_those_whose_scores_fill_memory():
+    small, large = (np.broadcast_to(np.float32(0), (n, 1 << 14)) for n in (1 << 12, 1 << 14))
+    assert not is_large(predictor(2), Image.from_array(small, ndim=2))
+    assert is_large(predictor(2), Image.from_array(large, ndim=2))
+    assert LARGE < 4 << 28
+
+
+def test_the_forecast_tells_blocks_memory_and_windows():
+    _, cost = plan_blocks(predictor(2), Image.from_array(noise(200, 200)), (64, 64))
+    assert cost.blocks == 16
+    assert 1 <= cost.passes < 3
+    assert "16 block(s) of 64 x 64" in str(cost)
