@@ -110,6 +110,10 @@ class DataRecipe(_Section):
     holdout: float = Field(
         default=0.1, ge=0, lt=1, description="share of pairs held out where no validation is given"
     )
+    sections: tuple[int, ...] | None = Field(
+        default=None,
+        description="pre-training on volumes with one axis less: axes that sections are cut across",
+    )
     cache_gb: float = Field(default=4.0, ge=0, description="decoded images kept in memory, in GB")
 
     @property
@@ -148,11 +152,6 @@ class TrainRecipe(_Section):
         ge=1,
         description="updates from the peak to the end of the cosine, after which it rises again; "
         "default: all",
-    )
-    final_weight_decay: float = Field(
-        default=1.0,
-        ge=0,
-        description="end of the weight decay's cosine as a multiple of its start; 1: constant",
     )
     final_weight_decay: float = Field(
         default=1.0,
@@ -226,6 +225,8 @@ class Recipe(_Section):
     def _parts_fit(self) -> Recipe:
         if (self.method is None) == (self.task is None):
             raise ValueError("give either method (pre-training) or task (fine-tuning), not both")
+        if self.data.sections is not None and self.method is None:
+            raise ValueError("data.sections is for pre-training; labels are learnt in whole crops")
         if self.infer.tile is not None and len(self.infer.tile) != self.data.ndim:
             raise ValueError(
                 f"infer.tile={self.infer.tile} has {len(self.infer.tile)} axes, "

@@ -24,7 +24,7 @@ SMALL = {
     "mit": ["dims=[8, 8, 16, 16]", "depths=[1, 1, 1, 1]", "heads=[1, 1, 2, 2]"],
     "resnet": ["width=4", "blocks=[1, 1]"],
     "resunet": ["width=4", "depth=2"],
-    "vit": ["dim=24", "depth=2", "heads=2"],
+    "vit": ["dim=24", "depth=2", "heads=2", "patch=8"],
 }
 SMALL_DECODERS = {"manet": ["width=4", "attention=4"]}
 

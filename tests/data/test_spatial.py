@@ -307,3 +307,17 @@ def test_shares_of_mirrored_and_turned_samples():
         Spatial(p_flip=1.5)
     with pytest.raises(RecipeError, match=r"p_rotate90=-0\.1: expected a share between 0 and 1"):
         Spatial(p_rotate90=-0.1)
+
+
+def test_axes_magnified_by_themselves():
+    def ratios(part):
+        rng = np.random.default_rng(0)
+        found = [part.draw(rng, (1, 16, 16)).linear for _ in range(50)]
+        return np.array([m[0, 0] / m[1, 1] for m in found if m is not None])
+
+    alike = ratios(Spatial(zoom=(1.0, 2.0), p_zoom=1.0))
+    each = ratios(Spatial(zoom=(1.0, 2.0), p_zoom=1.0, zoom_each=True))
+    np.testing.assert_allclose(alike, 1.0)
+    assert each.min() < 0.7
+    assert each.max() > 1.4
+    assert 0.5 <= each.min() <= each.max() <= 2.0

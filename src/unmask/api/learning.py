@@ -24,6 +24,7 @@ from unmask.data.pairs import (
     open_pairs,
 )
 from unmask.data.replay import Replay
+from unmask.data.sections import oriented
 from unmask.errors import DataError, RecipeError
 from unmask.infer.load import make_predictor
 from unmask.metrics import (
@@ -111,6 +112,8 @@ def pretrain(
     chosen = settled(recipe, settings)
     method = new_method(chosen)
     pairs = open_pairs(images, None, layout(chosen), channels=chosen.data.channels)
+    if chosen.data.sections is not None:
+        pairs = oriented(pairs, chosen.data.sections)
     return _run(chosen, method, pairs, start=Start(out, init, devices, resume))
 
 

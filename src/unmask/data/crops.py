@@ -71,7 +71,8 @@ class Crops:
     """Batches of crops of some pairs; thread-safe, without state that changes.
 
     Args:
-        pairs: images, all with labels or all without.
+        pairs: images, all with labels or all without; those without may have more axes than a
+            crop, which is then a section across the slow ones.
         plan: how crops are drawn.
         normalize: measures an image once; applied to every crop.
         encode: labels ``(*space)`` and spacing to values and weight; None without labels.
@@ -129,7 +130,7 @@ class Crops:
     def middle(self, number: int) -> np.ndarray:
         """The middle ``(C, *crop)`` of an image, normalised and not augmented, float32."""
         prepared = self._prepared[number]
-        shape, crop = prepared.pair.image.shape[1:], self.plan.crop
+        shape, crop = prepared.pair.image.shape[1:], self._section(prepared, self.plan.crop)
         start = tuple((n - c) // 2 for n, c in zip(shape, crop, strict=True))
         box = Box(start, tuple(a + c for a, c in zip(start, crop, strict=True)))
         return self._image(prepared, box)
@@ -162,7 +163,8 @@ class Crops:
         rng = generator(plan.seed, "crop", position)
         shape = prepared.pair.image.shape[1:]
         factor = self._zoom(position)
-        crop, read = region(plan.crop, factor), region(self._read, factor)
+        crop = self._section(prepared, region(plan.crop, factor))
+        read = self._section(prepared, region(self._read, factor))
         corner = _corner(shape, crop, prepared.places, rng, foreground=plan.foreground)
         start = tuple(a - (r - c) // 2 for a, r, c in zip(corner, read, crop, strict=True))
         box = Box(start, tuple(a + r for a, r in zip(start, read, strict=True)))
@@ -175,11 +177,16 @@ class Crops:
         return resized(image, self._read), labels, prepared.pair
 
     def _image(self, prepared: _Prepared, box: Box) -> np.ndarray:
-        """``(C, *box.shape)`` of an image, normalised, with what is beyond it."""
+        """The part of an image in a box, normalised, with what is beyond it; one section flat."""
         shape = prepared.pair.image.shape[1:]
         image = _read_box(prepared.image, prepared.pair.image.read, box, shape)
         image = match_channels(image, self.plan.channels, source=prepared.pair.image.source)
-        return _filled(prepared.affine.apply(image), box, shape, self.plan.border)
+        filled = _filled(prepared.affine.apply(image), box, shape, self.plan.border)
+        return filled.reshape(len(filled), *box.shape[len(shape) - len(self.plan.crop) :])
+
+    def _section(self, prepared: _Prepared, size: Sequence[int]) -> tuple[int, ...]:
+        """``size`` with one voxel along the slow axes that a crop does not have."""
+        return (1,) * (prepared.pair.image.ndim - len(size)) + tuple(size)
 
     def _zoom(self, position: int) -> float | None:
         """Magnification of a sample; None where it keeps its size."""

@@ -33,6 +33,7 @@ class Spatial:
         p_rotate90: share of the samples for which quarter turns are drawn.
         rotate: largest rotation in degrees, in every plane (uniform in both directions).
         zoom: range of the magnification (uniform in its logarithm); 2 shows objects twice as large.
+        zoom_each: draw the magnification of every axis by itself.
         scale: largest additional stretch of a single axis; 0.1 draws factors in 0.9 ... 1.11.
         shear: largest shear, as a shift in voxels for each voxel across.
         elastic: bound of the elastic shift along each axis, in voxels.
@@ -51,6 +52,7 @@ class Spatial:
     p_rotate90: float = 1.0
     rotate: float = 0.0
     zoom: tuple[float, float] = (1.0, 1.0)
+    zoom_each: bool = False
     scale: float = 0.0
     shear: float = 0.0
     elastic: float = 0.0
@@ -192,7 +194,7 @@ class Spatial:
             factors = np.ones(ndim)
             low, high = np.log(self.zoom)
             spread = -np.log1p(-self.scale)
-            factors[list(moving)] = rng.uniform(low, high)
+            factors[list(moving)] = rng.uniform(low, high, len(moving) if self.zoom_each else None)
             factors[list(moving)] += rng.uniform(-spread, spread, len(moving))
             # The map runs from the crop to the image, so magnifying divides.
             matrix = matrix @ np.diag(

@@ -59,7 +59,8 @@ def settled(source: str | Path | Recipe, settings: Iterable[str]) -> Recipe:
 def layout(recipe: Recipe) -> Layout:
     """How the recipe's files are to be understood."""
     part = recipe.data
-    return Layout(part.ndim, part.axes, part.image_suffix, part.label_suffix)
+    ndim = part.ndim + (part.sections is not None)
+    return Layout(ndim, part.axes, part.image_suffix, part.label_suffix)
 
 
 def new_segmenter(recipe: Recipe) -> Segmenter:
@@ -254,7 +255,6 @@ def build_plan(recipe: Recipe) -> Plan:
         warmup=train.warmup,
         final_lr=train.final_lr,
         cosine_steps=train.cosine_steps,
-        final_weight_decay=train.final_weight_decay,
         final_weight_decay=train.final_weight_decay,
         ema=train.ema,
         validate_every=train.validate_every,

@@ -1,0 +1,330 @@
+"""Dense features: one vector of a patch transformer for every voxel, for any number of axes.
+
+A token describes the middle of its patch, so windows of all phases of a patch are encoded and the
+central tokens of each are kept (``cover``). Windows of many phases go through the network as one
+batch; a volume is worked on block by block, so memory does not grow with it. An image may have
+more axes than the network: each section along the slow axes is then an image by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from unmask.errors import DataError, RecipeError, told
+from unmask.infer.cover import Cover, Tokens, aligned, official
+from unmask.infer.memory import Halving
+from unmask.infer.predictor import Precision, arithmetic
+from unmask.models.base import TokenBackbone
+from unmask.space.box import Box, tiles
+
+# Voxels of any box, also outside the image, as network input (C, *box.shape).
+Read = Callable[[Box], np.ndarray]
+
+QUALITIES = ("exact", "fast", "draft")
+COMPAT = ("aligned", "official")
+# Vectors of a block in memory.
+_BLOCK_BYTES = 32 << 20
+# Tokens that go through the network at once: on a CPU they stay in its caches.
+_CPU_TOKENS = 1 << 12
+_GPU_TOKENS = 1 << 18
+
+
+@dataclass(frozen=True)
+class Dense:
+    """How vectors are computed.
+
+    Attributes:
+        backbone: a ``TokenBackbone``; the normed outputs of its encoder are the vectors.
+        quality: ``exact`` keeps the central quarter of the tokens along each axis, ``fast`` the
+            central half (in 2D a quarter of the cost); ``draft`` encodes one phase of the patches
+            and interpolates between their centres.
+        compat: ``aligned``, or ``official`` for what MAESTER's released program gives; see
+            ``cover``.
+        precision: arithmetic of the network; vectors are float32.
+        batch_size: windows at once; None: by their tokens.
+        centre: tokens kept of a window along each axis; None: by the quality.
+    """
+
+    backbone: Any
+    quality: str = "exact"
+    compat: str = "aligned"
+    precision: Precision = "auto"
+    batch_size: int | None = None
+    centre: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.backbone, TokenBackbone):
+            raise RecipeError(
+                f"features: expected a backbone of patch tokens such as vit, found "
+                f"{type(self.backbone).__name__}. Use another model."
+            )
+        if self.quality not in QUALITIES or self.compat not in COMPAT:
+            raise RecipeError(
+                f"features: expected a quality of {', '.join(QUALITIES)} and a compat of "
+                f"{' or '.join(COMPAT)}, found {self.quality!r} and {self.compat!r}."
+            )
+        if self.compat == "official" and self.quality == "draft":
+            raise RecipeError(
+                "features: expected quality exact or fast with compat=official, found draft. "
+                "The released program has no draft."
+            )
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a vector."""
+        return self.backbone.dim
+
+    @property
+    def pad(self) -> str:
+        """What is beyond the image: ``reflect``, or ``zero`` as in the released program."""
+        return "zero" if self.compat == "official" else "reflect"
+
+    def blocks(self, space: Sequence[int]) -> list[Box]:
+        """Boxes that partition an image, at the borders of windows, small enough for memory."""
+        leading = _leading(space, self.backbone)
+        room = max(1, _BLOCK_BYTES // (4 * self.dim))
+        block = [1] * len(space)
+        edge = room ** (1 / self.backbone.ndim)
+        for axis, tokens in enumerate(self._tokens(), start=leading):
+            period = tokens.patch * tokens.centre
+            block[axis] = min(max(1, round(edge / period)) * period, space[axis])
+        for axis in reversed(range(leading)):
+            block[axis] = max(1, min(space[axis], room // prod(block)))
+        return [tile.write for tile in tiles(space, block, (0,) * len(space))]
+
+    @torch.inference_mode()
+    def vectors(self, read: Read, space: Sequence[int], box: Box) -> Float32[Tensor, "*block d"]:
+        """The vectors of a box, on the device of the network.
+
+        Args:
+            read: gives network input of any box, see ``padded``.
+            space: voxels of the image.
+            box: inside the image; the result depends on the box only by rounding.
+        """
+        leading = _leading(space, self.backbone)
+        axes = self._tokens()
+        strides = [tokens.patch if self.quality == "draft" else 1 for tokens in axes]
+        spans = [
+            _span(length, start, stop, stride)
+            for length, start, stop, stride in zip(
+                space[leading:], box.start[leading:], box.stop[leading:], strides, strict=True
+            )
+        ]
+        covers = [
+            _plain(a, b) for a, b in zip(box.start[:leading], box.stop[:leading], strict=True)
+        ]
+        for axis, (tokens, stride, span) in enumerate(zip(axes, strides, spans, strict=True)):
+            whole = self._cover(space[leading + axis], tokens, stride, axis == len(axes) - 1)
+            covers.append(whole.within(*span))
+        found = self._encoded(read, covers, (1,) * leading + tuple(t.window for t in axes))
+        for axis, (stride, span) in enumerate(zip(strides, spans, strict=True), start=leading):
+            if stride > 1:
+                found = _interpolated(found, axis, box, first=span[0], stride=stride)
+        return found
+
+    def _tokens(self) -> list[Tokens]:
+        share = 4 if self.quality == "exact" else 2
+        return [
+            Tokens(patch, grid, self.centre or _central(grid, share))
+            for patch, grid in zip(self.backbone.patch, self.backbone.grid, strict=True)
+        ]
+
+    def _cover(self, length: int, tokens: Tokens, stride: int, last: bool) -> Cover:  # noqa: FBT001
+        if self.compat == "official":
+            return official(length, tokens, last_axis=last)
+        return aligned(length, tokens, stride)
+
+    def _encoded(self, read: Read, covers: list[Cover], window: tuple[int, ...]) -> Tensor:
+        """Vectors at the places of ``covers``; zeros where none of their windows gives one."""
+        place = next(iter(self.backbone.parameters())).device
+        shape = tuple(cover.count for cover in covers)
+        result = torch.zeros((prod(shape), self.dim), device=place)
+        counts = tuple(len(cover.starts) for cover in covers)
+        if prod(counts) == 0:
+            return result.unflatten(0, shape)
+        corner = [int(cover.starts.min()) for cover in covers]
+        end = [
+            int(cover.starts.max()) + length for cover, length in zip(covers, window, strict=True)
+        ]
+        image = torch.from_numpy(read(Box(tuple(corner), tuple(end)))).to(place)
+        run = Halving(self._forward)
+        size = self._batch_size(place)
+        for first in range(0, prod(counts), size):
+            chosen = np.unravel_index(np.arange(first, min(first + size, prod(counts))), counts)
+            starts = [
+                cover.starts[number] - low
+                for cover, number, low in zip(covers, chosen, corner, strict=True)
+            ]
+            batch = _windows(image, starts, window)
+            tokens = run(batch[(slice(None), slice(None), *(0,) * self._sections(covers))])
+            rows, columns, places = _wanted(covers, chosen, self.backbone.grid, shape)
+            result[torch.from_numpy(places).to(place)] = tokens[
+                torch.from_numpy(rows).to(place), torch.from_numpy(columns).to(place)
+            ]
+        return result.unflatten(0, shape)
+
+    def _sections(self, covers: Sequence[Cover]) -> int:
+        return len(covers) - self.backbone.ndim
+
+    def _forward(self, windows: Float[Tensor, "b c *space"]) -> Float32[Tensor, "b n d"]:
+        """Normed tokens of windows in C order, without the class token."""
+        place = windows.device
+        dtype = arithmetic(self.precision, place)
+        with torch.autocast(place.type, dtype or torch.bfloat16, enabled=dtype is not None):
+            tokens = self.backbone.encode(self.backbone.embed(windows).values)
+        return tokens[:, 1:].float()
+
+    def _batch_size(self, place: torch.device) -> int:
+        if self.batch_size is not None:
+            return self.batch_size
+        tokens = _CPU_TOKENS if place.type == "cpu" else _GPU_TOKENS
+        return max(1, tokens // prod(self.backbone.grid))
+
+
+def features(
+    dense: Dense, image: Float32[np.ndarray, "c *space"]
+) -> Float32[np.ndarray, "d *space"]:
+    """All vectors of an image in memory, which is network input already."""
+    space = image.shape[1:]
+    read = padded(lambda box: image[:, *box.slices], space, mode=dense.pad)
+    result = np.empty((dense.dim, *space), np.float32)
+    for box in dense.blocks(space):
+        result[:, *box.slices] = dense.vectors(read, space, box).movedim(-1, 0).cpu().numpy()
+    return result
+
+
+def padded(read: Read, space: Sequence[int], *, mode: str) -> Read:
+    """Reads of boxes that may reach outside the image, out of reads inside it.
+
+    Args:
+        read: boxes inside the image.
+        space: voxels of the image.
+        mode: ``reflect`` (the border voxel is not repeated), or ``zero``.
+    """
+    whole = Box.of(space)
+
+    def reflected(box: Box) -> np.ndarray:
+        places = [
+            _reflected(np.arange(a, b), n)
+            for a, b, n in zip(box.start, box.stop, space, strict=True)
+        ]
+        start = tuple(int(p.min()) for p in places)
+        part = read(Box(start, tuple(int(p.max()) + 1 for p in places)))
+        for axis, (along, low) in enumerate(zip(places, start, strict=True), start=1):
+            part = part.take(along - low, axis=axis)
+        return part
+
+    def bordered(box: Box) -> np.ndarray:
+        inside = box.clip(whole)
+        part = read(inside)
+        ends = zip(box.start, inside.start, inside.stop, box.stop, strict=True)
+        return np.pad(part, [(0, 0), *((low - a, b - high) for a, low, high, b in ends)])
+
+    def any_box(box: Box) -> np.ndarray:
+        if box.clip(whole) == box:
+            return np.ascontiguousarray(read(box))
+        return reflected(box) if mode == "reflect" else bordered(box)
+
+    return any_box
+
+
+def _leading(space: Sequence[int], backbone: Any) -> int:
+    """Slow axes that the network does not have."""
+    leading = len(space) - backbone.ndim
+    if leading < 0:
+        raise DataError(
+            told(
+                "features",
+                expected=f"an image of at least {backbone.ndim} axes for this model",
+                found=f"{len(space)} (size {tuple(space)})",
+                do="Give a volume, or a model for fewer axes.",
+            )
+        )
+    return leading
+
+
+def _central(grid: int, share: int) -> int:
+    """About ``1 / share`` of the tokens, as many before them as behind."""
+    centre = max(1, grid // share)
+    return centre + (grid - centre) % 2
+
+
+def _plain(start: int, stop: int) -> Cover:
+    """Sections, each an image of its own."""
+    count = stop - start
+    zeros = np.zeros((count, 1), np.int64)
+    return Cover(np.arange(start, stop), zeros, np.arange(count)[:, None], count)
+
+
+def _span(length: int, start: int, stop: int, stride: int) -> tuple[int, int]:
+    """Places whose vectors are needed for voxels ``[start, stop)``."""
+    if stride == 1:
+        return start, stop
+    low = (start + 0.5) / stride - 0.5
+    high = (stop - 0.5) / stride - 0.5
+    return max(0, int(np.floor(low))), min(ceil(length / stride), int(np.floor(high)) + 2)
+
+
+def _interpolated(values: Tensor, axis: int, box: Box, *, first: int, stride: int) -> Tensor:
+    """Vectors of all voxels of ``box`` along an axis, linear between places ``stride`` apart."""
+    voxels = torch.arange(box.start[axis], box.stop[axis], device=values.device)
+    where = ((voxels + 0.5) / stride - 0.5 - first).clamp(0, values.shape[axis] - 1)
+    low = where.floor().long()
+    high = (low + 1).clamp(max=values.shape[axis] - 1)
+    weight = (where - low).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+    return torch.lerp(values.index_select(axis, low), values.index_select(axis, high), weight)
+
+
+def _reflected(places: np.ndarray, length: int) -> np.ndarray:
+    """Places beyond ``[0, length)`` mirrored at the border voxels, as often as needed."""
+    if length == 1:
+        return np.zeros_like(places)
+    places = places % (2 * length - 2)
+    return np.where(places < length, places, 2 * length - 2 - places)
+
+
+def _windows(image: Tensor, starts: Sequence[np.ndarray], window: Sequence[int]) -> Tensor:
+    """Windows ``(B, C, *window)`` of an image ``(C, *space)`` that begin at ``starts``."""
+    axes = len(window)
+    index: list[Tensor] = []
+    for axis, (first, length) in enumerate(zip(starts, window, strict=True)):
+        along = torch.from_numpy(first[:, None] + np.arange(length)).to(image.device)
+        shape = [len(first), *(length if other == axis else 1 for other in range(axes))]
+        index.append(along.reshape(shape))
+    return image[(slice(None), *index)].transpose(0, 1)
+
+
+def _wanted(
+    covers: Sequence[Cover],
+    chosen: Sequence[np.ndarray],
+    grid: Sequence[int],
+    shape: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each kept token: its window in the batch, its number in the window, its place."""
+    count, axes = len(chosen[0]), len(covers)
+    grids = (*(1 for _ in range(axes - len(grid))), *grid)
+    numbers = np.zeros((count,), np.int64)
+    places = np.zeros((count,), np.int64)
+    valid = np.ones((count,), bool)
+    for cover, window, tokens, length in zip(covers, chosen, grids, shape, strict=True):
+        place = cover.places[window].reshape(count, *(1,) * (numbers.ndim - 1), -1)
+        number = cover.tokens[window].reshape(place.shape)
+        numbers = numbers[..., None] * tokens + number
+        places = places[..., None] * length + place
+        valid = valid[..., None] & (place >= 0)
+    rows = np.broadcast_to(np.arange(count).reshape(-1, *(1,) * axes), valid.shape)
+    return rows[valid], numbers[valid], places[valid]
+
+
+def iterate(dense: Dense, read: Read, space: Sequence[int]) -> Iterator[tuple[Box, np.ndarray]]:
+    """Blocks of an image with their vectors ``(voxels, d)``, in C order."""
+    for box in dense.blocks(space):
+        yield box, dense.vectors(read, space, box).flatten(0, -2).cpu().numpy()
