@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise, product
 
+import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
@@ -19,6 +20,8 @@ from unmask.space.box import Box
 
 SIGMA = 1 / 8
 FLOOR = 1e-3
+# Lines whose weights are summed at once.
+_LINES = 16
 
 
 def gaussian(window: Sequence[int]) -> Float32[Tensor, "*window"]:
@@ -41,6 +44,81 @@ def kept(starts: Sequence[int], window: int, length: int) -> list[tuple[int, int
     """
     cuts = [0, *((a + window + b) // 2 for a, b in pairwise(starts)), length]
     return list(pairwise(cuts))
+
+
+class WeightSums:
+    """Sum of the weights of all windows over every voxel, kept for one period of the windows.
+
+    Windows lie at a product of positions along the axes, so two places of an axis that have the
+    same windows at the same distances have the same sums: all but those near the ends repeat. Every
+    row of windows has the same columns, so the sum over all windows is a sum of these over rows.
+    """
+
+    def __init__(
+        self,
+        weight: Float32[Tensor, "*window"],
+        starts: Sequence[Sequence[int]],
+        space: Sequence[int],
+    ) -> None:
+        """Sum the columns of one row.
+
+        Args:
+            weight: weight of a window's voxels.
+            starts: window positions along every spatial axis.
+            space: voxels of the image along every axis.
+        """
+        self._rows = starts[0]
+        found = [
+            _repeating(along, window, length)
+            for along, window, length in zip(starts[1:], weight.shape[1:], space[1:], strict=True)
+        ]
+        places = [first for first, _ in found]
+        self._pattern = [pattern.to(weight.device) for _, pattern in found]
+        shape = (weight.shape[0], *(len(first) for first in places))
+        self._columns = torch.zeros(shape, device=weight.device)
+        for corner in product(*starts[1:]):
+            local = [first - start for first, start in zip(places, corner, strict=True)]
+            inside = [
+                ((along >= 0) & (along < window)).nonzero()[:, 0]
+                for along, window in zip(local, weight.shape[1:], strict=True)
+            ]
+            if all(len(along) for along in inside):
+                part = weight
+                for axis, (along, chosen) in enumerate(zip(local, inside, strict=True), 1):
+                    part = part.index_select(axis, along[chosen].to(weight.device))
+                rest = torch.meshgrid(*inside, indexing="ij") if inside else ()
+                self._columns[:, *(each.to(weight.device) for each in rest)] += part
+
+    @property
+    def columns(self) -> int:
+        """Different columns that are kept; an image of any length has no more."""
+        return self._columns[0].numel()
+
+    def lines(self, begin: int, end: int) -> Float32[Tensor, "lines *rest"]:
+        """Sums over whole lines."""
+        height = self._columns.shape[0]
+        total = self._columns.new_zeros((end - begin, *self._columns.shape[1:]))
+        for start in self._rows[
+            bisect_right(self._rows, begin - height) : bisect_left(self._rows, end)
+        ]:
+            low, high = max(begin, start), min(end, start + height)
+            total[low - begin : high - begin] += self._columns[low - start : high - start]
+        for axis, pattern in enumerate(self._pattern, 1):
+            total = total.index_select(axis, pattern)
+        return total
+
+
+def _repeating(starts: Sequence[int], window: int, length: int) -> tuple[Tensor, Tensor]:
+    """First place of an axis for each arrangement of windows over it, and that of every place."""
+    places = np.arange(length)
+    begin = np.searchsorted(starts, places - window, side="right")
+    count = np.searchsorted(starts, places, side="right") - begin
+    reach = np.arange(count.max())
+    covering = np.minimum(begin[:, None] + reach, len(starts) - 1)
+    distance = places[:, None] - np.asarray(starts)[covering]
+    distance[reach >= count[:, None]] = -1
+    _, first, pattern = np.unique(distance, axis=0, return_index=True, return_inverse=True)
+    return torch.from_numpy(first), torch.from_numpy(pattern.reshape(-1))
 
 
 class Strip:
@@ -67,11 +145,12 @@ class Strip:
             device: where the sums live.
         """
         self._space = Box.of(shape[1:])
-        self._starts = starts
         self._weight = None if weight is None else weight.to(device)
         self._ring = min(lines, shape[1])
         self._sums = torch.zeros((shape[0], self._ring, *shape[2:]), device=device)
-        self._columns = None if self._weight is None else self._column_sums(self._weight)
+        self._totals = (
+            None if self._weight is None else WeightSums(self._weight, starts, self._space.shape)
+        )
         self._done = first
 
     @property
@@ -128,34 +207,14 @@ class Strip:
 
     def _finish(self, part: Box, out: Tensor) -> None:
         sums = self._sums[:, self._place(part)]
-        if self._columns is None:
+        if self._totals is None:
             out.copy_(sums)
         else:
-            torch.div(sums, self._total(part, self._columns), out=out)
+            for first in range(0, part.shape[0], _LINES):
+                some = slice(first, min(first + _LINES, part.shape[0]))
+                total = self._totals.lines(part.start[0] + some.start, part.start[0] + some.stop)
+                torch.div(sums[:, some], total, out=out[:, some])
         sums.zero_()
-
-    def _total(self, part: Box, columns: Tensor) -> Tensor:
-        """Sum of the weights over the voxels of whole lines."""
-        total = torch.zeros(part.shape, device=columns.device)
-        begin, end, height = part.start[0], part.stop[0], columns.shape[0]
-        rows = self._starts[0]
-        for start in rows[bisect_right(rows, begin - height) : bisect_left(rows, end)]:
-            low, high = max(begin, start), min(end, start + height)
-            total[low - begin : high - begin] += columns[low - start : high - start]
-        return total
-
-    def _column_sums(self, weight: Tensor) -> Tensor:
-        """Weights summed over the windows of one row: ``(window[0], *space[1:])``.
-
-        Every row has the same columns, so the sum over all windows is a sum of these over rows.
-        """
-        space, size = Box(self._space.start[1:], self._space.stop[1:]), tuple(weight.shape[1:])
-        total = torch.zeros((weight.shape[0], *space.shape), device=weight.device)
-        for start in product(*self._starts[1:]):
-            window = Box(start, tuple(a + n for a, n in zip(start, size, strict=True)))
-            inside = window.clip(space)
-            total[:, *inside.slices] += weight[:, *inside.relative_to(window).slices]
-        return total
 
     def _unrolled(self, box: Box) -> Iterator[Box]:
         """The box cut where the ring of lines begins anew."""

@@ -289,7 +289,7 @@ class _Joined:
         self._strip: Strip | None = None
         self._piece, self._channels = 1, 0
         self._pending: Future[None] | None = None
-        self._buffers: list[Tensor] = []
+        self._buffer: Tensor | None = None
 
     def add(self, window: _Window, scores: Tensor) -> None:
         """Join one window; lines that no later window reaches are handed over."""
@@ -301,6 +301,9 @@ class _Joined:
     def finish(self) -> None:
         """Hand over the rest and wait until it is written."""
         self._hand_over(self._space[0])
+        self._wait()
+
+    def _wait(self) -> None:
         if self._pending is not None:
             self._pending.result()
 
@@ -325,21 +328,19 @@ class _Joined:
             return
         room = self._room if self._strip.device.type == "cpu" else None
         for box, scores in self._strip.take(stop, lines=self._piece, room=room):
-            if self._pending is not None:
-                self._pending.result()
+            self._wait()
             self._pending = self._writer.submit(self._write, box, scores)
 
     def _room(self, box: Box) -> Tensor:
-        """The sink's own memory, or the one of two buffers that is not being written."""
+        """The sink's own memory, or a buffer once the piece before is written from it."""
         own = self._sink.room(box)
         if own is not None:
             return torch.from_numpy(own)
-        if len(self._buffers) < 2:
-            rest = self._space[1:]
-            self._buffers.insert(0, torch.empty((self._channels, self._piece, *rest)))
-        else:
-            self._buffers.reverse()
-        return self._buffers[0][:, : box.shape[0]]
+        # A second buffer would save the time of filling one, which is short beside that of writing.
+        self._wait()
+        if self._buffer is None:
+            self._buffer = torch.empty((self._channels, self._piece, *self._space[1:]))
+        return self._buffer[:, : box.shape[0]]
 
     def _write(self, box: Box, scores: Tensor) -> None:
         self._sink.write(box, scores.cpu().numpy())

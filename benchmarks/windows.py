@@ -1,0 +1,97 @@
+"""How much overlap of windows, and averaging over flips, is worth: accuracy against passes.
+
+    python benchmarks/windows.py [MODEL]
+
+The shipped model of nuclei on every third validation image of dsb2018_nuclei, with windows of 128
+voxels so that its small images need several. A pass is one window of one view through the network.
+Data are read from UNMASK_DATA; the figures go to docs/results/windows.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from accuracy import DATA
+from harness import write
+from unmask.infer.load import load_predictor
+from unmask.infer.predictor import Predictor
+from unmask.io import Image, open_image, open_labels
+from unmask.metrics import evaluate_pair
+
+WINDOW = (128, 128)
+EVERY = 3
+OVERLAPS = (0.0, 0.1, 0.25, 0.5, 0.6)
+PUBLISHED = {
+    "overlap": 0.6,
+    "pad": "zero",
+    "tta": ((), (1,), (0,)),
+    "mirror_positions": True,
+    "average": "logits",
+}
+METRICS = ("f1@0.5", "aji")
+
+
+def settings() -> dict[str, dict[str, Any]]:
+    """What is compared, by name."""
+    found = {
+        f"overlap {overlap}{', flips averaged' if tta else ''}": {"overlap": overlap, "tta": tta}
+        for tta in (False, True)
+        for overlap in OVERLAPS
+    }
+    return {**found, "as published for MEDIAR": PUBLISHED}
+
+
+def passes(predictor: Predictor, image: Image) -> int:
+    """Windows times views of one image."""
+    windows = 1
+    for along in predictor.tiling.positions(image.shape[1:]):
+        windows *= len(along)
+    return windows * len(predictor.flips)
+
+
+def row(name: str, predictor: Predictor, pairs: list[tuple[Image, Any]]) -> dict[str, Any]:
+    """Mean figures over the images, with what they cost."""
+    begin = time.process_time()
+    labels = [predictor.predict(image).labels for image, _ in pairs]
+    seconds = (time.process_time() - begin) / len(pairs)
+    values = [
+        evaluate_pair(truth, found, METRICS)
+        for found, (_, truth) in zip(labels, pairs, strict=True)
+    ]
+    means = {metric: statistics.fmean(each[metric] for each in values) for metric in METRICS}
+    count = statistics.fmean(passes(predictor, image) for image, _ in pairs)
+    found = {
+        "what": f"window 128, {name}",
+        "ours": means["f1@0.5"],
+        "unit": "f1@0.5",
+        "note": f"aji {means['aji']:.3f}; {count:.1f} passes and {seconds:.2f} CPU s an image",
+    }
+    print(found, flush=True)
+    return found
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", nargs="?", default="nuclei")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    predictor = replace(load_predictor(asked.model), tile=WINDOW)
+    folder = DATA / "dsb2018_nuclei" / "val"
+    pairs = [
+        (open_image(path, ndim=2), open_labels(folder / "labels" / path.name, ndim=2).read()[0])
+        for path in sorted((folder / "images").iterdir())[::EVERY]
+    ]
+    predictor.predict(pairs[0][0])  # kernels are compiled before the clock starts
+    compared = {name: replace(predictor, **given) for name, given in settings().items()}
+    write("windows", [row(name, each, pairs) for name, each in compared.items()])
+
+
+if __name__ == "__main__":
+    main()
