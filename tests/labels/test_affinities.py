@@ -102,3 +102,59 @@ def test_rounding_outside_the_range_is_clipped(halves, method):
     values = of_labels(halves, NEAR[2])
     near = np.where(values > 0, 1 + 1e-6, -1e-6)
     assert same(segment(near, NEAR[2], method=method), segment(values, NEAR[2], method=method))
+
+
+def boxes(ndim, seed, *, walls):
+    """A random partition into boxes, with walls of background where asked for."""
+    random = np.random.default_rng(seed)
+    labels = np.zeros((), np.int64)
+    for _ in range(ndim):
+        cuts = np.cumsum(random.integers(5, 9, 6 - ndim))
+        line = np.searchsorted(cuts[:-1], np.arange(cuts[-1]), side="right")
+        labels = labels[..., None] * len(cuts) + line
+    labels = labels + 1
+    if walls:
+        for axis in range(ndim):
+            edge = np.diff(labels, axis=axis, prepend=0) != 0
+            labels = np.where(edge, 0, labels)
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("method", "walls"), [*((method, True) for method in METHODS), ("mutex", False)]
+)
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_perfect_affinities_give_the_objects_back(method, walls, ndim, seed):
+    """Fragments need walls of background between objects; ``mutex`` does not."""
+    labels = boxes(ndim, seed, walls=walls)
+    offsets = NEAR[ndim] + FAR[ndim]
+    values = of_labels(labels, offsets)
+    assert same(segment(values, offsets, method=method, foreground=labels > 0), labels)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_membranes_go_to_their_neighbours(method):
+    labels = boxes(2, 1, walls=True)
+    offsets = NEAR[2] + FAR[2]
+    found = segment(of_labels(labels, offsets), offsets, method=method, min_size=12)
+    assert (found > 0).all()
+    inside = labels > 0
+    assert same(np.where(inside, found, 0), labels)
+
+
+def test_small_objects_merge_as_published():
+    labels = np.repeat([[1, 1, 1, 1, 2, 2, 2, 2]], 8, 0)
+    labels[4, 4] = 3
+    values = of_labels(labels, NEAR[2])
+    assert segment(values, NEAR[2]).max() == 3
+    assert segment(values, NEAR[2], merges=[(1, 3)]).max() == 2
+
+
+def test_results_are_the_same_in_every_memory_order(halves):
+    offsets = NEAR[2] + FAR[2]
+    values = of_labels(halves, offsets)
+    turned = np.asfortranarray(values.astype(np.float64))
+    for method in METHODS:
+        expected = segment(values, offsets, method=method)
+        assert np.array_equal(segment(turned, offsets, method=method), expected)
