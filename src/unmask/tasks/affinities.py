@@ -56,14 +56,14 @@ class Affinities:
     """
 
     ndim: int
-    offsets: tuple[Offset, ...] | None = None
+    offsets: Sequence[Sequence[int]] | None = None
     background: str = "apart"
-    widen: tuple[int, ...] | None = None
+    widen: Sequence[int] | None = None
     dice: float = 0.5
     foreground: bool = False
     threshold: float = 0.5
     ignore_label: int | None = None
-    decoding: Mapping[str, Any] = field(default_factory=lambda: {"name": "mutex"})
+    decoding: Mapping[str, Any] | str = field(default_factory=lambda: {"name": "mutex"})
     reach: int = 64
 
     def __post_init__(self) -> None:
@@ -80,9 +80,7 @@ class Affinities:
                 f"background {' or '.join(BACKGROUNDS)}, widen of {self.ndim} numbers, dice in "
                 "[0, 1], a reach of 1 or more. Correct the recipe."
             )
-        offsets = checked_offsets(self.offsets, self.ndim, task="affinities")
-        object.__setattr__(self, "offsets", offsets)
-        object.__setattr__(self, "decoding", checked_decoding(self.decoding, task="affinities"))
+        _ = self._offsets, checked_decoding(self.decoding, task="affinities")
 
     @property
     def context(self) -> int:
@@ -96,7 +94,7 @@ class Affinities:
 
     @property
     def _offsets(self) -> tuple[Offset, ...]:
-        return self.offsets or ()
+        return checked_offsets(self.offsets, self.ndim, task="affinities")
 
     def channels(self) -> int:
         """A logit for every offset, and one of the foreground."""
@@ -166,4 +164,5 @@ class Affinities:
         spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
     ) -> Integer[np.ndarray, "*space"]:
         """Objects of averaged affinities."""
-        return decoded(scores, self._offsets, self.decoding, threshold=self.threshold)
+        decoding = checked_decoding(self.decoding, task="affinities")
+        return decoded(scores, self._offsets, decoding, threshold=self.threshold)

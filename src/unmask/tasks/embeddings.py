@@ -75,11 +75,11 @@ class Embeddings:
 
     ndim: int
     dims: int = 16
-    offsets: tuple[Offset, ...] | None = None
-    decode_offsets: tuple[Offset, ...] | None = None
-    side_offsets: tuple[int, ...] | None = None
+    offsets: Sequence[Sequence[int]] | None = None
+    decode_offsets: Sequence[Sequence[int]] | None = None
+    side_offsets: Sequence[int] | None = None
     background: str = "apart"
-    widen: tuple[int, ...] | None = None
+    widen: Sequence[int] | None = None
     cross_weight: float = 1.0
     side_weight: float = 1.0
     side_decay: float = 1.0
@@ -90,7 +90,7 @@ class Embeddings:
     threshold: float = 0.5
     published_scale: bool = False
     ignore_label: int | None = None
-    decoding: Mapping[str, Any] = field(default_factory=lambda: {"name": "mutex"})
+    decoding: Mapping[str, Any] | str = field(default_factory=lambda: {"name": "mutex"})
     reach: int = 64
 
     def __post_init__(self) -> None:
@@ -114,12 +114,8 @@ class Embeddings:
                 f"{self.ndim} numbers, weights of 0 or more, published_scale for 2 or 3 axes, "
                 "far_border nearest or zero. Correct the recipe."
             )
-        offsets = checked_offsets(self.offsets, self.ndim, task="embeddings")
-        decode = checked_offsets(self.decode_offsets or offsets, self.ndim, task="embeddings")
-        object.__setattr__(self, "offsets", offsets)
-        object.__setattr__(self, "decode_offsets", decode)
-        object.__setattr__(self, "decoding", checked_decoding(self.decoding, task="embeddings"))
-        self._changes()
+        _ = self._learned, self._decoded, self._changes()
+        checked_decoding(self.decoding, task="embeddings")
 
     @property
     def context(self) -> int:
@@ -133,11 +129,11 @@ class Embeddings:
 
     @property
     def _learned(self) -> tuple[Offset, ...]:
-        return self.offsets or ()
+        return checked_offsets(self.offsets, self.ndim, task="embeddings")
 
     @property
     def _decoded(self) -> tuple[Offset, ...]:
-        return self.decode_offsets or ()
+        return checked_offsets(self.decode_offsets or self.offsets, self.ndim, task="embeddings")
 
     def channels(self) -> int:
         """The embedding and the logits of background and foreground."""
@@ -247,7 +243,8 @@ class Embeddings:
 
         Where the background is an object and no foreground is learned, the largest one is it.
         """
-        labels = decoded(scores, self._decoded, self.decoding, threshold=self.threshold)
+        decoding = checked_decoding(self.decoding, task="embeddings")
+        labels = decoded(scores, self._decoded, decoding, threshold=self.threshold)
         if self.background != "object" or self.foreground:
             return labels
         sizes = np.bincount(labels.ravel(), minlength=2)

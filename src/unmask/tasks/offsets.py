@@ -153,7 +153,7 @@ def mirrored(
             channels.append(flipped[:, offsets.index(turned)])
         elif opposite in offsets:
             place = flipped[:, offsets.index(opposite)]
-            back = [-step for step in turned]
+            back = [-step for step in offset]
             channels.append(torch.roll(place, back, dims=list(range(1, place.ndim))))
         else:
             raise RecipeError(

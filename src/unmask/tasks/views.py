@@ -77,7 +77,7 @@ class View:
     brightness: float = 0.05
     gamma: float = 0.0
     boxes: int = 20
-    sides: tuple[Sequence[int], ...] = ((0, 20),)
+    sides: Sequence[Sequence[int]] = ((0, 20),)
     fill: str = "mean"
 
     def __post_init__(self) -> None:
@@ -106,11 +106,11 @@ class View:
 
     def _draw_boxes(self, rng: np.random.Generator, space: Sequence[int]) -> tuple[Box, ...]:
         """Boxes of one size; where they lie is a share of the room, see ``cover``."""
-        pairs = self.sides * (len(space) // len(self.sides))
+        pairs = tuple(self.sides) * (len(space) // len(self.sides))
         size = rng.random()
         side = [
-            min(n, round(low + size * (high - low)))
-            for n, (low, high) in zip(space, pairs, strict=True)
+            min(n, round(pair[0] + size * (pair[1] - pair[0])))
+            for n, pair in zip(space, pairs, strict=True)
         ]
         boxes: list[Box] = []
         for _ in range(rng.integers(self.boxes + 1)):

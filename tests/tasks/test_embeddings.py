@@ -1,0 +1,207 @@
+"""The task: coarser levels, second view, mirrored scores, decoding, wrong requests."""
+
+import numpy as np
+import pytest
+import torch
+
+from unmask.errors import RecipeError
+from unmask.labels.edges import shifted
+from unmask.recipe import load
+from unmask.space.batch import Batch
+from unmask.space.random import generator
+from unmask.tasks.affinities import Affinities
+from unmask.tasks.base import Coarse, TwoViews
+from unmask.tasks.embeddings import Embeddings
+from unmask.tasks.segmenter import build_segmenter
+
+SPACES = {2: (24, 20), 3: (6, 16, 18)}
+
+
+def labels_of(ndim):
+    """Slabs along the last axis, with a line of background."""
+    labels = np.zeros(SPACES[ndim], np.int64)
+    labels[..., :8] = 7
+    labels[..., 9:] = 70_000
+    return labels
+
+
+def coded(labels, dims=5):
+    """Logits whose cosines are 1 inside an object and 0 elsewhere; background matches nothing."""
+    rng = generator(0, "codes")
+    codes = 3 * np.eye(dims)[np.unique(labels, return_inverse=True)[1].reshape(labels.shape)]
+    noise = rng.standard_normal((*labels.shape, dims))
+    codes[labels == 0] = noise[labels == 0]
+    return torch.from_numpy(np.moveaxis(codes, -1, 0)[None].astype(np.float32))
+
+
+def targets(task, labels):
+    target = task.encode(labels, None)
+    return torch.from_numpy(target.values)[None], torch.from_numpy(target.weight)[None]
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_perfect_logits_are_decoded(ndim):
+    task = Embeddings(ndim=ndim, dims=5)
+    labels = labels_of(ndim)
+    found = task.decode(task.activate(coded(labels))[0].numpy(), None)
+    for name in (7, 70_000):
+        assert len(np.unique(found[labels == name])) == 1
+    assert found[labels == 7][0] != found[labels == 70_000][0]
+
+
+def test_background_as_an_object_is_taken_away():
+    task = Embeddings(ndim=2, dims=5, background="object")
+    labels = np.zeros((20, 20), np.int64)
+    labels[4:9, 4:9] = 3
+    logits = 3 * torch.eye(5)[torch.from_numpy((labels > 0).astype(int))].movedim(-1, 0)[None]
+    found = task.decode(task.activate(logits)[0].numpy(), None)
+    assert ((found > 0) == (labels > 0)).all()
+    assert task.decode(np.zeros((8, 20, 20), np.float32), None).shape == (20, 20)
+
+
+def test_offsets_may_differ_at_prediction():
+    task = Embeddings(ndim=2, dims=4, decode_offsets=((-1, 0), (0, -1), (-4, 4)))
+    assert task.channels() == 4
+    assert task.activate(torch.randn(1, 4, 9, 9)).shape == (1, 3, 9, 9)
+    assert task.context == task.reach + 4
+
+
+@pytest.mark.parametrize("kind", [Embeddings, Affinities])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_mirrored_scores_are_the_scores_of_the_mirrored_image(kind, ndim):
+    offsets = [tuple(-(axis == a) for axis in range(ndim)) for a in range(ndim)]
+    offsets += [(*(0,) * (ndim - 2), -2, 3), (*(0,) * (ndim - 2), -2, -3)]
+    task = Embeddings(ndim=ndim, dims=5, offsets=tuple(offsets))
+    for axis in range(ndim):
+        logits = torch.randn(1, 5, *SPACES[ndim], generator=torch.Generator().manual_seed(0))
+        scores = task.activate(logits)
+        found = task.flip(task.activate(logits.flip(axis + 2)), axis)
+        if kind is Affinities:
+            found = Affinities(ndim=ndim, offsets=tuple(offsets)).flip(
+                task.activate(logits.flip(axis + 2)), axis
+            )
+        for channel, offset in enumerate(offsets):
+            here, _ = shifted(SPACES[ndim], offset)
+            where = (0, channel, *here)
+            torch.testing.assert_close(found[where], scores[where])
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_coarser_levels_compare_every_other_id(ndim):
+    task = Embeddings(ndim=ndim, dims=5, side_weight=0.5, side_decay=0.25, side_offsets=(ndim,))
+    assert isinstance(task, Coarse)
+    assert isinstance(task, TwoViews)
+    labels = labels_of(ndim)
+    values, weight = targets(task, labels)
+    stride = (2,) * ndim
+    picks = tuple(slice(None, None, 2) for _ in labels.shape)
+    logits = torch.randn(1, 5, *labels[picks].shape, generator=torch.Generator().manual_seed(1))
+    losses = [
+        task.side_loss(logits, values, weight, level=level, stride=stride) for level in (1, 2)
+    ]
+    direct = Embeddings(ndim=ndim, dims=5, offsets=task._learned[:ndim])
+    expected = 0.5 * direct.loss(logits, *targets(task, labels[picks]))
+    torch.testing.assert_close(losses[0], expected)
+    torch.testing.assert_close(losses[1], 0.25 * expected)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_the_second_view_can_be_turned_back(ndim):
+    view = {"contrast": 0.0, "brightness": 0.0, "boxes": 0}
+    task = Embeddings(ndim=ndim, dims=5, view=view)
+    image = torch.randn(3, 2, *SPACES[ndim][:-1], SPACES[ndim][-2])
+    values = torch.ones_like(image[:, :1])
+    made = [task.second_view(image, values, seed=seed) for seed in range(4)]
+    assert all(pair is not None for pair in made)
+    for pair in made:
+        assert pair is not None
+        torch.testing.assert_close(pair[1](pair[0]), image)
+    assert any(not torch.equal(pair[0], image) for pair in made if pair is not None)
+    assert Embeddings(ndim=ndim, cross_weight=0.0).second_view(image, values, seed=0) is None
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_segmenter_learns_by_all_three_losses(ndim):
+    crop = [16] * ndim
+    recipe = load(f"semantic{ndim}d").with_settings(
+        [
+            "model.backbone={name: resunet, width: 4, depth: 3}",
+            "model.deep_supervision=2",
+            f"data.crop={crop}",
+            "task={name: embeddings, dims: 6, foreground: true}",
+        ]
+    )
+    torch.manual_seed(0)
+    segmenter = build_segmenter(recipe)
+    labels = np.zeros((2, *crop), np.int64)
+    labels[..., :9] = 1
+    labels[..., 11:] = 2
+    image = torch.from_numpy(labels[:, None].astype(np.float32))
+    image = image + 0.1 * torch.randn(image.shape)
+    pairs = [segmenter.task.encode(one, None) for one in labels]
+    batch = Batch(
+        image,
+        torch.from_numpy(np.stack([pair.values for pair in pairs])),
+        torch.from_numpy(np.stack([pair.weight for pair in pairs])),
+        seed=3,
+    )
+    assert [head.out_channels for head in segmenter.side_heads] == [6, 6]
+    optimizer = torch.optim.Adam(segmenter.parameters(), 0.01)
+    losses = []
+    for _ in range(8):
+        step = segmenter.step(batch)
+        optimizer.zero_grad()
+        step.loss.backward()
+        optimizer.step()
+        losses.append(step.loss.item())
+        assert step.loss > step.logs["loss"]
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(value.grad is not None for value in segmenter.parameters())
+    assert segmenter.step(batch).loss == segmenter.step(batch).loss
+
+
+@pytest.mark.parametrize("value", [0, 4])
+@pytest.mark.parametrize("background", ["apart", "object"])
+def test_images_of_one_value(background, value):
+    task = Embeddings(ndim=2, background=background, foreground=True)
+    given = targets(task, np.full((20, 20), value))
+    logits = torch.randn(1, 18, 20, 20, requires_grad=True)
+    loss = task.loss(logits, *given)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_no_offset_inside_the_crop():
+    for task in (Embeddings(ndim=2, offsets=((-9, 0),)), Affinities(ndim=2, offsets=((-9, 0),))):
+        given = targets(task, np.ones((5, 5), np.int64))
+        with pytest.raises(RecipeError, match="offset inside a crop"):
+            task.loss(torch.randn(1, task.channels(), 5, 5), *given)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dims": 0},
+        {"offsets": [[-1, 0, 0]]},
+        {"decode_offsets": [[0, 0]]},
+        {"background": "sky"},
+        {"widen": [1]},
+        {"cross_weight": -1.0},
+        {"view": {"blur": 1}},
+        {"view": {"contrast": -1.0}},
+        {"decoding": {}},
+        {"far_border": "wrap"},
+        {"reach": 0},
+    ],
+    ids=str,
+)
+def test_options_out_of_range(options):
+    with pytest.raises(RecipeError, match=r"task"):
+        Embeddings(ndim=2, **options)
+
+
+def test_the_published_scale_is_known_for_two_and_three_axes():
+    with pytest.raises(RecipeError, match="published_scale"):
+        Embeddings(ndim=1, published_scale=True)

@@ -1,0 +1,99 @@
+"""Neighbours at offsets: checks, pairs, labels, mirrored scores."""
+
+import numpy as np
+import pytest
+import torch
+
+from unmask.errors import RecipeError
+from unmask.labels.edges import shifted
+from unmask.tasks.offsets import (
+    checked_decoding,
+    checked_offsets,
+    decoded,
+    encoded,
+    inner,
+    mirrored,
+    pairs_of,
+    reached,
+    widened,
+    with_border,
+)
+
+
+def test_defaults_look_back_along_every_axis():
+    found = checked_offsets(None, 3, task="t")
+    assert found[:3] == ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+    assert len(found) == 12
+    assert reached(found) == 27
+
+
+@pytest.mark.parametrize(
+    "offsets", [[], [[-1]], [[-1, 0, 0]], [[0, 0]], [[-1, 0], [-1, 0]]], ids=str
+)
+def test_wrong_offsets_are_refused(offsets):
+    with pytest.raises(RecipeError, match="task t: expected different offsets of 2"):
+        checked_offsets(offsets, 2, task="t")
+
+
+def test_offsets_outside_the_crop():
+    assert inner([(-1, 0), (-9, 0)], (4, 4), task="t") == [(-1, 0)]
+    with pytest.raises(RecipeError, match=r"inside a crop of \(4, 4\)"):
+        inner([(-9, 0)], (4, 4), task="t")
+
+
+@pytest.mark.parametrize("decoding", [{}, {"strides": [1, 1]}, {"name": 3}])
+def test_decodings_have_names(decoding):
+    with pytest.raises(RecipeError, match="name: mutex"):
+        checked_decoding(decoding, task="t")
+    assert checked_decoding("mutex", task="t") == {"name": "mutex"}
+
+
+def test_pairs():
+    values = torch.tensor([[[[1.0, 1, 0, 0, 2]]]])
+    weight = torch.tensor([[[[1.0, 1, 1, 1, 0]]]])
+    same, known = pairs_of(values, weight, (0, -1), apart=True)
+    assert same.tolist() == [[[True, False, False, False]]]
+    assert known.tolist() == [[[1, 1, 1, 0]]]
+    same, _ = pairs_of(values, weight, (0, -1), apart=False)
+    assert same.tolist() == [[[True, False, True, False]]]
+
+
+def test_large_ids_stay_different():
+    labels = np.array([[70_000, 2**40, 2**40 + 1, 0, 255]])
+    target = encoded(labels, ignore_label=255, widen=None)
+    assert target.values.tolist() == [[[1, 2, 3, 0, 0]]]
+    assert target.weight.tolist() == [[[1, 1, 1, 1, 0]]]
+
+
+@pytest.mark.parametrize("halo", [(0, 1, 1), (1, 2, 0), (0, 0, 0)])
+def test_widening_is_what_a_loop_over_windows_gives(halo):
+    labels = np.random.default_rng(0).integers(0, 3, (4, 6, 5)).repeat(2, axis=2)
+    found = widened(labels, halo)
+    for voxel in np.ndindex(labels.shape):
+        window = tuple(slice(max(0, v - h), v + h + 1) for v, h in zip(voxel, halo, strict=True))
+        several = len(np.setdiff1d(np.unique(labels[window]), [0])) > 1
+        assert found[voxel] == (0 if several else labels[voxel])
+
+
+def test_borders_repeat_the_nearest_pair():
+    scores = torch.arange(6.0).view(1, 2, 3)
+    here, _ = shifted((4, 4), (-2, 1))
+    assert scores[0].shape == torch.zeros(4, 4)[here].shape
+    found = with_border(scores, (-2, 1), (4, 4))
+    assert found[0].tolist() == [[0, 1, 2, 2], [0, 1, 2, 2], [0, 1, 2, 2], [3, 4, 5, 5]]
+
+
+def test_diagonal_offsets_need_their_mirror_image():
+    scores = torch.rand(1, 2, 5, 5)
+    found = mirrored(scores, [(-1, 1), (-1, -1)], 1, task="t")
+    assert found.shape == scores.shape
+    with pytest.raises(RecipeError, match=r"\[-1, -1\] or \[1, 1\]"):
+        mirrored(scores, [(-1, 1), (-1, 0)], 1, task="t")
+
+
+def test_one_more_channel_is_the_foreground():
+    scores = np.ones((3, 6, 6), np.float32)
+    scores[2, :, 3:] = 0
+    found = decoded(scores, [(-1, 0), (0, -1)], {"name": "mutex"}, threshold=0.5)
+    assert (found[:, :3] == 1).all()
+    assert (found[:, 3:] == 0).all()
