@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,3 +95,61 @@ def test_changed_files_are_noticed(tmp_path):
         check_unchanged(marks, pairs)
     assert "a.tif" in str(error.value)
     assert "b.tif" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "side"), [("_label", "label"), ("-mask.v2", "label"), ("_raw", "image")]
+)
+def test_a_suffix_that_one_side_carries_is_found_and_told(tmp_path, suffix, side):
+    write(tmp_path / "images", [name + suffix * (side == "image") for name in ("a", "b_1", "c")])
+    write(tmp_path / "labels", [name + suffix * (side == "label") for name in ("a", "b_1", "c")])
+    audit = audit_pairs(tmp_path / "images", tmp_path / "labels", PLANE)
+    assert [pair.name for pair in audit.pairs] == ["a", "b_1", "c"]
+    assert audit.problems == []
+    assert any(f"data.{side}_suffix={suffix}" in note for note in audit.notes)
+    assert [Path(p.labels.source).stem for p in audit.pairs if p.labels] == [
+        name + suffix * (side == "label") for name in ("a", "b_1", "c")
+    ]
+
+
+def test_with_a_suffix_only_what_is_missing_is_told(tmp_path):
+    write(tmp_path / "images", ["a", "b", "c"])
+    write(tmp_path / "labels", ["a_label", "b_label"])
+    audit = audit_pairs(tmp_path / "images", tmp_path / "labels", PLANE)
+    assert [pair.name for pair in audit.pairs] == ["a", "b"]
+    assert len(audit.problems) == 1
+    assert "c.tif: expected labels named 'c', found none" in audit.problems[0]
+    write(tmp_path / "labels", ["z"])
+    audit = audit_pairs(tmp_path / "images", tmp_path / "labels", PLANE)
+    assert any("z.tif: expected an image named 'z'" in problem for problem in audit.problems)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (["cell_1"], ["cell_1_2"]),  # another image's number
+        (["a", "b", "c"], ["a", "b_label", "c_label"]),  # some names are equal
+        (["a", "b", "c"], ["a_x", "b_y", "c_z"]),  # no common suffix
+        (["a", "ab"], ["b", "abc"]),  # no sign before it
+        (["a"], ["b"]),
+    ],
+)
+def test_nothing_is_guessed_where_names_do_not_say_it(tmp_path, images, labels):
+    write(tmp_path / "images", images)
+    write(tmp_path / "labels", labels)
+    with pytest.raises(DataError, match=r"--set data\.label_suffix"):
+        open_pairs(tmp_path / "images", tmp_path / "labels", PLANE)
+
+
+def test_given_suffixes_are_taken_alone(tmp_path):
+    write(tmp_path / "images", ["a"])
+    write(tmp_path / "labels", ["a_label"])
+    with pytest.raises(DataError, match="expected labels named 'a'"):
+        open_pairs(tmp_path / "images", tmp_path / "labels", Layout(2, label_suffix="_x"))
+
+
+def test_the_longest_name_is_taken(tmp_path):
+    write(tmp_path / "images", ["a", "a_b"])
+    write(tmp_path / "labels", ["a_b_label"])
+    audit = audit_pairs(tmp_path / "images", tmp_path / "labels", PLANE)
+    assert [pair.name for pair in audit.pairs] == ["a_b"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.data.channels import check_channels, match_channels
+from unmask.data.suffixes import common_suffix
 from unmask.errors import DataError, RecipeError, SaveError, gather
 from unmask.io import Image, list_files, open_image, open_labels, output_name, stem
 from unmask.io.paths import locate
@@ -99,8 +100,9 @@ def audit_pairs(
         encode: the task's targets; with ``read``, it is asked whether it knows every label value.
     """
     problems: list[str] = []
-    matched = match_files(images, labels, layout, problems)
-    audit = Audit([], problems)
+    notes: list[str] = []
+    matched = match_files(images, labels, layout, problems, notes=notes)
+    audit = Audit([], problems, notes)
     for name, image_path, label_path in matched:
         try:
             pair = _open(name, image_path, label_path, layout)
@@ -115,13 +117,26 @@ def audit_pairs(
 
 
 def match_files(
-    images: Paths, labels: Paths | None, layout: Layout, problems: list[str]
+    images: Paths,
+    labels: Paths | None,
+    layout: Layout,
+    problems: list[str],
+    *,
+    notes: list[str] | None = None,
 ) -> list[tuple[str, str, str | None]]:
-    """Names with the paths of image and labels; what does not pair is added to ``problems``."""
+    """Names with the paths of image and labels; what does not pair is added to ``problems``.
+
+    Where no two names are equal and none of the suffixes is set, the one that most files of a side
+    carry is left out, and told in ``notes``.
+    """
     by_name = _by_name(images, layout.image_suffix, problems)
     if labels is None:
         return [(name, path, None) for name, path in by_name.items()]
     labels_by_name = _by_name(labels, layout.label_suffix, problems)
+    if not (layout.image_suffix or layout.label_suffix or by_name.keys() & labels_by_name.keys()):
+        told = [] if notes is None else notes
+        labels_by_name = _shortened(labels_by_name, by_name, "label", told)
+        by_name = _shortened(by_name, labels_by_name, "image", told)
     hint = (
         "Pair by equal stems; give --set data.label_suffix=... or data.image_suffix=... "
         "where one side carries a suffix."
@@ -138,6 +153,19 @@ def match_files(
     ]
     both = [name for name in by_name if name in labels_by_name]
     return [(name, by_name[name], labels_by_name[name]) for name in both]
+
+
+def _shortened(
+    files: dict[str, str], others: Mapping[str, str], side: str, notes: list[str]
+) -> dict[str, str]:
+    """Files without the suffix by which they differ from ``others``, if there is one."""
+    suffix = common_suffix(files, others)
+    if suffix is None:
+        return files
+    notes.append(f"{side}s pair without {suffix!r}, as by --set data.{side}_suffix={suffix}.")
+    shorter = {name.removesuffix(suffix): path for name, path in files.items()}
+    # A name that would be taken twice keeps its file; the audit tells that it has no partner.
+    return shorter if len(shorter) == len(files) else files
 
 
 def _by_name(paths: Paths, suffix: str, problems: list[str]) -> dict[str, str]:
