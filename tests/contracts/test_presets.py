@@ -10,6 +10,7 @@ from unmask.data.pairs import Pair
 from unmask.io import Image
 from unmask.recipe import Recipe, load, presets
 from unmask.space.random import generator
+from unmask.training import schedule
 from unmask.training.assemble import (
     build_crops,
     build_optimizer,
@@ -75,3 +76,31 @@ def test_weights_are_a_function_of_recipe_and_seed(name):
     other = new(recipe.with_settings(["train.seed=1"])).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "batch", "epochs", "first", "last"),
+    [
+        ("mediar_pretrain_public", 7242, 9, 80, 5e-5, 1e-6),
+        ("mediar_pretrain_joint", 8242, 9, 60, 5e-5, 1e-6),
+        ("mediar_finetune", 2111, 8, 200, 2e-5, 2e-5),
+        ("mediar_finetune_replay", 2111, 8, 50, 2e-5, (2e-5 + 1e-7) / 2),
+    ],
+)
+def test_published_figures_of_mediar(name, images, batch, epochs, first, last):
+    """Epochs become updates; the rate begins and ends where the published cosine does."""
+    plan = build_plan(load(name))
+    assert load(name).train.batch_size == batch
+    assert plan.steps == epochs * -(-images // batch)
+    ends = [
+        plan.lr
+        * schedule(
+            step,
+            steps=plan.steps,
+            warmup=plan.warmup,
+            final=plan.final_lr,
+            period=plan.cosine_steps,
+        )
+        for step in (0, plan.steps - 1)
+    ]
+    assert ends == pytest.approx([first, last], rel=1e-3)
