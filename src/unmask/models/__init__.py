@@ -7,7 +7,8 @@ from unmask.models.decoder_manet import ManetDecoder
 from unmask.models.decoder_spark import SparkDecoder
 from unmask.models.decoder_unet import UNetDecoder
 from unmask.models.decoder_unetr import UnetrDecoder
-from unmask.models.heads import BranchHead, ForegroundHead, linear
+from unmask.models.heads import BranchHead, ForegroundHead
+from unmask.models.heads import linear as linear_head
 from unmask.models.mit import MixTransformer
 from unmask.models.resnet import ResNet
 from unmask.models.resunet import ResUNet
@@ -32,7 +33,7 @@ DECODERS = {
     "unet": UNetDecoder,
     "unetr": UnetrDecoder,
 }
-HEADS = {"branches": BranchHead, "foreground": ForegroundHead, "linear": linear}
+HEADS = {"branches": BranchHead, "foreground": ForegroundHead, "linear": linear_head}
 
 __all__ = [
     "BACKBONES",
@@ -47,9 +48,9 @@ __all__ = [
     "PeaResUNet",
     "ResNet",
     "ResUNet",
+    "SparkDecoder",
     "Superhuman",
     "SuperhumanDecoder",
-    "SparkDecoder",
     "UNetDecoder",
     "UnetrDecoder",
     "ViT",
