@@ -40,6 +40,24 @@ def test_held_out_pairs(count, share, held):
     assert [pair.name for pair in out] == [pair.name for pair in again]
 
 
+def test_validation_looks_at_one_view(trained, phantoms, monkeypatch):
+    seen = []
+    make = learning.make_predictor
+    monkeypatch.setattr(
+        learning, "make_predictor", lambda *given: seen.append(make(*given)) or seen[0]
+    )
+    (segmenter,) = load_predictor(trained[2]).segmenters
+    assert isinstance(segmenter, Segmenter)
+    image = open_image(next((phantoms[2] / "images").iterdir()), ndim=2)
+    labels = open_labels(phantoms[2] / "classes" / f"{image.name}.tif", ndim=2)
+    asked = load(trained[2] / "recipe.yaml").with_settings(
+        ["infer.tta=true", "infer.mirror_positions=true", "infer.overlap=0.5"]
+    )
+    learning._validate(segmenter, asked, [Pair("a", image, labels)])
+    assert seen[0].flips == ((),)
+    assert seen[0].overlap == 0.5
+
+
 def test_validation_leaves_ignored_voxels_out(trained, phantoms, monkeypatch):
     """The label value without truth counts neither for nor against."""
     seen: list[object] = []

@@ -54,7 +54,8 @@ def predict(
     """Segment one image.
 
     Args:
-        model: model file, run folder, several of them (an ensemble), or a ``Predictor``.
+        model: model file, run folder, name of a shipped model, several of them (an ensemble), or
+            a ``Predictor``.
         image: path, array ``(*space)`` or ``(C, *space)``, or an opened image.
         spacing: voxel size of an array, slow axis first.
         axes: axes of the file or array where they are not plain.
@@ -95,7 +96,7 @@ def predict_files(
     Large images are predicted in blocks, see ``unmask.infer.blockwise``.
 
     Args:
-        model: model file, run folder, or several of them (an ensemble).
+        model: model file, run folder, name of a shipped model, or several of them (an ensemble).
         images: file, folder, glob or OME-Zarr, or several of them.
         out: folder of the label images.
         settings: changes to the recipe's ``infer`` and ``task`` fields.

@@ -30,7 +30,7 @@ def load_predictor(
     It runs on the GPU where there is one.
 
     Args:
-        models: model files or run folders.
+        models: model files, run folders or names of shipped models.
         settings: changes to the first model's ``infer``, ``task`` and ``data`` fields, as far as
             they do not change its network.
 
