@@ -1,0 +1,239 @@
+"""What a label curve says: a table, intervals, a plot and one plain sentence for each start."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+from unmask.atomic import atomic_write
+
+SCRATCH = "scratch"
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training.
+
+    Attributes:
+        start: what it began from; ``scratch`` for fresh weights.
+        labels: labelled images.
+        repeat: number of the draw of images and of the seed.
+        metrics: figures on the validation images; None where undefined.
+        run: folder of the run.
+    """
+
+    start: str
+    labels: int
+    repeat: int
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """All repeats of one start with one number of labels.
+
+    Attributes:
+        start: what they began from.
+        labels: labelled images.
+        count: repeats with a defined figure.
+        mean: of them; NaN without any.
+        low: lower end of the 95 % interval of the mean (Student's t); NaN for a single repeat.
+        high: upper end.
+        equivalent: labelled images that give as much from scratch; None for scratch itself,
+            infinite above and 0 below the measured range.
+    """
+
+    start: str
+    labels: int
+    count: int
+    mean: float
+    low: float
+    high: float
+    equivalent: float | None = None
+
+
+def summarise(rows: Sequence[Row], metric: str) -> list[Point]:
+    """One point for each start and number of labels, in the order of the rows."""
+    groups: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        value = row.metrics.get(metric)
+        found = groups.setdefault((row.start, row.labels), [])
+        if value is not None and math.isfinite(value):
+            found.append(value)
+    scratch = {n: float(np.mean(v)) for (start, n), v in groups.items() if start == SCRATCH and v}
+    points = []
+    for (start, labels), values in groups.items():
+        mean, low, high = interval(values)
+        same = None if start == SCRATCH else equivalent(mean, scratch)
+        points.append(Point(start, labels, len(values), mean, low, high, same))
+    return points
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and the ends of its 95 % interval by Student's t; NaN where there are too few values."""
+    if not values:
+        return math.nan, math.nan, math.nan
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return mean, math.nan, math.nan
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    reach = float(stats.t.ppf((1 + _LEVEL) / 2, count - 1)) * error
+    return mean, mean - reach, mean + reach
+
+
+def equivalent(score: float, scratch: Mapping[int, float]) -> float:
+    """Labelled images that give ``score`` from scratch, between measured points in their logarithm.
+
+    More labels are taken to do no harm. Infinite where no measured number is enough, 0 where the
+    smallest is better already.
+
+    Examples:
+        >>> equivalent(0.5, {1: 0.3, 4: 0.4, 16: 0.6}), equivalent(0.7, {1: 0.3, 4: 0.4})
+        (8.0, inf)
+    """
+    if not scratch or not math.isfinite(score):
+        return math.nan
+    counts = sorted(scratch)
+    means = np.maximum.accumulate([scratch[count] for count in counts])
+    if score < means[0]:
+        return 0.0
+    if score > means[-1]:
+        return math.inf
+    above = int(np.searchsorted(means, score))
+    if above == 0:
+        return float(counts[0])
+    share = (score - means[above - 1]) / (means[above] - means[above - 1])
+    low, high = math.log2(counts[above - 1]), math.log2(counts[above])
+    return float(2 ** (low + share * (high - low)))
+
+
+def sentences(rows: Sequence[Row], metric: str) -> list[str]:
+    """One plain sentence for each start but scratch, about the number of labels in the middle."""
+    points = summarise(rows, metric)
+    starts = [s for s in dict.fromkeys(point.start for point in points) if s != SCRATCH]
+    counts = sorted({point.labels for point in points})
+    middle = counts[(len(counts) - 1) // 2] if counts else 0
+    mine = {(point.start, point.labels): point for point in points}
+    return [
+        _sentence(mine[start, middle], mine[SCRATCH, middle], rows, metric, largest=counts[-1])
+        for start in starts
+        if (start, middle) in mine and (SCRATCH, middle) in mine
+    ]
+
+
+def _sentence(point: Point, plain: Point, rows: Sequence[Row], metric: str, *, largest: int) -> str:
+    words = f"With {_images(point.labels)}, {point.start}"
+    if point.equivalent is None or math.isnan(point.equivalent):
+        return f"{words} has no defined {metric}."
+    figures = f"{metric} {point.mean:.3f} against {plain.mean:.3f}"
+    if math.isinf(point.equivalent):
+        same = f"more than {largest} give without"
+    elif point.equivalent == 0:
+        same = "fewer than the smallest number tried give without"
+    else:
+        same = f"{_count(point.equivalent)} give without"
+    return f"{words} gives what {same} ({figures}; {_certainty(rows, point, metric)})."
+
+
+def _certainty(rows: Sequence[Row], point: Point, metric: str) -> str:
+    """Whether the difference to scratch, of the same images and seed, exceeds its spread."""
+    found: dict[int, dict[str, float]] = {}
+    for row in rows:
+        value = row.metrics.get(metric)
+        if row.labels == point.labels and value is not None:
+            found.setdefault(row.repeat, {})[row.start] = value
+    pairs = [each for each in found.values() if {point.start, SCRATCH} <= each.keys()]
+    _, low, high = interval([each[point.start] - each[SCRATCH] for each in pairs])
+    if math.isnan(low):
+        return "a single repeat tells no spread"
+    spread = f"the spread of {len(pairs)} repeats"
+    return f"within {spread}" if low <= 0 <= high else f"beyond {spread}"
+
+
+def write(
+    out: Path, rows: Sequence[Row], metric: str, *, settings: Mapping[str, Any]
+) -> list[Path]:
+    """Table as ``curve.csv`` and ``curve.json``, plot as ``curve.png`` and ``curve.svg``."""
+    points = summarise(rows, metric)
+    result = {
+        "rows": [asdict(row) for row in rows],
+        "summary": [asdict(point) for point in points],
+        "sentences": sentences(rows, metric),
+        "metric": metric,
+        "settings": dict(settings),
+    }
+    files: dict[str, str | bytes] = {
+        "curve.json": json.dumps(_plain(result), indent=1, allow_nan=False) + "\n",
+        "curve.csv": _table(rows),
+        "curve.png": plot(points, metric, form="png"),
+        "curve.svg": plot(points, metric, form="svg"),
+    }
+    for name, content in files.items():
+        atomic_write(out / name, content)
+    return [out / name for name in files]
+
+
+def plot(points: Sequence[Point], metric: str, *, form: str) -> bytes:
+    """Mean and interval over the number of labelled images, a line a start."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for start in dict.fromkeys(point.start for point in points):
+        mine = sorted((p for p in points if p.start == start), key=lambda point: point.labels)
+        labels = [point.labels for point in mine]
+        (line,) = axes.plot(labels, [point.mean for point in mine], marker="o", label=start)
+        low, high = [p.low for p in mine], [p.high for p in mine]
+        axes.fill_between(labels, low, high, alpha=0.15, color=line.get_color())
+    counts = sorted({point.labels for point in points})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled images")
+    axes.set_ylabel(f"{metric}, mean and 95 % interval")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    buffer = io.BytesIO()
+    # without a date the same rows give the same file
+    figure.savefig(buffer, format=form, dpi=110, metadata={"Date": None} if form == "svg" else None)
+    return buffer.getvalue()
+
+
+def _table(rows: Sequence[Row]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["start", "labels", "repeat", *names, "run"])
+    for row in rows:
+        figures = ("" if row.metrics.get(n) is None else row.metrics[n] for n in names)
+        writer.writerow([row.start, row.labels, row.repeat, *figures, row.run])
+    return buffer.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity: it becomes text; undefined numbers become null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "more" if value == math.inf else None
+    return value
+
+
+def _images(count: int) -> str:
+    return f"{count} labelled image{'s' if count > 1 else ''}"
+
+
+def _count(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0") if number < 10 else f"{number:.0f}"

@@ -1,0 +1,198 @@
+"""Label curves end to end on phantoms: trained, killed, resumed; wrong requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from unmask import api
+from unmask.apps import curve
+from unmask.apps.curve import Files, Plan, run_curve
+from unmask.checkpoint import load_model
+from unmask.data.phantoms import write_set
+from unmask.errors import CheckpointError, DataError, RecipeError
+
+SMALL = (
+    "model.backbone={name: resunet, width: 4, depth: 2}",
+    "data.crop=[16, 16]",
+    "data.channels=1",
+    "train.steps=2",
+    "train.batch_size=2",
+    "train.precision='32'",
+)
+PRETRAIN = ("data.crop=[16, 16]", "train.steps=2", "train.batch_size=2", "train.precision='32'")
+VIT = ("model.backbone={name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}",)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_set(tmp_path_factory.mktemp("set"), "nuclei", shape=(24, 32), count=6, seed=1)
+
+
+def files(folder, **more):
+    return Files(folder / "images", folder / "classes", unlabeled=folder / "images", **more)
+
+
+def plan(**more):
+    given = {"counts": (1, 4), "repeats": 2, "pretrain": ("spark2d",), "settings": SMALL}
+    return Plan(**{**given, "pretrain_settings": PRETRAIN, **more})
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "curve"
+    run_curve("semantic2d", files(folder), out=out, plan=plan(), say=lambda _: None)
+    return out
+
+
+def test_table_plot_and_sentence(whole):
+    lines = (whole / "curve.csv").read_text().splitlines()
+    assert lines[0] == "start,labels,repeat,dice,iou,accuracy,run"
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        [start, count, repeat]
+        for start in ("scratch", "spark2d")
+        for count in "14"
+        for repeat in "01"
+    ]
+    found = json.loads((whole / "curve.json").read_text())
+    assert found["metric"] == "dice"
+    assert found["sentences"][0].startswith("With 1 labelled image, spark2d gives what ")
+    assert len(found["settings"]["validation"]) == 1
+    assert not set(found["settings"]["validation"]) & set(found["settings"]["training"])
+
+
+def test_every_training_is_an_ordinary_run(whole, folder):
+    runs = sorted(path.name for path in (whole / "runs").iterdir())
+    assert "pretrained-spark2d" in runs
+    assert len(runs) == 1 + 8
+    first, second = (load_model(whole / "runs" / f"{s}-4-1").card for s in ("scratch", "spark2d"))
+    assert first["recipe"]["train"]["seed"] == second["recipe"]["train"]["seed"] == 1
+    assert first["data"].keys() == second["data"].keys()
+    assert len(first["data"]) == 8
+    one = load_model(whole / "runs" / "scratch-1-1").card["data"]
+    assert set(one) < set(first["data"])  # nested draws
+    result = api.predict(whole / "runs" / "scratch-1-0", folder / "images" / "nuclei_000.tif")
+    assert result.labels.shape == (24, 32)
+
+
+def test_ended_and_resumed_gives_the_same_table(whole, folder, tmp_path, monkeypatch):
+    train, calls = api.train, []
+
+    def ended(*given, **named):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return train(*given, **named)
+
+    monkeypatch.setattr(curve.api, "train", ended)
+    out = tmp_path / "curve"
+    with pytest.raises(KeyboardInterrupt):
+        run_curve("semantic2d", files(folder), out=out, plan=plan(), say=lambda _: None)
+    with pytest.raises(CheckpointError, match="--resume"):
+        run_curve("semantic2d", files(folder), out=out, plan=plan())
+    said: list[str] = []
+    run_curve("semantic2d", files(folder), out=out, plan=plan(), resume=True, say=said.append)
+    assert len(calls) == 4 + 5
+    assert not any(line.startswith("Pre-training") for line in said)
+    for name in ("curve.csv", "curve.json"):
+        assert (out / name).read_text() == (whole / name).read_text()
+    # a third time nothing is trained
+    run_curve("semantic2d", files(folder), out=out, plan=plan(), resume=True, say=said.append)
+    assert len(calls) == 4 + 5
+
+
+def test_resume_takes_more_repeats_but_no_other_recipe(whole, folder, tmp_path):
+    out = tmp_path / "curve"
+    shutil.copytree(whole, out)
+    other = plan(settings=(*SMALL, "train.lr=0.5"))
+    with pytest.raises(CheckpointError, match="another recipe"):
+        run_curve("semantic2d", files(folder), out=out, plan=other, resume=True)
+    more = plan(counts=(1,), repeats=3)
+    rows = run_curve(
+        "semantic2d", files(folder), out=out, plan=more, resume=True, say=lambda _: None
+    )
+    assert len(rows) == 6
+
+
+def test_models_of_another_backbone_bring_it_along(folder, tmp_path):
+    settings = ("data.channels=1", *PRETRAIN, *VIT)
+    api.pretrain("mae2d", images=folder / "images", out=tmp_path / "mae", settings=settings)
+    given = plan(counts=(2,), repeats=1, pretrain=(), starts={"mae": str(tmp_path / "mae")})
+    out = tmp_path / "curve"
+    rows = run_curve("semantic2d", files(folder), out=out, plan=given, say=lambda _: None)
+    assert [row.start for row in rows] == ["scratch", "mae"]
+    names = [load_model(out / row.run).card["recipe"]["model"]["backbone"]["name"] for row in rows]
+    assert names == ["resunet", "vit"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "error", "words"),
+    [
+        ({"counts": (1, 9)}, {}, DataError, "at least 9 labelled images.*found 5"),
+        ({"counts": (2, 2)}, {}, RecipeError, "different numbers"),
+        ({"counts": (0,)}, {}, RecipeError, "1 or more"),
+        ({"repeats": 0}, {}, RecipeError, "--repeats 0"),
+        ({"settings": (*SMALL, "data.holdout=0")}, {}, DataError, "Validation.*--val-images"),
+        ({"starts": {"scratch": "x"}}, {}, RecipeError, "other than scratch"),
+        ({"starts": {"a/b": "x"}}, {}, RecipeError, "NAME=MODEL"),
+        ({"starts": {"a": "missing"}}, {}, CheckpointError, "missing"),
+        ({"pretrain": ("mae3d",)}, {}, RecipeError, "2 axes.*found 3"),
+        ({"pretrain": ("cells",)}, {}, RecipeError, "found a task"),
+        ({}, {"unlabeled": None}, DataError, "--unlabeled"),
+        ({}, {"val_images": "x"}, DataError, "Give both"),
+    ],
+)
+def test_wrong_requests(folder, tmp_path, changes, more, error, words):
+    given = Files(
+        **{
+            **{"images": folder / "images", "labels": folder / "classes"},
+            **{"unlabeled": folder / "images", **more},
+        }
+    )
+    with pytest.raises(error, match=words):
+        run_curve("semantic2d", given, out=tmp_path / "out", plan=plan(**changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line(folder, tmp_path, command):
+    where = ("--images", folder / "images", "--labels", folder / "classes", "--out", tmp_path / "o")
+    small = [part for line in SMALL for part in ("--set", line)]
+    counts = ("--labels-per-run", "1,2", "--repeats", "1")
+    answer = command("curve", "--preset", "semantic2d", *where, *small, *counts)
+    assert answer.code == 0, answer.err
+    assert "2/2 scratch, 2 label(s), repeat 0: dice" in answer.out
+    assert (tmp_path / "o" / "curve.png").is_file()
+    for wrong in (("--labels-per-run", "1,x"), ("--init", "nothing")):
+        answer = command("curve", "--preset", "semantic2d", *where, *wrong)
+        assert answer.code == 2
+
+
+@pytest.mark.slow
+def test_a_real_kill(whole, folder, tmp_path):
+    """SIGKILL in the middle of a training; the same command with --resume ends with the table."""
+    out = tmp_path / "curve"
+    where = ["--images", folder / "images", "--labels", folder / "classes", "--out", out]
+    more = ["--unlabeled", folder / "images", "--pretrain", "spark2d", "--repeats", "2"]
+    lists = {"--set": SMALL, "--pretrain-set": PRETRAIN}
+    more += [part for flag, lines in lists.items() for line in lines for part in (flag, line)]
+    program = [str(Path(sys.executable).with_name("unmask")), "curve", "--preset", "semantic2d"]
+    given = [*program, *map(str, [*where, *more]), "--labels-per-run", "1,4"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(given, env=environment, stdout=subprocess.DEVNULL, stderr=-3)
+    while child.poll() is None and not (out / "runs" / "scratch-4-0" / "recipe.yaml").exists():
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    done = subprocess.run(
+        [*given, "--resume"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (out / "curve.csv").read_text() == (whole / "curve.csv").read_text()
