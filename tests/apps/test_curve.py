@@ -83,6 +83,7 @@ def test_every_training_is_an_ordinary_run(whole, folder):
     assert result.labels.shape == (24, 32)
 
 
+@pytest.mark.slow
 def test_ended_and_resumed_gives_the_same_table(whole, folder, tmp_path, monkeypatch):
     train, calls = api.train, []
 
@@ -109,6 +110,7 @@ def test_ended_and_resumed_gives_the_same_table(whole, folder, tmp_path, monkeyp
     assert len(calls) == 4 + 5
 
 
+@pytest.mark.slow
 def test_resume_takes_more_repeats_but_no_other_recipe(whole, folder, tmp_path):
     out = tmp_path / "curve"
     shutil.copytree(whole, out)
@@ -122,6 +124,7 @@ def test_resume_takes_more_repeats_but_no_other_recipe(whole, folder, tmp_path):
     assert len(rows) == 6
 
 
+@pytest.mark.slow
 def test_models_of_another_backbone_bring_it_along(folder, tmp_path):
     settings = ("data.channels=1", *PRETRAIN, *VIT)
     api.pretrain("mae2d", images=folder / "images", out=tmp_path / "mae", settings=settings)

@@ -67,7 +67,7 @@ def test_commands_and_settings_exist(page):
             recipe = (
                 recipe if value in {"...", "VALUE"} else recipe.with_settings([f"{key}={value}"])
             )
-    for name in re.findall(r"--preset ([a-z0-9]+)", text):
+    for name in re.findall(r"--preset ([a-z0-9_]+)", text):
         load(name)
 
 
