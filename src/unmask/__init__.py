@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unmask import labels, metrics
-    from unmask.api import check, evaluate, predict, pretrain, train
+    from unmask.api import check, cluster, evaluate, predict, pretrain, train
     from unmask.infer.predictor import Prediction, Predictor
     from unmask.io import open_image, save_image
     from unmask.recipe import Recipe
@@ -20,6 +20,7 @@ __all__ = [
     "Predictor",
     "Recipe",
     "check",
+    "cluster",
     "evaluate",
     "labels",
     "metrics",
@@ -35,6 +36,7 @@ _HOMES = {
     "Predictor": "unmask.infer.predictor",
     "Recipe": "unmask.recipe",
     "check": "unmask.api",
+    "cluster": "unmask.api",
     "evaluate": "unmask.api",
     "open_image": "unmask.io",
     "predict": "unmask.api",

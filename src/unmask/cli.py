@@ -197,18 +197,80 @@ def predict(
 
 
 @app.command()
+def cluster(  # noqa: PLR0913 - the options promised
+    volumes: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
+    model: Annotated[str, typer.Option("--model", help="model file, run or shipped model")],
+    out: Annotated[Path, typer.Option("--out", help="folder of the label images")],
+    classes: Annotated[int | None, typer.Option("--classes", help="number of clusters")] = None,
+    quality: Annotated[str, typer.Option("--quality", help="exact, fast or draft")] = "exact",
+    compat: Annotated[str, typer.Option("--compat", help="aligned or official")] = "aligned",
+    centres: Annotated[
+        str | None, typer.Option("--centres", help="clusters.safetensors of an earlier run")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option("--names", help="YAML that joins clusters into named classes")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="same seed, same labels")] = 0,
+    settings: Settings = None,
+    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
+) -> None:
+    """Group the voxels of volumes without labels, by the features of a pre-trained model."""
+    from unmask import api
+    from unmask.apps.progress import WindowProgress
+
+    written = api.cluster(
+        model,
+        volumes,
+        out=out,
+        classes=classes,
+        options=api.ClusterOptions(
+            quality=quality,
+            compat=compat,
+            seed=seed,
+            centres=centres,
+            names=names,
+            resume=resume,
+        ),
+        settings=settings or (),
+        say=typer.echo,
+        progress=WindowProgress(),
+    )
+    typer.echo(f"{len(written.labels)} label image(s) in {out}")
+    typer.echo(f"Look at {out / 'contact'}, then name the clusters in {out / 'names.yaml'}")
+
+
+@app.command()
 def evaluate(
     truth: Annotated[list[str], typer.Option("--truth", help="true labels")],
     predicted: Annotated[list[str], typer.Option("--predicted", help="predicted labels")],
     metrics: Annotated[str | None, typer.Option("--metrics", help="NAME,NAME,...")] = None,
+    mapping: Annotated[
+        str | None,
+        typer.Option("--mapping", help="of clusters: one_to_one,majority,transferred; or all"),
+    ] = None,
+    fit_truth: Annotated[
+        list[str] | None, typer.Option("--fit-truth", help="truth that transferred is fitted on")
+    ] = None,
+    fit_predicted: Annotated[
+        list[str] | None, typer.Option("--fit-predicted", help="clusters of these images")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="report (.json, .csv, .html)")] = None,
     settings: Settings = None,
 ) -> None:
-    """Compare predicted labels with the truth."""
+    """Compare predicted labels, or clusters under some mapping to classes, with the truth."""
     from unmask import api
 
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
-    report = api.evaluate(truth=truth, predicted=predicted, metrics=names, settings=settings or ())
+    files = {"truth": truth, "predicted": predicted, "settings": settings or ()}
+    if mapping is None:
+        report = api.evaluate(**files, metrics=names)
+    else:
+        report = api.evaluate_clusters(
+            **files,
+            mappings=None if mapping == "all" else [name.strip() for name in mapping.split(",")],
+            fit_truth=fit_truth,
+            fit_predicted=fit_predicted,
+        )
     typer.echo(report.to_text())
     if out is not None:
         report.write(out)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from unmask.errors import DataError, RecipeError
-from unmask.infer.features import Dense, features, iterate, padded
+from unmask.infer.features import Dense, features, padded
 from unmask.models import ResUNet, ViT
 from unmask.models.base import Tokens
 from unmask.models.patches import patchify
@@ -164,16 +164,6 @@ def test_half_precision_is_close():
     cosine = (full * half).sum(0) / np.linalg.norm(full, axis=0) / np.linalg.norm(half, axis=0)
     assert cosine.min() > 0.999
     assert half.dtype == np.float32
-
-
-def test_blocks_come_in_order_with_one_vector_a_voxel():
-    image = np.random.default_rng(0).random((1, 9, 14), dtype=np.float32)
-    dense = Dense(small(), precision="32")
-    whole = features(dense, image)
-    read = padded(lambda box: image[:, *box.slices], (9, 14), mode="reflect")
-    for box, vectors in iterate(dense, read, (9, 14)):
-        assert vectors.shape == (box.size, 24)
-        np.testing.assert_allclose(vectors.T.reshape(24, *box.shape), whole[:, *box.slices])
 
 
 @pytest.mark.parametrize("space", [(7,), (1,), (4, 3), (2, 1, 5)])

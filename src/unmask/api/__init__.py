@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from unmask.api.audit import check
 from unmask.api.catalogue import shipped_models
+from unmask.api.clustering import Clustered, ClusterOptions, cluster
 from unmask.api.evaluation import evaluate
 from unmask.api.learning import Run, pretrain, train
+from unmask.api.mapping import evaluate_clusters
 from unmask.api.prediction import predict, predict_files
 
 __all__ = [
+    "ClusterOptions",
+    "Clustered",
     "Run",
     "check",
+    "cluster",
     "evaluate",
+    "evaluate_clusters",
     "predict",
     "predict_files",
     "pretrain",

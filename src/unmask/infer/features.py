@@ -8,7 +8,7 @@ more axes than the network: each section along the slow axes is then an image by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
@@ -87,18 +87,32 @@ class Dense:
         """What is beyond the image: ``reflect``, or ``zero`` as in the released program."""
         return "zero" if self.compat == "official" else "reflect"
 
-    def blocks(self, space: Sequence[int]) -> list[Box]:
-        """Boxes that partition an image, at the borders of windows, small enough for memory."""
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(iter(self.backbone.parameters())).device
+
+    def period(self, space: Sequence[int]) -> tuple[int, ...]:
+        """Voxels after which the windows repeat, along every axis of an image: the least work."""
+        leading = _leading(space, self.backbone)
+        return (1,) * leading + tuple(tokens.patch * tokens.centre for tokens in self._tokens())
+
+    def block(self, space: Sequence[int]) -> tuple[int, ...]:
+        """Voxels of a block whose vectors fit into memory; a multiple of the period."""
+        period = self.period(space)
         leading = _leading(space, self.backbone)
         room = max(1, _BLOCK_BYTES // (4 * self.dim))
         block = [1] * len(space)
         edge = room ** (1 / self.backbone.ndim)
-        for axis, tokens in enumerate(self._tokens(), start=leading):
-            period = tokens.patch * tokens.centre
-            block[axis] = min(max(1, round(edge / period)) * period, space[axis])
+        for axis in range(leading, len(space)):
+            block[axis] = min(max(1, round(edge / period[axis])) * period[axis], space[axis])
         for axis in reversed(range(leading)):
             block[axis] = max(1, min(space[axis], room // prod(block)))
-        return [tile.write for tile in tiles(space, block, (0,) * len(space))]
+        return tuple(block)
+
+    def blocks(self, space: Sequence[int]) -> list[Box]:
+        """Boxes that partition an image."""
+        return [tile.write for tile in tiles(space, self.block(space), (0,) * len(space))]
 
     @torch.inference_mode()
     def vectors(self, read: Read, space: Sequence[int], box: Box) -> Float32[Tensor, "*block d"]:
@@ -144,7 +158,7 @@ class Dense:
 
     def _encoded(self, read: Read, covers: list[Cover], window: tuple[int, ...]) -> Tensor:
         """Vectors at the places of ``covers``; zeros where none of their windows gives one."""
-        place = next(iter(self.backbone.parameters())).device
+        place = self.device
         shape = tuple(cover.count for cover in covers)
         result = torch.zeros((prod(shape), self.dim), device=place)
         counts = tuple(len(cover.starts) for cover in covers)
@@ -322,9 +336,3 @@ def _wanted(
         valid = valid[..., None] & (place >= 0)
     rows = np.broadcast_to(np.arange(count).reshape(-1, *(1,) * axes), valid.shape)
     return rows[valid], numbers[valid], places[valid]
-
-
-def iterate(dense: Dense, read: Read, space: Sequence[int]) -> Iterator[tuple[Box, np.ndarray]]:
-    """Blocks of an image with their vectors ``(voxels, d)``, in C order."""
-    for box in dense.blocks(space):
-        yield box, dense.vectors(read, space, box).flatten(0, -2).cpu().numpy()

@@ -1,0 +1,253 @@
+"""``cluster``: volumes to clusters without labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.api.values import ModelLike, Say, Settings
+from unmask.atomic import atomic_write
+from unmask.data import NORMALIZERS
+from unmask.data.pairs import (
+    Pair,
+    Paths,
+    check_unchanged,
+    fingerprint,
+    keep_inputs,
+)
+from unmask.errors import DataError, RecipeError, gather
+from unmask.infer.cluster import Centres, Volume, fit, label_volume, prepare
+from unmask.infer.contact import contact_sheet
+from unmask.infer.features import Dense
+from unmask.infer.naming import as_csv, classes_of, describe, template
+from unmask.infer.pretrained import Encoder, load_encoder
+from unmask.infer.tiled import Progress
+from unmask.io import Image, list_files, open_image, open_labels, output_name
+from unmask.lookup import build
+
+CENTRES, STATISTICS, NAMES = "clusters.safetensors", "clusters.csv", "names.yaml"
+# Vectors that centres are fitted to: this many, or of small images a part.
+_SAMPLE, _LEAST, _SHARE = 200_000, 20_000, 4
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """How ``cluster`` works.
+
+    Attributes:
+        quality: ``exact``, ``fast`` or ``draft``, see ``unmask.infer.features.Dense``.
+        compat: ``aligned``, or ``official`` for the displaced vectors of MAESTER's program.
+        seed: the same seed gives the same labels.
+        centres: apply these centres instead of fitting new ones.
+        names: YAML of class names with the numbers of their clusters.
+        resume: go on where an ended run stopped.
+    """
+
+    quality: str = "exact"
+    compat: str = "aligned"
+    seed: int = 0
+    centres: str | Path | None = None
+    names: str | Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Clustered:
+    """What ``cluster`` wrote.
+
+    Attributes:
+        labels: label images, one for each volume.
+        centres: to be applied to other volumes.
+        statistics: CSV with a line for every cluster of every volume.
+        sheets: pictures of the clusters, one for each volume.
+    """
+
+    labels: list[Path]
+    centres: Path
+    statistics: Path
+    sheets: list[Path]
+
+
+def cluster(
+    model: ModelLike,
+    volumes: Paths,
+    *,
+    out: str | Path,
+    classes: int | None = None,
+    options: ClusterOptions | None = None,
+    settings: Settings = (),
+    say: Say = print,
+    progress: Progress | None = None,
+) -> Clustered:
+    """Group the voxels of volumes by their features, without labels.
+
+    Clusters are numbered from 1 by size in the sample. With ``names`` the label images hold
+    classes: 1, 2, ... in the order of the file, 0 for ``background`` and what has no name.
+
+    Args:
+        model: model file, run folder or shipped model with patch tokens, such as of ``maester``.
+        volumes: file, folder, glob or OME-Zarr, or several of them; together they are one sample.
+        out: folder of the label images, with ``clusters.safetensors``, ``clusters.csv``, a
+            template ``names.yaml`` and the folder ``contact`` of pictures.
+        classes: number of clusters; None with ``options.centres``.
+        options: quality, seed, centres and names.
+        settings: changes to ``data.normalize``, ``data.axes`` and ``infer.precision``.
+        say: gets one line a file.
+        progress: called with (blocks done, blocks in all) of the volume in work.
+
+    Raises:
+        DataError: files that cannot be read, images of one value, or more clusters than distinct
+            vectors.
+        RecipeError: neither or both of ``classes`` and centres; names of clusters there are not.
+        CheckpointError: a model without patch tokens, or centres of other features.
+        SaveError: ``out`` cannot be written.
+    """
+    options = options or ClusterOptions()
+    _check_request(classes, options)
+    encoder = load_encoder(model, settings)
+    dense = Dense(
+        encoder.backbone,
+        quality=options.quality,
+        compat=options.compat,
+        precision=encoder.recipe.infer.precision,
+        batch_size=encoder.recipe.infer.batch_size,
+    )
+    folder = Path(out)
+    pairs = [Pair(image.name, image) for image in _opened(volumes, encoder)]
+    keep_inputs(pairs, folder)
+    before = fingerprint(pairs)
+    prepared = _prepared(dense, pairs, encoder)
+    centres = _centres(dense, prepared, encoder, classes=classes, options=options, say=say)
+    table, names = classes_of(options.names, len(centres.values))
+    centres.save(folder / CENTRES)
+    written = Clustered([], folder / CENTRES, folder / STATISTICS, [])
+    rows: list[dict[str, Any]] = []
+    for number, volume in enumerate(prepared, 1):
+        begin = time.perf_counter()
+        path = output_name(volume.image, folder)
+        counts = label_volume(
+            dense,
+            centres,
+            volume,
+            path,
+            classes=table,
+            resume=options.resume,
+            progress=progress,
+        )
+        check_unchanged({volume.image.source: before[volume.image.source]}, [pairs[number - 1]])
+        rows += describe(volume.image, path, counts, table, names)
+        written.labels.append(path)
+        written.sheets.append(_sheet(volume.image, path, folder, rows, names, options.seed))
+        seconds = time.perf_counter() - begin
+        say(f"[{number}/{len(prepared)}] {volume.image.source} -> {path} ({seconds:.1f} s)")
+    atomic_write(written.statistics, as_csv(rows))
+    if options.names is None and not (folder / NAMES).exists():
+        atomic_write(folder / NAMES, template(len(centres.values)))
+    return written
+
+
+def _check_request(classes: int | None, options: ClusterOptions) -> None:
+    if (classes is None) == (options.centres is None):
+        raise RecipeError(
+            "cluster: expected either a number of clusters (--classes K) or centres of an earlier "
+            f"run (--centres {CENTRES}), found {'neither' if classes is None else 'both'}."
+        )
+    if classes is not None and not 1 <= classes <= 65535:
+        raise RecipeError(f"--classes {classes}: expected 1 to 65535.")
+
+
+def _opened(volumes: Paths, encoder: Encoder) -> list[Image]:
+    """Images of as many axes as the model has, or one more, whose sections it then sees."""
+    data = encoder.recipe.data
+    tries = (data.ndim, data.ndim + 1) if data.sections is None else (data.ndim + 1, data.ndim)
+    images: list[Image] = []
+    problems: list[str] = []
+    for path in list_files(volumes):
+        try:
+            images.append(
+                _first(lambda ndim, p=path: open_image(p, axes=data.axes, ndim=ndim), tries)
+            )
+        except DataError as error:
+            problems.append(str(error))
+    names = [image.name for image in images]
+    problems += [
+        f"{image.source}: expected different names, found two images {image.name!r}. Rename one."
+        for place, image in enumerate(images)
+        if image.name in names[:place]
+    ]
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    return images
+
+
+def _first(opened: Callable[[int], Image], tries: Iterable[int]) -> Image:
+    """The first that can be opened; the first error where none can."""
+    errors: list[DataError] = []
+    for each in tries:
+        try:
+            return opened(each)
+        except DataError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _prepared(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Volume]:
+    data = encoder.recipe.data
+    normalize = build(data.normalize.choice, NORMALIZERS, "data.normalize")
+    problems: list[str] = []
+    found: list[Volume] = []
+    for pair in pairs:
+        try:
+            found.append(prepare(dense, pair.image, channels=data.channels, normalize=normalize))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    return found
+
+
+def _centres(
+    dense: Dense,
+    volumes: Sequence[Volume],
+    encoder: Encoder,
+    *,
+    classes: int | None,
+    options: ClusterOptions,
+    say: Say,
+) -> Centres:
+    facts = {
+        "weights": encoder.digest,
+        "quality": options.quality,
+        "compat": options.compat,
+        "normalize": encoder.recipe.data.normalize.model_dump(mode="json"),
+        "dim": dense.dim,
+    }
+    if options.centres is not None:
+        return Centres.load(options.centres, facts)
+    voxels = sum(int(np.prod(volume.space)) for volume in volumes)
+    sample = min(_SAMPLE, max(_LEAST, voxels // _SHARE))
+    begin = time.perf_counter()
+    found = fit(dense, volumes, classes or 0, seed=options.seed, facts=facts, sample=sample)
+    say(f"{len(found.values)} centres fitted ({time.perf_counter() - begin:.1f} s)")
+    return found
+
+
+def _sheet(
+    image: Image,
+    path: Path,
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    names: Mapping[int, str],
+    seed: int,
+) -> Path:
+    shares = {row["label"]: row["share"] for row in rows if row["volume"] == image.name}
+    texts = {label: f"{label} {name}: {shares[label]:.1%}" for label, name in names.items()}
+    target = folder / "contact" / f"{image.name}.png"
+    labels = open_labels(path, ndim=image.ndim)
+    atomic_write(target, contact_sheet(image, labels, texts, seed=seed))
+    return target

@@ -1,0 +1,90 @@
+"""``evaluate_clusters``: clusters against true classes, under several ways to name them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from unmask.api.values import Settings
+from unmask.data.pairs import Paths, match_files, pairing
+from unmask.errors import DataError, RecipeError, gather, told
+from unmask.io import open_labels
+from unmask.metrics import Overlap, Report, overlap
+from unmask.metrics.mapping import MAPPINGS, ORACLES, counted, majority, one_to_one, score
+
+
+def evaluate_clusters(
+    *,
+    truth: Paths,
+    predicted: Paths,
+    mappings: Sequence[str] | None = None,
+    fit_truth: Paths | None = None,
+    fit_predicted: Paths | None = None,
+    ignore: int | None = None,
+    settings: Settings = (),
+) -> Report:
+    """Dice and IoU of clusters under one or several ways to name them; see ``metrics.mapping``.
+
+    All images count together. Columns of mappings that look at the measured truth end in
+    ``(oracle)``.
+
+    Args:
+        truth: true classes; 0 is a class like the others.
+        predicted: clusters; they pair by stem.
+        mappings: some of ``one_to_one``, ``majority``, ``transferred``; default: all, the last one
+            where there are images to fit it on.
+        fit_truth: classes of other images, for ``transferred``.
+        fit_predicted: clusters of these.
+        ignore: value of the truth that counts nowhere.
+        settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
+
+    Raises:
+        RecipeError: an unknown mapping or setting, or ``transferred`` without images to fit it on.
+        DataError: labels without a partner or of another size; all problems at once.
+    """
+    fitting = fit_truth is not None and fit_predicted is not None
+    asked = MAPPINGS if fitting else ORACLES
+    asked = asked if mappings is None else tuple(mappings)
+    if set(asked) - set(MAPPINGS) or not asked or ("transferred" in asked and not fitting):
+        raise RecipeError(
+            f"mapping: expected some of {', '.join(MAPPINGS)}, found "
+            f"{', '.join(asked) or 'none'}. transferred needs other images with truth to be "
+            "fitted on: --fit-truth and --fit-predicted."
+        )
+    rules = list(settings)
+    table = counted(_overlaps(truth, predicted, ignore, rules))
+    row: dict[str, Any] = {"name": "all images"}
+    for name in asked:
+        if fit_truth is not None and fit_predicted is not None and name == "transferred":
+            mapping = majority(counted(_overlaps(fit_truth, fit_predicted, ignore, rules)))
+        else:
+            mapping = {"one_to_one": one_to_one, "majority": majority}[name](table)
+        mark = " (oracle)" if name in ORACLES else ""
+        row |= {f"{key} {name}{mark}": value for key, value in score(table, mapping).items()}
+    return Report.of([row], settings={"mappings": list(asked), "ignore": ignore})
+
+
+def _overlaps(
+    truth: Paths, predicted: Paths, ignore: int | None, settings: Sequence[str]
+) -> list[Overlap]:
+    problems: list[str] = []
+    tables: list[Overlap] = []
+    for _, clusters, true in match_files(predicted, truth, pairing(settings), problems):
+        try:
+            left, right = open_labels(true or ""), open_labels(clusters)
+            if left.shape != right.shape:
+                problems.append(
+                    told(
+                        right.source,
+                        expected=f"the size of the truth {left.source}, {left.shape[1:]}",
+                        found=str(right.shape[1:]),
+                        do="Compare images of one size.",
+                    )
+                )
+                continue
+            tables.append(overlap(left.read()[0], right.read()[0], ignore=ignore))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    return tables

@@ -1,0 +1,70 @@
+"""The backbone of any model file, to look at images with: of a pre-training or of a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+
+from unmask import checkpoint
+from unmask.errors import RecipeError
+from unmask.recipe import Recipe, parse
+from unmask.tasks.segmenter import build_backbone
+
+# What may differ between training and looking.
+_FREE = ("data.normalize", "data.axes", "infer.precision", "infer.batch_size")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A backbone and what it expects of images.
+
+    Attributes:
+        backbone: in evaluation mode, on the GPU where there is one.
+        recipe: of its training, with the settings.
+        digest: of its weights.
+    """
+
+    backbone: Any
+    recipe: Recipe
+    digest: str
+
+
+def load_encoder(path: str | Path, settings: Iterable[str] = ()) -> Encoder:
+    """Load the backbone of a model file or run folder.
+
+    Args:
+        path: the model.
+        settings: changes to ``data.normalize``, ``data.axes`` and arithmetic.
+
+    Raises:
+        CheckpointError: missing, damaged, or not a model of its recipe.
+        RecipeError: another setting, or one that does not exist.
+    """
+    model = checkpoint.load_model(path)
+    recipe = parse(model.card.get("recipe"), source=f"{path}: recipe inside")
+    lines = list(settings)
+    fixed = [line for line in lines if not line.strip().startswith(_FREE)]
+    if fixed:
+        raise RecipeError(
+            f"--set {' '.join(fixed)}: expected some of {', '.join(_FREE)}, found fields that were "
+            "settled in training or that are not used here."
+        )
+    backbone = build_backbone(recipe)
+    weights = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in model.weights.items()
+        if name.startswith("backbone.")
+    }
+    checkpoint.load_weights(backbone, weights, source=path)
+    digest = xxhash.xxh3_128()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    found = torch.accelerator.current_accelerator(check_available=True)
+    place = torch.device("cpu") if found is None else found
+    return Encoder(backbone.eval().to(place), recipe.with_settings(lines), digest.hexdigest())

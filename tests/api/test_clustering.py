@@ -1,0 +1,247 @@
+"""``unmask cluster`` from model file and volumes to labels, statistics and pictures."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from unmask import api
+from unmask.errors import CheckpointError, DataError, RecipeError
+from unmask.infer import cluster
+from unmask.infer.naming import classes_of
+from unmask.io import open_image, open_labels, save_image
+from unmask.space.random import generator
+
+BACKBONE = "{name: vit, patch: 3, dim: 24, depth: 2, heads: 2, position_scale: 0.08}"
+SMALL = [
+    f"model.backbone={BACKBONE}",
+    "data.crop=[18, 18]",
+    "data.normalize={name: window, low: 0, high: 255}",
+    "method.decoder_dim=24",
+    "method.decoder_depth=1",
+    "method.decoder_heads=2",
+    "train.steps=12",
+    "train.batch_size=8",
+    "train.precision='32'",
+    "infer.precision='32'",
+]
+
+
+def textured(shape, seed=0):
+    """Stripes, noise and flat in thirds along the last axis, and which is where."""
+    rng = generator(seed, "textures")
+    kind = np.minimum(3 * np.arange(shape[-1]) // shape[-1], 2)
+    kind = np.broadcast_to(kind, shape)
+    rows = np.indices(shape)[-2]
+    image = np.select(
+        [kind == 0, kind == 1], [160 + 80 * (rows // 2 % 2), rng.integers(0, 90, shape)], 128
+    )
+    return image.astype(np.uint8), kind.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("volumes")
+    for number, name in enumerate(("a", "b")):
+        image, kind = textured((2, 33, 51), seed=number)
+        save_image(folder / "images" / f"{name}.tif", image, spacing=(1, 1, 1), axes="ZYX")
+        save_image(folder / "truth" / f"{name}.tif", kind, axes="ZYX")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(files, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "pre"
+    return api.pretrain("maester", images=files / "images", out=out, settings=SMALL).model
+
+
+@pytest.fixture(scope="module")
+def done(files, model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("clustered") / "first"
+    return api.cluster(model, files / "images", out=out, classes=6, say=lambda _: None)
+
+
+def test_writes_labels_centres_statistics_and_pictures(done, files):
+    assert [path.name for path in done.labels] == ["a.tif", "b.tif"]
+    labels = open_labels(done.labels[0], ndim=3)
+    source = open_image(files / "images" / "a.tif", ndim=3)
+    assert labels.shape == source.shape
+    assert labels.spacing == source.spacing
+    values = labels.read()
+    assert values.min() >= 1
+    assert values.max() <= 6
+    rows = list(csv.DictReader(done.statistics.open()))
+    assert len(rows) == 12
+    of_a = [row for row in rows if row["volume"] == "a"]
+    assert [int(row["voxels"]) for row in of_a] == np.bincount(values.ravel(), minlength=7)[
+        1:
+    ].tolist()
+    assert sum(float(row["share"]) for row in of_a) == pytest.approx(1, abs=1e-4)
+    image = source.read() / 255
+    for row in of_a:
+        inside = image[values == int(row["label"])]
+        if inside.size:
+            assert float(row["mean_intensity"]) == pytest.approx(inside.mean(), abs=1e-3)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in done.sheets)
+    assert (done.centres.parent / "names.yaml").is_file()
+    assert not (done.centres.parent / ".predict").exists()
+
+
+def test_clusters_are_the_textures(done, files):
+    found = api.evaluate_clusters(truth=files / "truth", predicted=done.labels)
+    assert found.summary["dice majority (oracle)"]["mean"] > 0.8
+    assert not any(name.endswith("transferred") for name in found.summary)
+
+
+def test_transferred_mapping_is_fitted_elsewhere(done, files):
+    found = api.evaluate_clusters(
+        truth=[files / "truth" / "b.tif"],
+        predicted=[done.labels[1]],
+        fit_truth=[files / "truth" / "a.tif"],
+        fit_predicted=[done.labels[0]],
+        mappings=["transferred"],
+    )
+    assert {name.rpartition(" ")[2] for name in found.images[0] if name != "name"} == {
+        "transferred"
+    }
+    assert found.images[0]["dice transferred"] > 0.7
+
+
+def test_same_seed_same_labels(done, files, model, tmp_path):
+    again = api.cluster(model, files / "images", out=tmp_path, classes=6, say=lambda _: None)
+    for one, other in zip(done.labels, again.labels, strict=True):
+        assert np.array_equal(open_labels(one).read(), open_labels(other).read())
+
+
+def test_centres_and_names_apply_to_other_volumes(done, files, model, tmp_path, command):
+    (tmp_path / "names.yaml").write_text("stripes: [2, 3]\nbackground: 1\nrest: [4]\n")
+    out = tmp_path / "named"
+    answer = command(
+        "cluster", files / "images" / "b.tif", "--model", model, "--out", out,
+        "--centres", done.centres, "--names", tmp_path / "names.yaml",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    before = open_labels(done.labels[1]).read()
+    wanted = np.array([0, 0, 1, 1, 2, 0, 0])[before]
+    assert np.array_equal(open_labels(out / "b.tif").read(), wanted)
+    names = {row["name"]: row["clusters"] for row in csv.DictReader((out / "clusters.csv").open())}
+    assert names == {"background": "1 5 6", "stripes": "2 3", "rest": "4"}
+
+
+def test_plain_images_and_one_axis_more(done, files, model, tmp_path):
+    image, _ = textured((30, 45))
+    save_image(tmp_path / "in" / "flat.png", image)
+    options = api.ClusterOptions(centres=done.centres)
+    flat = api.cluster(
+        model, tmp_path / "in", out=tmp_path / "out", options=options, say=lambda _: None
+    )
+    assert open_labels(flat.labels[0]).shape == (1, 30, 45)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_other_types_are_told_or_normalised(files, model, tmp_path, dtype):
+    image = textured((2, 21, 40))[0].astype(dtype) * 40 + 300
+    save_image(tmp_path / "in" / "wide.tif", image, axes="ZYX")
+    with pytest.raises(DataError, match=r"wide\.tif.*everywhere after normalisation"):
+        api.cluster(model, tmp_path / "in", out=tmp_path / "out", classes=3)
+    found = api.cluster(
+        model,
+        tmp_path / "in",
+        out=tmp_path / "out",
+        classes=3,
+        settings=["data.normalize={name: percentile}"],
+        say=lambda _: None,
+    )
+    assert len(np.unique(open_labels(found.labels[0], ndim=3).read())) == 3
+
+
+def test_volume_smaller_than_a_window_and_constant_blocks(model, tmp_path):
+    image = np.full((1, 5, 7), 9, np.uint8)
+    image[0, 3:, 4:] = 200
+    save_image(tmp_path / "in" / "tiny.tif", image, axes="ZYX")
+    found = api.cluster(model, tmp_path / "in", out=tmp_path / "out", classes=2, say=lambda _: None)
+    assert open_labels(found.labels[0], ndim=3).shape == (1, 1, 5, 7)
+
+
+def test_wrong_requests(done, files, model, tmp_path, command):
+    quiet = {"say": lambda _: None, "out": tmp_path / "out"}
+    images = files / "images"
+    with pytest.raises(RecipeError, match="neither"):
+        api.cluster(model, images, **quiet)
+    options = api.ClusterOptions(centres=done.centres)
+    with pytest.raises(RecipeError, match="both"):
+        api.cluster(model, images, classes=3, options=options, **quiet)
+    options = api.ClusterOptions(centres=done.centres, quality="fast")
+    with pytest.raises(CheckpointError, match="quality 'exact', not 'fast'"):
+        api.cluster(model, images, options=options, **quiet)
+    with pytest.raises(CheckpointError, match="another model file"):
+        api.cluster(model, images, options=api.ClusterOptions(centres=model), **quiet)
+    save_image(tmp_path / "black" / "black.tif", np.zeros((1, 3, 4), np.uint8), axes="ZYX")
+    with pytest.raises(DataError, match=r"black\.tif.*structure"):
+        api.cluster(model, tmp_path / "black", classes=2, **quiet)
+    save_image(tmp_path / "few" / "few.tif", np.eye(2, 3, dtype=np.uint8)[None], axes="ZYX")
+    with pytest.raises(DataError, match=r"few\.tif: k-means: .*Ask for at most 6 clusters"):
+        api.cluster(model, tmp_path / "few", classes=40, **quiet)
+    with pytest.raises(RecipeError, match=r"train\.steps"):
+        api.cluster(model, images, classes=2, settings=["train.steps=3"], **quiet)
+    answer = command("cluster", images, "--model", model, "--out", tmp_path / "x")
+    assert answer.code == 2
+    assert "--classes K" in answer.err
+
+
+@pytest.mark.parametrize("text", ["a: [1, 1]", "a: [9]", "- 3", "a: [x]", ":", "a: [1]\nb: [1]"])
+def test_names_that_do_not_fit(tmp_path, text):
+    (tmp_path / "names.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"names\.yaml: expected"):
+        classes_of(tmp_path / "names.yaml", 6)
+
+
+def test_segmenters_without_tokens_are_told(trained, phantoms, tmp_path):
+    with pytest.raises(RecipeError, match="patch tokens"):
+        api.cluster(trained[2], phantoms[2] / "images", out=tmp_path, classes=2)
+
+
+def test_evaluation_on_the_command_line(done, files, tmp_path, command):
+    report = tmp_path / "report.json"
+    answer = command(
+        "evaluate", "--truth", files / "truth", "--predicted", done.labels[0].parent,
+        "--mapping", "all", "--out", report,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    found = json.loads(report.read_text())
+    assert "dice/2 one_to_one (oracle)" in found["summary"]
+    answer = command(
+        "evaluate", "--truth", files / "truth", "--predicted", done.labels[0].parent,
+        "--mapping", "transferred",
+    )  # fmt: skip
+    assert answer.code == 2
+    assert "--fit-truth" in answer.err
+
+
+def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
+    calls = []
+    plain = cluster._label_block
+
+    def counting(*args):
+        calls.append(args[-1])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return plain(*args)
+
+    monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 24 * 33 * 24)
+    source = [files / "images" / "a.tif"]
+    whole = api.cluster(model, source, out=tmp_path / "whole", classes=4, say=lambda _: None)
+    monkeypatch.setattr(cluster, "_label_block", counting)
+    with pytest.raises(KeyboardInterrupt):
+        api.cluster(model, source, out=tmp_path / "out", classes=4, say=lambda _: None)
+    finished = calls[0]
+    calls[:] = [-1, -1]
+    options = api.ClusterOptions(resume=True)
+    again = api.cluster(
+        model, source, out=tmp_path / "out", classes=4, options=options, say=lambda _: None
+    )
+    assert finished not in calls
+    assert len(calls) > 4
+    assert again.labels[0].read_bytes() == whole.labels[0].read_bytes()
+    assert again.statistics.read_text() == whole.statistics.read_text()
