@@ -75,7 +75,7 @@ def test_all_problems_come_at_once():
 
 
 def test_what_is_wrong_is_left_out_of_the_mended_recipe():
-    with pytest.raises(recipes.InvalidRecipeError) as error:
+    with pytest.raises(RecipeError) as error:
         parse(train={"steps": 7, "lr": -1}, infer={"overlap": 2, "tile": [8]})
     mended = error.value.mended
     assert mended is not None
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_left_out_of_the_mended_recipe():
         "infer.overlap",
         "recipe",
     ]
-    with pytest.raises(recipes.InvalidRecipeError) as error:
+    with pytest.raises(RecipeError) as error:
         parse(train={"steps": 7, "lr": 0.5}).with_settings(["train.lr=-1", "train.ema=0.5", "a=1"])
     mended = error.value.mended
     assert mended is not None
@@ -95,7 +95,7 @@ def test_what_is_wrong_is_left_out_of_the_mended_recipe():
 
 def test_too_little_is_left_of_some_recipes():
     for wrong in ({"train": {}}, {"data": {"crop": "x"}}, {"method": "mae"}, {"model": 3}):
-        with pytest.raises(recipes.InvalidRecipeError) as error:
+        with pytest.raises(RecipeError) as error:
             parse(**wrong)
         assert error.value.mended is None
         assert len(error.value.problems) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class UnmaskError(Exception):
@@ -17,7 +18,18 @@ class DataError(UnmaskError, ValueError):
 
 
 class RecipeError(UnmaskError, ValueError):
-    """A recipe, preset or ``--set`` value is wrong."""
+    """A recipe, preset or ``--set`` value is wrong.
+
+    Attributes:
+        problems: what is wrong, a line each.
+        mended: the recipe without what is wrong, so that the rest can be looked at too; None where
+            too little is left.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = (), mended: Any = None) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
+        self.mended = mended
 
 
 class CheckpointError(UnmaskError):

@@ -22,21 +22,6 @@ from unmask.lookup import Choice
 _MAX_BYTES = 1_000_000
 
 
-class InvalidRecipeError(RecipeError):
-    """A recipe, or a setting of it, is wrong.
-
-    Attributes:
-        problems: what is wrong, a line each.
-        mended: the recipe without what is wrong, so that the rest can be looked at too; None where
-            too little is left.
-    """
-
-    def __init__(self, message: str, problems: Sequence[str], mended: Recipe | None) -> None:
-        super().__init__(message)
-        self.problems = tuple(problems)
-        self.mended = mended
-
-
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -243,7 +228,7 @@ class Recipe(_Section):
         """The recipe with ``a.b=value`` settings applied; values are read as YAML.
 
         Raises:
-            InvalidRecipeError: an unknown field (the nearest one is named) or a wrong value; all at
+            RecipeError: an unknown field (the nearest one is named) or a wrong value; all at
                 once.
         """
         tree = self.model_dump(mode="json")
@@ -251,7 +236,7 @@ class Recipe(_Section):
         source = f"recipe {self.name!r} with --set"
         try:
             changed = parse(tree, source=source, instead=self)
-        except InvalidRecipeError as error:
+        except RecipeError as error:
             raise _invalid(source, [*problems, *error.problems], error.mended) from error
         if problems:
             raise _invalid(source, problems, changed)
@@ -271,7 +256,7 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
         instead: gives the values of wrong fields to the mended recipe; default: their defaults.
 
     Raises:
-        InvalidRecipeError: every problem at once, each with its field and the nearest valid name.
+        RecipeError: every problem at once, each with its field and the nearest valid name.
     """
     if not isinstance(tree, Mapping):
         raise RecipeError(f"{source}: expected a mapping of fields, found {type(tree).__name__}.")
@@ -295,9 +280,9 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
     raise _invalid(source, list(dict.fromkeys(problems)), None)
 
 
-def _invalid(source: str, problems: Sequence[str], mended: Recipe | None) -> InvalidRecipeError:
+def _invalid(source: str, problems: Sequence[str], mended: Recipe | None) -> RecipeError:
     message = gather(problems, heading=f"{source} is not valid:")
-    return InvalidRecipeError(message, problems, mended)
+    return RecipeError(message, problems, mended)
 
 
 def _mended(

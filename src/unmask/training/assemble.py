@@ -20,7 +20,7 @@ from unmask.errors import RecipeError, UnmaskError, gather
 from unmask.lookup import build
 from unmask.models.base import Objective
 from unmask.pretraining import METHODS
-from unmask.recipe import InvalidRecipeError, Part, Recipe, ReplayRecipe, load
+from unmask.recipe import Part, Recipe, ReplayRecipe, load
 from unmask.space.random import device_seed
 from unmask.tasks.base import Task
 from unmask.tasks.segmenter import Segmenter, build_backbone, build_segmenter, build_task
@@ -41,12 +41,12 @@ def settled(source: str | Path | Recipe, settings: Iterable[str]) -> Recipe:
     recipe: Recipe | None = None
     try:
         recipe = load(source)
-    except InvalidRecipeError as error:
+    except RecipeError as error:
         problems, recipe = list(error.problems), error.mended
     if recipe is not None:
         try:
             recipe = recipe.with_settings(settings)
-        except InvalidRecipeError as error:
+        except RecipeError as error:
             problems, recipe = [*problems, *error.problems], error.mended
     if recipe is not None and not problems:
         return recipe
