@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unmask.models import nd
+from unmask.models.activations import Mish, normed_mish
 
 # Channels of a squeeze-and-excitation branch (arXiv:1709.01507) as a share of its input's.
 _SQUEEZE = 16
@@ -163,7 +164,7 @@ class ConvUnit(nn.Sequential):
         super().__init__(
             nd.conv(ndim, channels, out, kernel=kernel, bias=False),
             nd.norm("batch", ndim, out),
-            nn.Mish(),
+            Mish(),
         )
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -177,15 +178,15 @@ class ConvUnit(nn.Sequential):
         A convolution is linear: it sees the two parts one after the other, and enlarged voxels once
         instead of several times.
         """
-        conv, norm, activate = self
+        conv, norm = self[0], self[1]
         if factor is None:
-            return activate(_normed(norm, conv(image)))
+            return normed_mish(norm, conv(image))
         weight, channels = conv.get_parameter("weight"), image.shape[1]
         hidden = nd.convolve_repeated(image, weight[:, :channels], factor)
         if skip is not None:
             own = nd.crop(hidden, skip.shape[2:])
             hidden = own + nd.convolve(skip, weight[:, channels:])
-        return activate(_normed(norm, hidden))
+        return normed_mish(norm, hidden)
 
 
 class GlobalMean(nn.Module):
@@ -202,7 +203,7 @@ def squeeze_excite(ndim: int, channels: int) -> nn.Sequential:
     return nn.Sequential(
         GlobalMean(),
         nd.conv(ndim, channels, few, kernel=1),
-        nn.Mish(),
+        Mish(),
         nd.conv(ndim, few, channels, kernel=1),
         nn.Sigmoid(),
     )
@@ -225,12 +226,3 @@ def _primes(number: int) -> list[int]:
         if number % divisor == 0:
             return [divisor, *_primes(number // divisor)]
     return []
-
-
-def _normed(norm: nn.Module, image: Tensor) -> Tensor:
-    """Batch norm; a batch of a single voxel, which has no variance, by the running statistics."""
-    alone = image.numel() == image.shape[1]
-    if not (norm.training and alone):
-        return norm(image)
-    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-    return F.batch_norm(image, mean, variance, norm.weight, norm.bias)  # pyright: ignore[reportArgumentType]

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unmask.models import nd
+from unmask.models.activations import Mish
 
 
 def linear(ndim: int, width: int, channels: int) -> nn.Module:
@@ -56,7 +57,7 @@ class BranchHead(nn.Module):
         self.branches = nn.ModuleList(
             nn.Sequential(
                 nd.conv(ndim, width, hidden),
-                nn.Mish(),
+                Mish(),
                 nd.norm("batch", ndim, hidden),
                 nd.conv(ndim, hidden, size),
             )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from unmask.models import nd
 from unmask.models.attention import attend
+from unmask.models.linear import Linear
 
 # Channels and blocks of the stages of table 6.
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -72,7 +73,8 @@ class MixTransformer(nn.Module):
             strides or [(4 * 2**i,) * ndim for i in range(levels)], ndim
         )
         _same_lengths(dims=self.channels, depths=self.depths, heads=heads, strides=self.strides)
-        rates = torch.linspace(0, drop_path, sum(self.depths)).tolist()
+        total = sum(self.depths)
+        rates = [drop_path * number / max(1, total - 1) for number in range(total)]
         source, fine = in_channels, (1,) * ndim
         for level, (dim, stride) in enumerate(zip(self.channels, self.strides, strict=True), 1):
             factor = tuple(b // a for a, b in zip(fine, stride, strict=True))
@@ -168,9 +170,9 @@ class ReducedAttention(nn.Module):
         if dim % heads:
             raise ValueError(f"heads={heads}: expected a divisor of dims={dim}.")
         self.heads = heads
-        self.q = nn.Linear(dim, dim)
-        self.kv = nn.Linear(dim, 2 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.q = Linear(dim, dim)
+        self.kv = Linear(dim, 2 * dim)
+        self.proj = Linear(dim, dim)
         self.sr = None if max(reduction) == 1 else nd.patch_conv(ndim, dim, dim, reduction)
         self.norm = None if self.sr is None else nn.LayerNorm(dim)
 
@@ -193,10 +195,10 @@ class MixMlp(nn.Module):
 
     def __init__(self, ndim: int, dim: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
+        self.fc1 = Linear(dim, hidden)
         conv = nd.conv(ndim, hidden, hidden, groups=hidden)
         self.dwconv = nn.Sequential(OrderedDict(dwconv=conv))
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2 = Linear(hidden, dim)
 
     def forward(
         self, tokens: Float[Tensor, "b n d"], grid: Sequence[int]
@@ -224,7 +226,9 @@ def _tokens(image: Tensor) -> Tensor:
 
 def _image(tokens: Tensor, grid: Sequence[int]) -> Tensor:
     """``(B, C, *grid)`` with channels last in memory, without a copy."""
-    return tokens.transpose(1, 2).unflatten(2, tuple(grid))
+    # not transpose and unflatten: for a batch of one these set strides that torch takes for
+    # channels first, and depthwise convolutions of such take ten times as long
+    return tokens.unflatten(1, tuple(grid)).movedim(-1, 1)
 
 
 def _initialise(module: nn.Module) -> None:

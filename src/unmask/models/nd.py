@@ -27,6 +27,8 @@ _MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _MAX_POOL_LAYER = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _CUBIC = {2: "bicubic"}
+# voxels from which sums of weights pay
+_WORTH_SUMMING = 2048
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
@@ -175,9 +177,12 @@ def convolve_repeated(
     """``convolve(repeat(image, factor), weight)`` with fewer products.
 
     Equal voxels meet the sum of their weights once: one transposed convolution, which for a factor
-    of 2 in 2D has 16 products for each voxel of the image where the plain way has 36.
+    of 2 in 2D has 16 products for each voxel of the image where the plain way has 36. On small maps
+    the sums would take longer than the products that they save.
     """
-    axes = len(factor)
+    axes, voxels = len(factor), image.numel() // image.shape[1]
+    if image.device.type != "cpu" or voxels < _WORTH_SUMMING:
+        return convolve(repeat(image, factor), weight)
     summed = weight.flip(tuple(range(2, 2 + axes))).transpose(0, 1)
     for axis, length in enumerate(factor):
         # F.pad counts axes from the last one
