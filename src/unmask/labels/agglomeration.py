@@ -120,4 +120,7 @@ def agglomerate(
         MEAN if quantile is None else quantile,
         bins,
     )
-    return relabel(roots[labels])
+    present = np.zeros(count, bool)
+    present[labels.reshape(-1)] = True
+    # Names of regions are made consecutive before the image is, which takes one look at it less.
+    return relabel(np.where(present, roots, 0))[labels]

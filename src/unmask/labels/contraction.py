@@ -10,8 +10,6 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 import numpy as np
-from numba import types
-from numba.typed import Dict
 from numpy.typing import NDArray
 
 from unmask.kernels import njit
@@ -20,12 +18,13 @@ from unmask.kernels import njit
 LEVELS = 256
 # In place of a quantile.
 MEAN = -1
-_INT = types.int64
 # A place in the queue is a step of the score and a turn, which makes it unique. Steps of the exact
 # order are those of single precision near 0.25.
 _TURN_BITS = 34
 _TURNS = (1 << _TURN_BITS) - 1
 _FINE = 1 << 26
+# In place of two regions.
+_FREE = -1
 # The stored score is right; it waits for being renewed; the edge is contracted or part of another.
 _SCORED, _STALE, _GONE = 0, 1, 2
 
@@ -60,20 +59,21 @@ def contract(
         np.full(2 * edges, -1, np.int64),
         np.zeros(count, np.int64),
     )
-    table = Dict.empty(_INT, _INT)
+    table, used = np.full((2, _room(2 * edges)), _FREE, np.int64), edges
     scores, places = np.zeros(edges, np.float32), np.full(edges, -1, np.int64)
     state = np.full(edges, _SCORED, np.uint8)
     root, moved = np.arange(count), np.zeros(edges, np.int64)
     queue, owners = [np.int64(0) for _ in range(0)], [np.int64(0) for _ in range(0)]
     for edge in range(edges):
-        table[_pair(ends[edge, 0], ends[edge, 1])] = edge
+        _insert(table, ends[edge, 0], ends[edge, 1], edge)
         _attach(lists, ends[edge, 0], 2 * edge)
         _attach(lists, ends[edge, 1], 2 * edge + 1)
         scores[edge] = _score(edge, mean, level, chain, quantile)
-        if touching[edge]:
+        if touching[edge] and _counts(scores[edge], threshold, bins):
             places[edge] = _enter(edge, scores[edge], bins, queue, owners)
     while len(queue) > 0:
         edge = owners[queue[0] & _TURNS]
+        # With bins a dearer edge may come before cheaper ones; waterz ends there, and so do we.
         if queue[0] == places[edge] and scores[edge] >= threshold:
             break
         if heappop(queue) != places[edge] or state[edge] == _GONE:
@@ -82,13 +82,19 @@ def contract(
         if state[edge] == _STALE:
             moved[0] = edge
         else:
+            used += min(lists[2][ends[edge, 0]], lists[2][ends[edge, 1]])
+            if 2 * used >= table.shape[1]:
+                table, used = _renewed(ends, state)
+                used += min(lists[2][ends[edge, 0]], lists[2][ends[edge, 1]])
             graph = (lists, chain, table)
             values = (mean, number, scores)
             again = _merge(edge, ends, values, touching, state, graph, root, moved)
         for each in moved[:again]:
             state[each] = _SCORED
             scores[each] = _score(each, mean, level, chain, quantile)
-            places[each] = _enter(each, scores[each], bins, queue, owners)
+            places[each] = -1
+            if _counts(scores[each], threshold, bins):
+                places[each] = _enter(each, scores[each], bins, queue, owners)
     return _roots(root)
 
 
@@ -126,7 +132,6 @@ def _merge(edge, ends, values, touching, state, graph, root, moved):  # pyright:
         into, gone = gone, into
     root[gone] = into
     state[edge] = _GONE
-    del table[_pair(into, gone)]
     again = 0
     half = lists[0][gone]
     while half >= 0:
@@ -134,12 +139,11 @@ def _merge(edge, ends, values, touching, state, graph, root, moved):  # pyright:
         other = half >> 1
         if state[other] != _GONE:
             beyond = ends[other, 1 - (half & 1)]
-            del table[_pair(gone, beyond)]
             ends[other, half & 1] = into
-            key = _pair(into, beyond)
+            slot = _slot(table, into, beyond)
+            rival = table[1, slot]
             kept = other
-            if key in table:
-                rival = table[key]
+            if rival >= 0:
                 lost = rival
                 if (touching[rival], scores[other]) > (touching[other], scores[rival]):
                     kept, lost = rival, other
@@ -151,7 +155,7 @@ def _merge(edge, ends, values, touching, state, graph, root, moved):  # pyright:
                     moved[again] = kept
                     again += 1
             if kept == other:
-                table[key] = other
+                _insert(table, into, beyond, other)
                 _attach(lists, into, half)
         half = after
     return again
@@ -171,10 +175,50 @@ def _roots(root: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 @njit(cache=True, nogil=True)
-def _pair(a: int, b: int) -> int:
-    """One number for two regions in either order."""
+def _counts(score, threshold, bins):  # pyright: ignore[reportMissingParameterType]
+    """Whether an edge needs a place: its score is below the threshold, or in the same bin."""
+    if score < threshold:
+        return True
+    return bins > 0 and np.int64(score * np.float32(bins)) <= np.int64(threshold * np.float32(bins))
+
+
+@njit(cache=True, nogil=True)
+def _room(entries: int) -> int:
+    """Smallest power of two above ``entries``, and at least 64."""
+    size = 64
+    while size <= entries:
+        size *= 2
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _slot(table: NDArray[np.int64], a: int, b: int) -> int:
+    """Column of two regions in a hash table of pairs and edges, or the free one they would take."""
     lower, upper = min(a, b), max(a, b)
-    return (lower << 32) | upper
+    last = table.shape[1] - 1
+    key = (lower << 32) | upper
+    place = ((lower * 0x2545F491) ^ (upper * 0x1B873593)) >> 5 & last
+    while table[0, place] != _FREE and table[0, place] != key:
+        place = (place + 1) & last
+    return place
+
+
+@njit(cache=True, nogil=True)
+def _insert(table: NDArray[np.int64], a: int, b: int, edge: int) -> None:
+    """Make ``edge`` the one between two regions."""
+    place = _slot(table, a, b)
+    table[0, place] = (np.int64(min(a, b)) << 32) | max(a, b)
+    table[1, place] = edge
+
+
+@njit(cache=True, nogil=True)
+def _renewed(ends: NDArray[np.int64], state: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
+    """A table of the edges that are left; those of regions that are gone fill the old one."""
+    left = np.flatnonzero(state != _GONE)
+    table = np.full((2, _room(4 * len(left))), _FREE, np.int64)
+    for edge in left:
+        _insert(table, ends[edge, 0], ends[edge, 1], edge)
+    return table, len(left)
 
 
 @njit(cache=True, nogil=True)

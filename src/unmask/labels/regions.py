@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.kernels import njit
-from unmask.labels.edges import Edges, length, shifted
+from unmask.labels.edges import Edges, inside, length, shifted
+
+# Voxels that are looked at at a time.
+_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,9 @@ def region_graph(
     bound = int(labels.max(initial=0)) + 1
     for channel in edges.near if channels is None else channels:
         offset = edges.offsets[channel]
-        here, there = shifted(edges.space, offset)
-        first, second = labels[here], labels[there]
-        apart = (first != second) & (first != 0) & (second != 0)
-        lower, upper = first[apart], second[apart]
-        lower, upper = np.minimum(lower, upper), np.maximum(lower, upper)
-        key = lower.astype(np.int64) * bound + upper
-        near = length(offset) == 1
-        table, used = _collect(key, edges.values[channel][here][apart], near, table, used)
+        if inside(offset, edges.space):
+            views = _along(labels, edges.values[channel], offset)
+            table, used = _collect(*views, length(offset) == 1, bound, table, used)
     found = table[table[:, 0] > 0]
     found = found[np.argsort(found[:, 0])]
     key = found[:, 0].astype(np.int64)
@@ -80,29 +79,57 @@ def _slot(table: NDArray[np.float64], key: int) -> int:
     return row
 
 
+def _along(
+    labels: NDArray[np.int32], values: NDArray[np.float32], offset: Sequence[int]
+) -> tuple[NDArray[np.int32], NDArray[np.float32], int, int]:
+    """Labels and values in lines, the step to the neighbour in a line, where values begin."""
+    axes = np.flatnonzero(offset)
+    if len(axes) == 1:
+        # A line holds the axis and all faster ones, so that the step is the same everywhere.
+        axis = int(axes[0])
+        step = offset[axis] * math.prod(labels.shape[axis + 1 :])
+        shape = (math.prod(labels.shape[:axis]), -1)
+        return labels.reshape(shape), values.reshape(shape), abs(step), max(0, -step)
+    # Along several axes neighbours are picked out and laid one after the other.
+    here, there = shifted(labels.shape, offset)
+    pair = np.concatenate([labels[here].reshape(-1), labels[there].reshape(-1)])
+    return pair[None], values[here].reshape(1, -1), len(pair) // 2, 0
+
+
 @njit(cache=True, nogil=True)
-def _collect(
-    keys: NDArray[np.int64],
-    values: NDArray[np.float32],
-    near: bool,  # noqa: FBT001 - a compiled function takes its arguments by position
-    table: NDArray[np.float64],
-    used: int,
-) -> tuple[NDArray[np.float64], int]:
+def _collect(labels, values, step, begin, near, bound, table, used):  # pyright: ignore[reportMissingParameterType]
     """Add voxel edges to ``table``: rows of key, sum, number, maximum, number of faces."""
-    for i in range(len(keys)):
-        if 2 * used >= len(table):
-            larger = np.zeros((2 * len(table), 5), np.float64)
-            for row in table:
-                if row[0] != 0:
-                    larger[_slot(larger, np.int64(row[0]))] = row
-            table = larger
-        row = table[_slot(table, keys[i])]
-        if row[0] == 0:
-            row[0] = keys[i]
-            used += 1
-        row[1] += values[i]
-        row[2] += 1
-        row[3] = max(row[3], values[i])
-        if near:
-            row[4] += 1
+    key, place = -1, 0
+    borders = np.empty(_BLOCK, np.int64)
+    for line in range(labels.shape[0]):
+        first, second, value = labels[line], labels[line, step:], values[line, begin:]
+        for start in range(0, len(second), _BLOCK):
+            # Borders are found first, without a branch that the processor would guess wrong.
+            count = 0
+            for k in range(start, min(start + _BLOCK, len(second))):
+                borders[count] = k
+                count += (first[k] != second[k]) & (first[k] != 0) & (second[k] != 0)
+            for k in borders[:count]:
+                pair = np.int64(min(first[k], second[k])) * bound + max(first[k], second[k])
+                # Borders are met in runs.
+                if pair != key:
+                    if 2 * used >= len(table):
+                        table = _grown(table)
+                    key, place = pair, _slot(table, pair)
+                    if table[place, 0] == 0:
+                        table[place, 0] = key
+                        used += 1
+                table[place, 1] += value[k]
+                table[place, 2] += 1
+                table[place, 3] = max(table[place, 3], value[k])
+                table[place, 4] += near
     return table, used
+
+
+@njit(cache=True, nogil=True)
+def _grown(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    larger = np.zeros((2 * len(table), 5), np.float64)
+    for row in table:
+        if row[0] != 0:
+            larger[_slot(larger, np.int64(row[0]))] = row
+    return larger

@@ -1,0 +1,35 @@
+"""The page on decoding affinities works as shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from unmask.labels.affinities import METHODS, decoder
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "decode-affinities.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_example_finds_two_objects():
+    (code,) = blocks("python")
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert set(names["objects"].ravel()) == {1, 2}
+
+
+def test_the_recipe_names_options_that_exist():
+    (text,) = blocks("yaml")
+    decoding = yaml.safe_load(text)["task"]["decoding"]
+    common = {"name", "min_size", "merges"}
+    assert decoder(decoding["name"], {k: v for k, v in decoding.items() if k not in common})
+
+
+def test_every_method_is_told():
+    rows = re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(rows) - {"method"} == set(METHODS)
