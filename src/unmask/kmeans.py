@@ -76,7 +76,7 @@ def kmeans(
     fitted = points if whole else _subset(points, sample or 0, seed, "kmeans sample")
     pools = [fitted] if whole else [fitted, points]
     fitted, centres = _best_start(pools, count, seed, restarts)
-    centres = _lloyd(fitted, centres, iterations, _STEADY if whole else _STEADY_SAMPLE)
+    centres = lloyd(fitted, centres, iterations, _STEADY if whole else _STEADY_SAMPLE)
     labels, distances = assign(points, centres)
     return Clusters(centres, labels, float(distances.sum(dtype=np.float64)))
 
@@ -93,6 +93,35 @@ def assign(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     labels, distances, _, _ = _pass(points, centres)
     return labels, distances
+
+
+def lloyd(points: np.ndarray, centres: np.ndarray, iterations: int, steady: float) -> np.ndarray:
+    """Centres moved to the means of their points until the inertia is steady.
+
+    Args:
+        points: ``(n, d)`` float32.
+        centres: ``(k, d)`` float32 to begin with; where one loses all points it takes over one of
+            those that are farthest from their centres.
+        iterations: updates at most.
+        steady: share of the inertia below which a gain ends the updates.
+
+    Raises:
+        DataError: points that are not finite.
+    """
+    before = np.inf
+    for _ in range(iterations):
+        _, distances, sums, counts = _pass(points, centres)
+        inertia = float(distances.sum(dtype=np.float64))
+        empty = np.flatnonzero(counts == 0)
+        moved = sums / np.maximum(counts, 1)[:, None]
+        if len(empty):
+            # the points that are served worst, the farthest first
+            moved[empty] = points[np.argsort(-distances, kind="stable")[: len(empty)]]
+        centres = moved.astype(np.float32)
+        if not len(empty) and before - inertia <= steady * inertia:
+            break
+        before = inertia
+    return centres
 
 
 def _checked(points: np.ndarray, count: int, restarts: int, iterations: int) -> np.ndarray:
@@ -157,7 +186,7 @@ def _best_start(
             distinct = len(start)
             if distinct < count:
                 break
-            centres = _lloyd(pool, start, _START_ITERATIONS, _STEADY_SAMPLE)
+            centres = lloyd(pool, start, _START_ITERATIONS, _STEADY_SAMPLE)
             found.append((float(assign(pool, centres)[1].sum(dtype=np.float64)), centres))
         if found:
             return larger, min(found, key=lambda pair: pair[0])[1]
@@ -185,24 +214,6 @@ def _plus_plus(points: np.ndarray, count: int, rng: np.random.Generator) -> np.n
         nearest = trials[best]
         chosen.append(int(places[best]))
     return points[chosen]
-
-
-def _lloyd(points: np.ndarray, centres: np.ndarray, iterations: int, steady: float) -> np.ndarray:
-    """Centres moved to the means of their points until the inertia is steady."""
-    before = np.inf
-    for _ in range(iterations):
-        _, distances, sums, counts = _pass(points, centres)
-        inertia = float(distances.sum(dtype=np.float64))
-        empty = np.flatnonzero(counts == 0)
-        moved = sums / np.maximum(counts, 1)[:, None]
-        if len(empty):
-            # the points that are served worst, the farthest first
-            moved[empty] = points[np.argsort(-distances, kind="stable")[: len(empty)]]
-        centres = moved.astype(np.float32)
-        if not len(empty) and before - inertia <= steady * inertia:
-            break
-        before = inertia
-    return centres
 
 
 def _pass(

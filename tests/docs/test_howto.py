@@ -18,7 +18,18 @@ from unmask.tasks.base import Task
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-VERBS = {"demo", "presets", "check", "pretrain", "train", "predict", "evaluate", "curve", "models"}
+VERBS = {
+    "demo",
+    "presets",
+    "check",
+    "pretrain",
+    "train",
+    "predict",
+    "cluster",
+    "evaluate",
+    "curve",
+    "models",
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
