@@ -77,9 +77,9 @@ def mutex_rows(name: str, values: np.ndarray, offsets: Any, strides: Any) -> lis
     seconds = interleave({"ours": ours, **rivals}, 3)
     return [
         row(
-            f"mutex watershed, {name}, strides {list(strides)}",
+            f"mutex watershed, {name}, strides {list(strides)}, against {rival}",
             {"ours": seconds["ours"], "peer": seconds[rival]},
-            note=f"peer {rival}" + ("; equal partition" if rival == "bioimage-cpp" else ""),
+            note="equal partition" if rival == "bioimage-cpp" else "",
         )
         for rival in rivals
     ]

@@ -7,6 +7,7 @@ A name is that of `METRICS`, with a threshold or tolerance after ``@`` (``f1@0.5
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,7 +45,9 @@ METRICS: dict[str, Metric] = {
     "voi_split": Metric(of_table(voi_split), higher_is_better=False),
     "voi_merge": Metric(of_table(voi_merge), higher_is_better=False),
     "arand": Metric(of_table(arand), higher_is_better=False),
+    "arand_cremi": Metric(of_table(partial(arand, convention="cremi")), higher_is_better=False),
     "cremi": Metric(of_table(cremi), higher_is_better=False),
+    "cremi_challenge": Metric(of_table(partial(cremi, convention="cremi")), higher_is_better=False),
     "dice": Metric(of_table(dice), kind="semantic", classes=True),
     "iou": Metric(of_table(iou), kind="semantic", classes=True),
     "accuracy": Metric(of_table(accuracy), kind="semantic", classes=True),
