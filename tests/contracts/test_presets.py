@@ -25,8 +25,12 @@ SMALL = {
     "mit": ["dims=[8, 8, 16, 16]", "depths=[1, 1, 1, 1]", "heads=[1, 1, 2, 2]"],
     "resnet": ["width=4", "blocks=[1, 1]"],
     "resunet": ["width=4", "depth=2"],
+    "resunet_pea": ["widths=[4, 4, 8, 8, 8]"],
+    "superhuman": ["widths=[4, 4, 4, 8, 8]"],
     "vit": ["dim=24", "depth=2", "heads=2", "patch=8"],
 }
+# Biases before a batch norm have no gradient; the default is that nearly all weights change.
+CHANGED = {"resunet_pea": 0.6}
 SMALL_DECODERS = {"manet": ["width=4", "attention=4"]}
 
 
@@ -64,7 +68,7 @@ def test_one_update(name):
     step.loss.backward()
     optimizer.step()
     changed = [not torch.equal(before[n], value) for n, value in objective.named_parameters()]
-    assert sum(changed) > 0.8 * len(changed)
+    assert sum(changed) > CHANGED.get(recipe.model.backbone.name, 0.8) * len(changed)
     assert build_plan(recipe).steps == recipe.train.steps
 
 

@@ -1,7 +1,7 @@
 """Affinities as cosines between embeddings, and the loss that shapes them.
 
 Huang et al. 2022, Pixel-Embedded Affinity (doi:10.1609/aaai.v36i1.19984). The loss computes its
-gradient with its value, offset by offset, so that no more than two copies of the embedding exist.
+gradient with its value, offset by offset, so that no copy of the embedding exists but its gradient.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unmask.labels.edges import inside, length, shifted
+from unmask.labels.products import Vectors, cosines, rows_of, spread
 from unmask.tasks.offsets import Offset, pairs_of, with_border
 
 _EPS = 1e-12
+# Offsets taken together: their neighbours are read once, their cosines are kept.
+_AT_ONCE = 4
 # Bounds of the share of joined pairs: the rarer kind weighs at most 99 or 19 times as much.
 _SHARES = (0.05, 0.99)
 
@@ -41,27 +44,28 @@ class Rule:
     scale: float | None = None
 
 
+@torch.no_grad()
 def affinities(
     embedding: Float[Tensor, "b c *space"], offsets: Sequence[Offset], *, zero_far: bool = False
 ) -> Float[Tensor, "b k *space"]:
     """Cosines between every voxel and its neighbours; see ``with_border`` for those without.
+
+    No gradient flows through them; ``pair_loss`` has its own.
 
     Args:
         embedding: any length.
         offsets: those outside the image give 0.
         zero_far: voxels without a neighbour at a far offset get 0 instead.
     """
-    unit, _ = _normalised(embedding)
-    space = unit.shape[2:]
-    result = unit.new_zeros((len(unit), len(offsets), *space))
+    one = _measured(embedding)
+    space = embedding.shape[2:]
+    result = _cosines(one, one, offsets)
     for channel, offset in enumerate(offsets):
-        if inside(offset, space):
-            places = shifted(space, offset)
-            cosine = _dot(unit, unit, places)
-            if zero_far and length(offset) > 1:
-                result[:, channel][(..., *places[0])] = cosine
-            else:
-                result[:, channel] = with_border(cosine, offset, space)
+        far = zero_far and length(offset) > 1
+        if inside(offset, space) and not far:
+            here, _ = shifted(space, offset)
+            within = result[:, channel][(..., *here)]
+            result[:, channel] = with_border(within, offset, space)
     return result
 
 
@@ -98,50 +102,125 @@ class _PairLoss(torch.autograd.Function):
         offsets: Sequence[Offset],
         rule: Rule,
     ) -> Tensor:
-        unit, inverse = _normalised(embedding)
-        partner = unit if other is None else _normalised(other)[0]
-        gradient = torch.zeros_like(unit) if ctx.needs_input_grad[0] else None
-        total = unit.new_zeros(())
-        for offset in offsets:
-            if not inside(offset, unit.shape[2:]):
-                continue
-            places = shifted(unit.shape[2:], offset)
-            loss, slope = _term(_dot(unit, partner, places), values, weight, offset, rule)
-            total += loss
+        one = _measured(embedding)
+        two = one if other is None else _measured(other)
+        gradient = torch.zeros_like(one.vectors) if ctx.needs_input_grad[0] else None
+        total = embedding.new_zeros(())
+        for first in range(0, len(offsets), _AT_ONCE):
+            some = offsets[first : first + _AT_ONCE]
+            slopes = _cosines(one, two, some)
+            for channel, offset in enumerate(some):
+                if inside(offset, embedding.shape[2:]):
+                    total += _to_slopes(slopes[:, channel], values, weight, offset, rule)
             if gradient is not None:
-                here, there = ((..., *part) for part in places)
-                gradient[here].addcmul_(partner[there], slope[:, None])
-                if other is None:
-                    gradient[there].addcmul_(unit[here], slope[:, None])
+                _add(gradient, slopes, one, two, some)
         if gradient is not None:
-            along = torch.zeros_like(inverse)
-            for channel in range(unit.shape[1]):
-                along[:, 0].addcmul_(unit[:, channel], gradient[:, channel])
-            gradient.addcmul_(unit, along, value=-1).mul_(inverse)
-            ctx.save_for_backward(gradient)
+            ctx.save_for_backward(_through_length(gradient, one))
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (gradient,) = ctx.saved_tensors
-        return gradient * upstream, None, None, None, None, None
+        # Asking for the value would make a GPU wait; elsewhere it mostly saves a copy.
+        if upstream.device.type != "cpu" or upstream.item() != 1:
+            gradient = gradient * upstream
+        return gradient, None, None, None, None, None
 
 
-def _normalised(embedding: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit vectors, contiguous, and the factor ``(b, 1, *space)``; 0 stays 0."""
-    norm = torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
-    inverse = torch.where(norm > _EPS, 1 / norm.clamp(min=_EPS), 0)
-    return torch.mul(embedding, inverse).contiguous(), inverse.contiguous()
+@dataclass(frozen=True)
+class _Measured:
+    """Vectors ``(b, c, *space)`` and one over their length ``(b, *space)``, both contiguous."""
+
+    vectors: Tensor
+    inverse: Tensor
 
 
-def _dot(a: Tensor, b: Tensor, places: tuple[tuple[slice, ...], tuple[slice, ...]]) -> Tensor:
-    """Products of neighbours summed over channels, without a copy of the channels."""
-    here, there = ((slice(None), *part) for part in places)
-    total = a[:, 0][here] * b[:, 0][there]
-    for channel in range(1, a.shape[1]):
-        total.addcmul_(a[:, channel][here], b[:, channel][there])
-    return total
+def _measured(embedding: Tensor) -> _Measured:
+    """The vectors with what brings them to unit length; 0 stays 0."""
+    vectors = embedding.contiguous()
+    inverse = torch.zeros_like(vectors[:, 0])
+    # Channel by channel, because a sum over a slow axis takes ten times as long.
+    for channel in range(vectors.shape[1]):
+        inverse.addcmul_(vectors[:, channel], vectors[:, channel])
+    inverse.sqrt_()
+    none = inverse <= _EPS
+    return _Measured(vectors, inverse.reciprocal_().masked_fill_(none, 0))
+
+
+def _cosines(one: _Measured, two: _Measured, offsets: Sequence[Offset]) -> Tensor:
+    """Cosines ``(b, k, *space)`` at the first voxel of each pair; 0 where there is no pair."""
+    space = one.inverse.shape[1:]
+    result = one.inverse.new_zeros((len(one.inverse), len(offsets), *space))
+    if result.device.type == "cpu":
+        rows = rows_of(space, offsets)
+        for a, b, into in zip(_flat(one), _flat(two), result, strict=True):
+            cosines(a, b, rows, into=into.flatten(1).numpy())
+        return result
+    for channel, offset in enumerate(offsets):
+        here, there = ((slice(None), *part) for part in shifted(space, offset))
+        total = result[:, channel][here]
+        for a, b in zip(one.vectors.unbind(1), two.vectors.unbind(1), strict=True):
+            total.addcmul_(a[here], b[there])
+        total.mul_(one.inverse[here]).mul_(two.inverse[there])
+    return result
+
+
+def _to_slopes(
+    cosine: Tensor, values: Tensor, weight: Tensor, offset: Offset, rule: Rule
+) -> Tensor:
+    """Loss of one offset; its cosines ``(b, *space)`` become the derivative of the loss by them."""
+    here, _ = shifted(cosine.shape[1:], offset)
+    within = cosine[(slice(None), *here)]
+    loss, slope = _term(within, values, weight, offset, rule)
+    within.copy_(slope)
+    return loss
+
+
+def _add(
+    gradient: Tensor,
+    slopes: Tensor,
+    one: _Measured,
+    two: _Measured,
+    offsets: Sequence[Offset],
+) -> None:
+    """Add to the gradient by unit vectors what the pairs contribute.
+
+    Where both vectors of a pair are of the same embedding, both get their part.
+    """
+    space = one.inverse.shape[1:]
+    if gradient.device.type == "cpu":
+        rows = rows_of(space, offsets)
+        for a, b, slope, into in zip(_flat(one), _flat(two), slopes, gradient, strict=True):
+            target = into.flatten(1).numpy()
+            spread(slope.flatten(1).numpy(), a, b, rows, into=target, back=one is two)
+        return
+    for channel, offset in enumerate(offsets):
+        here, there = ((slice(None), *part) for part in shifted(space, offset))
+        slope = slopes[:, channel][here]
+        share = (slope * two.inverse[there])[:, None]
+        gradient[:, :, *here[1:]].addcmul_(two.vectors[:, :, *there[1:]], share)
+        if one is two:
+            share = (slope * one.inverse[here])[:, None]
+            gradient[:, :, *there[1:]].addcmul_(one.vectors[:, :, *here[1:]], share)
+
+
+def _flat(measured: _Measured) -> list[Vectors]:
+    """The samples as the kernels take them, without a copy."""
+    return [
+        Vectors(values.detach().flatten(1).numpy(), inverse.detach().flatten().numpy())
+        for values, inverse in zip(measured.vectors, measured.inverse, strict=True)
+    ]
+
+
+def _through_length(gradient: Tensor, one: _Measured) -> Tensor:
+    """Gradient by the vectors, in place, from that by unit vectors."""
+    along = torch.zeros_like(one.inverse)
+    for channel in range(gradient.shape[1]):
+        along.addcmul_(one.vectors[:, channel], gradient[:, channel])
+    along.mul_(one.inverse.square())
+    gradient.addcmul_(one.vectors, along[:, None], value=-1)
+    return gradient.mul_(one.inverse[:, None])
 
 
 def _term(
@@ -163,14 +242,14 @@ def _term(
     shape = (-1, *(1,) * len(axes))
     of_same = torch.where(mixed & (share <= 0.5), rare, 1).view(shape)
     of_other = torch.where(mixed & (share > 0.5), rare, 1).view(shape)
-    weighting = known * torch.where(same, of_same, of_other)
+    weighting = torch.where(same, of_same, of_other).mul_(known)
     if rule.scale is None:
         weighting /= known.sum().clamp(min=1)
     else:
         weighting *= rule.scale / (len(cosine) * voxels)
-    error = cosine.sub_(same.to(cosine.dtype))
+    error = cosine - same.to(cosine.dtype)
     slope = weighting.mul_(error)
-    return (slope * error).sum(), slope.mul_(2)
+    return torch.dot(slope.flatten(), error.flatten()), slope.mul_(2)
 
 
 def _joined_at_border(

@@ -62,7 +62,7 @@ class Embeddings:
         side_decay: weight of a level as a share of the next finer one.
         view: options of the changed view, see ``View``.
         foreground: learn two logits of background and foreground.
-        foreground_weight: weight of their cross-entropy.
+        foreground_weight: weight of their cross-entropy; 0: they are neither learned nor read.
         far_border: affinities of voxels whose far neighbour lies outside the tile: ``nearest``
             repeats the nearest known one, ``zero`` is the published choice.
         threshold: probability above which a voxel is foreground.
@@ -135,6 +135,10 @@ class Embeddings:
     def _decoded(self) -> tuple[Offset, ...]:
         return checked_offsets(self.decode_offsets or self.offsets, self.ndim, task="embeddings")
 
+    @property
+    def _reads_foreground(self) -> bool:
+        return self.foreground and self.foreground_weight > 0
+
     def channels(self) -> int:
         """The embedding and the logits of background and foreground."""
         return self.dims + 2 * self.foreground
@@ -162,7 +166,7 @@ class Embeddings:
         offsets = inner(self._learned, space, task="embeddings")
         rule = self._rule(0, space)
         loss = pair_loss(logits[:, : self.dims], values, weight, offsets=offsets, rule=rule)
-        if not self.foreground:
+        if not self._reads_foreground:
             return loss
         entropy = _foreground_loss(logits[:, self.dims :], values, weight)
         return loss + self.foreground_weight * entropy
@@ -226,7 +230,7 @@ class Embeddings:
         zero_far = self.far_border == "zero"
         found = affinities(logits[:, : self.dims], self._decoded, zero_far=zero_far)
         scores = found.clamp_(0, 1)
-        if not self.foreground:
+        if not self._reads_foreground:
             return scores
         return torch.cat([scores, logits[:, self.dims :].softmax(1)[:, 1:]], 1)
 
@@ -245,7 +249,7 @@ class Embeddings:
         """
         decoding = checked_decoding(self.decoding, task="embeddings")
         labels = decoded(scores, self._decoded, decoding, threshold=self.threshold)
-        if self.background != "object" or self.foreground:
+        if self.background != "object" or self._reads_foreground:
             return labels
         sizes = np.bincount(labels.ravel(), minlength=2)
         return np.where(labels == 1 + sizes[1:].argmax(), 0, labels)

@@ -15,7 +15,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
 from unmask.errors import RecipeError
-from unmask.labels.affinities import segment
+from unmask.labels.affinities import decoder, segment
 from unmask.labels.edges import inside, shifted
 from unmask.labels.relabel import relabel
 from unmask.tasks.base import Target
@@ -199,7 +199,7 @@ def checked_decoding(decoding: Mapping[str, Any] | str, *, task: str) -> Mapping
     """A decoding as a mapping with a name.
 
     Raises:
-        RecipeError: no name.
+        RecipeError: no name, an unknown one, or an unknown option.
     """
     found = {"name": decoding} if isinstance(decoding, str) else dict(decoding)
     if not isinstance(found.get("name"), str):
@@ -207,4 +207,6 @@ def checked_decoding(decoding: Mapping[str, Any] | str, *, task: str) -> Mapping
             f"task {task}: expected decoding with a name, such as {{name: mutex}}, found "
             f"{decoding!r}. Correct task.decoding."
         )
+    shared = {"name", "min_size", "merges"}
+    decoder(found["name"], {name: found[name] for name in found if name not in shared})
     return found

@@ -158,7 +158,33 @@ def sgd(
     )
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adamw": adamw, "lamb": lamb, "sgd": sgd}
+def adam(
+    groups: Iterable[dict[str, Any]],
+    *,
+    lr: float = 1e-3,
+    betas: Sequence[float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    amsgrad: bool = False,
+) -> Optimizer:
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980); weight decay is a term of the gradient."""
+    return torch.optim.Adam(
+        groups,
+        lr=lr,
+        betas=(betas[0], betas[1]),
+        eps=eps,
+        weight_decay=weight_decay,
+        amsgrad=amsgrad,
+        fused=True,
+    )
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": adam,
+    "adamw": adamw,
+    "lamb": lamb,
+    "sgd": sgd,
+}
 
 
 class Average:
