@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unmask import labels, metrics
-    from unmask.api import check, cluster, evaluate, predict, pretrain, train
+    from unmask.api import (
+        check,
+        cluster,
+        convert,
+        evaluate,
+        load_official,
+        predict,
+        pretrain,
+        train,
+    )
     from unmask.infer.predictor import Prediction, Predictor
     from unmask.io import open_image, save_image
     from unmask.recipe import Recipe
@@ -21,8 +30,10 @@ __all__ = [
     "Recipe",
     "check",
     "cluster",
+    "convert",
     "evaluate",
     "labels",
+    "load_official",
     "metrics",
     "open_image",
     "predict",
@@ -37,7 +48,9 @@ _HOMES = {
     "Recipe": "unmask.recipe",
     "check": "unmask.api",
     "cluster": "unmask.api",
+    "convert": "unmask.api",
     "evaluate": "unmask.api",
+    "load_official": "unmask.api",
     "open_image": "unmask.io",
     "predict": "unmask.api",
     "pretrain": "unmask.api",

@@ -240,7 +240,7 @@ def cluster(  # noqa: PLR0913 - the options promised
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options promised
     truth: Annotated[list[str], typer.Option("--truth", help="true labels")],
     predicted: Annotated[list[str], typer.Option("--predicted", help="predicted labels")],
     metrics: Annotated[str | None, typer.Option("--metrics", help="NAME,NAME,...")] = None,
@@ -254,6 +254,9 @@ def evaluate(
     fit_predicted: Annotated[
         list[str] | None, typer.Option("--fit-predicted", help="clusters of these images")
     ] = None,
+    ignore: Annotated[
+        int | None, typer.Option("--ignore", help="value of the truth that counts nowhere")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="report (.json, .csv, .html)")] = None,
     settings: Settings = None,
 ) -> None:
@@ -261,7 +264,7 @@ def evaluate(
     from unmask import api
 
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
-    files = {"truth": truth, "predicted": predicted, "settings": settings or ()}
+    files = {"truth": truth, "predicted": predicted, "settings": settings or (), "ignore": ignore}
     if mapping is None:
         report = api.evaluate(**files, metrics=names)
     else:
@@ -336,6 +339,20 @@ def _named(pairs: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"--init {pair}: give NAME=MODEL, each name once")
         found[name] = path
     return found
+
+
+@app.command()
+def convert(
+    weights: Annotated[Path, typer.Argument(help="published weights: .safetensors, .pth, .pt")],
+    source: Annotated[str, typer.Option("--source", help="mae, maester, glmae, mediar, ...")],
+    out: Annotated[Path, typer.Option("--out", help="model file (.safetensors)")],
+    settings: Settings = None,
+) -> None:
+    """Turn weights of a published program into a model file; no code in them is run."""
+    from unmask import api
+
+    written = api.convert(weights, source=source, out=out, settings=settings or ())
+    typer.echo(f"Model: {written}")
 
 
 def _chosen(preset: str | None, recipe: Path | None) -> str:

@@ -6,6 +6,7 @@ from unmask.api.audit import check
 from unmask.api.catalogue import shipped_models
 from unmask.api.clustering import Clustered, ClusterOptions, cluster
 from unmask.api.evaluation import evaluate
+from unmask.api.interchange import convert, load_official
 from unmask.api.learning import Run, pretrain, train
 from unmask.api.mapping import evaluate_clusters
 from unmask.api.prediction import predict, predict_files
@@ -16,8 +17,10 @@ __all__ = [
     "Run",
     "check",
     "cluster",
+    "convert",
     "evaluate",
     "evaluate_clusters",
+    "load_official",
     "predict",
     "predict_files",
     "pretrain",

@@ -1,0 +1,62 @@
+"""``convert`` and ``load_official``: weights of published programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from unmask import checkpoint
+from unmask.api.values import Settings
+from unmask.errors import RecipeError
+from unmask.interop import official
+from unmask.training.origin import versions
+
+
+def convert(weights: str | Path, *, source: str, out: str | Path, settings: Settings = ()) -> Path:
+    """Turn a published file of weights into a model file.
+
+    The model file carries a full recipe and where the weights come from: a segmenter predicts, and
+    every one of them starts a training with ``init``.
+
+    Args:
+        weights: safetensors or a PyTorch file; nothing in it is executed.
+        source: the program that made it: mae, maester, glmae, mediar, ...
+        out: the model file, ending in ``.safetensors``.
+        settings: changes to the recipe, for what the file does not tell.
+
+    Raises:
+        CheckpointError: the file is damaged, another program's, or incomplete; names all entries.
+        RecipeError: an unknown source, or a size that only you know.
+        SaveError: ``out`` cannot be written.
+    """
+    target = Path(out)
+    if target.suffix != ".safetensors":
+        raise RecipeError(
+            f"--out {target}: expected a name that ends in .safetensors, found "
+            f"{target.suffix or 'no ending'}. Change it."
+        )
+    found = official.read(weights, source, settings)
+    card = {
+        "recipe": found.recipe.model_dump(mode="json"),
+        "origin": dict(found.origin),
+        "licence": found.origin["licence"],
+        "versions": versions(),
+    }
+    checkpoint.save_model(target, found.weights, card)
+    return target
+
+
+def load_official(weights: str | Path, *, source: str, settings: Settings = ()) -> nn.Module:
+    """The network of a published file, with the outputs of the published program.
+
+    A call on a batch of normalised images ``(B, C, *space)`` gives: for mediar flow y, flow x and
+    the foreground's logit ``(B, 3, *space)``; for mae, maester and glmae the class token and one
+    token a patch ``(B, 1 + patches, dim)``. Arguments and errors are those of ``convert``.
+
+    Examples:
+        >>> model = load_official("from_phase2.pth", source="mediar")  # doctest: +SKIP
+        >>> model(torch.rand(1, 3, 512, 512)).shape  # doctest: +SKIP
+        torch.Size([1, 3, 512, 512])
+    """
+    return official.read(weights, source, settings).network()

@@ -1,0 +1,87 @@
+"""Networks of MEDIAR (arXiv:2212.03465): mix transformer, decoder of MA-Net, two heads; 2D."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unmask.interop.base import Entries, Source, count, state_dict
+from unmask.models.mit import SIZES
+from unmask.recipe import Recipe, load
+from unmask.tasks.segmenter import build_segmenter
+
+_ENCODER, _CENTER = "encoder.patch_embed1.proj.weight", "decoder.center.top_conv.weight"
+_HEADS = {"gradflow_head.": "head.branches.0.", "cellprob_head.": "head.branches.1."}
+
+
+class RawOutputs(nn.Module):
+    """Flow y, flow x (both times 5) and the foreground's logit."""
+
+    def __init__(self, segmenter: nn.Module) -> None:
+        super().__init__()
+        self.segmenter: Any = segmenter
+
+    def forward(self, image: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 y x"]:
+        """Raw outputs of normalised images."""
+        return self.segmenter.logits(image)
+
+
+def _belongs(entries: Entries) -> bool:
+    return _ENCODER in entries and _CENTER in entries
+
+
+def _recipe(entries: Entries) -> Recipe:
+    """The published fine-tuning and inference, with the network that the entries are for."""
+    tree = load("mediar_finetune").model_dump(mode="json")
+    tree["data"]["channels"] = entries[_ENCODER].shape[1]
+    tree["model"] = {
+        "backbone": {"name": "mit", **_encoder(entries)},
+        "decoder": {
+            "name": "manet",
+            "width": _size(entries, "decoder.blocks.4.conv2.0.weight", 64),
+            "attention": entries[_CENTER].shape[0],
+        },
+        "head": {"name": "branches", "hidden": _size(entries, "gradflow_head.0.weight", 32)},
+    }
+    return Recipe.model_validate(tree)
+
+
+def _encoder(entries: Entries) -> dict[str, Any]:
+    """The published size where channels and blocks are those of one."""
+    stages = range(1, count(entries, "encoder.block{}.", start=1) + 1)
+    dims = tuple(_size(entries, f"encoder.patch_embed{stage}.norm.weight", 0) for stage in stages)
+    depths = tuple(count(entries, f"encoder.block{stage}.{{}}.") for stage in stages)
+    for name, sizes in SIZES.items():
+        if sizes == (dims, depths):
+            return {"size": name}
+    return {"dims": list(dims), "depths": list(depths)}
+
+
+def _size(entries: Entries, name: str, default: int) -> int:
+    """Channels that an entry gives; where it is missing, the comparison of names tells."""
+    return entries[name].shape[0] if name in entries else default
+
+
+def _renamed(name: str) -> str | None:
+    """``segmentation_head`` is left over in files of the napari plugin; nothing uses it."""
+    if name.startswith("segmentation_head."):
+        return None
+    for theirs, ours in _HEADS.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return f"backbone.{name.removeprefix('encoder.')}" if name.startswith("encoder.") else name
+
+
+SOURCE = Source(
+    title="MEDIAR (arXiv:2212.03465)",
+    licence="MIT",
+    unpack=partial(state_dict, groups=("model_state_dict", "state_dict", "model")),
+    belongs=_belongs,
+    recipe=_recipe,
+    renamed=_renamed,
+    build=build_segmenter,
+    outputs=RawOutputs,
+)
