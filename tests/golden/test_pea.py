@@ -110,7 +110,7 @@ def filled(fixture, network):
 
 def head_outputs(segmenter, image):
     """Outputs of all heads, coarse to fine, then the logits of the foreground."""
-    finest, sides = segmenter._outputs(image)
+    finest, sides = segmenter.outputs(image)
     dims = segmenter.task.dims
     return [*sides[::-1], finest[:, :dims], finest[:, dims:]]
 

@@ -72,7 +72,7 @@ class Segmenter(Objective):
         if batch.values is None or batch.weight is None:
             raise ValueError("A segmenter learns from targets; this batch has images only.")
         values, weight = batch.values, batch.weight
-        logits, sides = self._outputs(batch.image)
+        logits, sides = self.outputs(batch.image)
         loss = self.task.loss(logits.float(), values, weight)
         total = self._supervised(loss, [side.float() for side in sides], values, weight)
         if isinstance(self.task, TwoViews):
@@ -84,7 +84,7 @@ class Segmenter(Objective):
                 total = total + self.task.cross_loss(logits.float(), other, values, weight)
         return Step(total, logs={"loss": loss.detach()})
 
-    def _outputs(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def outputs(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits at full size, and those of the supervised coarser levels at their own."""
         if not self.side_heads:
             return self.logits(image), []
