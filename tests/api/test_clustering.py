@@ -213,6 +213,14 @@ def test_evaluation_on_the_command_line(done, files, tmp_path, command):
     assert "dice/2 one_to_one (oracle)" in found["summary"]
     answer = command(
         "evaluate", "--truth", files / "truth", "--predicted", done.labels[0].parent,
+        "--mapping", "majority", "--ignore", 2, "--out", report,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    summary = json.loads(report.read_text())["summary"]
+    assert "dice/1 majority (oracle)" in summary
+    assert "dice/2 majority (oracle)" not in summary
+    answer = command(
+        "evaluate", "--truth", files / "truth", "--predicted", done.labels[0].parent,
         "--mapping", "transferred",
     )  # fmt: skip
     assert answer.code == 2

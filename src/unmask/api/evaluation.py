@@ -26,6 +26,7 @@ def evaluate(
     truth: Paths,
     predicted: Paths,
     metrics: Sequence[str] | None = None,
+    ignore: int | None = None,
     settings: Settings = (),
 ) -> Report:
     """Compare label images with the truth.
@@ -34,6 +35,7 @@ def evaluate(
         truth: true labels.
         predicted: predicted labels; they pair by stem.
         metrics: metric names as in ``unmask.metrics``; default: by what the labels look like.
+        ignore: value of the truth that counts nowhere.
         settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
 
     Raises:
@@ -58,7 +60,9 @@ def evaluate(
     rows = [
         {
             "name": name,
-            **evaluate_pair(true.read()[0], other.read()[0], names, spacing=true.spacing),
+            **evaluate_pair(
+                true.read()[0], other.read()[0], names, spacing=true.spacing, ignore=ignore
+            ),
         }
         for name, true, other in opened
     ]
