@@ -5,9 +5,9 @@
 
 SET is a folder with ``train`` and ``val``, each with ``images`` and ``labels_semantic`` (2D, 8
 bit), such as ``axon_sem`` and ``vnc_sstem``. Baselines are k-means on raw 5 x 5 patches and on the
-first 16 principal components of 15 x 15 patches. Centres are fitted to training images; clusters are
-named by majority on training images (``transferred``) and scored on validation images, beside the
-two oracles that look at these. ``--side`` takes the middle square of every image, 0 all of it.
+first 16 principal components of 15 x 15 patches. Centres are fitted to training images; clusters
+are named by majority on training images (``transferred``) and scored on validation images, beside
+the two oracles that look at these. ``--side`` takes the middle square of every image, 0 all of it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""Centres and labels of volumes, in parts of bounded size."""
+
+import numpy as np
+import pytest
+import torch
+
+from unmask.data.normalize import Window
+from unmask.errors import CheckpointError, DataError
+from unmask.infer.cluster import Centres, Counts, fit, label_volume, prepare, sampled
+from unmask.infer.features import Dense
+from unmask.io import Image, open_labels
+from unmask.kmeans import assign
+from unmask.models import ViT
+
+BYTES = Window(0, 255)
+
+
+@pytest.fixture
+def dense():
+    torch.manual_seed(0)
+    vit = ViT(2, 1, image=18, patch=3, dim=16, depth=1, heads=1).eval()
+    return Dense(vit, quality="fast", precision="32")
+
+
+def volume(dense, shape=(3, 30, 42), seed=0):
+    values = np.random.default_rng(seed).integers(0, 255, shape).astype(np.uint8)
+    image = Image.from_array(values, ndim=len(shape), name=f"v{seed}")
+    return prepare(dense, image, channels=1, normalize=BYTES)
+
+
+def whole(dense, one):
+    return np.concatenate(
+        [
+            dense.vectors(one.read, one.space, box).flatten(0, -2).numpy()
+            for box in dense.blocks(one.space)
+        ]
+    )
+
+
+def test_sample_is_of_the_volumes_and_a_function_of_the_seed(dense):
+    volumes = [volume(dense), volume(dense, (1, 12, 9), seed=1)]
+    every = np.concatenate([whole(dense, one) for one in volumes])
+    found = sampled(dense, volumes, seed=0, sample=10**9)
+    assert len(found) == len(every)
+    distances = assign(found, every[:: len(every) // 50])[1]
+    assert (np.sort(distances)[:40] < 1e-6).all()
+    some = sampled(dense, volumes, seed=1, sample=500)
+    assert 300 < len(some) < 1200
+    assert np.array_equal(some, sampled(dense, volumes, seed=1, sample=500))
+    assert not np.array_equal(some, sampled(dense, volumes, seed=2, sample=500)[: len(some)])
+
+
+def test_labels_are_the_nearest_centres_and_counted(dense, tmp_path):
+    one = volume(dense)
+    centres = fit(dense, [one], 5, seed=0, facts={"a": 1})
+    assert centres.values.shape == (5, 16)
+    steps = []
+    counts = label_volume(
+        dense, centres, one, tmp_path / "l.tif", progress=lambda *step: steps.append(step)
+    )
+    assert isinstance(counts, Counts)
+    labels = open_labels(tmp_path / "l.tif", ndim=3).read()[0]
+    for box in dense.blocks(one.space):
+        vectors = dense.vectors(one.read, one.space, box).flatten(0, -2).numpy()
+        wanted = assign(vectors, centres.values)[0].reshape(box.shape) + 1
+        assert np.array_equal(labels[box.slices], wanted)
+    assert counts.voxels.tolist() == np.bincount(labels.ravel(), minlength=6)[1:].tolist()
+    grey = one.image.read()[0] / 255
+    for cluster in range(5):
+        mean = grey[labels == cluster + 1].mean()
+        assert counts.intensity[cluster] == pytest.approx(mean, rel=1e-4)
+    assert steps[-1][0] == steps[-1][1]
+
+
+def test_first_cluster_is_the_largest_of_the_sample(dense):
+    one = volume(dense)
+    centres = fit(dense, [one], 4, seed=3, facts={}, sample=10**9)
+    sizes = np.bincount(assign(whole(dense, one), centres.values)[0], minlength=4)
+    assert sizes.tolist() == sorted(sizes.tolist(), reverse=True)
+
+
+def test_parts_of_a_large_volume_are_small(dense, tmp_path):
+    """Nothing reads more than a block with its surroundings, whatever the size of the volume."""
+    asked = []
+    shape = (1, 40, 9000, 9000)
+
+    def fetch(index):
+        sizes = [part.stop - part.start for part in index]
+        asked.append(int(np.prod(sizes)))
+        rows = np.arange(index[2].start, index[2].stop)[:, None]
+        columns = np.arange(index[3].start, index[3].stop)
+        plane = ((rows * 7 + columns * 13) % 251).astype(np.uint8)
+        return np.broadcast_to(plane, sizes).copy()
+
+    image = Image(shape, np.dtype(np.uint8), "CZYX", "drawn", "drawn", fetch)
+    one = prepare(dense, image, channels=1, normalize=BYTES)
+    measuring = len(asked)
+    points = sampled(dense, [one], seed=0, sample=2000)
+    assert 2000 <= len(points) < 4000
+    assert max(asked[measuring:]) < 5000
+    block = dense.block(one.space)
+    dense.vectors(one.read, one.space, dense.blocks(one.space)[12])
+    assert max(asked[measuring:]) < 1.5 * np.prod(block)
+    assert 4 * dense.dim * np.prod(block) <= 40 << 20
+
+
+def test_centres_outlive_their_run(dense, tmp_path):
+    facts = {"weights": "abc", "quality": "fast"}
+    centres = fit(dense, [volume(dense)], 3, seed=0, facts=facts)
+    centres.save(tmp_path / "c.safetensors")
+    again = Centres.load(tmp_path / "c.safetensors", facts)
+    assert np.array_equal(again.values, centres.values)
+    with pytest.raises(CheckpointError, match="quality 'fast', not 'exact'"):
+        Centres.load(tmp_path / "c.safetensors", facts | {"quality": "exact"})
+    with pytest.raises(CheckpointError):
+        Centres.load(tmp_path / "none.safetensors", facts)
+
+
+def test_volumes_that_cannot_be_used(dense):
+    values = np.zeros((2, 9, 9), np.float32)
+    values[1, 2, 3] = np.nan
+    with pytest.raises(DataError, match="NaN or infinite"):
+        prepare(dense, Image.from_array(values, ndim=3), channels=1, normalize=BYTES)
+    flat = Image.from_array(np.full((2, 9, 9), 7, np.uint8), ndim=3)
+    one = prepare(dense, flat, channels=1, normalize=BYTES)
+    with pytest.raises(DataError, match="everywhere after normalisation"):
+        sampled(dense, [one], seed=0)
