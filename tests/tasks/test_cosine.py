@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from unmask.space.random import generator
+from unmask.tasks import cosine
 from unmask.tasks.cosine import Rule, affinities, pair_loss
 
 OFFSETS = {2: [(-1, 0), (0, -1), (-2, 3)], 3: [(-1, 0, 0), (0, -1, 0), (0, 0, -1), (-1, 2, -3)]}
@@ -18,10 +19,11 @@ RULES = [
 ]
 
 
-def batch(ndim, *, dims=4, ids=3):
+def batch(ndim, *, dims=4, ids=3, space=None):
     rng = generator(0, "cosine", ndim)
-    shape = (2, dims, *SPACES[ndim])
-    values = torch.from_numpy(rng.integers(0, ids, (2, 1, *SPACES[ndim])).astype(np.float64))
+    space = SPACES[ndim] if space is None else space
+    shape = (2, dims, *space)
+    values = torch.from_numpy(rng.integers(0, ids, (2, 1, *space)).astype(np.float64))
     weight = torch.from_numpy((rng.random(values.shape) < 0.8).astype(np.float64))
     one, two = (torch.from_numpy(rng.standard_normal(shape)) for _ in range(2))
     return one.requires_grad_(), two, values, weight
@@ -55,7 +57,7 @@ def test_borders():
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_gradients_are_those_of_finite_differences(ndim, rule):
-    one, two, values, weight = batch(ndim)
+    one, two, values, weight = batch(ndim, dims=2, space={2: (3, 4), 3: (2, 3, 4)}[ndim])
 
     def within(embedding):
         return pair_loss(embedding, values, weight, offsets=OFFSETS[ndim], rule=rule)
@@ -66,6 +68,32 @@ def test_gradients_are_those_of_finite_differences(ndim, rule):
     assert torch.autograd.gradcheck(within, one)
     assert torch.autograd.gradcheck(across, one)
     assert within(one) != across(one)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_kernels_and_torch_agree(ndim, monkeypatch):
+    one, two, values, weight = batch(ndim)
+
+    def found():
+        results = [affinities(one, OFFSETS[ndim])]
+        for other in (None, two):
+            given = {"offsets": OFFSETS[ndim], "rule": Rule(), "other": other}
+            loss = pair_loss(one, values, weight, **given)
+            results += [loss, *torch.autograd.grad(loss, one)]
+        return results
+
+    kernels = found()
+    monkeypatch.setattr(cosine, "_has_kernels", lambda tensor: False)
+    for expected, result in zip(kernels, found(), strict=True):
+        torch.testing.assert_close(result, expected)
+
+
+def test_channels_last_images_are_taken():
+    one, _, values, weight = batch(2)
+    given = {"offsets": OFFSETS[2], "rule": Rule()}
+    expected = pair_loss(one, values, weight, **given)
+    moved = one.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(pair_loss(moved, values, weight, **given), expected)
 
 
 def test_the_other_view_has_no_gradient():

@@ -152,7 +152,7 @@ def _cosines(one: _Measured, two: _Measured, offsets: Sequence[Offset]) -> Tenso
     """Cosines ``(b, k, *space)`` at the first voxel of each pair; 0 where there is no pair."""
     space = one.inverse.shape[1:]
     result = one.inverse.new_zeros((len(one.inverse), len(offsets), *space))
-    if result.device.type == "cpu":
+    if _has_kernels(result):
         rows = rows_of(space, offsets)
         for a, b, into in zip(_flat(one), _flat(two), result, strict=True):
             cosines(a, b, rows, into=into.flatten(1).numpy())
@@ -189,7 +189,7 @@ def _add(
     Where both vectors of a pair are of the same embedding, both get their part.
     """
     space = one.inverse.shape[1:]
-    if gradient.device.type == "cpu":
+    if _has_kernels(gradient):
         rows = rows_of(space, offsets)
         for a, b, slope, into in zip(_flat(one), _flat(two), slopes, gradient, strict=True):
             target = into.flatten(1).numpy()
@@ -203,6 +203,11 @@ def _add(
         if one is two:
             share = (slope * one.inverse[here])[:, None]
             gradient[:, :, *there[1:]].addcmul_(one.vectors[:, :, *here[1:]], share)
+
+
+def _has_kernels(tensor: Tensor) -> bool:
+    """Whether the compiled kernels can reach the tensor; elsewhere torch does the same."""
+    return tensor.device.type == "cpu"
 
 
 def _flat(measured: _Measured) -> list[Vectors]:
