@@ -18,7 +18,15 @@ CROPS = {2: (16, 24), 3: (8, 8, 16)}
 # The backbone a method is tried with, and small options; by default a transformer.
 BACKBONE: dict[str, Choice] = {"spark": Choice("resunet", {"width": 4, "depth": 3})}
 OPTIONS: dict[str, dict[str, object]] = {
-    "mae": {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}
+    "glmae": {
+        "decoder_dim": 16,
+        "decoder_depth": 1,
+        "decoder_heads": 2,
+        "hidden": 16,
+        "width": 8,
+        "prototypes": 32,
+    },
+    "mae": {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2},
 }
 CASES = [(name, ndim) for name in METHODS for ndim in CROPS]
 

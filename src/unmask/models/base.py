@@ -108,3 +108,7 @@ class Objective(nn.Module):
     @torch.no_grad()
     def after_update(self) -> None:
         """Called after every optimiser update; teachers move here."""
+
+    def health(self, logs: Mapping[str, float]) -> str | None:  # noqa: ARG002 - the contract
+        """A warning that says what to change, from the means of a journal line; None: all well."""
+        return None

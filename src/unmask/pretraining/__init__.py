@@ -1,8 +1,9 @@
 """Pre-training methods: learn from images without labels."""
 
+from unmask.pretraining.glmae import GLMAE
 from unmask.pretraining.mae import MAE
 from unmask.pretraining.spark import Spark
 
-METHODS = {"mae": MAE, "spark": Spark}
+METHODS = {"glmae": GLMAE, "mae": MAE, "spark": Spark}
 
-__all__ = ["MAE", "METHODS", "Spark"]
+__all__ = ["GLMAE", "MAE", "METHODS", "Spark"]

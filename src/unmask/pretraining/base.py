@@ -15,7 +15,7 @@ class PretrainMethod(Protocol):
     """An objective that needs images only; ``backbone`` is what fine-tuning keeps.
 
     Methods subclass ``unmask.models.base.Objective``. The constructor takes ``backbone`` beside its
-    own options.
+    own options; one that asks for ``steps`` is given the updates of the run.
     """
 
     backbone: nn.Module

@@ -8,25 +8,21 @@ voxels of the dropped ones. Parameter names are the published ones; the encoder'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unmask.errors import RecipeError
-from unmask.models import positions
-from unmask.models.base import Objective, Step, TokenBackbone
-from unmask.models.blocks import TransformerBlock
-from unmask.models.patches import patchify, unpatchify
-from unmask.models.vit import initialise
+from unmask.models.base import Objective, Step
 from unmask.pretraining import masks
+from unmask.pretraining.decoder import PatchDecoder, checked_ratio, token_backbone
 from unmask.pretraining.masks import Mask
 from unmask.space.batch import Batch
 
 
-class MAE(Objective):
+# A decoder by inheritance, because the published names of its parameters stand at the top.
+class MAE(PatchDecoder, Objective):
     """Reconstruction of dropped patches.
 
     Args:
@@ -54,30 +50,17 @@ class MAE(Objective):
         decoder_heads: int = 4,
         decoder_mlp_ratio: float = 4.0,
     ) -> None:
-        super().__init__()
-        if not isinstance(backbone, TokenBackbone):
-            raise RecipeError(
-                f"method mae: expected a backbone of patch tokens such as vit, found "
-                f"{type(backbone).__name__}. Set model.backbone=vit."
-            )
-        if not 0 < mask_ratio < 1:
-            raise RecipeError(f"mask_ratio={mask_ratio}: expected a share between 0 and 1.")
-        self.mask_ratio = mask_ratio
-        self.mask_block = mask_block
-        self.norm_target = norm_target
-        values = prod(backbone.patch) * backbone.in_channels
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_dim))
-        self.decoder_pos_embed: Tensor
-        self.register_buffer("decoder_pos_embed", positions.sincos(backbone.grid, decoder_dim))
-        self.decoder_embed = nn.Linear(backbone.dim, decoder_dim)
-        self.decoder_blocks = nn.ModuleList(
-            TransformerBlock(decoder_dim, decoder_heads, mlp_ratio=decoder_mlp_ratio)
-            for _ in range(decoder_depth)
+        super().__init__(
+            token_backbone(backbone, method="mae"),
+            dim=decoder_dim,
+            depth=decoder_depth,
+            heads=decoder_heads,
+            mlp_ratio=decoder_mlp_ratio,
+            norm_target=norm_target,
         )
-        self.decoder_norm = nn.LayerNorm(decoder_dim, eps=1e-6)
-        self.decoder_pred = nn.Linear(decoder_dim, values)
-        initialise(self)
-        self.backbone = backbone
+        self.mask_ratio = checked_ratio(mask_ratio)
+        self.mask_block = mask_block
+        self.backbone: Any = backbone
 
     def step(self, batch: Batch) -> Step:
         """Loss of one batch; the mask is a function of ``batch.seed``."""
@@ -86,31 +69,21 @@ class MAE(Objective):
 
     def masked_loss(self, image: Float[Tensor, "b c *space"], mask: Mask) -> Float[Tensor, ""]:
         """Mean squared error of the dropped patches."""
-        predicted, _ = self.predict(image, mask)
-        patches = patchify(image.float(), self.backbone.patch)
-        dropped = patches.gather(1, mask.drop[:, :, None].expand_as(predicted))
-        return F.mse_loss(predicted.float(), self.target(dropped))
-
-    def target(self, patches: Float[Tensor, "b m v"]) -> Float[Tensor, "b m v"]:
-        """What is predicted of patches: their voxels, normalised where the method asks for it."""
-        if not self.norm_target:
-            return patches
-        mean, deviation = _moments(patches)
-        return (patches - mean) / deviation
+        return self.reconstruction_loss(image, self.predict(image, mask)[0], mask)
 
     def predict(
         self, image: Float[Tensor, "b c *space"], mask: Mask
     ) -> tuple[Float[Tensor, "b m v"], Float[Tensor, "b l d"]]:
         """Predictions of the dropped patches in the order of ``mask.drop``, and the latent."""
-        hidden, latent = self._decode(image, mask)
-        return self.decoder_pred(self.decoder_norm(hidden[:, 1 + mask.keep.shape[1] :])), latent
+        latent, grid = self._encode(image, mask)
+        return self.dropped(latent, mask, grid), latent
 
     def predict_all(
         self, image: Float[Tensor, "b c *space"], mask: Mask
     ) -> tuple[Float[Tensor, "b n v"], Float[Tensor, "b l d"]]:
         """Predictions of all patches in C order, visible ones included, and the latent."""
-        hidden, latent = self._decode(image, mask)
-        predicted = self.decoder_pred(self.decoder_norm(hidden[:, 1:]))
+        latent, grid = self._encode(image, mask)
+        predicted = self.decoder_pred(self.decoder_norm(self.decode(latent, mask, grid)[:, 1:]))
         places = torch.cat([mask.keep, mask.drop], dim=1).argsort(dim=1)
         return predicted.gather(1, places[:, :, None].expand_as(predicted)), latent
 
@@ -118,23 +91,7 @@ class MAE(Objective):
     def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures for people: ``original``, ``masked`` (dropped patches flat), ``rebuilt``."""
         mask = self._draw(batch)
-        predicted, _ = self.predict(batch.image, mask)
-        patches = patchify(batch.image.float(), self.backbone.patch)
-        index = mask.drop[:, :, None].expand_as(predicted)
-        predicted = predicted.float()
-        if self.norm_target:
-            # only the true patch knows its brightness; the pictures show the predicted texture
-            mean, deviation = (part.gather(1, index[:, :, :1]) for part in _moments(patches))
-            predicted = predicted * deviation + mean
-        flat = patches.mean(dim=(1, 2), keepdim=True).expand_as(predicted)
-        parts = {
-            "original": patches,
-            "masked": patches.scatter(1, index, flat),
-            "rebuilt": patches.scatter(1, index, predicted),
-        }
-        patch = self.backbone.patch
-        grid = [n // p for n, p in zip(batch.image.shape[2:], patch, strict=True)]
-        return {name: unpatchify(part, patch, grid) for name, part in parts.items()}
+        return self.pictures(batch.image, self.predict(batch.image, mask)[0], mask)
 
     def _draw(self, batch: Batch) -> Mask:
         size, patch = batch.image.shape[2:], self.backbone.patch
@@ -147,24 +104,6 @@ class MAE(Objective):
             device=batch.image.device,
         )
 
-    def _decode(self, image: Tensor, mask: Mask) -> tuple[Tensor, Tensor]:
-        """Decoder tokens in the order class, kept, dropped; and the encoder's output.
-
-        Attention does not see the order of tokens, only their positions: instead of sorting the
-        tokens back, their positions are picked.
-        """
+    def _encode(self, image: Tensor, mask: Mask) -> tuple[Tensor, tuple[int, ...]]:
         tokens = self.backbone.embed(image)
-        latent = self.backbone.encode(tokens.values, mask.keep)
-        table = positions.to_grid(self.decoder_pos_embed, self.backbone.grid, tokens.grid)[0]
-        visible = self.decoder_embed(latent)
-        start = (visible[:, :1] + table[:1], visible[:, 1:] + table[1:][mask.keep])
-        hidden = torch.cat([*start, self.mask_token + table[1:][mask.drop]], dim=1)
-        for block in self.decoder_blocks:
-            hidden = block(hidden)
-        return hidden, latent
-
-
-def _moments(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of every patch, the latter with the published 1e-6 against flat ones."""
-    variance, mean = torch.var_mean(patches, dim=2, keepdim=True)
-    return mean, (variance + 1e-6).sqrt()
+        return self.backbone.encode(tokens.values, mask.keep), tokens.grid

@@ -88,7 +88,8 @@ def _build_method(recipe: Recipe) -> Any:
             f"{recipe.task.name if recipe.task else None!r}. Use `unmask train`."
         )
     backbone = build_backbone(recipe)
-    return build(recipe.method.choice, METHODS, "method", backbone=backbone)
+    given = {"backbone": backbone, "steps": recipe.train.steps}
+    return build(recipe.method.choice, METHODS, "method", **given)
 
 
 def _built(recipe: Recipe, network: Callable[[], Built]) -> Built:

@@ -67,7 +67,7 @@ class Journal:
             self._try("journal.jsonl", self._cut, self.path, step)
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Add one line; ``record`` holds "step" and numbers."""
+        """Add one line; ``record`` holds "step", numbers, and sentences such as "warning"."""
         record = {name: _number(value) for name, value in record.items()}
         if self.path is not None:
             self._try("journal.jsonl", _append, self.path, json.dumps(record, allow_nan=False))
@@ -145,7 +145,9 @@ class Journal:
         console = Console(stderr=True)
         if console.is_terminal and self._bar is None and "the terminal" not in self._warned:
             self._try("the terminal", self._open_bar, console)
-        text = " ".join(f"{key} {_short(value)}" for key, value in record.items() if key != "step")
+        # sentences are told by ``say``
+        numbers = {k: v for k, v in record.items() if k != "step" and not isinstance(v, str)}
+        text = " ".join(f"{key} {_short(value)}" for key, value in numbers.items())
         if self._bar is not None:
             task = self._bar.task_ids[0]
             step = record["step"]

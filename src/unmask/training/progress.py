@@ -136,6 +136,7 @@ class Progress:
         self._metrics: dict[str, float] = {}
         self._fresh: dict[str, float] = {}
         self._loss = math.nan
+        self._warning: str | None = None
         self._began = time.monotonic()
 
     def open(self, run: RunFolder | None) -> Snapshot | None:
@@ -249,8 +250,13 @@ class Progress:
         record: dict[str, Any] = {"step": self.step, "lr": rate, "gradient_norm": norm, **means}
         record |= {f"validation/{name}": value for name, value in self._fresh.items()}
         skipped = self.guard.skipped()
+        warning = self._objective.health(means)
         if self._fabric.is_global_zero:
-            self._journal.log(record | ({"skipped": skipped} if skipped else {}))
+            more = {"skipped": skipped or None, "warning": warning}
+            self._journal.log(record | {name: value for name, value in more.items() if value})
+        if warning is not None and warning != self._warning:
+            self._say(f"step {self.step}: {warning}")
+        self._warning = warning
         self._fresh = {}
         self.guard.check(self.step, now=True)
 
