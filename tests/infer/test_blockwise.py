@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,14 +167,15 @@ def test_a_store_has_coarser_levels_scale_and_provenance(tmp_path):
     model = predictor(3, task=Classes(), tile=(16, 64, 64))
     predict_blocks(model, image, tmp_path / "a.ome.zarr", block=(15, 100, 128))
     group = zarr.open_group(tmp_path / "a.ome.zarr", mode="r")
-    datasets = group.attrs.asdict()["ome"]["multiscales"][0]["datasets"]
+    attributes: Any = group.attrs.asdict()
+    datasets = attributes["ome"]["multiscales"][0]["datasets"]
     scales = [each["coordinateTransformations"][0]["scale"] for each in datasets]
     assert scales == [[4, 1, 1], [4, 2, 2], [4, 2, 4]]
     levels = [np.asarray(group[str(number)]) for number in range(3)]
     np.testing.assert_array_equal(levels[1], levels[0][:, ::2, ::2])
     np.testing.assert_array_equal(levels[2], levels[1][:, :, ::2])
     assert open_image(tmp_path / "a.ome.zarr", level=1).shape == (1, 30, 150, 260)
-    assert {"weights", "block", "halo", "task", "unmask"} <= set(group.attrs.asdict()["unmask"])
+    assert {"weights", "block", "halo", "task", "unmask"} <= set(attributes["unmask"])
 
 
 def test_windows_of_a_block_are_those_of_the_whole_image():
@@ -192,6 +194,11 @@ def test_windows_of_a_block_are_those_of_the_whole_image():
             assert box.clip(tile.read) == tile.read
             touching = {p for p in places if tile.write.clip(Box((p,), (p + window,))).size}
             assert touching <= set(own)
+
+
+def windows(model: Predictor) -> int:
+    """Windows that the network has seen."""
+    return sum(network.windows for network in model.segmenters if isinstance(network, Same))
 
 
 class TestResume:
@@ -220,18 +227,18 @@ class TestResume:
 
     def test_finished_blocks_are_not_computed_again(self, tmp_path, monkeypatch):
         for name in ("a.ome.zarr", "a.tif", "a.h5", "a.nii.gz"):
-            whole = self.run(tmp_path / "whole" / name).segmenters[0].windows
+            whole = windows(self.run(tmp_path / "whole" / name))
             self.ended(tmp_path / name, monkeypatch, after=7)
             assert not (tmp_path / name).exists()
-            rest = self.run(tmp_path / name, resume=True).segmenters[0].windows
+            rest = windows(self.run(tmp_path / name, resume=True))
             assert 0 < rest < whole / 2
             assert content(tmp_path / name) == content(tmp_path / "whole" / name)
         assert not (tmp_path / ".predict").exists()
 
     def test_without_resume_all_is_new(self, tmp_path, monkeypatch):
-        whole = self.run(tmp_path / "b.tif").segmenters[0].windows
+        whole = windows(self.run(tmp_path / "b.tif"))
         self.ended(tmp_path / "a.tif", monkeypatch)
-        assert self.run(tmp_path / "a.tif").segmenters[0].windows == whole
+        assert windows(self.run(tmp_path / "a.tif")) == whole
 
     def test_a_damaged_block_is_computed_again(self, tmp_path, monkeypatch):
         self.run(tmp_path / "b.tif")
@@ -260,7 +267,7 @@ class TestResume:
         with pytest.raises(CheckpointError, match=r"overlap: 0\.25 before, 0\.5 now"):
             self.run(tmp_path / "a.tif", model=predictor(2, overlap=0.5), resume=True)
         other = predictor(2)
-        torch.nn.init.ones_(other.segmenters[0].weight)
+        other.segmenters[0].load_state_dict({"weight": torch.ones(1)})
         with pytest.raises(CheckpointError, match="weights: "):
             self.run(tmp_path / "a.tif", model=other, resume=True)
 

@@ -20,7 +20,7 @@ from unmask.checkpoint.faults import fault_point
 from unmask.errors import SaveError
 from unmask.infer.blocks import Grid
 from unmask.infer.dispatch import Run
-from unmask.io import Image, open_image
+from unmask.io import Image, open_image, recent
 from unmask.io.copying import copy_image
 from unmask.io.paths import format_of, locate
 from unmask.io.pyramid import create_pyramid
@@ -30,6 +30,8 @@ _CUBE = 64
 _PLANE = 512
 # Voxels of a coarser level that are made at once.
 _PIECE = 1 << 22
+# Decoded chunks that are kept while pages are written: a row of them.
+_KEPT_BYTES = 8 << 20
 
 # Labels of block ``number`` with their final numbers.
 Numbered = Callable[[int], np.ndarray]
@@ -75,7 +77,8 @@ def assemble(result: Result, folder: Path, numbered: Numbered, run: Run) -> None
         if final:
             put(store, result.path)
         else:
-            copy_image(_opened(store, result), result.path, like=result.like)
+            with recent.sparing(_KEPT_BYTES):
+                copy_image(_opened(store, result), result.path, like=result.like)
     except OSError as error:
         if isinstance(error, SaveError):
             raise

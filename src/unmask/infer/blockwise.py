@@ -29,7 +29,7 @@ from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress
 from unmask.infer.units import Facts, ImageFile, Job, ModelFiles
 from unmask.infer.workplace import plan_of, weights_digest, workplace
-from unmask.io import Image
+from unmask.io import Image, recent
 from unmask.io.paths import locate
 from unmask.labels.stitch import joined
 
@@ -120,9 +120,10 @@ def predict_blocks(
         image = Image.from_array(image, ndim=predictor.ndim)
     grid, cost = plan_blocks(predictor, image, block)
     image = units.kept(image)
-    measured = ImageSource(
-        image, channels=predictor.channels, normalize=predictor.normalize
-    ).measured
+    with recent.sparing(units.KEPT_BYTES):
+        measured = ImageSource(
+            image, channels=predictor.channels, normalize=predictor.normalize
+        ).measured
     plan = plan_of(predictor, image, grid, measured)
     with workplace(Path(out), plan, resume=resume) as (folder, facts):
         job = Job(lambda: predictor, lambda: image, grid, measured, folder.absolute())

@@ -74,7 +74,7 @@ def _on_cluster(
 ) -> None:
     futures = client.map(work, list(units), pure=False, retries=0)
     try:
-        for future in distributed.as_completed(futures):
+        for future in distributed.as_completed(futures, loop=client.loop):
             done(future.result())
             future.release()
     except distributed.KilledWorker as error:

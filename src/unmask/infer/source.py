@@ -16,7 +16,7 @@ from unmask.io import Image
 from unmask.space.box import Box
 
 # Images up to this size are read whole; larger ones line by line.
-_WHOLE_BYTES = 256 << 20
+_WHOLE_BYTES = 32 << 20
 # Voxels per channel from which a large image is measured.
 _SAMPLE = 1 << 22
 _SAMPLED_BOXES = 64

@@ -23,7 +23,7 @@ from unmask.infer.sinks import read_scores
 from unmask.infer.source import check_finite
 from unmask.infer.tiled import Progress
 from unmask.infer.workplace import block_file, weights_digest
-from unmask.io import Image, open_image
+from unmask.io import Image, open_image, recent
 from unmask.labels.stitch import matched
 from unmask.space.box import Box, Tile
 
@@ -31,6 +31,9 @@ from unmask.space.box import Box, Tile
 Tell = Callable[[int, int, int], None]
 # What is known of a finished block: ``top``, its largest id, and ``own``, ids inside the block.
 Facts = dict[str, int]
+
+# Decoded parts of an image that are kept for the next block.
+KEPT_BYTES = 8 << 20
 
 NUMBERS = "numbers.npy"
 OFFSETS = "offsets.npy"
@@ -121,7 +124,8 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
     """
     predictor, tile = job.predictor(), job.grid.tile(number)
     progress = None if tell is None else lambda done, total: tell(number, done, total)
-    scores = _scores(job, number, progress)
+    with recent.sparing(KEPT_BYTES):
+        scores = _scores(job, number, progress)
     labels = predictor.task.decode(scores, job.image().spacing)
     del scores
     arrays, facts = _kept(np.asarray(labels), tile, job.grid.faces(number))

@@ -100,10 +100,16 @@ def batch(out: Path, *, resume: bool) -> Generator[Finished, None, None]:
         SaveError: the folder cannot be written.
     """
     folder = out / FOLDER
-    with lock_run(folder):
+    with lock_run(folder, report=_expected):
         if not resume:
             _emptied(folder)
-        yield Finished(folder / "finished.json")
+        try:
+            yield Finished(folder / "finished.json")
+        except BaseException:
+            # What is finished is kept for --resume; where nothing is, nothing stays behind.
+            if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+                shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
 
 
@@ -126,7 +132,7 @@ def workplace(
         SaveError: the folder cannot be written.
     """
     folder = out.parent / FOLDER / out.name
-    with lock_run(folder):
+    with lock_run(folder, report=_expected):
         if not resume:
             _emptied(folder)
         _check_same(folder / _PLAN, plan, out)
@@ -151,6 +157,10 @@ def weights_digest(predictor: Predictor) -> str:
             plain = tensor.detach().cpu().contiguous().reshape(-1)
             digest.update(plain.view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _expected(_: str) -> None:
+    """Whoever takes a folder over from a killed run asked for that."""
 
 
 def _finished(folder: Path, plan: Plan) -> dict[int, dict[str, int]]:

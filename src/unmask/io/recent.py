@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -103,7 +104,9 @@ def _one(_: object) -> int:
 
 
 # The two accounts are caches, not state: a reader gives the same values with any budget.
-_DECODED = Ledger(256 * 2**20)
+_BUDGETS = [256 * 2**20]
+_DECODED = Ledger(_BUDGETS[0])
+_CHANGING = threading.Lock()
 # Half of the common limit of 256 open files is left to others; a mapping holds one.
 _OPENED = Ledger(64)
 
@@ -111,6 +114,24 @@ _OPENED = Ledger(64)
 def decoded() -> Shelf[np.ndarray]:
     """A shelf for decoded arrays, 256 MiB for all images together."""
     return Shelf(_DECODED, _bytes)
+
+
+@contextmanager
+def sparing(budget: int) -> Generator[None, None, None]:
+    """Keep fewer decoded arrays for a while: what is read once, front to back, is not asked again.
+
+    Args:
+        budget: bytes for all images together; the smallest of those in force counts.
+    """
+    with _CHANGING:
+        _BUDGETS.append(budget)
+        _DECODED.budget = min(_BUDGETS)
+    try:
+        yield
+    finally:
+        with _CHANGING:
+            _BUDGETS.remove(budget)
+            _DECODED.budget = min(_BUDGETS)
 
 
 def opened() -> Shelf[Any]:

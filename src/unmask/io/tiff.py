@@ -41,6 +41,8 @@ _LETTERS = "TCZYXS"
 # Pages with both sides this long are written in tiles, so that crops stay cheap.
 _TILED = 2048
 _TILE = 256
+# Tiles that wait to be packed; the library's default is half a gigabyte.
+_BUFFER = 8 << 20
 # Room for the tables of a classic TIFF, which ends at 4 GiB.
 _CLASSIC = 3_500_000_000
 
@@ -206,6 +208,7 @@ def copy_tiff(location: Location, stored: Stored) -> None:
             bigtiff=kind != "imagej" and nbytes > _CLASSIC,
             photometric="minisblack",
             compression="zlib",
+            buffersize=_BUFFER,
             metadata=described(kind, stored.axes, spacing, stored.unit),
             **resolution(kind, spacing, stored.unit),
             **options,

@@ -1,0 +1,211 @@
+"""Prediction in blocks from the command line: clusters, killed workers, killed runs, memory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from unmask.data.phantoms import write_set
+from unmask.infer.blockwise import predict_blocks
+from unmask.infer.load import load_predictor
+from unmask.io import open_image, open_labels
+
+PROGRAM = "from unmask.cli import main; main()"
+BLOCKS = ("--set", "infer.block=[24, 20]", "--set", "infer.tile=[32, 32]")
+
+
+@pytest.fixture(scope="module")
+def instances(tmp_path_factory, command, phantoms, tiny) -> Path:
+    """The run of a segmenter of instances, hardly trained."""
+    run = tmp_path_factory.mktemp("instances") / "run"
+    where = ("--images", phantoms[2] / "images", "--labels", phantoms[2] / "labels", "--out", run)
+    # Nearly every voxel is foreground to it, and all objects stay: many pieces over all blocks.
+    task = ("--set", "task.min_size=0", "--set", "task.flow_error=0.0", "--set", "task.reach=6")
+    answer = command("train", "--preset", "cells", *where, *tiny(2), *task)
+    assert answer.code == 0, answer.err
+    return run
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("large")
+    return write_set(folder, "nuclei", shape=(90, 85), count=2, seed=3) / "images"
+
+
+def content(path: Path) -> dict[str, bytes]:
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
+
+
+def labels_of(folder: Path) -> dict[str, np.ndarray]:
+    return {path.stem: open_labels(path, ndim=2).read()[0] for path in sorted(folder.glob("*.tif"))}
+
+
+def in_process(
+    *given: object, program: str = PROGRAM, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    source = Path(__file__).resolve().parents[2] / "src"
+    return subprocess.run(
+        [sys.executable, "-c", program, *map(str, given)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(source), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_blocks_scores_and_what_is_said(command, instances, images, tmp_path):
+    out = tmp_path / "out"
+    where = ("predict", "--model", instances, images, "--out", out, *BLOCKS)
+    answer = command(*where, "--scores")
+    assert answer.code == 0, answer.err
+    assert answer.out.count("20 block(s) of 24 x 20 voxels") == 2
+    assert "GB of memory" in answer.out
+    names = sorted(path.stem for path in images.iterdir())
+    assert sorted(path.name for path in out.iterdir()) == [*(f"{n}.tif" for n in names), "scores"]
+    plain = tmp_path / "plain"
+    assert command(*where[:4], "--out", plain, *BLOCKS).code == 0
+    for name in names:
+        assert open_image(out / "scores" / f"{name}.zarr", ndim=2).shape == (3, 90, 85)
+        assert content(out / f"{name}.tif") == content(plain / f"{name}.tif")
+
+
+def test_a_cluster_gives_the_same_bytes(command, instances, images, tmp_path):
+    where = ("predict", "--model", instances, images, *BLOCKS)
+    assert command(*where, "--out", tmp_path / "one").code == 0
+    answer = command(*where, "--out", tmp_path / "two", "--cluster", "threads:2")
+    assert answer.code == 0, answer.err
+    for name in sorted(path.stem for path in images.iterdir()):
+        assert content(tmp_path / "one" / f"{name}.tif") == content(
+            tmp_path / "two" / f"{name}.tif"
+        )
+
+
+def test_no_cluster_there(command, instances, images, tmp_path, monkeypatch):
+    where = ("predict", "--model", instances, images, "--out", tmp_path / "out")
+    answer = command(*where, "--cluster", "nonsense://here")
+    assert answer.code == 2, answer.err
+    assert "--cluster nonsense://here: expected the address of a running dask" in answer.err
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing_but_time(instances, images, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    path = sorted(images.iterdir())[0]
+    settings = [part for part in BLOCKS if part != "--set"]
+    model = load_predictor(instances, settings)
+    predict_blocks(model, open_image(path, ndim=2), tmp_path / "whole.tif")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        pids = client.run(os.getpid)
+        killed: list[int] = []
+
+        def kill() -> None:
+            folder = tmp_path / ".predict" / "a.tif"
+            while not list(folder.glob("block-*.bin")):
+                time.sleep(0.01)
+            killed.append(next(iter(pids.values())))
+            os.kill(killed[0], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        image = open_image(path, ndim=2)
+        predict_blocks(model, image, tmp_path / "a.tif", cluster=cluster.scheduler_address)
+        killer.join(timeout=60)
+        assert killed
+        assert killed[0] not in client.run(os.getpid).values()
+    assert content(tmp_path / "a.tif") == content(tmp_path / "whole.tif")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(command, instances, images, tmp_path):
+    where = ("predict", "--model", instances, images, *BLOCKS)
+    assert command(*where, "--out", tmp_path / "whole").code == 0
+    out = tmp_path / "out"
+    done = in_process(*where, "--out", out, UNMASK_FAULT="block:28:kill")
+    assert done.returncode == -signal.SIGKILL
+    first, second = sorted(path.stem for path in images.iterdir())
+    assert (out / f"{first}.tif").exists()
+    assert not (out / f"{second}.tif").exists()
+    work = out / ".predict" / f"{second}.tif"
+    before = {path.name: path.stat().st_mtime_ns for path in work.glob("block-*.bin")}
+    assert len(before) == 7
+    done = in_process(*where, "--out", out, "--resume", UNMASK_FAULT="assemble:3:kill")
+    assert done.returncode == -signal.SIGKILL
+    assert f"{first}.tif (finished before)" in done.stdout
+    after = {path.name: path.stat().st_mtime_ns for path in work.glob("block-*.bin")}
+    assert len(after) == 20
+    assert before.items() <= after.items()
+    answer = command(*where, "--out", out, "--resume")
+    assert answer.code == 0, answer.err
+    for name in (first, second):
+        assert content(out / f"{name}.tif") == content(tmp_path / "whole" / f"{name}.tif")
+    assert not (out / ".predict").exists()
+
+
+def test_a_second_run_into_one_output_is_refused(command, instances, images, tmp_path):
+    from unmask.checkpoint import lock_run
+
+    with lock_run(tmp_path / "out" / ".predict"):
+        answer = command("predict", "--model", instances, images, "--out", tmp_path / "out")
+    assert answer.code == 2, answer.err
+    assert f"process {os.getpid()}" in answer.err
+
+
+MEASURE = """
+import sys, threading, time
+from pathlib import Path
+import torch
+from unmask.infer.blockwise import predict_blocks
+from unmask.infer.predictor import Predictor
+from unmask.io import open_image
+from unmask.tasks.semantic import Semantic
+
+class Two(torch.nn.Module):
+    def logits(self, image):
+        return torch.cat([image, 1 - image], 1)
+
+def resident():
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) / 1e3
+
+def watch():
+    while True:
+        peak[0] = max(peak[0], resident())
+        time.sleep(0.005)
+
+small, large, out = sys.argv[1:]
+peak = [resident()]
+threading.Thread(target=watch, daemon=True).start()
+model = Predictor([Two()], task=Semantic(2), ndim=2, channels=1, tile=(256, 256), overlap=0.0)
+for path in (small, large):
+    predict_blocks(model, open_image(path, ndim=2), Path(out, Path(path).name), block=(512, 512))
+    print(peak[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_does_not_grow_with_the_image(tmp_path):
+    """64 times as many voxels take at most a tenth more memory, the program's own included."""
+    # A small file: its pages, while they are mapped, count as memory of the process.
+    part = np.indices((256, 256)).sum(0).astype(np.uint8)
+    files = []
+    for edge in (1536, 12288):
+        files.append(tmp_path / f"{edge}.tif")
+        whole = np.tile(part, (edge // 256, edge // 256))
+        tifffile.imwrite(files[-1], whole, tile=(256, 256), compression="zlib")
+    done = in_process(*files, tmp_path / "out", program=MEASURE)
+    assert done.returncode == 0, done.stderr
+    small, large = map(float, done.stdout.split())
+    assert large <= 1.1 * small, (small, large)
+    assert tifffile.TiffFile(tmp_path / "out" / "12288.tif").pages.first.is_tiled
