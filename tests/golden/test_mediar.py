@@ -1,6 +1,7 @@
-"""Flows, masks and windows of MEDIAR."""
+"""Network, loss, flows, masks and windows of MEDIAR."""
 
 import json
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from unmask.data import NORMALIZERS
 from unmask.data.channels import match_channels
 from unmask.data.normalize import NoNormalize
 from unmask.infer.predictor import Predictor
+from unmask.interop.official import SOURCES, understand
 from unmask.io import Image
 from unmask.labels import flows_to_labels, labels_to_flows
 from unmask.labels.flows import flow_errors
@@ -139,3 +141,106 @@ def test_f1(golden):
             assert cellseg_f1(*pair, threshold=float(threshold)) == pytest.approx(
                 expected["precision_recall_f1"][2], abs=1e-12
             )
+
+
+NETWORKS = ["net_mit_b0_0", "net_mit_b0_1", pytest.param("net_mit_b5_0", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module")
+def network(golden, fill):
+    """``network(case)``: the entry of the manifest, its arrays, and the filled official network."""
+    folder = golden / "mediar"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    built = {}
+
+    def build(name):
+        case = manifest["cases"][name]
+        listed = manifest["key_lists"][case["recipe"]["encoder_name"]]
+        if listed["file"] not in built:
+            built[listed["file"]] = _filled(folder, listed, manifest["salt"], fill)
+        return manifest, case, np.load(folder / case["file"]), built[listed["file"]]
+
+    return build
+
+
+def _filled(folder, listed, salt, fill):
+    """The network of a list of names, built as for a published file."""
+    shapes = json.loads((folder / listed["file"]).read_text())
+    assert len(shapes) == listed["entries"]
+    entries = {
+        name: torch.from_numpy(np.asarray(value))
+        for name, value in fill.fill_state(shapes, salt).items()
+    }
+    model = understand(entries, "mediar").network()
+    state = model.state_dict()
+    assert len(state) == listed["entries"]
+    assert sum(value.numel() for value in state.values()) == listed["numbers"]
+    assert sum(value.numel() for value in model.parameters()) == listed["parameters"]
+    for kind, names in json.loads((folder / listed["norm_layers_file"]).read_text()).items():
+        for name in names:
+            ours = SOURCES["mediar"].renamed(f"{name}.")
+            layer = model.segmenter.get_submodule((ours or "").removesuffix("."))
+            assert type(layer).__name__ == kind.split()[0]
+            for figure in kind.split()[1:]:
+                key, value = figure.split("=")
+                assert getattr(layer, key) == float(value), name
+    return model
+
+
+def _given(fill, manifest, case):
+    pattern = r"make_input\('(\w+)', (\[[\d, ]+\]), salt, '(\w+)'\)"
+    ((name, shape, kind),) = re.findall(pattern, case["recipe"]["input"])
+    return torch.from_numpy(fill.make_input(name, json.loads(shape), manifest["salt"], kind))
+
+
+def _limit(case):
+    return float(re.findall(r"<= ([\d.e-]+) \* std", case["tolerance"])[0])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_raw_outputs(network, fill, name):
+    manifest, case, stored, model = network(name)
+    with torch.no_grad():
+        found = model(_given(fill, manifest, case)).numpy()
+    spread = np.array(case["stats"]["output"]["std_per_channel"]).reshape(1, -1, 1, 1)
+    assert (np.abs(found - stored["output"]) / spread).max() <= _limit(case)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_stored_map(network, fill, name):
+    manifest, case, stored, model = network(name)
+    segmenter = model.segmenter
+    with torch.no_grad():
+        features = segmenter.backbone(_given(fill, manifest, case))
+        pyramid = segmenter.decoder.pyramid(features)
+        center = segmenter.decoder.center(features[-1])
+    maps = {f"encoder_feature{i}": feature for i, feature in enumerate(features, 2)}
+    maps |= {f"decoder_block{i}": block for i, block in enumerate(reversed(pyramid))}
+    maps["decoder_center"] = center
+    assert set(maps) == set(case["arrays"]) - {"output"}
+    for key, found in maps.items():
+        stats = case["stats"][key]
+        assert list(found.shape) == stats["shape"]
+        sample = fill.sample(found.numpy(), case["sample_step"][key])
+        assert np.abs(sample - stored[key].ravel()).max() <= _limit(case) * stats["std"], key
+
+
+def test_loss_and_gradient(golden):
+    folder = golden / "mediar"
+    case = json.loads((folder / "manifest.json").read_text())["cases"]["loss"]
+    limit = float(case["tolerance"].split()[0])
+    stored = np.load(folder / case["file"])
+    task = Flows(stored["labels"].ndim - 2, compat="mediar")
+    targets = [task.encode(labels[0].astype(np.int64), None) for labels in stored["labels"]]
+    values, weight = (
+        torch.from_numpy(np.stack([getattr(each, part) for each in targets]))
+        for part in ("values", "weight")
+    )
+    np.testing.assert_allclose(values[:, :-1].numpy(), stored["flows"], atol=1e-5)
+    outputs = torch.from_numpy(stored["outputs"]).requires_grad_()
+    loss = task.loss(outputs, values, weight)
+    loss.backward()
+    assert outputs.grad is not None
+    assert loss.item() == pytest.approx(float(stored["loss"]), rel=limit)
+    scale = np.abs(stored["grad"]).max()
+    np.testing.assert_allclose(outputs.grad.numpy(), stored["grad"], atol=limit * scale, rtol=0)

@@ -51,9 +51,14 @@ def _recipe(entries: Entries) -> Recipe:
 
 def _encoder(entries: Entries) -> dict[str, Any]:
     """The published size where channels and blocks are those of one."""
-    stages = range(1, count(entries, "encoder.block{}.", start=1) + 1)
-    dims = tuple(_size(entries, f"encoder.patch_embed{stage}.norm.weight", 0) for stage in stages)
-    depths = tuple(count(entries, f"encoder.block{stage}.{{}}.") for stage in stages)
+    usual, _ = SIZES["b5"]
+    dims = tuple(
+        _size(entries, f"encoder.patch_embed{stage}.proj.weight", dim)
+        for stage, dim in enumerate(usual, 1)
+    )
+    depths = tuple(
+        max(1, count(entries, f"encoder.block{stage}.{{}}.")) for stage in range(1, len(usual) + 1)
+    )
     for name, sizes in SIZES.items():
         if sizes == (dims, depths):
             return {"size": name}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +75,10 @@ def read(path: str | Path, source: str, settings: Iterable[str] = ()) -> Officia
         CheckpointError: the file is damaged or another program's, or entries are missing, too
             many, or of other shapes; all at once.
     """
-    chosen: Any = find(source, SOURCES, "source")  # pyright: ignore[reportArgumentType]
-    tree = checkpoint.load_foreign(path)
-    entries = chosen.unpack(tree)
-    if not chosen.belongs(entries):
-        raise CheckpointError(_stranger(path, chosen, tree, entries))
-    recipe = _described(chosen.recipe(entries), path, source).with_settings(settings)
-    _ask_unknown(recipe, path)
-    weights = _renamed(chosen, entries)
-    _check(chosen, recipe, weights, subject=f"{path}, read as {source}")
+    chosen = _source(source)
+    found = understand(checkpoint.load_foreign(path), source, settings, subject=str(path))
+    name, text = f"{source}_{Path(path).stem}", f"weights of {source}, from {Path(path).name}"
+    titles = [f"name={json.dumps(name)}", f"description={json.dumps(text)}"]
     origin = {
         "source": source,
         "title": chosen.title,
@@ -91,15 +86,30 @@ def read(path: str | Path, source: str, settings: Iterable[str] = ()) -> Officia
         "file": Path(path).name,
         "sha256": _digest(Path(path)),
     }
-    return Official(chosen, recipe, weights, origin)
+    return replace(found, recipe=found.recipe.with_settings(titles), origin=origin)
 
 
-def _described(recipe: Recipe, path: str | Path, source: str) -> Recipe:
-    name, text = f"{source}_{Path(path).stem}", f"weights of {source}, from {Path(path).name}"
-    return recipe.with_settings([f"name={json.dumps(name)}", f"description={json.dumps(text)}"])
+def understand(
+    tree: Mapping[str, Any], source: str, settings: Iterable[str] = (), *, subject: str = "weights"
+) -> Official:
+    """The same for what a file holds: nested dicts of tensors and plain values."""
+    chosen = _source(source)
+    entries = chosen.unpack(tree)
+    if not chosen.belongs(entries):
+        raise CheckpointError(_stranger(subject, chosen, tree, entries))
+    recipe = chosen.recipe(entries).with_settings(settings)
+    _ask_unknown(recipe, subject)
+    weights = _renamed(chosen, entries)
+    _check(chosen, recipe, weights, subject=f"{subject}, read as {source}")
+    return Official(chosen, recipe, weights, {})
 
 
-def _stranger(path: str | Path, source: Source, tree: Mapping[str, Any], entries: Entries) -> str:
+def _source(name: str) -> Source:
+    found: Any = find(name, SOURCES, "source")  # pyright: ignore[reportArgumentType]
+    return found
+
+
+def _stranger(subject: str, source: Source, tree: Mapping[str, Any], entries: Entries) -> str:
     alike = [name for name, other in SOURCES.items() if other.belongs(other.unpack(tree))]
     if alike:
         found, advice = f"those of {SOURCES[alike[0]].title}", f"Give --source {alike[0]}."
@@ -109,10 +119,10 @@ def _stranger(path: str | Path, source: Source, tree: Mapping[str, Any], entries
             "The network is another one, for example with another encoder: get the file of the "
             "published network, or load it with its own program."
         )
-    return f"{path}: expected weights of {source.title}, found {found}. {advice}"
+    return f"{subject}: expected weights of {source.title}, found {found}. {advice}"
 
 
-def _ask_unknown(recipe: Recipe, path: str | Path) -> None:
+def _ask_unknown(recipe: Recipe, subject: str) -> None:
     """Ask for options that only the user knows."""
     parts = {"model.backbone": recipe.model.backbone, "method": recipe.method}
     unknown = [
@@ -126,7 +136,7 @@ def _ask_unknown(recipe: Recipe, path: str | Path) -> None:
         unknown.append("data.crop")
     if unknown:
         raise RecipeError(
-            f"{path}: expected sizes that its tensors show, found some that they do not: "
+            f"{subject}: expected sizes that its tensors show, found some that they do not: "
             f"{', '.join(unknown)}. Add --set {' --set '.join(f'{name}=...' for name in unknown)}."
         )
 
