@@ -72,9 +72,9 @@ def state_dict(
     return entries
 
 
-def count(entries: Entries, pattern: str) -> int:
-    """How many modules are numbered without a gap; ``pattern`` such as ``"blocks.{}."``."""
-    number = 0
+def count(entries: Entries, pattern: str, *, start: int = 0) -> int:
+    """How many modules are numbered on from ``start``; ``pattern`` such as ``"blocks.{}."``."""
+    number = start
     while any(name.startswith(pattern.format(number)) for name in entries):
         number += 1
-    return number
+    return number - start
