@@ -20,8 +20,8 @@ from unmask.space.box import Box
 
 SIGMA = 1 / 8
 FLOOR = 1e-3
-# Lines whose weights are summed at once.
-_LINES = 16
+# Weights are summed over lines of about this size at once.
+_TOTAL_BYTES = 1 << 19
 
 
 def gaussian(window: Sequence[int]) -> Float32[Tensor, "*window"]:
@@ -77,17 +77,13 @@ class WeightSums:
         shape = (weight.shape[0], *(len(first) for first in places))
         self._columns = torch.zeros(shape, device=weight.device)
         for corner in product(*starts[1:]):
-            local = [first - start for first, start in zip(places, corner, strict=True)]
-            inside = [
-                ((along >= 0) & (along < window)).nonzero()[:, 0]
-                for along, window in zip(local, weight.shape[1:], strict=True)
-            ]
-            if all(len(along) for along in inside):
-                part = weight
-                for axis, (along, chosen) in enumerate(zip(local, inside, strict=True), 1):
-                    part = part.index_select(axis, along[chosen].to(weight.device))
-                rest = torch.meshgrid(*inside, indexing="ij") if inside else ()
-                self._columns[:, *(each.to(weight.device) for each in rest)] += part
+            part, inside = weight, []
+            for axis, (along, start) in enumerate(zip(places, corner, strict=True), 1):
+                end = start + weight.shape[axis]
+                low, high = torch.searchsorted(along, torch.tensor([start, end])).tolist()
+                inside.append(slice(low, high))
+                part = part.index_select(axis, (along[low:high] - start).to(weight.device))
+            self._columns[:, *inside] += part
 
     @property
     def columns(self) -> int:
@@ -109,7 +105,7 @@ class WeightSums:
 
 
 def _repeating(starts: Sequence[int], window: int, length: int) -> tuple[Tensor, Tensor]:
-    """First place of an axis for each arrangement of windows over it, and that of every place."""
+    """First place of each arrangement of windows over an axis, growing; that of every place."""
     places = np.arange(length)
     begin = np.searchsorted(starts, places - window, side="right")
     count = np.searchsorted(starts, places, side="right") - begin
@@ -118,7 +114,10 @@ def _repeating(starts: Sequence[int], window: int, length: int) -> tuple[Tensor,
     distance = places[:, None] - np.asarray(starts)[covering]
     distance[reach >= count[:, None]] = -1
     _, first, pattern = np.unique(distance, axis=0, return_index=True, return_inverse=True)
-    return torch.from_numpy(first), torch.from_numpy(pattern.reshape(-1))
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return torch.from_numpy(first[order]), torch.from_numpy(rank[pattern.reshape(-1)])
 
 
 class Strip:
@@ -210,8 +209,9 @@ class Strip:
         if self._totals is None:
             out.copy_(sums)
         else:
-            for first in range(0, part.shape[0], _LINES):
-                some = slice(first, min(first + _LINES, part.shape[0]))
+            lines = max(1, _TOTAL_BYTES // max(1, sums[0, :1].nbytes))
+            for first in range(0, part.shape[0], lines):
+                some = slice(first, min(first + lines, part.shape[0]))
                 total = self._totals.lines(part.start[0] + some.start, part.start[0] + some.stop)
                 torch.div(sums[:, some], total, out=out[:, some])
         sums.zero_()
