@@ -1,7 +1,8 @@
 """Accuracy on the real data sets: train as the presets say, measure on their validation parts.
 
     python benchmarks/accuracy.py nuclei        preset cells on dsb2018_nuclei, by kind of image
-    python benchmarks/accuracy.py hippocampus   preset semantic3d on hippocampus_mri
+    python benchmarks/accuracy.py mediar        MEDIAR's network with the smallest encoder
+    python benchmarks/accuracy.py hippocampus   preset semantic3d on hippocampus_mri, two seeds averaged
     python benchmarks/accuracy.py few nuclei    5 % of the labels: pre-trained against from scratch
     python benchmarks/accuracy.py few hippocampus
 
@@ -44,12 +45,13 @@ class Study:
     preset: str
     metrics: tuple[str, ...]
     anchor: float
-    settings: tuple[str, ...]
-    pretrain: str
-    few: int
-    few_settings: tuple[str, ...]
-    few_network: tuple[str, ...]
-    pretrain_settings: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    pretrain: str = ""
+    few: int = 0
+    few_settings: tuple[str, ...] = ()
+    few_network: tuple[str, ...] = ()
+    pretrain_settings: tuple[str, ...] = ()
 
 
 _VIT2D = "model.backbone={name: vit, patch: [8, 8], dim: 192, depth: 8, heads: 3}"
@@ -60,19 +62,32 @@ STUDIES = {
         preset="cells",
         metrics=("f1@0.5", "aji", "ap", "pq"),
         anchor=0.776,
-        settings=(),
         pretrain="mae2d",
         few=23,
         few_settings=("train.steps=300", "data.crop=[128, 128]", "train.warmup=50"),
         few_network=(_VIT2D, "model.decoder={name: unetr, width: 16}"),
         pretrain_settings=("train.steps=800", "train.warmup=80", _VIT2D),
     ),
+    "mediar": Study(
+        folder="dsb2018_nuclei",
+        preset="cells",
+        metrics=("f1@0.5", "aji", "ap", "pq"),
+        anchor=0.776,
+        settings=(
+            "model.backbone={name: mit, size: b0}",
+            "model.decoder={name: manet, width: 24}",
+            "model.head=branches",
+            "train.steps=2600",
+            "train.warmup=150",
+        ),
+    ),
     "hippocampus": Study(
         folder="hippocampus_mri",
         preset="semantic3d",
         metrics=("dice", "dice/1", "dice/2"),
         anchor=0.884,
-        settings=(),
+        settings=("model.deep_supervision=2", "train.steps=1800"),
+        seeds=(0, 1),
         pretrain="mae3d",
         few=6,
         few_settings=("train.steps=300", "train.batch_size=2", "train.warmup=50"),
@@ -89,16 +104,21 @@ STUDIES = {
 
 
 def full(name: str, out: Path) -> None:
-    """The preset on all training images."""
+    """The preset on all training images; models of several seeds are averaged."""
     study = STUDIES[name]
     begin = time.process_time()
-    run = train(study, out / name, settings=study.settings)
+    runs = [
+        train(study, out / f"{name}_{seed}", (*study.settings, f"train.seed={seed}"))
+        for seed in study.seeds
+    ]
     seconds = time.process_time() - begin
+    several = f", mean of {len(runs)} models" if len(runs) > 1 else ""
     rows = []
     for tta in (False, True):
-        kinds = measure(study, run, settings=(f"infer.tta={str(tta).lower()}",))
+        kinds = measure(study, runs, settings=(f"infer.tta={str(tta).lower()}",))
         for kind, values in kinds.items():
-            label = f"{study.preset} on {study.folder}, {kind}{', flips averaged' if tta else ''}"
+            label = f"{study.preset} on {study.folder}, {kind}{several}"
+            label += ", flips averaged" if tta else ""
             rows += figures(label, values, study.anchor if kind == "all" else None, seconds)
     write(f"accuracy_{name}", rows)
 
@@ -122,7 +142,7 @@ def few(name: str, out: Path, seeds: int) -> None:
             settings = (*study.few_settings, *network, f"train.seed={seed}", "data.holdout=0")
             begin = time.process_time()
             run = train(study, folder, settings, images=images, labels=labels, init=init, val=False)
-            value = measure(study, run)["all"][study.metrics[0]]
+            value = measure(study, [run])["all"][study.metrics[0]]
             spent = time.process_time() - begin
             print(f"{name} seed {seed} {label}: {value:.4f} ({spent:.0f} s)", flush=True)
             found[label].append(value)
@@ -198,10 +218,10 @@ def first_pairs(study: Study) -> tuple[list[Path], list[Path]]:
 
 
 def measure(
-    study: Study, run: Path, settings: Sequence[str] = ()
+    study: Study, runs: Sequence[Path], settings: Sequence[str] = ()
 ) -> dict[str, Mapping[str, float]]:
     """Means over the validation images, all together and by kind where an index tells kinds."""
-    predictor = load_predictor(run, settings)
+    predictor = load_predictor(runs, settings)
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     data = DATA / study.folder
     kinds = dict(kinds_of(data / "index.csv"))
