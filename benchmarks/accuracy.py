@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py nuclei        preset cells on dsb2018_nuclei, by kind of image
     python benchmarks/accuracy.py mediar        MEDIAR's network with the smallest encoder
-    python benchmarks/accuracy.py hippocampus   preset semantic3d on hippocampus_mri, two seeds averaged
+    python benchmarks/accuracy.py hippocampus   preset semantic3d on hippocampus_mri, two models
     python benchmarks/accuracy.py few nuclei    5 % of the labels: pre-trained against from scratch
     python benchmarks/accuracy.py few hippocampus
 
