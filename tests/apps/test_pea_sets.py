@@ -23,7 +23,7 @@ def leaves(folder, *numbers, labelled=True):
         write(stem.with_name(f"{stem.name}_rgb.png"), np.full((12, 10, 4), number, np.uint8))
         write(stem.with_name(f"{stem.name}_fg.png"), (labels > 0).astype(np.uint8))
         if labelled:
-            palette = Image.new("P", labels.shape[::-1])
+            palette = Image.new("P", (labels.shape[1], labels.shape[0]))
             palette.putpalette([level for level in range(256) for _ in range(3)])
             palette.putdata(labels.ravel().tolist())
             palette.save(stem.with_name(f"{stem.name}_label.png"))
@@ -124,7 +124,7 @@ def test_submission(tmp_path):
     save_image(tmp_path / "in" / "plant003.tif", labels)
     assert submit(tmp_path / "in", tmp_path / "out.h5") == ["plant003"]
     with h5py.File(tmp_path / "out.h5") as file:
-        written = file["A1/plant003/label"][()]
+        written = np.asarray(file["A1/plant003/label"])
     assert written.dtype == np.uint8
     assert written.shape == CVPPP_SIZE
     assert (written[:20, :20] == 2).all()

@@ -300,7 +300,7 @@ def test_joined_tiles(fixture, fill):
     task = Embeddings(ndim=3, offsets=offsets, far_border="zero")
     embed = _stand_in(fill, manifest["salt"], tile)
     near = [torch.linspace(-1, 1, n) for n in tile]
-    squared = sum(axis.square() for axis in torch.meshgrid(*near, indexing="ij"))
+    squared = torch.stack(torch.meshgrid(*near, indexing="ij")).square().sum(0)
     weight = 1e-6 + torch.exp(-squared / (2 * 0.2**2))
     sums = torch.zeros(len(offsets), *padded.shape)
     weights = torch.zeros(padded.shape)

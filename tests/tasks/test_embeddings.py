@@ -138,7 +138,7 @@ def test_a_segmenter_learns_by_all_three_losses(ndim):
     labels[..., 11:] = 2
     image = torch.from_numpy(labels[:, None].astype(np.float32))
     image = image + 0.1 * torch.randn(image.shape)
-    pairs = [segmenter.task.encode(one, None) for one in labels]
+    pairs = [segmenter.task.encode(np.asarray(one), None) for one in labels]
     batch = Batch(
         image,
         torch.from_numpy(np.stack([pair.values for pair in pairs])),
