@@ -111,7 +111,8 @@ class ProjectionHead(nn.Module):
         )
         for part in self.mlp:
             if isinstance(part, nn.Linear):
-                nn.init.trunc_normal_(part.weight, std=0.02)
+                # 0.02 is published for 2048 channels; vectors of any width keep a length near 1
+                nn.init.trunc_normal_(part.weight, std=part.in_features**-0.5)
                 nn.init.zeros_(part.bias)
         self.last_layer = Prototypes(width, prototypes)
 

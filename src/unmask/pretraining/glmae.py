@@ -35,7 +35,7 @@ _LOCAL = 0.6
 # Updates before the figures of a run say anything.
 _SETTLED = 100
 # Entropies above and below which the teacher's answers tell nothing; spread of equal features.
-_UNIFORM, _CERTAIN, _EQUAL = 0.998, 0.001, 0.002
+_UNIFORM, _CERTAIN, _EQUAL = 0.998, 0.001, 0.02
 
 
 @dataclass(frozen=True)
@@ -177,14 +177,14 @@ class GLMAE(Objective):
         entropy, deviation = logs["teacher_entropy"], logs.get("feature_std")
         if entropy > _UNIFORM:
             return (
-                f"Collapse: the teacher's answers are the same for all prototypes (entropy "
-                f"{entropy:.4f} of 1), so that nothing is learnt from them. Lower "
+                "Collapse: the teacher's answers are the same for all prototypes (teacher_entropy "
+                f"above {_UNIFORM}), so that nothing is learnt from them. Lower "
                 "method.tau_teacher, for example to [0.02, 0.04]."
             )
         if entropy < _CERTAIN or (deviation is not None and deviation < _EQUAL):
             return (
-                f"Collapse: all images look the same to the teacher (entropy {entropy:.4f}, "
-                f"deviation of features {deviation}). Raise method.tau_teacher, lower "
+                f"Collapse: the teacher knows one answer only (teacher_entropy below {_CERTAIN} or "
+                f"feature_std below {_EQUAL}). Raise method.tau_teacher, lower "
                 "method.centre_momentum, or lower train.lr."
             )
         return None
