@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from unmask import recipe
-from unmask.infer.features import Dense, padded
+from unmask.infer.features import Dense
+from unmask.infer.padded import padded
 from unmask.pretraining import masks
 from unmask.training.assemble import new_method
 

@@ -42,12 +42,11 @@ def test_sample_is_of_the_volumes_and_a_function_of_the_seed(dense):
     every = np.concatenate([whole(dense, one) for one in volumes])
     found = sampled(dense, volumes, seed=0, sample=10**9)
     assert len(found) == len(every)
-    distances = assign(found, every[:: len(every) // 50])[1]
-    assert (np.sort(distances)[:40] < 1e-6).all()
-    some = sampled(dense, volumes, seed=1, sample=500)
-    assert 300 < len(some) < 1200
-    assert np.array_equal(some, sampled(dense, volumes, seed=1, sample=500))
-    assert not np.array_equal(some, sampled(dense, volumes, seed=2, sample=500)[: len(some)])
+    np.testing.assert_allclose(np.sort(found[:, 0]), np.sort(every[:, 0]), atol=1e-5)
+    some = sampled(dense, volumes, seed=1, sample=1500)
+    assert 1000 < len(some) < 2200
+    assert np.array_equal(some, sampled(dense, volumes, seed=1, sample=1500))
+    assert not np.array_equal(some, sampled(dense, volumes, seed=2, sample=1500)[: len(some)])
 
 
 def test_labels_are_the_nearest_centres_and_counted(dense, tmp_path):
@@ -96,7 +95,7 @@ def test_parts_of_a_large_volume_are_small(dense, tmp_path):
     one = prepare(dense, image, channels=1, normalize=BYTES)
     measuring = len(asked)
     points = sampled(dense, [one], seed=0, sample=2000)
-    assert 2000 <= len(points) < 4000
+    assert 1500 <= len(points) < 3000
     assert max(asked[measuring:]) < 5000
     block = dense.block(one.space)
     dense.vectors(one.read, one.space, dense.blocks(one.space)[12])

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from unmask.errors import DataError, RecipeError
-from unmask.infer.features import Dense, features, padded
+from unmask.infer.features import Dense, features
+from unmask.infer.padded import padded
 from unmask.models import ResUNet, ViT
 from unmask.models.base import Tokens
 from unmask.models.patches import patchify
@@ -155,6 +156,22 @@ def test_blocks_do_not_show(monkeypatch):
         monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 24 * 100)
         assert len(dense.blocks((50, 43))) > 4
         np.testing.assert_allclose(features(dense, image), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("quality", ["exact", "fast", "draft"])
+def test_single_windows_give_some_of_the_vectors(quality):
+    dense = Dense(MAESTER, quality=quality, precision="32")
+    space = (3, 47, 61)
+    count = dense.windows(space)
+    whole = dense.some(lambda box: coordinates(box)[1:], space, np.arange(count))
+    if quality != "draft":
+        wanted = coordinates(Box.of(space))[1:].reshape(2, -1).T
+        assert len(whole) == len(wanted)
+        assert set(map(tuple, whole.round())) == set(map(tuple, wanted))
+    part = dense.some(lambda box: coordinates(box)[1:], space, np.array([0, count - 1]))
+    assert np.array_equal(part[0], whole[0])
+    assert np.array_equal(part[-1], whole[-1])
+    assert len(dense.some(coordinates, space, np.zeros(0, np.int64))) == 0
 
 
 def test_half_precision_is_close():

@@ -26,7 +26,8 @@ from unmask.infer.assembly import Result, assemble
 from unmask.infer.blockfile import read_array, write_arrays
 from unmask.infer.blocks import Grid
 from unmask.infer.dispatch import scheduler
-from unmask.infer.features import Dense, Read, padded
+from unmask.infer.features import Dense
+from unmask.infer.padded import Read, padded
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress
 from unmask.infer.units import kept, numbered
@@ -36,7 +37,7 @@ from unmask.kmeans import assign, kmeans
 from unmask.space.box import Box
 from unmask.space.random import generator
 
-# Places that vectors are taken from at least, as far as there are so many.
+# Windows that vectors are taken from at least, as far as there are so many.
 _PLACES = 64
 _SAMPLE = 200_000
 _KIND = "clusters"
@@ -186,29 +187,29 @@ def fit(
 def sampled(
     dense: Dense, volumes: Sequence[Volume], *, seed: int, sample: int = _SAMPLE
 ) -> np.ndarray:
-    """Vectors ``(n, d)`` of boxes drawn without repetition from all boxes of one period.
+    """Vectors ``(n, d)`` of windows drawn without repetition from those of all volumes.
 
     Raises:
         DataError: the network sees one value everywhere.
     """
-    grids = [Grid(volume.space, dense.period(volume.space), 0) for volume in volumes]
-    last = np.cumsum([len(grid) for grid in grids])
-    wanted = max(ceil(sample / prod(grids[0].block)), _PLACES)
+    counts = [dense.windows(volume.space) for volume in volumes]
+    voxels = sum(prod(volume.space) for volume in volumes)
+    last = np.cumsum(counts)
+    share = max(1.0, voxels / int(last[-1]))
+    wanted = min(int(last[-1]), max(ceil(sample / share), _PLACES))
     rng = generator(seed, "cluster places")
-    chosen = rng.choice(int(last[-1]), min(wanted, int(last[-1])), replace=False)
-    share = ceil(sample / len(chosen))
+    chosen = np.sort(rng.choice(int(last[-1]), wanted, replace=False, shuffle=False))
+    seen = [np.inf, -np.inf]
     parts: list[np.ndarray] = []
-    seen = (np.inf, -np.inf)
-    for place in np.sort(chosen):
-        which = int(np.searchsorted(last, place, side="right"))
-        number = int(place - (last[which - 1] if which else 0))
-        volume = volumes[which]
-        box = grids[which].tile(number).write
-        vectors, grey = _vectors(dense, volume, box), volume.inside(box)
-        seen = (min(seen[0], grey.min()), max(seen[1], grey.max()))
-        if len(vectors) > share:
-            vectors = vectors[rng.choice(len(vectors), share, replace=False)]
-        parts.append(vectors)
+    for volume, first, count in zip(volumes, last - counts, counts, strict=True):
+
+        def watched(box: Box, read: Read = volume.read) -> np.ndarray:
+            array = read(box)
+            seen[:] = min(seen[0], array.min()), max(seen[1], array.max())
+            return array
+
+        numbers = chosen[(chosen >= first) & (chosen < first + count)] - first
+        parts.append(dense.some(watched, volume.space, numbers))
     if seen[0] == seen[1]:
         raise DataError(
             told(

@@ -99,7 +99,7 @@ def aligned(length: int, tokens: Tokens, stride: int = 1) -> Cover:
     places = first[:, None] + kept * phases
     starts = stride // 2 + first * stride - tokens.patch // 2 - tokens.lead * tokens.patch
     numbers = np.broadcast_to(tokens.lead + kept, places.shape)
-    return Cover(starts, numbers, np.where(places < count, places, -1), count)
+    return Cover(starts, numbers, np.where(places < count, places, -1), count).within(0, count)
 
 
 def official(length: int, tokens: Tokens, *, last_axis: bool) -> Cover:

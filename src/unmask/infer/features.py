@@ -8,25 +8,23 @@ more axes than the network: each section along the slow axes is then an image by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from unmask.errors import DataError, RecipeError, told
 from unmask.infer.cover import Cover, Tokens, aligned, official
 from unmask.infer.memory import Halving
+from unmask.infer.padded import Read, padded
 from unmask.infer.predictor import Precision, arithmetic
 from unmask.models.base import TokenBackbone
 from unmask.space.box import Box, tiles
-
-# Voxels of any box, also outside the image, as network input (C, *box.shape).
-Read = Callable[[Box], np.ndarray]
 
 QUALITIES = ("exact", "fast", "draft")
 COMPAT = ("aligned", "official")
@@ -124,25 +122,70 @@ class Dense:
             box: inside the image; the result depends on the box only by rounding.
         """
         leading = _leading(space, self.backbone)
-        axes = self._tokens()
-        strides = [tokens.patch if self.quality == "draft" else 1 for tokens in axes]
+        strides = [1] * leading + self._strides()
         spans = [
             _span(length, start, stop, stride)
-            for length, start, stop, stride in zip(
-                space[leading:], box.start[leading:], box.stop[leading:], strides, strict=True
-            )
+            for length, start, stop, stride in zip(space, box.start, box.stop, strides, strict=True)
         ]
         covers = [
-            _plain(a, b) for a, b in zip(box.start[:leading], box.stop[:leading], strict=True)
+            cover.within(*span) for cover, span in zip(self._covers(space), spans, strict=True)
         ]
-        for axis, (tokens, stride, span) in enumerate(zip(axes, strides, spans, strict=True)):
-            whole = self._cover(space[leading + axis], tokens, stride, axis == len(axes) - 1)
-            covers.append(whole.within(*span))
-        found = self._encoded(read, covers, (1,) * leading + tuple(t.window for t in axes))
-        for axis, (stride, span) in enumerate(zip(strides, spans, strict=True), start=leading):
+        found = self._encoded(read, covers, self._window(space))
+        for axis, (stride, span) in enumerate(zip(strides, spans, strict=True)):
             if stride > 1:
                 found = _interpolated(found, axis, box, first=span[0], stride=stride)
         return found
+
+    def windows(self, space: Sequence[int]) -> int:
+        """Windows that describe an image."""
+        return prod(len(cover.starts) for cover in self._covers(space))
+
+    @torch.inference_mode()
+    def some(
+        self, read: Read, space: Sequence[int], numbers: Int64[np.ndarray, " n"]
+    ) -> Float32[np.ndarray, "m d"]:
+        """Vectors that single windows give, a few for each: what a sample costs least by.
+
+        Args:
+            read: gives network input of any box, see ``padded``.
+            space: voxels of the image.
+            numbers: of windows, below ``windows(space)``.
+        """
+        covers = self._covers(space)
+        counts = tuple(len(cover.starts) for cover in covers)
+        window = self._window(space)
+        grids = (*(1 for _ in range(_leading(space, self.backbone))), *self.backbone.grid)
+        run = Halving(self._forward)
+        size = self._batch_size(self.device)
+        found = [np.zeros((0, self.dim), np.float32)]
+        for first in range(0, len(numbers), size):
+            chosen = np.unravel_index(numbers[first : first + size], counts)
+            starts = [cover.starts[number] for cover, number in zip(covers, chosen, strict=True)]
+            parts: list[np.ndarray] = []
+            for corner in zip(*(along.tolist() for along in starts), strict=True):
+                box = Box(corner, tuple(a + n for a, n in zip(corner, window, strict=True)))
+                part = read(box)
+                parts.append(part.reshape(len(part), *window[len(window) - self.backbone.ndim :]))
+            tokens = run(torch.from_numpy(np.stack(parts)).to(self.device)).cpu().numpy()
+            rows, columns, _ = _wanted(covers, chosen, grids, [cover.count for cover in covers])
+            found.append(tokens[rows, columns])
+        return np.concatenate(found)
+
+    def _covers(self, space: Sequence[int]) -> list[Cover]:
+        """Windows of a whole image along every axis."""
+        leading = _leading(space, self.backbone)
+        covers = [_plain(0, length) for length in space[:leading]]
+        for axis, (tokens, stride) in enumerate(zip(self._tokens(), self._strides(), strict=True)):
+            last = axis == self.backbone.ndim - 1
+            covers.append(self._cover(space[leading + axis], tokens, stride, last))
+        return covers
+
+    def _strides(self) -> list[int]:
+        return [patch if self.quality == "draft" else 1 for patch in self.backbone.patch]
+
+    def _window(self, space: Sequence[int]) -> tuple[int, ...]:
+        ones = (1,) * _leading(space, self.backbone)
+        return ones + tuple(tokens.window for tokens in self._tokens())
 
     def _tokens(self) -> list[Tokens]:
         share = 4 if self.quality == "exact" else 2
@@ -169,6 +212,7 @@ class Dense:
             int(cover.starts.max()) + length for cover, length in zip(covers, window, strict=True)
         ]
         image = torch.from_numpy(read(Box(tuple(corner), tuple(end)))).to(place)
+        grids = (*(1 for _ in range(self._sections(covers))), *self.backbone.grid)
         run = Halving(self._forward)
         size = self._batch_size(place)
         for first in range(0, prod(counts), size):
@@ -179,7 +223,7 @@ class Dense:
             ]
             batch = _windows(image, starts, window)
             tokens = run(batch[(slice(None), slice(None), *(0,) * self._sections(covers))])
-            rows, columns, places = _wanted(covers, chosen, self.backbone.grid, shape)
+            rows, columns, places = _wanted(covers, chosen, grids, shape)
             result[torch.from_numpy(places).to(place)] = tokens[
                 torch.from_numpy(rows).to(place), torch.from_numpy(columns).to(place)
             ]
@@ -213,41 +257,6 @@ def features(
     for box in dense.blocks(space):
         result[:, *box.slices] = dense.vectors(read, space, box).movedim(-1, 0).cpu().numpy()
     return result
-
-
-def padded(read: Read, space: Sequence[int], *, mode: str) -> Read:
-    """Reads of boxes that may reach outside the image, out of reads inside it.
-
-    Args:
-        read: boxes inside the image.
-        space: voxels of the image.
-        mode: ``reflect`` (the border voxel is not repeated), or ``zero``.
-    """
-    whole = Box.of(space)
-
-    def reflected(box: Box) -> np.ndarray:
-        places = [
-            _reflected(np.arange(a, b), n)
-            for a, b, n in zip(box.start, box.stop, space, strict=True)
-        ]
-        start = tuple(int(p.min()) for p in places)
-        part = read(Box(start, tuple(int(p.max()) + 1 for p in places)))
-        for axis, (along, low) in enumerate(zip(places, start, strict=True), start=1):
-            part = part.take(along - low, axis=axis)
-        return part
-
-    def bordered(box: Box) -> np.ndarray:
-        inside = box.clip(whole)
-        part = read(inside)
-        ends = zip(box.start, inside.start, inside.stop, box.stop, strict=True)
-        return np.pad(part, [(0, 0), *((low - a, b - high) for a, low, high, b in ends)])
-
-    def any_box(box: Box) -> np.ndarray:
-        if box.clip(whole) == box:
-            return np.ascontiguousarray(read(box))
-        return reflected(box) if mode == "reflect" else bordered(box)
-
-    return any_box
 
 
 def _leading(space: Sequence[int], backbone: Any) -> int:
@@ -297,14 +306,6 @@ def _interpolated(values: Tensor, axis: int, box: Box, *, first: int, stride: in
     return torch.lerp(values.index_select(axis, low), values.index_select(axis, high), weight)
 
 
-def _reflected(places: np.ndarray, length: int) -> np.ndarray:
-    """Places beyond ``[0, length)`` mirrored at the border voxels, as often as needed."""
-    if length == 1:
-        return np.zeros_like(places)
-    places = places % (2 * length - 2)
-    return np.where(places < length, places, 2 * length - 2 - places)
-
-
 def _windows(image: Tensor, starts: Sequence[np.ndarray], window: Sequence[int]) -> Tensor:
     """Windows ``(B, C, *window)`` of an image ``(C, *space)`` that begin at ``starts``."""
     axes = len(window)
@@ -319,12 +320,11 @@ def _windows(image: Tensor, starts: Sequence[np.ndarray], window: Sequence[int])
 def _wanted(
     covers: Sequence[Cover],
     chosen: Sequence[np.ndarray],
-    grid: Sequence[int],
+    grids: Sequence[int],
     shape: Sequence[int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each kept token: its window in the batch, its number in the window, its place."""
     count, axes = len(chosen[0]), len(covers)
-    grids = (*(1 for _ in range(axes - len(grid))), *grid)
     numbers = np.zeros((count,), np.int64)
     places = np.zeros((count,), np.int64)
     valid = np.ones((count,), bool)
