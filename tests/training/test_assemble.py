@@ -29,7 +29,7 @@ def recipe(*settings: str, preset: str = "semantic2d") -> Recipe:
 def test_plan_carries_every_value_of_the_recipe():
     changed = {
         "steps": 77, "accumulate": 3, "clip": 0.5, "lr": 0.25, "warmup": 9, "final_lr": 0.125,
-        "cosine_steps": 17, "final_weight_decay": 5.0, "final_weight_decay": 5.0, "ema": 0.75, "validate_every": 11, "save_every": 13, "keep": 4, "bad_steps": 6, "seed": 5,
+        "cosine_steps": 17, "final_weight_decay": 5.0, "ema": 0.75, "validate_every": 11, "save_every": 13, "keep": 4, "bad_steps": 6, "seed": 5,
     }  # fmt: skip
     plan = build_plan(recipe(*(f"train.{name}={value}" for name, value in changed.items())))
     for name, value in changed.items():
@@ -71,7 +71,7 @@ def test_encoder_gives_what_the_task_gives():
 
 
 def test_every_wrong_part_is_told_at_once():
-    wrong = recipe("data.augment=[gama]", "data.normalize=none_such", "train.optimizer=adamm")
+    wrong = recipe("data.augment=[gama]", "data.normalize=none_such", "train.optimizer=adammw")
     with pytest.raises(RecipeError) as caught:
         new_segmenter(wrong)
     text = str(caught.value)
