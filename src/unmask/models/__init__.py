@@ -7,8 +7,7 @@ from unmask.models.decoder_manet import ManetDecoder
 from unmask.models.decoder_spark import SparkDecoder
 from unmask.models.decoder_unet import UNetDecoder
 from unmask.models.decoder_unetr import UnetrDecoder
-from unmask.models.heads import BranchHead, ForegroundHead
-from unmask.models.heads import linear as linear_head
+from unmask.models.heads import BranchHead, ForegroundHead, linear
 from unmask.models.mit import MixTransformer
 from unmask.models.resnet import ResNet
 from unmask.models.resunet import ResUNet
@@ -33,7 +32,7 @@ DECODERS = {
     "unet": UNetDecoder,
     "unetr": UnetrDecoder,
 }
-HEADS = {"branches": BranchHead, "foreground": ForegroundHead, "linear": linear_head}
+HEADS = {"branches": BranchHead, "foreground": ForegroundHead, "linear": linear}
 
 __all__ = [
     "BACKBONES",

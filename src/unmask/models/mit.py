@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from unmask.models import nd
 from unmask.models.attention import attend
-from unmask.models.linear import Linear
+from unmask.models.token_linear import TokenLinear
 
 # Channels and blocks of the stages of table 6.
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -74,26 +74,20 @@ class MixTransformer(nn.Module):
         )
         _same_lengths(dims=self.channels, depths=self.depths, heads=heads, strides=self.strides)
         total = sum(self.depths)
-        rates = [drop_path * number / max(1, total - 1) for number in range(total)]
+        rates = iter([drop_path * number / max(1, total - 1) for number in range(total)])
         source, fine = in_channels, (1,) * ndim
-        for level, (dim, stride) in enumerate(zip(self.channels, self.strides, strict=True), 1):
+        for level, (dim, stride) in enumerate(zip(self.channels, self.strides, strict=True)):
             factor = tuple(b // a for a, b in zip(fine, stride, strict=True))
             # all stages attend to a map as coarse as the last one
             reduction = tuple(b // a for a, b in zip(stride, self.strides[-1], strict=True))
-            blocks = [
-                MixBlock(
-                    ndim,
-                    dim,
-                    heads[level - 1],
-                    reduction=reduction,
-                    mlp_ratio=mlp_ratio,
-                    drop_path=rates.pop(0),
-                )
-                for _ in range(self.depths[level - 1])
-            ]
-            self.add_module(f"patch_embed{level}", OverlapEmbed(ndim, source, dim, factor))
-            self.add_module(f"block{level}", nn.ModuleList(blocks))
-            self.add_module(f"norm{level}", nn.LayerNorm(dim, eps=1e-6))
+            given = {"reduction": reduction, "mlp_ratio": mlp_ratio}
+            blocks = nn.ModuleList(
+                MixBlock(ndim, dim, heads[level], drop_path=next(rates), **given)
+                for _ in range(self.depths[level])
+            )
+            self.add_module(f"patch_embed{level + 1}", OverlapEmbed(ndim, source, dim, factor))
+            self.add_module(f"block{level + 1}", blocks)
+            self.add_module(f"norm{level + 1}", nn.LayerNorm(dim, eps=1e-6))
             source, fine = dim, stride
         _initialise(self)
 
@@ -170,9 +164,9 @@ class ReducedAttention(nn.Module):
         if dim % heads:
             raise ValueError(f"heads={heads}: expected a divisor of dims={dim}.")
         self.heads = heads
-        self.q = Linear(dim, dim)
-        self.kv = Linear(dim, 2 * dim)
-        self.proj = Linear(dim, dim)
+        self.q = TokenLinear(dim, dim)
+        self.kv = TokenLinear(dim, 2 * dim)
+        self.proj = TokenLinear(dim, dim)
         self.sr = None if max(reduction) == 1 else nd.patch_conv(ndim, dim, dim, reduction)
         self.norm = None if self.sr is None else nn.LayerNorm(dim)
 
@@ -195,10 +189,10 @@ class MixMlp(nn.Module):
 
     def __init__(self, ndim: int, dim: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = Linear(dim, hidden)
+        self.fc1 = TokenLinear(dim, hidden)
         conv = nd.conv(ndim, hidden, hidden, groups=hidden)
         self.dwconv = nn.Sequential(OrderedDict(dwconv=conv))
-        self.fc2 = Linear(hidden, dim)
+        self.fc2 = TokenLinear(hidden, dim)
 
     def forward(
         self, tokens: Float[Tensor, "b n d"], grid: Sequence[int]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 _LARGE = 20480
 
 
-class Linear(nn.Linear):
+class TokenLinear(nn.Linear):
     """``nn.Linear`` for ``(B, N, D)``.
 
     In float32 on the CPU the product is a convolution of one voxel by oneDNN. The library behind

@@ -4,14 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from unmask.models.linear import Linear
+from unmask.models.token_linear import TokenLinear
 
 
 @pytest.mark.parametrize("tokens", [3, 700])
 @pytest.mark.parametrize("short", [True, False])
 def test_equals_torch_with_gradients(tokens, short):
     torch.manual_seed(0)
-    layer, given = Linear(32, 24), torch.randn(2, tokens, 32, requires_grad=True)
+    layer, given = TokenLinear(32, 24), torch.randn(2, tokens, 32, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16, enabled=short):
         found = layer(given)
         expected = F.linear(given, layer.weight, layer.bias)
