@@ -20,6 +20,7 @@ from unmask.infer import units
 from unmask.infer.blocks import LARGE, Grid, automatic
 from unmask.infer.blockwise import is_large, plan_blocks, predict_blocks
 from unmask.infer.predictor import Predictor
+from unmask.infer.sinks import ZarrSink
 from unmask.infer.tiled import Tiling
 from unmask.io import Image, open_image, open_labels, save_image
 from unmask.labels import connected_components, labels_to_flows
@@ -202,10 +203,11 @@ def windows(model: Predictor) -> int:
 
 
 class TestResume:
-    space, block = (60, 60), (20, 20)
+    # Windows so small that none of them is seen twice by many blocks: scores are not stored.
+    space, block = (90, 90), (30, 30)
 
     def run(self, out, *, model=None, image=None, **options):
-        model = model or predictor(2)
+        model = model or predictor(2, tile=(4, 4), overlap=0.0)
         image = noise(*self.space) if image is None else image
         predict_blocks(model, image, out, block=self.block, **options)
         return model
@@ -264,9 +266,9 @@ class TestResume:
 
     def test_other_settings_are_refused(self, tmp_path, monkeypatch):
         self.ended(tmp_path / "a.tif", monkeypatch)
-        with pytest.raises(CheckpointError, match=r"overlap: 0\.25 before, 0\.5 now"):
-            self.run(tmp_path / "a.tif", model=predictor(2, overlap=0.5), resume=True)
-        other = predictor(2)
+        with pytest.raises(CheckpointError, match=r"overlap: 0\.0 before, 0\.5 now"):
+            self.run(tmp_path / "a.tif", model=predictor(2, tile=(4, 4), overlap=0.5), resume=True)
+        other = predictor(2, tile=(4, 4), overlap=0.0)
         other.segmenters[0].load_state_dict({"weight": torch.ones(1)})
         with pytest.raises(CheckpointError, match="weights: "):
             self.run(tmp_path / "a.tif", model=other, resume=True)
@@ -351,7 +353,7 @@ def test_empty_and_constant_images(tmp_path):
 def test_progress_counts_windows(tmp_path):
     seen: list[tuple[int, int]] = []
     predict_blocks(
-        predictor(2),
+        predictor(2, tile=(4, 4), overlap=0.0),
         noise(60, 60),
         tmp_path / "a.tif",
         block=(20, 20),
@@ -389,3 +391,35 @@ def test_the_forecast_tells_blocks_memory_and_windows():
     assert cost.blocks == 16
     assert 1 <= cost.passes < 3
     assert "16 block(s) of 64 x 64" in str(cost)
+    assert "disk" not in str(cost)
+
+
+def test_scores_are_stored_where_windows_would_be_seen_too_often(tmp_path):
+    image = noise(60, 60)
+    opened = Image.from_array(image)
+    costs = [plan_blocks(predictor(2), opened, (12, 12), store=s)[1] for s in (None, True, False)]
+    assert [cost.stored for cost in costs] == [60 * 60 * 4, 60 * 60 * 4, 0]
+    assert [cost.passes for cost in costs[:2]] == [1, 1]
+    assert costs[2].passes > 2
+    assert "0.0 GB of scores on the disk" in str(costs[0])
+    model = predictor(2)
+    predict_blocks(model, image, tmp_path / "a.tif", block=(12, 12))
+    plain = predictor(2)
+    whole = plain.predict(image).labels
+    assert windows(model) == windows(plain)
+    assert same_objects(whole, read(tmp_path / "a.tif", 2))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+    assert plan_blocks(predictor(2, mirror_positions=True), opened, (12, 12))[1].stored == 0
+
+
+def test_a_full_disk_while_scores_are_stored(tmp_path, monkeypatch):
+    def full(self, box, scores):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ZarrSink, "write", full)
+        with pytest.raises(SaveError, match=r"scores.*No space left.*--resume"):
+            predict_blocks(predictor(2), noise(60, 60), tmp_path / "a.tif", block=(12, 12))
+    predict_blocks(predictor(2), noise(60, 60), tmp_path / "a.tif", block=(12, 12), resume=True)
+    whole = predictor(2).predict(noise(60, 60)).labels
+    assert same_objects(whole, read(tmp_path / "a.tif", 2))

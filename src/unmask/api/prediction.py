@@ -25,6 +25,7 @@ from unmask.infer.predictor import Prediction, Predictor
 from unmask.infer.tiled import Progress
 from unmask.infer.workplace import batch, plan_facts, weights_digest
 from unmask.io import Image, open_image, output_name, save_image
+from unmask.io.unwritten import unwritten
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def predict_files(
             if finished.has(path, facts):
                 say(f"{place} (finished before)")
                 continue
+            if note := unwritten(pair.image.source):
+                say(note)
             if options.cluster or predictor.block or is_large(predictor, pair.image):
                 _in_blocks(predictor, pair.image, path, options, say=say, progress=progress)
             else:
@@ -159,7 +162,8 @@ def _in_blocks(
     say: Say,
     progress: Progress | None,
 ) -> None:
-    say(f"{image.source}: {plan_blocks(predictor, image)[1]}")
+    store = True if options.scores else None if options.cluster is None else False
+    say(f"{image.source}: {plan_blocks(predictor, image, store=store)[1]}")
     predict_blocks(
         predictor,
         image,

@@ -21,6 +21,8 @@ LARGE = 512 << 20
 _SLAB = 2
 # What an automatic block may take, in bytes.
 _BUDGET = 1 << 30
+# The network seeing a voxel more often than this costs more than keeping the scores on the disk.
+_PASSES = 2.0
 # Automatic blocks are multiples of this, so that chunks and tiles of files fit.
 _UNIT = 64
 # Bytes a voxel that decoding takes beside the scores: field, labels, paths; measured for flows.
@@ -133,6 +135,7 @@ class Forecast:
         memory: bytes of one block in work, beside model and program.
         passes: how often the network sees a voxel, against a prediction of the whole image.
         windows: windows of one block.
+        stored: bytes of scores that are kept on the disk meanwhile; 0: none.
     """
 
     blocks: int
@@ -140,18 +143,24 @@ class Forecast:
     memory: int
     passes: float
     windows: int
+    stored: int = 0
 
     def __str__(self) -> str:
         size = " x ".join(map(str, self.block))
         return (
             f"{self.blocks} block(s) of {size} voxels, about {self.memory / 1e9:.1f} GB of memory "
             f"for each in work beside the model, {self.passes:.1f} times the windows of the whole "
-            "image"
+            "image" + (f", {self.stored / 1e9:.1f} GB of scores on the disk" if self.stored else "")
         )
 
 
-def forecast(grid: Grid, tiling: Tiling, *, channels: int, classes: int, itemsize: int) -> Forecast:
-    """Size, memory and cost of the blocks.
+def forecast(
+    grid: Grid, tiling: Tiling, *, channels: int, classes: int, itemsize: int, store: bool | None
+) -> Forecast:
+    """Size, memory and cost of the blocks, and whether scores are better stored.
+
+    Blocks with a wide halo let the network see most voxels several times. Then it runs over the
+    image once and keeps the scores on the disk, if the lines in work fit into memory.
 
     Args:
         grid: the blocks.
@@ -159,14 +168,34 @@ def forecast(grid: Grid, tiling: Tiling, *, channels: int, classes: int, itemsiz
         channels: of the image.
         classes: channels of the scores.
         itemsize: bytes of an image's value.
+        store: keep the scores on the disk; None: where that spares more than half of the windows.
     """
     middle = int(np.ravel_multi_index([n // 2 for n in grid.counts], grid.counts))
     box, read = grid.needed(middle, tiling), grid.tile(middle).read
     image = channels * (itemsize if itemsize <= 2 else 4)
-    memory = box.size * (4 * classes + image) + read.size * _decoding(grid)
+    decoding = read.size * (4 * classes + _decoding(grid))
+    memory = max(decoding, box.size * (4 * classes + image))
     whole = prod(len(places) for places in tiling.positions(grid.space))
     windows = prod(len(places) for places in tiling.positions(box.shape))
-    return Forecast(len(grid), grid.block, memory, windows * len(grid) / whole, windows)
+    passes = _all_windows(grid, tiling) / whole
+    lines = 2 * tiling.window[0] * prod(grid.space[1:]) * (4 * classes + image)
+    if store or (store is None and passes > _PASSES and lines <= _BUDGET):
+        nbytes = 4 * classes * prod(grid.space)
+        return Forecast(len(grid), grid.block, max(decoding, lines), 1.0, windows, nbytes)
+    return Forecast(len(grid), grid.block, memory, passes, windows)
+
+
+def _all_windows(grid: Grid, tiling: Tiling) -> int:
+    """Windows of all blocks: axes are independent, so the sum of products is one of sums."""
+    total = 1
+    for axis, count in enumerate(grid.counts):
+        along = 0
+        for place in range(count):
+            cell = [place if own == axis else 0 for own in range(len(grid.counts))]
+            box = grid.needed(int(np.ravel_multi_index(cell, grid.counts)), tiling)
+            along += len(tiling.positions(box.shape)[axis])
+        total *= along
+    return total
 
 
 def automatic(
@@ -188,7 +217,9 @@ def automatic(
     for place, axis in enumerate(order):
         edge = room ** (1 / (len(space) - place))
         inner = max(int(edge - 2 * halo) // _UNIT * _UNIT, _UNIT)
-        block[axis] = min(space[axis], inner)
+        # Blocks of one size: a small rest at the end would cost as many borders as a large one.
+        even = ceil(space[axis] / ceil(space[axis] / inner))
+        block[axis] = min(space[axis], ceil(even / _UNIT) * _UNIT)
         room /= min(space[axis], block[axis] + 2 * halo)
     return tuple(block)
 

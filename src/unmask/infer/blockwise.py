@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, RecipeError, told
+from unmask.errors import DataError, RecipeError, SaveError, told
 from unmask.infer import units
 from unmask.infer.assembly import Result, assemble, put
 from unmask.infer.blocks import LARGE, Forecast, Grid, automatic, forecast
@@ -33,6 +33,9 @@ from unmask.io import Image, recent
 from unmask.io.paths import locate
 from unmask.labels.stitch import joined
 
+# Stored scores, while an output is in work.
+SCORES = "scores.zarr"
+
 
 def is_large(predictor: Predictor, image: Image) -> bool:
     """Whether the scores of an image are better not held in memory."""
@@ -40,7 +43,11 @@ def is_large(predictor: Predictor, image: Image) -> bool:
 
 
 def plan_blocks(
-    predictor: Predictor, image: Image, block: Sequence[int] | None = None
+    predictor: Predictor,
+    image: Image,
+    block: Sequence[int] | None = None,
+    *,
+    store: bool | None = None,
 ) -> tuple[Grid, Forecast]:
     """The blocks of an image and what they will take.
 
@@ -48,6 +55,7 @@ def plan_blocks(
         predictor: models, task and tiling.
         image: the image.
         block: voxels of a block; None: those of the predictor, or as large as memory allows.
+        store: keep the scores on the disk meanwhile; None: where that is much quicker.
 
     Raises:
         DataError: the image has another number of axes than the model.
@@ -77,6 +85,8 @@ def plan_blocks(
         channels=predictor.channels,
         classes=task.channels(),
         itemsize=image.dtype.itemsize,
+        # Mirrored positions need several runs over the image, which a store cannot add up.
+        store=False if predictor.mirror_positions and store is None else store,
     )
 
 
@@ -118,7 +128,8 @@ def predict_blocks(
     """
     if isinstance(image, np.ndarray):
         image = Image.from_array(image, ndim=predictor.ndim)
-    grid, cost = plan_blocks(predictor, image, block)
+    store = True if scores is not None else None if cluster is None else False
+    grid, cost = plan_blocks(predictor, image, block, store=store)
     image = units.kept(image)
     with recent.sparing(units.KEPT_BYTES):
         measured = ImageSource(
@@ -131,7 +142,7 @@ def predict_blocks(
             job = _sent(job, predictor, image)
         shown = _Shown(progress, len(grid), cost.windows, len(facts))
         tell = shown.within if cluster is None and progress is not None else None
-        if scores is not None:
+        if cost.stored and (scores is not None or len(facts) < len(grid)):
             job = _with_scores(job, predictor, image, progress)
 
         def done(result: tuple[int, Facts]) -> None:
@@ -145,16 +156,24 @@ def predict_blocks(
             dtype = np.min_scalar_type(top)
             result = Result(Path(out).absolute(), grid, dtype, image, plan.provenance)
             assemble(result, job.folder, partial(units.numbered, job.folder), run)
-        if scores is not None and job.scores is not None:
-            put(job.scores, Path(scores).absolute())
+        if scores is not None:
+            put(folder / SCORES, Path(scores).absolute())
     return top
 
 
 def _with_scores(job: Job, predictor: Predictor, image: Image, progress: Progress | None) -> Job:
     """The job with stored scores, those of an ended run completed."""
-    path = job.folder / "scores.zarr"
+    path = job.folder / SCORES
     sink = ZarrSink(path, spacing=image.spacing, resume=True)
-    predictor.write_scores(image, sink, first=sink.lines, progress=progress)
+    try:
+        predictor.write_scores(image, sink, first=sink.lines, progress=progress)
+    except OSError as error:
+        if isinstance(error, SaveError):
+            raise
+        raise SaveError(
+            f"{path}: expected room for the scores, found: {error.strerror or error}. What is "
+            "written is kept: free space and go on with --resume."
+        ) from error
     return replace(job, scores=path)
 
 
