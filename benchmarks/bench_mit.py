@@ -10,18 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness import interleave, write
+from unmask.data.phantoms import nuclei
 from unmask.models import BranchHead, ManetDecoder, MixTransformer
 from unmask.models.mit import MixBlock, ReducedAttention
+from unmask.recipe import load
+from unmask.space.batch import Batch
+from unmask.tasks.flows import Flows
+from unmask.tasks.segmenter import build_segmenter
 from unmask.training.allocator import keep_freed_memory
 
 SIDE, SIZE = 512, "b5"
 REPEATS = 3
 PROBABILITY = 0.02
+UPDATES = 40
 
 
 class Network(nn.Module):
@@ -114,31 +121,58 @@ def published(network: Any, image: Tensor) -> Tensor:
     return torch.cat(outputs, dim=1)
 
 
-@torch.no_grad()
-def make_decided(network: Any, image: Tensor) -> None:
-    """Logits of mean 0 and deviation 3, as of a trained network: half of the pixels are decided."""
-    logits = network(image)[:, -1]
-    last = network.head.branches[-1][-1]
-    last.weight *= 3 / logits.std()
-    last.bias.copy_((last.bias - logits.mean()) * 3 / logits.std())
+def phantoms(count: int, side: int, seed: int) -> Batch:
+    """Images of drawn nuclei with the targets of flows."""
+    task = Flows(2)
+    drawn = [nuclei((side, side), rng=np.random.default_rng((seed, i))) for i in range(count)]
+    image = torch.from_numpy(np.stack([each.image for each in drawn]).astype(np.float32))
+    image = image.reshape(count, 1, side, side)
+    low, high = image.amin((2, 3), keepdim=True), image.amax((2, 3), keepdim=True)
+    targets = [task.encode(each.labels.astype(np.int64), None) for each in drawn]
+    values, weight = (
+        torch.from_numpy(np.stack([getattr(each, part) for each in targets]))
+        for part in ("values", "weight")
+    )
+    return Batch((image - low) / (high - low), values, weight)
 
 
-def check(outputs: dict[str, Tensor]) -> float:
-    """Float32 agrees with the published form; the largest difference of probabilities in bf16."""
-    peer, exact, short = (outputs[name].float() for name in ("published", "ours", "ours bf16"))
-    spread = peer.std(dim=(0, 2, 3), keepdim=True)
-    assert ((exact - peer).abs() / spread).max() < 1e-4
-    difference = (short[:, -1].sigmoid() - exact[:, -1].sigmoid()).abs().max().item()
+def difference_in_bf16() -> float:
+    """Largest difference of foreground probabilities, in a small network after a short training.
+
+    Weights as drawn say nothing here: their logits hardly depend on the pixels.
+    """
+    parts = ["model.backbone.size=b0", "model.decoder={name: manet, width: 32, attention: 64}"]
+    segmenter = build_segmenter(load("mediar").with_settings([*parts, "data.channels=1"]))
+    optimizer = torch.optim.AdamW(segmenter.parameters(), lr=1e-3)
+    for step in range(UPDATES):
+        segmenter.step(phantoms(2, 128, step)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    segmenter.eval()
+    image = phantoms(2, 256, UPDATES).image
+    with torch.inference_mode():
+        exact = segmenter.logits(image)[:, -1].sigmoid()
+        with torch.autocast("cpu", torch.bfloat16):
+            short = segmenter.logits(image)[:, -1].float().sigmoid()
+    assert exact.std() > 0.2, "the training did not decide the pixels"
+    difference = (short - exact).abs().max().item()
     assert difference < PROBABILITY, difference
     return difference
+
+
+def check(outputs: dict[str, Tensor]) -> None:
+    """Float32 agrees with the published form."""
+    peer, exact = outputs["published"], outputs["ours"]
+    spread = peer.std(dim=(0, 2, 3), keepdim=True)
+    assert ((exact - peer).abs() / spread).max() < 1e-3
 
 
 def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()  # as training does
     torch.manual_seed(0)
+    difference = difference_in_bf16()
     network, image = Network().eval(), torch.rand(1, 3, SIDE, SIDE)
-    make_decided(network, image)
 
     def call(forward: Callable[[Tensor], Tensor], *, short: bool = False) -> Tensor:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=short):
@@ -149,7 +183,7 @@ def main() -> None:
         "ours": lambda: call(network),
         "ours bf16": lambda: call(network, short=True),
     }
-    difference = check({name: run() for name, run in calls.items()})
+    check({name: run() for name, run in calls.items()})
     seconds = interleave(calls, REPEATS)
     rows = [
         {
@@ -162,7 +196,7 @@ def main() -> None:
         }
         for form, name, note in (
             ("float32", "ours", ""),
-            ("bf16", "ours bf16", f"; foreground probabilities differ by {difference:.4f} at most"),
+            ("bf16", "ours bf16", f"; probabilities of a trained b0 differ by {difference:.3f}"),
         )
     ]
     write("mit", rows)

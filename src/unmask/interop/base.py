@@ -3,7 +3,7 @@
 A source says how its files are laid out, which recipe the tensors ask for, and what each entry is
 called here. Modules of ours keep the published names, so that renaming is a change of prefixes.
 To add one, write ``SOURCE = Source(...)`` into a file of this folder and name it in
-``official.SOURCES``; tests/interop/test_official.py runs every source through the same checks.
+``official.SOURCES``; ``mediar.py`` is an example of a segmenter, ``tokens.py`` serves transformers.
 """
 
 from __future__ import annotations
