@@ -26,6 +26,7 @@ VERBS = {
     "train",
     "predict",
     "cluster",
+    "convert",
     "evaluate",
     "curve",
     "models",
