@@ -228,7 +228,7 @@ class TestResume:
                 self.run(out)
 
     def test_finished_blocks_are_not_computed_again(self, tmp_path, monkeypatch):
-        for name in ("a.ome.zarr", "a.tif", "a.h5", "a.nii.gz"):
+        for name in ("a.ome.zarr", "a.tif"):
             whole = windows(self.run(tmp_path / "whole" / name))
             self.ended(tmp_path / name, monkeypatch, after=7)
             assert not (tmp_path / name).exists()
