@@ -499,7 +499,7 @@ class TestRecipes:
             "data.normalize={name: percentile, low: 99, high: 1}",
             "model.backbone.widht=3",
             "task.flow_wieght=1",
-            "train.optimizer=adam",
+            "train.optimizer=adammw",
             "data.crop=[0, 32]",
         ]
         given = [part for line in settings for part in ("--set", line)]

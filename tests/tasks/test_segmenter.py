@@ -75,4 +75,4 @@ def test_wrong_parts_are_named():
     with pytest.raises(RecipeError, match="'classes'"):
         build_task(load("semantic2d").with_settings(["task.clases=2"]))
     with pytest.raises(RecipeError, match="resunet"):
-        build_segmenter(load("semantic2d").with_settings(["model.backbone.name=resnet"]))
+        build_segmenter(load("semantic2d").with_settings(["model.backbone.name=resunett"]))
