@@ -76,10 +76,15 @@ def chosen(tried: Sequence[Mapping[str, Any]], given: Sequence[Scene]) -> list[M
     """The options of each decoder with the lowest VOI."""
     best: dict[str, tuple[float, Mapping[str, Any]]] = {}
     for options, figures in compare(given, tried):
-        name = f"{options['method']}, quantile" if "quantile" in options else options["method"]
+        name = named(options)
         if name not in best or figures["voi"] < best[name][0]:
             best[name] = (figures["voi"], options)
     return [options for _, options in best.values()]
+
+
+def named(options: Mapping[str, Any]) -> str:
+    """The decoder, with the statistic of its edges where there are two."""
+    return options["method"] + (" of quantiles" if "quantile" in options else "")
 
 
 def lines(
@@ -94,7 +99,7 @@ def lines(
     anchors = {"voi": study.anchor, **tissue.anchors}
     return [
         {
-            "what": f"{study.preset} on {study.folder}, {options['method']}",
+            "what": f"{study.preset} on {study.folder}, {named(options)}",
             "ours": figures[unit],
             "peer": anchors.get(unit),
             "unit": unit,
