@@ -103,7 +103,8 @@ class TestContract:
 
     def test_bf16_autocast_is_close(self, backbone, decoder, ndim):
         image, size = torch.randn(1, 2, *SIZES[ndim][0]), SIZES[ndim][0]
-        first, second = build(backbone, decoder, ndim)
+        # batch norm in training makes nearly a sign of the few voxels of such small images
+        first, second = (part.eval() for part in build(backbone, decoder, ndim))
         exact = second(first(image), size)
         with torch.autocast("cpu", torch.bfloat16):
             short = second(first(image), size).float()
