@@ -29,7 +29,8 @@ def recipe(*settings: str, preset: str = "semantic2d") -> Recipe:
 def test_plan_carries_every_value_of_the_recipe():
     changed = {
         "steps": 77, "accumulate": 3, "clip": 0.5, "lr": 0.25, "warmup": 9, "final_lr": 0.125,
-        "cosine_steps": 17, "final_weight_decay": 5.0, "ema": 0.75, "validate_every": 11, "save_every": 13, "keep": 4, "bad_steps": 6, "seed": 5,
+        "cosine_steps": 17, "final_weight_decay": 5.0, "ema": 0.75, "validate_every": 11,
+        "save_every": 13, "keep": 4, "bad_steps": 6, "seed": 5,
     }  # fmt: skip
     plan = build_plan(recipe(*(f"train.{name}={value}" for name, value in changed.items())))
     for name, value in changed.items():
