@@ -84,7 +84,7 @@ def ship(name: str, source: Path) -> Path:
         for stem, weights in (("single", model.weights), ("half", half)):
             file = Path(folder) / f"{stem}.safetensors"
             save_model(file, weights, card)
-            figures.append(measure(STUDIES[story.study], file))
+            figures.append(measure(STUDIES[story.study], [file]))
             print(f"{stem}: {figures[-1]}", flush=True)
     first = STUDIES[story.study].metrics[0]
     lost = figures[0]["all"][first] - figures[1]["all"][first]
