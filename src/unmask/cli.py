@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from unmask import interruption
 from unmask.errors import Interrupted, UnmaskError
 
 app = typer.Typer(
@@ -372,6 +373,7 @@ def main() -> None:
         # File names need not be text of the terminal's encoding; a message must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    interruption.remember()
     try:
         app()
     except UnmaskError as error:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
+from unmask import interruption
 from unmask.errors import UnmaskError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -43,6 +44,8 @@ class Stop:
         # Python delivers signals to the main thread and lets no other one ask for them.
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        if interruption.asked():
+            self.code = 130
         return self
 
     def __exit__(self, *_: object) -> None:
