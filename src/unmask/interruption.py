@@ -1,7 +1,8 @@
 """Ctrl-C before a training listens for it.
 
-Python raises ``KeyboardInterrupt`` wherever it happens to be; inside a callback of a compiled
-library, as during imports, the exception is printed and lost. So the request is kept in mind too.
+A process that a shell starts in the background ignores SIGINT, but a training obeys it; so that it
+counts from the start, it is listened to from the start. Inside a callback of a compiled library
+``KeyboardInterrupt`` is printed and lost; so the request is kept in mind too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ _asked = threading.Event()
 
 
 def remember() -> None:
-    """From now on SIGINT raises ``KeyboardInterrupt`` as ever, and ``asked`` tells that it came."""
+    """From now on SIGINT raises ``KeyboardInterrupt``, and ``asked`` tells that it came."""
     signal.signal(signal.SIGINT, _note)
 
 
