@@ -7,7 +7,7 @@ import pytest
 
 import unmask
 from unmask.errors import DataError
-from unmask.io import open_image
+from unmask.io import open_image, save_image
 
 
 def test_public_names():
@@ -59,3 +59,15 @@ def test_truth_without_a_prediction_is_named(phantoms):
     with pytest.raises(DataError) as caught:
         unmask.evaluate(truth=labels, predicted=labels[2:])
     assert all(str(path) in str(caught.value) for path in labels[:2])
+
+
+def test_a_prediction_elsewhere_than_the_truth_is_named(tmp_path):
+    labels = np.ones((3, 4, 5), np.uint8)
+    save_image(tmp_path / "truth.nii", labels, spacing=(1, 1, 1))
+    save_image(tmp_path / "predicted.nii", labels, spacing=(1, 2, 1))
+    with pytest.raises(DataError, match=r"predicted\.nii: expected the affine of .*truth\.nii"):
+        unmask.evaluate(
+            truth=tmp_path / "truth.nii",
+            predicted=tmp_path / "predicted.nii",
+            settings=["data.image_suffix=predicted", "data.label_suffix=truth"],
+        )

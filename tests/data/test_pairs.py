@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -153,3 +154,44 @@ def test_the_longest_name_is_taken(tmp_path):
     write(tmp_path / "labels", ["a_b_label"])
     audit = audit_pairs(tmp_path / "images", tmp_path / "labels", PLANE)
     assert [pair.name for pair in audit.pairs] == ["a_b"]
+
+
+def volume(path, affine, shape=(4, 5, 6)):
+    path.parent.mkdir(exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(np.ones(shape, np.uint8), affine), path)
+
+
+def test_labels_in_another_order_of_axes_are_turned_to_their_image(tmp_path):
+    volume(tmp_path / "i.nii", np.diag([1.0, 2, 3, 1]))
+    turned = np.array([[0, 0, -1.0, 3], [2, 0, 0, 0], [0, 3, 0, 0], [0, 0, 0, 1]])
+    volume(tmp_path / "l.nii", turned, shape=(5, 6, 4))
+    layout = Layout(3, image_suffix="i", label_suffix="l")
+    pair = open_pairs(tmp_path / "i.nii", tmp_path / "l.nii", layout)[0]
+    assert pair.labels is not None
+    assert pair.labels.spacing == pair.image.spacing == (3, 2, 1)
+
+
+@pytest.mark.parametrize("moved", [(0.6, 0, 0), (0, 0, -40)])
+def test_labels_elsewhere_than_their_image_are_refused(tmp_path, moved):
+    other = np.diag([1.0, 2, 3, 1])
+    volume(tmp_path / "i" / "a.nii", other)
+    other[:3, 3] = moved
+    volume(tmp_path / "l" / "a.nii", other)
+    with pytest.raises(DataError, match=r"l/a\.nii: expected the affine .*i/a\.nii.* voxels away"):
+        open_pairs(tmp_path / "i", tmp_path / "l", Layout(3))
+
+
+def test_headers_may_be_rounded(tmp_path):
+    volume(tmp_path / "i" / "a.nii", np.diag([0.7, 0.7, 5, 1]))
+    volume(tmp_path / "l" / "a.nii", np.diag([0.701, 0.699, 5.01, 1]))
+    assert open_pairs(tmp_path / "i", tmp_path / "l", Layout(3))
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".nii"])
+def test_labels_without_position_cannot_follow_a_turned_image(tmp_path, suffix):
+    volume(tmp_path / "i" / "a.nii", np.diag([-1.0, 1, 1, 1]))
+    save_image(tmp_path / "l" / f"a{suffix}", np.ones((6, 5, 4), np.uint8))
+    with pytest.raises(DataError, match=r"l/a.*: expected an affine as .*i/a\.nii has"):
+        open_pairs(tmp_path / "i", tmp_path / "l", Layout(3))
+    volume(tmp_path / "i" / "a.nii", np.eye(4))
+    assert open_pairs(tmp_path / "i", tmp_path / "l", Layout(3))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from unmask.api.values import Settings
 from unmask.data.pairs import (
     Paths,
+    check_place,
     match_files,
     pairing,
 )
@@ -51,6 +52,7 @@ def evaluate(
         try:
             pair = open_labels(truth_path or ""), open_labels(predicted_path)
             _same_shape(*pair)
+            check_place(pair[1], pair[0])
             opened.append((name, *pair))
         except DataError as error:
             problems.append(str(error))

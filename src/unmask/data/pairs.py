@@ -12,7 +12,11 @@ from unmask.data.channels import check_channels, match_channels
 from unmask.data.suffixes import common_suffix
 from unmask.errors import DataError, RecipeError, SaveError, gather
 from unmask.io import Image, list_files, open_image, open_labels, output_name, stem
+from unmask.io.orientation import apart
 from unmask.io.paths import locate
+
+# Share of a voxel by which image and labels may lie apart: headers are rounded.
+_APART = 0.5
 
 Paths = str | Path | Sequence[str | Path]
 # Labels (*space) and voxel size to values and weight.
@@ -193,7 +197,33 @@ def _open(name: str, image_path: str, label_path: str | None, layout: Layout) ->
             f"{label_path}: expected the size of its image {image_path}, {image.shape[1:]}, "
             f"found {labels.shape[1:]}. Give labels of the same size and axis order."
         )
+    check_place(labels, image)
     return Pair(name, image, labels)
+
+
+def check_place(labels: Image, image: Image) -> None:
+    """Refuse labels whose file puts them elsewhere in the body than their image.
+
+    Raises:
+        DataError: corners are more than half a voxel apart; or one of the two says nothing of its
+            position and the other was turned on reading, so that they may not lie alike.
+    """
+    here, there = (each.meta.get("position") for each in (image, labels))
+    if here is not None and there is not None:
+        lengths = (1,) * (3 - image.ndim) + image.shape[1:]
+        distance = apart(here, there, lengths)
+        if distance > _APART:
+            raise DataError(
+                f"{labels.source}: expected the affine of {image.source}, found one that "
+                f"puts its corners up to {distance:.1f} voxels away. Save both on one grid, or "
+                "mend the header that is wrong."
+            )
+    elif any(not each.meta["turn"].still for each in (image, labels) if "turn" in each.meta):
+        lost, known = (image, labels) if here is None else (labels, image)
+        raise DataError(
+            f"{lost.source}: expected an affine as {known.source} has, found none, and that one is "
+            "not stored in the order right, front, head. Save both as NIfTI with their affine."
+        )
 
 
 def _inspect(pair: Pair, channels: int | None, encode: Encode | None) -> list[str]:
