@@ -19,7 +19,9 @@ import torch
 from torch import nn
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
-from unmask.training import Interrupted, Journal, Plan, RunFolder, adamw, fit, make_fabric
+from unmask.training import (
+    Interrupted, Journal, Plan, RunFolder, adamw, fit, launched, make_fabric
+)
 
 class Net(Objective):
     def __init__(self):
@@ -30,33 +32,39 @@ class Net(Objective):
     def step(self, batch):
         self.calls += 1
         loss = (self.layer(batch.image) - 1).square().mean()
-        if rank == 1 and self.calls == 5:
+        if fabric.global_rank == 1 and self.calls == 5:
             loss = loss * float("nan")
-        if stop and rank == 1 and self.calls == 7:
-            os.kill(os.getpid(), 15)
+        if fabric.global_rank == 1 and self.calls == 7:
+            if what == "stop":
+                os.kill(os.getpid(), 15)
+            if what == "break":
+                raise ValueError("one process alone")
         return Step(loss)
 
-folder, stop = Path(sys.argv[1]), sys.argv[2] == "stop"
-fabric = make_fabric(int(sys.argv[3]), "32", "cpu")
-fabric.launch()
-rank, world = fabric.global_rank, fabric.world_size
-
 def batches(start):
+    share, rank = 4 // fabric.world_size, fabric.global_rank
     for number in count(start):
         images = torch.randn(4, 3, generator=torch.Generator().manual_seed(number))
-        yield Batch(images[rank * 4 // world : (rank + 1) * 4 // world])
+        yield Batch(images[rank * share : (rank + 1) * share])
 
-net = Net()
-plan = Plan(steps=20, lr=0.05, save_every=10, log_every=1, validate_every=10)
-with Journal(folder, steps=20, tensorboard=False, quiet=True) as journal:
-    try:
+def learn(net):
+    plan = Plan(steps=20, lr=0.05, save_every=10, log_every=1, validate_every=10)
+    with launched(fabric), Journal(folder, steps=20, tensorboard=False, quiet=True) as journal:
         fit(net, batches, fabric=fabric, optimizer=adamw([{"params": list(net.parameters())}]),
             plan=plan, journal=journal, validate=lambda net: {"score": 1.0},
             run=RunFolder(folder, resume=True))
-        code = 0
-    except Interrupted as end:
-        code = end.code
-torch.save([code, net.layer.weight.detach()], folder / f"rank{rank}.pt")
+
+folder, what = Path(sys.argv[1]), sys.argv[2]
+fabric = make_fabric(int(sys.argv[3]), "32", "cpu")
+net, code = Net(), 0
+try:
+    learn(net)
+except Interrupted as end:
+    code = end.code
+tasks = Path("/proc/self/task")
+names = [(task / "comm").read_text() for task in tasks.iterdir()] if tasks.is_dir() else []
+left = [name for name in names if "gloo" in name]
+torch.save([code, net.layer.weight.detach(), left], folder / f"rank{fabric.global_rank}.pt")
 """
 
 
@@ -79,7 +87,8 @@ def test_one_process_is_bit_equal():
     assert torch.are_deterministic_algorithms_enabled()
 
 
-def launch(folder: Path, *, stop: bool):
+def launch(folder: Path, what: str = "go") -> list[tuple[int, str]]:
+    """Exit code and errors of both processes."""
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -89,35 +98,49 @@ def launch(folder: Path, *, stop: bool):
     common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
               "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0",
               "OMP_NUM_THREADS": "1"}  # fmt: skip
-    command = [sys.executable, str(script), str(folder), "stop" if stop else "go", "2"]
     processes = [
         subprocess.Popen(
-            command,
+            [sys.executable, str(script), str(folder), what, "2"],
             env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(2)
     ]
-    for process in processes:
-        errors = process.communicate(timeout=200)[1]
-        assert process.returncode == 0, errors
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    errors = [process.communicate(timeout=200)[1] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, errors, strict=True)]
+
+
+def finished(folder: Path, what: str = "go"):
+    """What both processes kept: exit code and weights. No thread of their group is left."""
+    for code, errors in launch(folder, what):
+        assert code == 0, errors
+    kept = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    assert [left for *_, left in kept] == [[], []]
+    return [(code, weights) for code, weights, _ in kept]
 
 
 @pytest.mark.slow
 def test_two_processes_agree_stop_together_and_resume(tmp_path):
     """Gradients are shared, a bad loss on one process is skipped on both, so is a signal."""
-    whole = launch(tmp_path / "whole", stop=False)
+    whole = finished(tmp_path / "whole")
     assert [code for code, _ in whole] == [0, 0]
     assert torch.equal(whole[0][1], whole[1][1])
     lines = [json.loads(x) for x in (tmp_path / "whole" / "journal.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 21))
     assert lines[-1]["skipped"] == 1
-    stopped = launch(tmp_path / "cut", stop=True)
+    stopped = finished(tmp_path / "cut", "stop")
     assert [code for code, _ in stopped] == [143, 143]
     assert torch.equal(stopped[0][1], stopped[1][1])
     assert (tmp_path / "cut" / "snapshots" / "step-8").is_dir()
-    resumed = launch(tmp_path / "cut", stop=False)
+    resumed = finished(tmp_path / "cut")
     assert [code for code, _ in resumed] == [0, 0]
     assert torch.equal(resumed[0][1], resumed[1][1])
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_both_without_an_abort(tmp_path):
+    """The error is what the user sees; nobody waits for a process that is gone."""
+    ends = launch(tmp_path / "broken", "break")
+    assert [code for code, _ in ends] == [1, 1]
+    assert "one process alone" in ends[1][1]

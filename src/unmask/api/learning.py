@@ -36,7 +36,7 @@ from unmask.recipe import Recipe
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.segmenter import Segmenter
-from unmask.training import Journal, RunFolder, fit, make_fabric, modalities
+from unmask.training import Journal, RunFolder, fit, launched, make_fabric, modalities
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.assemble import (
     build_crops,
@@ -204,12 +204,14 @@ def _run(
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
     origin = [] if start.init is None else initialise(objective, start.init)
     fabric = make_fabric(start.devices, recipe.train.precision)
-    fabric.launch()
     if fabric.device.type == "cpu":
         keep_freed_memory()
     used = [*pairs, *(second or ())]
     marks = fingerprint(used)
-    with checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext():
+    with (
+        launched(fabric),
+        checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
+    ):
         note_run(folder, recipe, marks, resume=start.resume)
         crops = _source(recipe, objective, pairs, second or (), fabric=fabric, start=start)
         card = {"recipe": recipe.model_dump(mode="json"), "data": marks, "versions": versions()}

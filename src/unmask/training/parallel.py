@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.strategy import Strategy
+from torch import distributed
 
-from unmask.errors import RecipeError
+from unmask.errors import Interrupted, RecipeError
 
 _NAMES = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -19,7 +25,7 @@ def make_fabric(
     *,
     num_nodes: int = 1,
 ) -> Fabric:
-    """A launched-on-demand Fabric; call its ``launch`` where several processes are wanted.
+    """A Fabric that ``launched`` starts.
 
     On CPUs the deterministic algorithms of PyTorch are switched on, so that a resumed run equals
     the uninterrupted one bit by bit; on GPUs sums in another order are worth their speed.
@@ -51,6 +57,35 @@ def make_fabric(
         num_nodes=num_nodes,
         precision=choose_precision(precision, device),  # type: ignore[arg-type]
     )
+
+
+@contextmanager
+def launched(fabric: Fabric) -> Generator[None, None, None]:
+    """Processes that work together inside the ``with`` block, and are parted after it.
+
+    A group that is still open when the interpreter ends has threads that may want it for a last
+    tensor; the process then aborts (SIGABRT) after its work is done. A group that was there before
+    is left to whoever made it.
+    """
+    ours = not _has_group()
+    fabric.launch()
+    try:
+        yield
+        fabric.barrier()
+    except Interrupted as end:
+        # All processes stop at the same step, so nobody waits in vain.
+        fabric.barrier()
+        # The frames hold the wrapped model, and this the group.
+        traceback.clear_frames(end.__traceback__)
+        raise
+    finally:
+        if ours and _has_group():
+            distributed.destroy_process_group()
+            gc.collect()
+
+
+def _has_group() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def choose_precision(precision: str, device: str) -> str:
