@@ -98,17 +98,19 @@ class ProjectionHead(nn.Module):
         width: channels of a prototype.
         prototypes: how many; 65536 are published for ImageNet, 4096 are ample for a thousand
             images.
+        norm: batch norms in the MLP, an option of DINO too. They take away what the tokens of all
+            images have in common, which early in a run is nearly everything.
     """
 
-    def __init__(self, dim: int, *, hidden: int, width: int, prototypes: int) -> None:
+    def __init__(
+        self, dim: int, *, hidden: int, width: int, prototypes: int, norm: bool = False
+    ) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, width),
-        )
+        sizes = ((dim, hidden), (hidden, hidden))
+        layers: list[nn.Module] = []
+        for n, m in sizes:
+            layers += [nn.Linear(n, m), *([nn.BatchNorm1d(m)] if norm else []), nn.GELU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(hidden, width))
         for part in self.mlp:
             if isinstance(part, nn.Linear):
                 # 0.02 is published for 2048 channels; vectors of any width keep a length near 1

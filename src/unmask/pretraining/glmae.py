@@ -72,6 +72,7 @@ class GLMAE(Objective):
         hidden: channels of the projection head.
         width: channels of a prototype.
         prototypes: how many.
+        head_norm: batch norms in the projection head.
         tau_student: temperature of the student.
         tau_teacher: temperature of the teacher at the start and after the warm-up.
         tau_warmup: the warm-up as a share of the run.
@@ -100,6 +101,7 @@ class GLMAE(Objective):
         hidden: int = 2048,
         width: int = 256,
         prototypes: int = 4096,
+        head_norm: bool = False,
         tau_student: float = 0.1,
         tau_teacher: Sequence[float] = (0.04, 0.07),
         tau_warmup: float = 0.3,
@@ -129,7 +131,9 @@ class GLMAE(Objective):
             heads=decoder_heads,
             norm_target=norm_target,
         )
-        self.head = ProjectionHead(network.dim, hidden=hidden, width=width, prototypes=prototypes)
+        self.head = ProjectionHead(
+            network.dim, hidden=hidden, width=width, prototypes=prototypes, norm=head_norm
+        )
         self.backbone = network
         parts = {"backbone": deepcopy(backbone), "head": deepcopy(self.head)}
         self.teacher = nn.ModuleDict(parts).requires_grad_(requires_grad=False)
@@ -179,7 +183,7 @@ class GLMAE(Objective):
             return (
                 "Collapse: the teacher's answers are the same for all prototypes (teacher_entropy "
                 f"above {_UNIFORM}), so that nothing is learnt from them. Lower "
-                "method.tau_teacher, for example to [0.02, 0.04]."
+                "method.tau_teacher, for example to [0.02, 0.04], or set method.head_norm=true."
             )
         if entropy < _CERTAIN or (deviation is not None and deviation < _EQUAL):
             return (
