@@ -179,7 +179,7 @@ def predict(
     ] = None,
     resume: Resume = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
-    """Segment images of any size; one label image an input, same stem."""
+    """Segment images of any size, one label image an input, same stem; or classify them."""
     from unmask import api
     from unmask.api.prediction import Options
     from unmask.apps.progress import WindowProgress
@@ -194,7 +194,7 @@ def predict(
         say=typer.echo,
         progress=WindowProgress(),
     )
-    typer.echo(f"{len(written)} label image(s) in {out}")
+    typer.echo(f"{len(written)} file(s) in {out}")
 
 
 @app.command()

@@ -146,6 +146,9 @@ class TrainRecipe(_Section):
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="lr factor from block to block down"
     )
+    freeze: tuple[str, ...] = Field(
+        default=(), description="parts that keep their weights, such as [backbone]"
+    )
     clip: float | None = Field(default=1.0, description="largest gradient norm")
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of averaged weights; 0: none")
     precision: Literal["auto", "32", "bf16", "16"] = "auto"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError
-from unmask.metrics import accuracy, auc, dice, iou, overlap
+from unmask.metrics import accuracy, auc, balanced_accuracy, dice, iou, overlap
 
 RNG = np.random.default_rng(0)
 
@@ -49,6 +49,16 @@ def test_empty_images(metric):
 
 def test_accuracy_without_voxels():
     assert np.isnan(accuracy(np.zeros((0, 2), int), np.zeros((0, 2), int)))
+
+
+@pytest.mark.parametrize("shape", [(300,), (6, 10, 11)])
+def test_balanced_accuracy_is_the_mean_of_the_recalls(shape):
+    truth = RNG.choice(4, shape, p=[0.7, 0.2, 0.05, 0.05])
+    predicted = np.where(RNG.random(shape) < 0.6, truth, RNG.integers(0, 6, shape))
+    recalls = [(predicted[truth == c] == c).mean() for c in range(4)]
+    assert balanced_accuracy(truth, predicted) == pytest.approx(np.mean(recalls))
+    assert balanced_accuracy(truth, np.zeros(shape, int)) == pytest.approx(0.25)
+    assert np.isnan(balanced_accuracy(np.zeros(0, int), np.zeros(0, int)))
 
 
 def slow_auc(positive, scores):

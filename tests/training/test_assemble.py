@@ -95,3 +95,47 @@ def test_the_other_purpose_is_refused():
         new_method(recipe())
     with pytest.raises(RecipeError, match="unmask pretrain"):
         new_segmenter(load("mae2d"))
+
+
+class TestFreeze:
+    VIT = (
+        "model.backbone={name: vit, patch: 8, dim: 24, depth: 2, heads: 2}",
+        "model.decoder=null",
+    )
+
+    def test_frozen_parts_neither_learn_nor_move(self):
+        """Weights and the statistics of norms stay; the others change; train() does not thaw."""
+        norm = "model.backbone={name: resnet, width: 4, blocks: [1, 1], norm: batch}"
+        segmenter = new_segmenter(recipe(norm, "train.freeze=[backbone]"))
+        optimizer = build_optimizer(recipe(norm), segmenter)
+        before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+        segmenter.train()
+        assert segmenter.training
+        assert segmenter.decoder.training
+        assert not segmenter.backbone.training
+        segmenter.logits(torch.randn(2, 1, 16, 16)).square().mean().backward()
+        optimizer.step()
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        assert held == {id(p) for n, p in segmenter.named_parameters() if "backbone." not in n}
+        for name, value in segmenter.state_dict().items():
+            if name.startswith("backbone."):
+                assert torch.equal(value, before[name]), name
+        assert not torch.equal(segmenter.state_dict()["head.weight"], before["head.weight"])
+
+    def test_a_part_of_a_part(self):
+        chosen = recipe(*self.VIT, "train.freeze=[backbone.patch_embed, backbone.blocks.0]")
+        rested = {n for n, p in new_segmenter(chosen).named_parameters() if not p.requires_grad}
+        assert {name.split(".")[1] for name in rested} == {"patch_embed", "blocks"}
+        assert not any("blocks.1" in name for name in rested)
+
+    def test_an_unknown_part(self):
+        with pytest.raises(RecipeError, match=r"train\.freeze.*'backbon'.*Did you mean 'backbone'"):
+            new_segmenter(recipe("train.freeze=[backbon]"))
+
+
+def test_methods_need_whole_patches_and_tasks_do_not():
+    sizes = ["data.crop=[18, 17]", *TestFreeze.VIT]
+    with pytest.raises(RecipeError, match=r"data\.crop.*whole patches"):
+        new_method(load("mae2d").with_settings(sizes))
+    segmenter = new_segmenter(load("semantic2d").with_settings(sizes))
+    assert segmenter.logits(torch.randn(1, 1, 18, 17)).shape[2:] == (18, 17)

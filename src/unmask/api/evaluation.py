@@ -1,9 +1,10 @@
-"""``evaluate``: label images against the truth."""
+"""``evaluate``: label images, or classes of images, against the truth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from unmask.api.classes import evaluate_classes
 from unmask.api.values import Settings
 from unmask.data.pairs import (
     Paths,
@@ -11,6 +12,7 @@ from unmask.data.pairs import (
     match_files,
     pairing,
 )
+from unmask.data.tables import is_table
 from unmask.errors import DataError, gather
 from unmask.io import Image, open_labels
 from unmask.metrics import (
@@ -30,11 +32,11 @@ def evaluate(
     ignore: int | None = None,
     settings: Settings = (),
 ) -> Report:
-    """Compare label images with the truth.
+    """Compare label images, or tables of the classes of images, with the truth.
 
     Args:
-        truth: true labels.
-        predicted: predicted labels; they pair by stem.
+        truth: true labels, or tables (.csv) with the columns ``name`` and ``class``.
+        predicted: predicted labels; they pair by stem. Or tables as ``predict`` writes them.
         metrics: metric names as in ``unmask.metrics``; default: by what the labels look like.
         ignore: value of the truth that counts nowhere.
         settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
@@ -46,6 +48,8 @@ def evaluate(
     rules = pairing(settings)
     for name in metrics or ():
         find_metric(name, METRICS)
+    if is_table(truth) and is_table(predicted):
+        return evaluate_classes(truth, predicted, metrics)
     problems: list[str] = []
     opened: list[tuple[str, Image, Image]] = []
     for name, predicted_path, truth_path in match_files(predicted, truth, rules, problems):

@@ -13,6 +13,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from unmask import checkpoint
+from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.data.crops import Crops
 from unmask.data.loader import batches
@@ -26,11 +27,6 @@ from unmask.data.pairs import (
 from unmask.data.replay import Replay
 from unmask.data.sections import oriented
 from unmask.errors import DataError, RecipeError
-from unmask.infer.load import make_predictor
-from unmask.metrics import (
-    evaluate_pair,
-    summarise,
-)
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
@@ -159,7 +155,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     second = _second("Replay", replay_images, replay_labels, chosen)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
-    validate = partial(_validate, recipe=chosen, pairs=held_out) if held_out else None
+    validate = partial(validated, recipe=chosen, pairs=held_out) if held_out else None
     start = Start(out, init, devices, resume)
     return _run(chosen, segmenter, pairs, start=start, second=second, validate=validate)
 
@@ -216,7 +212,7 @@ def _run(
         crops = _source(recipe, objective, pairs, second or (), fabric=fabric, start=start)
         card = {"recipe": recipe.model_dump(mode="json"), "data": marks, "versions": versions()}
         with Journal(folder, steps=recipe.train.steps) as journal:
-            for line in origin:
+            for line in (*origin, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(
                 objective,
@@ -236,6 +232,15 @@ def _run(
             )
     seconds = time.perf_counter() - begin
     return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
+
+
+def _at_rest(objective: Objective) -> Iterator[str]:
+    """What is frozen, where something is."""
+    if objective.frozen:
+        sizes = [(p.numel(), p.requires_grad) for p in objective.parameters()]
+        learning = sum(size for size, learns in sizes if learns)
+        total = sum(size for size, _ in sizes)
+        yield f"Frozen: {', '.join(objective.frozen)}; {learning:,} of {total:,} weights learn."
 
 
 def _source(
@@ -274,28 +279,6 @@ def _stream(
         return crops.batch(index * fabric.world_size + fabric.global_rank)
 
     return batches(make, start, workers=workers)
-
-
-def _validate(segmenter: Segmenter, recipe: Recipe, pairs: Sequence[Pair]) -> dict[str, float]:
-    """Mean of the task's metrics over whole decoded images, spread evenly over ``pairs``."""
-    # One view is enough to compare models with each other, at a fraction of the cost of several.
-    infer = recipe.infer.model_copy(update={"tta": False, "mirror_positions": False})
-    predictor = make_predictor([segmenter], recipe.model_copy(update={"infer": infer}))
-    step = max(1, -(-len(pairs) // recipe.train.validate_images))
-    names = segmenter.task.metrics
-    rows = [
-        evaluate_pair(
-            pair.labels.read()[0],
-            predictor.predict(pair.image).labels,
-            names,
-            spacing=pair.image.spacing,
-            ignore=recipe.data.ignore_label,
-        )
-        for pair in pairs[::step]
-        if pair.labels is not None
-    ]
-    figures = summarise(rows)
-    return {name: figures[name]["mean"] for name in names}
 
 
 def _hold_out(pairs: list[Pair], recipe: Recipe) -> tuple[list[Pair], list[Pair]]:

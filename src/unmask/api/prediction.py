@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unmask.api.classes import write_classes
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.data.pairs import (
     Layout,
@@ -26,6 +27,7 @@ from unmask.infer.tiled import Progress
 from unmask.infer.workplace import batch, plan_facts, weights_digest
 from unmask.io import Image, open_image, output_name, save_image
 from unmask.io.unwritten import unwritten
+from unmask.tasks.base import WholeImage
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ def predict_files(
 ) -> list[Path]:
     """Segment files; one label image an input in ``out``, same stem and format family.
 
-    Large images are predicted in blocks, see ``unmask.infer.blockwise``.
+    Large images are predicted in blocks, see ``unmask.infer.blockwise``. A task about whole images
+    writes one table instead, see ``unmask.api.classes``.
 
     Args:
         model: model file, run folder, name of a shipped model, or several of them (an ensemble).
@@ -114,6 +117,13 @@ def predict_files(
     predictor = load_predictor(model, settings)
     rules = predictor.layout or Layout(predictor.ndim)
     pairs = open_pairs(images, None, rules, channels=predictor.channels)
+    if isinstance(predictor.task, WholeImage):
+        if options != Options():
+            raise RecipeError(
+                "expected none of --scores, --cluster and --resume with a task about whole images, "
+                "found one of them. They are for label images; leave them out."
+            )
+        return [write_classes(predictor, pairs, Path(out), say=say, progress=progress)]
     keep_inputs(pairs, Path(out))
     before, weights = fingerprint(pairs), weights_digest(predictor)
     written: list[Path] = []

@@ -208,7 +208,7 @@ def _prepare(
         pair = replace(pair, labels=changed(pair.labels, plan.changes))
     labels = None if pair.labels is None else pair.labels.read()
     rng = generator(plan.seed, "places", number)
-    places = [] if labels is None else _places(labels[0], rng)
+    places = [] if labels is None or plan.foreground == 0 else _places(labels[0], rng)
     whole = image.shape == pair.image.shape
     return _Prepared(
         pair,

@@ -10,6 +10,7 @@ import numpy as np
 
 from unmask.data.channels import check_channels, match_channels
 from unmask.data.suffixes import common_suffix
+from unmask.data.tables import ImageClass, classes_of, listed
 from unmask.errors import DataError, RecipeError, SaveError, gather
 from unmask.io import Image, list_files, open_image, open_labels, output_name, stem
 from unmask.io.orientation import apart
@@ -41,12 +42,15 @@ class Layout:
         axes: axes of the files where they do not say themselves.
         image_suffix: end of image stems that is no part of the name.
         label_suffix: end of label stems that is no part of the name.
+        classes: names of the classes of whole images, which tables then say in place of label
+            images; see ``unmask.data.tables``.
     """
 
     ndim: int
     axes: str | None = None
     image_suffix: str = ""
     label_suffix: str = ""
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,11 @@ def audit_pairs(
     """
     problems: list[str] = []
     notes: list[str] = []
-    matched = match_files(images, labels, layout, problems, notes=notes)
+    match = match_tables if layout.classes else match_files
     audit = Audit([], problems, notes)
-    for name, image_path, label_path in matched:
+    for name, image_path, truth in match(images, labels, layout, problems, notes=notes):
         try:
-            pair = _open(name, image_path, label_path, layout)
+            pair = _open(name, image_path, truth, layout)
             if channels is not None:
                 check_channels(pair.image.shape[0], channels, source=pair.image.source)
             if read:
@@ -159,6 +163,32 @@ def match_files(
     return [(name, by_name[name], labels_by_name[name]) for name in both]
 
 
+def match_tables(
+    images: Paths,
+    tables: Paths | None,
+    layout: Layout,
+    problems: list[str],
+    *,
+    notes: list[str] | None = None,
+) -> list[tuple[str, str, ImageClass | None]]:
+    """Names with the paths of images and their classes; images without one are problems."""
+    by_name = _by_name(images, layout.image_suffix, problems)
+    if tables is None:
+        return [(name, path, None) for name, path in by_name.items()]
+    known = classes_of(tables, layout.classes, problems)
+    where = ", ".join(dict.fromkeys(map(str, listed(tables))))
+    problems += [
+        f"{path}: expected a line named {name!r} in {where}, found none. Add its class, or leave "
+        "the image out."
+        for name, path in by_name.items()
+        if name not in known
+    ]
+    spare = len(known.keys() - by_name.keys())
+    if spare and notes is not None:
+        notes.append(f"{where}: {spare} line(s) are of images that are not given.")
+    return [(name, path, known[name]) for name, path in by_name.items() if name in known]
+
+
 def _shortened(
     files: dict[str, str], others: Mapping[str, str], side: str, notes: list[str]
 ) -> dict[str, str]:
@@ -187,14 +217,16 @@ def _by_name(paths: Paths, suffix: str, problems: list[str]) -> dict[str, str]:
     return found
 
 
-def _open(name: str, image_path: str, label_path: str | None, layout: Layout) -> Pair:
+def _open(name: str, image_path: str, truth: str | ImageClass | None, layout: Layout) -> Pair:
     image = open_image(image_path, axes=layout.axes, ndim=layout.ndim)
-    if label_path is None:
+    if truth is None:
         return Pair(name, image)
-    labels = open_labels(label_path, ndim=layout.ndim)
+    if isinstance(truth, ImageClass):
+        return Pair(name, image, truth.labels(image))
+    labels = open_labels(truth, ndim=layout.ndim)
     if labels.shape[1:] != image.shape[1:]:
         raise DataError(
-            f"{label_path}: expected the size of its image {image_path}, {image.shape[1:]}, "
+            f"{truth}: expected the size of its image {image_path}, {image.shape[1:]}, "
             f"found {labels.shape[1:]}. Give labels of the same size and axis order."
         )
     check_place(labels, image)

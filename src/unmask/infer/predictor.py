@@ -22,7 +22,7 @@ from unmask.infer.sinks import MemorySink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress, Sink, Tiling, run_tiles
 from unmask.io import Image
-from unmask.tasks.base import Task
+from unmask.tasks.base import Task, WholeImage
 
 Precision = Literal["auto", "32", "bf16", "16"]
 Flips = tuple[tuple[int, ...], ...]
@@ -37,12 +37,15 @@ class Prediction:
         scores: joined activations ``(S, *space)``, where they were asked for.
         spacing: voxel size of the image, slow axis first.
         provenance: image, settings and versions behind the labels.
+        classes: probability of each class of the whole image by name, most probable first, where
+            that is what the task says; ``labels`` is its number from 1 on everywhere then.
     """
 
     labels: Integer[np.ndarray, "*space"]
     scores: Float32[np.ndarray, "s *space"] | None
     spacing: tuple[float, ...] | None
     provenance: Mapping[str, Any]
+    classes: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,11 @@ class Predictor:
         scores = self.scores(opened, progress=progress)
         labels = self.task.decode(scores, opened.spacing)
         return Prediction(
-            labels, scores if keep_scores else None, opened.spacing, self.provenance(opened)
+            labels,
+            scores if keep_scores else None,
+            opened.spacing,
+            self.provenance(opened),
+            classes=self._classes(scores),
         )
 
     def scores(
@@ -240,6 +247,13 @@ class Predictor:
         parts = zip(scores.chunk(len(flips)), flips, strict=True)
         back = [reduce(self.task.flip, axes, part) for part, axes in parts]
         return torch.stack(back).mean(dim=0)
+
+    def _classes(self, scores: Float[np.ndarray, "s *space"]) -> dict[str, float] | None:
+        """Probabilities by class, the largest first, of a task about whole images."""
+        if not isinstance(self.task, WholeImage):
+            return None
+        shares = zip(self.task.names, map(float, self.task.shares(scores)), strict=True)
+        return dict(sorted(shares, key=lambda pair: -pair[1]))
 
     def _ensemble(self, batch: Tensor, place: torch.device) -> Tensor:
         """Mean of the models."""

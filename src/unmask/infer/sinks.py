@@ -1,4 +1,4 @@
-"""Where joined scores go: memory, or a Zarr store that outlives a kill."""
+"""Where joined scores go: memory, a mean, or a Zarr store that outlives a kill."""
 
 from __future__ import annotations
 
@@ -60,6 +60,32 @@ class MemorySink:
             np.multiply(scores, self._share, out=place)
         elif place.__array_interface__["data"] != scores.__array_interface__["data"]:
             place[...] = scores
+
+
+class MeanSink:
+    """The mean of all scores, for a task about whole images; memory does not grow with them."""
+
+    def __init__(self) -> None:
+        self._sum: np.ndarray = np.zeros(0)
+        self._voxels = 0
+
+    @property
+    def mean(self) -> np.ndarray:
+        """``(S,)`` float64."""
+        return self._sum / self._voxels
+
+    def open(self, shape: tuple[int, ...]) -> int:
+        """Begin anew; any line may come."""
+        self._sum, self._voxels = np.zeros(shape[0]), math.prod(shape[1:])
+        return 1
+
+    def room(self, box: Box) -> np.ndarray | None:  # noqa: ARG002 - the protocol
+        """None: nothing is kept."""
+        return None
+
+    def write(self, box: Box, scores: np.ndarray) -> None:  # noqa: ARG002 - the protocol
+        """Add one piece."""
+        self._sum += scores.reshape(len(scores), -1).sum(axis=1, dtype=np.float64)
 
 
 class ZarrSink:

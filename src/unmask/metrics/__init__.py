@@ -21,7 +21,7 @@ from unmask.metrics.metric import Metric, find_metric, measure, of_arrays, of_ta
 from unmask.metrics.overlap import Overlap, overlap
 from unmask.metrics.partition import Rand, arand, cremi, rand, voi, voi_merge, voi_split
 from unmask.metrics.report import Picture, Report, summarise
-from unmask.metrics.semantic import accuracy, auc, dice, iou
+from unmask.metrics.semantic import accuracy, auc, balanced_accuracy, dice, iou
 from unmask.metrics.surface import hd95, nsd
 
 METRICS: dict[str, Metric] = {
@@ -51,6 +51,7 @@ METRICS: dict[str, Metric] = {
     "dice": Metric(of_table(dice), kind="semantic", classes=True),
     "iou": Metric(of_table(iou), kind="semantic", classes=True),
     "accuracy": Metric(of_table(accuracy), kind="semantic", classes=True),
+    "balanced_accuracy": Metric(of_table(balanced_accuracy), kind="semantic"),
     "hd95": Metric(
         of_arrays(hd95, spacing=True),
         higher_is_better=False,
@@ -149,6 +150,7 @@ __all__ = [
     "ap",
     "arand",
     "auc",
+    "balanced_accuracy",
     "best_dice",
     "cellseg_f1",
     "cellseg_matching",

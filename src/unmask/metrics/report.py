@@ -71,11 +71,16 @@ class Report:
 
     @classmethod
     def of(
-        cls, images: Sequence[Mapping[str, Any]], *, settings: Mapping[str, Any] | None = None
+        cls,
+        images: Sequence[Mapping[str, Any]],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        summary: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Report:
-        """Report over rows; the summary is computed."""
+        """Report over rows; the summary is computed where none is given."""
         rows = [dict(row) for row in images]
-        return cls(rows, summarise(rows), dict(settings or {}), _version())
+        found = summarise(rows) if summary is None else summary
+        return cls(rows, found, dict(settings or {}), _version())
 
     def to_json(self) -> str:
         """JSON object with images, summary, settings and version; undefined values are null."""

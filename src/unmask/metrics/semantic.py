@@ -1,4 +1,4 @@
-"""Metrics of classes: Dice, intersection over union, accuracy and area under the curve.
+"""Metrics of classes: Dice, intersection over union, accuracies and area under the curve.
 
 Label images hold one class number per voxel, 0 is background. A mean goes over the classes other
 than 0 that occur in truth or prediction. ``truth`` and ``predicted`` are label images of any
@@ -61,6 +61,23 @@ def accuracy(
         judged = table.truth_ids[table.truth_index] == np.uint64(label)
     voxels = table.count[judged].sum()
     return float(table.count[judged & right].sum() / voxels) if voxels else float("nan")
+
+
+def balanced_accuracy(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float:
+    """Mean over the classes of the truth, 0 included, of the share that is found.
+
+    Every class counts the same, however rare. NaN where there is no voxel to judge.
+
+    Source: Brodersen et al. 2010, doi:10.1109/ICPR.2010.764.
+    """
+    table = table_of(truth, predicted)
+    right = table.truth_ids[table.truth_index] == table.predicted_ids[table.predicted_index]
+    kinds = len(table.truth_ids)
+    every = np.bincount(table.truth_index, table.count, kinds)
+    found = np.bincount(table.truth_index[right], table.count[right], kinds)
+    return (
+        float((found[every > 0] / every[every > 0]).mean()) if (every > 0).any() else float("nan")
+    )
 
 
 def auc(truth: ArrayLike, scores: ArrayLike, *, label: int | None = None) -> float:

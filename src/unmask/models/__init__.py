@@ -4,10 +4,11 @@ to the channels of a task.
 
 from unmask.models.decoder_linear import LinearDecoder
 from unmask.models.decoder_manet import ManetDecoder
+from unmask.models.decoder_pool import PoolDecoder
 from unmask.models.decoder_spark import SparkDecoder
 from unmask.models.decoder_unet import UNetDecoder
 from unmask.models.decoder_unetr import UnetrDecoder
-from unmask.models.heads import BranchHead, ForegroundHead, linear
+from unmask.models.heads import BranchHead, ForegroundHead, linear, mlp
 from unmask.models.mit import MixTransformer
 from unmask.models.resnet import ResNet
 from unmask.models.resunet import ResUNet
@@ -26,13 +27,14 @@ BACKBONES = {
 DECODERS = {
     "linear": LinearDecoder,
     "manet": ManetDecoder,
+    "pool": PoolDecoder,
     "resunet_pea": PeaDecoder,
     "superhuman": SuperhumanDecoder,
     "spark": SparkDecoder,
     "unet": UNetDecoder,
     "unetr": UnetrDecoder,
 }
-HEADS = {"branches": BranchHead, "foreground": ForegroundHead, "linear": linear}
+HEADS = {"branches": BranchHead, "foreground": ForegroundHead, "linear": linear, "mlp": mlp}
 
 __all__ = [
     "BACKBONES",
@@ -45,6 +47,7 @@ __all__ = [
     "MixTransformer",
     "PeaDecoder",
     "PeaResUNet",
+    "PoolDecoder",
     "ResNet",
     "ResUNet",
     "SparkDecoder",

@@ -65,7 +65,7 @@ class TokenBackbone(Backbone, Protocol):
 
 @runtime_checkable
 class Decoder(Protocol):
-    """From features to ``width`` channels at the size of the image.
+    """From features to ``width`` channels at the size of the image, or to one voxel for all of it.
 
     The constructor takes ``ndim``, ``channels`` and ``strides`` of the backbone beside its options.
     """
@@ -75,7 +75,7 @@ class Decoder(Protocol):
     def forward(
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
-        """One feature vector a voxel of an image of ``size``."""
+        """One feature vector a voxel of an image of ``size``; or one, with axes of length 1."""
         ...
 
 
@@ -95,7 +95,31 @@ class Step:
 
 
 class Objective(nn.Module):
-    """What the training loop optimises: a pre-training method or a segmenter."""
+    """What the training loop optimises: a pre-training method or a segmenter.
+
+    Attributes:
+        frozen: names of parts that do not learn, see ``freeze``.
+    """
+
+    frozen: tuple[str, ...] = ()
+
+    def freeze(self, names: Sequence[str]) -> None:
+        """Parts that keep their weights from now on; norms keep their statistics, nothing drops.
+
+        Raises:
+            AttributeError: no part of that name.
+        """
+        for name in names:
+            self.get_submodule(name).requires_grad_(requires_grad=False)
+        self.frozen = tuple(names)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Objective:  # noqa: FBT001, FBT002 - torch's signature
+        """Training mode, except for what is frozen."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
 
     def step(self, batch: Batch) -> Step:  # noqa: ARG002 - the contract
         """Loss of one batch."""

@@ -23,6 +23,21 @@ def linear(ndim: int, width: int, channels: int) -> nn.Module:
     return nd.conv(ndim, width, channels, kernel=1)
 
 
+def mlp(ndim: int, width: int, channels: int, *, hidden: int | None = None) -> nn.Module:
+    """Two linear maps of every voxel with a GELU between them.
+
+    Args:
+        ndim: number of spatial axes.
+        width: channels of the decoder.
+        channels: channels of the task.
+        hidden: channels between the maps; default: as many as the decoder has.
+    """
+    inner = hidden or width
+    return nn.Sequential(
+        nd.conv(ndim, width, inner, kernel=1), nn.GELU(), nd.conv(ndim, inner, channels, kernel=1)
+    )
+
+
 class BranchHead(nn.Module):
     """A small network for each group of channels, as in MEDIAR (arXiv:2212.03465).
 

@@ -13,6 +13,11 @@ from unmask.models.base import Tokens
 from unmask.models.blocks import TransformerBlock
 from unmask.models.patches import PatchEmbed, grid_of
 
+# The blocks that UNETR (arXiv:2103.10504) as widely used takes features from, as twelfths of 12.
+_TAPS = (4, 7, 10, 12)
+# Stride of a feature that has one voxel for images of any size.
+_WHOLE = 2**31 - 1
+
 
 class ViT(nn.Module):
     """Transformer over patches; its features are the image and the outputs of some blocks.
@@ -20,14 +25,16 @@ class ViT(nn.Module):
     Args:
         ndim: number of spatial axes.
         in_channels: channels of the image.
-        image: image size that the position table is made for, in voxels; other sizes interpolate.
+        image: image size that the position table is made for, in voxels; other sizes interpolate,
+            and what is no whole patch is padded to one.
         patch: voxels of a patch along every axis.
         dim: channels of a token.
         depth: number of blocks.
         heads: attention heads, a divisor of ``dim``.
         mlp_ratio: hidden channels of the MLPs as a multiple of ``dim``.
-        taps: blocks whose outputs are features, counted from 1, the last one included; default: up
-            to four, evenly spaced.
+        taps: blocks whose outputs are features, counted from 1, the last one included; default:
+            a quarter of the depth apart and the last one, which is 4, 7, 10 and 12 of 12.
+        class_feature: the class token is one more feature, the coarsest, of a single voxel.
         position_scale: factor on the positions of patches (0.08 in MAESTER).
     """
 
@@ -43,6 +50,7 @@ class ViT(nn.Module):
         heads: int = 6,
         mlp_ratio: float = 4.0,
         taps: Sequence[int] | None = None,
+        class_feature: bool = False,
         position_scale: float = 1.0,
     ) -> None:
         super().__init__()
@@ -50,11 +58,14 @@ class ViT(nn.Module):
         self.in_channels = in_channels
         self.dim = dim
         self.patch = nd.per_axis(patch, ndim)
-        self.grid = grid_of(nd.per_axis(image, ndim), self.patch)
+        size = nd.per_axis(image, ndim)
+        self.grid = tuple(-(-n // p) for n, p in zip(size, self.patch, strict=True))
         self.taps = _checked(taps, depth)
         self.position_scale = position_scale
-        self.channels = (in_channels, *(dim for _ in self.taps))
-        self.strides = ((1,) * ndim, *(self.patch for _ in self.taps))
+        self.class_feature = class_feature
+        whole = [(_WHOLE,) * ndim] if class_feature else []
+        self.strides = ((1,) * ndim, *(self.patch for _ in self.taps), *whole)
+        self.channels = (in_channels, *(dim for _ in self.strides[1:]))
         self.patch_embed = PatchEmbed(ndim, in_channels, dim, self.patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed: Tensor
@@ -83,16 +94,20 @@ class ViT(nn.Module):
         return self.norm(hidden)
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> list[Tensor]:
-        """The image, then the tapped blocks as maps of ``ceil(size / patch)``; the last normed."""
+        """The image, then the tapped blocks as maps of ``ceil(size / patch)``; the last normed.
+
+        With ``class_feature`` the normed class token follows as a map of one voxel.
+        """
         tokens = self.embed(nd.pad_to_multiple(image, self.patch))
         hidden = self._with_class(tokens.values)
         features = [image]
         for number, block in enumerate(self.blocks, start=1):
             hidden = block(hidden)
             if number in self.taps:
-                last = number == len(self.blocks)
-                values = (self.norm(hidden) if last else hidden)[:, 1:]
-                features.append(values.transpose(1, 2).unflatten(2, tokens.grid))
+                hidden = self.norm(hidden) if number == len(self.blocks) else hidden
+                features.append(hidden[:, 1:].transpose(1, 2).unflatten(2, tokens.grid))
+        if self.class_feature:
+            features.append(hidden[:, 0].unflatten(1, (-1, *(1 for _ in tokens.grid))))
         return features
 
     def _with_class(self, tokens: Tensor) -> Tensor:
@@ -115,7 +130,8 @@ def initialise(module: nn.Module) -> None:
 
 def _checked(taps: Sequence[int] | None, depth: int) -> tuple[int, ...]:
     if taps is None:
-        return tuple(sorted({max(1, depth * quarter // 4) for quarter in (1, 2, 3, 4)}))
+        shares = (depth * twelfth // 12 for twelfth in _TAPS)
+        return tuple(sorted({max(1, block) for block in shares}))
     if list(taps) != sorted(set(taps)) or taps[0] < 1 or taps[-1] != depth:
         raise ValueError(
             f"taps={list(taps)}: expected rising block numbers from 1 on that end with {depth}."

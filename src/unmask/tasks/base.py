@@ -82,6 +82,24 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class WholeImage(Protocol):
+    """A task that says one thing of a whole image.
+
+    Its labels have one value in an image, the number of the class, and its answers are written to
+    a table.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes, in order of their numbers from 1 on."""
+        ...
+
+    def shares(self, scores: Float[np.ndarray, "s *space"]) -> Float[np.ndarray, " s"]:
+        """Probability of every class from the joined scores of an image or its parts."""
+        ...
+
+
+@runtime_checkable
 class Coarse(Protocol):
     """A task whose coarser levels learn at their own resolution (deep supervision)."""
 

@@ -38,10 +38,10 @@ class Semantic:
     """
 
     classes: int = 2
-    values: tuple[int, ...] | None = None
+    values: Sequence[int] | None = None
     ignore_label: int | None = None
     dice: float = 0.5
-    class_weights: tuple[float, ...] | None = None
+    class_weights: Sequence[float] | None = None
     compat: str | None = None
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,18 +17,20 @@ from unmask.data import AUGMENTATIONS, LABEL_CHANGES, NORMALIZERS, SAMPLINGS
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.pairs import Encode, Layout, Pair
 from unmask.data.sampling import Modalities
-from unmask.errors import RecipeError, UnmaskError, gather
+from unmask.errors import DataError, RecipeError, UnmaskError, gather
 from unmask.lookup import build
-from unmask.models.base import Objective
+from unmask.models.base import Objective, TokenBackbone
+from unmask.models.patches import grid_of
 from unmask.pretraining import METHODS
 from unmask.recipe import Part, Recipe, ReplayRecipe, load
 from unmask.space.random import device_seed
-from unmask.tasks.base import Task
+from unmask.tasks.base import Task, WholeImage
 from unmask.tasks.segmenter import Segmenter, build_backbone, build_segmenter, build_task
 from unmask.training.optim import OPTIMIZERS, parameter_groups
 from unmask.training.plan import Plan
 
 Built = TypeVar("Built", bound=nn.Module)
+Network = TypeVar("Network", bound=Objective)
 
 
 def settled(source: str | Path | Recipe, settings: Iterable[str]) -> Recipe:
@@ -52,7 +55,7 @@ def settled(source: str | Path | Recipe, settings: Iterable[str]) -> Recipe:
         return recipe
     if recipe is not None:
         network = build_segmenter if recipe.method is None else _build_method
-        problems += _tried(recipe, partial(network, recipe))[1]
+        problems += _tried(recipe, partial(_frozen, recipe, network))[1]
     raise _refusal(problems)
 
 
@@ -60,7 +63,9 @@ def layout(recipe: Recipe) -> Layout:
     """How the recipe's files are to be understood."""
     part = recipe.data
     ndim = part.ndim + (part.sections is not None)
-    return Layout(ndim, part.axes, part.image_suffix, part.label_suffix)
+    task = None if recipe.task is None else build_task(recipe)
+    classes = task.names if isinstance(task, WholeImage) else ()
+    return Layout(ndim, part.axes, part.image_suffix, part.label_suffix, classes)
 
 
 def new_segmenter(recipe: Recipe) -> Segmenter:
@@ -69,7 +74,7 @@ def new_segmenter(recipe: Recipe) -> Segmenter:
     Raises:
         RecipeError: everything that is wrong with any part of the recipe.
     """
-    return _built(recipe, partial(build_segmenter, recipe))
+    return _built(recipe, partial(_frozen, recipe, build_segmenter))
 
 
 def new_method(recipe: Recipe) -> Objective:
@@ -78,7 +83,23 @@ def new_method(recipe: Recipe) -> Objective:
     Raises:
         RecipeError: everything that is wrong with any part of the recipe; or it fine-tunes.
     """
-    return _built(recipe, partial(_build_method, recipe))
+    return _built(recipe, partial(_frozen, recipe, _build_method))
+
+
+def _frozen(recipe: Recipe, network: Callable[[Recipe], Network]) -> Network:
+    """The network with the parts at rest that the recipe names."""
+    built = network(recipe)
+    parts = {name for name, _ in built.named_modules() if name}
+    unknown = [name for name in recipe.train.freeze if name not in parts]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], parts, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise RecipeError(
+            f"train.freeze={list(recipe.train.freeze)}: expected parts of the network such as "
+            f"backbone, found {unknown[0]!r}. {hint}Change the recipe or --set it."
+        )
+    built.freeze(recipe.train.freeze)
+    return built
 
 
 def _build_method(recipe: Recipe) -> Any:
@@ -88,6 +109,12 @@ def _build_method(recipe: Recipe) -> Any:
             f"{recipe.task.name if recipe.task else None!r}. Use `unmask train`."
         )
     backbone = build_backbone(recipe)
+    if isinstance(backbone, TokenBackbone):
+        # whole patches are hidden and painted; for features an image is padded
+        try:
+            grid_of(recipe.data.crop, backbone.patch)
+        except DataError as error:
+            raise RecipeError(f"data.crop with method {recipe.method.name}: {error}") from error
     given = {"backbone": backbone, "steps": recipe.train.steps}
     return build(recipe.method.choice, METHODS, "method", **given)
 

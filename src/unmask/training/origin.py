@@ -86,7 +86,7 @@ def _grid(card: Mapping[str, Any]) -> tuple[int, ...] | None:
     if patch is None:
         return None
     sizes = (patch,) * recipe.data.ndim if isinstance(patch, int) else patch
-    return tuple(n // p for n, p in zip(recipe.data.crop, sizes, strict=True))
+    return tuple(-(-n // p) for n, p in zip(recipe.data.crop, sizes, strict=True))
 
 
 def _check_recipe(folder: Path, recipe: Recipe) -> None:

@@ -1,0 +1,150 @@
+"""Classes of whole images: tables of answers, and their comparison with the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.api.values import Say
+from unmask.data.pairs import Pair, Paths
+from unmask.data.tables import CLASS, NAME, listed, read_table, write_table
+from unmask.errors import DataError, gather, told
+from unmask.infer.predictor import Predictor
+from unmask.infer.sinks import MeanSink
+from unmask.infer.tiled import Progress
+from unmask.io import Image
+from unmask.metrics import Report, evaluate_pair
+
+TABLE = "predicted.csv"
+METRICS = ("accuracy", "balanced_accuracy", "auc")
+
+
+def write_classes(
+    predictor: Predictor,
+    pairs: Sequence[Pair],
+    out: Path,
+    *,
+    say: Say = print,
+    progress: Progress | None = None,
+) -> Path:
+    """Classify images; ``predicted.csv`` has a line for each with its class and all probabilities.
+
+    Memory does not grow with the images.
+
+    Raises:
+        SaveError: ``out`` cannot be written.
+    """
+    task: Any = predictor.task
+    lines: list[dict[str, object]] = []
+    for number, pair in enumerate(pairs, 1):
+        begin = time.perf_counter()
+        shares = shares_of(predictor, pair.image, progress=progress)
+        found = task.names[int(shares.argmax())]
+        digits = (f"{share:.6f}" for share in shares)
+        lines.append({NAME: pair.name, CLASS: found, **dict(zip(task.names, digits, strict=True))})
+        seconds = time.perf_counter() - begin
+        say(f"[{number}/{len(pairs)}] {pair.image.source}: {found} ({seconds:.1f} s)")
+    path = out / TABLE
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(path, lines)
+    return path
+
+
+def shares_of(
+    predictor: Predictor, image: Image, *, progress: Progress | None = None
+) -> np.ndarray:
+    """Probability of every class of one image ``(S,)``, in the order of the task's names."""
+    sink = MeanSink()
+    predictor.write_scores(image, sink, progress=progress)
+    task: Any = predictor.task
+    return task.shares(sink.mean[:, None])
+
+
+def class_figures(
+    truth: np.ndarray, shares: np.ndarray, metrics: Sequence[str] = METRICS
+) -> dict[str, float]:
+    """Figures of images together; each is one voxel of a list, so the metrics of voxels serve.
+
+    Args:
+        truth: numbers of the true classes ``(n,)``, from 1 on.
+        shares: probability of every class ``(S, n)``.
+        metrics: names as in ``unmask.metrics``.
+
+    Returns:
+        Value by name; NaN where it is not defined, such as ``auc`` where all are of one class.
+    """
+    found = {}
+    for name in metrics:
+        scored = name.partition("/")[0] == "auc"
+        other = shares if scored else 1 + shares.argmax(axis=0)
+        found |= evaluate_pair(truth - 1 if scored else truth, other, [name])
+    return found
+
+
+def evaluate_classes(
+    truth: Paths, predicted: Paths, metrics: Sequence[str] | None = None
+) -> Report:
+    """Compare a table of answers with the true classes.
+
+    Raises:
+        DataError: images without an answer, or classes that no column of the answers is for; all
+            problems at once.
+    """
+    true = {line[NAME]: line[CLASS] for path in listed(truth) for line in read_table(path)}
+    answers = {line[NAME]: line for path in listed(predicted) for line in read_table(path)}
+    columns = [key for line in answers.values() for key in line if key not in (NAME, CLASS)]
+    given = {name: line[CLASS] for name, line in answers.items()}
+    names = list(dict.fromkeys(columns)) or sorted({*true.values(), *given.values()})
+    where = ", ".join(map(str, listed(predicted)))
+    problems = [
+        f"{name!r}: expected an answer in {where}, found none. Predict this image too, or leave "
+        "its line out of the truth."
+        for name in true
+        if name not in answers
+    ]
+    problems += [
+        f"{name!r}: expected a class of {', '.join(names)}, found {value!r}. Correct the table."
+        for table in (true, given)
+        for name, value in table.items()
+        if value not in names
+    ]
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    rows = [
+        {"name": name, "truth": value, "predicted": given[name]} for name, value in true.items()
+    ]
+    shares = np.array([_shares(where, answers[name], names) for name in true]).T
+    numbers = np.array([names.index(value) + 1 for value in true.values()])
+    # without probabilities there is nothing to rank images by
+    wanted = list(metrics or (METRICS if columns else METRICS[:2]))
+    figures = class_figures(numbers, shares, wanted)
+    summary = {name: _entry(value, len(rows)) for name, value in figures.items()}
+    return Report.of(rows, settings={"metrics": wanted, "classes": names}, summary=summary)
+
+
+def _entry(value: float, images: int) -> dict[str, float]:
+    """A figure of all images together, in the form of a mean over them."""
+    known = not np.isnan(value)
+    counts = {"n": images if known else 0, "undefined": 0 if known else images}
+    return {"mean": value, "median": value, **counts}
+
+
+def _shares(path: str, line: Mapping[str, str], names: Sequence[str]) -> list[float]:
+    """Probabilities of one answer; without columns of them its class is certain."""
+    if not line.keys() & set(names):
+        return [float(name == line[CLASS]) for name in names]
+    try:
+        return [float(line[name]) for name in names]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            told(
+                f"{path}, {line[NAME]!r}",
+                expected=f"a number for each of {', '.join(names)}",
+                found=str(error),
+                do="Take the table that unmask predict wrote.",
+            )
+        ) from error

@@ -1,0 +1,158 @@
+"""Classes of whole images, from tables: one line an image, with the columns ``name`` and ``class``.
+
+A class is carried on as labels that have one value everywhere, 1 for the first class, so that all
+that is made for label images holds for it.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from unmask.atomic import atomic_write
+from unmask.errors import DataError, told
+from unmask.io import Image, stem
+
+NAME, CLASS = "name", "class"
+_SUFFIX = ".csv"
+
+
+def is_table(paths: str | Path | Sequence[str | Path]) -> bool:
+    """Whether all paths are tables, by their suffix."""
+    return all(path.suffix.lower() == _SUFFIX for path in listed(paths))
+
+
+def read_table(path: str | Path) -> list[dict[str, str]]:
+    """Lines of a table by column; names are those of images without folder and suffix.
+
+    Raises:
+        DataError: no file, no text, a column that is missing, or a name that comes twice.
+    """
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as handle:
+            lines = [dict(line) for line in csv.DictReader(handle, strict=True)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            told(path, expected="a table (.csv)", found=str(error), do="Check the path.")
+        ) from error
+    if not lines or not {NAME, CLASS} <= lines[0].keys():
+        found = f"the columns {', '.join(map(str, lines[0]))}" if lines else "no line"
+        raise DataError(
+            told(
+                path,
+                expected=f"a first line with {NAME} and {CLASS}, and one line an image",
+                found=found,
+                do="Name the columns so; others may stand beside them.",
+            )
+        )
+    lines = [line | {NAME: stem(line[NAME] or "")} for line in lines]
+    names = [line[NAME] for line in lines]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            told(
+                path,
+                expected="one line an image",
+                found=f"several of {', '.join(twice[:8])}",
+                do="Keep one of each.",
+            )
+        )
+    return lines
+
+
+@dataclass(frozen=True)
+class ImageClass:
+    """Class of one image.
+
+    Attributes:
+        source: the table that says it.
+        value: number of the class, from 1 on; 0 where it is none of the known ones.
+    """
+
+    source: str
+    value: int
+
+    def labels(self, image: Image) -> Image:
+        """Labels of the size of ``image`` with this value everywhere; they take no memory."""
+        dtype = np.min_scalar_type(self.value)
+        shape = (1, *image.shape[1:])
+
+        def fetch(index: tuple[slice, ...]) -> np.ndarray:
+            size = [part.stop - part.start for part in index]
+            return np.broadcast_to(dtype.type(self.value), size)
+
+        return replace(
+            image, shape=shape, dtype=dtype, source=self.source, fetch=fetch, whole=False, meta={}
+        )
+
+
+def classes_of(
+    paths: str | Path | Sequence[str | Path], classes: Sequence[str], problems: list[str]
+) -> dict[str, ImageClass]:
+    """The class of every image in some tables; what is wrong is added to ``problems``.
+
+    Args:
+        paths: one table or several; an image may stand in several with the same class.
+        classes: names of the classes, in order of their numbers.
+        problems: gets a line for each unknown class or contradiction.
+    """
+    found: dict[str, ImageClass] = {}
+    for path in dict.fromkeys(map(str, listed(paths))):
+        try:
+            lines = read_table(path)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        for line in lines:
+            name, given = line[NAME], line[CLASS]
+            if given not in classes:
+                problems.append(_unknown(path, name, given, classes))
+            entry = ImageClass(path, 1 + classes.index(given) if given in classes else 0)
+            before = found.setdefault(name, entry)
+            if before.value != entry.value:
+                problems.append(_contradiction(path, name, before, classes))
+    return found
+
+
+def _unknown(path: str, name: str, given: str, classes: Sequence[str]) -> str:
+    near = difflib.get_close_matches(given or "", classes, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return told(
+        f"{path}, {name!r}",
+        expected=f"one of the classes {', '.join(classes)}",
+        found=repr(given),
+        do=f"{hint}Correct the table, or give all classes: --set 'task.classes=[...]'.",
+    )
+
+
+def _contradiction(path: str, name: str, before: ImageClass, classes: Sequence[str]) -> str:
+    return told(
+        f"{path}, {name!r}",
+        expected=f"the class that {before.source} says, {classes[before.value - 1]!r}",
+        found="another",
+        do="Keep the one that is right.",
+    )
+
+
+def write_table(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
+    """Write lines whose keys are columns; the file is complete or not there.
+
+    Raises:
+        SaveError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, lines[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    atomic_write(path, text.getvalue())
+
+
+def listed(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """One path or several as a list."""
+    return [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]

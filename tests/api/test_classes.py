@@ -1,0 +1,147 @@
+"""Classification from files to figures: train, predict, evaluate; and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import unmask
+from unmask.api.classes import class_figures
+from unmask.checkpoint import load_model
+from unmask.io import save_image
+
+SHAPES = {2: (40, 36), 3: (10, 34, 33)}
+NAMES = ("dark", "light", "striped")
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """By number of axes: images of three kinds, and a table that says which."""
+    found = {}
+    for ndim, shape in SHAPES.items():
+        folder = tmp_path_factory.mktemp(f"kinds{ndim}")
+        rng = np.random.default_rng(0)
+        lines = ["name,class"]
+        for number in range(12):
+            kind = number % 3
+            image = rng.normal((60, 160, 110)[kind], 20, shape)
+            if kind == 2:
+                image[..., ::4] += 100
+            name = f"{number:02}"
+            save_image(folder / "images" / f"{name}.tif", image.clip(0, 255).astype(np.uint8))
+            lines.append(f"{name},{NAMES[kind]}")
+        (folder / "classes.csv").write_text("\n".join(lines) + "\n")
+        found[ndim] = folder
+    return found
+
+
+def settings(tiny, ndim, *, steps):
+    lines = [
+        f"task.classes={list(NAMES)}",
+        "data.normalize={name: window, low: 0, high: 255}",
+        "data.augment=[]",
+        "data.holdout=0.5",
+        "train.lr=0.01",
+        "train.warmup=2",
+        "train.ema=0",
+    ]
+    return [*tiny(ndim, steps=steps), *(part for line in lines for part in ("--set", line))]
+
+
+@pytest.mark.parametrize("ndim", SHAPES)
+def test_from_files_to_figures(ndim, sets, tiny, command, tmp_path):
+    folder = sets[ndim]
+    files = ("--images", folder / "images", "--labels", folder / "classes.csv")
+    given = settings(tiny, ndim, steps=20)
+    preset = ("--preset", f"classify{ndim}d")
+    answer = command("check", folder / "images", *files[2:], *preset, *given)
+    assert answer.code == 0, answer.err + answer.out
+    answer = command("train", *preset, *files, "--out", tmp_path / "run", *given)
+    assert answer.code == 0, answer.err
+    metrics = load_model(tmp_path / "run").card["metrics"]
+    assert set(metrics) == {"balanced_accuracy", "accuracy", "auc"}
+    where = ("--model", tmp_path / "run", "--out", tmp_path / "out")
+    answer = command("predict", folder / "images", *where)
+    assert answer.code == 0, answer.err
+    with (tmp_path / "out" / "predicted.csv").open() as handle:
+        lines = list(csv.DictReader(handle))
+    assert list(lines[0]) == ["name", "class", *NAMES]
+    assert [line["name"] for line in lines] == [f"{number:02}" for number in range(12)]
+    for line in lines:
+        shares = [float(line[name]) for name in NAMES]
+        assert sum(shares) == pytest.approx(1, abs=1e-5)
+        assert line["class"] == NAMES[int(np.argmax(shares))]
+    tables = ("--truth", folder / "classes.csv", "--predicted", tmp_path / "out" / "predicted.csv")
+    answer = command("evaluate", *tables, "--out", tmp_path / "report.json")
+    assert answer.code == 0, answer.err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["summary"]["auc"]["mean"] > 0.8
+    right = [row["truth"] == row["predicted"] for row in report["images"]]
+    assert report["summary"]["accuracy"] == pytest.approx(
+        {"mean": np.mean(right), "median": np.mean(right), "n": 12, "undefined": 0}
+    )
+    result = unmask.predict(tmp_path / "run", folder / "images" / "00.tif")
+    assert result.classes is not None
+    first = lines[0]
+    assert next(iter(result.classes)) == first["class"]
+    assert result.classes["dark"] == pytest.approx(float(first["dark"]), abs=1e-5)
+    assert (result.labels == NAMES.index(first["class"]) + 1).all()
+    refused = command("predict", folder / "images", *where, "--scores")
+    assert refused.code == 2
+    assert "whole images" in refused.err
+
+
+def test_figures_of_one_class_only():
+    """There is nothing to rank, so the area is not defined; the others are."""
+    shares = np.array([[0.9, 0.2, 0.6], [0.1, 0.8, 0.4]])
+    found = class_figures(np.array([1, 1, 1]), shares)
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert np.isnan(found["auc"])
+
+
+def test_area_under_the_curve_is_of_each_class_against_the_rest():
+    shares = np.array([[0.6, 0.5, 0.3], [0.3, 0.4, 0.2], [0.1, 0.1, 0.5]])
+    assert class_figures(np.array([1, 2, 3]), shares, ["auc"])["auc"] == pytest.approx(1.0)
+    assert class_figures(np.array([2, 1, 3]), shares, ["auc"])["auc"] == pytest.approx(2 / 3)
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_tables_without_probabilities(tmp_path):
+    truth = write(tmp_path / "t.csv", "name,class\na,x\nb,y\nc,y\nd,y\n")
+    predicted = write(tmp_path / "p.csv", "name,class\na,x\nb,y\nc,x\nd,x\n")
+    report = unmask.evaluate(truth=truth, predicted=predicted)
+    assert report.summary["accuracy"]["mean"] == 0.5
+    assert report.summary["balanced_accuracy"]["mean"] == pytest.approx((1 + 1 / 3) / 2)
+    assert "auc" not in report.summary
+
+
+def test_one_class_in_the_truth_is_reported_as_undefined(tmp_path):
+    truth = write(tmp_path / "t.csv", "name,class\na,x\nb,x\n")
+    predicted = write(tmp_path / "p.csv", "name,class,x,y\na,x,0.7,0.3\nb,y,0.2,0.8\n")
+    report = unmask.evaluate(truth=truth, predicted=predicted)
+    assert report.summary["auc"]["undefined"] == 2
+    assert report.summary["accuracy"]["mean"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("predicted", "message"),
+    [
+        ("name,class,x,y\na,x,1,0\n", "'b': expected an answer"),
+        ("name,class,x,z\na,x,1,0\nb,x,1,0\n", "'b': expected a class of x, z, found 'y'"),
+        ("name,class,x,y\na,x,1,0\nb,y,?,1\n", "'b': expected a number for each of x, y"),
+    ],
+)
+def test_answers_that_do_not_fit(tmp_path, command, predicted, message):
+    truth = write(tmp_path / "t.csv", "name,class\na,x\nb,y\n")
+    answer = command(
+        "evaluate", "--truth", truth, "--predicted", write(tmp_path / "p.csv", predicted)
+    )
+    assert answer.code == 2
+    assert message in answer.err

@@ -1,0 +1,83 @@
+"""Tables of classes: what is read, what is refused, labels that take no memory."""
+
+import numpy as np
+import pytest
+
+from unmask.data.pairs import Layout, audit_pairs, open_pairs
+from unmask.data.tables import read_table
+from unmask.errors import DataError
+from unmask.io import save_image
+from unmask.space.box import Box
+
+LAYOUT = Layout(2, classes=("cat", "dog"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b", "c"):
+        save_image(tmp_path / "images" / f"{name}.tif", np.ones((5, 6), np.uint8))
+    return tmp_path
+
+
+def table(folder, text, name="classes.csv"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_images_get_the_classes_of_their_lines(folder):
+    path = table(folder, "class,name,age\ndog,a.tif,3\ncat,b,4\ndog,sub/c.tif,1\ncat,z,9\n")
+    audit = audit_pairs(folder / "images", path, LAYOUT, read=True)
+    assert not audit.problems
+    assert any("1 line(s) are of images that are not given" in note for note in audit.notes)
+    labels = [pair.labels for pair in audit.pairs]
+    assert [int(each.read().flat[0]) for each in labels if each] == [2, 1, 2]
+    first = labels[0]
+    assert first is not None
+    assert first.shape == (1, 5, 6)
+    assert first.read(Box((1, 1), (3, 5))).shape == (1, 2, 4)
+    assert first.read().strides == (0, 0, 0)
+    assert first.source == str(path)
+
+
+def test_several_tables_may_agree(folder):
+    one = table(folder, "name,class\na,cat\nb,dog\n")
+    two = table(folder, "name,class\nb,dog\nc,dog\n", "more.csv")
+    assert len(open_pairs(folder / "images", [one, two, one], LAYOUT)) == 3
+
+
+def test_every_problem_at_once(folder):
+    path = table(folder, "name,class\na,dgo\nb,cat\n")
+    with pytest.raises(DataError) as error:
+        open_pairs(folder / "images", path, LAYOUT)
+    text = str(error.value)
+    assert "2 problem(s)" in text
+    assert "'a': expected one of the classes cat, dog, found 'dgo'. Did you mean 'dog'?" in text
+    assert "c.tif: expected a line named 'c'" in text
+
+
+def test_contradictions(folder):
+    one = table(folder, "name,class\na,cat\nb,dog\nc,dog\n")
+    two = table(folder, "name,class\nb,cat\n", "more.csv")
+    with pytest.raises(DataError, match=r"more\.csv, 'b': expected the class that .*'dog'"):
+        open_pairs(folder / "images", [one, two], LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no line"),
+        ("name,kind\na,cat\n", "columns name, kind"),
+        ("name,class\na,cat\na,dog\n", "several of a"),
+    ],
+)
+def test_tables_of_another_form(folder, text, message):
+    with pytest.raises(DataError, match=message):
+        read_table(table(folder, text))
+
+
+def test_no_table(folder):
+    with pytest.raises(DataError, match="expected a table"):
+        read_table(folder / "none.csv")
+    with pytest.raises(DataError, match="expected a table"):
+        open_pairs(folder / "images", folder / "images", LAYOUT)
