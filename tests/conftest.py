@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import socket
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -131,3 +133,31 @@ def trained(tmp_path_factory, command, phantoms, tiny) -> dict[int, Path]:
         answer = command("train", "--preset", f"semantic{ndim}d", *where, *tiny(ndim), *extra)
         assert answer.code == 0, answer.err
     return runs
+
+
+@pytest.fixture(scope="session")
+def two_processes():
+    """Runs a Python program twice, as torchrun starts it; exit code and errors of both."""
+
+    def run(*given: object) -> list[tuple[int, str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        source = Path(__file__).resolve().parents[1] / "src"
+        common = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+                  "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1",
+                  "TORCHELASTIC_RUN_ID": "test", "PYTHONPATH": str(source)}  # fmt: skip
+        processes = [
+            subprocess.Popen(
+                [sys.executable, *map(str, given)],
+                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        errors = [process.communicate(timeout=300)[1] for process in processes]
+        return [(process.returncode, text) for process, text in zip(processes, errors, strict=True)]
+
+    return run

@@ -1,15 +1,11 @@
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from unmask.errors import RecipeError
-from unmask.training import choose_precision, make_fabric
+from unmask.training import choose_precision, make_fabric, started
 
 WORKER = """
 import json, os, sys
@@ -80,6 +76,20 @@ def test_precision_names():
             choose_precision(name, device)
 
 
+def test_what_was_started_is_taken(monkeypatch):
+    assert started(3) == (3, 1)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert started(1) == started(4) == (4, 2)
+    with pytest.raises(RecipeError, match=r"--devices 3: expected 4 as torchrun started"):
+        started(3)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "6")
+    monkeypatch.setenv("SLURM_STEP_NUM_NODES", "3")
+    assert started(1) == started(2) == (2, 3)
+
+
 def test_one_process_is_bit_equal():
     fabric = make_fabric(accelerator="cpu", precision="32")
     assert fabric.world_size == 1
@@ -87,41 +97,35 @@ def test_one_process_is_bit_equal():
     assert torch.are_deterministic_algorithms_enabled()
 
 
-def launch(folder: Path, what: str = "go") -> list[tuple[int, str]]:
-    """Exit code and errors of both processes."""
-    folder.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = folder / "worker.py"
-    script.write_text(WORKER)
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-              "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0",
-              "OMP_NUM_THREADS": "1"}  # fmt: skip
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(folder), what, "2"],
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=200)[1] for process in processes]
-    return [(process.returncode, text) for process, text in zip(processes, errors, strict=True)]
+@pytest.fixture
+def launch(two_processes):
+    """Exit code and errors of two workers on a folder."""
+
+    def run(folder: Path, what: str = "go") -> list[tuple[int, str]]:
+        folder.mkdir(exist_ok=True)
+        script = folder / "worker.py"
+        script.write_text(WORKER)
+        return two_processes(script, folder, what, 2)
+
+    return run
 
 
-def finished(folder: Path, what: str = "go"):
-    """What both processes kept: exit code and weights. No thread of their group is left."""
-    for code, errors in launch(folder, what):
-        assert code == 0, errors
-    kept = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
-    assert [left for *_, left in kept] == [[], []]
-    return [(code, weights) for code, weights, _ in kept]
+@pytest.fixture
+def finished(launch):
+    """Exit codes and weights that two workers kept; no thread of their group is left."""
+
+    def run(folder: Path, what: str = "go"):
+        for code, errors in launch(folder, what):
+            assert code == 0, errors
+        kept = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+        assert [left for *_, left in kept] == [[], []]
+        return [(code, weights) for code, weights, _ in kept]
+
+    return run
 
 
 @pytest.mark.slow
-def test_two_processes_agree_stop_together_and_resume(tmp_path):
+def test_two_processes_agree_stop_together_and_resume(tmp_path, finished):
     """Gradients are shared, a bad loss on one process is skipped on both, so is a signal."""
     whole = finished(tmp_path / "whole")
     assert [code for code, _ in whole] == [0, 0]
@@ -139,7 +143,7 @@ def test_two_processes_agree_stop_together_and_resume(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_error_of_one_process_ends_both_without_an_abort(tmp_path):
+def test_an_error_of_one_process_ends_both_without_an_abort(tmp_path, launch):
     """The error is what the user sees; nobody waits for a process that is gone."""
     ends = launch(tmp_path / "broken", "break")
     assert [code for code, _ in ends] == [1, 1]

@@ -32,7 +32,7 @@ from unmask.recipe import Recipe
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.segmenter import Segmenter
-from unmask.training import Journal, RunFolder, fit, launched, make_fabric, modalities
+from unmask.training import Journal, RunFolder, fit, launched, make_fabric, modalities, started
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.assemble import (
     build_crops,
@@ -98,7 +98,7 @@ def pretrain(
         out: folder of the run.
         init: model file or run folder whose backbone weights are taken over first.
         settings: ``key=value`` changes to the recipe.
-        devices: number of GPUs or processes.
+        devices: number of GPUs or processes; what torchrun or srun started needs no number.
         resume: go on from the newest snapshot in ``out``.
 
     Raises:
@@ -199,7 +199,8 @@ def _run(
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
     origin = [] if start.init is None else initialise(objective, start.init)
-    fabric = make_fabric(start.devices, recipe.train.precision)
+    count, machines = started(start.devices)
+    fabric = make_fabric(count, recipe.train.precision, num_nodes=machines)
     if fabric.device.type == "cpu":
         keep_freed_memory()
     used = [*pairs, *(second or ())]

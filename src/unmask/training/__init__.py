@@ -5,7 +5,7 @@ from unmask.training.guard import TrainingError
 from unmask.training.journal import Journal
 from unmask.training.loop import fit
 from unmask.training.optim import OPTIMIZERS, Average, adamw, lamb, parameter_groups, schedule
-from unmask.training.parallel import choose_precision, launched, make_fabric
+from unmask.training.parallel import choose_precision, launched, make_fabric, started
 from unmask.training.plan import Plan, Summary
 from unmask.training.saving import RunFolder
 
@@ -26,4 +26,5 @@ __all__ = [
     "make_fabric",
     "parameter_groups",
     "schedule",
+    "started",
 ]

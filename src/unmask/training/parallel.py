@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -57,6 +58,37 @@ def make_fabric(
         num_nodes=num_nodes,
         precision=choose_precision(precision, device),  # type: ignore[arg-type]
     )
+
+
+def started(devices: int) -> tuple[int, int]:
+    """Processes of this machine, and machines: those that torchrun or srun have started.
+
+    Args:
+        devices: processes asked for; 1 takes what was started, if anything was.
+
+    Raises:
+        RecipeError: other processes were started than asked for.
+
+    Examples:
+        >>> started(2)
+        (2, 1)
+    """
+    if distributed.is_torchelastic_launched():
+        launcher, here, every = "torchrun", "LOCAL_WORLD_SIZE", "WORLD_SIZE"
+        count, total = int(os.environ[here]), int(os.environ[every])
+        machines = total // count
+    elif "SLURM_STEP_NUM_TASKS" in os.environ and "SLURM_STEP_NUM_NODES" in os.environ:
+        launcher, total = "srun", int(os.environ["SLURM_STEP_NUM_TASKS"])
+        machines = int(os.environ["SLURM_STEP_NUM_NODES"])
+        count = total // machines
+    else:
+        return devices, 1
+    if devices not in {1, count} or count * machines != total:
+        raise RecipeError(
+            f"--devices {devices}: expected {count} as {launcher} started on this machine (as many "
+            f"on each of {machines}, {total} in all). Leave --devices out."
+        )
+    return count, machines
 
 
 @contextmanager
