@@ -307,6 +307,10 @@ def curve(  # noqa: PLR0913 - the options promised
     pretrain_settings: Annotated[
         list[str] | None, typer.Option("--pretrain-set", help="KEY=VALUE of the pre-trainings")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="of the runs: dask scheduler's address, or processes:N"),
+    ] = None,
     resume: Resume = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """How many labels are needed, and what pre-training saves: a table, a plot, a sentence."""
@@ -319,6 +323,7 @@ def curve(  # noqa: PLR0913 - the options promised
         pretrain=() if pretrain is None else tuple(n.strip() for n in pretrain.split(",")),
         pretrain_settings=tuple(pretrain_settings or ()),
         settings=tuple(settings or ()),
+        cluster=cluster,
     )
     files = Files(images, labels, val_images, val_labels, unlabeled)
     chosen = _chosen(preset, recipe)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from unmask import api
-from unmask.apps import curve
+from unmask.apps import curve_runs
 from unmask.apps.curve import Files, Plan, run_curve
 from unmask.checkpoint import load_model
 from unmask.data.phantoms import write_set
@@ -93,7 +93,7 @@ def test_ended_and_resumed_gives_the_same_table(whole, folder, tmp_path, monkeyp
             raise KeyboardInterrupt
         return train(*given, **named)
 
-    monkeypatch.setattr(curve.api, "train", ended)
+    monkeypatch.setattr(curve_runs.api, "train", ended)
     out = tmp_path / "curve"
     with pytest.raises(KeyboardInterrupt):
         run_curve("semantic2d", files(folder), out=out, plan=plan(), say=lambda _: None)
@@ -125,15 +125,56 @@ def test_resume_takes_more_repeats_but_no_other_recipe(whole, folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_models_of_another_backbone_bring_it_along(folder, tmp_path):
+def test_models_of_another_backbone_bring_it_along_and_its_own_scratch(folder, tmp_path):
     settings = ("data.channels=1", *PRETRAIN, *VIT)
     api.pretrain("mae2d", images=folder / "images", out=tmp_path / "mae", settings=settings)
-    given = plan(counts=(2,), repeats=1, pretrain=(), starts={"mae": str(tmp_path / "mae")})
+    given = plan(
+        counts=(2,),
+        repeats=1,
+        pretrain=("mae2d",),
+        pretrain_settings=(*PRETRAIN, *VIT),
+        starts={"mae": str(tmp_path / "mae")},
+    )
     out = tmp_path / "curve"
     rows = run_curve("semantic2d", files(folder), out=out, plan=given, say=lambda _: None)
-    assert [row.start for row in rows] == ["scratch", "mae"]
-    names = [load_model(out / row.run).card["recipe"]["model"]["backbone"]["name"] for row in rows]
-    assert names == ["resunet", "vit"]
+    assert [(row.start, row.against) for row in rows] == [
+        ("scratch", "scratch"),
+        ("scratch-vit", "scratch-vit"),
+        ("mae", "scratch-vit"),
+        ("mae2d", "scratch-vit"),
+    ]
+    recipes = [load_model(out / row.run).card["recipe"] for row in rows]
+    assert [recipe["model"]["backbone"]["name"] for recipe in recipes] == ["resunet", *["vit"] * 3]
+    assert recipes[1] == recipes[2] == recipes[3]
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_rows(whole, folder, tmp_path):
+    out = tmp_path / "curve"
+    shutil.copytree(whole, out)
+    for name in ("scratch-1-0", "spark2d-4-1"):
+        shutil.rmtree(out / "runs" / name)
+    (out / "curve.json").unlink()
+    given = plan(cluster="processes:2")
+    rows = run_curve("semantic2d", files(folder), out=out, plan=given, resume=True)
+    before = json.loads((whole / "curve.json").read_text())["rows"]
+    assert [(row.start, row.labels, row.repeat) for row in rows] == [
+        (row["start"], row["labels"], row["repeat"]) for row in before
+    ]
+    for row, other in zip(rows, before, strict=True):
+        assert dict(row.metrics) == pytest.approx(other["metrics"], rel=1e-3)
+    assert json.loads((out / "curve.json").read_text())["summary"]
+    with pytest.raises(RecipeError, match="--cluster nowhere"):
+        run_curve("semantic2d", files(folder), out=out, plan=plan(cluster="nowhere"), resume=True)
+
+
+def test_a_model_that_does_not_fit_is_refused_before_anything_is_trained(folder, tmp_path):
+    wide = ("data.channels=1", *PRETRAIN, "model.backbone={name: resunet, width: 6, depth: 2}")
+    api.pretrain("spark2d", images=folder / "images", out=tmp_path / "wide", settings=wide)
+    given = plan(pretrain=(), starts={"wide": str(tmp_path / "wide")})
+    with pytest.raises(CheckpointError, match="wide"):
+        run_curve("semantic2d", files(folder), out=tmp_path / "curve", plan=given)
+    assert not (tmp_path / "curve").exists()
 
 
 @pytest.mark.parametrize(
@@ -144,6 +185,7 @@ def test_models_of_another_backbone_bring_it_along(folder, tmp_path):
         ({"counts": (0,)}, {}, RecipeError, "1 or more"),
         ({"repeats": 0}, {}, RecipeError, "--repeats 0"),
         ({"settings": (*SMALL, "data.holdout=0")}, {}, DataError, "Validation.*--val-images"),
+        ({"starts": {"scratch-vit": "x"}}, {}, RecipeError, "other than scratch"),
         ({"starts": {"scratch": "x"}}, {}, RecipeError, "other than scratch"),
         ({"starts": {"a/b": "x"}}, {}, RecipeError, "NAME=MODEL"),
         ({"starts": {"a": "missing"}}, {}, CheckpointError, "missing"),

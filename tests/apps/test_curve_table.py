@@ -67,6 +67,22 @@ def test_summary_and_sentence():
     assert "fewer than the smallest number" in worse
 
 
+def test_another_network_is_compared_with_its_own_scratch():
+    vit = [
+        Row(start, labels, repeat, {"dice": value + labels / 100}, "r", "scratch-vit")
+        for start, value in (("scratch-vit", 0.1), ("mae", 0.12))
+        for labels in (1, 2, 4, 8)
+        for repeat in range(3)
+    ]
+    points = {(p.start, p.labels): p for p in summarise([*rows(), *vit], "dice")}
+    assert points["scratch-vit", 2].equivalent is None
+    assert points["mae", 2].equivalent == pytest.approx(4)
+    assert points["spark", 1].equivalent == pytest.approx(2, rel=0.05)
+    spark, mae = sentences([*rows(), *vit], "dice")
+    assert spark.startswith("With 2 labelled images, spark gives what 4 give without")
+    assert mae.startswith("With 2 labelled images, mae gives what 4 give without (dice 0.140 aga")
+
+
 def test_undefined_figures_stay_undefined(tmp_path):
     given = rows()
     assert all(point.count == 0 for point in summarise(given, "iou"))

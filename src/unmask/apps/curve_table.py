@@ -31,6 +31,7 @@ class Row:
         repeat: number of the draw of images and of the seed.
         metrics: figures on the validation images; None where undefined.
         run: folder of the run.
+        against: start of fresh weights in the same network; itself for fresh weights.
     """
 
     start: str
@@ -38,6 +39,7 @@ class Row:
     repeat: int
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     run: str = ""
+    against: str = SCRATCH
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Point:
         mean: of them; NaN without any.
         low: lower end of the 95 % interval of the mean (Student's t); NaN for a single repeat.
         high: upper end.
-        equivalent: labelled images that give as much from scratch; None for scratch itself,
-            infinite above and 0 below the measured range.
+        equivalent: labelled images that give as much from fresh weights in the same network; None
+            for these, infinite above and 0 below the measured range.
     """
 
     start: str
@@ -67,16 +69,17 @@ class Point:
 def summarise(rows: Sequence[Row], metric: str) -> list[Point]:
     """One point for each start and number of labels, in the order of the rows."""
     groups: dict[tuple[str, int], list[float]] = {}
+    against = {row.start: row.against for row in rows}
     for row in rows:
         value = row.metrics.get(metric)
         found = groups.setdefault((row.start, row.labels), [])
         if value is not None and math.isfinite(value):
             found.append(value)
-    scratch = {n: float(np.mean(v)) for (start, n), v in groups.items() if start == SCRATCH and v}
     points = []
     for (start, labels), values in groups.items():
         mean, low, high = interval(values)
-        same = None if start == SCRATCH else equivalent(mean, scratch)
+        fresh = {n: float(np.mean(v)) for (s, n), v in groups.items() if s == against[start] and v}
+        same = None if start == against[start] else equivalent(mean, fresh)
         points.append(Point(start, labels, len(values), mean, low, high, same))
     return points
 
@@ -120,16 +123,16 @@ def equivalent(score: float, scratch: Mapping[int, float]) -> float:
 
 
 def sentences(rows: Sequence[Row], metric: str) -> list[str]:
-    """One plain sentence for each start but scratch, about the number of labels in the middle."""
+    """One plain sentence for each pre-trained start, about the number of labels in the middle."""
     points = summarise(rows, metric)
-    starts = [s for s in dict.fromkeys(point.start for point in points) if s != SCRATCH]
+    against = {row.start: row.against for row in rows if row.start != row.against}
     counts = sorted({point.labels for point in points})
     middle = counts[(len(counts) - 1) // 2] if counts else 0
     mine = {(point.start, point.labels): point for point in points}
     return [
-        _sentence(mine[start, middle], mine[SCRATCH, middle], rows, metric, largest=counts[-1])
-        for start in starts
-        if (start, middle) in mine and (SCRATCH, middle) in mine
+        _sentence(mine[start, middle], mine[fresh, middle], rows, metric, largest=counts[-1])
+        for start, fresh in against.items()
+        if (start, middle) in mine and (fresh, middle) in mine
     ]
 
 
@@ -144,18 +147,18 @@ def _sentence(point: Point, plain: Point, rows: Sequence[Row], metric: str, *, l
         same = "fewer than the smallest number tried give without"
     else:
         same = f"{_count(point.equivalent)} give without"
-    return f"{words} gives what {same} ({figures}; {_certainty(rows, point, metric)})."
+    return f"{words} gives what {same} ({figures}; {_certainty(rows, point, plain, metric)})."
 
 
-def _certainty(rows: Sequence[Row], point: Point, metric: str) -> str:
-    """Whether the difference to scratch, of the same images and seed, exceeds its spread."""
+def _certainty(rows: Sequence[Row], point: Point, plain: Point, metric: str) -> str:
+    """Whether the difference to fresh weights, of the same images and seed, exceeds its spread."""
     found: dict[int, dict[str, float]] = {}
     for row in rows:
         value = row.metrics.get(metric)
         if row.labels == point.labels and value is not None:
             found.setdefault(row.repeat, {})[row.start] = value
-    pairs = [each for each in found.values() if {point.start, SCRATCH} <= each.keys()]
-    _, low, high = interval([each[point.start] - each[SCRATCH] for each in pairs])
+    pairs = [each for each in found.values() if {point.start, plain.start} <= each.keys()]
+    _, low, high = interval([each[point.start] - each[plain.start] for each in pairs])
     if math.isnan(low):
         return "a single repeat tells no spread"
     spread = f"the spread of {len(pairs)} repeats"

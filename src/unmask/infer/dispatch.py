@@ -81,10 +81,10 @@ def _on_cluster(
         raise DataError(
             told(
                 "--cluster",
-                expected="workers that survive a block",
-                found=f"several that died over the same one ({error})",
-                do="Mostly it is memory: take a smaller infer.block, or workers with more. "
-                "Finished blocks are kept: go on with --resume.",
+                expected="workers that survive their work",
+                found=f"several that died over the same part of it ({error})",
+                do="Mostly it is memory: take a smaller infer.block (train.batch_size where they "
+                "train), or workers with more. What is finished is kept: go on with --resume.",
             )
         ) from error
     finally:
