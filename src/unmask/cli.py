@@ -330,6 +330,22 @@ def curve(  # noqa: PLR0913 - the options promised
     run_curve(chosen, files, out=out, plan=plan, resume=resume, say=typer.echo)
 
 
+@app.command()
+def plot(
+    runs: Annotated[list[str], typer.Argument(help="folders of runs, or NAME=FOLDER")],
+    out: Annotated[Path, typer.Option("--out", help="FIGURE.png or .svg")],
+    figures: Annotated[
+        str | None, typer.Option("--figures", help="of the journals: loss,validation/dice,...")
+    ] = None,
+) -> None:
+    """Draw loss and validation of several runs into one figure, to compare them."""
+    from unmask.apps.plot import run_plot
+
+    names = None if figures is None else [name.strip() for name in figures.split(",")]
+    run_plot(runs, out=out, figures=names)
+    typer.echo(f"Figure: {out}")
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from unmask.apps import pictures
+from unmask.training.journal import read_journal
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -34,17 +35,17 @@ def test_constant_images_can_be_shown():
     assert pixels(pictures.triptych([(flat, np.zeros((8, 8), int), np.ones((8, 8), int))])).size
 
 
-def test_reconstructions():
-    batch = np.random.default_rng(0).random((5, 1, 12, 12))
-    named = {"original": batch, "masked": batch, "rebuilt": batch}
-    assert pixels(pictures.reconstructions(named, count=2)).size
-    assert pixels(pictures.reconstructions({"one": batch[:1]})).size
-
-
 def test_curves(tmp_path):
     lines = [{"step": step, "loss": 1 / step, "validation/dice": None} for step in (1, 2, 3)]
-    lines[1]["validation/dice"] = 0.5
-    (tmp_path / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert pictures.series(tmp_path, "loss") == ([1, 2, 3], [1.0, 0.5, pytest.approx(1 / 3)])
-    assert pictures.series(tmp_path, "validation/dice") == ([2], [0.5])
-    assert pixels(pictures.curves({"run": tmp_path}, ["loss", "validation/dice"])).size
+    lines[1] |= {"validation/dice": 0.5, "warning": "text"}
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "journal.jsonl").write_text(text + '{"step": 4, "lo')  # a kill amid a line
+    journal = read_journal(tmp_path)
+    assert pictures.series(journal, "loss") == ([1, 2, 3], [1.0, 0.5, pytest.approx(1 / 3)])
+    assert pictures.series(journal, "validation/dice") == ([2], [0.5])
+    assert pictures.series(journal, "warning") == ([], [])
+    one = pixels(pictures.curves({"run": tmp_path}, ["loss"]))
+    both = pixels(pictures.curves({"run": tmp_path}))
+    assert both.shape[1] == pytest.approx(2 * one.shape[1], abs=4)
+    svg = pictures.curves({"run": tmp_path}, form="svg")
+    assert svg == pictures.curves({"run": tmp_path}, form="svg")

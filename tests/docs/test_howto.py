@@ -29,6 +29,7 @@ VERBS = {
     "convert",
     "evaluate",
     "curve",
+    "plot",
     "models",
 }
 

@@ -68,6 +68,7 @@ def test_the_whole_way(ndim, command, phantoms, tiny, tmp_path):
     pre, run, out = tmp_path / "pre", tmp_path / "run", tmp_path / "out"
     done("pretrain", "--preset", f"mae{ndim}d", "--images", images, "--out", pre, *small)
     assert_run(pre, steps=3)
+    assert (pre / "pictures" / "step-0000003-reconstruction.png").is_file()
     where = ("--images", images, "--labels", labels, "--out", run)
     validation = ("--val-images", images, "--val-labels", labels)
     text = done("train", "--preset", train, *where, *validation, "--init", pre, *small)

@@ -75,6 +75,12 @@ def test_the_middle_plane_is_shown():
     assert montage(volume)[..., 0].tolist() == [[255, 0], [0, 0]]
 
 
+def test_batches_below_each_other_share_a_scale():
+    rows = montage(torch.zeros(2, 1, 3, 4), torch.full((2, 1, 3, 4), 0.5), torch.ones(2, 1, 3, 4))
+    assert rows.shape == (9, 8, 3)
+    assert rows[::3, 0, 0].tolist() == [0, 128, 255]
+
+
 def test_a_deleted_journal_starts_again(tmp_path, capsys):
     """RELIABILITY row 41."""
     with Journal(tmp_path / "run", steps=9, tensorboard=False) as journal:

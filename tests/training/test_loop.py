@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from unmask.checkpoint import load_model, load_snapshot
@@ -22,7 +23,7 @@ class Line(Objective):
         super().__init__()
         self.layer = nn.Conv2d(1, 1, 1)
         self.norm = nn.BatchNorm2d(1, affine=False)
-        self.calls, self.updates, self.modes = 0, 0, []
+        self.calls, self.updates, self.modes, self.shown = 0, 0, [], []
         self.spoil, self.by, self.where = spoil, by, where
 
     def step(self, batch: Batch) -> Step:
@@ -35,7 +36,11 @@ class Line(Objective):
         loss = difference.square().mean()
         if self.calls - 1 in self.spoil and self.where == "loss":
             loss = loss * self.by
-        return Step(loss, {"error": difference.abs().mean()}, {"crop": image})
+        return Step(loss, {"error": difference.abs().mean()})
+
+    def reconstruct(self, batch: Batch) -> dict[str, torch.Tensor]:
+        self.shown.append((self.training, torch.is_grad_enabled(), len(batch.image)))
+        return {"original": batch.image, "rebuilt": self.layer(batch.image) / 3}
 
     def after_update(self) -> None:
         self.updates += 1
@@ -182,7 +187,23 @@ def test_the_best_model_is_kept_and_evaluated_with_averages(tmp_path):
     assert seen[-1][2] != objective.layer.weight.item()
     found = {r["step"]: r["validation/dice"] for r in records(tmp_path) if "validation/dice" in r}
     assert found == {5: 0.3, 10: 0.9, 15: None, 20: 0.5}
-    assert (tmp_path / "pictures" / "step-0000020-crop.png").exists()
+    assert objective.shown == [(False, False, 4)] * 4
+    with Image.open(tmp_path / "pictures" / "step-0000020-reconstruction.png") as picture:
+        assert picture.size == (4 * 5, 2 * 5)
+
+
+def test_pictures_without_a_validation_change_nothing(tmp_path):
+    pictures = tmp_path / "shown" / "pictures"
+    with_pictures, without = Line(), Line()
+    without.load_state_dict(with_pictures.state_dict())
+    train(with_pictures, Plan(steps=6, lr=0.1, validate_every=3), tmp_path / "shown")
+    train(without, Plan(steps=6, lr=0.1, validate_every=0))
+    assert sorted(path.name for path in pictures.iterdir()) == [
+        "step-0000003-reconstruction.png",
+        "step-0000006-reconstruction.png",
+    ]
+    for name, tensor in without.state_dict().items():
+        assert torch.equal(with_pictures.state_dict()[name], tensor)
 
 
 def test_validation_only_at_the_end(tmp_path):

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
+from unmask.apps.pictures import drawn
 from unmask.atomic import atomic_write
 
 SCRATCH = "scratch"
@@ -206,10 +207,7 @@ def plot(points: Sequence[Point], metric: str, *, form: str) -> bytes:
     axes.set_ylabel(f"{metric}, mean and 95 % interval")
     axes.grid(alpha=0.3)
     axes.legend()
-    buffer = io.BytesIO()
-    # without a date the same rows give the same file
-    figure.savefig(buffer, format=form, dpi=110, metadata={"Date": None} if form == "svg" else None)
-    return buffer.getvalue()
+    return drawn(figure, form)
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -82,16 +82,18 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
 
 
 def _pictures(out: Path) -> list[Picture]:
-    """Predictions beside the truth, and the curves of both runs."""
+    """Predictions beside the truth, reconstructions, and the curves of both runs."""
     rows = []
     for path in sorted((out / "predicted").iterdir())[:3]:
         truth = out / "unseen" / "labels" / path.name
         image = open_image(out / "unseen" / "images" / path.name)
         rows.append((image.read(), open_labels(truth).read()[0], open_labels(path).read()[0]))
+    rebuilt = max((out / "runs" / "pretrained" / "pictures").glob("*-reconstruction.png"))
     losses = {"pre-training": out / "runs" / "pretrained", "training": out / "runs" / "trained"}
     return [
         Picture(pictures.triptych(rows), "Unseen images: input, truth, prediction"),
-        Picture(pictures.curves(losses), "Loss of both runs"),
+        Picture(rebuilt.read_bytes(), "Pre-training: original, masked and rebuilt crops"),
+        Picture(pictures.curves(losses, ["loss"]), "Loss of both runs"),
     ]
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,9 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
 
+from unmask.errors import DataError, told
 from unmask.space.random import generator
+from unmask.training.journal import read_journal
 
 _CURVE = {"loss": "training loss"}
+_MOST = 2  # figures of validations that are drawn unasked
 
 
 def triptych(rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> bytes:
@@ -33,44 +36,65 @@ def triptych(rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> bytes
             axis.imshow(grey if labels is None else _overlay(grey, _plane(labels)))
             axis.set_title(title, fontsize=9)
             axis.axis("off")
-    return _png(figure)
+    return drawn(figure)
 
 
-def reconstructions(pictures: Mapping[str, np.ndarray], *, count: int = 4) -> bytes:
-    """PNG with a row for each sample and a column for each picture ``(B, C, *space)``."""
-    count = min(count, *(len(batch) for batch in pictures.values()))
-    figure = Figure(figsize=(2.4 * len(pictures), 2.4 * count), layout="constrained")
-    axes = figure.subplots(count, len(pictures), squeeze=False)
-    for column, (title, batch) in enumerate(pictures.items()):
-        for row in range(count):
-            axes[row, column].imshow(_display(batch[row]))
-            axes[row, column].axis("off")
-        axes[0, column].set_title(title, fontsize=9)
-    return _png(figure)
+def curves(
+    runs: Mapping[str, Path], names: Sequence[str] | None = None, *, form: str = "png"
+) -> bytes:
+    """A plot for each figure with a line for each run that has it, out of the runs' journals.
 
+    Args:
+        runs: label and folder of each.
+        names: figures of the journals; None takes the loss and what was validated.
+        form: ``png`` or ``svg``.
 
-def curves(runs: Mapping[str, Path], names: Sequence[str] = ("loss",)) -> bytes:
-    """PNG with one plot for each name; a line for each run folder, out of its journal."""
-    figure = Figure(figsize=(4.5 * len(names), 3), layout="constrained")
-    plots = figure.subplots(1, len(names), squeeze=False)[0]
-    for plot, name in zip(plots, names, strict=True):
-        for label, folder in runs.items():
-            steps, values = series(folder, name)
-            plot.plot(steps, values, label=label, marker="." if len(steps) < 30 else "")
+    Raises:
+        DataError: a folder without a journal, or a figure that no run has.
+    """
+    journals = {label: read_journal(folder) for label, folder in runs.items()}
+    chosen = names or _usual(journals)
+    figure = Figure(figsize=(4.5 * len(chosen), 3), layout="constrained")
+    plots = figure.subplots(1, len(chosen), squeeze=False)[0]
+    for plot, name in zip(plots, chosen, strict=True):
+        found = {label: series(journal, name) for label, journal in journals.items()}
+        if not any(steps for steps, _ in found.values()):
+            raise DataError(_unknown(name, journals))
+        for label, (steps, values) in found.items():
+            if steps:
+                plot.plot(steps, values, label=label, marker="." if len(steps) < 30 else "")
         _label(plot, name)
-    return _png(figure)
+    return drawn(figure, form)
 
 
-def series(run: Path, name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one figure in a run's journal."""
-    lines = (run / "journal.jsonl").read_text(encoding="utf-8").splitlines()
-    found = [entry for entry in map(json.loads, lines) if entry.get(name) is not None]
+def series(journal: Sequence[Mapping[str, Any]], name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of one figure where it is defined."""
+    found = [entry for entry in journal if isinstance(entry.get(name), int | float)]
     return [entry["step"] for entry in found], [float(entry[name]) for entry in found]
+
+
+def _usual(journals: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The loss, and the first figures of validations."""
+    validated = [name for name in _figures(journals) if name.startswith("validation/")]
+    return ["loss", *validated[:_MOST]]
+
+
+def _figures(journals: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    return list(dict.fromkeys(name for each in journals.values() for line in each for name in line))
+
+
+def _unknown(name: str, journals: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    return told(
+        f"--figures {name}",
+        expected="a figure that a run's journal has",
+        found=f"{', '.join(_figures(journals)) or 'empty journals'}",
+        do="Choose among these, or let the runs reach their first line.",
+    )
 
 
 def _label(plot: Axes, name: str) -> None:
     plot.set_xlabel("update")
-    plot.set_title(_CURVE.get(name, name), fontsize=9)
+    plot.set_title(_CURVE.get(name, name.removeprefix("validation/")), fontsize=9)
     plot.grid(alpha=0.3)
     plot.legend(fontsize=8)
 
@@ -101,7 +125,10 @@ def _overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return shown
 
 
-def _png(figure: Figure) -> bytes:
+def drawn(figure: Figure, form: str = "png") -> bytes:
+    """The figure as ``png`` or ``svg``; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    undated = {"Date": None} if form == "svg" else None
+    with mpl.rc_context({"svg.hashsalt": "unmask"}):
+        figure.savefig(buffer, format=form, dpi=110, metadata=undated)
     return buffer.getvalue()

@@ -86,12 +86,10 @@ class Step:
     Attributes:
         loss: scalar to minimise.
         logs: detached scalars for the journal.
-        pictures: small image batches worth a look, by name; only filled when asked for.
     """
 
     loss: Tensor
     logs: Mapping[str, Tensor] = field(default_factory=dict)
-    pictures: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(nn.Module):
@@ -132,6 +130,10 @@ class Objective(nn.Module):
     @torch.no_grad()
     def after_update(self) -> None:
         """Called after every optimiser update; teachers move here."""
+
+    def reconstruct(self, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002 - the contract
+        """Pictures for people, by name, each ``(B, C, *space)``; kept where a run is validated."""
+        return {}
 
     def health(self, logs: Mapping[str, float]) -> str | None:  # noqa: ARG002 - the contract
         """A warning that says what to change, from the means of a journal line; None: all well."""

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from unmask.atomic import atomic_path, atomic_write
+from unmask.errors import DataError, told
 
 _SECONDS = 10.0
-_PICTURES = 4
+PICTURES = 4  # samples of a batch that are shown
 
 
 class Journal:
@@ -75,14 +77,15 @@ class Journal:
             self._try("TensorBoard", self._scalars, record)
         self._line(record)
 
-    def picture(self, step: int, name: str, image: Tensor) -> None:
-        """Keep a picture of a batch ``(B, C, *space)`` as PNG and in TensorBoard.
+    def picture(self, step: int, name: str, *images: Tensor) -> None:
+        """Keep a picture of batches ``(B, C, *space)`` as PNG and in TensorBoard.
 
-        Volumes show their middle plane, the first four samples stand side by side.
+        Volumes show their middle plane. The first four samples stand side by side, the batches
+        below each other, all on one scale.
         """
         if self.path is None:
             return
-        pixels = montage(image)
+        pixels = montage(*images)
         path = self.path.parent / "pictures" / f"step-{step:07d}-{name}.png"
         self._try("pictures", _save_png, path, pixels)
         if self._wants_events:
@@ -177,19 +180,46 @@ class Journal:
             print(message, file=sys.stderr, flush=True)
 
 
-def montage(image: Tensor) -> np.ndarray:
-    """A batch ``(B, C, *space)`` as one picture ``(height, width, 3)`` of bytes."""
-    batch = image.detach()[:_PICTURES].float().cpu()
+def montage(*images: Tensor) -> np.ndarray:
+    """Batches ``(B, C, *space)`` of one shape as one picture ``(height, width, 3)`` of bytes."""
+    batches = torch.stack([_planes(image) for image in images])
+    low, high = batches.amin(), batches.amax()
+    scaled = ((batches - low) / (high - low).clamp(min=1e-12)).numpy()
+    rows = [np.concatenate(list(np.moveaxis(batch, 1, -1)), axis=1) for batch in scaled]
+    return (np.concatenate(rows) * 255).round().astype(np.uint8)
+
+
+def _planes(image: Tensor) -> Tensor:
+    """Some samples of a batch as colour pictures ``(B, 3, y, x)``."""
+    batch = image.detach()[:PICTURES].float().cpu()
     while batch.ndim > 4:
         batch = batch[:, :, batch.shape[2] // 2]
     while batch.ndim < 4:
         batch = batch.unsqueeze(2)
     batch = batch if batch.shape[1] == 3 else batch[:, :1].expand(-1, 3, -1, -1)
-    batch = batch.nan_to_num()
-    low, high = batch.amin(), batch.amax()
-    scaled = (batch - low) / (high - low).clamp(min=1e-12)
-    joined = np.concatenate([np.moveaxis(sample.numpy(), 0, -1) for sample in scaled], axis=1)
-    return (joined * 255).round().astype(np.uint8)
+    return batch.nan_to_num()
+
+
+def read_journal(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's journal; a last one that a kill has cut is left out.
+
+    Raises:
+        DataError: ``folder`` holds no journal, or one with other content.
+    """
+    path = folder / "journal.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found = [json.loads(line) for line in lines[:-1]]
+        return [*found, *(json.loads(line) for line in lines[-1:] if _upto(line, sys.maxsize))]
+    except (OSError, ValueError) as error:
+        raise DataError(
+            told(
+                path,
+                expected="the journal of a run",
+                found=str(error),
+                do="Give the folder of a run, the --out of its training.",
+            )
+        ) from error
 
 
 def _append(path: Path, line: str) -> None:

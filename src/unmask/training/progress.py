@@ -19,7 +19,7 @@ from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
 from unmask.space.random import device_seed
 from unmask.training.guard import Guard, TrainingError
-from unmask.training.journal import Journal
+from unmask.training.journal import PICTURES, Journal
 from unmask.training.optim import Average, schedule
 from unmask.training.plan import Plan, Summary
 from unmask.training.saving import RunFolder, Saver, pack_optimizer, unpack_optimizer, weights_of
@@ -61,7 +61,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
-        self.pictures: Mapping[str, Tensor] = {}
+        self.batch: Batch | None = None
         self._losses: list[Tensor] = []
         self._logs: dict[str, list[Tensor]] = {}
         self._bad: Tensor | None = None
@@ -72,7 +72,7 @@ class Meter:
         """Note one forward pass."""
         if parcel.step is None:
             raise TypeError("The strategy did not call the objective's forward.")
-        self.pictures = parcel.step.pictures
+        self.batch = parcel.batch
         loss = parcel.step.loss.detach()
         bad = ~torch.isfinite(loss)
         self._bad = bad if self._bad is None else self._bad | bad
@@ -222,18 +222,18 @@ class Progress:
         self.step += 1
 
     def check(self, validate: Validate | None) -> None:
-        """Validate where it is time; the best model so far is kept."""
-        if validate is None or not self._is_due(self._plan.validate_every):
+        """Validate and show pictures where it is time; the best model so far is kept."""
+        if not self._is_due(self._plan.validate_every):
             return
         if self._fabric.is_global_zero:
             with self.meter.paused(), self._shown_weights():
                 self._objective.eval()
                 with torch.no_grad():
-                    self._fresh = self._metrics = dict(validate(self._objective))
+                    if validate is not None:
+                        self._fresh = self._metrics = dict(validate(self._objective))
+                    self._show()
                 self._objective.train()
                 self._keep_best()
-            for name, image in self.meter.pictures.items():
-                self._journal.picture(self.step, name, image)
         self._fabric.barrier()
 
     def tell(self, rate: float, norm: Tensor, *, now: bool) -> None:
@@ -300,6 +300,16 @@ class Progress:
     def _shown_weights(self) -> Any:
         """Averaged weights, where there are some, inside the ``with`` block."""
         return nullcontext() if self._ema is None else self._ema.applied()
+
+    def _show(self) -> None:
+        """Keep pictures of some samples of the last batch, if the objective draws any."""
+        last = self.meter.batch
+        if last is None:
+            return
+        with self._fabric.autocast():
+            found = self._objective.reconstruct(Batch(last.image[:PICTURES], seed=last.seed))
+        if found:
+            self._journal.picture(self.step, "reconstruction", *found.values())
 
     def _keep_best(self) -> None:
         score = next(iter(self._fresh.values()), math.nan)

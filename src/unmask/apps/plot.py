@@ -1,0 +1,59 @@
+"""Curves of several runs in one figure: with pre-training against without, one seed and another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from unmask.apps.pictures import curves
+from unmask.atomic import atomic_write
+from unmask.errors import DataError, told
+
+_FORMS = {".png": "png", ".svg": "svg"}
+
+
+def run_plot(runs: Sequence[str], *, out: str | Path, figures: Sequence[str] | None = None) -> None:
+    """Draw the journals of runs.
+
+    Args:
+        runs: folders, or ``NAME=FOLDER`` to name a line.
+        out: the figure, ``.png`` or ``.svg``.
+        figures: names in the journals, a plot each; None takes the loss and what was validated.
+
+    Raises:
+        DataError: another suffix, two runs of one name, a folder without a journal, or a figure
+            that no run has.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in _FORMS:
+        raise DataError(
+            told(
+                out,
+                expected="a figure that ends in .png or .svg",
+                found=out.suffix or "no suffix",
+                do="Change --out.",
+            )
+        )
+    atomic_write(out, curves(_named(runs), figures, form=_FORMS[out.suffix.lower()]))
+
+
+def _named(runs: Sequence[str]) -> dict[str, Path]:
+    """Label and folder of each run; folders of one name are told apart by the one above."""
+    split = [run.partition("=") if _is_named(run) else ("", "", run) for run in runs]
+    names = [name or Path(folder).absolute().name for name, _, folder in split]
+    found: dict[str, Path] = {}
+    for run, (given, _, folder), name in zip(runs, split, names, strict=True):
+        path, label = Path(folder), name
+        if not given and names.count(name) > 1:
+            label = f"{path.absolute().parent.name}/{name}"
+        if label in found:
+            raise DataError(
+                f"{run}: expected a name of its own for each run, found {label!r} twice. "
+                "Give NAME=FOLDER."
+            )
+        found[label] = path
+    return found
+
+
+def _is_named(run: str) -> bool:
+    return "=" in run and not Path(run).exists()
