@@ -25,7 +25,9 @@ def test_arrays_work_where_paths_work(trained, phantoms, ndim):
     by_path = unmask.predict(trained[ndim], path)
     assert isinstance(by_path, unmask.Prediction)
     assert by_path.spacing == image.spacing
-    assert by_path.scores is None
+    assert by_path.scores is not None
+    assert by_path.scores.shape[1:] == by_path.labels.shape
+    assert by_path.labels.dtype.kind == "u"
     for given in (array, array[0], image):
         found = unmask.predict(str(trained[ndim]), given, spacing=image.spacing)
         np.testing.assert_array_equal(found.labels, by_path.labels)

@@ -55,3 +55,30 @@ def test_a_damaged_note_does_no_harm(tmp_path):
     (tmp_path / ".lock").write_bytes(b"\xff{")
     with pytest.warns(UserWarning, match="another process"), lock_run(tmp_path):
         pass
+
+
+def test_nothing_is_left_where_nothing_was_written(tmp_path):
+    with lock_run(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "own").mkdir()
+    with lock_run(tmp_path / "own"):
+        pass
+    assert list((tmp_path / "own").iterdir()) == []
+    with lock_run(tmp_path / "run"):
+        (tmp_path / "run" / "journal.jsonl").write_text("{}")
+    assert (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_lock_that_was_left_excludes_nobody(tmp_path, monkeypatch):
+    """A run that opened the file before it was removed must not think that it holds the folder."""
+    opened = os.open
+
+    def open_then_lose(path, *rest):
+        handle = opened(path, *rest)
+        os.unlink(path)  # noqa: PTH108 - what another run does here
+        return handle
+
+    monkeypatch.setattr(os, "open", open_then_lose)
+    with pytest.raises(CheckpointError, match="free run folder"), lock_run(tmp_path):
+        pass

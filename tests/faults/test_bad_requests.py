@@ -248,6 +248,7 @@ class TestValues:
         np.save(tmp_path / "a.npy", labels)
         answer = train(images=tmp_path / "images", labels=tmp_path / "a.npy")
         refused(answer, tmp_path / "a.npy", word)
+        assert not (tmp_path / "run").exists()
 
     def test_labels_in_colours(self, train, tmp_path):
         image(tmp_path / "images" / "a.tif")
@@ -283,6 +284,8 @@ class TestFiles:
         for name, raw in bad.items():
             (folder / name).write_bytes(raw)
         (folder / "folder.tif").mkdir()
+        (folder / "lost.tif").symlink_to(folder / "nowhere.tif")
+        bad |= {"folder.tif": b"", "lost.tif": b""}
         out = tmp_path / "out"
         refused(command("check", folder), *(folder / name for name in bad))
         # The header of the file that was cut is whole, so its end is missed when it is read.
@@ -402,7 +405,7 @@ class TestNames:
         first.symlink_to(second)
         second.symlink_to(first)
         refused(command("check", first), first)
-        refused(command("check", tmp_path), tmp_path)
+        refused(command("check", tmp_path), first, second)
 
     def test_a_name_that_is_no_text(self, command, tmp_path):
         path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tif")

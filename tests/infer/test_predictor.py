@@ -251,6 +251,19 @@ def test_impossible_settings_are_refused_at_once(options, message):
         predictor(Scale(), **options)
 
 
+@pytest.mark.parametrize("count", [0, 255, 256, 65_536])
+def test_labels_come_in_the_smallest_type(count):
+    class Numbers(Threshold):
+        def decode(self, scores, spacing):
+            return np.arange(count + 1).reshape(1, -1)
+
+    task = Numbers()
+    made = Predictor([Scale()], task=task, ndim=2, channels=1, tile=(8, 8), precision="32")
+    labels = made.predict(np.zeros((8, 8), np.float32)).labels
+    assert labels.dtype == np.min_scalar_type(count)
+    assert labels.max() == count
+
+
 def test_no_model_is_refused():
     with pytest.raises(RecipeError, match="one segmenter or more"):
         predictor()

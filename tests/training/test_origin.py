@@ -9,7 +9,7 @@ from unmask.checkpoint import save_model
 from unmask.errors import CheckpointError, DataError
 from unmask.recipe import Recipe, load
 from unmask.training.assemble import new_method, new_segmenter
-from unmask.training.origin import initialise, note_run, versions
+from unmask.training.origin import initialise, is_new_run, note_run, versions
 
 MARKS = {"a.tif": "10:5", "b.tif": "20:6"}
 VIT = "{name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}"
@@ -20,51 +20,56 @@ def recipe(preset: str, *settings: str) -> Recipe:
     return load(preset).with_settings([*small, *settings])
 
 
+def begin(folder, chosen: Recipe, marks, *, resume: bool):
+    if is_new_run(folder, chosen, marks, resume=resume):
+        note_run(folder, chosen, marks)
+
+
 class TestNotes:
     def test_written_and_compared(self, tmp_path):
         chosen = recipe("semantic2d")
-        note_run(tmp_path, chosen, MARKS, resume=False)
+        begin(tmp_path, chosen, MARKS, resume=False)
         assert load(tmp_path / "recipe.yaml") == chosen
-        note_run(tmp_path, chosen, MARKS, resume=True)
+        begin(tmp_path, chosen, MARKS, resume=True)
 
     @pytest.mark.parametrize("setting", ["train.workers=3", "train.keep=9", "train.save_every=2"])
     def test_what_changes_no_weight_may_differ(self, tmp_path, setting):
-        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
-        note_run(tmp_path, recipe("semantic2d", setting), MARKS, resume=True)
+        begin(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        begin(tmp_path, recipe("semantic2d", setting), MARKS, resume=True)
 
     @pytest.mark.parametrize("setting", ["train.lr=9", "data.crop=[16, 16]", "task.classes=3"])
     def test_what_changes_weights_may_not(self, tmp_path, setting):
-        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        begin(tmp_path, recipe("semantic2d"), MARKS, resume=False)
         with pytest.raises(CheckpointError, match=setting.split("=")[0]):
-            note_run(tmp_path, recipe("semantic2d", setting), MARKS, resume=True)
+            begin(tmp_path, recipe("semantic2d", setting), MARKS, resume=True)
 
     @pytest.mark.parametrize(
         "marks", [{"a.tif": "10:5"}, {**MARKS, "c.tif": "1:1"}, {**MARKS, "b.tif": "20:7"}]
     )
     def test_other_files_are_refused(self, tmp_path, marks):
-        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        begin(tmp_path, recipe("semantic2d"), MARKS, resume=False)
         with pytest.raises(DataError, match=r"[bc]\.tif"):
-            note_run(tmp_path, recipe("semantic2d"), marks, resume=True)
+            begin(tmp_path, recipe("semantic2d"), marks, resume=True)
 
     def test_a_run_with_snapshots_is_not_overwritten(self, tmp_path):
-        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        begin(tmp_path, recipe("semantic2d"), MARKS, resume=False)
         (tmp_path / "snapshots" / "step-000001").mkdir(parents=True)
         with pytest.raises(CheckpointError, match="--resume"):
-            note_run(tmp_path, recipe("semantic2d", "train.lr=9"), {}, resume=False)
+            begin(tmp_path, recipe("semantic2d", "train.lr=9"), {}, resume=False)
         assert load(tmp_path / "recipe.yaml") == recipe("semantic2d")
 
     def test_resume_of_an_empty_folder_begins(self, tmp_path):
-        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=True)
+        begin(tmp_path, recipe("semantic2d"), MARKS, resume=True)
         assert (tmp_path / "recipe.yaml").is_file()
 
     @pytest.mark.parametrize("content", [None, "", "{"])
     def test_a_damaged_fingerprint_is_named(self, tmp_path, content):
-        note_run(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        begin(tmp_path, recipe("semantic2d"), MARKS, resume=False)
         (tmp_path / "data.json").unlink()
         if content is not None:
             (tmp_path / "data.json").write_text(content)
         with pytest.raises(CheckpointError, match=r"data\.json"):
-            note_run(tmp_path, recipe("semantic2d"), MARKS, resume=True)
+            begin(tmp_path, recipe("semantic2d"), MARKS, resume=True)
 
 
 class TestInitialise:

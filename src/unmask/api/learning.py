@@ -45,7 +45,7 @@ from unmask.training.assemble import (
     new_segmenter,
     settled,
 )
-from unmask.training.origin import initialise, note_run, versions
+from unmask.training.origin import initialise, is_new_run, note_run, versions
 
 # Batches between two looks at the files' sizes and times.
 _LOOK_EVERY = 100
@@ -209,8 +209,11 @@ def _run(
         launched(fabric),
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
     ):
-        note_run(folder, recipe, marks, resume=start.resume)
+        new = is_new_run(folder, recipe, marks, resume=start.resume)
+        # Files are read here; nothing is written before their pixels are known to be right.
         crops = _source(recipe, objective, pairs, second or (), fabric=fabric, start=start)
+        if new:
+            note_run(folder, recipe, marks)
         card = {"recipe": recipe.model_dump(mode="json"), "data": marks, "versions": versions()}
         with Journal(folder, steps=recipe.train.steps) as journal:
             for line in (*origin, *_at_rest(objective)):

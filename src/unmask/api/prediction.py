@@ -54,7 +54,7 @@ def predict(
     axes: str | None = None,
     settings: Settings = (),
 ) -> Prediction:
-    """Segment one image.
+    """Segment one image; the joined scores are kept beside its labels.
 
     Args:
         model: model file, run folder, name of a shipped model, several of them (an ensemble), or
@@ -81,7 +81,7 @@ def predict(
         opened = image
     else:
         opened = open_image(image, axes=axes, ndim=predictor.ndim)
-    return predictor.predict(opened)
+    return predictor.predict(opened, keep_scores=True)
 
 
 def predict_files(

@@ -21,7 +21,7 @@ from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.infer.sinks import MemorySink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress, Sink, Tiling, run_tiles
-from unmask.io import Image
+from unmask.io import Image, smallest_uint
 from unmask.tasks.base import Task, WholeImage
 
 Precision = Literal["auto", "32", "bf16", "16"]
@@ -33,7 +33,7 @@ class Prediction:
     """What was found in one image.
 
     Attributes:
-        labels: ``(*space)`` integers, 0 is background.
+        labels: ``(*space)``, 0 is background; the smallest unsigned type that holds the ids.
         scores: joined activations ``(S, *space)``, where they were asked for.
         spacing: voxel size of the image, slow axis first.
         provenance: image, settings and versions behind the labels.
@@ -171,7 +171,7 @@ class Predictor:
         """
         opened = self._opened(image)
         scores = self.scores(opened, progress=progress)
-        labels = self.task.decode(scores, opened.spacing)
+        labels = smallest_uint(self.task.decode(scores, opened.spacing))
         return Prediction(
             labels,
             scores if keep_scores else None,

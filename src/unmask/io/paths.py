@@ -62,8 +62,8 @@ def format_of(location: Location) -> Format | None:
 def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
     """Every image behind a file, folder, glob, OME-Zarr or ``file.h5:key``, or several of them.
 
-    Files of a folder or glob come in natural order (2 before 10); hidden files and files that are
-    no images are left out; sub-folders are not entered.
+    Files of a folder or glob come in natural order (2 before 10); hidden files and files whose
+    names are not those of images are left out; sub-folders are not entered.
 
     Raises:
         DataError: a path leads to nothing.
@@ -112,10 +112,8 @@ def _exists(path: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    if path.name.startswith(".") or not _exists(path):
-        return False
-    form = format_of(Location(str(path), path))
-    return form is not None and form.folder == path.is_dir()
+    """Whether it has the name of an image: what then is none is told when it is opened."""
+    return not path.name.startswith(".") and format_of(Location(str(path), path)) is not None
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -22,8 +22,8 @@ _RECIPE, _DATA = "recipe.yaml", "data.json"
 _FREE = {"train.workers", "train.keep", "train.save_every"}
 
 
-def note_run(folder: Path, recipe: Recipe, marks: Mapping[str, str], *, resume: bool) -> None:
-    """Write recipe and data fingerprint into a new run, or compare them with the run's own.
+def is_new_run(folder: Path, recipe: Recipe, marks: Mapping[str, str], *, resume: bool) -> bool:
+    """Whether ``folder`` awaits ``note_run``; a run that is there is compared with its notes.
 
     Raises:
         CheckpointError: a resumed run has another recipe (names the fields), or a new one would
@@ -33,9 +33,14 @@ def note_run(folder: Path, recipe: Recipe, marks: Mapping[str, str], *, resume: 
     if resume and (folder / _RECIPE).is_file():
         _check_recipe(folder, recipe)
         _check_data(folder, marks)
-        return
+        return False
     if not resume:
         refuse_used(folder)
+    return True
+
+
+def note_run(folder: Path, recipe: Recipe, marks: Mapping[str, str]) -> None:
+    """Write recipe and data fingerprint into a new run."""
     # The recipe comes last: where it is, a run is complete enough to be compared with.
     atomic_write(folder / _DATA, json.dumps(dict(marks), indent=1))
     atomic_write(folder / _RECIPE, recipe.to_yaml())
