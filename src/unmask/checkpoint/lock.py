@@ -58,7 +58,7 @@ def lock_run(
 
 
 def _leave(path: Path, *, made: bool) -> None:
-    """Take the lock's file out of a folder that holds nothing else, and the folder if we made it."""
+    """Remove the lock of a folder that holds nothing else, and the folder if it was made here."""
     # The folder may be gone, or another run may begin in it at this moment.
     with suppress(OSError):
         if [entry.name for entry in path.parent.iterdir()] == [path.name]:
