@@ -125,20 +125,40 @@ def main() -> None:
     rows = [
         harness.row("loss and gradient, 12 offsets, 16 x 18 x 160 x 160", steps),
         harness.row("affinities, 12 offsets, 16 x 18 x 160 x 160", reading),
-        harness.row("memory of loss and gradient", memory(ours, values), unit="embeddings"),
+        *memory_rows(values, weight),
     ]
     harness.write("affinities", rows)
 
 
-def memory(ours: Callable[[Tensor], Tensor], values: Tensor) -> dict[str, float]:
-    """Bytes beyond the embedding as multiples of it."""
-    found: dict[str, float] = {}
-    for name, loss in {"ours": ours, "peer": lambda x: peer_loss(x, values)}.items():
-        given = inputs()[0].requires_grad_()
-        with Live({given.untyped_storage()._cdata}) as live:
-            torch.autograd.grad(loss(given), given)
-        found[name] = live.most / (given.numel() * given.element_size())
-    return found
+def memory_rows(values: Tensor, weight: Tensor) -> list[dict[str, Any]]:
+    """Bytes beyond what the caller holds anyway, as multiples of the embedding."""
+    other = inputs()[0]
+    held = {t.untyped_storage()._cdata for t in (values, weight, other)}
+
+    def ours(given: Tensor, across: Tensor | None = None) -> Tensor:
+        return pair_loss(given, values, weight, offsets=OFFSETS, rule=Rule(), other=across)
+
+    plain = {"ours": ours, "peer": lambda x: peer_loss(x, values)}
+    alone = {
+        "memory of loss and gradient, with a weight": lambda x: 0.5 * ours(x),
+        "memory of loss and gradient, across views": lambda x: ours(x, other),
+        "memory of affinities": lambda x: affinities(x, OFFSETS),
+    }
+    first = {name: memory(loss, held) for name, loss in plain.items()}
+    rows = [harness.row("memory of loss and gradient", first, unit="embeddings")]
+    for what, loss in alone.items():
+        rows.append(harness.row(what, {"ours": memory(loss, held)}, unit="embeddings"))
+    return rows
+
+
+def memory(loss: Callable[[Tensor], Tensor], held: set[int]) -> float:
+    """Highest number of bytes beyond the embedding and ``held``, as a multiple of it."""
+    given = inputs()[0].requires_grad_()
+    with Live({given.untyped_storage()._cdata, *held}) as live:
+        value = loss(given)
+        if value.requires_grad:
+            torch.autograd.grad(value, given)
+    return live.most / (given.numel() * given.element_size())
 
 
 if __name__ == "__main__":

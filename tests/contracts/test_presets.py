@@ -10,6 +10,7 @@ from unmask.data.pairs import Pair
 from unmask.io import Image
 from unmask.recipe import Recipe, load, presets
 from unmask.space.random import generator
+from unmask.tasks.segmenter import build_segmenter
 from unmask.training import schedule
 from unmask.training.assemble import (
     build_crops,
@@ -122,3 +123,19 @@ def test_published_figures_of_mediar(name, images, batch, epochs, first, last):
         for step in (0, plan.steps - 1)
     ]
     assert ends == pytest.approx([first, last], rel=1e-3)
+
+
+@pytest.mark.parametrize(("blocks", "millions"), [([3, 4, 6], 15.3), ([3, 4, 23], 34.3)])
+def test_residual_networks_of_pixel_embeddings_have_the_published_size(blocks, millions):
+    """The published programs lack these two; their decoder is known by its size alone."""
+    recipe = load("pea_cvppp").with_settings(
+        [
+            f"model.backbone={{name: resnet, blocks: {blocks}}}",
+            "model.decoder=unet",
+            "model.deep_supervision=2",
+        ]
+    )
+    with torch.device("meta"):
+        segmenter = build_segmenter(recipe)
+    found = sum(weight.numel() for weight in segmenter.parameters())
+    assert found == pytest.approx(millions * 1e6, rel=0.01)

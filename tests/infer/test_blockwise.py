@@ -24,7 +24,10 @@ from unmask.infer.sinks import ZarrSink
 from unmask.infer.tiled import Tiling
 from unmask.io import Image, open_image, open_labels, save_image
 from unmask.labels import connected_components, labels_to_flows
+from unmask.labels.affinities import METHODS
+from unmask.labels.edges import shifted
 from unmask.space.box import Box
+from unmask.tasks.affinities import Affinities
 from unmask.tasks.flows import Flows
 
 
@@ -136,6 +139,29 @@ def test_flows_of_phantoms_have_no_cut_cells_and_no_double_ids(shape, tmp_path):
     assert whole.max() > 10
     assert same_objects(whole, labels)
     np.testing.assert_array_equal(np.unique(labels), np.arange(whole.max() + 1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(90, 100), (20, 40, 44)])
+def test_affinities_of_phantoms_have_no_cut_cells_and_no_double_ids(method, shape, tmp_path):
+    """A network that knows the truth: affinities and foreground come in as the image."""
+    ndim = len(shape)
+    truth = nuclei(shape, rng=np.random.default_rng(1), diameter=10).labels
+    offsets = [tuple(-far * (a == b) for b in range(ndim)) for far in (1, 4) for a in range(ndim)]
+    logits = np.full((len(offsets) + 1, *shape), -9, np.float32)
+    for channel, offset in enumerate(offsets):
+        here, there = shifted(shape, offset)
+        logits[channel][here][(truth[here] == truth[there]) & (truth[here] > 0)] = 9
+    logits[-1][truth > 0] = 9
+    decoding = {"name": method, "min_size": 5}
+    task = Affinities(ndim, offsets, foreground=True, decoding=decoding, reach=12)
+    model = predictor(ndim, task=task, channels=len(logits), tile=(24,) * ndim)
+    opened = Image.from_array(logits, axes="C" + "ZYX"[-ndim:])
+    whole = model.predict(opened).labels
+    block = tuple(max(12, n // 2) for n in shape)
+    assert predict_blocks(model, opened, tmp_path / "a.ome.zarr", block=block) == whole.max()
+    assert whole.max() > 10
+    assert same_objects(whole, read(tmp_path / "a.ome.zarr", ndim))
 
 
 @pytest.mark.parametrize("normalize", [Percentile(), NoNormalize()])

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unmask.errors import DataError, RecipeError
+from unmask.labels import connected_components
 from unmask.labels.affinities import METHODS, segment
-from unmask.labels.edges import shifted
+from unmask.labels.edges import inside, shifted
 
 NEAR = {2: [(-1, 0), (0, -1)], 3: [(-1, 0, 0), (0, -1, 0), (0, 0, -1)]}
 FAR = {2: [(-3, 0), (0, -3)], 3: [(-2, 0, 0), (0, -3, 0), (0, 0, -3)]}
@@ -131,6 +134,44 @@ def test_perfect_affinities_give_the_objects_back(method, walls, ndim, seed):
     offsets = NEAR[ndim] + FAR[ndim]
     values = of_labels(labels, offsets)
     assert same(segment(values, offsets, method=method, foreground=labels > 0), labels)
+
+
+def cells(ndim, seed, *, walls):
+    """Random cells with crooked faces, every one in one piece."""
+    random = np.random.default_rng(seed)
+    space = random.integers(9, (40, 16)[ndim - 2], ndim)
+    centres = random.random((random.integers(1, 12), ndim)) * space
+    index = np.moveaxis(np.indices(space), 0, -1) + random.normal(0, 0.3, (*space, ndim))
+    labels = 1 + ((index[..., None, :] - centres) ** 2).sum(-1).argmin(-1)
+    if walls:
+        differ = [np.diff(labels, axis=axis, prepend=0) != 0 for axis in range(ndim)]
+        labels = np.where(np.any(differ, axis=0), 0, labels)
+    return connected_components(labels, connectivity=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "walls"), [*((method, True) for method in METHODS), ("mutex", False)]
+)
+@pytest.mark.parametrize("ndim", [2, 3])
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_perfect_affinities_of_random_cells_give_them_back(method, walls, ndim, seed):
+    labels = cells(ndim, seed, walls=walls)
+    offsets = [step for step in NEAR[ndim] + FAR[ndim] if inside(step, labels.shape)]
+    values = of_labels(labels, offsets)
+    assert same(segment(values, offsets, method=method, foreground=labels > 0), labels)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_voxels_without_kin_become_background(method, ndim):
+    labels = boxes(ndim, 2, walls=True)
+    offsets = NEAR[ndim] + FAR[ndim]
+    values = of_labels(labels, offsets)
+    found = segment(values, offsets, method=method, min_size=4, alone_below=0.5)
+    assert same(found, labels)
+    with pytest.raises(DataError, match="alone_below"):
+        segment(values, offsets, method=method, alone_below=1.5)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -7,7 +7,14 @@ from skimage.segmentation import watershed as reference
 from unmask.errors import DataError
 from unmask.labels import connected_components
 from unmask.labels.edges import checked_edges, shifted
-from unmask.labels.watershed import Watershed, boundaries, checked_watershed, flood, fragments
+from unmask.labels.watershed import (
+    Watershed,
+    boundaries,
+    checked_watershed,
+    flood,
+    fragments,
+    kinship,
+)
 
 
 def edges_of(labels, foreground=None):
@@ -56,6 +63,15 @@ def test_the_boundary_is_the_mean_or_the_worst_edge():
     assert (boundaries(edges) == 0.5).all()
     assert (boundaries(edges, Watershed(boundary="max")) == 0.75).all()
     assert (boundaries(edges, Watershed(per_slice=True)) == 0.75).all()
+
+
+def test_kinship_is_the_best_edge_on_either_side():
+    values = np.array([[[0.1, 0.2, 0.9, 0.3]], [[0.5, 0.1, 0.2, 0.1]]], np.float32)
+    edges = checked_edges(values, [(0, -1), (-1, 0)], None)
+    assert kinship(edges)[0].tolist() == pytest.approx([0.2, 0.9, 0.9, 0.3])
+    ahead = checked_edges(values[:1], [(0, 1)], None)
+    assert kinship(ahead)[0].tolist() == pytest.approx([0.1, 0.2, 0.9, 0.9])
+    assert (kinship(checked_edges(np.zeros((1, 1)), [(-1,)], None)) == 1).all()
 
 
 def test_foreground_without_a_seed_becomes_fragments():

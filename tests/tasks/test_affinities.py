@@ -58,6 +58,19 @@ def test_gradient_is_that_of_finite_differences(dice, monkeypatch):
     assert torch.autograd.gradcheck(lambda x: task.loss(x, values, weight), logits)
 
 
+@pytest.mark.parametrize("background", ["apart", "object"])
+@pytest.mark.parametrize("ids", [[0], [70_000], [0, 70_000, 70_001]])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_images_of_few_ids(background, ids, ndim):
+    task = Affinities(ndim=ndim, background=background, foreground=True)
+    labels = np.resize(np.repeat(ids, 5), (6, 12, 15)[-ndim:])
+    logits = torch.zeros(1, task.channels(), *labels.shape, requires_grad=True)
+    loss = task.loss(logits, *targets(task, labels))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_borders_repeat_the_nearest_pair():
     task = Affinities(ndim=2, offsets=((-1, 0), (0, -3)), foreground=True)
     logits = torch.randn(1, 3, 5, 6)

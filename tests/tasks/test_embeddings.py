@@ -105,6 +105,40 @@ def test_coarser_levels_compare_every_other_id(ndim):
     torch.testing.assert_close(losses[1], 0.25 * expected)
 
 
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_gradients_are_those_of_finite_differences(ndim, published):
+    offsets = [step for far in (1, 2) for step in np.diag([-far] * ndim).tolist()]
+    task = Embeddings(
+        ndim=ndim,
+        dims=3,
+        offsets=offsets,
+        foreground=True,
+        foreground_weight=0.5,
+        cross_weight=0.7,
+        side_weight=0.3,
+        published_scale=published,
+    )
+    space = (3, 4, 6)[-ndim:]
+    labels = np.zeros(space, np.int64)
+    labels[..., 0], labels[..., 2:4], labels[..., 4:] = 4, 9, 70_000
+    values, weight = (each.double() for each in targets(task, labels))
+    source = torch.Generator().manual_seed(0)
+    one, two = torch.randn(2, 1, 5, *space, generator=source, dtype=torch.float64)
+    coarse = two[(..., *(slice(None, None, 2) for _ in space))][:, :3].clone()
+    losses = {
+        "within": (lambda x: task.loss(x, values, weight), one),
+        "across": (lambda x: task.cross_loss(x, two, values, weight), one),
+        "coarse": (
+            lambda x: task.side_loss(x, values, weight, level=1, stride=(2,) * ndim),
+            coarse,
+        ),
+    }
+    for name, (loss, logits) in losses.items():
+        given = logits.clone().requires_grad_()
+        assert torch.autograd.gradcheck(loss, given, fast_mode=True), name
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_the_second_view_can_be_turned_back(ndim):
     view = {"contrast": 0.0, "brightness": 0.0, "boxes": 0}

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import RecipeError
+from unmask.errors import DataError, RecipeError, told
 from unmask.labels.agglomeration import average_linkage, waterz
 from unmask.labels.edges import Offsets, checked_edges
 from unmask.labels.merge_small import merge_small, refill_small
 from unmask.labels.multicut import multicut
 from unmask.labels.mutex import mutex_watershed
 from unmask.labels.relabel import relabel
-from unmask.labels.watershed import boundaries
+from unmask.labels.watershed import boundaries, kinship
 from unmask.lookup import find
 
 METHODS: dict[str, Callable[..., NDArray[np.int32]]] = {
@@ -34,6 +34,8 @@ METHODS: dict[str, Callable[..., NDArray[np.int32]]] = {
 }
 # Arguments of every decoder that are no options.
 _GIVEN = ("affinities", "offsets", "foreground")
+# Options of ``segment`` that all decoders share.
+SHARED = ("min_size", "merges", "alone_below")
 
 
 def decoder(method: str, options: Mapping[str, Any]) -> Callable[..., NDArray[np.int32]]:
@@ -50,7 +52,7 @@ def decoder(method: str, options: Mapping[str, Any]) -> Callable[..., NDArray[np
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise RecipeError(
             f"decoding {method!r} has no option {unknown[0]!r}: expected some of "
-            f"{', '.join(known)}, min_size, merges. {hint}Change the recipe or --set it."
+            f"{', '.join([*known, *SHARED])}. {hint}Change the recipe or --set it."
         )
     return partial(function, **options)
 
@@ -63,6 +65,7 @@ def segment(
     foreground: np.ndarray | None = None,
     min_size: int = 0,
     merges: Sequence[Sequence[int]] = (),
+    alone_below: float = 0.0,
     **options: Any,
 ) -> NDArray[np.int32]:
     """Label image of affinities.
@@ -76,6 +79,8 @@ def segment(
         min_size: objects of fewer voxels are removed, and their neighbours grow into their place
             (see ``refill_small``); 0 or 1: none are.
         merges: published passes over small objects (see ``merge_small``), before ``min_size``.
+        alone_below: voxels none of whose face neighbours has an affinity of so much become
+            background in the end: membranes, where truth has them as background. 0: none do.
         options: keyword arguments of the method.
 
     Returns:
@@ -92,6 +97,15 @@ def segment(
         [[1, 1, 2, 2]]
     """
     decode = decoder(method, options)
+    if not 0 <= alone_below <= 1:
+        raise DataError(
+            told(
+                "decoding: alone_below",
+                expected="an affinity in [0, 1]",
+                found=str(alone_below),
+                do="Correct the option; 0 keeps all voxels.",
+            )
+        )
     edges = checked_edges(affinities, offsets, foreground)
     labels = decode(edges.values, edges.offsets, foreground=edges.foreground)
     if merges:
@@ -99,4 +113,6 @@ def segment(
     if min_size > 1:
         labels = refill_small(labels, min_size, boundaries(edges), foreground=edges.foreground)
         labels = relabel(labels)
+    if alone_below > 0:
+        labels = relabel(np.where(kinship(edges) < alone_below, 0, labels))
     return labels

@@ -15,7 +15,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
 from unmask.errors import RecipeError
-from unmask.labels.affinities import decoder, segment
+from unmask.labels.affinities import SHARED, decoder, segment
 from unmask.labels.edges import inside, shifted
 from unmask.labels.relabel import relabel
 from unmask.tasks.base import Target
@@ -207,6 +207,6 @@ def checked_decoding(decoding: Mapping[str, Any] | str, *, task: str) -> Mapping
             f"task {task}: expected decoding with a name, such as {{name: mutex}}, found "
             f"{decoding!r}. Correct task.decoding."
         )
-    shared = {"name", "min_size", "merges"}
+    shared = {"name", *SHARED}
     decoder(found["name"], {name: found[name] for name in found if name not in shared})
     return found
