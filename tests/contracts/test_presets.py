@@ -62,8 +62,9 @@ def pair(recipe: Recipe) -> Pair:
     space = SPACES[recipe.data.ndim]
     rng = generator(0, "preset")
     image = rng.integers(0, 255, (recipe.data.channels, *space)).astype(np.uint8)
-    labels = np.zeros(space, np.uint8)
-    labels[tuple(slice(n // 4, n // 2) for n in space)] = 1
+    labels = np.zeros(space, np.uint16)
+    values = recipe.task and recipe.task.choice.options.get("values")
+    labels[tuple(slice(n // 4, n // 2) for n in space)] = values[1] if values else 1
     opened = [Image.from_array(array, ndim=len(space)) for array in (image, labels)]
     return Pair("drawn", opened[0], None if recipe.task is None else opened[1])
 
