@@ -29,6 +29,7 @@ SMALL = (
     "train.precision='32'",
 )
 PRETRAIN = ("data.crop=[16, 16]", "train.steps=2", "train.batch_size=2", "train.precision='32'")
+EMPTY, IMAGES, LABELS = "empty", "images", "labels"
 VIT = ("model.backbone={name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}",)
 
 
@@ -168,6 +169,17 @@ def test_a_cluster_gives_the_same_rows(whole, folder, tmp_path):
         run_curve("semantic2d", files(folder), out=out, plan=plan(cluster="nowhere"), resume=True)
 
 
+@pytest.mark.slow
+def test_objects_in_volumes(tmp_path):
+    volumes = write_set(tmp_path, "nuclei", shape=(8, 16, 16), count=6, seed=1)
+    small = [line.replace("[16, 16]", "[8, 16, 16]") for line in (*SMALL, "task.min_size=0")]
+    given = Plan((2,), 1, None, ("spark3d",), (*PRETRAIN[1:], small[1]), tuple(small))
+    where = Files(volumes / "images", volumes / "labels", unlabeled=volumes / "images")
+    rows = run_curve("cells3d", where, out=tmp_path / "curve", plan=given, say=lambda _: None)
+    assert [row.start for row in rows] == ["scratch", "spark3d"]
+    assert all("f1@0.5" in row.metrics for row in rows)
+
+
 def test_a_model_that_does_not_fit_is_refused_before_anything_is_trained(folder, tmp_path):
     wide = ("data.channels=1", *PRETRAIN, "model.backbone={name: resunet, width: 6, depth: 2}")
     api.pretrain("spark2d", images=folder / "images", out=tmp_path / "wide", settings=wide)
@@ -193,9 +205,16 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_is_trained(folder,
         ({"pretrain": ("cells",)}, {}, RecipeError, "found a task"),
         ({}, {"unlabeled": None}, DataError, "--unlabeled"),
         ({}, {"val_images": "x"}, DataError, "Give both"),
+        ({}, {"val_images": EMPTY, "val_labels": EMPTY}, DataError, "empty"),
+        ({}, {"unlabeled": EMPTY}, DataError, "empty"),
+        ({}, {"val_images": IMAGES, "val_labels": LABELS}, DataError, "found 6 that are: nuclei"),
+        ({"pretrain_settings": ("method.mask_ratio=1.0",)}, {}, RecipeError, "mask_ratio"),
     ],
 )
 def test_wrong_requests(folder, tmp_path, changes, more, error, words):
+    (tmp_path / EMPTY).mkdir()
+    known = {EMPTY: tmp_path / EMPTY, IMAGES: folder / "images", LABELS: folder / "classes"}
+    more = {name: known.get(value, value) for name, value in more.items()}
     given = Files(
         **{
             **{"images": folder / "images", "labels": folder / "classes"},

@@ -6,7 +6,7 @@ not done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from unmask import checkpoint
 from unmask.apps.curve_plan import Files, Plan, check_plan, divided, facts, note, numbers
 from unmask.apps.curve_runs import Pretraining, Training, is_done, run_all
 from unmask.apps.curve_table import SCRATCH, Row, sentences, write
-from unmask.data.pairs import Pair
+from unmask.data.pairs import Pair, open_pairs
 from unmask.errors import DataError, RecipeError
 from unmask.recipe import Part, Recipe, load, parse
 from unmask.space.random import generator
 from unmask.tasks.segmenter import build_task
-from unmask.training.assemble import new_segmenter
+from unmask.training.assemble import layout, new_method, new_segmenter
 from unmask.training.origin import initialise
 
 
@@ -70,7 +70,7 @@ def run_curve(
     given = facts(chosen, plan, pairs, held_out, counts)
     pretrainings = _pretrainings(chosen, plan, files, out)
     starts = _starts(chosen, {**_given(plan), **pretrainings})
-    _check_models(starts, pretrainings)
+    _check_parts(starts, pretrainings)
     note(out, given, resume=resume)
     for each in pretrainings.values():
         if not is_done(each.folder, each.recipe):
@@ -169,11 +169,15 @@ def _backbone(model: Path | Pretraining) -> Part:
     return parse(card.get("recipe"), source=f"{model}: recipe inside").model.backbone
 
 
-def _check_models(starts: Sequence[_Start], later: Container[str]) -> None:
-    """Refuse models that do not fit, before anything is trained; ``later`` do not exist yet."""
+def _check_parts(starts: Sequence[_Start], pretrainings: Mapping[str, Pretraining]) -> None:
+    """Refuse networks, images and models that do not fit, before anything is trained."""
+    for each in pretrainings.values():
+        new_method(each.recipe)
+        open_pairs(each.images, None, layout(each.recipe), channels=each.recipe.data.channels)
     for start in starts:
-        if start.init is not None and start.name not in later:
-            initialise(new_segmenter(start.recipe), start.init)
+        segmenter = new_segmenter(start.recipe)
+        if start.init is not None and start.name not in pretrainings:
+            initialise(segmenter, start.init)
 
 
 def _training(

@@ -101,7 +101,9 @@ def divided(recipe: Recipe, files: Files) -> tuple[list[Pair], list[Pair]]:
     how, channels = layout(recipe), recipe.data.channels
     pairs = open_pairs(files.images, files.labels, how, channels=channels)
     if files.val_images is not None and files.val_labels is not None:
-        return pairs, open_pairs(files.val_images, files.val_labels, how, channels=channels)
+        held_out = open_pairs(files.val_images, files.val_labels, how, channels=channels)
+        _check_apart(pairs, held_out)
+        return pairs, held_out
     count = round(len(pairs) * recipe.data.holdout)
     if recipe.data.holdout == 0 or len(pairs) < _LEAST:
         raise DataError(
@@ -113,6 +115,17 @@ def divided(recipe: Recipe, files: Files) -> tuple[list[Pair], list[Pair]]:
     kept = set(order[: max(1, count)].tolist())
     training = [pair for index, pair in enumerate(pairs) if index not in kept]
     return training, [pair for index, pair in enumerate(pairs) if index in kept]
+
+
+def _check_apart(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> None:
+    """Refuse to measure on what is learnt from."""
+    seen = {Path(pair.image.source).absolute() for pair in pairs}
+    both = [pair.name for pair in held_out if Path(pair.image.source).absolute() in seen]
+    if both:
+        raise DataError(
+            f"--val-images: expected images that are not among --images, found {len(both)} that "
+            f"are: {', '.join(both[:8])}. Keep them in folders of their own."
+        )
 
 
 def numbers(asked: Sequence[int] | None, available: int) -> tuple[int, ...]:
