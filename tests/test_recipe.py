@@ -116,3 +116,24 @@ def test_presets_are_valid_and_named_after_their_file(name):
     recipe = recipes.load(name)
     assert recipe.name == name
     assert recipe.description
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("data.spacing=[1, 1]", r"data\.spacing=.* has 2 axes, images have 3"),
+        ("data.spacing=[1, 0, 1]", r"data\.spacing\.1"),
+        ("data.spacing=1.5", r"data\.spacing"),
+        ("data.foreground_crop=air", r"data\.foreground_crop"),
+    ],
+)
+def test_the_grid_of_the_network_is_checked(line, told):
+    with pytest.raises(RecipeError, match=told):
+        recipes.load("semantic3d").with_settings([line])
+    assert recipes.load("semantic3d").with_settings(["data.spacing=[3, 1.5, 1]"]).data.spacing == (
+        3,
+        1.5,
+        1,
+    )
+    # Sections have an axis less than the volumes they are cut from.
+    assert recipes.load("maester").with_settings(["data.spacing=[1, 1, 1]"])

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
 
 from unmask.errors import RecipeError, gather
 from unmask.lookup import Choice
@@ -69,6 +76,15 @@ class DataRecipe(_Section):
     )
     crop: tuple[int, ...] = Field(
         default=..., description="training crop in voxels; its length is ndim"
+    )
+    spacing: tuple[PositiveFloat, ...] | None = Field(
+        default=None,
+        description="voxel size of the network's grid, slow axis first, in the unit of the files; "
+        "default: that of each image",
+    )
+    foreground_crop: float | None = Field(
+        default=None,
+        description="only the box of voxels above this value is seen; default: everything",
     )
     normalize: Part = Field(default_factory=lambda: Part(name="percentile"))
     augment: tuple[Part, ...] = Field(
@@ -215,6 +231,12 @@ class Recipe(_Section):
             raise ValueError("give either method (pre-training) or task (fine-tuning), not both")
         if self.data.sections is not None and self.method is None:
             raise ValueError("data.sections is for pre-training; labels are learnt in whole crops")
+        axes = self.data.ndim + (self.data.sections is not None)
+        if self.data.spacing is not None and len(self.data.spacing) != axes:
+            raise ValueError(
+                f"data.spacing={self.data.spacing} has {len(self.data.spacing)} axes, "
+                f"images have {axes}"
+            )
         if self.infer.tile is not None and len(self.infer.tile) != self.data.ndim:
             raise ValueError(
                 f"infer.tile={self.infer.tile} has {len(self.infer.tile)} axes, "

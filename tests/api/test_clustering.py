@@ -253,3 +253,14 @@ def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
     assert len(calls) > 4
     assert again.labels[0].read_bytes() == whole.labels[0].read_bytes()
     assert again.statistics.read_text() == whole.statistics.read_text()
+
+
+def test_a_grid_of_the_models_own_is_refused(files, model, tmp_path):
+    with pytest.raises(RecipeError, match=r"own grid, found data\.spacing"):
+        api.cluster(
+            model,
+            files / "images",
+            out=tmp_path,
+            classes=2,
+            settings=["data.foreground_crop=3"],
+        )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import pytest
 
 import unmask
-from unmask.api import learning
+from unmask.api import learning, predict_files
 from unmask.data.pairs import Pair
 from unmask.errors import DataError
 from unmask.io import Image
@@ -50,3 +51,50 @@ def test_one_half_of_a_validation_is_refused(phantoms, tmp_path, tiny):
             settings=tiny(2)[1::2],
         )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_every_verb_brings_volumes_to_the_grid_of_the_recipe(tmp_path, capsys):
+    """Files of unlike voxel sizes and orders: trained, validated, predicted, evaluated."""
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        sizes = np.array([0.5, 1.0, 2.0])[rng.permutation(3)]
+        shape = tuple(int(n) for n in 16 / sizes)
+        places = np.indices(shape).transpose(1, 2, 3, 0) * sizes
+        inside = (np.abs(places - 8) < 4).all(axis=-1)
+        image = (inside * 800 - 200 + rng.normal(size=shape) * 20).astype(np.int16)
+        affine = np.diag([*sizes, 1.0])[:, [*rng.permutation(3), 3]]
+        # The same permutation for the array, so that a voxel keeps its size.
+        order = [int(np.argmax(affine[:3, axis])) for axis in range(3)]
+        for kind, array in (("images", image), ("labels", inside.astype(np.uint8))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            turned = nibabel.Nifti1Image(np.transpose(array, order), affine)
+            nibabel.save(turned, tmp_path / kind / f"{number}.nii.gz")
+    settings = [
+        "data.crop=[8, 8, 8]", "data.spacing=[2, 2, 2]", "data.foreground_crop=-150",
+        "data.normalize={name: window, low: -200, high: 600}", "data.augment=[]",
+        "data.holdout=0.2", "task.classes=2", "model.backbone={name: resunet, width: 8, depth: 2}",
+        "train.steps=40", "train.batch_size=4", "train.workers=0", "train.lr=0.01",
+    ]  # fmt: skip
+    audit = unmask.check(
+        tmp_path / "images", labels=tmp_path / "labels", recipe="semantic3d", settings=settings
+    )
+    assert not audit.problems
+    run = unmask.train(
+        "semantic3d",
+        images=tmp_path / "images",
+        labels=tmp_path / "labels",
+        out=tmp_path / "run",
+        settings=settings,
+    )
+    written = predict_files(run.folder, tmp_path / "images", out=tmp_path / "out")
+    for path in written:
+        truth = nibabel.load(tmp_path / "labels" / path.name)
+        found = nibabel.load(path)
+        np.testing.assert_array_equal(found.affine, truth.affine)
+        assert found.shape == truth.shape
+    report = unmask.evaluate(
+        truth=tmp_path / "labels", predicted=tmp_path / "out", metrics=["dice", "hd95"]
+    )
+    assert run.metrics["dice"] > 0.7
+    assert report.summary["dice"]["mean"] > 0.7

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -15,11 +16,12 @@ from torch import nn
 from unmask.checkpoint import lock_run
 from unmask.data.normalize import NoNormalize, Percentile
 from unmask.data.phantoms import nuclei
+from unmask.data.view import View
 from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
 from unmask.infer import units
 from unmask.infer.blocks import LARGE, Grid, automatic
 from unmask.infer.blockwise import is_large, plan_blocks, predict_blocks
-from unmask.infer.predictor import Predictor
+from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ZarrSink
 from unmask.infer.tiled import Tiling
 from unmask.io import Image, open_image, open_labels, save_image
@@ -187,6 +189,38 @@ def test_formats(suffix, ndim, tmp_path):
         assert found.spacing == spacing
         assert same_objects(found.read()[0], model.predict(image).labels)
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".nii.gz"])
+@pytest.mark.parametrize("cluster", [None, "threads:2"])
+def test_a_grid_of_the_network_is_left_again(suffix, cluster, tmp_path):
+    affine = np.diag([-0.5, 0.7, 2.0, 1])
+    volume = np.zeros((33, 37, 20), np.float32)
+    volume[8:27, 8:30, 4:18] = noise(19, 22, 14)
+    nibabel.save(nibabel.Nifti1Image(volume, affine), tmp_path / "image.nii.gz")
+    image = open_image(tmp_path / "image.nii.gz", ndim=3)
+    model = predictor(3, task=Classes(), view=View((1.0,) * 3, 0.01), average="scores")
+    if cluster is not None:
+        model = replace(model, origin=Origin(("a.safetensors",)))
+        units._loaded.cache_clear()
+    out = tmp_path / "out" / f"a{suffix}"
+    out.parent.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(units, "load_predictor", lambda *_: model)
+        predict_blocks(model, image, out, block=(8, 12, 12), cluster=cluster)
+        if cluster is None:
+            scores = tmp_path / "out" / "scores.zarr"
+            predict_blocks(model, image, out, block=(8, 12, 12), scores=scores)
+            found = open_image(scores, ndim=3).read()
+            np.testing.assert_allclose(found, model.scores(image), atol=1e-5)
+    labels = open_labels(out, ndim=3)
+    assert labels.shape == image.shape
+    assert labels.spacing == pytest.approx(image.spacing)
+    np.testing.assert_array_equal(labels.read()[0], model.predict(image).labels)
+    assert 0 < labels.read().max() == 7
+    if suffix == ".nii.gz":
+        written: Any = nibabel.load(out)
+        np.testing.assert_array_equal(written.affine, affine.astype(np.float32))
 
 
 def test_a_store_has_coarser_levels_scale_and_provenance(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from unmask.data.normalize import MinMax, NoNormalize, Percentile
+from unmask.data.view import View
 from unmask.errors import DataError, RecipeError
 from unmask.infer.predictor import Predictor, arithmetic
 from unmask.infer.sinks import MemorySink, ZarrSink
@@ -307,3 +308,32 @@ def test_small_images_take_little_time():
     for _ in range(20):
         some.predict(image)
     assert time.process_time() - begin < 4
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_labels_and_scores_come_back_on_the_images_own_grid(ndim):
+    space, spacing = (9, 40, 33)[-ndim:], (3.0, 0.5, 0.7)[-ndim:]
+    image = np.full(space, 0.2, np.float32)
+    image[tuple(slice(n // 4, 3 * n // 4) for n in space)] = 0.9
+    model = Scale()
+    view = View((1.0,) * ndim, 0.5)
+    result = predictor(model, ndim=ndim, view=view, batch_size=1).predict(
+        Image.from_array(image, spacing=spacing), keep_scores=True
+    )
+    assert result.scores is not None
+    assert result.scores.shape == (1, *space)
+    assert result.spacing == spacing
+    np.testing.assert_array_equal(result.labels, image > 0.5)
+    np.testing.assert_array_equal(result.scores[0] > 0.5, image > 0.5)
+    assert "View(spacing=(1.0" in result.provenance["view"]
+    with pytest.raises(DataError, match="spacing= with an array"):
+        predictor(model, ndim=ndim, view=view).predict(image)
+
+
+def test_windows_cover_the_grid_of_the_network():
+    model = Scale()
+    image = Image.from_array(noise(32, 32), spacing=(1, 1))
+    predictor(model, view=View((2.0, 2.0)), overlap=0.0, batch_size=1).scores(image)
+    assert model.batches == [1]
+    scores = predictor(model, view=View((0.5, 2.0))).scores(image)
+    assert scores.shape == (1, 32, 32)

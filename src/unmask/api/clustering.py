@@ -164,6 +164,12 @@ def _check_request(classes: int | None, options: ClusterOptions) -> None:
 def _opened(volumes: Paths, encoder: Encoder) -> list[Image]:
     """Images of as many axes as the model has, or one more, whose sections it then sees."""
     data = encoder.recipe.data
+    if data.spacing is not None or data.foreground_crop is not None:
+        raise RecipeError(
+            f"cluster: expected a model that sees volumes on their own grid, found data.spacing="
+            f"{data.spacing} and data.foreground_crop={data.foreground_crop}. Bring the volumes to "
+            "that grid first, and --set data.spacing=null --set data.foreground_crop=null."
+        )
     tries = (data.ndim, data.ndim + 1) if data.sections is None else (data.ndim + 1, data.ndim)
     images: list[Image] = []
     problems: list[str] = []

@@ -23,6 +23,7 @@ from unmask.data.pairs import (
     check_unchanged,
     fingerprint,
     open_pairs,
+    viewed,
 )
 from unmask.data.replay import Replay
 from unmask.data.sections import oriented
@@ -108,6 +109,7 @@ def pretrain(
     chosen = settled(recipe, settings)
     method = new_method(chosen)
     pairs = open_pairs(images, None, layout(chosen), channels=chosen.data.channels)
+    pairs = viewed(pairs, layout(chosen).view)
     if chosen.data.sections is not None:
         pairs = oriented(pairs, chosen.data.sections)
     return _run(chosen, method, pairs, start=Start(out, init, devices, resume))
@@ -155,7 +157,10 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     second = _second("Replay", replay_images, replay_labels, chosen)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
+    # Validation sees files on their own grid, as a prediction does.
     validate = partial(validated, recipe=chosen, pairs=held_out) if held_out else None
+    pairs = viewed(pairs, layout(chosen).view)
+    second = None if second is None else viewed(second, layout(chosen).view)
     start = Start(out, init, devices, resume)
     return _run(chosen, segmenter, pairs, start=start, second=second, validate=validate)
 

@@ -173,7 +173,8 @@ def _in_blocks(
     progress: Progress | None,
 ) -> None:
     store = True if options.scores else None if options.cluster is None else False
-    say(f"{image.source}: {plan_blocks(predictor, image, store=store)[1]}")
+    seen = predictor.view.place(image).seen(image)
+    say(f"{image.source}: {plan_blocks(predictor, seen, store=store)[1]}")
     predict_blocks(
         predictor,
         image,

@@ -14,9 +14,10 @@ import torch
 
 from unmask.data.augment import Part, augment, read_shape
 from unmask.data.channels import match_channels
+from unmask.data.finite import check_finite
 from unmask.data.label_changes import LabelChange, changed
 from unmask.data.normalize import Measured, Normalizer
-from unmask.data.pairs import Encode, Pair, check_finite, check_values, encoded
+from unmask.data.pairs import Encode, Pair, check_values, encoded
 from unmask.data.sampling import Order
 from unmask.data.zoom import Zoom, region, resized, resized_labels
 from unmask.errors import DataError, gather

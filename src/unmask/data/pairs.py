@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from unmask.data.channels import check_channels, match_channels
+from unmask.data.finite import check_finite
 from unmask.data.suffixes import common_suffix
 from unmask.data.tables import ImageClass, classes_of, listed
+from unmask.data.view import AS_IT_IS, View
 from unmask.errors import DataError, RecipeError, SaveError, gather
 from unmask.io import Image, list_files, open_image, open_labels, output_name, stem
 from unmask.io.orientation import apart
@@ -44,6 +46,7 @@ class Layout:
         label_suffix: end of label stems that is no part of the name.
         classes: names of the classes of whole images, which tables then say in place of label
             images; see ``unmask.data.tables``.
+        view: the part and the grid that the network sees, see `viewed`.
     """
 
     ndim: int
@@ -51,6 +54,7 @@ class Layout:
     image_suffix: str = ""
     label_suffix: str = ""
     classes: tuple[str, ...] = ()
+    view: View = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,7 @@ def _by_name(paths: Paths, suffix: str, problems: list[str]) -> dict[str, str]:
 
 def _open(name: str, image_path: str, truth: str | ImageClass | None, layout: Layout) -> Pair:
     image = open_image(image_path, axes=layout.axes, ndim=layout.ndim)
+    layout.view.check(image)
     if truth is None:
         return Pair(name, image)
     if isinstance(truth, ImageClass):
@@ -231,6 +236,27 @@ def _open(name: str, image_path: str, truth: str | ImageClass | None, layout: La
         )
     check_place(labels, image)
     return Pair(name, image, labels)
+
+
+def viewed(pairs: Sequence[Pair], view: View) -> list[Pair]:
+    """Pairs as the network sees them, on the grid of ``view``; nothing is read but its box.
+
+    Raises:
+        DataError: images of unknown voxel size, or that cannot be read; all at once.
+    """
+    found: list[Pair] = []
+    problems: list[str] = []
+    for pair in pairs:
+        try:
+            place = view.place(pair.image)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        labels = None if pair.labels is None else place.seen_labels(pair.labels)
+        found.append(Pair(pair.name, place.seen(pair.image), labels))
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    return found
 
 
 def check_place(labels: Image, image: Image) -> None:
@@ -348,23 +374,6 @@ def keep_inputs(pairs: Sequence[Pair], out: Path) -> None:
             f"{out}: expected a folder that can be written, found: {error.strerror}. "
             "Check the permissions, or choose another --out."
         ) from error
-
-
-def check_finite(image: np.ndarray, source: str) -> None:
-    """Refuse NaN and infinity, naming the file and the first place.
-
-    Raises:
-        DataError: with index ``(channel, *space)``.
-    """
-    if image.dtype.kind != "f":
-        return
-    good = np.isfinite(image)
-    if not good.all():
-        first = tuple(int(i) for i in np.argwhere(~good)[0])
-        raise DataError(
-            f"{source}: expected finite values, found {int((~good).sum())} NaN or infinite ones, "
-            f"the first at (channel, *space) = {first}. Mend or remove the file."
-        )
 
 
 def fingerprint(pairs: Sequence[Pair]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import errno
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -17,6 +17,7 @@ import zarr
 
 from unmask.atomic import fsync_folder
 from unmask.checkpoint.faults import fault_point
+from unmask.data.view import Place
 from unmask.errors import SaveError
 from unmask.infer.blocks import Grid
 from unmask.infer.dispatch import Run
@@ -43,10 +44,11 @@ class Result:
 
     Attributes:
         path: the file or folder.
-        grid: blocks of the volume.
+        grid: blocks of the volume as the network sees it.
         dtype: of the labels.
         like: the image they belong to.
         provenance: image, settings and versions behind the labels.
+        place: what the network sees of the image; None: all of it.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class Result:
     dtype: np.dtype[Any]
     like: Image
     provenance: Mapping[str, Any]
+    place: Place | None = None
 
 
 def assemble(result: Result, folder: Path, numbered: Numbered, run: Run) -> None:
@@ -72,13 +75,15 @@ def assemble(result: Result, folder: Path, numbered: Numbered, run: Run) -> None
     final = form is not None and form.folder
     store = folder / ("labels.ome.zarr" if final else "pages.ome.zarr")
     try:
-        shutil.rmtree(store, ignore_errors=True)
+        if result.place is not None and not result.place.still:
+            seen = folder / "seen.ome.zarr"
+            result, numbered = _on_own_grid(result, result.place, seen, numbered, run)
         _write_store(result, store, numbered, run, pages=not final)
         if final:
             put(store, result.path)
         else:
             with recent.sparing(_KEPT_BYTES):
-                copy_image(_opened(store, result), result.path, like=result.like)
+                copy_image(_opened(store, len(result.grid.space)), result.path, like=result.like)
     except OSError as error:
         if isinstance(error, SaveError):
             raise
@@ -90,7 +95,23 @@ def assemble(result: Result, folder: Path, numbered: Numbered, run: Run) -> None
         ) from error
 
 
+def _on_own_grid(
+    result: Result, place: Place, store: Path, numbered: Numbered, run: Run
+) -> tuple[Result, Numbered]:
+    """The result on the image's own grid, out of a store of what the network saw."""
+    _write_store(result, store, numbered, run, pages=True)
+    whole = place.whole
+    edges = tuple(min(a, b) for a, b in zip(result.grid.block, whole, strict=True))
+    grid = Grid(whole, edges, 0)
+    return replace(result, grid=grid), partial(_taken_back, store, place, grid)
+
+
+def _taken_back(store: Path, place: Place, grid: Grid, number: int) -> np.ndarray:
+    return place.part_back(_opened(store, len(grid.space)), grid.tile(number).write)
+
+
 def _write_store(result: Result, store: Path, numbered: Numbered, run: Run, *, pages: bool) -> None:
+    shutil.rmtree(store, ignore_errors=True)
     space = result.grid.space
     chunks = _chunks(result.grid.block, pages=pages)
     found = create_pyramid(
@@ -157,8 +178,8 @@ def _whole_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...
     return tuple(edges)
 
 
-def _opened(store: Path, result: Result) -> Image:
-    return open_image(store, ndim=len(result.grid.space))
+def _opened(store: Path, ndim: int) -> Image:
+    return open_image(store, ndim=ndim)
 
 
 def put(store: Path, path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.atomic import atomic_path
+from unmask.data.view import AS_IT_IS, Place
 from unmask.errors import DataError, RecipeError, SaveError, told
 from unmask.infer import units
 from unmask.infer.assembly import Result, assemble, put
@@ -29,9 +30,10 @@ from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress
 from unmask.infer.units import Facts, ImageFile, Job, ModelFiles
 from unmask.infer.workplace import plan_of, weights_digest, workplace
-from unmask.io import Image, recent
+from unmask.io import Image, open_image, recent
 from unmask.io.paths import locate
 from unmask.labels.stitch import joined
+from unmask.space.box import Box
 
 # Stored scores, while an output is in work.
 SCORES = "scores.zarr"
@@ -39,7 +41,9 @@ SCORES = "scores.zarr"
 
 def is_large(predictor: Predictor, image: Image) -> bool:
     """Whether the scores of an image are better not held in memory."""
-    return 4 * predictor.task.channels() * prod(image.shape[1:]) > LARGE
+    # Neither on its own grid nor on the network's, of which the foreground is not asked for here.
+    seen = replace(predictor.view, foreground=None).place(image).shape
+    return 4 * predictor.task.channels() * max(prod(seen), prod(image.shape[1:])) > LARGE
 
 
 def plan_blocks(
@@ -53,7 +57,7 @@ def plan_blocks(
 
     Args:
         predictor: models, task and tiling.
-        image: the image.
+        image: the image as the network sees it, see ``Predictor.view``.
         block: voxels of a block; None: those of the predictor, or as large as memory allows.
         store: keep the scores on the disk meanwhile; None: where that is much quicker.
 
@@ -129,6 +133,8 @@ def predict_blocks(
     if isinstance(image, np.ndarray):
         image = Image.from_array(image, ndim=predictor.ndim)
     store = True if scores is not None else None if cluster is None else False
+    whole, place = image, predictor.view.place(image)
+    image = place.seen(image)
     grid, cost = plan_blocks(predictor, image, block, store=store)
     image = units.kept(image)
     with recent.sparing(units.KEPT_BYTES):
@@ -139,7 +145,7 @@ def predict_blocks(
     with workplace(Path(out), plan, resume=resume) as (folder, facts):
         job = Job(lambda: predictor, lambda: image, grid, measured, folder.absolute())
         if cluster is not None:
-            job = _sent(job, predictor, image)
+            job = _sent(job, predictor, whole, place)
         shown = _Shown(progress, len(grid), cost.windows, len(facts))
         tell = shown.within if cluster is None and progress is not None else None
         if cost.stored and (scores is not None or len(facts) < len(grid)):
@@ -154,10 +160,10 @@ def predict_blocks(
             run(partial(units.predict_block, job, tell=tell), missing, done)
             top = _numbers(job, facts, run)
             dtype = np.min_scalar_type(top)
-            result = Result(Path(out).absolute(), grid, dtype, image, plan.provenance)
+            result = Result(Path(out).absolute(), grid, dtype, whole, plan.provenance, place)
             assemble(result, job.folder, partial(units.numbered, job.folder), run)
         if scores is not None:
-            put(folder / SCORES, Path(scores).absolute())
+            put(_scores_back(folder / SCORES, whole, place), Path(scores).absolute())
     return top
 
 
@@ -165,6 +171,7 @@ def _with_scores(job: Job, predictor: Predictor, image: Image, progress: Progres
     """The job with stored scores, those of an ended run completed."""
     path = job.folder / SCORES
     sink = ZarrSink(path, spacing=image.spacing, resume=True)
+    predictor = replace(predictor, view=AS_IT_IS)
     try:
         predictor.write_scores(image, sink, first=sink.lines, progress=progress)
     except OSError as error:
@@ -175,6 +182,21 @@ def _with_scores(job: Job, predictor: Predictor, image: Image, progress: Progres
             "written is kept: free space and go on with --resume."
         ) from error
     return replace(job, scores=path)
+
+
+def _scores_back(store: Path, image: Image, place: Place) -> Path:
+    """Stored scores on the image's own grid."""
+    if place.still:
+        return store
+    seen = open_image(store, ndim=image.ndim)
+    sink = ZarrSink(store.with_name("scores-back.zarr"), spacing=image.spacing)
+    lines = sink.open((seen.shape[0], *place.whole))
+    for start in range(0, place.whole[0], lines):
+        stop = min(start + lines, place.whole[0])
+        rest = place.whole[1:]
+        box = Box((start, *(0 for _ in rest)), (stop, *rest))
+        sink.write(box, place.scores_back(seen, box))
+    return sink.path
 
 
 def _numbers(job: Job, facts: dict[int, Facts], run: Run) -> int:
@@ -199,7 +221,7 @@ def _numbers(job: Job, facts: dict[int, Facts], run: Run) -> int:
     return int(numbers.max(initial=0))
 
 
-def _sent(job: Job, predictor: Predictor, image: Image) -> Job:
+def _sent(job: Job, predictor: Predictor, image: Image, place: Place) -> Job:
     """The job as workers elsewhere can do it: with paths in place of what is in memory.
 
     Raises:
@@ -215,7 +237,7 @@ def _sent(job: Job, predictor: Predictor, image: Image) -> Job:
     return replace(
         job,
         predictor=ModelFiles(predictor.origin, weights_digest(predictor)),
-        image=ImageFile(str(Path(image.source).absolute()), axes, image.shape),
+        image=ImageFile(str(Path(image.source).absolute()), axes, image.shape, place),
     )
 
 

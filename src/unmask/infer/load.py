@@ -11,6 +11,7 @@ import torch
 from unmask import checkpoint
 from unmask.data import NORMALIZERS
 from unmask.data.pairs import Layout
+from unmask.data.view import View
 from unmask.errors import CheckpointError, RecipeError
 from unmask.infer.predictor import Origin, Predictor
 from unmask.lookup import build
@@ -74,6 +75,7 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
         batch_size=infer.batch_size,
         precision=infer.precision,
         block=infer.block,
+        view=View(recipe.data.spacing, recipe.data.foreground_crop),
         layout=Layout(recipe.data.ndim, recipe.data.axes, image_suffix=recipe.data.image_suffix),
     )
 
@@ -86,6 +88,8 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
             "axes": recipe.data.ndim,
             "channels": recipe.data.channels,
             "normalisation": recipe.data.normalize,
+            "spacing": recipe.data.spacing,
+            "foreground crop": recipe.data.foreground_crop,
         }
         for recipe in (first, other)
     ]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unmask.data.normalize import Normalizer, Percentile
 from unmask.data.pairs import Layout
+from unmask.data.view import AS_IT_IS, View
 from unmask.errors import DataError, RecipeError, told
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
@@ -85,6 +86,8 @@ class Predictor:
         precision: arithmetic of the network; scores are float32. ``auto`` is bf16 where the device
             computes in it.
         device: where the network runs; None: where its weights are.
+        view: the part and the grid of an image that the network sees; labels and scores come back
+            on the image's own grid.
         layout: how files are to be understood; default: by themselves.
         notes: more provenance, such as the names of the models.
         block: voxels of a block where an image is predicted in blocks; None: by memory.
@@ -106,6 +109,7 @@ class Predictor:
     batch_size: int | None = None
     precision: Precision = "auto"
     device: torch.device | str | None = None
+    view: View = AS_IT_IS
     layout: Layout | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
     block: tuple[int, ...] | None = None
@@ -170,11 +174,14 @@ class Predictor:
             DataError: the image does not fit the model; see ``scores``.
         """
         opened = self._opened(image)
-        scores = self.scores(opened, progress=progress)
-        labels = smallest_uint(self.task.decode(scores, opened.spacing))
+        place = self.view.place(opened)
+        seen = place.seen(opened)
+        scores = self._scores(seen, progress)
+        labels = place.back(smallest_uint(self.task.decode(scores, seen.spacing)))
+        kept = place.back_scores(scores) if keep_scores else None
         return Prediction(
             labels,
-            scores if keep_scores else None,
+            kept,
             opened.spacing,
             self.provenance(opened),
             classes=self._classes(scores),
@@ -183,14 +190,21 @@ class Predictor:
     def scores(
         self, image: Image | np.ndarray, *, progress: Progress | None = None
     ) -> Float32[np.ndarray, "s *space"]:
-        """Joined scores ``(S, *space)`` of one image.
+        """Joined scores ``(S, *space)`` of one image, on its own grid.
 
         Raises:
-            DataError: another number of axes, channels that do not fit, NaN; names the file.
+            DataError: another number of axes, channels that do not fit, an unknown voxel size, NaN;
+                names the file.
         """
+        opened = self._opened(image)
+        place = self.view.place(opened)
+        return place.back_scores(self._scores(place.seen(opened), progress))
+
+    def _scores(self, image: Image, progress: Progress | None) -> Float32[np.ndarray, "s *space"]:
+        """Joined scores of an image as the network sees it."""
         views = self._views()
         sink = MemorySink(share=1 / len(views), add=len(views) > 1)
-        source = self._source(self._opened(image))
+        source = self._source(image)
         for number, flips in enumerate(views):
             part = _share_of(progress, number, len(views))
             self._run(source, sink, flips, progress=part)
@@ -208,6 +222,8 @@ class Predictor:
     ) -> None:
         """Write joined scores to ``sink`` while they are made; memory stays small.
 
+        They are on the grid of ``view.place(image).shape``.
+
         Args:
             image: opened image or array.
             sink: for example a ``ZarrSink``.
@@ -224,7 +240,8 @@ class Predictor:
                 "Use Predictor.scores, or mirror_positions=False."
             )
         target = ActivatingSink(sink, self.task) if self.average == "logits" else sink
-        source = self._source(self._opened(image))
+        opened = self._opened(image)
+        source = self._source(self.view.place(opened).seen(opened))
         self._run(source, target, views[0], first=first, progress=progress)
 
     def forward(
@@ -323,6 +340,7 @@ class Predictor:
             "models": len(self.segmenters),
             "task": repr(self.task),
             "normalize": repr(self.normalize),
+            "view": repr(self.view),
             "tile": list(self.tile),
             "overlap": self.overlap,
             "blend": self.blend,

@@ -16,7 +16,10 @@ from unmask.recipe import Recipe, parse
 from unmask.tasks.segmenter import build_backbone
 
 # What may differ between training and looking.
-_FREE = ("data.normalize", "data.axes", "infer.precision", "infer.batch_size")
+_FREE = (
+    *("data.normalize", "data.axes", "data.spacing", "data.foreground_crop"),
+    *("infer.precision", "infer.batch_size"),
+)
 
 
 @dataclass(frozen=True)

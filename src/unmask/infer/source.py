@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 
 from unmask.data.channels import match_channels
+from unmask.data.finite import check_finite
 from unmask.data.normalize import Measured, Normalizer
 from unmask.errors import DataError, told
 from unmask.io import Image
@@ -127,7 +128,7 @@ class ImageSource:
 
     def _checked(self, array: np.ndarray, corner: tuple[int, ...]) -> np.ndarray:
         """The part of the image at ``corner``, finite and with the network's channels."""
-        check_finite(array, corner, source=self._image.source)
+        check_finite(array, self._image.source, corner=corner)
         return match_channels(array, self._channels, self._image.source)
 
     def _samples(self) -> np.ndarray:
@@ -145,34 +146,3 @@ class ImageSource:
             part = self._checked(self._image.read(box), (0, *start))
             parts.append(part.reshape(len(part), -1))
         return np.concatenate(parts, axis=1)
-
-
-def check_finite(array: np.ndarray, corner: tuple[int, ...], *, source: str) -> None:
-    """Refuse NaN and infinity, naming the file and the first place.
-
-    Args:
-        array: ``(C, *space)`` part of an image.
-        corner: index of its first value in the image.
-        source: the file's name.
-
-    Raises:
-        DataError: with the index ``(channel, *space)`` in the whole image.
-    """
-    # The sum is cheap and not finite where a value is not; finite values may overflow it, too.
-    if array.dtype.kind != "f":
-        return
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(array.sum()):
-            return
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        first = tuple(int(i + a) for i, a in zip(bad[0], corner, strict=True))
-        raise DataError(
-            told(
-                source,
-                expected="finite values",
-                found=f"{len(bad)} NaN or infinite ones here, the first at index {first} "
-                "(channel, then space)",
-                do="Mend the file, for example replace them by the image's median.",
-            )
-        )

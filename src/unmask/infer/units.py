@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from unmask.data.finite import check_finite
 from unmask.data.normalize import Measured
+from unmask.data.view import AS_IT_IS, Place
 from unmask.errors import CheckpointError, DataError, told
 from unmask.infer.blockfile import read_array, write_arrays
 from unmask.infer.blocks import Grid
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import read_scores
-from unmask.infer.source import check_finite
 from unmask.infer.tiled import Progress
 from unmask.infer.workplace import block_file, weights_digest
 from unmask.io import Image, open_image, recent
@@ -64,11 +65,13 @@ class ImageFile:
         source: path as every worker sees it.
         axes: axes of the file where it does not say itself.
         shape: ``(C, *space)`` that it has.
+        place: what the network sees of it.
     """
 
     source: str
     axes: str | None
     shape: tuple[int, ...]
+    place: Place
 
     def __call__(self) -> Image:
         """The image."""
@@ -81,7 +84,7 @@ class Job:
 
     Attributes:
         predictor: gives the models.
-        image: gives the image.
+        image: gives the image as the network sees it.
         grid: the blocks.
         measured: figures of the whole image.
         folder: where the files of blocks are.
@@ -166,7 +169,7 @@ def part_of(image: Image, box: Box) -> Image:
         moved = (slice(p.start + a, p.stop + a) for p, a in zip(index[1:], box.start, strict=True))
         array = image.fetch((index[0], *moved))
         corner = [part.start + a for part, a in zip(index, (0, *box.start), strict=True)]
-        check_finite(array, tuple(corner), source=image.source)
+        check_finite(array, image.source, corner=corner)
         return array
 
     return replace(image, shape=(image.shape[0], *box.shape), fetch=fetch, whole=False)
@@ -187,7 +190,7 @@ def _scores(job: Job, number: int, progress: Progress | None) -> np.ndarray:
         return read_scores(job.scores, tile.read)
     predictor = job.predictor()
     box = job.grid.needed(number, predictor.tiling)
-    known = replace(predictor, normalize=_Known(job.measured))
+    known = replace(predictor, normalize=_Known(job.measured), view=AS_IT_IS)
     found = known.scores(part_of(job.image(), box), progress=progress)
     return np.ascontiguousarray(found[:, *tile.read.relative_to(box).slices])
 
@@ -242,4 +245,4 @@ def _opened(file: ImageFile) -> Image:
                 do="Do not replace images during a run; give every worker the same files.",
             )
         )
-    return kept(image)
+    return kept(file.place.seen(image))

@@ -11,13 +11,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from unmask.data.pairs import Audit, Pair, Paths, label_values
+from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
 from unmask.errors import DataError, gather
 from unmask.io import list_files, open_image, open_labels
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
-from unmask.training.assemble import build_crops, new_method, new_segmenter
+from unmask.training.assemble import build_crops, layout, new_method, new_segmenter
 from unmask.training.parallel import make_fabric
 from unmask.training.progress import Forward, Parcel
 
@@ -107,7 +107,7 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterat
     """Lines on time and memory, from a few real updates on the first images."""
     objective: Objective = new_segmenter(recipe) if recipe.task else new_method(recipe)
     task = getattr(objective, "task", None)
-    crops = build_crops(recipe, pairs[:4], task)
+    crops = build_crops(recipe, viewed(pairs[:4], layout(recipe).view), task)
     fabric = make_fabric(1, recipe.train.precision)
     model = fabric.setup_module(Forward(objective))
     seconds = []

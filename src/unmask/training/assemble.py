@@ -17,6 +17,7 @@ from unmask.data import AUGMENTATIONS, LABEL_CHANGES, NORMALIZERS, SAMPLINGS
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.pairs import Encode, Layout, Pair
 from unmask.data.sampling import Modalities
+from unmask.data.view import View
 from unmask.errors import DataError, RecipeError, UnmaskError, gather
 from unmask.lookup import build
 from unmask.models.base import Objective, TokenBackbone
@@ -65,7 +66,8 @@ def layout(recipe: Recipe) -> Layout:
     ndim = part.ndim + (part.sections is not None)
     task = None if recipe.task is None else build_task(recipe)
     classes = task.names if isinstance(task, WholeImage) else ()
-    return Layout(ndim, part.axes, part.image_suffix, part.label_suffix, classes)
+    view = View(part.spacing, part.foreground_crop)
+    return Layout(ndim, part.axes, part.image_suffix, part.label_suffix, classes, view)
 
 
 def new_segmenter(recipe: Recipe) -> Segmenter:

@@ -1,0 +1,39 @@
+"""Refuse what no statistic and no network can take: NaN and infinity, by their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from unmask.errors import DataError, told
+
+
+def check_finite(array: np.ndarray, source: str, *, corner: Sequence[int] | None = None) -> None:
+    """Refuse NaN and infinity, naming the file and the first place.
+
+    Args:
+        array: ``(C, *space)``, an image or a part of one.
+        source: the file's name.
+        corner: index of the part's first value in the image.
+
+    Raises:
+        DataError: with the index ``(channel, *space)`` in the whole image.
+    """
+    # The sum is cheap and not finite where a value is not; finite values may overflow it, too.
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        first = tuple(int(i) for i in bad[0] + (0 if corner is None else np.asarray(corner)))
+        raise DataError(
+            told(
+                source,
+                expected="finite values",
+                found=f"{len(bad)} NaN or infinite ones, the first at (channel, *space) = {first}",
+                do="Mend the file, for example replace them by the image's median, or remove it.",
+            )
+        )
