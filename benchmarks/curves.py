@@ -1,6 +1,7 @@
 """How many labels are needed on the real data sets: ``unmask curve`` under a small, fixed budget.
 
-    python benchmarks/curves.py nuclei      flows on dsb2018_nuclei; scratch, spark2d, mae2d
+    python benchmarks/curves.py nuclei      flows on dsb2018_nuclei; scratch, spark2d
+    python benchmarks/curves.py nuclei_vit  the same with a transformer; scratch, mae2d
     python benchmarks/curves.py membranes   affinities on isbi2012_em; scratch, spark2d
     python benchmarks/curves.py pets        classes on oxford_pets_mini; scratch, spark_pets
     python benchmarks/curves.py pets_border the same with the border of the trimaps as background
@@ -63,7 +64,7 @@ class Study:
 _SHORT = ("data.crop=[96, 96]", "train.workers=0")
 _CONV = "model.backbone={name: resunet, width: 16, depth: 5}"
 _VIT = "model.backbone={name: vit, patch: [8, 8], dim: 128, depth: 6, heads: 4}"
-_TRAIN = (*_SHORT, _CONV, "train.batch_size=4", "train.steps=100", "train.warmup=10")
+_TRAIN = (*_SHORT, "train.batch_size=4", "train.steps=100", "train.warmup=10")
 _SPARK = (*_SHORT, _CONV, "train.batch_size=8", "train.steps=400", "train.warmup=40")
 _RESNET = "model.backbone={name: resnet, blocks: [2, 2, 2, 2], width: 16}"
 _PETS = Study(
@@ -86,6 +87,14 @@ _PETS = Study(
     },
     side=160,
 )
+_NUCLEI = Study(
+    folder="dsb2018_nuclei",
+    preset="cells",
+    counts=(2, 4, 8, 16, 32, 64),
+    settings=(*_TRAIN, _CONV),
+    pretrain={"spark2d": _SPARK},
+    kinds={"grey_dark": 8, "rgb": 6, "grey_bright": 2},
+)
 STUDIES = {
     "pets": _PETS,
     "pets_border": replace(
@@ -93,28 +102,22 @@ STUDIES = {
         lost=2,
         settings=(*_PETS.settings, "data.ignore_label=null"),
     ),
-    "nuclei": Study(
-        folder="dsb2018_nuclei",
-        preset="cells",
-        counts=(2, 4, 8, 16, 32, 64),
-        settings=_TRAIN,
+    "nuclei": _NUCLEI,
+    "nuclei_vit": replace(
+        _NUCLEI,
+        settings=(*_TRAIN, _VIT, "model.decoder={name: unetr, width: 16}"),
         pretrain={
-            "spark2d": _SPARK,
             "mae2d": (
-                *_SHORT,
-                _VIT,
-                "train.batch_size=16",
-                "train.steps=1000",
-                "train.warmup=80",
-            ),
+                *(*_SHORT, _VIT, "train.batch_size=16"),
+                *("train.steps=1000", "train.warmup=80"),
+            )
         },
-        kinds={"grey_dark": 8, "rgb": 6, "grey_bright": 2},
     ),
     "membranes": Study(
         folder="isbi2012_em",
         preset="membranes2d",
         counts=(1, 2, 5, 10, 20),
-        settings=(*_TRAIN, "infer.tta=false"),
+        settings=(*_TRAIN, _CONV),
         pretrain={
             "spark2d": (
                 *_SPARK,
