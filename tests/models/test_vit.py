@@ -40,6 +40,17 @@ def test_features_are_outputs_of_blocks_and_the_last_one_is_normed():
         assert torch.equal(feature.flatten(2).transpose(1, 2), tokens[:, 1:])
 
 
+def test_tap_0_is_before_the_first_block():
+    vit = ViT(2, 1, image=8, patch=4, dim=12, depth=2, heads=2, taps=[0, 2])
+    image = torch.randn(1, 1, 8, 12)
+    features = vit(image)
+    tokens = vit.embed(image).values.transpose(1, 2)
+    assert len(vit.channels) == len(features) == 3
+    assert torch.equal(features[1].flatten(2), tokens)
+    with pytest.raises(ValueError, match="from 0 on that end with 2"):
+        ViT(2, 1, image=8, patch=4, dim=12, depth=2, heads=2, taps=[0, 1])
+
+
 @pytest.mark.parametrize("size", [(224, 120, 50), (17, 32, 1)])
 def test_grids_that_are_no_whole_patches_are_padded_and_cropped_back(size):
     """As 224 x 224 x 120 with patches of 16; what is padded does not move what is inside."""

@@ -32,8 +32,9 @@ class ViT(nn.Module):
         depth: number of blocks.
         heads: attention heads, a divisor of ``dim``.
         mlp_ratio: hidden channels of the MLPs as a multiple of ``dim``.
-        taps: blocks whose outputs are features, counted from 1, the last one included; default:
-            a quarter of the depth apart and the last one, which is 4, 7, 10 and 12 of 12.
+        taps: blocks whose outputs are features, counted from 1, the last one included; 0 are the
+            tokens before the first block. Default: a quarter of the depth apart and the last one,
+            which is 4, 7, 10 and 12 of 12.
         class_feature: the class token is one more feature, the coarsest, of a single voxel.
         position_scale: factor on the positions of patches (0.08 in MAESTER).
     """
@@ -101,7 +102,7 @@ class ViT(nn.Module):
         tokens = self.embed(nd.pad_to_multiple(image, self.patch))
         hidden = self._with_class(tokens.values)
         features = [image]
-        for number, block in enumerate(self.blocks, start=1):
+        for number, block in enumerate((nn.Identity(), *self.blocks)):
             hidden = block(hidden)
             if number in self.taps:
                 hidden = self.norm(hidden) if number == len(self.blocks) else hidden
@@ -132,8 +133,8 @@ def _checked(taps: Sequence[int] | None, depth: int) -> tuple[int, ...]:
     if taps is None:
         shares = (depth * twelfth // 12 for twelfth in _TAPS)
         return tuple(sorted({max(1, block) for block in shares}))
-    if list(taps) != sorted(set(taps)) or taps[0] < 1 or taps[-1] != depth:
+    if list(taps) != sorted(set(taps)) or taps[0] < 0 or taps[-1] != depth:
         raise ValueError(
-            f"taps={list(taps)}: expected rising block numbers from 1 on that end with {depth}."
+            f"taps={list(taps)}: expected rising block numbers from 0 on that end with {depth}."
         )
     return tuple(taps)
