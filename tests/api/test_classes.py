@@ -11,7 +11,7 @@ import pytest
 import unmask
 from unmask.api.classes import class_figures
 from unmask.checkpoint import load_model
-from unmask.io import save_image
+from unmask.io import open_image, save_image
 
 SHAPES = {2: (40, 36), 3: (10, 34, 33)}
 NAMES = ("dark", "light", "striped")
@@ -145,3 +145,23 @@ def test_answers_that_do_not_fit(tmp_path, command, predicted, message):
     )
     assert answer.code == 2
     assert message in answer.err
+
+
+def test_volumes_on_another_grid(sets, tiny, command, tmp_path):
+    """Classes are learnt and told on the recipe's voxel size."""
+    given = settings(tiny, 3, steps=2)
+    for path in sorted((sets[3] / "images").iterdir()):
+        array = open_image(path, ndim=3).read()
+        save_image(tmp_path / "images" / path.name, array, axes="CZYX", spacing=(2.0, 1.0, 1.0))
+    where = ("--images", tmp_path / "images", "--labels", sets[3] / "classes.csv")
+    spacing = ("--set", "data.spacing=[2.0,1.3,1.3]", "--out", tmp_path / "run")
+    answer = command("train", "--preset", "classify3d", *where, *given, *spacing)
+    assert answer.code == 0, answer.err
+    out = ("--model", tmp_path / "run", "--out", tmp_path / "out")
+    assert command("predict", tmp_path / "images", *out).code == 0
+    result = unmask.predict(tmp_path / "run", tmp_path / "images" / "03.tif")
+    with (tmp_path / "out" / "predicted.csv").open() as handle:
+        line = next(line for line in csv.DictReader(handle) if line["name"] == "03")
+    assert result.classes is not None
+    assert result.classes["dark"] == pytest.approx(float(line["dark"]), abs=1e-5)
+    assert result.labels.shape == SHAPES[3]

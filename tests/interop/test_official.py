@@ -252,6 +252,44 @@ class TestCommandLine:
         assert str(out) in answer.out
         assert load_model(out).card["origin"]["source"] == "mediar"
 
+    def test_a_student_is_fine_tuned_on_a_grid_that_is_no_cube(
+        self, command, saved, phantoms, tmp_path
+    ):
+        """Positions follow; a crop that is no whole patches is padded and cropped back."""
+
+        def wrapped(weights):
+            return {"student": {f"module.backbone.{name}": v for name, v in weights.items()}}
+
+        model = tmp_path / "student.safetensors"
+        heads = [part for line in SETTINGS["glmae"] for part in ("--set", line)]
+        answer = command(
+            "convert", saved("glmae", wrapped), "--source", "glmae", "--out", model, *heads
+        )
+        assert answer.code == 0, answer.err
+        lines = [
+            "model.backbone={name: vit, patch: 8, dim: 24, depth: 2, heads: 2}",
+            "model.decoder={name: unetr, width: 4}",
+            "task.classes=2",
+            "data.crop=[8, 24, 20]",
+            "train.steps=1",
+            "train.batch_size=1",
+            "train.freeze=[backbone]",
+        ]
+        run = tmp_path / "run"
+        files = ("--images", phantoms[3] / "images", "--labels", phantoms[3] / "classes")
+        given = [part for line in lines for part in ("--set", line)]
+        answer = command(
+            "train", "--preset", "semantic3d", *files, "--init", model, "--out", run, *given
+        )
+        assert answer.code == 0, answer.err
+        assert "pos_embed: grid (2, 2, 2) to (1, 3, 3)" in answer.err + answer.out
+        assert "Frozen: backbone" in answer.err + answer.out
+        weights, theirs = load_model(run).weights, published("glmae")[1]
+        assert torch.equal(
+            weights["backbone.blocks.1.mlp.fc1.weight"], theirs["blocks.1.mlp.fc1.weight"]
+        )
+        assert weights["backbone.pos_embed"].shape == (1, 1 + 1 * 3 * 3, 24)
+
     @pytest.mark.parametrize(
         ("source", "change", "words"),
         [
