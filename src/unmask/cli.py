@@ -294,7 +294,8 @@ def curve(  # noqa: PLR0913 - the options promised
         list[str] | None, typer.Option("--unlabeled", help="images to pre-train on")
     ] = None,
     pretrain: Annotated[
-        str | None, typer.Option("--pretrain", help="presets that pre-train: NAME,NAME,...")
+        str | None,
+        typer.Option("--pretrain", help="presets for these: NAME,...; default: what suits"),
     ] = None,
     init: Annotated[
         list[str] | None, typer.Option("--init", help="NAME=MODEL to start from, repeatable")

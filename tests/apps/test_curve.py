@@ -150,6 +150,16 @@ def test_models_of_another_backbone_bring_it_along_and_its_own_scratch(folder, t
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("network", "preset"), [((), "spark2d"), (VIT, "mae2d")])
+def test_unlabelled_images_are_learnt_from_unasked(folder, tmp_path, network, preset):
+    given = plan(counts=(1,), repeats=1, pretrain=(), settings=(*SMALL, *network))
+    rows = run_curve(
+        "semantic2d", files(folder), out=tmp_path / "curve", plan=given, say=lambda _: None
+    )
+    assert [row.start for row in rows] == ["scratch", preset]
+
+
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_rows(whole, folder, tmp_path):
     out = tmp_path / "curve"
     shutil.copytree(whole, out)
@@ -184,8 +194,9 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_is_trained(folder,
     wide = ("data.channels=1", *PRETRAIN, "model.backbone={name: resunet, width: 6, depth: 2}")
     api.pretrain("spark2d", images=folder / "images", out=tmp_path / "wide", settings=wide)
     given = plan(pretrain=(), starts={"wide": str(tmp_path / "wide")})
+    where = Files(folder / "images", folder / "classes")
     with pytest.raises(CheckpointError, match="wide"):
-        run_curve("semantic2d", files(folder), out=tmp_path / "curve", plan=given)
+        run_curve("semantic2d", where, out=tmp_path / "curve", plan=given)
     assert not (tmp_path / "curve").exists()
 
 

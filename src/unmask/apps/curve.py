@@ -17,9 +17,10 @@ from unmask.apps.curve_runs import Pretraining, Training, is_done, run_all
 from unmask.apps.curve_table import SCRATCH, Row, sentences, write
 from unmask.data.pairs import Pair, open_pairs
 from unmask.errors import DataError, RecipeError
+from unmask.models.base import TokenBackbone
 from unmask.recipe import Part, Recipe, load, parse
 from unmask.space.random import generator
-from unmask.tasks.segmenter import build_task
+from unmask.tasks.segmenter import build_backbone, build_task
 from unmask.training.assemble import layout, new_method, new_segmenter
 from unmask.training.origin import initialise
 
@@ -113,13 +114,18 @@ def _given(plan: Plan) -> dict[str, Path]:
 
 
 def _pretrainings(recipe: Recipe, plan: Plan, files: Files, out: Path) -> dict[str, Pretraining]:
+    """What is asked for; where there are only images, what suits the recipe's own network."""
+    names = plan.pretrain
+    if not names and files.unlabeled is not None:
+        tokens = isinstance(build_backbone(recipe), TokenBackbone)
+        names = (f"{'mae' if tokens else 'spark'}{recipe.data.ndim}d",)
     return {
         name: Pretraining(
             _pretraining_recipe(name, recipe, plan.pretrain_settings),
             out / "runs" / f"pretrained-{name}",
             files.unlabeled or (),
         )
-        for name in plan.pretrain
+        for name in names
     }
 
 

@@ -49,7 +49,8 @@ class Plan:
         counts: numbers of labelled images; None doubles from 1 to all there are.
         repeats: trainings of every kind, each with images and a seed of its own.
         starts: name and model or run of everything to start from, beside fresh weights.
-        pretrain: presets that pre-train on the unlabelled images.
+        pretrain: presets that pre-train on the unlabelled images; where there are such images and
+            this is empty, ``spark2d``, ``mae2d`` or their 3D forms, whichever suits the network.
         pretrain_settings: changes to these.
         settings: changes to the recipe of the trainings.
         cluster: None for one run after the other here; ``processes:N`` for as many at once on this
