@@ -24,6 +24,7 @@ SMALL = (
     "model.backbone={name: resunet, width: 4, depth: 2}",
     "data.crop=[16, 16]",
     "data.channels=1",
+    "data.normalize={name: percentile, low: 2.0, high: 98.0}",
     "train.steps=2",
     "train.batch_size=2",
     "train.precision='32'",
@@ -71,6 +72,11 @@ def test_table_plot_and_sentence(whole):
 
 
 def test_every_training_is_an_ordinary_run(whole, folder):
+    pretrained = load_model(whole / "runs" / "pretrained-spark2d").card["recipe"]
+    trained = load_model(whole / "runs" / "spark2d-1-0").card["recipe"]
+    assert pretrained["data"]["normalize"] == trained["data"]["normalize"]
+    assert pretrained["data"]["normalize"]["low"] == 2
+    assert pretrained["model"]["backbone"] == trained["model"]["backbone"]
     runs = sorted(path.name for path in (whole / "runs").iterdir())
     assert "pretrained-spark2d" in runs
     assert len(runs) == 1 + 8

@@ -130,7 +130,7 @@ def _pretrainings(recipe: Recipe, plan: Plan, files: Files, out: Path) -> dict[s
 
 
 def _pretraining_recipe(preset: str, recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The preset for the channels of the trainings, and for their own backbone where it can."""
+    """The preset for the images of the trainings, and for their own backbone where it can."""
     chosen = load(preset)
     if chosen.method is None or chosen.data.ndim != recipe.data.ndim:
         what = "a task" if chosen.method is None else f"{chosen.data.ndim} axes"
@@ -138,7 +138,9 @@ def _pretraining_recipe(preset: str, recipe: Recipe, settings: Sequence[str]) ->
             f"--pretrain {preset}: expected a preset that pre-trains for {recipe.data.ndim} axes "
             f"as {recipe.name}, found {what}. Choose another: unmask presets."
         )
-    chosen = chosen.with_settings(settings)
+    # values of one scale in both; a setting may say otherwise
+    same = chosen.data.model_copy(update={"normalize": recipe.data.normalize})
+    chosen = chosen.model_copy(update={"data": same}).with_settings(settings)
     changes: dict[str, Any] = {
         "data": chosen.data.model_copy(update={"channels": recipe.data.channels})
     }
