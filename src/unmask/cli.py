@@ -282,6 +282,21 @@ def evaluate(  # noqa: PLR0913 - the options promised
 
 
 @app.command()
+def folds(
+    reports: Annotated[list[Path], typer.Argument(help="REPORT.json of each fold's held-out part")],
+    out: Annotated[Path | None, typer.Option("--out", help="report (.json, .csv, .html)")] = None,
+) -> None:
+    """Join the reports of a cross-validation: mean over folds with its 95 % interval."""
+    from unmask import metrics
+
+    joined = metrics.join_folds({str(path): metrics.read_report(path) for path in reports})
+    typer.echo(joined.to_text())
+    if out is not None:
+        joined.write(out)
+        typer.echo(f"Report: {out}")
+
+
+@app.command()
 def curve(  # noqa: PLR0913 - the options promised
     images: Images,
     labels: Annotated[list[str], typer.Option("--labels", help="labels of the images")],

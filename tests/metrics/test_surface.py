@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from unmask.errors import DataError
-from unmask.metrics import hd95, nsd
+from unmask.metrics import Surfaces, evaluate_pair, hd95, metric, nsd
 
 
 def surface_points(inside, spacing):
@@ -75,3 +76,79 @@ def test_wrong_shapes_and_spacings_are_refused():
         hd95(square, square[:2])
     with pytest.raises(DataError, match="2 positive voxel sizes"):
         nsd(square, square, spacing=(1, 1, 1))
+
+
+def by_scipy(truth, predicted, spacing):
+    """Distances of both surfaces by scipy's exact transform."""
+    sides = [
+        np.logical_and(inside, np.logical_not(ndimage.binary_erosion(inside)))
+        for inside in (truth, predicted)
+    ]
+    fields = [
+        np.asarray(ndimage.distance_transform_edt(np.logical_not(side), sampling=spacing))
+        for side in sides
+    ]
+    return fields[1][sides[0]], fields[0][sides[1]]
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+@pytest.mark.parametrize("far", [0, 4, 17])
+@pytest.mark.parametrize("names", [(0, 1, 2, 3), (0, 7, 300, 70_000), (0, 5, 2**40, 2**50)])
+def test_every_class_at_once_near_and_far(ndim, far, names):
+    rng = np.random.default_rng(far)
+    shape = (40, 41, 42)[:ndim]
+    smooth = ndimage.gaussian_filter(rng.normal(size=(4, *shape)), (0, *(3,) * ndim))
+    index = smooth.argmax(0)
+    index[tuple(slice(0, 12) for _ in shape)] = 3
+    truth = np.array(names)[index]
+    predicted = np.roll(truth, (far,) * ndim, range(ndim))
+    spacing = (3.0, 0.7, 1.1)[:ndim]
+    surfaces = Surfaces(truth, predicted, spacing=spacing)
+    assert surfaces.classes.tolist() == [name for name in names[1:] if name in truth]
+    for name in surfaces.classes.tolist():
+        expected = by_scipy(truth == name, predicted == name, spacing)
+        for found, wanted in zip(surfaces.of(name), expected, strict=True):
+            np.testing.assert_allclose(np.sort(found), np.sort(wanted), rtol=1e-12)
+
+
+def test_a_class_that_is_only_far_away():
+    truth, predicted = np.zeros((2, 60, 60), int)
+    truth[1:4, 1:4], predicted[50:53, 52] = 3, 3
+    there, back = Surfaces(truth, predicted, spacing=(2, 0.5)).of(3)
+    expected = by_scipy(truth == 3, predicted == 3, (2, 0.5))
+    np.testing.assert_allclose(np.sort(there), np.sort(expected[0]))
+    np.testing.assert_allclose(np.sort(back), np.sort(expected[1]))
+
+
+def test_distances_at_the_tolerance_are_within_it():
+    truth, predicted = np.zeros((2, 9, 9), int)
+    truth[1, 1], predicted[1, 4] = 1, 1
+    assert nsd(truth, predicted, spacing=(1, 0.7), tolerance=2.1) == 1
+    assert nsd(truth, predicted, spacing=(1, 0.7), tolerance=2.0999) == 0
+
+
+def test_metrics_of_one_image_share_their_surfaces(monkeypatch):
+    made = []
+
+    class Counted(Surfaces):
+        def __init__(self, *given, **sizes):
+            made.append(sizes)
+            super().__init__(*given, **sizes)
+
+    monkeypatch.setattr(metric, "Surfaces", Counted)
+    truth = np.zeros((9, 9), np.uint8)
+    truth[2:7, 2:7] = 1
+    names = ["hd95", "nsd", "nsd@2", "hd95/1"]
+    values = evaluate_pair(truth, np.roll(truth, 1, 0), names, spacing=(1.5, 1))
+    assert made == [{"spacing": (1.5, 1)}]
+    assert values["hd95"] == values["hd95/1"] == 1.5
+    assert values["nsd@2"] == 1
+    # Voxels without truth are background on both sides.
+    truth[0] = 9
+    ignored = evaluate_pair(truth, np.where(truth == 9, 1, truth), names, ignore=9)
+    assert ignored["hd95"] == 0
+
+
+def test_surfaces_or_both_sides_are_needed():
+    with pytest.raises(TypeError, match="their surfaces"):
+        hd95(np.ones((3, 3), int))

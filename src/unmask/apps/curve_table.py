@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy import stats
 
 from unmask.apps.pictures import drawn
 from unmask.atomic import atomic_write
+from unmask.metrics.folds import interval
 
 SCRATCH = "scratch"
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -83,18 +82,6 @@ def summarise(rows: Sequence[Row], metric: str) -> list[Point]:
         same = None if start == against[start] else equivalent(mean, fresh)
         points.append(Point(start, labels, len(values), mean, low, high, same))
     return points
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and the ends of its 95 % interval by Student's t; NaN where there are too few values."""
-    if not values:
-        return math.nan, math.nan, math.nan
-    mean, count = float(np.mean(values)), len(values)
-    if count < 2:
-        return mean, math.nan, math.nan
-    error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    reach = float(stats.t.ppf((1 + _LEVEL) / 2, count - 1)) * error
-    return mean, mean - reach, mean + reach
 
 
 def equivalent(score: float, scratch: Mapping[int, float]) -> float:

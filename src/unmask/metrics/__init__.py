@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from unmask.metrics.cellseg import cellseg_f1, cellseg_matching
+from unmask.metrics.folds import join_folds, read_report
 from unmask.metrics.instance import Matching, ap, dq, f1, matching, pq, sq
 from unmask.metrics.jaccard import aji, aji_cellpose, aji_pea, aji_plus
 from unmask.metrics.leaves import abs_dic, best_dice, dic, fgbg_dice, sbd, sbd_max
@@ -22,7 +23,7 @@ from unmask.metrics.overlap import Overlap, overlap
 from unmask.metrics.partition import Rand, arand, cremi, rand, voi, voi_merge, voi_split
 from unmask.metrics.report import Picture, Report, summarise
 from unmask.metrics.semantic import accuracy, auc, balanced_accuracy, dice, iou
-from unmask.metrics.surface import hd95, nsd
+from unmask.metrics.surface import Surfaces, hd95, nsd
 
 METRICS: dict[str, Metric] = {
     "f1": Metric(of_table(f1), at="threshold"),
@@ -53,14 +54,20 @@ METRICS: dict[str, Metric] = {
     "accuracy": Metric(of_table(accuracy), kind="semantic", classes=True),
     "balanced_accuracy": Metric(of_table(balanced_accuracy), kind="semantic"),
     "hd95": Metric(
-        of_arrays(hd95, spacing=True),
+        of_arrays(hd95),
         higher_is_better=False,
         kind="semantic",
         classes=True,
         table=False,
+        surfaces=True,
     ),
     "nsd": Metric(
-        of_arrays(nsd, spacing=True), kind="semantic", at="tolerance", classes=True, table=False
+        of_arrays(nsd),
+        kind="semantic",
+        at="tolerance",
+        classes=True,
+        table=False,
+        surfaces=True,
     ),
     "auc": Metric(of_arrays(auc), kind="scores", classes=True, table=False),
 }
@@ -141,6 +148,7 @@ __all__ = [
     "Picture",
     "Rand",
     "Report",
+    "Surfaces",
     "abs_dic",
     "accuracy",
     "aji",
@@ -166,11 +174,13 @@ __all__ = [
     "find_metric",
     "hd95",
     "iou",
+    "join_folds",
     "matching",
     "nsd",
     "overlap",
     "pq",
     "rand",
+    "read_report",
     "sbd",
     "sbd_max",
     "sq",

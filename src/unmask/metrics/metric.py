@@ -13,6 +13,7 @@ import numpy as np
 from unmask.errors import RecipeError
 from unmask.lookup import find
 from unmask.metrics.overlap import Overlap, overlap, same_shape
+from unmask.metrics.surface import Surfaces
 
 Kind = Literal["instance", "semantic", "scores"]
 _NAME = re.compile(r"(?P<base>\w+)(@(?P<at>[0-9.eE+-]+))?(/(?P<label>\d+))?")
@@ -29,6 +30,7 @@ class Metric:
         at: option that a number after ``@`` sets; None where the name takes none.
         classes: whether the name takes a class after ``/`` (option ``label``).
         table: whether ``overlap`` is needed; it is None otherwise.
+        surfaces: whether the function gets `Surfaces` as ``truth`` and None as ``predicted``.
     """
 
     function: Callable[..., float]
@@ -37,6 +39,7 @@ class Metric:
     at: str | None = None
     classes: bool = False
     table: bool = True
+    surfaces: bool = False
 
     def __call__(
         self,
@@ -65,19 +68,17 @@ def of_table(function: Callable[..., float]) -> Callable[..., float]:
     return call
 
 
-def of_arrays(function: Callable[..., float], *, spacing: bool = False) -> Callable[..., float]:
-    """Adapter for a function of both arrays, with the voxel size where ``spacing`` says so."""
-    with_spacing = spacing
+def of_arrays(function: Callable[..., float]) -> Callable[..., float]:
+    """Adapter for a function of both arrays, or of surfaces in place of the first."""
 
     def call(
-        truth: np.ndarray,
-        predicted: np.ndarray,
+        truth: np.ndarray | Surfaces,
+        predicted: np.ndarray | None,
         overlap: Overlap | None,  # noqa: ARG001
-        spacing: Sequence[float] | None,
+        spacing: Sequence[float] | None,  # noqa: ARG001
         **options: Any,
     ) -> float:
-        sizes = {"spacing": spacing} if with_spacing else {}
-        return function(truth, predicted, **sizes, **options)
+        return function(truth, predicted, **options)
 
     return call
 
@@ -126,10 +127,14 @@ def measure(
     if any(metric.table for metric in metrics.values()):
         table = overlap(truth, predicted, ignore=ignore)
     values = {}
+    surfaces: Surfaces | None = None
     for name, metric in metrics.items():
-        arrays = (truth, predicted)
+        arrays: tuple[Any, Any] = (truth, predicted)
         if ignore is not None and not metric.table:
             arrays = _without(truth, predicted, ignore, metric.kind)
+        if metric.surfaces:
+            surfaces = surfaces or Surfaces(*arrays, spacing=spacing)
+            arrays = (surfaces, None)
         values[name] = metric(*arrays, table, spacing)
     return values
 

@@ -59,7 +59,8 @@ class Report:
     Attributes:
         images: rows ``{"name": ..., metric: value, ...}``; text (such as an ``"error"``) is shown
             and not summarised.
-        summary: metric to ``{"mean", "median", "n", "undefined"}``, see `summarise`.
+        summary: metric to ``{"mean", "median", "n", "undefined"}``, see `summarise`; and ``low``
+            and ``high`` where it is about folds, see `unmask.metrics.folds`.
         settings: what was compared and how; any JSON value.
         version: of unmask.
     """
@@ -104,13 +105,15 @@ class Report:
 
     def to_text(self) -> str:
         """The summary as a plain table."""
-        header = ["metric", "mean", "median", "n", "undefined"]
+        header = self._header()
         rows = [[name, *map(_short, entry.values())] for name, entry in self.summary.items()]
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
         lines = [
             "  ".join(
                 cell.ljust(width) if first else cell.rjust(width)
-                for first, cell, width in zip([True, *[False] * 4], row, widths, strict=True)
+                for first, cell, width in zip(
+                    [True, *[False] * len(row)], row, widths, strict=False
+                )
             ).rstrip()
             for row in [header, *rows]
         ]
@@ -119,7 +122,6 @@ class Report:
     def to_html(self, *, pictures: Sequence[Picture] = (), title: str = "Evaluation") -> str:
         """One page that needs nothing else: summary, pictures, images, settings."""
         columns = _columns(self.images)
-        statistics = ["metric", "mean", "median", "n", "undefined"]
         summary = [{"metric": name, **entry} for name, entry in self.summary.items()]
         figures = "".join(
             f'<figure><img alt="{escape(picture.caption)}" src="data:image/png;base64,'
@@ -129,12 +131,17 @@ class Report:
         )
         return _PAGE.format(
             title=escape(title),
-            summary=_table(statistics, summary),
+            summary=_table(self._header(), summary),
             pictures=f"<h2>Pictures</h2>\n{figures}" if figures else "",
             images=_table(columns, self.images),
             settings=escape(json.dumps(_plain(self.settings), indent=2, ensure_ascii=False)),
             version=escape(self.version),
         )
+
+    def _header(self) -> list[str]:
+        """Columns of the summary; reports of folds have more."""
+        entries = list(self.summary.values()) or [{}]
+        return ["metric", *dict.fromkeys(["mean", "median", "n", "undefined", *entries[0]])]
 
     def write(self, path: Path | str, *, pictures: Sequence[Picture] = ()) -> None:
         """Write a .json, .csv, .html or .txt file; it is complete or not there.
