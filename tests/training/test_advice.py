@@ -48,6 +48,16 @@ def test_the_preset_that_fits(tmp_path, labels, preset, settings):
     )
 
 
+@pytest.mark.parametrize("shape", [(9, 8), (5, 9, 8)])
+def test_a_table_tells_classes_of_whole_images(tmp_path, shape):
+    images = write(tmp_path / "i", np.zeros(shape, np.uint8))
+    table = tmp_path / "classes.csv"
+    table.write_text("name,class\n0,ill\nz,well\n", encoding="utf-8")
+    recipe, words = suggest(images, table)
+    assert recipe.name == f"classify{len(shape)}d"
+    assert words.endswith("""--set 'task.classes=["ill", "well"]'""")
+
+
 def test_values_of_several_files_count(tmp_path):
     images = write(tmp_path / "i", *[np.zeros((24, 64), np.uint8)] * 3)
     labels = [blobs([1], pieces=5), blobs([1, 2], pieces=5), blobs([], pieces=1)]

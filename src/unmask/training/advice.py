@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
+from unmask.data.tables import CLASS, is_table, listed, read_table
 from unmask.errors import DataError, gather
 from unmask.io import list_files, open_image, open_labels
 from unmask.metrics import SEMANTIC, default_metrics
@@ -35,7 +37,7 @@ def suggest(images: Paths, labels: Paths | None) -> tuple[Recipe, str]:
     """The recipe that fits the first readable files, and how it is asked for.
 
     Without labels it is a pre-training preset; otherwise the number of axes decides, and whether
-    the labels number objects or classes.
+    the labels number objects or classes, or are a table of the classes of whole images.
 
     Raises:
         DataError: no image can be read; every problem at once.
@@ -43,6 +45,11 @@ def suggest(images: Paths, labels: Paths | None) -> tuple[Recipe, str]:
     image = next(_readable(list_files(images), open_image))
     if labels is None:
         return _advice(f"mae{image.ndim}d", [])
+    if is_table(labels):
+        names = sorted({line[CLASS] for path in listed(labels) for line in read_table(path)})
+        return _advice(
+            f"classify{image.ndim}d", [f"task.classes={json.dumps(names, ensure_ascii=False)}"]
+        )
     seen: _Labels = []
     for each in _readable(list_files(labels)[:_LOOKED], _read_labels):
         seen.append(each)
@@ -52,8 +59,8 @@ def suggest(images: Paths, labels: Paths | None) -> tuple[Recipe, str]:
     if values[-1] < _MOST_CLASSES:
         count = max(2, values[-1] + 1)
         return _advice(f"semantic{image.ndim}d", [f"task.classes={count}"])
-    listed = sorted({0, *values})
-    settings = [f"task.classes={len(listed)}", f"task.values={listed}"]
+    known = sorted({0, *values})
+    settings = [f"task.classes={len(known)}", f"task.values={known}"]
     return _advice(f"semantic{image.ndim}d", settings)
 
 
