@@ -63,7 +63,8 @@ def build(fixture, recipe, **options):
         decoder_mlp_ratio=float(config["mlp_ratio"]),
         **options,
     )
-    keys = json.loads((folder / manifest["key_lists"]["mae_small"]["file"]).read_text())
+    (listed,) = manifest["key_lists"].values()
+    keys = json.loads((folder / listed["file"]).read_text())
     fixed = json.loads(found(r"keep=(\[.*\])", recipe["weights"]).group(1).replace("'", '"'))
     state = model.state_dict()
     assert {renamed(key): tuple(shape) for key, shape in keys.items()} == {
@@ -72,9 +73,7 @@ def build(fixture, recipe, **options):
     for key, value in fill.fill_state(keys, manifest["salt"], keep=fixed).items():
         state[renamed(key)] = torch.from_numpy(value)
     model.load_state_dict(state, strict=True)
-    norms = json.loads(
-        (folder / manifest["key_lists"]["mae_small"]["norm_layers_file"]).read_text()
-    )
+    norms = json.loads((folder / listed["norm_layers_file"]).read_text())
     layers = dict(model.named_modules())
     for kind, names in norms.items():
         for name in names:

@@ -22,25 +22,36 @@ from unmask.tasks.flows import Flows
 
 
 @pytest.fixture(scope="module")
+def manifest(golden):
+    return json.loads((golden / "mediar" / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
 def images(flow_images):
     return flow_images("mediar")
 
 
-def test_flows(images):
+def number(pattern, text):
+    """The figure of a sentence of the manifest."""
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return float(match[1])
+
+
+def test_flows(images, manifest):
+    limit = number(r"flow ([\d.e-]+)", manifest["cases"]["flows"]["tolerance"])
     for image in images:
         found = labels_to_flows(image["label"], compat="mediar")
-        np.testing.assert_allclose(found, image["flow"], atol=1e-5)
-
-
-def test_flow_errors(images):
-    for image in images:
+        np.testing.assert_allclose(found, image["flow"], atol=limit)
         labels = image["label"].astype(np.int32)
-        found = flow_errors(labels, image["noisy_in"][:2] / 5, compat="mediar")
-        np.testing.assert_allclose(found[1:], image["noisy_flow_error_f64"], atol=1e-5)
+        errors = flow_errors(labels, image["noisy_in"][:2] / 5, compat="mediar")
+        np.testing.assert_allclose(errors[1:], image["noisy_flow_error_f64"], atol=limit)
 
 
-@pytest.mark.parametrize(("threshold", "suffix"), [(0.5, ""), (0.4, "_thr04")])
-def test_masks(images, fill, threshold, suffix):
+@pytest.mark.parametrize("suffix", ["", "_thr04"])
+def test_masks(images, fill, manifest, suffix):
+    text = manifest["cases"]["flows"]["recipe"][f"mask{suffix}"]
+    threshold = number(r"cellprob ([\d.]+)", text)
     for image in images:
         logit = np.where(image["label"] > 0, 6, -6)
         clean = np.concatenate([5 * image["flow"], logit[None]])
@@ -57,7 +68,7 @@ def test_masks(images, fill, threshold, suffix):
             expected = image[f"{kind}_mask{suffix}"]
             # The fixture allows a few voxels to move; their ids must not.
             moved = (found == 0) != (expected == 0)
-            assert moved.sum() <= 5
+            assert moved.mean() <= 5e-4
             assert fill.same_partition(np.where(moved, 0, found), np.where(moved, 0, expected))
 
 
@@ -70,40 +81,57 @@ class RawFlows(Flows):
 
 
 class StandIn(nn.Module):
-    """The network of the fixture: its output depends on the place in the window."""
+    """The network of the fixture's sentence: its output depends on the place in the window."""
 
-    def __init__(self, name, fill, salt):
+    def __init__(self, name, recipe, fill, salt):
         super().__init__()
-        self.main = nn.Conv2d(3, 3, 3, padding=1)
+        outputs, inputs, *kernel = self.shape(recipe["weights"], "weight")
+        self.main = nn.Conv2d(inputs, outputs, kernel[0], padding=kernel[0] // 2)
         for key, value in self.main.named_parameters():
             filled = fill.fill_array(f"{name}.{key}", tuple(value.shape), salt)
             value.data = torch.from_numpy(filled)
+        self.mean = number(r"\+ ([\d.]+) \* mean", recipe["stand_in"])
+        self.slope = number(r"\+ ([\d.]+) \* linspace", recipe["stand_in"])
+
+    @staticmethod
+    def shape(text, key):
+        """Of ``standin_main.<key>``."""
+        (found,) = re.findall(rf"main\.{key}', \(([\d,]+)\)", text)
+        return [int(length) for length in found.split(",") if length]
 
     def logits(self, image):
-        ramp = 0.2 * torch.linspace(-1, 1, image.shape[-1]) * torch.arange(1.0, 4).view(-1, 1, 1)
-        return torch.tanh(self.main(image)) + 0.5 * image[:, :1].mean((2, 3), keepdim=True) + ramp
+        channels = torch.arange(1.0, self.main.out_channels + 1).view(-1, 1, 1)
+        ramp = self.slope * torch.linspace(-1, 1, image.shape[-1]) * channels
+        mean = image[:, :1].mean((2, 3), keepdim=True)
+        return torch.tanh(self.main(image)) + self.mean * mean + ramp
 
 
 @pytest.mark.parametrize("views", ["plain", "tta"])
 @pytest.mark.parametrize("models", ["single", "ensemble"])
 @pytest.mark.parametrize("size", ["small", "large"])
-def test_window(golden, fill, size, models, views):
-    manifest = json.loads((golden / "mediar" / "manifest.json").read_text())
+def test_window(golden, fill, manifest, size, models, views):
     case, salt = manifest["cases"]["window"], manifest["salt"]
     recipe, name = case["recipe"], f"{size}_{models}_{views}"
     settings = {
-        "tile": (512, 512),
-        "overlap": 0.6,
+        "tile": (int(number(r"\((\d+), overlap", case["what"])),) * 2,
+        "overlap": number(r"overlap ([\d.]+)", case["what"]),
         "pad": "zero",
         "tta": ((), (1,), (0,)) if views == "tta" else False,
         "mirror_positions": True,
         "average": "logits",
     }
-    shape = (1, 3, *recipe["sizes"][size])
-    image = fill.make_input(f"mediar_window_{size}", shape, salt, "uniform")[0]
     names = ["standin_main", "standin_aux"][: 1 + (models == "ensemble")]
-    networks = [StandIn(each, fill, salt) for each in names]
-    given = {"ndim": 2, "channels": 3, "normalize": NoNormalize(), "precision": "32", **settings}
+    networks = [StandIn(each, recipe, fill, salt) for each in names]
+    channels = networks[0].main.in_channels
+    shape = (1, channels, *recipe["sizes"][size])
+    image = fill.make_input(f"mediar_window_{size}", shape, salt, "uniform")[0]
+    given = {
+        "ndim": 2,
+        "channels": channels,
+        "normalize": NoNormalize(),
+        "precision": "32",
+        **settings,
+    }
     raw = Predictor(networks, task=RawFlows(2), **given).scores(image)
     expected = np.load(golden / "mediar" / case["file"])[name]
     found = fill.sample(raw, case["sample_step"][name])
@@ -114,22 +142,22 @@ def test_window(golden, fill, size, models, views):
     np.testing.assert_allclose(scores, activated, atol=1e-6)
 
 
-def test_normalise(golden):
-    case = json.loads((golden / "mediar" / "manifest.json").read_text())["cases"]["normalise"]
+def test_normalise(golden, manifest):
+    case = manifest["cases"]["normalise"]
     arrays = np.load(golden / "mediar" / case["file"])
     tolerance = float(case["tolerance"].split()[-1])
     names = [name.removeprefix("in_") for name in arrays if name.startswith("in_")]
     assert names
     for name in names:
         image = Image.from_array(arrays[f"in_{name}"], ndim=2, name=name).read()
-        seen = match_channels(image, 3, name)
+        seen = match_channels(image, len(arrays[f"out_{name}"]), name)
         found = NORMALIZERS["mediar"]().measure(seen).apply(seen)
         np.testing.assert_array_equal(np.rint(255 * found), arrays[f"u8_{name}"])
         np.testing.assert_allclose(found, arrays[f"out_{name}"], rtol=0, atol=tolerance)
 
 
-def test_f1(golden):
-    case = json.loads((golden / "mediar" / "manifest.json").read_text())["cases"]["f1"]
+def test_f1(golden, manifest):
+    case = manifest["cases"]["f1"]
     arrays = np.load(golden / "mediar" / case["file"])
     for name, thresholds in case["values"].items():
         pair = arrays[f"{name}_true"], arrays[f"{name}_pred"]
@@ -143,22 +171,27 @@ def test_f1(golden):
             )
 
 
-NETWORKS = ["net_mit_b0_0", "net_mit_b0_1", pytest.param("net_mit_b5_0", marks=pytest.mark.slow)]
+# Parameters above which a network takes more than seconds.
+_LARGE = 5e7
+SIZES = ["small", pytest.param("large", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
-def network(golden, fill):
-    """``network(case)``: the entry of the manifest, its arrays, and the filled official network."""
+def networks(golden, fill, manifest):
+    """``networks(size)``: entries of the manifest, their arrays, and the filled network of each."""
     folder = golden / "mediar"
-    manifest = json.loads((folder / "manifest.json").read_text())
     built = {}
 
-    def build(name):
-        case = manifest["cases"][name]
-        listed = manifest["key_lists"][case["recipe"]["encoder_name"]]
-        if listed["file"] not in built:
-            built[listed["file"]] = _filled(folder, listed, manifest["salt"], fill)
-        return manifest, case, np.load(folder / case["file"]), built[listed["file"]]
+    def build(size):
+        for name, case in manifest["cases"].items():
+            if not name.startswith("net_"):
+                continue
+            listed = manifest["key_lists"][case["recipe"]["encoder_name"]]
+            if (listed["parameters"] > _LARGE) != (size == "large"):
+                continue
+            if listed["file"] not in built:
+                built[listed["file"]] = _filled(folder, listed, manifest["salt"], fill)
+            yield case, np.load(folder / case["file"]), built[listed["file"]]
 
     return build
 
@@ -197,39 +230,45 @@ def _limit(case):
     return float(re.findall(r"<= ([\d.e-]+) \* std", case["tolerance"])[0])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_raw_outputs(network, fill, name):
-    manifest, case, stored, model = network(name)
-    with torch.no_grad():
-        found = model(_given(fill, manifest, case)).numpy()
-    spread = np.array(case["stats"]["output"]["std_per_channel"]).reshape(1, -1, 1, 1)
-    assert (np.abs(found - stored["output"]) / spread).max() <= _limit(case)
+@pytest.mark.parametrize("size", SIZES)
+def test_networks(networks, fill, manifest, size):
+    compared = 0
+    for case, stored, model in networks(size):
+        image = _given(fill, manifest, case)
+        with torch.no_grad():
+            found = model(image).numpy()
+            maps = _maps(model.segmenter, image)
+        spread = np.array(case["stats"]["output"]["std_per_channel"]).reshape(1, -1, 1, 1)
+        sample, spread = (
+            fill.sample(each, case["sample_step"]["output"])
+            for each in (found, np.broadcast_to(spread, found.shape))
+        )
+        difference = np.abs(sample - stored["output"].ravel())
+        assert (difference / spread).max() <= _limit(case)
+        assert set(maps) == set(case["arrays"]) - {"output"}
+        for key, each in maps.items():
+            stats = case["stats"][key]
+            assert list(each.shape) == stats["shape"]
+            sample = fill.sample(each.numpy(), case["sample_step"][key])
+            assert np.abs(sample - stored[key].ravel()).max() <= _limit(case) * stats["std"], key
+        compared += 1
+    assert compared
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_stored_map(network, fill, name):
-    manifest, case, stored, model = network(name)
-    segmenter = model.segmenter
-    with torch.no_grad():
-        features = segmenter.backbone(_given(fill, manifest, case))
-        pyramid = segmenter.decoder.pyramid(features)
-        center = segmenter.decoder.center(features[-1])
+def _maps(segmenter, image):
+    """The features on the way, by the fixture's names."""
+    features = segmenter.backbone(image)
+    pyramid = segmenter.decoder.pyramid(features)
     maps = {f"encoder_feature{i}": feature for i, feature in enumerate(features, 2)}
     maps |= {f"decoder_block{i}": block for i, block in enumerate(reversed(pyramid))}
-    maps["decoder_center"] = center
-    assert set(maps) == set(case["arrays"]) - {"output"}
-    for key, found in maps.items():
-        stats = case["stats"][key]
-        assert list(found.shape) == stats["shape"]
-        sample = fill.sample(found.numpy(), case["sample_step"][key])
-        assert np.abs(sample - stored[key].ravel()).max() <= _limit(case) * stats["std"], key
+    maps["decoder_center"] = segmenter.decoder.center(features[-1])
+    return maps
 
 
-def test_loss_and_gradient(golden):
-    folder = golden / "mediar"
-    case = json.loads((folder / "manifest.json").read_text())["cases"]["loss"]
+def test_loss_and_gradient(golden, manifest):
+    case = manifest["cases"]["loss"]
     limit = float(case["tolerance"].split()[0])
-    stored = np.load(folder / case["file"])
+    stored = np.load(golden / "mediar" / case["file"])
     task = Flows(stored["labels"].ndim - 2, compat="mediar")
     targets = [task.encode(labels[0].astype(np.int64), None) for labels in stored["labels"]]
     values, weight = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,10 @@ _SCRIPT = Path(__file__).with_name("unpickle.py")
 # Address space of a process that only imports torch is some 10 GB where CUDA is linked in.
 _MEMORY = 24 << 30
 _SECONDS = 600
+# The line of a traceback that tells what was refused; the advice around it is to trust the file.
+_CAUSE = re.compile(
+    r"(?:Trying to load|WeightsUnpickler error|^[\w.]+Error: (?!Weights only)).*", re.MULTILINE
+)
 
 
 def load_foreign(path: Path | str) -> dict[str, Any]:
@@ -72,13 +77,13 @@ def _run_child(path: Path, result: Path) -> None:
             f"{2 * _SECONDS} s. Get the file from its authors again."
         ) from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        cause = next((line for line in lines if "Error" in line), f"exit {done.returncode}")
+        cause = _CAUSE.search(done.stderr)
         raise CheckpointError(
             told(
                 path,
                 expected="a PyTorch file of tensors alone",
-                found=f"damage, or code that was not run ({cause.strip()[:300]})",
+                found="damage, or code that was not run "
+                f"({cause[0][:300] if cause else f'exit {done.returncode}'})",
                 do="Ask its authors for safetensors, or save its state_dict() where you trust it.",
             )
         )
