@@ -1,7 +1,7 @@
 """Instances after the network: raw outputs of 400 cells in 1024^2 to their labels, one core.
 
-The flows are those of the truth with noise, and as noisy logits; the published program takes more
-than 10 s for such an image, nearly all of it for the check of the flows.
+The truth's own flows and logits with smooth noise. The published program takes more than 10 s for
+such an image, nearly all of it for the check of the flows.
 """
 
 from __future__ import annotations

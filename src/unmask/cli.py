@@ -63,9 +63,10 @@ def presets(
         recipe.load(name)
         typer.echo(shipped[name], nl=False)
         return
+    width = max(map(len, shipped))
     for each in map(recipe.load, shipped):
         if axes in (None, each.data.ndim):
-            typer.echo(f"{each.name:14} {each.description}")
+            typer.echo(f"{each.name:{width}} {each.description}")
 
 
 @app.command()

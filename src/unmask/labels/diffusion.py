@@ -125,28 +125,52 @@ def _heat(
 
 
 @njit(cache=True, nogil=True)
+def _add_two(
+    heat: NDArray[np.float64], sums: NDArray[np.float64], low: int, first: int, second: int
+) -> None:
+    """Add the values ``first`` and then ``second`` places on to each sum."""
+    one, other, out = heat[low + first :], heat[low + second :], sums[low:]
+    for i in range(len(heat) - 2 * low):
+        out[i] = out[i] + one[i] + other[i]
+
+
+@njit(cache=True, nogil=True)
+def _mean_with_two(
+    heat: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    inside: NDArray[np.float64],
+    low: int,
+    offsets: NDArray[np.int64],
+) -> None:
+    """The same for the last two of ``offsets``, then the mean inside the object, 0 elsewhere."""
+    count = len(offsets)
+    one, other = heat[low + offsets[count - 2] :], heat[low + offsets[count - 1] :]
+    out, weight = sums[low:], inside[low:]
+    for i in range(len(heat) - 2 * low):
+        mean = (out[i] + one[i] + other[i]) / count
+        out[i] = mean if weight[i] > 0 else 0.0
+
+
+@njit(cache=True, nogil=True)
 def _heat_in_order(
     inside: NDArray[np.float64], offsets: NDArray[np.int64], source: int, steps: int
 ) -> NDArray[np.float64]:
     """The same with the mean over the voxels at ``offsets``, added in their order.
 
     Rounding then equals the published programs': where a symmetric object has no slope, their
-    direction is the sign of a rounding error.
+    direction is the sign of a rounding error. The first of the ``offsets`` is 0 and their number
+    is odd; two are added in each pass over the box, which takes half the time of single ones.
     """
-    margin = np.abs(offsets).max()
-    low, high = margin, len(inside) - margin
+    low = np.abs(offsets).max()
     heat = np.zeros(len(inside), np.float64)
     sums = np.zeros(len(inside), np.float64)
     for _ in range(steps):
         heat[source] += 1.0
-        sums[:] = 0.0
-        for offset in offsets:
-            given = heat[low + offset : high + offset]
-            out = sums[low:high]
-            for i in range(high - low):
-                out[i] += given[i]
-        for i in range(low, high):
-            heat[i] = sums[i] / len(offsets) if inside[i] > 0 else 0.0
+        sums[:] = heat
+        for pair in range(1, len(offsets) - 2, 2):
+            _add_two(heat, sums, low, offsets[pair], offsets[pair + 1])
+        _mean_with_two(heat, sums, inside, low, offsets)
+        heat, sums = sums, heat
     return heat
 
 
