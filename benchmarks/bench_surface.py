@@ -72,7 +72,8 @@ def main() -> None:
                 np.testing.assert_allclose([ours[n] for n in NAMES], [expected[n] for n in NAMES])
                 functions["peer"] = lambda p=predicted, t=truth: by_transform(t, p)
             what = f"14 {scene}, predicted {shift} voxels away"
-            note = f"HD95 {ours['hd95']:.2f} mm, NSD {ours['nsd']:.3f}; peer scipy, equal; "
+            note = f"HD95 {ours['hd95']:.2f} mm, NSD {ours['nsd']:.3f}; "
+            note += "peer scipy, equal; " if "peer" in functions else ""
             note += f"{peak(truth, predicted):.0f} MB beside the images"
             rows.append(row(what, interleave(functions, 1), note=note))
     write("surface", rows)

@@ -126,8 +126,11 @@ def pretrain(  # noqa: PLR0913 - the options promised
 @app.command()
 def train(  # noqa: PLR0913 - the options promised
     images: Images,
-    labels: Annotated[list[str], typer.Option("--labels", help="labels of the images")],
     out: Out,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--labels", help="labels of the images; a dataset.json has them itself"),
+    ] = None,
     preset: Preset = None,
     recipe: RecipeFile = None,
     init: Init = None,

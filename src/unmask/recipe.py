@@ -108,6 +108,11 @@ class DataRecipe(_Section):
     ignore_label: int | None = Field(default=None, description="label value without truth")
     image_suffix: str = Field(default="", description="end of image stems, removed for pairing")
     label_suffix: str = Field(default="", description="end of label stems, removed for pairing")
+    fold: int | None = Field(
+        default=None,
+        ge=0,
+        description="fold of a dataset.json that is held out; default: its own split",
+    )
     holdout: float = Field(
         default=0.1, ge=0, lt=1, description="share of pairs held out where no validation is given"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import nibabel
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 import unmask
 from unmask.api import learning, predict_files
 from unmask.data.pairs import Pair
-from unmask.errors import DataError
+from unmask.errors import DataError, RecipeError
 from unmask.io import Image
 from unmask.recipe import Recipe, load
 
@@ -98,3 +100,53 @@ def test_every_verb_brings_volumes_to_the_grid_of_the_recipe(tmp_path, capsys):
     )
     assert run.metrics["dice"] > 0.7
     assert report.summary["dice"]["mean"] > 0.7
+
+
+def a_list(folder, **parts):
+    (folder / "dataset.json").write_text(json.dumps(parts))
+    return str(folder / "dataset.json")
+
+
+def test_a_list_brings_its_labels_and_what_is_held_out(tmp_path):
+    cases = [{"image": f"i{n}.nii", "label": f"l{n}.nii"} for n in range(6)]
+    path = a_list(tmp_path, training=cases[:4], validation=cases[4:])
+    assert learning._parts([path], None, None) == (f"{path}:train", f"{path}:val")
+    path = a_list(tmp_path, training=cases)
+    assert learning._parts(path, None, None) == (f"{path}:train", None)
+    assert learning._parts(path, None, 3) == (f"{path}:train3", f"{path}:val3")
+    assert learning._parts(f"{path}:train1", None, None) == (f"{path}:train1", None)
+    assert learning._parts(path, "val/", None) == (path, "val/")
+    assert learning._parts("images/", None, None) == ("images/", None)
+    assert learning._labels_of([path], None) == [path]
+    assert learning._labels_of("images/", None) is None
+    assert learning._labels_of(path, "labels/") == "labels/"
+    with pytest.raises(RecipeError, match=r"data\.fold=0: expected a list"):
+        learning._parts("images/", None, 0)
+    with pytest.raises(DataError, match="a whole list"):
+        learning._parts(f"{path}:val1", None, 0)
+
+
+def test_images_alone_have_no_labels(tmp_path):
+    with pytest.raises(DataError, match="Give --labels"):
+        unmask.train("cells", images=tmp_path, out=tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_fold_of_a_list_is_trained_predicted_and_evaluated(phantoms, tmp_path):
+    """Five images of a list; what is predicted of a fold is compared with its own labels."""
+    images = sorted((phantoms[2] / "images").iterdir())
+    entries = [
+        {"image": str(image), "label": str(phantoms[2] / "classes" / f"{image.stem}.tif")}
+        for image in images
+    ]
+    path = a_list(tmp_path, training=[each | {"fold": n % 5} for n, each in enumerate(entries)])
+    settings = [
+        "data.fold=1", "data.crop=[32, 32]", "train.steps=3", "train.workers=0",
+        "model.backbone={name: resunet, width: 8, depth: 2}", "data.augment=[]",
+    ]  # fmt: skip
+    run = unmask.train("semantic2d", images=path, out=tmp_path / "run", settings=settings)
+    assert "dice" in run.metrics
+    written = predict_files(run.folder, f"{path}:val1", out=tmp_path / "out")
+    assert [file.stem for file in written] == [images[1].stem]
+    report = unmask.evaluate(truth=f"{path}:val1", predicted=tmp_path / "out", metrics=["dice"])
+    assert [row["name"] for row in report.images] == [images[1].stem]

@@ -28,6 +28,7 @@ from unmask.data.pairs import (
 from unmask.data.replay import Replay
 from unmask.data.sections import oriented
 from unmask.errors import DataError, RecipeError
+from unmask.io.listing import is_listing, part_of, read_listing
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
@@ -119,7 +120,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     recipe: RecipeLike,
     *,
     images: Paths,
-    labels: Paths,
+    labels: Paths | None = None,
     out: str | Path,
     init: ModelLike | None = None,
     val_images: Paths | None = None,
@@ -137,7 +138,8 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
 
     Args:
         recipe: preset name, YAML file or recipe with a ``task``.
-        images: images; they pair with labels by stem.
+        images: images; they pair with labels by stem. A ``dataset.json`` has both, and with
+            ``data.fold`` or a split of its own what is held out.
         labels: label images.
         out: folder of the run.
         init: model file or run folder; a pre-trained backbone or a whole segmenter.
@@ -152,8 +154,12 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     """
     chosen = _with_replay(settled(recipe, settings), given=replay_images is not None)
     segmenter = new_segmenter(chosen)
+    images, val_images = _parts(images, val_images, chosen.data.fold)
+    labels = _labels_of(images, labels)
+    if labels is None:
+        raise DataError("Training: expected labels beside images, found none. Give --labels.")
     pairs = open_pairs(images, labels, layout(chosen), channels=chosen.data.channels)
-    held_out = _second("Validation", val_images, val_labels, chosen)
+    held_out = _second("Validation", val_images, _labels_of(val_images, val_labels), chosen)
     second = _second("Replay", replay_images, replay_labels, chosen)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
@@ -163,6 +169,31 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     second = None if second is None else viewed(second, layout(chosen).view)
     start = Start(out, init, devices, resume)
     return _run(chosen, segmenter, pairs, start=start, second=second, validate=validate)
+
+
+def _parts(images: Paths, val_images: Paths | None, fold: int | None) -> tuple[Paths, Paths | None]:
+    """The parts of a list of images to learn from and to validate on; other paths as they are."""
+    lists = isinstance(images, str | Path) or len(images) == 1
+    path = str(images if isinstance(images, str | Path) else images[0]) if lists else ""
+    if not is_listing(path) or (fold is None and ":" in Path(path).name):
+        if fold is not None:
+            raise RecipeError(
+                f"data.fold={fold}: expected a list such as dataset.json as --images, found "
+                f"{images}. Leave it out, or give the list."
+            )
+        return images, val_images
+    if val_images is not None:
+        return images, val_images
+    held_out = fold is not None or read_listing(path).val
+    return part_of(path, "train", fold), part_of(path, "val", fold) if held_out else None
+
+
+def _labels_of(images: Paths | None, labels: Paths | None) -> Paths | None:
+    """Lists of images have their labels themselves."""
+    if images is None or labels is not None:
+        return labels
+    paths = [images] if isinstance(images, str | Path) else list(images)
+    return paths if all(map(is_listing, paths)) else None
 
 
 def _with_replay(recipe: Recipe, *, given: bool) -> Recipe:

@@ -14,9 +14,10 @@ from unmask.data.suffixes import common_suffix
 from unmask.data.tables import ImageClass, classes_of, listed
 from unmask.data.view import AS_IT_IS, View
 from unmask.errors import DataError, RecipeError, SaveError, gather
-from unmask.io import Image, list_files, open_image, open_labels, output_name, stem
+from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.orientation import apart
-from unmask.io.paths import locate
+from unmask.io.paths import locate, named_files
+from unmask.io.several import files_of
 
 # Share of a voxel by which image and labels may lie apart: headers are rounded.
 _APART = 0.5
@@ -144,7 +145,7 @@ def match_files(
     by_name = _by_name(images, layout.image_suffix, problems)
     if labels is None:
         return [(name, path, None) for name, path in by_name.items()]
-    labels_by_name = _by_name(labels, layout.label_suffix, problems)
+    labels_by_name = _by_name(labels, layout.label_suffix, problems, labels=True)
     if not (layout.image_suffix or layout.label_suffix or by_name.keys() & labels_by_name.keys()):
         told = [] if notes is None else notes
         labels_by_name = _shortened(labels_by_name, by_name, "label", told)
@@ -206,10 +207,11 @@ def _shortened(
     return shorter if len(shorter) == len(files) else files
 
 
-def _by_name(paths: Paths, suffix: str, problems: list[str]) -> dict[str, str]:
+def _by_name(
+    paths: Paths, suffix: str, problems: list[str], *, labels: bool = False
+) -> dict[str, str]:
     found: dict[str, str] = {}
-    for path in list_files(paths):
-        name = stem(path)
+    for name, path in named_files(paths, labels=labels):
         if suffix and name.endswith(suffix):
             name = name.removesuffix(suffix)
         if name in found:
@@ -386,12 +388,10 @@ def fingerprint(pairs: Sequence[Pair]) -> dict[str, str]:
         for image in (pair.image, pair.labels):
             if image is None:
                 continue
-            path = Path(image.source)
-            if path.is_file():
-                facts = path.stat()
-                marks[image.source] = f"{facts.st_size}:{facts.st_mtime_ns}"
-            else:
-                marks[image.source] = "-"
+            paths = [Path(file) for file in files_of(image.source)]
+            facts = [path.stat() for path in paths if path.is_file()]
+            mark = ";".join(f"{each.st_size}:{each.st_mtime_ns}" for each in facts)
+            marks[image.source] = mark if len(facts) == len(paths) else "-"
     return marks
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from unmask.errors import DataError, told
 from unmask.io.formats import FORMATS
+from unmask.io.listing import cases, is_listing
+from unmask.io.several import files_of, without_parts
 from unmask.io.stored import Format, Location
 
 # Second suffixes that belong to the name of a format, not to the name of an image.
@@ -23,7 +25,7 @@ def stem(path: str | Path) -> str:
         >>> stem("a/b.nii.gz"), stem("c.ome.zarr/labels/0"), stem("d.h5:raw")
         ('b', 'c', 'd')
     """
-    location = locate(path)
+    location = locate(without_parts(path))
     name = location.path.name
     lower = name.lower()
     for suffix in sorted((*_DOUBLE, *FORMATS), key=len, reverse=True):
@@ -62,22 +64,63 @@ def format_of(location: Location) -> Format | None:
 def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
     """Every image behind a file, folder, glob, OME-Zarr or ``file.h5:key``, or several of them.
 
-    Files of a folder or glob come in natural order (2 before 10); hidden files and files whose
-    names are not those of images are left out; sub-folders are not entered.
+    ``dataset.json`` stands for the images that it lists (`unmask.io.listing`), and braces for files
+    that are channels of one image (`unmask.io.several`). Files of a folder or glob come in natural
+    order (2 before 10); hidden files and files that are no images are left out; sub-folders are not
+    entered.
 
     Raises:
         DataError: a path leads to nothing.
     """
+    return [path for _, path in named_files(paths)]
+
+
+def named_files(
+    paths: str | Path | Sequence[str | Path], *, labels: bool = False
+) -> list[tuple[str, str]]:
+    """As `list_files`, each with the name it pairs by.
+
+    Args:
+        paths: files, folders, globs, lists ...
+        labels: of a list its label images, not its images.
+
+    Raises:
+        DataError: a path leads to nothing, or a list has no labels.
+    """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not given:
         raise DataError("images: expected at least one path, found none. Give a file or folder.")
-    found = [file for path in given for file in _expand(str(path))]
-    return list(dict.fromkeys(found))
+    found: dict[str, str] = {}
+    for path in map(str, given):
+        if is_listing(path):
+            found.update((file, name) for name, file in _listed(path, labels=labels))
+        else:
+            found.update((file, stem(file)) for file in _expand(path))
+    return [(name, file) for file, name in found.items()]
+
+
+def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:
+    """Names and files of a list."""
+    every = cases(path)
+    bare = [case.name for case in every if case.label is None] if labels else []
+    if bare or not every:
+        raise DataError(
+            told(
+                path,
+                expected="a label of every case" if bare else "at least one case",
+                found=f"none of {', '.join(bare[:8])}" if bare else "none",
+                do="Complete the list, or give another part of it.",
+            )
+        )
+    return [(case.name, (case.label or "") if labels else case.image) for case in every]
 
 
 def _expand(path: str) -> Iterator[str]:
     location = locate(path)
     place = location.path
+    if len(files_of(path)) > 1:
+        yield path
+        return
     # A file called "a[1].tif" is a file first, a glob only where there is no such file.
     if _exists(place):
         if not place.is_dir() or format_of(location) is not None:

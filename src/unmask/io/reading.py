@@ -13,6 +13,7 @@ from unmask.errors import DataError, UnmaskError, told
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, from_stored, unreadable
 from unmask.io.paths import format_of, locate, stem
+from unmask.io.several import files_of, stacked
 from unmask.io.stored import Format, Location, Stored
 
 
@@ -22,7 +23,8 @@ def open_image(
     """Open an image; only its header is read.
 
     Args:
-        path: file, OME-Zarr folder, ``store.zarr/inner/array`` or ``file.h5:key``.
+        path: file, OME-Zarr folder, ``store.zarr/inner/array`` or ``file.h5:key``; with braces,
+            ``case_{0000,0001}.nii.gz``, files that are channels of one image.
         axes: what the stored axes are ("ZYX", "YXC"); wins over the file's own metadata.
         level: resolution level, 0 the finest.
         ndim: spatial axes the caller needs; settles what a plain stack is.
@@ -34,6 +36,9 @@ def open_image(
         >>> open_image("cells.tif", ndim=2).shape  # doctest: +SKIP
         (1, 512, 512)
     """
+    if len(files := files_of(path)) > 1:
+        images = [open_image(each, axes=axes, level=level, ndim=ndim) for each in files]
+        return stacked(images, str(path), stem(path))
     stored = _stored(path, level=level, labels=False)
     return from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=ndim)
 
