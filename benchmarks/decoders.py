@@ -23,6 +23,7 @@ from unmask.metrics import evaluate_pair
 
 METRICS = ("arand", "voi_split", "voi_merge", "voi", "f1@0.5", "f1@0.75", "dic")
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+QUANTILES = (50, 75)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ def candidates(
     ]
     for method in ("waterz", "average"):
         tried += [{"method": method, "threshold": t} | cut for t in thresholds]
-    tried += [{"method": "waterz", "quantile": 50, "threshold": t} | cut for t in thresholds]
+    for quantile in QUANTILES:
+        tried += [
+            {"method": "waterz", "quantile": quantile, "threshold": t} | cut for t in thresholds
+        ]
     tried += [{"method": "multicut", "beta": t} | cut for t in thresholds]
     return [each | {"min_size": min_size} for each in tried]
 
@@ -95,11 +99,16 @@ def main() -> None:
     parser.add_argument("--min-size", type=int, default=0)
     parser.add_argument("--per-slice", action="store_true")
     parser.add_argument("--sigma", type=float, default=0.0)
+    parser.add_argument("--sharp", action="store_true", help="smooth seeds only, not boundaries")
     given = parser.parse_args()
     scenes = [read(path) for path in given.files]
     tried = candidates(
         strides=given.strides if len(given.strides) > 1 else given.strides[0],
-        watershed={"per_slice": given.per_slice, "sigma": given.sigma},
+        watershed={
+            "per_slice": given.per_slice,
+            "sigma": given.sigma,
+            "smooth_boundary": not given.sharp,
+        },
         thresholds=given.thresholds,
         min_size=given.min_size,
     )

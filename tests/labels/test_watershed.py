@@ -128,6 +128,15 @@ def test_smoothing_keeps_noise_from_seeding():
     assert connected_components(smooth, connectivity=1).max() == smooth.max()
 
 
+@pytest.mark.parametrize("smooth", [False, True])
+def test_faces_stay_where_affinities_are_lowest_if_only_seeds_are_smoothed(smooth):
+    boundary = np.zeros((40, 30), np.float32)
+    boundary[:, 8], boundary[:, 9:14] = 1, 0.9
+    edges = checked_edges(np.stack([1 - boundary] * 2), [(-1, 0), (0, -1)], None)
+    found = fragments(edges, Watershed(sigma=2.0, smooth_boundary=smooth))
+    assert np.isin(found[:, 9:14], found[:, 14:]).all() == (not smooth)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -39,6 +39,8 @@ class Watershed:
             one minus the smallest ("max" of the boundary).
         threshold: boundary values above are walls, from which distances are measured.
         sigma: standard deviation in voxels by which distance and boundary are smoothed; 0: none.
+        smooth_boundary: False smooths the distance only: fewer seeds, while the faces between
+            fragments stay where the affinities are lowest.
         alpha: share of the boundary in the landscape that is flooded; the distance has the rest.
         min_size: fragments of fewer voxels are flooded by their neighbours.
         connectivity: neighbours of a maximum differ along at most so many axes; None: all.
@@ -50,6 +52,7 @@ class Watershed:
     boundary: Literal["mean", "max"] = "mean"
     threshold: float = 0.5
     sigma: float = 0.0
+    smooth_boundary: bool = True
     alpha: float = 1.0
     min_size: int = 0
     connectivity: int | None = 1
@@ -189,7 +192,8 @@ def _cut(
 ) -> NDArray[np.int32]:
     """Fragments of one landscape."""
     distance = np.asarray(distance_transform((boundary <= how.threshold) & objects))
-    distance, height = _smooth(distance, how.sigma), _smooth(boundary, how.sigma)
+    distance = _smooth(distance, how.sigma)
+    height = _smooth(boundary, how.sigma if how.smooth_boundary else 0.0)
     peak = float(distance.max(initial=0))
     if how.alpha < 1 and peak > 0:
         share = np.float32(how.alpha)
