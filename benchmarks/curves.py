@@ -138,10 +138,10 @@ STUDIES = {
             # the tokens before the first block still tell places, see docs/results.md
             *(
                 "model.backbone={name: vit, patch: [8, 8, 8], dim: 192, depth: 8, heads: 3, "
-                "taps: [0, 4, 8]}",
+                "taps: [0, 2, 5, 8]}",
                 "model.decoder={name: unetr, width: 8}",
             ),
-            *("train.batch_size=2", "train.steps=120", "train.warmup=20", "train.save_every=1000"),
+            *("train.batch_size=2", "train.steps=150", "train.warmup=20", "train.save_every=1000"),
         ),
         pretrain={
             "glmae_small": ("train.steps=600", "train.warmup=60"),
