@@ -105,7 +105,7 @@ def open_nifti(location: Location, *, level: int = 0, labels: bool = False) -> S
         spacing=_spacing(header, position, turn),
         unit=unit_symbol(header.get_xyzt_units()[0]),
         whole=packed,
-        meta={"nifti": _kept(header), "turn": turn, "position": position},
+        meta={"nifti": position_fields(header), "turn": turn, "position": position},
     )
 
 
@@ -245,7 +245,7 @@ def _unpack(location: Location, offset: int, nbytes: int) -> np.ndarray:
     return values
 
 
-def _kept(header: Any) -> dict[str, Any]:
+def position_fields(header: Any) -> dict[str, Any]:
     """Fields of the position, to be written again as they are."""
     kept = {name: np.array(header[name]) for name in _POSITION}
     # Sizes of axes beyond space belong to this file alone.

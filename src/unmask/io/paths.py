@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unmask.errors import DataError, told
+from unmask.io import dicom
 from unmask.io.formats import FORMATS
 from unmask.io.listing import cases, is_listing
 from unmask.io.several import files_of, without_parts
@@ -51,14 +52,14 @@ def locate(path: str | Path) -> Location:
 
 
 def format_of(location: Location) -> Format | None:
-    """The format by suffix; a folder with Zarr metadata is Zarr whatever its name."""
+    """The format by suffix; a folder with Zarr metadata, or DICOM files, whatever its name."""
     name = location.path.name.lower()
     matches = [suffix for suffix in FORMATS if name.endswith(suffix)]
     if matches:
         return FORMATS[max(matches, key=len)]
     if any((location.path / mark).is_file() for mark in _ZARR_MARKS):
         return FORMATS[".zarr"]
-    return None
+    return dicom.FORMAT if dicom.is_series(location.path) else None
 
 
 def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:

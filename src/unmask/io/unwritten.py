@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from unmask.io.formats import FORMATS
 from unmask.io.paths import format_of, locate
 
 
@@ -27,7 +28,7 @@ def unwritten(source: str) -> str:
     """
     location = locate(source)
     form = format_of(location)
-    if form is None or not form.folder:
+    if form is not FORMATS[".zarr"]:
         return ""
     folder = location.path / location.key
     node: Any = zarr.open(folder, mode="r")
