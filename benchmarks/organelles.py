@@ -1,33 +1,39 @@
 """Organelles without labels: clusters of features against clusters of raw patches.
 
-    python benchmarks/organelles.py SET [--model RUN] [--clusters 8] [--quality fast]
-                                    [--compat aligned] [--side 512] [--out FILE.json]
+    python benchmarks/organelles.py SET [--model RUN] [--clusters 8 32] [--quality fast]
+                                    [--compat aligned official] [--surround 8] [--side 512]
+                                    [--name NAME]
 
 SET is a folder with ``train`` and ``val``, each with ``images`` and ``labels_semantic`` (2D, 8
 bit), such as ``axon_sem`` and ``vnc_sstem``. Baselines are k-means on raw 5 x 5 patches and on the
 first 16 principal components of 15 x 15 patches. Centres are fitted to training images; clusters
-are named by majority on training images (``transferred``) and scored on validation images, beside
-the two oracles that look at these. ``--side`` takes the middle square of every image, 0 all of it.
+are named by majority on training images (``transferred``) and scored on validation images. A row
+is the mean Dice over all classes, the background included, beside that of raw patches. ``--side``
+takes the middle square of every image, 0 all of it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from harness import row, write
 from unmask import api
 from unmask.io import list_files, open_image, open_labels, save_image
 from unmask.kmeans import assign, kmeans
 from unmask.space.random import generator
 
 _SAMPLE = 200_000
+_DICE = re.compile(r"dice/\d+ transferred")
 Describe = Callable[[np.ndarray], np.ndarray]
 
 
@@ -90,65 +96,100 @@ def baseline(folder: Path, out: Path, clusters: int, size: int, count: int | Non
         save_image(out / part / f"{name}.tif", labels.astype(np.uint16), axes="YX")
 
 
-def learnt(folder: Path, out: Path, given: argparse.Namespace) -> None:
+def learnt(
+    folder: Path,
+    out: Path,
+    given: argparse.Namespace,
+    clusters: int,
+    options: api.ClusterOptions,
+) -> None:
     """Cluster both parts by the features of a model; centres are those of the training images."""
-    options = api.ClusterOptions(quality=given.quality, compat=given.compat)
+    images = folder / "train" / "images"
     done = api.cluster(
         given.model,
-        folder / "train" / "images",
+        images,
         out=out / "train",
-        classes=given.clusters,
+        classes=clusters,
         options=options,
         settings=given.set,
     )
-    options = api.ClusterOptions(quality=given.quality, compat=given.compat, centres=done.centres)
+    options = replace(options, centres=done.centres)
     images = folder / "val" / "images"
     api.cluster(given.model, images, out=out / "val", options=options, settings=given.set)
 
 
-def scored(folder: Path, out: Path) -> dict[str, float]:
+def scored(folder: Path, out: Path) -> list[float]:
+    """Dice of every class by the transferred mapping."""
     report = api.evaluate_clusters(
         truth=folder / "val" / "labels_semantic",
         predicted=out / "val",
         fit_truth=folder / "train" / "labels_semantic",
         fit_predicted=out / "train",
     )
-    return {name: value for name, value in report.images[0].items() if name != "name"}
+    found = report.images[0]
+    return [float(found[name]) for name in sorted(found) if _DICE.fullmatch(name)]
+
+
+def asked(given: argparse.Namespace) -> dict[str, api.ClusterOptions]:
+    """The ways to compute features, by name."""
+    plain = api.ClusterOptions(quality=given.quality)
+    found = {
+        f"features, {given.quality}, {compat}": replace(plain, compat=compat)
+        for compat in given.compat
+    }
+    if given.surround:
+        name = f"features, {given.quality}, surround {given.surround:g}"
+        found[name] = replace(plain, surround=given.surround)
+    return found
+
+
+def measured(folder: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each number of clusters and each way to describe a pixel."""
+    rows: list[dict[str, Any]] = []
+    for clusters in given.clusters:
+        ways: dict[str, Callable[[Path], None]] = {
+            "raw 5 x 5": lambda out, k=clusters: baseline(folder, out, k, 5, None),
+            "PCA-16 of 15 x 15": lambda out, k=clusters: baseline(folder, out, k, 15, 16),
+        }
+        for name, options in asked(given).items() if given.model else ():
+            ways[name] = lambda out, k=clusters, o=options: learnt(folder, out, given, k, o)
+        raw: float | None = None
+        for number, (what, run) in enumerate(ways.items()):
+            out = folder / f"run{clusters}-{number}"
+            begin = time.process_time()
+            run(out)
+            seconds = time.process_time() - begin
+            dice = scored(folder, out)
+            mean = float(np.mean(dice))
+            raw = mean if raw is None else raw
+            note = f"by class {' / '.join(f'{each:.2f}' for each in dice)}; {seconds:.0f} s"
+            rows.append(
+                row(f"K {clusters}: {what}", {"ours": mean, "peer": raw}, unit="", note=note)
+            )
+            rows[-1]["ratio"] = mean / raw
+            print(rows[-1], flush=True)
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("set_folder", type=Path)
     parser.add_argument("--model")
-    parser.add_argument("--clusters", type=int, default=8)
+    parser.add_argument("--clusters", type=int, nargs="+", default=[8])
     parser.add_argument("--quality", default="fast")
-    parser.add_argument("--compat", default="aligned")
+    parser.add_argument("--compat", nargs="+", default=["aligned"])
+    parser.add_argument("--surround", type=float, default=0.0)
     parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--name", help="docs/results/NAME.json is written")
     parser.add_argument("--set", action="append", default=[])
     given = parser.parse_args()
-    results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("train", "val"):
             write_part(given.set_folder / part, folder / part, given.side)
-        runs: dict[str, Callable[[Path], None]] = {
-            "raw 5 x 5": lambda out: baseline(folder, out, given.clusters, 5, None),
-            "PCA-16 of 15 x 15": lambda out: baseline(folder, out, given.clusters, 15, 16),
-        }
-        if given.model:
-            label = f"{Path(given.model).name}, {given.quality}, {given.compat}"
-            runs[label] = lambda out: learnt(folder, out, given)
-        for number, (what, run) in enumerate(runs.items()):
-            begin = time.perf_counter()
-            run(folder / f"run{number}")
-            results[what] = scored(folder, folder / f"run{number}")
-            print(f"{what} ({time.perf_counter() - begin:.0f} s)")
-            for key, value in results[what].items():
-                if key.startswith("dice"):
-                    print(f"  {key:32} {value:.3f}")
-    if given.out:
-        given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        rows = measured(folder, given)
+    if given.name:
+        write(given.name, rows)
 
 
 if __name__ == "__main__":

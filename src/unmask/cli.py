@@ -209,6 +209,9 @@ def cluster(  # noqa: PLR0913 - the options promised
     classes: Annotated[int | None, typer.Option("--classes", help="number of clusters")] = None,
     quality: Annotated[str, typer.Option("--quality", help="exact, fast or draft")] = "exact",
     compat: Annotated[str, typer.Option("--compat", help="aligned or official")] = "aligned",
+    surround: Annotated[
+        float, typer.Option("--surround", min=0, help="voxels around that count as well; 0: none")
+    ] = 0.0,
     centres: Annotated[
         str | None, typer.Option("--centres", help="clusters.safetensors of an earlier run")
     ] = None,
@@ -216,6 +219,10 @@ def cluster(  # noqa: PLR0913 - the options promised
         str | None, typer.Option("--names", help="YAML that joins clusters into named classes")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="same seed, same labels")] = 0,
+    workers: Annotated[
+        str | None,
+        typer.Option("--cluster", help="dask scheduler's address, or processes:N, threads:N"),
+    ] = None,
     settings: Settings = None,
     resume: Resume = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
@@ -231,9 +238,11 @@ def cluster(  # noqa: PLR0913 - the options promised
         options=api.ClusterOptions(
             quality=quality,
             compat=compat,
+            surround=surround,
             seed=seed,
             centres=centres,
             names=names,
+            cluster=workers,
             resume=resume,
         ),
         settings=settings or (),

@@ -8,7 +8,7 @@ import pytest
 
 from unmask import api
 from unmask.errors import CheckpointError, DataError, RecipeError
-from unmask.infer import cluster
+from unmask.infer import labelling
 from unmask.infer.naming import classes_of
 from unmask.io import open_image, open_labels, save_image
 from unmask.space.random import generator
@@ -229,7 +229,7 @@ def test_evaluation_on_the_command_line(done, files, tmp_path, command):
 
 def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
     calls = []
-    plain = cluster._label_block
+    plain = labelling.label_block
 
     def counting(*args):
         calls.append(args[-1])
@@ -240,7 +240,7 @@ def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
     monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 24 * 33 * 24)
     source = [files / "images" / "a.tif"]
     whole = api.cluster(model, source, out=tmp_path / "whole", classes=4, say=lambda _: None)
-    monkeypatch.setattr(cluster, "_label_block", counting)
+    monkeypatch.setattr(labelling, "label_block", counting)
     with pytest.raises(KeyboardInterrupt):
         api.cluster(model, source, out=tmp_path / "out", classes=4, say=lambda _: None)
     finished = calls[0]

@@ -6,9 +6,9 @@ import torch
 
 from unmask.data.normalize import Window
 from unmask.errors import CheckpointError, DataError
-from unmask.infer.cluster import Centres, Counts, fit, label_volume, prepare, sampled
+from unmask.infer.cluster import Centres, fit, prepare, sampled
 from unmask.infer.features import Dense
-from unmask.io import Image, open_labels
+from unmask.io import Image
 from unmask.kmeans import assign
 from unmask.models import ViT
 
@@ -47,28 +47,6 @@ def test_sample_is_of_the_volumes_and_a_function_of_the_seed(dense):
     assert 1000 < len(some) < 2200
     assert np.array_equal(some, sampled(dense, volumes, seed=1, sample=1500))
     assert not np.array_equal(some, sampled(dense, volumes, seed=2, sample=1500)[: len(some)])
-
-
-def test_labels_are_the_nearest_centres_and_counted(dense, tmp_path):
-    one = volume(dense)
-    centres = fit(dense, [one], 5, seed=0, facts={"a": 1})
-    assert centres.values.shape == (5, 16)
-    steps = []
-    counts = label_volume(
-        dense, centres, one, tmp_path / "l.tif", progress=lambda *step: steps.append(step)
-    )
-    assert isinstance(counts, Counts)
-    labels = open_labels(tmp_path / "l.tif", ndim=3).read()[0]
-    for box in dense.blocks(one.space):
-        vectors = dense.vectors(one.read, one.space, box).flatten(0, -2).numpy()
-        wanted = assign(vectors, centres.values)[0].reshape(box.shape) + 1
-        assert np.array_equal(labels[box.slices], wanted)
-    assert counts.voxels.tolist() == np.bincount(labels.ravel(), minlength=6)[1:].tolist()
-    grey = one.image.read()[0] / 255
-    for cluster in range(5):
-        mean = grey[labels == cluster + 1].mean()
-        assert counts.intensity[cluster] == pytest.approx(mean, rel=1e-4)
-    assert steps[-1][0] == steps[-1][1]
 
 
 def test_first_cluster_is_the_largest_of_the_sample(dense):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from unmask.errors import DataError, RecipeError
@@ -194,7 +195,51 @@ def test_reflection_is_that_of_numpy(space):
     assert np.array_equal(zero(box), np.pad(image, [(0, 0), *((11, 11) for _ in space)]))
 
 
+@pytest.mark.parametrize("quality", ["exact", "draft"])
+@pytest.mark.parametrize("space", [(3, 41, 52), (1, 7, 30)])
+def test_a_surround_is_a_mean_of_vectors(quality, space, monkeypatch):
+    """Against scipy; beyond the border there is nothing to be counted."""
+    monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 4 * 350)
+    plain = Dense(MAESTER, quality=quality, precision="32")
+    dense = Dense(MAESTER, quality=quality, precision="32", surround=4.0)
+    assert dense.dim == 4
+    first = looked_at(plain, space, lambda box: coordinates(box)[1:])
+    found = looked_at(dense, space, lambda box: coordinates(box)[1:])
+    np.testing.assert_allclose(found[:2], first, atol=1e-3)
+    sigma = {"sigma": (0, 0, 4, 4), "truncate": 3.0, "mode": "constant"}
+    wanted = gaussian_filter(first, **sigma) / gaussian_filter(np.ones_like(first), **sigma)
+    far = 0.02 if quality == "exact" else 3.0  # draft: means of places that are 5 apart
+    assert np.abs(found[2:] / 2 - wanted).max() < far
+
+
+def test_a_surround_does_not_show_blocks(monkeypatch):
+    image = np.random.default_rng(0).random((1, 50, 43), dtype=np.float32)
+    for quality in ("fast", "draft"):
+        dense = Dense(small(), quality=quality, precision="32", surround=3.0)
+        monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 1 << 25)
+        whole = features(dense, image)
+        monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 48 * 200)
+        assert len(dense.blocks((50, 43))) > 4
+        np.testing.assert_allclose(features(dense, image), whole, atol=1e-5)
+
+
+def test_single_windows_know_their_surround():
+    image = np.random.default_rng(0).random((1, 60, 60), dtype=np.float32)
+    dense = Dense(small(), quality="draft", precision="32", surround=2.0)
+    read = padded(lambda box: image[:, *box.slices], (60, 60), mode="reflect")
+    some = dense.some(read, (60, 60), np.arange(dense.windows((60, 60))))
+    whole = features(dense, image)
+    assert some.shape[1] == whole.shape[0] == dense.dim
+    half = dense.dim // 2
+    for part in (slice(0, half), slice(half, None)):
+        assert some[:, part].std() == pytest.approx(whole[part].std(), rel=0.15)
+
+
 def test_wrong_requests():
+    with pytest.raises(RecipeError, match="surround of 0 to 256 voxels, found -1"):
+        Dense(small(), surround=-1.0)
+    with pytest.raises(RecipeError, match="no surround"):
+        Dense(small(), compat="official", surround=3.0)
     with pytest.raises(RecipeError, match="patch tokens"):
         Dense(ResUNet(2, 1, width=4, depth=2))
     with pytest.raises(RecipeError, match="quality"):

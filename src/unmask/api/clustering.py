@@ -21,9 +21,10 @@ from unmask.data.pairs import (
     keep_inputs,
 )
 from unmask.errors import DataError, RecipeError, gather
-from unmask.infer.cluster import Centres, Volume, fit, label_volume, prepare
+from unmask.infer.cluster import Centres, Volume, fit, prepare
 from unmask.infer.contact import contact_sheet
 from unmask.infer.features import Dense
+from unmask.infer.labelling import EncoderFile, label_volume, needs
 from unmask.infer.naming import as_csv, classes_of, describe, template
 from unmask.infer.pretrained import Encoder, load_encoder
 from unmask.infer.tiled import Progress
@@ -42,17 +43,22 @@ class ClusterOptions:
     Attributes:
         quality: ``exact``, ``fast`` or ``draft``, see ``unmask.infer.features.Dense``.
         compat: ``aligned``, or ``official`` for the displaced vectors of MAESTER's program.
+        surround: voxels; what is that far around a voxel counts as well, 0: no.
         seed: the same seed gives the same labels.
         centres: apply these centres instead of fitting new ones.
         names: YAML of class names with the numbers of their clusters.
+        cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
+            machine; or the address of a dask.distributed scheduler.
         resume: go on where an ended run stopped.
     """
 
     quality: str = "exact"
     compat: str = "aligned"
+    surround: float = 0.0
     seed: int = 0
     centres: str | Path | None = None
     names: str | Path | None = None
+    cluster: str | None = None
     resume: bool = False
 
 
@@ -110,12 +116,15 @@ def cluster(
     options = options or ClusterOptions()
     _check_request(classes, options)
     encoder = load_encoder(model, settings)
-    dense = Dense(
-        encoder.backbone,
-        quality=options.quality,
-        compat=options.compat,
-        precision=encoder.recipe.infer.precision,
-        batch_size=encoder.recipe.infer.batch_size,
+    dense = encoder.dense(quality=options.quality, compat=options.compat, surround=options.surround)
+    origin = EncoderFile(
+        str(Path(model).absolute() if Path(model).exists() else model),
+        tuple(settings),
+        encoder.digest,
+        options.quality,
+        options.compat,
+        options.surround,
+        encoder.recipe.data.axes,
     )
     folder = Path(out)
     pairs = [Pair(image.name, image) for image in _opened(volumes, encoder)]
@@ -130,12 +139,15 @@ def cluster(
     for number, volume in enumerate(prepared, 1):
         begin = time.perf_counter()
         path = output_name(volume.image, folder)
+        say(f"{volume.image.source}: {needs(dense, volume)}")
         counts = label_volume(
             dense,
             centres,
             volume,
             path,
             classes=table,
+            cluster=options.cluster,
+            origin=origin,
             resume=options.resume,
             progress=progress,
         )
@@ -232,7 +244,7 @@ def _centres(
         "compat": options.compat,
         "normalize": encoder.recipe.data.normalize.model_dump(mode="json"),
         "dim": dense.dim,
-    }
+    } | ({"surround": options.surround} if options.surround else {})
     if options.centres is not None:
         return Centres.load(options.centres, facts)
     voxels = sum(int(np.prod(volume.space)) for volume in volumes)

@@ -1,17 +1,13 @@
-"""Segmentation without labels: k-means of dense features, streamed over volumes of any size.
+"""Cluster centres: k-means of dense features from places spread over all volumes.
 
-Centres are fitted to vectors of places spread over all volumes; then every block is encoded and
-each voxel gets the nearest centre. Vectors are never stored. After MAESTER (Xie et al., CVPR 2023,
-pp. 3292-3301).
+Vectors are never stored. After MAESTER (Xie et al., CVPR 2023, pp. 3292-3301); ``labelling`` gives
+every voxel the nearest centre.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import version
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -20,20 +16,14 @@ import numpy as np
 import torch
 
 from unmask import checkpoint
-from unmask.data.normalize import Normalizer
+from unmask.data.normalize import Measured, Normalizer
 from unmask.errors import CheckpointError, DataError, told
-from unmask.infer.assembly import Result, assemble
-from unmask.infer.blockfile import read_array, write_arrays
-from unmask.infer.blocks import Grid
-from unmask.infer.dispatch import scheduler
 from unmask.infer.features import Dense
 from unmask.infer.padded import Read, padded
 from unmask.infer.source import ImageSource
-from unmask.infer.tiled import Progress
-from unmask.infer.units import kept, numbered
-from unmask.infer.workplace import Plan, block_file, workplace
+from unmask.infer.units import kept
 from unmask.io import Image
-from unmask.kmeans import assign, kmeans
+from unmask.kmeans import kmeans
 from unmask.space.box import Box
 from unmask.space.random import generator
 
@@ -107,29 +97,20 @@ class Volume:
         image: the image.
         read: network input of any box, reflected beyond the image.
         inside: network input of boxes inside.
+        channels: that the network sees.
+        measured: what brought the image to the network's range.
     """
 
     image: Image
     read: Read
     inside: Read
+    channels: int
+    measured: Measured
 
     @property
     def space(self) -> tuple[int, ...]:
         """Voxels."""
         return tuple(self.image.shape[1:])
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Of every cluster of one volume.
-
-    Attributes:
-        voxels: ``(k,)``.
-        intensity: ``(k,)`` mean of the network's input, all channels; NaN where there is none.
-    """
-
-    voxels: np.ndarray
-    intensity: np.ndarray
 
 
 def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer) -> Volume:
@@ -149,7 +130,8 @@ def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer)
             )
         )
     source = ImageSource(image, channels=channels, normalize=normalize)
-    return Volume(image, padded(source.box, image.shape[1:], mode=dense.pad), source.box)
+    read = padded(source.box, image.shape[1:], mode=dense.pad)
+    return Volume(image, read, source.box, channels, source.measured)
 
 
 def fit(
@@ -221,102 +203,3 @@ def sampled(
             )
         )
     return np.concatenate(parts)
-
-
-def label_volume(
-    dense: Dense,
-    centres: Centres,
-    volume: Volume,
-    out: Path,
-    *,
-    classes: np.ndarray | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> Counts:
-    """Write the label image of a volume, block by block; finished blocks outlive a kill.
-
-    Args:
-        dense: gives vectors.
-        centres: of the clusters.
-        volume: the image.
-        out: label file.
-        classes: ``(k,)`` label of each cluster; default 1 ... k.
-        resume: keep the finished blocks of a run that was ended.
-        progress: called with (blocks done, blocks in all).
-
-    Raises:
-        CheckpointError: another run works on this output, or an ended one had other settings.
-        SaveError: the disk is full; finished blocks are kept.
-    """
-    count = len(centres.values)
-    classes = np.arange(1, count + 1) if classes is None else classes
-    grid = Grid(volume.space, dense.block(volume.space), 0)
-    plan = _plan(centres, volume, grid, classes)
-    with workplace(out, plan, resume=resume) as (folder, finished):
-        ready = set(finished)
-        work = partial(_label_block, dense, centres.values, volume, grid, classes, folder)
-
-        def done(number: int) -> None:
-            ready.add(number)
-            if progress is not None:
-                progress(len(ready), len(grid))
-
-        with scheduler(None) as run:
-            run(work, [number for number in range(len(grid)) if number not in ready], done)
-            dtype = np.min_scalar_type(int(classes.max()))
-            result = Result(out.absolute(), grid, dtype, volume.image, plan.provenance)
-            voxels, sums = (_total(folder, grid, name) for name in ("voxels", "sums"))
-            assemble(result, folder, partial(numbered, folder), run)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return Counts(voxels, sums / voxels)
-
-
-def _label_block(
-    dense: Dense,
-    centres: np.ndarray,
-    volume: Volume,
-    grid: Grid,
-    classes: np.ndarray,
-    folder: Path,
-    number: int,
-) -> int:
-    """Label one block and keep it with its counts."""
-    box = grid.tile(number).write
-    clusters = assign(_vectors(dense, volume, box), centres)[0]
-    grey = volume.inside(box).mean(axis=0).ravel()
-    labels = classes[clusters].reshape(box.shape)
-    arrays = {
-        "labels": labels.astype(np.min_scalar_type(int(classes.max()))),
-        "voxels": np.bincount(clusters, minlength=len(centres)),
-        "sums": np.bincount(clusters, grey, minlength=len(centres)),
-    }
-    write_arrays(block_file(folder, number), arrays, {"top": int(labels.max())})
-    return number
-
-
-def _total(folder: Path, grid: Grid, name: str) -> np.ndarray:
-    """Sum of an array ``(k,)`` over all blocks."""
-    parts = (read_array(block_file(folder, number), name) for number in range(len(grid)))
-    return np.sum(list(parts), axis=0)
-
-
-def _vectors(dense: Dense, volume: Volume, box: Box) -> np.ndarray:
-    return dense.vectors(volume.read, volume.space, box).flatten(0, -2).cpu().numpy()
-
-
-def _plan(centres: Centres, volume: Volume, grid: Grid, classes: np.ndarray) -> Plan:
-    """What decides about the labels of every block."""
-    path = Path(volume.image.source)
-    state = path.stat() if path.is_file() else None
-    facts = {
-        "features": centres.facts,
-        "centres": np.round(centres.values[:, :4].astype(float), 6).tolist(),
-        "classes": classes.tolist(),
-        "image": path.name,
-        "file": None if state is None else [state.st_size, state.st_mtime_ns],
-        "shape": list(volume.image.shape),
-        "block": list(grid.block),
-        "unmask": version("unmask"),
-    }
-    facts = json.loads(json.dumps(facts))
-    return Plan(facts, facts, len(grid))

@@ -19,6 +19,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from unmask.errors import DataError, RecipeError, told
+from unmask.infer import surround
 from unmask.infer.cover import Cover, Tokens, aligned, official
 from unmask.infer.memory import Halving
 from unmask.infer.padded import Read, padded
@@ -28,6 +29,7 @@ from unmask.space.box import Box, tiles
 
 QUALITIES = ("exact", "fast", "draft")
 COMPAT = ("aligned", "official")
+_MOST_SURROUND = 256
 # Vectors of a block in memory.
 _BLOCK_BYTES = 32 << 20
 # Tokens that go through the network at once: on a CPU they stay in its caches.
@@ -49,6 +51,8 @@ class Dense:
         precision: arithmetic of the network; vectors are float32.
         batch_size: windows at once; None: by their tokens.
         centre: tokens kept of a window along each axis; None: by the quality.
+        surround: voxels, the standard deviation of a Gaussian over the vectors around a voxel,
+            whose mean is a second half of its vector; 0: none. See ``surround``.
     """
 
     backbone: Any
@@ -57,6 +61,7 @@ class Dense:
     precision: Precision = "auto"
     batch_size: int | None = None
     centre: int | None = None
+    surround: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, TokenBackbone):
@@ -75,10 +80,21 @@ class Dense:
                 "The released program has no draft."
             )
 
+        if self.surround and self.compat == "official":
+            raise RecipeError(
+                f"features: expected compat aligned with a surround, found official and "
+                f"{self.surround:g}. The released program has no surround."
+            )
+        if not 0 <= self.surround <= _MOST_SURROUND:
+            raise RecipeError(
+                f"features: expected a surround of 0 to {_MOST_SURROUND} voxels, found "
+                f"{self.surround:g}."
+            )
+
     @property
     def dim(self) -> int:
         """Numbers of a vector."""
-        return self.backbone.dim
+        return self.backbone.dim * (2 if self.surround else 1)
 
     @property
     def pad(self) -> str:
@@ -123,18 +139,38 @@ class Dense:
         """
         leading = _leading(space, self.backbone)
         strides = [1] * leading + self._strides()
+        sigmas = [0.0] * leading + [self.surround / stride for stride in self._strides()]
+        wide = self._around(sigmas, strides, box, space)
         spans = [
             _span(length, start, stop, stride)
-            for length, start, stop, stride in zip(space, box.start, box.stop, strides, strict=True)
+            for length, start, stop, stride in zip(
+                space, wide.start, wide.stop, strides, strict=True
+            )
         ]
         covers = [
             cover.within(*span) for cover, span in zip(self._covers(space), spans, strict=True)
         ]
         found = self._encoded(read, covers, self._window(space))
+        if self.surround:
+            found = surround.joined(found, surround.blurred(found, sigmas))
         for axis, (stride, span) in enumerate(zip(strides, spans, strict=True)):
             if stride > 1:
                 found = _interpolated(found, axis, box, first=span[0], stride=stride)
+            else:
+                found = found.narrow(axis, box.start[axis] - span[0], box.shape[axis])
         return found
+
+    def _around(
+        self, sigmas: Sequence[float], strides: Sequence[int], box: Box, space: Sequence[int]
+    ) -> Box:
+        """The box with everything that its vectors' means depend on."""
+        if not self.surround:
+            return box
+        grown = [
+            (surround.reach(sigma) + 1) * stride if sigma else 0
+            for sigma, stride in zip(sigmas, strides, strict=True)
+        ]
+        return box.grow(tuple(grown)).clip(Box.of(space))
 
     def windows(self, space: Sequence[int]) -> int:
         """Windows that describe an image."""
@@ -166,10 +202,19 @@ class Dense:
                 box = Box(corner, tuple(a + n for a, n in zip(corner, window, strict=True)))
                 part = read(box)
                 parts.append(part.reshape(len(part), *window[len(window) - self.backbone.ndim :]))
-            tokens = run(torch.from_numpy(np.stack(parts)).to(self.device)).cpu().numpy()
+            tokens = self._surrounded(run(torch.from_numpy(np.stack(parts)).to(self.device)))
+            tokens = tokens.cpu().numpy()
             rows, columns, _ = _wanted(covers, chosen, grids, [cover.count for cover in covers])
             found.append(tokens[rows, columns])
         return np.concatenate(found)
+
+    def _surrounded(self, tokens: Float32[Tensor, "b n d"]) -> Tensor:
+        """Tokens of windows with the means around them, as far as their window reaches."""
+        if not self.surround:
+            return tokens
+        found = tokens.unflatten(1, self.backbone.grid)
+        sigmas = [0.0, *(self.surround / patch for patch in self.backbone.patch)]
+        return surround.joined(found, surround.blurred(found, sigmas)).flatten(1, -2)
 
     def _covers(self, space: Sequence[int]) -> list[Cover]:
         """Windows of a whole image along every axis."""
@@ -203,7 +248,7 @@ class Dense:
         """Vectors at the places of ``covers``; zeros where none of their windows gives one."""
         place = self.device
         shape = tuple(cover.count for cover in covers)
-        result = torch.zeros((prod(shape), self.dim), device=place)
+        result = torch.zeros((prod(shape), self.backbone.dim), device=place)
         counts = tuple(len(cover.starts) for cover in covers)
         if prod(counts) == 0:
             return result.unflatten(0, shape)

@@ -12,13 +12,13 @@ import numpy as np
 import yaml
 
 from unmask.errors import RecipeError, told
-from unmask.infer.cluster import Counts
+from unmask.infer.labelling import Counts
 from unmask.io import Image, open_labels
 from unmask.labels import connected_components
 from unmask.space.box import Box
 
 # Voxels of the middle of a volume in which connected pieces are counted.
-_PIECES_VOXELS = 1 << 24
+_PIECES_VOXELS = 1 << 20
 
 
 def classes_of(path: str | Path | None, count: int) -> tuple[np.ndarray, dict[int, str]]:

@@ -12,6 +12,7 @@ import xxhash
 
 from unmask import checkpoint
 from unmask.errors import RecipeError
+from unmask.infer.features import Dense
 from unmask.recipe import Recipe, parse
 from unmask.tasks.segmenter import build_backbone
 
@@ -35,6 +36,18 @@ class Encoder:
     backbone: Any
     recipe: Recipe
     digest: str
+
+    def dense(self, *, quality: str, compat: str, surround: float = 0.0) -> Dense:
+        """What computes its vectors; see there for the errors."""
+        given = self.recipe.infer
+        return Dense(
+            self.backbone,
+            quality=quality,
+            compat=compat,
+            surround=surround,
+            precision=given.precision,
+            batch_size=given.batch_size,
+        )
 
 
 def load_encoder(path: str | Path, settings: Iterable[str] = ()) -> Encoder:

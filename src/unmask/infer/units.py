@@ -65,13 +65,13 @@ class ImageFile:
         source: path as every worker sees it.
         axes: axes of the file where it does not say itself.
         shape: ``(C, *space)`` that it has.
-        place: what the network sees of it.
+        place: what the network sees of it; None: all of it.
     """
 
     source: str
     axes: str | None
     shape: tuple[int, ...]
-    place: Place
+    place: Place | None = None
 
     def __call__(self) -> Image:
         """The image."""
@@ -100,7 +100,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _Known:
+class Known:
     """A normaliser for parts of an image that was measured as a whole."""
 
     measured: Measured
@@ -190,7 +190,7 @@ def _scores(job: Job, number: int, progress: Progress | None) -> np.ndarray:
         return read_scores(job.scores, tile.read)
     predictor = job.predictor()
     box = job.grid.needed(number, predictor.tiling)
-    known = replace(predictor, normalize=_Known(job.measured), view=AS_IT_IS)
+    known = replace(predictor, normalize=Known(job.measured), view=AS_IT_IS)
     found = known.scores(part_of(job.image(), box), progress=progress)
     return np.ascontiguousarray(found[:, *tile.read.relative_to(box).slices])
 
@@ -245,4 +245,4 @@ def _opened(file: ImageFile) -> Image:
                 do="Do not replace images during a run; give every worker the same files.",
             )
         )
-    return kept(file.place.seen(image))
+    return kept(image if file.place is None else file.place.seen(image))

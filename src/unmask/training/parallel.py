@@ -112,8 +112,10 @@ def launched(fabric: Fabric) -> Generator[None, None, None]:
         raise
     finally:
         if ours and _has_group():
-            distributed.destroy_process_group()
+            # The wrapped model goes first: as the last owner of the group it would wait for its
+            # threads with the interpreter locked, and one of them might wait for this lock.
             gc.collect()
+            distributed.destroy_process_group()
 
 
 def _has_group() -> bool:
