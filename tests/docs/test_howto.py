@@ -28,6 +28,7 @@ VERBS = {
     "cluster",
     "convert",
     "evaluate",
+    "folds",
     "curve",
     "plot",
     "models",
