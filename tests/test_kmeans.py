@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.errors import DataError
-from unmask.kmeans import assign, kmeans
+from unmask.kmeans import assign, kmeans, lloyd
 
 
 def blobs(count=6, each=400, dim=5, spread=0.1, shift=0.0):
@@ -104,6 +104,20 @@ def test_a_rare_point_counts_as_distinct():
     points = np.zeros((50_000, 2), np.float32)
     points[12_345] = 1
     assert kmeans(points, 2, seed=0, sample=1000).inertia == 0
+
+
+def test_one_cluster_is_the_mean():
+    points, _ = blobs()
+    found = kmeans(points, 1, seed=0)
+    np.testing.assert_allclose(found.centres[0], points.mean(axis=0), atol=1e-4)
+    assert not found.labels.any()
+
+
+def test_a_centre_without_points_is_defined():
+    """Of two centres at one place the second has no points, and takes a place of its own."""
+    points = np.repeat(np.float32([[0, 0], [1, 0], [9, 9]]), 20, axis=0)
+    centres = lloyd(points, np.float32([[0, 0], [0, 0], [9, 9]]), 20, 0.0)
+    assert assign(points, centres)[1].sum() == 0
 
 
 def test_too_many_clusters_name_the_number_possible():
