@@ -223,6 +223,17 @@ def test_a_grid_of_the_network_is_left_again(suffix, cluster, tmp_path):
         np.testing.assert_array_equal(written.affine, affine.astype(np.float32))
 
 
+def test_channels_in_files_of_their_own(tmp_path, monkeypatch):
+    for number in range(2):
+        save_image(tmp_path / f"a_{number}.tif", noise(30, 33, seed=number))
+    image = open_image(tmp_path / "a_{0,1}.tif", ndim=2)
+    model = replace(predictor(2, channels=2), origin=Origin(("a.safetensors",)))
+    units._loaded.cache_clear()
+    monkeypatch.setattr(units, "load_predictor", lambda *_: model)
+    predict_blocks(model, image, tmp_path / "out.tif", block=(16, 16), cluster="threads:1")
+    assert same_objects(read(tmp_path / "out.tif", 2), model.predict(image).labels)
+
+
 def test_a_store_has_coarser_levels_scale_and_provenance(tmp_path):
     image = Image.from_array(noise(30, 300, 520), spacing=(4.0, 1.0, 1.0))
     model = predictor(3, task=Classes(), tile=(16, 64, 64))

@@ -32,6 +32,7 @@ from unmask.infer.units import Facts, ImageFile, Job, ModelFiles
 from unmask.infer.workplace import plan_of, weights_digest, workplace
 from unmask.io import Image, open_image, recent
 from unmask.io.paths import locate
+from unmask.io.several import files_of
 from unmask.labels.stitch import joined
 from unmask.space.box import Box
 
@@ -227,8 +228,8 @@ def _sent(job: Job, predictor: Predictor, image: Image, place: Place) -> Job:
     Raises:
         RecipeError: there are no paths.
     """
-    path = locate(image.source).path.absolute()
-    if predictor.origin is None or not path.exists():
+    there = all(locate(file).path.exists() for file in files_of(image.source))
+    if predictor.origin is None or not there:
         raise RecipeError(
             "--cluster: expected models and images in files that every worker can read, found some "
             "in memory. Give paths, or leave out the cluster."

@@ -23,6 +23,7 @@ from unmask.infer.blockfile import read_values
 from unmask.infer.blocks import Grid
 from unmask.infer.predictor import Predictor
 from unmask.io import Image
+from unmask.io.several import files_of
 
 # Beside the outputs, one folder for each output in work; hidden, so that it is no image.
 FOLDER = ".predict"
@@ -208,8 +209,8 @@ def _emptied(folder: Path) -> None:
 
 
 def _mark(source: str) -> str:
-    path = Path(source)
-    if not path.is_file():
+    paths = [Path(file) for file in files_of(source)]
+    if not all(path.is_file() for path in paths):
         return "-"
-    facts = path.stat()
-    return f"{facts.st_size}:{facts.st_mtime_ns}"
+    facts = [path.stat() for path in paths]
+    return ";".join(f"{each.st_size}:{each.st_mtime_ns}" for each in facts)
