@@ -115,8 +115,9 @@ def test_one_cluster_is_the_mean():
 
 def test_a_centre_without_points_is_defined():
     """Of two centres at one place the second has no points, and takes a place of its own."""
-    points = np.repeat(np.float32([[0, 0], [1, 0], [9, 9]]), 20, axis=0)
-    centres = lloyd(points, np.float32([[0, 0], [0, 0], [9, 9]]), 20, 0.0)
+    points = np.repeat(np.array([[0, 0], [1, 0], [9, 9]], np.float32), 20, axis=0)
+    start = np.array([[0, 0], [0, 0], [9, 9]], np.float32)
+    centres = lloyd(points, start, 20, 0.0)
     assert assign(points, centres)[1].sum() == 0
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,11 @@ def test_workers_of_a_cluster_give_the_same_bytes(command, encoder, images, tmp_
 @pytest.mark.usefixtures("small_blocks")
 def test_a_killed_worker_costs_nothing_but_time(encoder, images, tmp_path):
     distributed = pytest.importorskip("distributed")
-    path, quiet = sorted(images.iterdir())[0], {"say": lambda _: None}
-    settings = ["infer.precision='32'"]
-    first = api.cluster(encoder, path, out=tmp_path / "one", classes=4, settings=settings, **quiet)
+    path = sorted(images.iterdir())[0]
+    clustered = partial(
+        api.cluster, encoder, path, settings=["infer.precision='32'"], say=lambda _: None
+    )
+    first = clustered(out=tmp_path / "one", classes=4)
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         killed: list[int] = []
@@ -99,7 +102,7 @@ def test_a_killed_worker_costs_nothing_but_time(encoder, images, tmp_path):
         killer = threading.Thread(target=kill, args=(pid,), daemon=True)
         killer.start()
         chosen = api.ClusterOptions(centres=first.centres, cluster=cluster.scheduler_address)
-        api.cluster(encoder, path, out=tmp_path / "two", options=chosen, settings=settings, **quiet)
+        clustered(out=tmp_path / "two", options=chosen)
         killer.join(timeout=60)
         assert killed
         assert killed[0] not in client.run(os.getpid).values()
@@ -149,6 +152,7 @@ def test_clusters_are_learnt_from(command, encoder, images, tiny, tmp_path):
 
 MEASURE = """
 import sys, threading, time
+from functools import partial
 from pathlib import Path
 import unmask.infer.features
 from unmask import api

@@ -68,6 +68,7 @@ def test_images_of_few_ids(background, ids, ndim):
     loss = task.loss(logits, *targets(task, labels))
     loss.backward()
     assert torch.isfinite(loss)
+    assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
 
 

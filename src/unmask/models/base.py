@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -112,7 +112,7 @@ class Objective(nn.Module):
         self.frozen = tuple(names)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> Objective:  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
         """Training mode, except for what is frozen."""
         super().train(mode)
         for name in self.frozen:
