@@ -242,7 +242,7 @@ def rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         fresh = points[against[start], labels]
         if fresh is not point:
             what = f"{labels} labels, {start} against {against[start]}"
-            note = f"95 %: {_interval(point)} against {_interval(fresh)}; {_worth(point)}"
+            note = f"{_interval(point, fresh)}; {_worth(point)}"
             others = _others(found, start, labels), _others(found, against[start], labels)
             note += f"; {others[0]} against {others[1]}"
             values = (what, point["mean"], fresh["mean"], found["metric"], note)
@@ -260,8 +260,12 @@ def _others(found: Mapping[str, Any], start: str, labels: int) -> str:
     return ", ".join(f"{name} {np.mean(values):.3f}" for name, values in defined.items() if values)
 
 
-def _interval(point: Mapping[str, Any]) -> str:
-    return "unknown" if point["low"] is None else f"{point['low']:.3f} to {point['high']:.3f}"
+def _interval(*points: Mapping[str, Any]) -> str:
+    if any(point["low"] is None for point in points):
+        return "one repeat"
+    return "95 %: " + " against ".join(
+        f"{each['low']:.3f} to {each['high']:.3f}" for each in points
+    )
 
 
 def _worth(point: Mapping[str, Any]) -> str:
