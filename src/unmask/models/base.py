@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -92,6 +92,9 @@ class Step:
     logs: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+_Own = TypeVar("_Own", bound="Objective")
+
+
 class Objective(nn.Module):
     """What the training loop optimises: a pre-training method or a segmenter.
 
@@ -112,7 +115,8 @@ class Objective(nn.Module):
         self.frozen = tuple(names)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+    # a type variable, because beartype refuses Self outside of classes that it decorates
+    def train(self: _Own, mode: bool = True) -> _Own:  # noqa: FBT001, FBT002 - torch's signature
         """Training mode, except for what is frozen."""
         super().train(mode)
         for name in self.frozen:
