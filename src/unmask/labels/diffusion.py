@@ -125,29 +125,37 @@ def _heat(
 
 
 @njit(cache=True, nogil=True)
-def _add_two(
-    heat: NDArray[np.float64], sums: NDArray[np.float64], low: int, first: int, second: int
+def _with_four(
+    heat: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    span: tuple[int, int],
+    offsets: NDArray[np.int64],
 ) -> None:
-    """Add the values ``first`` and then ``second`` places on to each sum."""
-    one, other, out = heat[low + first :], heat[low + second :], sums[low:]
-    for i in range(len(heat) - 2 * low):
-        out[i] = out[i] + one[i] + other[i]
+    """Sum of the heat of each voxel and of those at four ``offsets``, added in that order."""
+    low, length = span
+    one, two = heat[low + offsets[0] :], heat[low + offsets[1] :]
+    three, four = heat[low + offsets[2] :], heat[low + offsets[3] :]
+    here, out = heat[low:], sums[low:]
+    for i in range(length):
+        out[i] = here[i] + one[i] + two[i] + three[i] + four[i]
 
 
 @njit(cache=True, nogil=True)
-def _mean_with_two(
+def _mean_with_four(
     heat: NDArray[np.float64],
     sums: NDArray[np.float64],
     inside: NDArray[np.float64],
-    low: int,
+    span: tuple[int, int],
     offsets: NDArray[np.int64],
+    count: int,
 ) -> None:
-    """The same for the last two of ``offsets``, then the mean inside the object, 0 elsewhere."""
-    count = len(offsets)
-    one, other = heat[low + offsets[count - 2] :], heat[low + offsets[count - 1] :]
+    """Add four more, then take the mean of ``count`` inside the object, 0 elsewhere."""
+    low, length = span
+    one, two = heat[low + offsets[0] :], heat[low + offsets[1] :]
+    three, four = heat[low + offsets[2] :], heat[low + offsets[3] :]
     out, weight = sums[low:], inside[low:]
-    for i in range(len(heat) - 2 * low):
-        mean = (out[i] + one[i] + other[i]) / count
+    for i in range(length):
+        mean = (out[i] + one[i] + two[i] + three[i] + four[i]) / count
         out[i] = mean if weight[i] > 0 else 0.0
 
 
@@ -158,18 +166,22 @@ def _heat_in_order(
     """The same with the mean over the voxels at ``offsets``, added in their order.
 
     Rounding then equals the published programs': where a symmetric object has no slope, their
-    direction is the sign of a rounding error. The first of the ``offsets`` is 0 and their number
-    is odd; two are added in each pass over the box, which takes half the time of single ones.
+    direction is the sign of a rounding error. The first of the ``offsets`` is 0, and they are 9 at
+    most, as up to four axes have: four are added in a pass over the box, which takes half the time
+    of two.
     """
-    low = np.abs(offsets).max()
-    heat = np.zeros(len(inside), np.float64)
-    sums = np.zeros(len(inside), np.float64)
+    size, count = len(inside), len(offsets)
+    reach = np.abs(offsets).max()
+    span = (reach, size - 2 * reach)
+    # offsets that are missing lead behind the box, where it is always cold
+    others = np.full(8, size, np.int64)
+    others[: count - 1] = offsets[1:]
+    heat = np.zeros(2 * size, np.float64)
+    sums = np.zeros(2 * size, np.float64)
     for _ in range(steps):
         heat[source] += 1.0
-        sums[:] = heat
-        for pair in range(1, len(offsets) - 2, 2):
-            _add_two(heat, sums, low, offsets[pair], offsets[pair + 1])
-        _mean_with_two(heat, sums, inside, low, offsets)
+        _with_four(heat, sums, span, others[:4])
+        _mean_with_four(heat, sums, inside, span, others[4:], count)
         heat, sums = sums, heat
     return heat
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
+from unmask.kernels import njit
 from unmask.labels.components import connected_components
-from unmask.labels.diffusion import spread
+from unmask.labels.diffusion import box_strides, row_count, row_start, spread
 from unmask.labels.objects import Objects
 from unmask.labels.small import remove_small
 
@@ -69,12 +70,10 @@ def published_flows(
     rounds = max(2, array.ndim * (array.ndim - 1))
     longest = int((boxes[:, 1] - boxes[:, 0] + 1).sum(1).max())
     heat = np.zeros(array.size, np.float64)
+    given = (array.reshape(-1), np.array(array.shape, np.int64), objects.ids, boxes)
     spread(
-        array.reshape(-1),
-        np.array(array.shape, np.int64),
-        objects.ids,
-        boxes,
-        _medians(array, objects) if rule.median else objects.mean,
+        *given,
+        _medians(*given) if rule.median else objects.mean,
         rounds * longest,
         _published_order(array.ndim),
         heat,
@@ -103,16 +102,41 @@ def _slope(padded: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     return padded[tuple(after)] - padded[tuple(before)]
 
 
-def _medians(array: NDArray[np.int32], objects: Objects) -> NDArray[np.float64]:
-    """Median coordinate of every object along every axis."""
-    where = np.nonzero(array)
-    owner = array[where]
-    first = np.cumsum(objects.size) - objects.size
-    lower, upper = first + (objects.size - 1) // 2, first + objects.size // 2
-    medians = np.zeros(objects.mean.shape)
-    for axis, coordinate in enumerate(where):
-        ordered = coordinate[np.lexsort((coordinate, owner))]
-        medians[:, axis] = 0.5 * (ordered[lower] + ordered[upper])
+@njit(cache=True, nogil=True)
+def _medians(
+    labels: NDArray[np.int32],
+    shape: NDArray[np.int64],
+    ids: NDArray[np.int32],
+    boxes: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Median coordinate of every object along every axis, from counts in its box."""
+    ndim = len(shape)
+    whole = box_strides(shape, 0)
+    medians = np.zeros((len(ids), ndim), np.float64)
+    for k in range(len(ids)):
+        first, lengths = boxes[k, 0], boxes[k, 1] - boxes[k, 0]
+        counts = np.zeros((ndim, lengths.max()), np.int64)
+        for row in range(row_count(lengths)):
+            there = row_start(row, lengths, whole, first)
+            found = 0
+            for i in range(lengths[ndim - 1]):
+                here = np.int64(labels[there + i] == ids[k])
+                counts[ndim - 1, i] += here
+                found += here
+            rest = row
+            for axis in range(ndim - 2, -1, -1):
+                counts[axis, rest % lengths[axis]] += found
+                rest //= lengths[axis]
+        size = counts[0].sum()
+        for axis in range(ndim):
+            below = 0
+            for place in range(lengths[axis]):
+                count = counts[axis, place]
+                # the two middle voxels; one and the same where the size is odd
+                for middle in ((size - 1) // 2, size // 2):
+                    if below <= middle < below + count:
+                        medians[k, axis] += 0.5 * (first[axis] + place)
+                below += count
     return medians
 
 
