@@ -260,10 +260,13 @@ def evaluate(  # noqa: PLR0913 - the options promised
     metrics: Annotated[str | None, typer.Option("--metrics", help="NAME,NAME,...")] = None,
     mapping: Annotated[
         str | None,
-        typer.Option("--mapping", help="of clusters: one_to_one,majority,transferred; or all"),
+        typer.Option(
+            "--mapping",
+            help="of clusters: one_to_one,majority,transferred,transferred_dice; or all",
+        ),
     ] = None,
     fit_truth: Annotated[
-        list[str] | None, typer.Option("--fit-truth", help="truth that transferred is fitted on")
+        list[str] | None, typer.Option("--fit-truth", help="truth to fit the transferred on")
     ] = None,
     fit_predicted: Annotated[
         list[str] | None, typer.Option("--fit-predicted", help="clusters of these images")

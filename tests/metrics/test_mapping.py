@@ -1,11 +1,11 @@
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 import pytest
 
 from unmask.errors import DataError
 from unmask.metrics import dice, iou, overlap
-from unmask.metrics.mapping import counted, majority, one_to_one, score
+from unmask.metrics.mapping import best_dice, counted, majority, one_to_one, score
 
 
 def random_pair(seed, classes=3, clusters=5):
@@ -51,6 +51,35 @@ def test_majority_takes_the_most_voxels():
     found = majority(counted([overlap(truth, clusters)]))
     for cluster in np.unique(clusters):
         assert found[int(cluster)] == np.bincount(truth[clusters == cluster]).argmax()
+
+
+def mean_dice(table, mapping):
+    return score(table, mapping)["dice"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_best_dice_gains_from_no_single_change(seed):
+    truth, clusters = random_pair(seed, clusters=4)
+    table = counted([overlap(truth, clusters)])
+    found = best_dice(table)
+    ids = [int(k) for k in table.clusters]
+    every = [dict(zip(ids, chosen, strict=True)) for chosen in product(range(3), repeat=len(ids))]
+    assert mean_dice(table, found) >= mean_dice(table, majority(table))
+    assert all(
+        mean_dice(table, other) <= mean_dice(table, found) + 1e-9
+        for other in every
+        if sum(other[k] != found[k] for k in ids) == 1
+    )
+    # on tables this small the local optimum is that of all
+    assert mean_dice(table, found) == pytest.approx(max(mean_dice(table, m) for m in every))
+
+
+def test_best_dice_finds_a_class_that_has_no_majority():
+    truth = np.repeat([0, 1, 0], [90, 4, 6])
+    clusters = np.repeat([1, 2], [90, 10])
+    table = counted([overlap(truth, clusters)])
+    assert majority(table) == {1: 0, 2: 0}
+    assert best_dice(table) == {1: 0, 2: 1}
 
 
 def test_scores_are_those_of_the_mapped_labels():

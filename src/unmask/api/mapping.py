@@ -10,7 +10,23 @@ from unmask.data.pairs import Paths, match_files, pairing
 from unmask.errors import DataError, RecipeError, gather, told
 from unmask.io import open_labels
 from unmask.metrics import Overlap, Report, overlap
-from unmask.metrics.mapping import MAPPINGS, ORACLES, counted, majority, one_to_one, score
+from unmask.metrics.mapping import (
+    MAPPINGS,
+    ORACLES,
+    TRANSFERRED,
+    best_dice,
+    counted,
+    majority,
+    one_to_one,
+    score,
+)
+
+_FOUND_BY = {
+    "one_to_one": one_to_one,
+    "majority": majority,
+    "transferred": majority,
+    "transferred_dice": best_dice,
+}
 
 
 def evaluate_clusters(
@@ -31,34 +47,33 @@ def evaluate_clusters(
     Args:
         truth: true classes; 0 is a class like the others.
         predicted: clusters; they pair by stem.
-        mappings: some of ``one_to_one``, ``majority``, ``transferred``; default: all, the last one
-            where there are images to fit it on.
-        fit_truth: classes of other images, for ``transferred``.
+        mappings: some of ``one_to_one``, ``majority``, ``transferred`` and ``transferred_dice``;
+            default: all, the last two where there are images to fit them on.
+        fit_truth: classes of other images, for the transferred mappings.
         fit_predicted: clusters of these.
         ignore: value of the truth that counts nowhere.
         settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
 
     Raises:
-        RecipeError: an unknown mapping or setting, or ``transferred`` without images to fit it on.
+        RecipeError: an unknown mapping or setting, or a transferred one without images to fit on.
         DataError: labels without a partner or of another size; all problems at once.
     """
     fitting = fit_truth is not None and fit_predicted is not None
-    asked = MAPPINGS if fitting else ORACLES
-    asked = asked if mappings is None else tuple(mappings)
-    if set(asked) - set(MAPPINGS) or not asked or ("transferred" in asked and not fitting):
+    asked = tuple(mappings) if mappings is not None else MAPPINGS if fitting else ORACLES
+    transferred = set(asked) & set(TRANSFERRED)
+    if set(asked) - set(MAPPINGS) or not asked or (transferred and not fitting):
         raise RecipeError(
             f"mapping: expected some of {', '.join(MAPPINGS)}, found "
-            f"{', '.join(asked) or 'none'}. transferred needs other images with truth to be "
-            "fitted on: --fit-truth and --fit-predicted."
+            f"{', '.join(asked) or 'none'}. The transferred ones need other images with truth to "
+            "be fitted on: --fit-truth and --fit-predicted."
         )
     rules = list(settings)
-    table = counted(_overlaps(truth, predicted, ignore, rules))
+    table = fitted = counted(_overlaps(truth, predicted, ignore, rules))
+    if transferred and fit_truth is not None and fit_predicted is not None:
+        fitted = counted(_overlaps(fit_truth, fit_predicted, ignore, rules))
     row: dict[str, Any] = {"name": "all images"}
     for name in asked:
-        if fit_truth is not None and fit_predicted is not None and name == "transferred":
-            mapping = majority(counted(_overlaps(fit_truth, fit_predicted, ignore, rules)))
-        else:
-            mapping = {"one_to_one": one_to_one, "majority": majority}[name](table)
+        mapping = _FOUND_BY[name](fitted if name in TRANSFERRED else table)
         mark = " (oracle)" if name in ORACLES else ""
         row |= {f"{key} {name}{mark}": value for key, value in score(table, mapping).items()}
     return Report.of([row], settings={"mappings": list(asked), "ignore": ignore})
