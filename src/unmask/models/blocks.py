@@ -101,5 +101,10 @@ class TransformerBlock(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Tokens mixed with each other, then each by itself."""
-        tokens = tokens + self.attn(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
+        tokens = _onto(tokens, self.attn(self.norm1(tokens)))
+        return _onto(tokens, self.mlp(self.norm2(tokens)))
+
+
+def _onto(tokens: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    """The sum, in the memory of ``change``; in mixed precision tokens stay longer numbers."""
+    return change.add_(tokens) if change.dtype == tokens.dtype else tokens + change
