@@ -113,13 +113,13 @@ def _checked(
 
 
 def _padded(field: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The field with zeros outside the foreground and around the image, ``(ndim, voxels)``."""
-    padded = np.zeros((len(field), *(n + 2 for n in inside.shape)), np.float32)
-    inner = padded[(slice(None), *(slice(1, -1),) * inside.ndim)]
+    """The field with zeros outside the foreground and around the image, ``(voxels * ndim,)``."""
+    padded = np.zeros((*(n + 2 for n in inside.shape), len(field)), np.float32)
+    inner = np.moveaxis(padded[(slice(1, -1),) * inside.ndim], -1, 0)
     # A longer step than the image ends at its border in any case; huge values would overflow.
     longest = np.float32(2 * max(inside.shape, default=1))
     np.copyto(inner, np.clip(field, -longest, longest), where=inside)
-    return padded.reshape(len(field), -1)
+    return padded.reshape(-1)
 
 
 def _gathered(

@@ -38,8 +38,8 @@ def follow(
     """Flat index of the voxel where each point is after ``steps`` steps.
 
     Args:
-        field: ``(ndim, voxels)`` displacement of one step, of an image with one voxel of zeros
-            around; finite.
+        field: ``(voxels * ndim,)`` displacement of one step, the axes of a voxel side by side, of
+            an image with one voxel of zeros around; finite.
         points: flat indices of the first voxels, in the image without that border.
         shape: of the image without border.
         sampling: factor and summand for each axis that turn a position into a coordinate of
@@ -50,12 +50,17 @@ def follow(
         One flat index for each point, in an image with ``REACH`` voxels around.
     """
     lengths = np.array(shape, np.int64)
+    strides = _strides_of(lengths + 2)
+    axes = tuple(range(len(shape)))
+    sides = [[corner >> axis & 1 for axis in axes] for corner in range(1 << len(axes))]
+    offsets = tuple((np.array(sides) @ strides * len(axes)).tolist())
     ends = np.zeros(len(points), np.int64)
     if len(points):
         _follow(
             field,
             points,
-            (sampling[0], sampling[1], _strides_of(lengths + 2), lengths),
+            (sampling[0], sampling[1], strides, lengths),
+            (axes, offsets),
             _strides_of(lengths + 2 * REACH),
             (steps, gcd(steps, _ROUND)),
             ends,
@@ -117,43 +122,37 @@ def _locate(
 
 
 @njit(cache=True, nogil=True)
-def _weigh(part: NDArray[np.float32], corner: int, weight: NDArray[np.float32]) -> None:
-    """Weight of one corner in the linear interpolation; bit ``axis`` of ``corner`` is its side."""
-    one = np.float32(1.0)
-    weight[:] = one
-    for axis in range(len(part)):
-        sign = np.float32((corner >> axis) & 1)
-        # sign 1: part; sign 0: 1 - part
-        first, slope = one - sign, sign + sign - one
-        for j in range(len(weight)):
-            weight[j] *= first + slope * part[axis, j]
-
-
-@njit(cache=True, nogil=True)
 def _advance(
     field: NDArray[np.float32],
     place: NDArray[np.float32],
-    work: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]],
+    work: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]],
     frame: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
+    corners: tuple[tuple[int, ...], tuple[int, ...]],
     count: int,
 ) -> None:
-    """One Euler step of the first ``count`` points of ``place`` ``(ndim, block)``."""
-    part, weight, move, base = work
-    strides, shape = frame[2], frame[3]
-    ndim = len(shape)
+    """One Euler step of the first ``count`` points of ``place`` ``(ndim, block)``.
+
+    ``corners``: the axes, and how far in ``field`` each corner of a voxel is from its first one;
+    bit ``axis`` of a corner's number is its side. Both are tuples because the compiler knows their
+    lengths and unrolls the loops over them, which takes half the time.
+    """
+    part, move, base = work
+    axes, offsets = corners
+    one = np.float32(1.0)
     _locate(place, part, base[:count], frame)
-    move[:, :count] = 0.0
-    for corner in range(1 << ndim):
-        _weigh(part, corner, weight[:count])
-        offset = 0
-        for axis in range(ndim):
-            offset += ((corner >> axis) & 1) * strides[axis]
-        for axis in range(ndim):
-            values = field[axis, offset:]
-            for j in range(count):
-                move[axis, j] += weight[j] * values[base[j]]
-    for axis in range(ndim):
-        top = np.float32(shape[axis] - 1)
+    for j in range(count):
+        first = np.uint64(base[j]) * np.uint64(len(axes))
+        for axis in range(len(axes)):
+            total = np.float32(0.0)
+            for corner in range(len(offsets)):
+                weight = one
+                for other in range(len(axes)):
+                    share = part[other, j]
+                    weight *= share if (corner >> other) & 1 else one - share
+                total += weight * field[first + np.uint64(offsets[corner] + axis)]
+            move[axis, j] = total
+    for axis in range(len(axes)):
+        top = np.float32(frame[3][axis] - 1)
         for j in range(count):
             place[axis, j] = min(max(place[axis, j] + move[axis, j], np.float32(0.0)), top)
 
@@ -202,6 +201,7 @@ def _follow(
     field: NDArray[np.float32],
     points: NDArray[np.int64],
     frame: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
+    corners: tuple[tuple[int, ...], tuple[int, ...]],
     strides: NDArray[np.int64],
     steps: tuple[int, int],
     ends: NDArray[np.int64],
@@ -210,12 +210,8 @@ def _follow(
     ndim = len(frame[3])
     place = np.zeros((ndim, _BLOCK), np.float32)
     before = np.zeros((ndim, _BLOCK), np.float32)
-    work = (
-        np.zeros((ndim, _BLOCK), np.float32),
-        np.zeros(_BLOCK, np.float32),
-        np.zeros((ndim, _BLOCK), np.float32),
-        np.zeros(_BLOCK, np.uint32),
-    )
+    part, move = np.zeros((ndim, _BLOCK), np.float32), np.zeros((ndim, _BLOCK), np.float32)
+    work = (part, move, np.zeros(_BLOCK, np.uint32))
     slots = np.zeros(_BLOCK, np.int64)
     ages = np.zeros(_BLOCK, np.int64)
     count, taken = 0, 0
@@ -228,7 +224,7 @@ def _follow(
             taken += 1
         before[:, :count] = place[:, :count]
         for _ in range(steps[1]):
-            _advance(field, place, work, frame, count)
+            _advance(field, place, work, frame, corners, count)
         ages[:count] += steps[1]
         count = _leave(place, before, slots, ages, (strides, ends, steps[0]), count)
 
