@@ -12,7 +12,6 @@ ignored.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, UnmaskError, gather, told
+from unmask.apps import command
+from unmask.errors import DataError, gather, told
 from unmask.io import Image, open_image, save_image
 from unmask.space.box import Box
 
@@ -173,16 +173,10 @@ def read_labels(image: Image, masks: dict[str, Path]) -> np.ndarray:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 where the archive is wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("archive", type=Path)
-    parser.add_argument("out", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        prepare(given.archive, given.out)
-    except UnmaskError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    options = command.parser(__doc__)
+    options.add_argument("archive", type=Path)
+    options.add_argument("out", type=Path)
+    return command.run(options, arguments, lambda given: prepare(given.archive, given.out))
 
 
 if __name__ == "__main__":

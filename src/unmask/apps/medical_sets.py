@@ -26,8 +26,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from unmask.apps import command
 from unmask.data.tables import CLASS, NAME, write_table
-from unmask.errors import DataError, RecipeError, SaveError, UnmaskError, gather, told
+from unmask.errors import DataError, RecipeError, SaveError, gather, told
 from unmask.io import save_image
 
 _END = r"\.nii(?:\.gz)?"
@@ -339,22 +340,19 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 where the archive is wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("name", choices=LAYOUTS)
-    parser.add_argument("archive", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--held-out", type=Path)
-    parser.add_argument("--copy", action="store_true")
-    given = vars(parser.parse_args(arguments))
-    out = given["out"]
-    try:
-        for part, count in prepare(given.pop("archive"), given.pop("out"), **given).items():
-            print(f"{part}: {count} volume(s) in {out / part}")
-    except UnmaskError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    options = command.parser(__doc__)
+    options.add_argument("name", choices=LAYOUTS)
+    options.add_argument("archive", type=Path)
+    options.add_argument("out", type=Path)
+    options.add_argument("--fold", type=int, default=0)
+    options.add_argument("--held-out", type=Path)
+    options.add_argument("--copy", action="store_true")
+    return command.run(options, arguments, _prepare)
+
+
+def _prepare(given: argparse.Namespace) -> None:
+    for part, count in prepare(**vars(given)).items():
+        print(f"{part}: {count} volume(s) in {given.out / part}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ import h5py
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from unmask.errors import DataError, UnmaskError, gather, told
+from unmask.apps import command
+from unmask.errors import DataError, gather, told
 from unmask.io import save_image
 from unmask.labels import connected_components, relabel, remove_small
 
@@ -244,21 +245,19 @@ def _same_size(array: np.ndarray | None, image: np.ndarray, source: Path) -> Non
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 where files are wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=(*READERS, "submit"))
-    parser.add_argument("source", type=Path)
-    parser.add_argument("out", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        if given.what == "submit":
-            print(f"{len(submit(given.source, given.out))} image(s) in {given.out}")
-            return 0
-        for part, count in prepare(given.source, given.out, name=given.what).items():
-            print(f"{part}: {count} image(s) in {given.out / part}")
-    except UnmaskError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    options = command.parser(__doc__)
+    options.add_argument("what", choices=(*READERS, "submit"))
+    options.add_argument("source", type=Path)
+    options.add_argument("out", type=Path)
+    return command.run(options, arguments, _prepare_or_submit)
+
+
+def _prepare_or_submit(given: argparse.Namespace) -> None:
+    if given.what == "submit":
+        print(f"{len(submit(given.source, given.out))} image(s) in {given.out}")
+        return
+    for part, count in prepare(given.source, given.out, name=given.what).items():
+        print(f"{part}: {count} image(s) in {given.out / part}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from unmask.errors import DataError, UnmaskError, gather, told
+from unmask.apps import command
+from unmask.errors import DataError, gather, told
 from unmask.io import save_image
 from unmask.space.random import generator
 
@@ -189,25 +190,18 @@ def _opened(path: Path) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 where the archive is wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("archive", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--split", choices=("official", "published"), default="official")
-    parser.add_argument("--border", choices=("ignore", "background"), default="ignore")
-    parser.add_argument("--size", type=int, default=224, help="0 keeps the size")
-    given = parser.parse_args(arguments)
-    try:
-        prepare(
-            given.archive,
-            given.out,
-            split=given.split,
-            border=given.border,
-            size=given.size or None,
-        )
-    except UnmaskError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    options = command.parser(__doc__)
+    options.add_argument("archive", type=Path)
+    options.add_argument("out", type=Path)
+    options.add_argument("--split", choices=("official", "published"), default="official")
+    options.add_argument("--border", choices=("ignore", "background"), default="ignore")
+    options.add_argument("--size", type=int, default=224, help="0 keeps the size")
+    return command.run(options, arguments, _prepare)
+
+
+def _prepare(given: argparse.Namespace) -> None:
+    size = given.size or None
+    prepare(given.archive, given.out, split=given.split, border=given.border, size=size)
 
 
 if __name__ == "__main__":
