@@ -122,7 +122,7 @@ def test_resume_takes_more_repeats_but_no_other_recipe(whole, folder, tmp_path):
     out = tmp_path / "curve"
     shutil.copytree(whole, out)
     other = plan(settings=(*SMALL, "train.lr=0.5"))
-    with pytest.raises(CheckpointError, match="another recipe"):
+    with pytest.raises(CheckpointError, match=r"another recipe \(train.lr: 0.001 before, 0.5 now"):
         run_curve("semantic2d", files(folder), out=out, plan=other, resume=True)
     more = plan(counts=(1,), repeats=3)
     rows = run_curve(

@@ -13,9 +13,10 @@ from unmask.apps.curve_table import SCRATCH
 from unmask.atomic import atomic_write
 from unmask.data.pairs import Pair, Paths, open_pairs
 from unmask.errors import CheckpointError, DataError, RecipeError, told
-from unmask.recipe import Recipe
+from unmask.recipe import Recipe, parse
 from unmask.space.random import generator
 from unmask.training.assemble import layout
+from unmask.training.origin import recipe_changes
 
 _PLAN = "plan.json"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -191,8 +192,11 @@ def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
                 )
             )
         before = json.loads(path.read_text(encoding="utf-8"))
-        fixed = ("recipe", "pretrain_settings", "training", "validation")
+        fixed = ("pretrain_settings", "training", "validation")
         differ = [name for name in fixed if before.get(name) != facts[name]]
+        was, now = (parse(each["recipe"], source=str(path)) for each in (before, facts))
+        if changes := recipe_changes(was, now):
+            differ.append(f"recipe ({'; '.join(changes[:8])})")
         both = before["starts"].keys() & facts["starts"].keys()
         if any(before["starts"][name] != facts["starts"][name] for name in both):
             differ.append("model to start from")

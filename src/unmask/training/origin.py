@@ -94,14 +94,15 @@ def _grid(card: Mapping[str, Any]) -> tuple[int, ...] | None:
     return tuple(-(-n // p) for n, p in zip(recipe.data.crop, sizes, strict=True))
 
 
+def recipe_changes(before: Recipe, now: Recipe) -> list[str]:
+    """The fields whose values differ, with both values; without those that change no weights."""
+    old, new = (dict(_flat(recipe.model_dump(mode="json"))) for recipe in (before, now))
+    differ = sorted(n for n in (old | new) if n not in _FREE and old.get(n) != new.get(n))
+    return [f"{name}: {old.get(name)!r} before, {new.get(name)!r} now" for name in differ]
+
+
 def _check_recipe(folder: Path, recipe: Recipe) -> None:
-    before = dict(_flat(load(folder / _RECIPE).model_dump(mode="json")))
-    now = dict(_flat(recipe.model_dump(mode="json")))
-    differ = sorted(
-        name for name in (before | now) if name not in _FREE and before.get(name) != now.get(name)
-    )
-    if differ:
-        lines = [f"{name}: {before.get(name)!r} before, {now.get(name)!r} now" for name in differ]
+    if lines := recipe_changes(load(folder / _RECIPE), recipe):
         raise CheckpointError(
             f"{folder}: expected the recipe of the run to resume, found other values: "
             f"{'; '.join(lines[:8])}. Resume with the run's own recipe "
