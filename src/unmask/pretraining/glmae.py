@@ -40,10 +40,10 @@ _UNIFORM, _CERTAIN, _EQUAL = 0.998, 0.001, 0.02
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the student made of views: its error in painting them, and its logits."""
+    """What the student made of views: its error in painting them, and its class tokens."""
 
     error: Float[Tensor, ""]
-    logits: Float[Tensor, "v b k"]
+    summary: Float[Tensor, "v d"]
 
 
 class GLMAE(Objective):
@@ -146,9 +146,7 @@ class GLMAE(Objective):
         wide, narrow = self._cut(batch, self.wide), self._cut(batch, self.narrow)
         features, shares = self._teach(wide)
         whole, part = self._study(wide, batch, self.wide), self._study(narrow, batch, self.narrow)
-        log_whole, log_part = (
-            (seen.logits / self.tau_student).log_softmax(dim=2) for seen in (whole, part)
-        )
+        log_whole, log_part = self._answer(whole, part)
         terms = {
             "local": part.error,
             "global": whole.error,
@@ -227,15 +225,27 @@ class GLMAE(Objective):
         return features.unflatten(0, shape), shares.unflatten(0, shape)
 
     def _study(self, views: Float[Tensor, "v c *size"], batch: Batch, plan: ViewPlan) -> _Seen:
-        """All views of the batch in one pass through encoder, decoder and head."""
+        """All views of the batch in one pass through encoder and decoder."""
         tokens = self.backbone.embed(views)
         mask = self._mask(batch, len(views), tokens.grid, plan.name)
         latent = self.backbone.encode(tokens.values, mask.keep)
         predicted = self.decoder.dropped(latent, mask, tokens.grid)
-        learns = self.schedule.learns(self.updates) if self.schedule.frozen else None
-        logits = self.head(latent[:, 0], learns)
         error = self.decoder.reconstruction_loss(views, predicted, mask)
-        return _Seen(error, logits.unflatten(0, (plan.count, -1)))
+        return _Seen(error, latent[:, 0])
+
+    def _answer(
+        self, whole: _Seen, part: _Seen
+    ) -> tuple[Float[Tensor, "p b k"], Float[Tensor, "q b k"]]:
+        """Logarithms of the student's answers to all views, in one pass through the head.
+
+        The head is large for so few tokens: its time is that of reading its weights.
+        """
+        learns = self.schedule.learns(self.updates) if self.schedule.frozen else None
+        logits = self.head(torch.cat([whole.summary, part.summary]), learns) / self.tau_student
+        counts = (self.wide.count, self.narrow.count)
+        answers = logits.log_softmax(dim=1).unflatten(0, (sum(counts), -1))
+        log_whole, log_part = answers.split(counts)
+        return log_whole, log_part
 
 
 def _health(features: Tensor, shares: Tensor, log_shares: Tensor) -> dict[str, Tensor]:
