@@ -10,7 +10,8 @@ from unmask.data.pairs import Pair
 from unmask.io import Image
 from unmask.recipe import Recipe, load, presets
 from unmask.space.random import generator
-from unmask.tasks.segmenter import build_segmenter
+from unmask.tasks.embeddings import Embeddings
+from unmask.tasks.segmenter import build_segmenter, build_task
 from unmask.training import schedule
 from unmask.training.assemble import (
     build_crops,
@@ -124,6 +125,67 @@ def test_published_figures_of_mediar(name, images, batch, epochs, first, last):
         for step in (0, plan.steps - 1)
     ]
     assert ends == pytest.approx([first, last], rel=1e-3)
+
+
+# Published by data set: offsets by their range along each axis, crop, batch, channels of the image,
+# how many offsets the coarser levels compare, finest first, and the weight of the foreground.
+PIXEL_EMBEDDINGS = {
+    "pea_cvppp": ((1, 3, 5, 9, 27), (544, 544), 2, 3, [8, 6, 4, 2], 0.0),
+    "pea_bbbc039": ((1, 3, 5, 9, 11), (256, 256), 8, 3, [8, 6, 4, 2], 1000.0),
+    "pea_ac34": (((1, 2, 3, 4), (1, 3, 9, 27), (1, 3, 9, 27)), (18, 160, 160), 2, 1, [3] * 4, None),
+}
+
+
+@pytest.mark.parametrize("name", PIXEL_EMBEDDINGS)
+def test_published_figures_of_pixel_embeddings(name):
+    ranges, crop, batch, channels, sides, foreground = PIXEL_EMBEDDINGS[name]
+    recipe = load(name)
+    assert (recipe.data.crop, recipe.data.channels, recipe.train.batch_size) == (
+        crop,
+        channels,
+        batch,
+    )
+    axes = ranges if recipe.data.ndim == 3 else (ranges, ranges)
+    far = [
+        tuple(-reach * (axis == along) for axis in range(len(axes)))
+        for level in zip(*axes, strict=True)
+        for along, reach in enumerate(level)
+    ]
+    task = build_task(recipe)
+    assert isinstance(task, Embeddings)
+    assert task._learned == task._decoded == tuple(far)
+    assert (task.dims, list(task.side_offsets or ())) == (16, sides)
+    assert (task.cross_weight, task.side_weight, task.side_decay) == (1, 1, 1)
+    assert task.published_scale
+    assert task.background == ("apart" if foreground is None else "object")
+    assert task.foreground == (foreground is not None)
+    assert foreground is None or task.foreground_weight == foreground
+
+
+@pytest.mark.parametrize("name", PIXEL_EMBEDDINGS)
+def test_published_optimiser_of_pixel_embeddings(name):
+    train = load(name).train
+    options = {"eps": 0.01, "weight_decay": 1e-6, "amsgrad": True}
+    assert (train.optimizer.name, train.optimizer.choice.options) == ("adam", options)
+    assert (train.steps, train.lr, train.warmup, train.final_lr) == (200_000, 1e-4, 0, 1)
+    assert (train.clip, train.seed) == (None, 555)
+    assert (train.validate_every, train.save_every) == (1000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "decoding"),
+    [
+        ("pea_cvppp", ([5, 5], [[5, 5], [20, 11], [50, 11], [300, 21]])),
+        ("pea_bbbc039", ([10, 10], [[5, 5], [25, 11], [50, 11], [100, 21]])),
+    ],
+)
+def test_published_decoding_of_pixel_embeddings(name, decoding):
+    strides, merges = decoding
+    task = build_task(load(name))
+    assert isinstance(task, Embeddings)
+    # below 0 every near edge joins
+    expected = {"name": "mutex", "strides": strides, "join_above": -1, "merges": merges}
+    assert task.decoding == expected
 
 
 @pytest.mark.parametrize(("blocks", "millions"), [([3, 4, 6], 15.3), ([3, 4, 23], 34.3)])

@@ -19,11 +19,12 @@ from unmask.models import (
     SuperhumanDecoder,
     nd,
 )
+from unmask.recipe import load
 from unmask.space.box import Box, starts
 from unmask.tasks.cosine import affinities, pair_loss
 from unmask.tasks.embeddings import Embeddings
 from unmask.tasks.offsets import widened
-from unmask.tasks.segmenter import Segmenter
+from unmask.tasks.segmenter import Segmenter, build_task
 from unmask.tasks.views import Turn
 
 NETWORKS = {"net_resunet2d": "resunet2d", "net_unet3d": "unet3d"}
@@ -473,3 +474,14 @@ def test_objects_in_volumes(fixture, name):
         **options[name],
     )
     assert fill.same_partition(found, arrays[name].astype(np.int64) + 1)
+
+
+def test_objects_of_the_preset_of_volumes(fixture):
+    """`pea_ac34` decodes as published: fragments slice by slice, joined by their mean affinity."""
+    fill = fixture[2]
+    case, arrays = case_of(fixture, "post3d")
+    task = build_task(
+        load("pea_ac34").with_settings([f"task.decode_offsets={case['recipe']['offsets']}"])
+    )
+    found = task.decode(arrays["affinity"], None)
+    assert fill.same_partition(found, arrays["waterz_mean"].astype(np.int64) + 1)
