@@ -116,7 +116,8 @@ class TestInitialise:
         path = self.saved(tmp_path, chosen, new_segmenter(chosen))
         other = new_segmenter(recipe("semantic2d", "task.classes=4"))
         fresh = other.head.get_parameter("weight").clone()
-        initialise(other, path)
+        told = initialise(other, path)
+        assert any("head not taken over; weight is (" in line for line in told), told
         assert torch.equal(other.head.get_parameter("weight"), fresh)
 
     def test_another_backbone_is_refused_and_nothing_changes(self, tmp_path):
@@ -127,6 +128,19 @@ class TestInitialise:
         kept = {name: tensor.clone() for name, tensor in segmenter.state_dict().items()}
         with pytest.raises(CheckpointError, match=r"model\.safetensors"):
             initialise(segmenter, path)
+        assert all(torch.equal(tensor, kept[n]) for n, tensor in segmenter.state_dict().items())
+
+    def test_a_deeper_backbone_is_not_cut_short(self, tmp_path):
+        mit = "model.backbone={{name: mit, dims: [8, 16], heads: [1, 2], depths: {}}}"
+        deep, flat = (recipe("semantic2d", mit.format(n)) for n in ("[1, 3]", "[1, 2]"))
+        path = self.saved(tmp_path, deep, new_segmenter(deep))
+        segmenter = new_segmenter(flat)
+        kept = {name: tensor.clone() for name, tensor in segmenter.state_dict().items()}
+        with pytest.raises(CheckpointError) as caught:
+            initialise(segmenter, path)
+        text = str(caught.value)
+        for word in (str(path), "block2.2.", "MixTransformer", "depths: [1, 3]"):
+            assert word in text
         assert all(torch.equal(tensor, kept[n]) for n, tensor in segmenter.state_dict().items())
 
 

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+
 from unmask import checkpoint
 from unmask.atomic import atomic_write
 from unmask.errors import CheckpointError, DataError
@@ -53,10 +55,12 @@ def initialise(objective: Objective, init: str | Path) -> list[str]:
         What was taken over, adapted and left, a line for each part.
 
     Raises:
-        CheckpointError: the file is no model, or covers too little of the backbone.
+        CheckpointError: the file is no model, covers too little of the backbone, or has more than
+            it: a deeper network of the same names would be cut short.
     """
     model = checkpoint.load_model(init)
-    weights, grid = model.weights, _grid(model.card)
+    before = parse(model.card.get("recipe"), source="recipe inside the model")
+    weights, grid = model.weights, _grid(before)
     told: list[str] = []
     for part in ("backbone", "decoder", "head"):
         mine = getattr(objective, part, None)
@@ -65,17 +69,48 @@ def initialise(objective: Objective, init: str | Path) -> list[str]:
             for name, tensor in weights.items()
             if name.startswith(f"{part}.")
         }
-        same = mine is not None and {k: v.shape for k, v in mine.state_dict().items()} == {
-            k: v.shape for k, v in theirs.items()
-        }
-        if mine is not None and (part == "backbone" or same):
-            found = load_matching(mine, theirs, source=str(init), grid=grid)
-            adapted = "".join(f"; {name}: {how}" for name, how in found.adapted.items())
-            told.append(
-                f"{init}: {part} {found.share:.0%} taken over, {len(found.missing)} entries kept "
-                f"their own values{adapted}"
-            )
+        if mine is None:
+            continue
+        if part == "backbone":
+            _check_backbone(mine, theirs, before, source=str(init))
+        elif differs := _difference(mine, theirs):
+            if theirs:
+                told.append(f"{init}: {part} not taken over; {differs}")
+            continue
+        found = load_matching(mine, theirs, source=str(init), grid=grid)
+        adapted = "".join(f"; {name}: {how}" for name, how in found.adapted.items())
+        told.append(
+            f"{init}: {part} {found.share:.0%} taken over, {len(found.missing)} entries kept "
+            f"their own values{adapted}"
+        )
     return told
+
+
+def _check_backbone(
+    mine: nn.Module, theirs: Mapping[str, Tensor], before: Recipe, *, source: str
+) -> None:
+    """Refuse a backbone with entries that have no place."""
+    extra = [name for name in theirs if name not in mine.state_dict()]
+    if extra:
+        backbone = before.model.backbone.choice
+        options = "".join(f", {name}: {value}" for name, value in backbone.options.items())
+        raise CheckpointError(
+            f"{source}: expected the backbone of this recipe ({type(mine).__name__} of "
+            f"{len(mine.state_dict())} entries), found another one of {len(theirs)} entries, of "
+            f"which {len(extra)} have no place here: {', '.join(extra[:4])}. Use a recipe with the "
+            f"file's backbone (model.backbone={{name: {backbone.name}{options}}}), or leave out "
+            "--init."
+        )
+
+
+def _difference(mine: nn.Module, theirs: Mapping[str, Tensor]) -> str:
+    """The first entry that is not of one shape in both, in words; "" where all are."""
+    here = {name: tuple(tensor.shape) for name, tensor in mine.state_dict().items()}
+    there = {name: tuple(tensor.shape) for name, tensor in theirs.items()}
+    for name in here | there:
+        if here.get(name) != there.get(name):
+            return f"{name} is {there.get(name, 'absent')} there, {here.get(name, 'absent')} here"
+    return ""
 
 
 def versions() -> dict[str, str]:
@@ -84,9 +119,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def _grid(card: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Tokens along every axis that a model's position table was made for; None without tokens."""
-    recipe = parse(card.get("recipe"), source="recipe inside the model")
+def _grid(recipe: Recipe) -> tuple[int, ...] | None:
+    """Tokens along every axis that a recipe's position table is made for; None without tokens."""
     patch = recipe.model.backbone.choice.options.get("patch")
     if patch is None:
         return None
