@@ -55,6 +55,14 @@ def test_one_half_of_a_validation_is_refused(phantoms, tmp_path, tiny):
     assert not (tmp_path / "run").exists()
 
 
+def test_replay_is_refused_in_pre_training(phantoms, tmp_path, tiny):
+    settings = [*tiny(2)[1::2], "data.replay={batch: 1}"]
+    images, out = phantoms[2] / "images", tmp_path / "run"
+    with pytest.raises(RecipeError, match=r"no data\.replay in pre-training.*data\.replay=null"):
+        unmask.pretrain("mae2d", images=images, out=out, settings=settings)
+    assert not out.exists()
+
+
 @pytest.mark.slow
 def test_every_verb_brings_volumes_to_the_grid_of_the_recipe(tmp_path, capsys):
     """Files of unlike voxel sizes and orders: trained, validated, predicted, evaluated."""

@@ -108,6 +108,12 @@ def pretrain(
         DataError: files are wrong; all problems at once.
     """
     chosen = settled(recipe, settings)
+    if chosen.data.replay is not None:
+        raise RecipeError(
+            f"recipe {chosen.name!r}: expected no data.replay in pre-training, found one. A second "
+            "source belongs to training with labels; leave it out (--set data.replay=null) and "
+            "give all images as --images."
+        )
     method = new_method(chosen)
     pairs = open_pairs(images, None, layout(chosen), channels=chosen.data.channels)
     pairs = viewed(pairs, layout(chosen).view)
