@@ -308,6 +308,15 @@ class TestCommandLine:
             assert word in answer.err
         assert not out.exists()
 
+    @pytest.mark.parametrize("name", ["patch_embed1.proj.weight", "center.top_conv.weight"])
+    def test_a_single_missing_entry_is_named(self, saved, name):
+        path = saved("mediar", lambda w: {n: v for n, v in w.items() if not n.endswith(name)})
+        with pytest.raises(CheckpointError) as caught:
+            read(path, "mediar")
+        assert "1 differences" in str(caught.value)
+        assert name in str(caught.value)
+        assert "another one" not in str(caught.value)
+
     def test_the_name_of_a_model_file(self, command, saved, tmp_path):
         out = tmp_path / "cells.pth"
         answer = command("convert", saved("mediar"), "--source", "mediar", "--out", out)

@@ -13,7 +13,7 @@ from unmask.models.mit import SIZES
 from unmask.recipe import Recipe, load
 from unmask.tasks.segmenter import build_segmenter
 
-_ENCODER, _CENTER = "encoder.patch_embed1.proj.weight", "decoder.center.top_conv.weight"
+_ENCODER, _CENTER = "encoder.patch_embed1.", "decoder.center."
 _HEADS = {"gradflow_head.": "head.branches.0.", "cellprob_head.": "head.branches.1."}
 
 
@@ -30,21 +30,24 @@ class RawOutputs(nn.Module):
 
 
 def _belongs(entries: Entries) -> bool:
-    return _ENCODER in entries and _CENTER in entries
+    """By parts, so that a file without one of its entries is told which one."""
+    return all(any(name.startswith(part) for name in entries) for part in (_ENCODER, _CENTER))
 
 
 def _recipe(entries: Entries) -> Recipe:
     """The published fine-tuning and inference, with the network that the entries are for."""
     tree = load("mediar_finetune").model_dump(mode="json")
-    tree["data"]["channels"] = entries[_ENCODER].shape[1]
+    first = entries.get(f"{_ENCODER}proj.weight")
+    if first is not None and first.ndim > 1:
+        tree["data"]["channels"] = first.shape[1]
     tree["model"] = {
         "backbone": {"name": "mit", **_encoder(entries)},
         "decoder": {
             "name": "manet",
-            "width": _size(entries, "decoder.blocks.4.conv2.0.weight", 64),
-            "attention": entries[_CENTER].shape[0],
+            "width": _size(entries, "decoder.blocks.4.conv2.0", 64),
+            "attention": _size(entries, f"{_CENTER}top_conv", 64),
         },
-        "head": {"name": "branches", "hidden": _size(entries, "gradflow_head.0.weight", 32)},
+        "head": {"name": "branches", "hidden": _size(entries, "gradflow_head.0", 32)},
     }
     return Recipe.model_validate(tree)
 
@@ -53,7 +56,7 @@ def _encoder(entries: Entries) -> dict[str, Any]:
     """The published size where channels and blocks are those of one."""
     usual, _ = SIZES["b5"]
     dims = tuple(
-        _size(entries, f"encoder.patch_embed{stage}.proj.weight", dim)
+        _size(entries, f"encoder.patch_embed{stage}.proj", dim)
         for stage, dim in enumerate(usual, 1)
     )
     depths = tuple(
@@ -66,8 +69,11 @@ def _encoder(entries: Entries) -> dict[str, Any]:
 
 
 def _size(entries: Entries, name: str, default: int) -> int:
-    """Channels that an entry gives; where it is missing, the comparison of names tells."""
-    return entries[name].shape[0] if name in entries else default
+    """Channels that a layer gives; where it is missing, the comparison of names tells."""
+    for entry in (f"{name}.weight", f"{name}.bias"):
+        if entry in entries and entries[entry].ndim:
+            return entries[entry].shape[0]
+    return default
 
 
 def _renamed(name: str) -> str | None:
