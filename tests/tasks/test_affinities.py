@@ -89,6 +89,7 @@ def test_borders_repeat_the_nearest_pair():
         {"widen": [-1, 0]},
         {"dice": 2.0},
         {"decoding": {"strides": 3}},
+        {"decoding": {"name": "waterz", "threshold": 3}},
         {"reach": 0},
     ],
     ids=str,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.errors import RecipeError
+from unmask.errors import DataError, RecipeError
+from unmask.labels.affinities import METHODS
 from unmask.labels.edges import shifted
 from unmask.tasks.offsets import (
     checked_decoding,
@@ -15,6 +16,7 @@ from unmask.tasks.offsets import (
     mirrored,
     pairs_of,
     reached,
+    tried_decoding,
     widened,
     with_border,
 )
@@ -46,6 +48,53 @@ def test_decodings_have_names(decoding):
     with pytest.raises(RecipeError, match="name: mutex"):
         checked_decoding(decoding, task="t")
     assert checked_decoding("mutex", task="t") == {"name": "mutex"}
+
+
+NEAR = ((-1, 0), (0, -1))
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("waterz", {"threshold": 3}),
+        ("waterz", {"threshold": None}),
+        ("waterz", {"bins": 2.5}),
+        ("waterz", {"watershed": {"sgima": 1}}),
+        ("waterz", {"watershed": {"connectivity": 3}}),
+        ("average", {"watershed": 3}),
+        ("multicut", {"solver": "quick"}),
+        ("mutex", {"strides": [1, 2, 3]}),
+        ("mutex", {"join_above": float("nan")}),
+        ("mutex", {"join_above": 1.5}),
+        ("mutex", {"min_size": -3}),
+        ("mutex", {"min_size": "ten"}),
+        ("mutex", {"merges": [[5]]}),
+        ("mutex", {"merges": [[5, 5.5]]}),
+        ("mutex", {"alone_below": 2}),
+    ],
+    ids=str,
+)
+def test_wrong_options_of_decodings_are_named(name, option):
+    # an option that is right is not blamed
+    decoding = {"name": name, "min_size": 4, **option}
+    ((key, value),) = option.items()
+    with pytest.raises(RecipeError, match="task t: decoding") as caught:
+        tried_decoding(decoding, NEAR, task="t")
+    assert f"found {key}={value!r} (" in str(caught.value)
+    assert "Correct task.decoding" in str(caught.value)
+
+
+@pytest.mark.parametrize("ndim", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", METHODS)
+def test_decodings_are_tried_for_any_number_of_axes(name, ndim):
+    offsets = checked_offsets(None, ndim, task="t")
+    decoding = {"name": name, "min_size": 500, "merges": [[5, 5]], "alone_below": 0.5}
+    assert tried_decoding(decoding, offsets, task="t") == decoding
+
+
+def test_decodings_need_near_offsets():
+    with pytest.raises(RecipeError, match=r"found \[\[-3, 0\]\] \(offsets: expected at least one"):
+        tried_decoding("mutex", ((-3, 0),), task="t")
 
 
 def test_pairs():
@@ -97,3 +146,11 @@ def test_one_more_channel_is_the_foreground():
     found = decoded(scores, [(-1, 0), (0, -1)], {"name": "mutex"}, threshold=0.5)
     assert (found[:, :3] == 1).all()
     assert (found[:, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_foreground_that_is_not_finite_is_refused(value):
+    scores = np.ones((3, 6, 6), np.float32)
+    scores[2, 1:3, 4] = value
+    with pytest.raises(DataError, match=r"scores of the foreground: expected finite.*found 2 that"):
+        decoded(scores, [(-1, 0), (0, -1)], {"name": "mutex"}, threshold=0.5)

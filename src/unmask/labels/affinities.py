@@ -106,6 +106,15 @@ def segment(
                 do="Correct the option; 0 keeps all voxels.",
             )
         )
+    if not min_size >= 0:
+        raise DataError(
+            told(
+                "decoding: min_size",
+                expected="a number of voxels of 0 or more",
+                found=str(min_size),
+                do="Correct the option; 0 keeps all objects.",
+            )
+        )
     edges = checked_edges(affinities, offsets, foreground)
     labels = decode(edges.values, edges.offsets, foreground=edges.foreground)
     if merges:

@@ -99,13 +99,14 @@ def agglomerate(
     wrong = {
         "threshold": not 0 <= threshold <= 1,
         "quantile": quantile is not None and not 0 <= quantile < 100,
-        "bins": bins < 0,
+        "bins": not isinstance(bins, int | np.integer) or bins < 0,
     }
     for name in (name for name, bad in wrong.items() if bad):
         raise DataError(
             told(
                 f"agglomeration: {name}",
-                expected="threshold in [0, 1], quantile in 0 .. 99 or none, bins of 0 or more",
+                expected="threshold in [0, 1], quantile in 0 .. 99 or none, bins a whole number "
+                "of 0 or more",
                 found=str({"threshold": threshold, "quantile": quantile, "bins": bins}[name]),
                 do="Correct the option.",
             )

@@ -54,15 +54,16 @@ def merge_small(labels: np.ndarray, passes: Sequence[Sequence[int]]) -> NDArray[
         ``(*space)`` int32, a new array.
 
     Raises:
-        DataError: a pass that is no pair of positive numbers.
+        DataError: a pass that is no pair of positive whole numbers.
     """
     merged = compact(labels).copy()
     for each in passes:
-        if len(each) != 2 or min(each) < 1:
+        whole = all(isinstance(number, int | np.integer) for number in each)
+        if len(each) != 2 or not whole or min(each) < 1:
             raise DataError(
                 told(
                     "merges",
-                    expected="pairs of size and window of 1 voxel or more",
+                    expected="pairs of size and window, whole numbers of 1 voxel or more",
                     found=str(each),
                     do="Write for example [[5, 5], [20, 11]].",
                 )

@@ -50,11 +50,21 @@ def mutex_watershed(
         ``(*space)`` int32 from 1, background 0.
 
     Raises:
-        DataError: see ``edges.checked_edges``; strides that do not fit the axes; an image of more
-            edges than 32 bits count.
+        DataError: see ``edges.checked_edges``; strides that do not fit the axes; ``join_above``
+            over 1; an image of more edges than 32 bits count.
     """
     edges = checked_edges(affinities, offsets, foreground)
     steps = _checked_strides(strides, len(edges.space))
+    # NaN fails every comparison.
+    if not join_above <= 1:
+        raise DataError(
+            told(
+                "join_above",
+                expected="an affinity up to 1, or a number below 0 to let all near edges join",
+                found=str(join_above),
+                do="Write for example 0.5, or -1 for the published form.",
+            )
+        )
     kinds = list(_edges(edges, steps, seed, join_above))
     count = int(np.prod(edges.space))
     total = sum(len(each) for each, _, _ in kinds)

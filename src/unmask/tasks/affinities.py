@@ -30,6 +30,7 @@ from unmask.tasks.offsets import (
     mirrored,
     pairs_of,
     reached,
+    tried_decoding,
     with_border,
 )
 
@@ -80,7 +81,7 @@ class Affinities:
                 f"background {' or '.join(BACKGROUNDS)}, widen of {self.ndim} numbers, dice in "
                 "[0, 1], a reach of 1 or more. Correct the recipe."
             )
-        _ = self._offsets, checked_decoding(self.decoding, task="affinities")
+        tried_decoding(self.decoding, self._offsets, task="affinities")
 
     @property
     def context(self) -> int:

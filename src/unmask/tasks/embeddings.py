@@ -30,6 +30,7 @@ from unmask.tasks.offsets import (
     inner,
     mirrored,
     reached,
+    tried_decoding,
 )
 from unmask.tasks.views import View
 
@@ -114,8 +115,8 @@ class Embeddings:
                 f"{self.ndim} numbers, weights of 0 or more, published_scale for 2 or 3 axes, "
                 "far_border nearest or zero. Correct the recipe."
             )
-        _ = self._learned, self._decoded, self._changes()
-        checked_decoding(self.decoding, task="embeddings")
+        _ = self._learned, self._changes()
+        tried_decoding(self.decoding, self._decoded, task="embeddings")
 
     @property
     def context(self) -> int:
@@ -138,6 +139,10 @@ class Embeddings:
     @property
     def _reads_foreground(self) -> bool:
         return self.foreground and self.foreground_weight > 0
+
+    @property
+    def _largest_is_background(self) -> bool:
+        return self.background == "object" and not self._reads_foreground
 
     def channels(self) -> int:
         """The embedding and the logits of background and foreground."""
@@ -249,10 +254,25 @@ class Embeddings:
         """
         decoding = checked_decoding(self.decoding, task="embeddings")
         labels = decoded(scores, self._decoded, decoding, threshold=self.threshold)
-        if self.background != "object" or self._reads_foreground:
+        if not self._largest_is_background:
             return labels
         sizes = np.bincount(labels.ravel(), minlength=2)
         return np.where(labels == 1 + sizes[1:].argmax(), 0, labels)
+
+    def check_blocks(self) -> None:
+        """The largest object of a block is not that of the image.
+
+        Raises:
+            RecipeError: the background is the largest object.
+        """
+        if self._largest_is_background:
+            raise RecipeError(
+                "task embeddings: expected a learned foreground where an image is predicted in "
+                "blocks, found background=object without one: the largest object of every block "
+                "would be removed. Learn a foreground (task.foreground=true, "
+                "task.foreground_weight above 0), or predict without blocks: no infer.block and no "
+                "--cluster, or for a very large image infer.block of its size."
+            )
 
     def _changes(self) -> View:
         """The changed view's options.

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Integer
 from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
-from unmask.errors import RecipeError
+from unmask.errors import DataError, RecipeError, told
 from unmask.labels.affinities import SHARED, decoder, segment
 from unmask.labels.edges import inside, shifted
 from unmask.labels.relabel import relabel
@@ -24,6 +24,8 @@ Offset = tuple[int, ...]
 BACKGROUNDS = ("apart", "object")
 # Steps along every axis: the nearest neighbours join, the far ones tell objects apart.
 _RANGES = (1, 3, 9, 27)
+# Voxels along every axis of the image on which a decoding is tried.
+_TRIAL = 4
 
 
 def checked_offsets(
@@ -186,13 +188,74 @@ def decoded(
     *,
     threshold: float,
 ) -> Integer[np.ndarray, "*space"]:
-    """Label image; a channel behind those of the offsets is the foreground's probability."""
+    """Label image; a channel behind those of the offsets is the foreground's probability.
+
+    Raises:
+        DataError: scores that are not finite or affinities out of range.
+    """
     count = len(offsets)
-    foreground = scores[count] > threshold if len(scores) > count else None
+    foreground = None
+    if len(scores) > count:
+        # NaN is above no threshold, so it would pass for background.
+        wrong = scores[count].size - int(np.count_nonzero(np.isfinite(scores[count])))
+        if wrong:
+            raise DataError(
+                told(
+                    "scores of the foreground",
+                    expected="finite numbers",
+                    found=f"{wrong} that are NaN or infinite",
+                    do="Look for NaN in the network's weights and output; infer.precision=32 "
+                    "excludes overflow.",
+                )
+            )
+        foreground = scores[count] > threshold
     options = {name: value for name, value in decoding.items() if name != "name"}
     return segment(
         scores[:count], offsets, method=decoding["name"], foreground=foreground, **options
     )
+
+
+def tried_decoding(
+    decoding: Mapping[str, Any] | str, offsets: Sequence[Offset], *, task: str
+) -> Mapping[str, Any]:
+    """A decoding as a mapping with a name that can decode: it is tried on a tiny image.
+
+    Raises:
+        RecipeError: see ``checked_decoding``; an option out of range, which is named.
+    """
+    found = checked_decoding(decoding, task=task)
+    error = _failure(found, offsets)
+    if error is None:
+        return found
+    options = [name for name in found if name != "name"]
+    alone = [
+        name for name in options if _failure({"name": found["name"], name: found[name]}, offsets)
+    ]
+    named = ", ".join(f"{name}={found[name]!r}" for name in alone or options)
+    raise RecipeError(
+        told(
+            f"task {task}: decoding {found['name']!r}",
+            expected="options and offsets that can decode",
+            found=f"{named or [list(offset) for offset in offsets]} "
+            f"({str(error).rstrip('.') or type(error).__name__})",
+            do="Correct task.decoding.",
+        )
+    ) from error
+
+
+def _failure(decoding: Mapping[str, Any], offsets: Sequence[Offset]) -> Exception | None:
+    """What is wrong with decoding perfect affinities of two objects; None: nothing."""
+    space = (_TRIAL,) * len(offsets[0])
+    labels = np.indices(space)[-1] >= _TRIAL // 2
+    affinities = np.ones((len(offsets), *space), np.float32)
+    for channel, offset in enumerate(offsets):
+        here, there = shifted(space, offset)
+        affinities[(channel, *here)] = labels[here] == labels[there]
+    try:
+        decoded(affinities, offsets, decoding, threshold=0.5)
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as e:
+        return e
+    return None
 
 
 def checked_decoding(decoding: Mapping[str, Any] | str, *, task: str) -> Mapping[str, Any]:
