@@ -118,20 +118,20 @@ def a_list(folder, **parts):
 def test_a_list_brings_its_labels_and_what_is_held_out(tmp_path):
     cases = [{"image": f"i{n}.nii", "label": f"l{n}.nii"} for n in range(6)]
     path = a_list(tmp_path, training=cases[:4], validation=cases[4:])
-    assert learning._parts([path], None, None) == (f"{path}:train", f"{path}:val")
+    assert learning.parts_of([path], None, None) == (f"{path}:train", f"{path}:val")
     path = a_list(tmp_path, training=cases)
-    assert learning._parts(path, None, None) == (f"{path}:train", None)
-    assert learning._parts(path, None, 3) == (f"{path}:train3", f"{path}:val3")
-    assert learning._parts(f"{path}:train1", None, None) == (f"{path}:train1", None)
-    assert learning._parts(path, "val/", None) == (path, "val/")
-    assert learning._parts("images/", None, None) == ("images/", None)
-    assert learning._labels_of([path], None) == [path]
-    assert learning._labels_of("images/", None) is None
-    assert learning._labels_of(path, "labels/") == "labels/"
+    assert learning.parts_of(path, None, None) == (f"{path}:train", None)
+    assert learning.parts_of(path, None, 3) == (f"{path}:train3", f"{path}:val3")
+    assert learning.parts_of(f"{path}:train1", None, None) == (f"{path}:train1", None)
+    assert learning.parts_of(path, "val/", None) == (path, "val/")
+    assert learning.parts_of("images/", None, None) == ("images/", None)
+    assert learning.labels_of([path], None) == [path]
+    assert learning.labels_of("images/", None) is None
+    assert learning.labels_of(path, "labels/") == "labels/"
     with pytest.raises(RecipeError, match=r"data\.fold=0: expected a list"):
-        learning._parts("images/", None, 0)
+        learning.parts_of("images/", None, 0)
     with pytest.raises(DataError, match="a whole list"):
-        learning._parts(f"{path}:val1", None, 0)
+        learning.parts_of(f"{path}:val1", None, 0)
 
 
 def test_images_alone_have_no_labels(tmp_path):

@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from unmask import api
-from unmask.apps import curve_runs
+from unmask.apps import curve, curve_runs
 from unmask.apps.curve import Files, Plan, run_curve
+from unmask.apps.curve_plan import divided, facts, note
 from unmask.checkpoint import load_model
 from unmask.data.phantoms import write_set
 from unmask.errors import CheckpointError, DataError, RecipeError
+from unmask.recipe import load
 
 SMALL = (
     "model.backbone={name: resunet, width: 4, depth: 2}",
@@ -131,6 +133,119 @@ def test_resume_takes_more_repeats_but_no_other_recipe(whole, folder, tmp_path):
     assert len(rows) == 6
 
 
+def touched(path, seconds=1):
+    """Give a file another time of change."""
+    now = path.stat().st_mtime_ns + seconds * 1_000_000_000
+    os.utime(path, ns=(now, now))
+
+
+def test_resume_refuses_files_that_changed(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "set")
+    model, out = tmp_path / "model.safetensors", tmp_path / "curve"
+    model.write_bytes(b"weights")
+    recipe, where = load("semantic2d").with_settings(SMALL), files(tmp_path / "set")
+
+    def now(start="mine", *, unlabeled=True):
+        pairs, held_out = divided(recipe, where)
+        images = [*pairs, *held_out] if unlabeled else []
+        given = plan(starts={start: str(model)})
+        return facts(recipe, given, pairs, held_out, (1,), images)
+
+    before = now()
+    note(out, before, resume=False)
+    note(out, now(), resume=True)
+    training, validation = (min(before["files"][name]) for name in ("training", "validation"))
+    for path, words in (
+        (Path(training).parents[1] / "classes" / Path(training).name, "another training file"),
+        (Path(validation), "another validation file"),
+        (Path(validation), "unlabelled image"),
+        (model, r"another model to start from \(mine\)"),
+    ):
+        touched(path)
+        with pytest.raises(CheckpointError, match=words) as caught:
+            note(out, now(), resume=True)
+        assert path == model or path.name in str(caught.value)
+        touched(path, -1)
+    # what is left out for once is still known when it comes back
+    note(out, now("other", unlabeled=False), resume=True)
+    touched(model)
+    with pytest.raises(CheckpointError, match=r"model to start from \(mine\)"):
+        note(out, now(), resume=True)
+
+
+def test_resume_of_a_curve_that_noted_no_files(folder, tmp_path):
+    recipe = load("semantic2d").with_settings(SMALL)
+    pairs, held_out = divided(recipe, files(folder))
+    given = facts(recipe, plan(), pairs, held_out, (1,))
+    older = {name: value for name, value in given.items() if name != "files"}
+    (tmp_path / "plan.json").write_text(json.dumps(older))
+    note(tmp_path, given, resume=True)
+    assert json.loads((tmp_path / "plan.json").read_text())["files"] == given["files"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "unasked", "backbone"),
+    [
+        ("mae_pets", "spark2d", "resnet"),
+        ("pea_cvppp", "spark2d", "resunet_pea"),
+        ("pea_ac34", "spark3d", "superhuman"),
+        ("mediar", "spark2d", "resunet"),
+    ],
+)
+def test_unasked_pre_training_takes_the_network_that_it_can(preset, unasked, backbone):
+    where = Files("images", "labels", unlabeled="images")
+    small = () if preset != "mediar" else ("model.backbone={name: mit, size: b0}",)
+    recipe = load(preset).with_settings(small)
+    found = curve._pretrainings(recipe, Plan(), where, Path("out"))
+    assert list(found) == [unasked]
+    assert found[unasked].recipe.model.backbone.name == backbone
+    if backbone != "resunet":
+        assert found[unasked].recipe.model.backbone == recipe.model.backbone
+    named = curve._pretrainings(recipe, Plan(pretrain=(unasked,)), where, Path("out"))
+    assert named[unasked].recipe.model.backbone.name == "resunet"
+    one = Plan(pretrain_settings=("model.backbone={name: resunet, width: 4}",))
+    asked = curve._pretrainings(recipe, one, where, Path("out"))
+    assert asked[unasked].recipe.model.backbone.name == "resunet"
+
+
+def a_list(folder, path, *, held=()):
+    """The images of ``folder`` as ``dataset.json``; ``held`` are its own validation."""
+    images = sorted((folder / "images").iterdir())
+    cases = [{"image": str(p), "label": str(folder / "classes" / p.name)} for p in images]
+    parts = {
+        "training": [case for n, case in enumerate(cases) if n not in held],
+        "validation": [case for n, case in enumerate(cases) if n in held],
+    }
+    path.write_text(json.dumps(parts))
+    return path
+
+
+def test_a_list_says_what_is_held_out(folder, tmp_path):
+    recipe = load("semantic2d").with_settings(SMALL)
+    own = a_list(folder, tmp_path / "dataset.json", held=(2, 4))
+    training, held_out = divided(recipe, Files(str(own), str(own)))
+    assert [pair.name for pair in held_out] == ["nuclei_002", "nuclei_004"]
+    assert len(training) == 4
+    whole = a_list(folder, tmp_path / "whole.json")
+    parts = [divided(recipe.with_settings([f"data.fold={n}"]), Files(str(whole), str(whole)))
+             for n in range(5)]  # fmt: skip
+    assert sorted(pair.name for _, held in parts for pair in held) == [
+        f"nuclei_{n:03d}" for n in range(6)
+    ]
+    assert all(pair.labels is not None for part in parts for pairs in part for pair in pairs)
+    with pytest.raises(RecipeError, match=r"data\.fold=0: expected a list"):
+        divided(recipe.with_settings(["data.fold=0"]), files(folder))
+
+
+def test_a_fold_is_trained(folder, tmp_path):
+    whole = str(a_list(folder, tmp_path / "whole.json"))
+    given = plan(counts=(1,), repeats=1, pretrain=(), settings=(*SMALL, "data.fold=1"))
+    rows = run_curve(
+        "semantic2d", Files(whole, whole), out=tmp_path / "o", plan=given, say=lambda _: None
+    )
+    assert rows[0].metrics
+
+
 @pytest.mark.slow
 def test_models_of_another_backbone_bring_it_along_and_its_own_scratch(folder, tmp_path):
     settings = ("data.channels=1", *PRETRAIN, *VIT)
@@ -225,6 +340,8 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_is_trained(folder,
         ({}, {"val_images": EMPTY, "val_labels": EMPTY}, DataError, "empty"),
         ({}, {"unlabeled": EMPTY}, DataError, "empty"),
         ({}, {"val_images": IMAGES, "val_labels": LABELS}, DataError, "found 6 that are: nuclei"),
+        ({"settings": (*SMALL, "data.replay={batch: 1}")}, {}, RecipeError, "data.replay=null"),
+        ({"settings": (*SMALL, "data.fold=0")}, {}, RecipeError, "data.fold=0.*Leave it out"),
         ({"pretrain_settings": ("method.mask_ratio=1.0",)}, {}, RecipeError, "mask_ratio"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from unmask.data.loader import batches
 from unmask.data.pairs import (
     Pair,
     Paths,
+    audit_pairs,
     check_unchanged,
     fingerprint,
     open_pairs,
@@ -115,11 +116,27 @@ def pretrain(
             "give all images as --images."
         )
     method = new_method(chosen)
-    pairs = open_pairs(images, None, layout(chosen), channels=chosen.data.channels)
-    pairs = viewed(pairs, layout(chosen).view)
+    pairs = viewed(_unlabelled(images, chosen), layout(chosen).view)
     if chosen.data.sections is not None:
         pairs = oriented(pairs, chosen.data.sections)
     return _run(chosen, method, pairs, start=Start(out, init, devices, resume))
+
+
+def _unlabelled(images: Paths, chosen: Recipe) -> list[Pair]:
+    """Images to pre-train on; the error says so where volumes can be learnt from by sections."""
+    rules, channels = layout(chosen), chosen.data.channels
+    try:
+        return open_pairs(images, None, rules, channels=channels)
+    except DataError as error:
+        if chosen.data.sections is not None or chosen.data.spacing is not None:
+            raise
+        deeper = replace(rules, ndim=rules.ndim + 1)
+        if audit_pairs(images, None, deeper, channels=channels).problems:
+            raise
+        raise DataError(
+            f"{error}\nAll of them have one axis more than the crops: to learn from their sections, "
+            "give --set data.sections=[0] (cut across the slowest axis)."
+        ) from error
 
 
 def train(  # noqa: PLR0913 - the verb's promised arguments
@@ -160,12 +177,12 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     """
     chosen = _with_replay(settled(recipe, settings), given=replay_images is not None)
     segmenter = new_segmenter(chosen)
-    images, val_images = _parts(images, val_images, chosen.data.fold)
-    labels = _labels_of(images, labels)
+    images, val_images = parts_of(images, val_images, chosen.data.fold)
+    labels = labels_of(images, labels)
     if labels is None:
         raise DataError("Training: expected labels beside images, found none. Give --labels.")
     pairs = open_pairs(images, labels, layout(chosen), channels=chosen.data.channels)
-    held_out = _second("Validation", val_images, _labels_of(val_images, val_labels), chosen)
+    held_out = _second("Validation", val_images, labels_of(val_images, val_labels), chosen)
     second = _second("Replay", replay_images, replay_labels, chosen)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
@@ -177,7 +194,9 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     return _run(chosen, segmenter, pairs, start=start, second=second, validate=validate)
 
 
-def _parts(images: Paths, val_images: Paths | None, fold: int | None) -> tuple[Paths, Paths | None]:
+def parts_of(
+    images: Paths, val_images: Paths | None, fold: int | None
+) -> tuple[Paths, Paths | None]:
     """The parts of a list of images to learn from and to validate on; other paths as they are."""
     lists = isinstance(images, str | Path) or len(images) == 1
     path = str(images if isinstance(images, str | Path) else images[0]) if lists else ""
@@ -194,7 +213,7 @@ def _parts(images: Paths, val_images: Paths | None, fold: int | None) -> tuple[P
     return part_of(path, "train", fold), part_of(path, "val", fold) if held_out else None
 
 
-def _labels_of(images: Paths | None, labels: Paths | None) -> Paths | None:
+def labels_of(images: Paths | None, labels: Paths | None) -> Paths | None:
     """Lists of images have their labels themselves."""
     if images is None or labels is not None:
         return labels

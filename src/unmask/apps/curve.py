@@ -65,13 +65,15 @@ def run_curve(
     out = Path(out)
     chosen = load(recipe).with_settings(plan.settings)
     metric = build_task(chosen).metrics[0]
-    check_plan(plan, files)
+    check_plan(chosen, plan, files)
     pairs, held_out = divided(chosen, files)
     counts = numbers(plan.counts, len(pairs))
-    given = facts(chosen, plan, pairs, held_out, counts)
     pretrainings = _pretrainings(chosen, plan, files, out)
-    starts = _starts(chosen, {**_given(plan), **pretrainings})
-    _check_parts(starts, pretrainings)
+    # a fold of a list is divided already
+    trained = chosen.model_copy(update={"data": chosen.data.model_copy(update={"fold": None})})
+    starts = _starts(trained, {**_given(plan), **pretrainings})
+    unlabeled = _check_parts(starts, pretrainings)
+    given = facts(chosen, plan, pairs, held_out, counts, unlabeled)
     note(out, given, resume=resume)
     for each in pretrainings.values():
         if not is_done(each.folder, each.recipe):
@@ -85,6 +87,7 @@ def run_curve(
         for start in starts
     ]
     rows: list[Row] = []
+    settings = {name: value for name, value in given.items() if name != "files"}
 
     def done(row: Row) -> None:
         rows.append(row)
@@ -93,7 +96,7 @@ def run_curve(
         place = f"{row.start}, {row.labels} label(s), repeat {row.repeat}"
         say(f"{len(rows)}/{len(trainings)} {place}: {figure}")
         if len(rows) % (len(starts) * len(counts)) == 0:
-            write(out, _sorted(rows, starts), metric, settings=given)
+            write(out, _sorted(rows, starts), metric, settings=settings)
 
     run_all(trainings, done, cluster=plan.cluster)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
@@ -115,13 +118,13 @@ def _given(plan: Plan) -> dict[str, Path]:
 
 def _pretrainings(recipe: Recipe, plan: Plan, files: Files, out: Path) -> dict[str, Pretraining]:
     """What is asked for; where there are only images, what suits the recipe's own network."""
-    names = plan.pretrain
-    if not names and files.unlabeled is not None:
+    names, unasked = plan.pretrain, not plan.pretrain
+    if unasked and files.unlabeled is not None:
         tokens = isinstance(build_backbone(recipe), TokenBackbone)
         names = (f"{'mae' if tokens else 'spark'}{recipe.data.ndim}d",)
     return {
         name: Pretraining(
-            _pretraining_recipe(name, recipe, plan.pretrain_settings),
+            _pretraining_recipe(name, recipe, plan.pretrain_settings, own=unasked),
             out / "runs" / f"pretrained-{name}",
             files.unlabeled or (),
         )
@@ -129,9 +132,15 @@ def _pretrainings(recipe: Recipe, plan: Plan, files: Files, out: Path) -> dict[s
     }
 
 
-def _pretraining_recipe(preset: str, recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The preset for the images of the trainings, and for their own backbone where it can."""
+def _pretraining_recipe(
+    preset: str, recipe: Recipe, settings: Sequence[str], *, own: bool = False
+) -> Recipe:
+    """The preset for the images of the trainings, and for their backbone if it is of one kind.
+
+    With ``own``, also for one of another kind that the method can learn.
+    """
     chosen = load(preset)
+    before = chosen.model.backbone
     if chosen.method is None or chosen.data.ndim != recipe.data.ndim:
         what = "a task" if chosen.method is None else f"{chosen.data.ndim} axes"
         raise RecipeError(
@@ -144,9 +153,23 @@ def _pretraining_recipe(preset: str, recipe: Recipe, settings: Sequence[str]) ->
     changes: dict[str, Any] = {
         "data": chosen.data.model_copy(update={"channels": recipe.data.channels})
     }
+    theirs = {"model": chosen.model.model_copy(update={"backbone": recipe.model.backbone})}
+    fitted = chosen.model_copy(update={**changes, **theirs})
     if chosen.model.backbone.name == recipe.model.backbone.name:
-        changes["model"] = chosen.model.model_copy(update={"backbone": recipe.model.backbone})
+        return fitted
+    # a backbone that the settings name stays
+    if own and chosen.model.backbone == before and _learns(fitted):
+        return fitted
     return chosen.model_copy(update=changes)
+
+
+def _learns(recipe: Recipe) -> bool:
+    """Whether the method takes the backbone."""
+    try:
+        new_method(recipe)
+    except RecipeError:
+        return False
+    return True
 
 
 def _starts(recipe: Recipe, models: Mapping[str, Path | Pretraining]) -> list[_Start]:
@@ -177,15 +200,22 @@ def _backbone(model: Path | Pretraining) -> Part:
     return parse(card.get("recipe"), source=f"{model}: recipe inside").model.backbone
 
 
-def _check_parts(starts: Sequence[_Start], pretrainings: Mapping[str, Pretraining]) -> None:
-    """Refuse networks, images and models that do not fit, before anything is trained."""
+def _check_parts(starts: Sequence[_Start], pretrainings: Mapping[str, Pretraining]) -> list[Pair]:
+    """Refuse networks, images and models that do not fit, before anything is trained.
+
+    Returns:
+        The images of the pre-trainings.
+    """
+    found: list[Pair] = []
     for each in pretrainings.values():
         new_method(each.recipe)
-        open_pairs(each.images, None, layout(each.recipe), channels=each.recipe.data.channels)
+        how, channels = layout(each.recipe), each.recipe.data.channels
+        found = open_pairs(each.images, None, how, channels=channels)
     for start in starts:
         segmenter = new_segmenter(start.recipe)
         if start.init is not None and start.name not in pretrainings:
             initialise(segmenter, start.init)
+    return found
 
 
 def _training(

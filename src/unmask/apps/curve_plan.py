@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unmask import shipped
+from unmask.api.learning import labels_of, parts_of
 from unmask.apps.curve_table import SCRATCH
 from unmask.atomic import atomic_write
-from unmask.data.pairs import Pair, Paths, open_pairs
+from unmask.checkpoint.model import MODEL_FILE
+from unmask.data.pairs import Pair, Paths, fingerprint, open_pairs
 from unmask.errors import CheckpointError, DataError, RecipeError, told
 from unmask.recipe import Recipe, parse
 from unmask.space.random import generator
@@ -20,6 +23,7 @@ from unmask.training.origin import recipe_changes
 
 _PLAN = "plan.json"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+_NAMED = 4  # changed files that a message names
 _LEAST = 5  # fewer pairs are not divided into training and validation
 
 
@@ -68,11 +72,11 @@ class Plan:
     cluster: str | None = None
 
 
-def check_plan(plan: Plan, files: Files) -> None:
+def check_plan(recipe: Recipe, plan: Plan, files: Files) -> None:
     """Refuse what cannot be done, before a file is opened.
 
     Raises:
-        RecipeError: a name that is taken or has other characters; no repeats.
+        RecipeError: a name that is taken or has other characters; no repeats; a second source.
         DataError: pre-training without images; half a validation.
     """
     names = [*(plan.starts or {}), *plan.pretrain]
@@ -85,6 +89,11 @@ def check_plan(plan: Plan, files: Files) -> None:
             )
     if plan.repeats < 1:
         raise RecipeError(f"--repeats {plan.repeats}: expected 1 or more. Change it.")
+    if recipe.data.replay is not None:
+        raise RecipeError(
+            f"recipe {recipe.name!r}: expected no data.replay in a curve, found one, and a curve "
+            "takes no second source. Leave it out: --set data.replay=null."
+        )
     if plan.pretrain and files.unlabeled is None:
         raise DataError(
             f"--pretrain {','.join(plan.pretrain)}: expected unlabelled images, found none. "
@@ -97,13 +106,18 @@ def check_plan(plan: Plan, files: Files) -> None:
 def divided(recipe: Recipe, files: Files) -> tuple[list[Pair], list[Pair]]:
     """Pairs for training and for validation; the latter are the same for every run.
 
+    A list such as ``dataset.json`` says itself what is held out, as in a training.
+
     Raises:
         DataError: wrong files, all at once, or too few to hold some out.
+        RecipeError: a fold without a list.
     """
     how, channels = layout(recipe), recipe.data.channels
-    pairs = open_pairs(files.images, files.labels, how, channels=channels)
-    if files.val_images is not None and files.val_labels is not None:
-        held_out = open_pairs(files.val_images, files.val_labels, how, channels=channels)
+    images, val_images = parts_of(files.images, files.val_images, recipe.data.fold)
+    pairs = open_pairs(images, _labels_of(images, files.labels), how, channels=channels)
+    if val_images is not None:
+        val_labels = _labels_of(val_images, files.val_labels)
+        held_out = open_pairs(val_images, val_labels, how, channels=channels)
         _check_apart(pairs, held_out)
         return pairs, held_out
     count = round(len(pairs) * recipe.data.holdout)
@@ -117,6 +131,12 @@ def divided(recipe: Recipe, files: Files) -> tuple[list[Pair], list[Pair]]:
     kept = set(order[: max(1, count)].tolist())
     training = [pair for index, pair in enumerate(pairs) if index not in kept]
     return training, [pair for index, pair in enumerate(pairs) if index in kept]
+
+
+def _labels_of(images: Paths, labels: Paths | None) -> Paths | None:
+    """The labels given; those of the same part where images and labels are lists."""
+    listed = labels is None or labels_of(labels, None) is not None
+    return (labels_of(images, None) if listed else None) or labels
 
 
 def _check_apart(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> None:
@@ -158,8 +178,18 @@ def facts(
     pairs: Sequence[Pair],
     held_out: Sequence[Pair],
     counts: Sequence[int],
+    unlabeled: Sequence[Pair] = (),
 ) -> dict[str, Any]:
-    """All that a curve depends on, as JSON."""
+    """All that a curve depends on, as JSON.
+
+    Args:
+        recipe: of the trainings.
+        plan: what is trained.
+        pairs: for training.
+        held_out: for validation.
+        counts: numbers of labelled images.
+        unlabeled: images of the pre-trainings.
+    """
     return {
         "recipe": recipe.model_dump(mode="json"),
         "starts": dict(plan.starts or {}),
@@ -169,7 +199,20 @@ def facts(
         "repeats": plan.repeats,
         "training": [pair.name for pair in pairs],
         "validation": [pair.name for pair in held_out],
+        "files": {
+            "training": fingerprint(pairs),
+            "validation": fingerprint(held_out),
+            "unlabeled": fingerprint(unlabeled),
+            "starts": {name: _mark(model) for name, model in (plan.starts or {}).items()},
+        },
     }
+
+
+def _mark(model: str) -> str:
+    """Size and time of change of a model to start from."""
+    path = shipped.find(model)
+    facts = (path / MODEL_FILE if path.is_dir() else path).stat()
+    return f"{facts.st_size}:{facts.st_mtime_ns}"
 
 
 def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
@@ -200,6 +243,10 @@ def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
         both = before["starts"].keys() & facts["starts"].keys()
         if any(before["starts"][name] != facts["starts"][name] for name in both):
             differ.append("model to start from")
+        marks, kept = facts["files"], before.get("files", {})
+        differ += _changed(kept, marks)
+        # what this call does without may come back, and is compared then
+        facts = {**facts, "files": {name: kept.get(name, {}) | marks[name] for name in marks}}
         if differ:
             raise CheckpointError(
                 told(
@@ -210,3 +257,28 @@ def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
                 )
             )
     atomic_write(path, json.dumps(facts, indent=1) + "\n")
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Kinds of files of which some are others than those noted, with a few of their names.
+
+    What one of both does not have at all is not compared: older curves noted no files, and
+    pre-trainings and models to start from may be added.
+    """
+    words = {
+        "training": "training file",
+        "validation": "validation file",
+        "unlabeled": "unlabelled image",
+        "starts": "model to start from",
+    }
+    found = []
+    for name, word in words.items():
+        old, new = before.get(name), now[name]
+        if not old or not new:
+            continue
+        names = old.keys() & new.keys() if name == "starts" else old.keys() | new.keys()
+        differ = sorted(each for each in names if old.get(each) != new.get(each))
+        if differ:
+            more = "" if len(differ) <= _NAMED else f" and {len(differ) - _NAMED} more"
+            found.append(f"{word} ({', '.join(differ[:_NAMED])}{more})")
+    return found
