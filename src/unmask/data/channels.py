@@ -1,15 +1,13 @@
 """Fit the channels of an image to those of a network, by rules that never guess.
 
-==============  ===============================================================
-image, network  rule
-==============  ===============================================================
-equal           as it is
-1, n            the one channel is repeated (a view, no copy)
-4, 3            RGBA: alpha is dropped, only where it is constant
-3, 1            RGB: mean of the three
-4, 1            the two rules above in order
-anything else   DataError with the file's name and both numbers
-==============  ===============================================================
+| image, network | rule                                                  |
+|----------------|-------------------------------------------------------|
+| equal          | as it is                                              |
+| 1, n           | the one channel is repeated (a view, no copy)         |
+| 4, 3           | RGBA: alpha is dropped, only where it is constant     |
+| 3, 1           | RGB: mean of the three                                |
+| 4, 1           | the two rules above in order                          |
+| anything else  | DataError with the file's name and both numbers       |
 """
 
 from __future__ import annotations
