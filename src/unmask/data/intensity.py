@@ -251,7 +251,9 @@ class ObjectIntensity:
     ignored voxels (labels of 0 and below) stay as they are.
 
     Attributes:
-        share: share of a sample's objects that change.
+        share: expected share of a sample's objects that change: each is drawn on its own. The
+            published program draws that share of all ids up to the largest, rounded down, so that
+            of one or two objects none changes; here a single one may.
         factor: range of an object's factor.
         together: one factor for all chosen objects of a sample, not one for each.
         p: share of the samples.
