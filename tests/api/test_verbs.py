@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 import unmask
+from unmask.api import prediction
 from unmask.errors import DataError
+from unmask.infer.load import _changed
+from unmask.infer.predictor import Predictor
 from unmask.io import open_image, save_image
+from unmask.recipe import load as load_recipe
+from unmask.tasks.flows import Flows
+from unmask.tasks.segmenter import build_task
 
 
 def test_public_names():
@@ -73,3 +80,41 @@ def test_a_prediction_elsewhere_than_the_truth_is_named(tmp_path):
             predicted=tmp_path / "predicted.nii",
             settings=["data.image_suffix=predicted", "data.label_suffix=truth"],
         )
+
+
+class OneCell(torch.nn.Module):
+    """Says of every window that one cell fills it."""
+
+    def logits(self, image):
+        whole = np.ones(image.shape[2:], np.int32)
+        values = torch.from_numpy(Flows(2).encode(whole, None).values)
+        values[:-1] *= Flows(2).flow_scale
+        return values.expand(len(image), -1, -1, -1)
+
+
+@pytest.mark.parametrize("block", [None, (40, 44)])
+def test_a_cell_over_the_whole_image_is_told(command, tmp_path, monkeypatch, block):
+    def loaded(model, settings):
+        task = build_task(load_recipe("cells").with_settings(settings))
+        size = (40, 44)
+        return Predictor([OneCell()], task, 2, 1, tile=size, precision="32", block=block)
+
+    monkeypatch.setattr(prediction, "load_predictor", loaded)
+    for name in "ab":
+        save_image(tmp_path / f"{name}.png", np.arange(1760, dtype=np.uint16).reshape(40, 44))
+    given = ("predict", "--model", "m", tmp_path / "a.png", tmp_path / "b.png", "--out")
+    answer = command(*given, tmp_path / "out")
+    assert answer.code == 0, answer.err
+    assert not open_image(tmp_path / "out" / "a.tif").read().any()
+    for name in "ab":
+        note = f"{tmp_path / name}.png: 1 object(s) larger than 40% of the image"
+        assert answer.out.count(note) == 1, answer.out
+    answer = command(*given, tmp_path / "kept", "--set", "task.max_fraction=1.0")
+    assert answer.code == 0, answer.err
+    assert "larger" not in answer.out
+    assert open_image(tmp_path / "kept" / "a.tif").read().max() == 1
+
+
+def test_prediction_takes_options_of_decoding():
+    changed = _changed(load_recipe("cells"), ["task.max_fraction=1.0"], channels=3)
+    assert "max_fraction=1.0" in repr(build_task(changed))

@@ -116,6 +116,20 @@ def test_loss_is_float32_for_half_precision():
     assert torch.isfinite(loss)
 
 
+def test_an_object_over_most_of_the_image_is_counted_where_it_is_removed():
+    truth = np.zeros((40, 44), np.int32)
+    truth[2:38, 2:42] = 1
+    scores = Flows(2).encode(truth, None).values
+    labels, removed = Flows(2).decode_counted(scores, None)
+    assert not labels.any()
+    assert removed == 1
+    for word in ("1 object(s) larger than 40%", "--set task.max_fraction=1"):
+        assert word in Flows(2).removed(removed)
+    labels, removed = Flows(2, max_fraction=1.0).decode_counted(scores, None)
+    assert (labels > 0).mean() > 0.7
+    assert removed == 0
+
+
 @pytest.mark.parametrize(
     "options",
     [

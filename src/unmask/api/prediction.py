@@ -105,7 +105,7 @@ def predict_files(
         out: folder of the label images.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
         options: what is written and where the work is done.
-        say: gets one line a file.
+        say: gets one line a file, and what a user should know of its labels.
         progress: called with (windows done, windows in all) of the image in work.
 
     Raises:
@@ -142,7 +142,7 @@ def predict_files(
             if options.cluster or predictor.block or is_large(predictor, pair.image):
                 _in_blocks(predictor, pair.image, path, options, say=say, progress=progress)
             else:
-                _at_once(predictor, pair.image, path, options, progress=progress)
+                _at_once(predictor, pair.image, path, options, say=say, progress=progress)
             check_unchanged({pair.image.source: before[pair.image.source]}, [pair])
             finished.add(path, facts)
             say(f"{place} ({time.perf_counter() - begin:.1f} s)")
@@ -155,12 +155,15 @@ def _at_once(
     path: Path,
     options: Options,
     *,
+    say: Say,
     progress: Progress | None,
 ) -> None:
     result = predictor.predict(image, keep_scores=options.scores, progress=progress)
     if result.scores is not None:
         save_image(_scores_of(image, path), result.scores, like=image)
     save_image(path, result.labels, like=image)
+    for note in result.notes:
+        say(f"{image.source}: {note}")
 
 
 def _in_blocks(
@@ -183,6 +186,7 @@ def _in_blocks(
         scores=_scores_of(image, path) if options.scores else None,
         resume=options.resume,
         progress=progress,
+        say=lambda note: say(f"{image.source}: {note}"),
     )
 
 

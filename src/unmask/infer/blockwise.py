@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -24,7 +24,7 @@ from unmask.infer import units
 from unmask.infer.assembly import Result, assemble, put
 from unmask.infer.blocks import LARGE, Forecast, Grid, automatic, forecast
 from unmask.infer.dispatch import Run, scheduler
-from unmask.infer.predictor import Predictor
+from unmask.infer.predictor import Predictor, notes_of
 from unmask.infer.sinks import ZarrSink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress
@@ -95,7 +95,7 @@ def plan_blocks(
     )
 
 
-def predict_blocks(
+def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
     predictor: Predictor,
     image: Image | np.ndarray,
     out: str | Path,
@@ -105,6 +105,7 @@ def predict_blocks(
     scores: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> int:
     """Label an image of any size into a file, block by block.
 
@@ -122,6 +123,7 @@ def predict_blocks(
             this process, and decoded from there.
         resume: keep the finished blocks of a run that was ended.
         progress: called with (windows done, windows in all).
+        say: gets what a user should know of the labels, such as objects that were removed.
 
     Returns:
         Number of objects; the largest label where labels are classes.
@@ -165,6 +167,9 @@ def predict_blocks(
             assemble(result, job.folder, partial(units.numbered, job.folder), run)
         if scores is not None:
             put(_scores_back(folder / SCORES, whole, place), Path(scores).absolute())
+        removed = sum(each.get("removed", 0) for each in facts.values())
+    for note in notes_of(predictor.task, removed) if say is not None else ():
+        say(note)
     return top
 
 

@@ -23,7 +23,7 @@ from unmask.infer.sinks import MemorySink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress, Sink, Tiling, run_tiles
 from unmask.io import Image, smallest_uint
-from unmask.tasks.base import Task, WholeImage
+from unmask.tasks.base import Removing, Task, WholeImage
 
 Precision = Literal["auto", "32", "bf16", "16"]
 Flips = tuple[tuple[int, ...], ...]
@@ -40,6 +40,7 @@ class Prediction:
         provenance: image, settings and versions behind the labels.
         classes: probability of each class of the whole image by name, most probable first, where
             that is what the task says; ``labels`` is its number from 1 on everywhere then.
+        notes: what a user should know of the labels, such as objects that were removed.
     """
 
     labels: Integer[np.ndarray, "*space"]
@@ -47,6 +48,7 @@ class Prediction:
     spacing: tuple[float, ...] | None
     provenance: Mapping[str, Any]
     classes: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ class Predictor:
         place = self.view.place(opened)
         seen = place.seen(opened)
         scores = self._scores(seen, progress)
-        labels = place.back(smallest_uint(self.task.decode(scores, seen.spacing)))
+        labels, removed = labels_of(self.task, scores, seen)
+        labels = place.back(smallest_uint(labels))
         kept = place.back_scores(scores) if keep_scores else None
         return Prediction(
             labels,
@@ -185,6 +188,7 @@ class Predictor:
             opened.spacing,
             self.provenance(opened),
             classes=self._classes(scores),
+            notes=notes_of(self.task, removed),
         )
 
     def scores(
@@ -353,6 +357,27 @@ class Predictor:
             "torch": torch.__version__,
             **self.notes,
         }
+
+
+def labels_of(
+    task: Task, scores: Float[np.ndarray, "s *space"], image: Image
+) -> tuple[Integer[np.ndarray, "*space"], int]:
+    """Labels of the scores of an image or of a part of it, and how many objects were removed.
+
+    Raises:
+        DataError: scores that cannot be decoded; names the image.
+    """
+    try:
+        if isinstance(task, Removing):
+            return task.decode_counted(scores, image.spacing)
+        return task.decode(scores, image.spacing), 0
+    except DataError as error:
+        raise DataError(f"{image.source}: {error}") from error
+
+
+def notes_of(task: Task, removed: int) -> tuple[str, ...]:
+    """What to tell of objects that ``labels_of`` removed."""
+    return (task.removed(removed),) if removed and isinstance(task, Removing) else ()
 
 
 def arithmetic(precision: Precision, device: torch.device) -> torch.dtype | None:

@@ -20,7 +20,7 @@ from unmask.errors import CheckpointError, DataError, told
 from unmask.infer.blockfile import read_array, write_arrays
 from unmask.infer.blocks import Grid
 from unmask.infer.load import load_predictor
-from unmask.infer.predictor import Origin, Predictor
+from unmask.infer.predictor import Origin, Predictor, labels_of
 from unmask.infer.sinks import read_scores
 from unmask.infer.tiled import Progress
 from unmask.infer.workplace import block_file, weights_digest
@@ -30,7 +30,8 @@ from unmask.space.box import Box, Tile
 
 # (block, windows done, windows in all) to nothing.
 Tell = Callable[[int, int, int], None]
-# What is known of a finished block: ``top``, its largest id, and ``own``, ids inside the block.
+# What is known of a finished block: ``top``, its largest id, ``own``, ids inside the block, and
+# ``removed``, objects that the task tells of.
 Facts = dict[str, int]
 
 # Decoded parts of an image that are kept for the next block.
@@ -129,9 +130,10 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
     progress = None if tell is None else lambda done, total: tell(number, done, total)
     with recent.sparing(KEPT_BYTES):
         scores = _scores(job, number, progress)
-    labels = predictor.task.decode(scores, job.image().spacing)
+    labels, removed = labels_of(predictor.task, scores, job.image())
     del scores
     arrays, facts = _kept(np.asarray(labels), tile, job.grid.faces(number))
+    facts |= {"removed": removed}
     write_arrays(block_file(job.folder, number), arrays, facts)
     return number, facts
 

@@ -6,6 +6,7 @@ target, ``flows_to_labels`` reads objects out of a predicted field.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -48,7 +49,7 @@ def labels_to_flows(labels: np.ndarray, *, compat: str | None = None) -> NDArray
     return _flows(array, find_objects(array), published.checked(compat))
 
 
-def flows_to_labels(
+def flows_to_labels(  # noqa: PLR0913 - the published program's options, each once
     flows: np.ndarray,
     foreground: np.ndarray,
     *,
@@ -58,6 +59,7 @@ def flows_to_labels(
     max_fraction: float = 0.4,
     flow_error: float | None = 0.4,
     compat: str | None = None,
+    tell: Callable[[int], None] | None = None,
 ) -> NDArray[np.int32]:
     """Objects are the sets of foreground voxels whose paths along the flow end together.
 
@@ -74,6 +76,7 @@ def flows_to_labels(
         compat: track and check as Cellpose 4 or MEDIAR do (MEDIAR with min_size 0, max_fraction
             0.9); otherwise positions are exact voxel coordinates and each object is checked on
             its own.
+        tell: called with the number of objects that ``max_fraction`` removes, if there are any.
 
     Returns:
         ``(*space)`` int32, ids 1, 2, 3, ...; 0 is background.
@@ -85,7 +88,13 @@ def flows_to_labels(
     if published.checked(compat) == "mediar":
         inside = published.mediar_foreground(inside)
     labels = _gathered(field, inside, steps, compat)
-    labels = remove_small(labels, 0, max_size=max_fraction * inside.size)
+    largest = max_fraction * inside.size
+    # Only a foreground that is larger can have such an object: mostly nothing is counted.
+    if tell is not None and inside.sum() > largest:
+        count = int((sizes(labels)[1:] > largest).sum())
+        if count:
+            tell(count)
+    labels = remove_small(labels, 0, max_size=largest)
     if flow_error:
         labels = _without_bad(labels, field, flow_error, compat)
     if min_size > 0:
@@ -133,7 +142,8 @@ def _gathered(
     points = np.flatnonzero(moving)
     ends = tracking.follow(_padded(field, inside), points, shape, sampling, steps)
     if compat == "mediar":
-        # Voxels that do not move count too, where they are.
+        # Voxels that do not move count too, where they are. That fewer than 5 moving ones give no
+        # objects, as published, needs no rule: a sink takes more than 10 ends.
         home = tracking.homes(shape)
         home[points] = ends
         return tracking.sinks(home, shape).reshape(shape) if len(points) else labels

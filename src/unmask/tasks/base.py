@@ -100,6 +100,21 @@ class WholeImage(Protocol):
 
 
 @runtime_checkable
+class Removing(Protocol):
+    """A task whose decoding removes objects that may be wanted, and tells how many."""
+
+    def decode_counted(
+        self, scores: Float[np.ndarray, "s *space"], spacing: Sequence[float] | None
+    ) -> tuple[Integer[np.ndarray, "*space"], int]:
+        """Labels as of ``decode``, and the number of such objects."""
+        ...
+
+    def removed(self, count: int) -> str:
+        """A line about them: why, and how they are kept."""
+        ...
+
+
+@runtime_checkable
 class Coarse(Protocol):
     """A task whose coarser levels learn at their own resolution (deep supervision)."""
 

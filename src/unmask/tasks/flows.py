@@ -31,7 +31,8 @@ class Flows:
         foreground: scores above are foreground.
         steps: Euler steps of decoding; objects of longer radius need more.
         min_size: smallest object in voxels; 0 keeps all, and holes unfilled.
-        max_fraction: largest share of the image that one object may cover.
+        max_fraction: largest share of the image that one object may cover; larger ones are
+            removed, which prediction tells. 1 keeps all.
         flow_error: largest mean squared distance between predicted and recomputed flows; 0: any.
         ignore_label: label value without truth.
         compat: a published program whose targets and decoding are reproduced.
@@ -129,10 +130,19 @@ class Flows:
     def decode(
         self,
         scores: Float[np.ndarray, "c *space"],
-        spacing: Sequence[float] | None,  # noqa: ARG002 - flows count voxels
+        spacing: Sequence[float] | None,
     ) -> Integer[np.ndarray, "*space"]:
         """Objects of averaged scores ``(ndim + 1, *space)``."""
-        return flows_to_labels(
+        return self.decode_counted(scores, spacing)[0]
+
+    def decode_counted(
+        self,
+        scores: Float[np.ndarray, "c *space"],
+        spacing: Sequence[float] | None,  # noqa: ARG002 - flows count voxels
+    ) -> tuple[Integer[np.ndarray, "*space"], int]:
+        """The same, and how many objects were larger than ``max_fraction``."""
+        removed: list[int] = []
+        labels = flows_to_labels(
             scores[:-1],
             scores[-1],
             threshold=self.foreground,
@@ -141,4 +151,13 @@ class Flows:
             max_fraction=self.max_fraction,
             flow_error=self.flow_error or None,
             compat=self.compat,
+            tell=removed.append,
+        )
+        return labels, sum(removed)
+
+    def removed(self, count: int) -> str:
+        """A line about objects that were larger than ``max_fraction``."""
+        return (
+            f"{count} object(s) larger than {self.max_fraction:.0%} of the image, or of the block "
+            "that was decoded, were removed. --set task.max_fraction=1 keeps them."
         )
