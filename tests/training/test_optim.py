@@ -73,7 +73,7 @@ def test_layer_decay_counts_from_the_head():
 
 
 def test_layer_decay_needs_blocks_and_training_needs_parameters():
-    with pytest.raises(RecipeError, match=r"layer_decay.*blocks\.N.*Set"):
+    with pytest.raises(RecipeError, match=r"layer_decay.*blocks\.N.*transformers \(vit\).*Set"):
         parameter_groups(nn.Linear(2, 2), lr=1.0, weight_decay=0.0, layer_decay=0.9)
     with pytest.raises(RecipeError, match="none"):
         parameter_groups(nn.Linear(2, 2).requires_grad_(False), lr=1.0, weight_decay=0.0)

@@ -97,8 +97,8 @@ def _scales(names: list[str], decay: float) -> dict[str, float]:
     blocks = {name: int(match[1]) for name in inside if (match := _BLOCK.search(name))}
     if not blocks:
         raise RecipeError(
-            f"train.layer_decay={decay}: expected a backbone with blocks.N, found none such. "
-            "Set train.layer_decay=1."
+            f"train.layer_decay={decay}: expected a backbone with blocks.N, as transformers "
+            "(vit) have, found none such. Set train.layer_decay=1."
         )
     deepest = max(blocks.values())
     before = {name for name in inside if name not in blocks and _is_embedding(name)}
