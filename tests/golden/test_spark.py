@@ -100,6 +100,20 @@ def filled(golden, fill, manifest, case):
     return method
 
 
+def test_norms(golden, fill, manifest):
+    file = manifest["key_lists"]["spark_resnet50"]["norm_layers_file"]
+    listed = json.loads((golden / "spark" / file).read_text())
+    method = filled(golden, fill, manifest, "pretrain_eval")
+    layers: dict[str, Any] = dict(method.named_modules())
+    norms = {name for name, layer in layers.items() if hasattr(layer, "running_var")}
+    assert {renamed(name) for names in listed.values() for name in names} == norms
+    for kind, names in listed.items():
+        for name in names:
+            layer = layers[renamed(name)]
+            assert layer.eps == float(found(r"eps=([\d.e-]+)", kind)), name
+            assert layer.momentum == float(found(r"momentum=([\d.e-]+)", kind)), name
+
+
 def image_of(fill, manifest, text, shape=None):
     name = found(r"make_input\('(\w+)'", text)
     size = shape or json.loads(found(r"(\[\d[^\]]*\])", text))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.checkpoint import save_model
+from unmask.checkpoint import load_model, save_model
 from unmask.errors import CheckpointError
 from unmask.infer.load import load_predictor
 from unmask.interop.official import read
@@ -36,6 +36,18 @@ def file(tmp_path):
 
 def card(found):
     return {"recipe": found.recipe.model_dump(mode="json"), "origin": dict(found.origin)}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_model_file_becomes_a_published_one(method, layout, file, tmp_path):
+    save_model(tmp_path / "model.safetensors", method.state_dict(), {"recipe": {}})
+    path = file(write(load_model(tmp_path).weights, layout))
+    tree = torch.load(path, weights_only=True)
+    state = tree["module"] if layout == "module" else tree
+    first = "conv1.weight" if layout == "timm" else "sparse_encoder.sp_cnn.conv1.weight"
+    assert torch.equal(state[first], method.backbone.conv1.weight)
+    assert ("norm_black" in state) == (layout != "timm")
+    assert ("dense_decoder.proj.weight" in state) == (layout != "timm")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
