@@ -30,6 +30,7 @@ from unmask.labels.affinities import METHODS
 from unmask.labels.edges import shifted
 from unmask.space.box import Box
 from unmask.tasks.affinities import Affinities
+from unmask.tasks.embeddings import Embeddings
 from unmask.tasks.flows import Flows
 
 
@@ -164,6 +165,34 @@ def test_affinities_of_phantoms_have_no_cut_cells_and_no_double_ids(method, shap
     assert predict_blocks(model, opened, tmp_path / "a.ome.zarr", block=block) == whole.max()
     assert whole.max() > 10
     assert same_objects(whole, read(tmp_path / "a.ome.zarr", ndim))
+
+
+def test_background_that_is_the_largest_object_is_not_looked_for_in_blocks(tmp_path):
+    task = Embeddings(2, dims=2, offsets=((-1, 0), (0, -1)), background="object", reach=4)
+    model = predictor(2, task=task, channels=2)
+    codes = np.zeros((2, 40, 40), np.float32)
+    codes[0] = 1
+    # the largest object of its block
+    codes[:, :20, :16] = np.array([0, 1])[:, None, None]
+    image = Image.from_array(codes, axes="CYX")
+    with pytest.raises(
+        RecipeError, match=r"foreground_weight above 0\), or predict without blocks"
+    ):
+        predict_blocks(model, image, tmp_path / "a.tif", block=(20, 20))
+    assert not list(tmp_path.iterdir())
+    predict_blocks(model, image, tmp_path / "a.tif", block=(40, 40))
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", 2), codes[1])
+    learned = replace(task, foreground=True)
+    plan_blocks(predictor(2, task=learned, channels=4), image, (20, 20))
+
+
+def test_scores_that_cannot_be_decoded_name_the_image(tmp_path):
+    task = Affinities(2, ((-1, 0), (0, -1)), foreground=True, reach=4)
+    model = predictor(2, task=task, channels=3)
+    model.segmenters[0].logits = lambda image: image * np.nan
+    image = Image.from_array(noise(3, 40, 40), axes="CYX")
+    with pytest.raises(DataError, match=f"^{image.source}: scores of the foreground: expected"):
+        predict_blocks(model, image, tmp_path / "a.tif", block=(20, 20))
 
 
 @pytest.mark.parametrize("normalize", [Percentile(), NoNormalize()])

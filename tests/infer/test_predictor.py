@@ -15,6 +15,7 @@ from unmask.errors import DataError, RecipeError
 from unmask.infer.predictor import Predictor, arithmetic
 from unmask.infer.sinks import MemorySink, ZarrSink
 from unmask.io import Image
+from unmask.tasks.affinities import Affinities
 
 
 class Threshold:
@@ -229,6 +230,22 @@ def test_nan_is_refused_with_its_place():
     image[30, 2] = np.nan
     with pytest.raises(DataError, match=r"\(0, 30, 2\)"):
         predictor(Scale()).scores(image)
+
+
+def test_scores_that_cannot_be_decoded_name_the_image():
+    """NaN of the network; the image itself is finite."""
+    task = Affinities(ndim=2, offsets=((-1, 0), (0, -1)), foreground=True)
+    model = Predictor(
+        [Scale(np.nan)],
+        task=task,
+        ndim=2,
+        channels=3,
+        tile=(16, 16),
+        normalize=NoNormalize(),
+    )
+    image = Image.from_array(np.ones((3, 20, 20), np.float32), axes="CYX")
+    with pytest.raises(DataError, match=f"^{image.source}: scores of the foreground: expected"):
+        model.predict(image)
 
 
 def test_another_number_of_axes_is_refused():

@@ -35,6 +35,7 @@ from unmask.io.paths import locate
 from unmask.io.several import files_of
 from unmask.labels.stitch import joined
 from unmask.space.box import Box
+from unmask.tasks.base import Undivided
 
 # Stored scores, while an output is in work.
 SCORES = "scores.zarr"
@@ -64,7 +65,7 @@ def plan_blocks(
 
     Raises:
         DataError: the image has another number of axes than the model.
-        RecipeError: blocks of another number of axes.
+        RecipeError: blocks of another number of axes; labels that need the whole image.
     """
     space, task, block = tuple(image.shape[1:]), predictor.task, block or predictor.block
     if len(space) != predictor.ndim:
@@ -84,6 +85,8 @@ def plan_blocks(
     chosen = block or automatic(space, halo=task.context, classes=task.channels())
     edges = tuple(min(a, b) for a, b in zip(chosen, space, strict=True))
     grid = Grid(space, edges, task.context)
+    if len(grid) > 1 and isinstance(task, Undivided):
+        task.check_blocks()
     return grid, forecast(
         grid,
         predictor.tiling,
@@ -131,6 +134,7 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
     Raises:
         DataError: the image does not fit the model or is damaged; names file and place.
         CheckpointError: another run works on this output, or an ended one had other settings.
+        RecipeError: labels that need the whole image.
         SaveError: the disk is full; finished blocks are kept.
     """
     if isinstance(image, np.ndarray):

@@ -123,7 +123,8 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
         The block and what is known of it.
 
     Raises:
-        DataError: a part of the image that cannot be read or is not finite.
+        DataError: a part of the image that cannot be read or is not finite, or scores that cannot
+            be decoded.
         SaveError: the result could not be kept.
     """
     predictor, tile = job.predictor(), job.grid.tile(number)

@@ -115,6 +115,19 @@ class Removing(Protocol):
 
 
 @runtime_checkable
+class Undivided(Protocol):
+    """A task whose labels may need the whole image, whatever its ``context``."""
+
+    def check_blocks(self) -> None:
+        """Called before an image is predicted in several blocks.
+
+        Raises:
+            RecipeError: the labels of a block depend on the whole image.
+        """
+        ...
+
+
+@runtime_checkable
 class Coarse(Protocol):
     """A task whose coarser levels learn at their own resolution (deep supervision)."""
 
