@@ -105,6 +105,36 @@ def test_coarser_levels_compare_every_other_id(ndim):
     torch.testing.assert_close(losses[1], 0.25 * expected)
 
 
+def test_means_have_the_published_balance_with_the_weights_that_the_docstring_names():
+    """Away from borders, which the two count differently, the losses differ by the height alone."""
+    height, dims = 32, 5
+    labels = np.zeros((height, height), np.int64)
+    labels[:, height // 2 :] = 1
+    options = {"ndim": 2, "dims": dims, "offsets": ((-1, 0), (0, -1)), "background": "object"}
+    published = Embeddings(
+        **options, foreground=True, foreground_weight=1000.0, published_scale=True
+    )
+    means = Embeddings(
+        **options,
+        foreground=True,
+        foreground_weight=1000.0 / height,
+        side_weight=0.5,
+        side_decay=0.5,
+    )
+    logits = torch.randn(1, dims + 2, height, height, generator=torch.Generator().manual_seed(0))
+    given = targets(published, labels)
+    shares = [published.loss(logits, *given) / means.loss(logits, *given)]
+    for level in (1, 2):
+        step = 2**level
+        side = logits[:, :dims, ::step, ::step].contiguous()
+        both = (
+            task.side_loss(side, *given, level=level, stride=(step, step))
+            for task in (published, means)
+        )
+        shares.append(next(both) / next(both))
+    assert [float(share) for share in shares] == pytest.approx([height] * 3, rel=0.25)
+
+
 @pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_gradients_are_those_of_finite_differences(ndim, published):

@@ -59,7 +59,11 @@ class Embeddings:
         widen: voxels on both sides of a voxel, along every axis, within which another object makes
             it background; None: labels as they are.
         cross_weight: weight of the comparison with a changed view; 0: no second view.
-        side_weight: weight of the first coarser level.
+        side_weight: weight of the first coarser level. The sums of the published 2D programs are
+            means times the height H of the level, so that with means, ``published_scale`` False,
+            their balance is that of 0.5 here, of 0.5 as ``side_decay``, and of their
+            ``foreground_weight`` over H, 1000 / H for nuclei; Adam's eps of 0.01 becomes 0.01 / H.
+            In 3D they are means: 1 and 1.
         side_decay: weight of a level as a share of the next finer one.
         view: options of the changed view, see ``View``.
         foreground: learn two logits of background and foreground.
