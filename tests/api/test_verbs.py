@@ -8,7 +8,7 @@ import torch
 
 import unmask
 from unmask.api import prediction
-from unmask.errors import DataError
+from unmask.errors import DataError, RecipeError
 from unmask.infer.load import _changed
 from unmask.infer.predictor import Predictor
 from unmask.io import open_image, save_image
@@ -61,6 +61,18 @@ def test_report_of_the_truth_itself(phantoms):
     assert len(report.images) == 5
     # Without names the metrics follow from what the labels look like: here hardly any objects.
     assert unmask.evaluate(truth=labels, predicted=labels).summary["dice"]["mean"] == 1
+
+
+def test_a_star_stands_for_every_class(tmp_path):
+    labels = np.zeros((2, 8, 8), np.uint8)
+    labels[0, :3], labels[1, 5:] = 1, 7
+    for number, each in enumerate(labels):
+        save_image(tmp_path / f"{number}.tif", each)
+    report = unmask.evaluate(truth=tmp_path, predicted=tmp_path, metrics=["dice/*", "iou"])
+    assert {name for name in report.images[0] if name != "name"} == {"dice/1", "dice/7", "iou"}
+    assert report.summary["dice/7"]["mean"] == 1
+    with pytest.raises(RecipeError, match="dise"):
+        unmask.evaluate(truth=tmp_path, predicted=tmp_path, metrics=["dise/*"])
 
 
 def test_truth_without_a_prediction_is_named(phantoms):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from unmask.apps.medical_sets import LAYOUTS, main, prepare
-from unmask.data.pairs import open_pairs
+from unmask.data.pairs import open_pairs, viewed
 from unmask.errors import DataError, RecipeError
 from unmask.recipe import load
 from unmask.tasks.segmenter import build_task
@@ -151,7 +151,8 @@ def scans(folder):
 def test_archive_of_scans(tmp_path):
     """Patients stay together; slices come in the order of their numbers."""
     folder, out = scans(tmp_path / "in"), tmp_path / "out"
-    assert prepare(folder, out, name="cc_ccii", fold=1) == {"train": 8, "val": 4}
+    counts = prepare(folder, out, name="cc_ccii", fold=1)
+    assert counts == {"train": 6, "val": 6}
     recipe = load("glmae_cc_ccii")
     pairs = {
         part: open_pairs(out / part / "images", out / part / "classes.csv", layout(recipe))
@@ -159,6 +160,8 @@ def test_archive_of_scans(tmp_path):
     }
     patients = {part: {pair.name.rpartition("_")[0] for pair in pairs[part]} for part in pairs}
     assert not patients["train"] & patients["val"]
+    kinds = {part: {name.partition("_")[0] for name in patients[part]} for part in patients}
+    assert kinds["train"] == kinds["val"] == {"Normal", "CP", "NCP"}
     for pair in (*pairs["train"], *pairs["val"]):
         assert pair.labels is not None
         number = 1 + ("Normal", "CP", "NCP").index(pair.name.split("_")[0])
@@ -227,3 +230,19 @@ def test_images_without_labels_are_named(tmp_path, capsys):
 def test_empty_folders(name, tmp_path):
     with pytest.raises(DataError, match="Unpack the archive there"):
         prepare(tmp_path, tmp_path / "out", name=name)
+
+
+def test_the_pre_training_set_is_two_folders_without_labels(tmp_path):
+    """CT of TCIA beside the training part of BTCV; air around the body is not seen."""
+    prepare(archive(tmp_path / "in", "btcv"), tmp_path / "btcv", name="btcv")
+    body = np.full((20, 18, 16), -1000, np.int16)
+    body[5:-5, 4:-4, 3:-3] = 50
+    tcia = tmp_path / "tcia"
+    volume(tcia / "volume-covid19-A-0011.nii.gz", body)
+    volume(tcia / "volume-covid19-A-0012_day010.nii.gz", body)
+    folders = [tcia, tmp_path / "btcv" / "train" / "images"]
+    given = layout(load("glmae"))
+    pairs = viewed(open_pairs(folders, None, given), given.view)
+    assert len(pairs) == 2 + 24
+    seen = {pair.name: pair.image.shape for pair in pairs}
+    assert seen["volume-covid19-A-0011"] == (1, 10, 10, 10)

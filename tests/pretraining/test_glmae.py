@@ -76,7 +76,8 @@ def reconstruction(method, plan, images):
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_terms_equal_their_definitions(ndim):
+def test_terms_equal_their_definitions(ndim, monkeypatch):
+    monkeypatch.setattr("unmask.pretraining.glmae.has_bf16", lambda _: False)
     method, images = build(ndim, views=(2, 3), weights=(0.5, 2.0, 3.0)), batch(ndim)
     with torch.no_grad():
         method.centre.value.copy_(0.1 * torch.randn(12))
@@ -142,6 +143,19 @@ class TestMethod:
             short = method.step(images).loss
         assert short.dtype == torch.float32
         assert short.item() == pytest.approx(exact.item(), rel=0.02)
+
+    @pytest.mark.parametrize("fast", [False, True])
+    def test_the_teacher_alone_computes_in_bf16(self, ndim, fast, monkeypatch):
+        monkeypatch.setattr("unmask.pretraining.glmae.has_bf16", lambda _: fast)
+        method, seen = build(ndim), {}
+        parts = {"student": method.backbone, "teacher": method.teacher["backbone"]}
+        for name, part in parts.items():
+            part.blocks[0].mlp.register_forward_hook(
+                lambda _, __, found, name=name: seen.update({name: found.dtype})
+            )
+        assert method.step(batch(ndim)).loss.dtype == torch.float32
+        short = torch.bfloat16 if fast else torch.float32
+        assert seen == {"student": torch.float32, "teacher": short}
 
     def test_pictures(self, ndim):
         method, images = build(ndim), batch(ndim)

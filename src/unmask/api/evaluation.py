@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from unmask.api.classes import evaluate_classes
 from unmask.api.values import Settings
 from unmask.data.pairs import (
@@ -23,6 +25,9 @@ from unmask.metrics import (
     find_metric,
 )
 
+# The end of a metric's name that stands for every class.
+_EVERY = "/*"
+
 
 def evaluate(
     *,
@@ -37,7 +42,8 @@ def evaluate(
     Args:
         truth: true labels, or tables (.csv) with the columns ``name`` and ``class``.
         predicted: predicted labels; they pair by stem. Or tables as ``predict`` writes them.
-        metrics: metric names as in ``unmask.metrics``; default: by what the labels look like.
+        metrics: metric names as in ``unmask.metrics``; ``dice/*`` is one for each class of the
+            truth; default: by what the labels look like.
         ignore: value of the truth that counts nowhere.
         settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
 
@@ -47,7 +53,7 @@ def evaluate(
     """
     rules = pairing(settings)
     for name in metrics or ():
-        find_metric(name, METRICS)
+        find_metric(name.replace(_EVERY, "/1"), METRICS)
     if is_table(truth) and is_table(predicted):
         return evaluate_classes(truth, predicted, metrics)
     problems: list[str] = []
@@ -63,6 +69,8 @@ def evaluate(
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
     names = metrics or default_metrics(opened[0][1].read()[0])
+    if any(name.endswith(_EVERY) for name in names):
+        names = _of_every_class(names, [true for _, true, _ in opened], ignore)
     rows = [
         {
             "name": name,
@@ -73,6 +81,21 @@ def evaluate(
         for name, true, other in opened
     ]
     return Report.of(rows, settings={"metrics": list(names)})
+
+
+def _of_every_class(
+    names: Sequence[str], truths: Sequence[Image], ignore: int | None
+) -> list[str]:
+    """``dice/1``, ``dice/2`` ... in place of ``dice/*``, for the classes of all images together."""
+    found = {int(value) for truth in truths for value in np.unique(truth.read())}
+    classes = sorted(found - {0, ignore})
+    every = [
+        [f"{name.removesuffix(_EVERY)}/{each}" for each in classes]
+        if name.endswith(_EVERY)
+        else [name]
+        for name in names
+    ]
+    return [name for several in every for name in several]
 
 
 def _same_shape(truth: Image, predicted: Image) -> None:

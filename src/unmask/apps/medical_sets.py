@@ -63,7 +63,7 @@ class Scans:
 
     Attributes:
         classes: names of the folders.
-        folds: number of blocks that the sorted patients are divided into.
+        folds: number of blocks that the sorted patients of each class are divided into.
     """
 
     classes: tuple[str, ...]
@@ -235,10 +235,16 @@ def _fold(cases: Sequence[Case], layout: Volumes | Scans, fold: int) -> set[str]
         raise RecipeError(
             f"--fold {fold}: expected 0 to {layout.folds - 1}, as many as the set has. Change it."
         )
-    units = list(dict.fromkeys(case.unit for case in cases if case.labels is not None))
+    labelled = [case for case in cases if case.labels is not None]
     backwards = isinstance(layout, Volumes) and layout.backwards
     block = -1 - fold if backwards else fold
-    return set(np.array_split(np.array(units, dtype=object), layout.folds)[block].tolist())
+    # of scans a block of every class, so that no class is held out as a whole
+    groups = layout.classes if isinstance(layout, Scans) else (None,)
+    held_out: set[str] = set()
+    for group in groups:
+        units = dict.fromkeys(case.unit for case in labelled if group in (None, case.labels))
+        held_out.update(np.array_split(np.array([*units], dtype=object), layout.folds)[block])
+    return held_out
 
 
 def _listed(cases: Sequence[Case], path: Path) -> set[str]:

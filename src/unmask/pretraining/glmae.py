@@ -10,6 +10,7 @@ published no pre-training code: form and figures of the agreement are those of D
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from math import log, prod
@@ -28,6 +29,7 @@ from unmask.pretraining.consistency import Centre, ProjectionHead, Schedule, pai
 from unmask.pretraining.decoder import PatchDecoder, checked_ratio, token_backbone
 from unmask.pretraining.views import ViewPlan, cut
 from unmask.space.batch import Batch
+from unmask.space.bf16 import has_bf16
 from unmask.space.random import device_seed, generator
 
 # Length of a local view as a share of a global one: 96 of 160 are published.
@@ -214,10 +216,17 @@ class GLMAE(Objective):
     def _teach(
         self, views: Float[Tensor, "v c *size"]
     ) -> tuple[Float[Tensor, "p b d"], Float[Tensor, "p b k"]]:
-        """Features of complete views, and what the student is to answer."""
+        """Features of complete views, and what the student is to answer.
+
+        The teacher computes in bf16 whatever the student does: its answers are targets, not sums
+        that must not drift.
+        """
         network: Any = self.teacher["backbone"]
-        features = network.encode(network.embed(views).values)[:, 0]
-        logits = self.teacher["head"](features)
+        kind = views.device.type
+        with torch.autocast(kind, torch.bfloat16) if has_bf16(kind) else nullcontext():
+            features = network.encode(network.embed(views).values)[:, 0]
+            logits = self.teacher["head"](features)
+        features = features.float()
         shares = self.centre(logits, self.schedule.temperature(self.updates))
         if self.training:
             self.centre.note(logits)

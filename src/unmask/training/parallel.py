@@ -15,6 +15,7 @@ from lightning_fabric.strategies.strategy import Strategy
 from torch import distributed
 
 from unmask.errors import Interrupted, RecipeError
+from unmask.space.bf16 import has_bf16
 
 _NAMES = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -133,7 +134,7 @@ def choose_precision(precision: str, device: str) -> str:
         '32-true'
     """
     if precision == "auto":
-        precision = "bf16" if _has_bf16(device) else "32"
+        precision = "bf16" if has_bf16(device) else "32"
     if precision not in _NAMES or (precision == "16" and device == "cpu"):
         raise RecipeError(
             f"train.precision={precision!r} on {device}: expected auto, 32 or bf16 (16 on GPUs "
@@ -147,12 +148,3 @@ def _device_type(accelerator: str) -> str:
         return "cuda" if accelerator == "gpu" else accelerator
     found = torch.accelerator.current_accelerator(check_available=True)
     return found.type if found is not None and found.type in {"cuda", "mps"} else "cpu"
-
-
-def _has_bf16(device: str) -> bool:
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device == "cpu":
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    return False
