@@ -47,6 +47,13 @@ class Same(nn.Module):
         return image
 
 
+class Undefined(Same):
+    """A network that gives NaN."""
+
+    def logits(self, image):
+        return super().logits(image) * torch.nan
+
+
 @dataclass(frozen=True)
 class Pieces:
     """Connected pieces above one half."""
@@ -188,8 +195,7 @@ def test_background_that_is_the_largest_object_is_not_looked_for_in_blocks(tmp_p
 
 def test_scores_that_cannot_be_decoded_name_the_image(tmp_path):
     task = Affinities(2, ((-1, 0), (0, -1)), foreground=True, reach=4)
-    model = predictor(2, task=task, channels=3)
-    model.segmenters[0].logits = lambda image: image * np.nan
+    model = replace(predictor(2, task=task, channels=3), segmenters=[Undefined()])
     image = Image.from_array(noise(3, 40, 40), axes="CYX")
     with pytest.raises(DataError, match=f"^{image.source}: scores of the foreground: expected"):
         predict_blocks(model, image, tmp_path / "a.tif", block=(20, 20))
