@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from unmask import api
+from unmask.checkpoint import lock_run
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.infer import labelling
-from unmask.infer.naming import classes_of
+from unmask.infer.naming import classes_of, template, write_template
 from unmask.io import open_image, open_labels, save_image
 from unmask.space.random import generator
 
@@ -252,6 +253,131 @@ def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
     assert len(calls) > 4
     assert again.labels[0].read_bytes() == whole.labels[0].read_bytes()
     assert again.statistics.read_text() == whole.statistics.read_text()
+
+
+@pytest.fixture
+def ended(model, files, tmp_path, monkeypatch):
+    """A request, what is left of a run that was ended in its second volume, blocks computed."""
+    calls, ended_at = [], ["b"]
+    plain = labelling.label_block
+
+    def counting(job, number):
+        source = job.volume().image.name
+        if ended_at == [source] and any(name == source for name, _ in calls):
+            raise KeyboardInterrupt
+        calls.append((source, number))
+        return plain(job, number)
+
+    monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 24 * 33 * 24)
+    monkeypatch.setattr(labelling, "label_block", counting)
+    out = tmp_path / "out"
+    request = ("cluster", files / "images", "--model", model, "--quality", "draft", "--out", out)
+    with pytest.raises(KeyboardInterrupt):
+        api.cluster(
+            model,
+            files / "images",
+            out=out,
+            classes=4,
+            options=api.ClusterOptions(quality="draft"),
+            say=lambda _: None,
+        )
+    ended_at.clear()
+    assert (out / "a.tif").exists()
+    return request, out, calls
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_resume_computes_no_finished_volume_again(ended, command, tmp_path):
+    request, out, calls = ended
+    before = contents(out)
+    finished = list(calls)
+    assert {name for name, _ in finished} == {"a", "b"}
+    calls.clear()
+    answer = command(*request, "--classes", 4, "--resume")
+    assert answer.code == 0, answer.err
+    assert f"a.tif -> {out / 'a.tif'} (finished before)" in answer.out
+    assert "centres fitted" not in answer.out
+    assert calls
+    assert not set(calls) & set(finished)
+    assert before.items() <= contents(out).items()
+    whole = tmp_path / "whole"
+    answer = command(*request[:-1], whole, "--classes", 4)
+    assert answer.code == 0, answer.err
+    assert contents(out) == contents(whole)
+    assert not (out / ".predict").exists()
+    # What it takes is said of all volumes before anything is computed.
+    fitted = answer.out.index("centres fitted")
+    assert answer.out.count(" block(s) of ", 0, fitted) == answer.out.count(" block(s) of ") == 2
+
+
+def test_resume_with_another_request_changes_nothing(ended, done, command):
+    request, out, calls = ended
+    before, finished = contents(out), list(calls)
+    wrong = {
+        "clusters: 4 before, 5 now": ("--classes", 5),
+        "centres: None before": ("--centres", done.centres, "--quality", "exact"),
+        "precision: '32' before": ("--classes", 4, "--set", "infer.precision=bf16"),
+        "seed: 0 before, 1 now": ("--classes", 4, "--seed", 1),
+    }
+    for message, options in wrong.items():
+        answer = command(*request, *options, "--resume")
+        assert answer.code == 2
+        assert f"{out}: expected --resume with what the ended run was given" in answer.err
+        assert message in answer.err
+    assert contents(out) == before
+    assert calls == finished
+
+
+def test_a_second_run_into_a_folder_changes_nothing(ended, command):
+    request, out, _ = ended
+    before = contents(out)
+    for option in ((), ("--resume",)):
+        with lock_run(out / ".predict", report=lambda _: None):
+            answer = command(*request, "--classes", 5, *option)
+        assert answer.code == 2
+        assert "at work in it" in answer.err
+        assert contents(out) == before
+
+
+def test_chunks_that_are_not_there_are_told(done, model, tmp_path, command):
+    path = tmp_path / "v.zarr"
+    save_image(path, textured((2, 600, 40))[0], axes="ZYX")
+    lost = sorted(each for each in (path / "0" / "c").rglob("*") if each.is_file())[-1]
+    lost.unlink()
+    answer = command(
+        "cluster", path, "--model", model, "--out", tmp_path / "out", "--classes", 2,
+        "--quality", "draft",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert f"chunks are not there, the first one is {lost.relative_to(path / '0')}" in answer.out
+
+
+def test_a_template_of_another_number_is_renewed(tmp_path):
+    path = tmp_path / "names.yaml"
+    assert write_template(path, 12) == ""
+    assert write_template(path, 3) == ""
+    assert path.read_text() == template(3)
+    path.write_text(template(3).replace("class_2", "nucleus"))
+    edited = path.read_text()
+    assert write_template(path, 5).startswith(f"{path}: changed by hand, so it stays")
+    assert path.read_text() == edited
+
+
+def test_volumes_for_a_preset_of_sections_are_told(files, tmp_path, command):
+    where = ("pretrain", "--preset", "maester_small", "--out", tmp_path / "run")
+    answer = command(*where, "--images", files / "images")
+    assert answer.code == 2
+    assert "a.tif: expected 2 spatial axes, found 3" in answer.err
+    assert "--set data.sections=[0]" in answer.err
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    np.save(flat / "more.npy", np.zeros((4, 5, 6, 7, 8), np.uint8))
+    answer = command(*where, "--images", flat)
+    assert answer.code == 2
+    assert "data.sections" not in answer.err
 
 
 def test_a_grid_of_the_models_own_is_refused(files, model, tmp_path):

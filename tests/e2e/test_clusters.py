@@ -78,6 +78,21 @@ def test_workers_of_a_cluster_give_the_same_bytes(command, encoder, images, tmp_
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
+@pytest.mark.usefixtures("small_blocks")
+def test_workers_open_channels_in_several_files(command, tiny, tmp_path):
+    grey = np.indices((2, 40, 48)).sum(0).astype(np.uint8) % 16 * 15
+    for number, channel in enumerate(grey):
+        tifffile.imwrite(tmp_path / f"a_{number}.tif", channel)
+    image, run = str(tmp_path / "a_{0,1}.tif"), tmp_path / "run"
+    network = (*tiny(2, steps=1, backbone="vit"), "--set", "data.channels=2")
+    answer = command("pretrain", "--preset", "mae2d", "--images", image, "--out", run, *network)
+    assert answer.code == 0, answer.err
+    for out, options in {"one": (), "two": ("--cluster", "threads:2")}.items():
+        answer = command(*request_of(run, image, tmp_path / out), *options)
+        assert answer.code == 0, answer.err
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
 def test_a_killed_worker_costs_nothing_but_time(encoder, images, tmp_path):
@@ -120,13 +135,17 @@ def test_a_killed_run_goes_on(encoder, images, tmp_path):
     assert done.returncode == -signal.SIGKILL
     work = {path: path.stat().st_mtime_ns for path in out.rglob("block-*.bin")}
     assert len(work) == 3
-    done = in_process(PROGRAM, *where, "--resume", UNMASK_FAULT="assemble:12:kill")
+    first = sorted(out.glob("*.tif"))[0]
+    written = first.stat().st_mtime_ns
+    done = in_process(PROGRAM, *where, "--resume", UNMASK_FAULT="assemble:3:kill")
     assert done.returncode == -signal.SIGKILL
+    assert f"{first} (finished before)" in done.stdout
     after = {path: path.stat().st_mtime_ns for path in out.rglob("block-*.bin")}
     assert work.items() <= after.items()
     assert len(after) == 9
     done = in_process(PROGRAM, *where, "--resume")
     assert done.returncode == 0, done.stderr
+    assert first.stat().st_mtime_ns == written
     assert content(out) == content(tmp_path / "whole")
     assert not (out / ".predict").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 from unmask.checkpoint import lock_run
 from unmask.data.normalize import Window
 from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
-from unmask.infer.cluster import fit, prepare
+from unmask.infer.cluster import Centres, fit, prepare
 from unmask.infer.features import Dense
-from unmask.infer.labelling import Counts, grid_of, label_volume, needs
+from unmask.infer.labelling import Counts, grid_of, label_volume, needs, plan_labels
+from unmask.infer.workplace import mark
 from unmask.io import Image, open_image, open_labels, save_image
 from unmask.kmeans import assign
 from unmask.models import ViT
@@ -131,6 +133,36 @@ def test_a_corrupt_chunk_is_named(dense, tmp_path):
     image = open_image(tmp_path / "v.zarr", ndim=3)
     with pytest.raises(DataError, match=r"v\.zarr.*c/0/0/0"):
         prepare(dense, image, channels=1, normalize=BYTES)
+
+
+def test_vectors_that_are_not_finite_name_the_file(dense, centres, one, tmp_path, monkeypatch):
+    plain = Dense.vectors
+    monkeypatch.setattr(Dense, "vectors", lambda *given: plain(*given) * float("nan"))
+    with pytest.raises(DataError, match=r"^v: k-means: expected finite points"):
+        label_volume(dense, centres, one, tmp_path / "l.tif")
+
+
+def test_what_decides_about_labels(dense, centres, one, tmp_path):
+    classes = np.arange(1, 6)
+    plan = plan_labels(dense, centres, one, classes)
+    values = centres.values.copy()
+    values[3, -1] = np.nextafter(values[3, -1], np.float32(np.inf))
+    moved = plan_labels(dense, Centres(values, centres.facts), one, classes)
+    assert moved.facts["centres"] != plan.facts["centres"]
+    other = plan_labels(replace(dense, precision="bf16"), centres, one, classes)
+    assert (plan.facts["precision"], other.facts["precision"]) == ("32", "bf16")
+    save_image(tmp_path / "v.zarr", np.ones((1, 40, 40), np.uint8), axes="ZYX")
+    source = str(tmp_path / "v.zarr")
+    marks = {mark(source)}
+    chunk = next(path for path in (tmp_path / "v.zarr" / "0" / "c").rglob("*") if path.is_file())
+    for changed in (chunk, tmp_path / "v.zarr" / "0" / "zarr.json"):
+        assert mark(source) in marks
+        os.utime(changed, ns=(1, 1))
+        marks.add(mark(source))
+    chunk.unlink()
+    marks.add(mark(source))
+    assert len(marks) == 4
+    assert mark("array") == mark(str(tmp_path)) == "-"
 
 
 def test_a_cluster_needs_files(dense, centres, one, tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +27,13 @@ from unmask.errors import DataError, RecipeError, gather
 from unmask.infer.cluster import Centres, Volume, fit, prepare
 from unmask.infer.contact import contact_sheet
 from unmask.infer.features import Dense
-from unmask.infer.labelling import EncoderFile, label_volume, needs
-from unmask.infer.naming import as_csv, classes_of, describe, template
+from unmask.infer.labelling import Counts, EncoderFile, label_volume, needs, plan_labels
+from unmask.infer.naming import as_csv, classes_of, describe, write_template
 from unmask.infer.pretrained import Encoder, load_encoder
 from unmask.infer.tiled import Progress
+from unmask.infer.workplace import Finished, batch, mark
 from unmask.io import Image, list_files, open_image, open_labels, output_name
+from unmask.io.unwritten import unwritten
 from unmask.lookup import build
 
 CENTRES, STATISTICS, NAMES = "clusters.safetensors", "clusters.csv", "names.yaml"
@@ -110,7 +115,8 @@ def cluster(
         DataError: files that cannot be read, images of one value, or more clusters than distinct
             vectors.
         RecipeError: neither or both of ``classes`` and centres; names of clusters there are not.
-        CheckpointError: a model without patch tokens, or centres of other features.
+        CheckpointError: a model without patch tokens, or centres of other features; another run
+            works in ``out``, or an ended one was given something else.
         SaveError: ``out`` cannot be written.
     """
     options = options or ClusterOptions()
@@ -131,35 +137,61 @@ def cluster(
     keep_inputs(pairs, folder)
     before = fingerprint(pairs)
     prepared = _prepared(dense, pairs, encoder)
-    centres = _centres(dense, prepared, encoder, classes=classes, options=options, say=say)
-    table, names = classes_of(options.names, len(centres.values))
-    centres.save(folder / CENTRES)
+    facts = _facts(dense, encoder)
+    given = None if options.centres is None else Centres.load(options.centres, facts)
+    count = (classes or 0) if given is None else len(given.values)
+    table, names = classes_of(options.names, count)
+    for volume in prepared:
+        if note := unwritten(volume.image.source):
+            say(note)
+        say(f"{volume.image.source}: {needs(dense, volume)}")
     written = Clustered([], folder / CENTRES, folder / STATISTICS, [])
     rows: list[dict[str, Any]] = []
-    for number, volume in enumerate(prepared, 1):
-        begin = time.perf_counter()
-        path = output_name(volume.image, folder)
-        say(f"{volume.image.source}: {needs(dense, volume)}")
-        counts = label_volume(
-            dense,
-            centres,
-            volume,
-            path,
-            classes=table,
-            cluster=options.cluster,
-            origin=origin,
-            resume=options.resume,
-            progress=progress,
-        )
-        check_unchanged({volume.image.source: before[volume.image.source]}, [pairs[number - 1]])
-        rows += describe(volume.image, path, counts, table, names)
-        written.labels.append(path)
-        written.sheets.append(_sheet(volume.image, path, folder, rows, names, options.seed))
-        seconds = time.perf_counter() - begin
-        say(f"[{number}/{len(prepared)}] {volume.image.source} -> {path} ({seconds:.1f} s)")
-    atomic_write(written.statistics, as_csv(rows))
-    if options.names is None and not (folder / NAMES).exists():
-        atomic_write(folder / NAMES, template(len(centres.values)))
+    with batch(folder, resume=options.resume) as finished:
+        request = {
+            "features": facts,
+            "precision": dense.precision,
+            "axes": encoder.recipe.data.axes,
+            "names": table.tolist(),
+            "unmask": version("unmask"),
+        }
+        if given is None:
+            request |= {"clusters": count, "seed": options.seed, "volumes": _marks(prepared)}
+        else:
+            request |= {"centres": given.digest}
+        fitted = partial(_fitted, dense, prepared, count, seed=options.seed, facts=facts, say=say)
+        centres = _settled(finished, request, given, fitted)
+        centres.save(folder / CENTRES)
+        for number, volume in enumerate(prepared, 1):
+            begin = time.perf_counter()
+            path = output_name(volume.image, folder)
+            plan = plan_labels(dense, centres, volume, table)
+            if done := finished.has(path, plan.facts):
+                counts = Counts(*map(np.array, finished.result(path)))
+            else:
+                counts = label_volume(
+                    dense,
+                    centres,
+                    volume,
+                    path,
+                    classes=table,
+                    cluster=options.cluster,
+                    origin=origin,
+                    resume=options.resume,
+                    progress=progress,
+                )
+                source = volume.image.source
+                check_unchanged({source: before[source]}, [pairs[number - 1]])
+                result = [counts.voxels.tolist(), counts.intensity.tolist()]
+                finished.add(path, plan.facts, result)
+            rows += describe(volume.image, path, counts, table, names)
+            written.labels.append(path)
+            written.sheets.append(_sheet(volume.image, path, folder, rows, names, options.seed))
+            spent = "finished before" if done else f"{time.perf_counter() - begin:.1f} s"
+            say(f"[{number}/{len(prepared)}] {volume.image.source} -> {path} ({spent})")
+        atomic_write(written.statistics, as_csv(rows))
+        if options.names is None and (note := write_template(folder / NAMES, count)):
+            say(note)
     return written
 
 
@@ -229,28 +261,65 @@ def _prepared(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Vol
     return found
 
 
-def _centres(
-    dense: Dense,
-    volumes: Sequence[Volume],
-    encoder: Encoder,
-    *,
-    classes: int | None,
-    options: ClusterOptions,
-    say: Say,
-) -> Centres:
+def _facts(dense: Dense, encoder: Encoder) -> dict[str, Any]:
+    """What the vectors depend on."""
     facts = {
         "weights": encoder.digest,
-        "quality": options.quality,
-        "compat": options.compat,
+        "quality": dense.quality,
+        "compat": dense.compat,
         "normalize": encoder.recipe.data.normalize.model_dump(mode="json"),
         "dim": dense.dim,
-    } | ({"surround": options.surround} if options.surround else {})
-    if options.centres is not None:
-        return Centres.load(options.centres, facts)
+    }
+    return facts | ({"surround": dense.surround} if dense.surround else {})
+
+
+def _marks(volumes: Sequence[Volume]) -> list[list[str]]:
+    """Names of volumes, and what changes with their files."""
+    sources = [volume.image.source for volume in volumes]
+    return [[Path(source).name, mark(source)] for source in sources]
+
+
+def _settled(
+    finished: Finished,
+    request: dict[str, Any],
+    given: Centres | None,
+    fitted: Callable[[], Centres],
+) -> Centres:
+    """The centres of this run: given, kept of the ended run that goes on, or fitted now.
+
+    Raises:
+        CheckpointError: the ended run was given something else.
+    """
+    request = json.loads(json.dumps(request))
+    goes_on = finished.same(request)
+    kept = finished.folder / CENTRES
+    if given is not None:
+        centres = given
+    elif goes_on and kept.exists():
+        centres = Centres.load(kept, request["features"])
+    else:
+        centres = fitted()
+    # What the run was given comes first: kept centres never stand for another request.
+    if not goes_on:
+        finished.keep(request)
+    if given is None and not kept.exists():
+        centres.save(kept)
+    return centres
+
+
+def _fitted(
+    dense: Dense,
+    volumes: Sequence[Volume],
+    count: int,
+    *,
+    seed: int,
+    facts: dict[str, Any],
+    say: Say,
+) -> Centres:
     voxels = sum(int(np.prod(volume.space)) for volume in volumes)
     sample = min(_SAMPLE, max(_LEAST, voxels // _SHARE))
     begin = time.perf_counter()
-    found = fit(dense, volumes, classes or 0, seed=options.seed, facts=facts, sample=sample)
+    found = fit(dense, volumes, count, seed=seed, facts=facts, sample=sample)
     say(f"{len(found.values)} centres fitted ({time.perf_counter() - begin:.1f} s)")
     return found
 

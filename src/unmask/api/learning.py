@@ -134,8 +134,8 @@ def _unlabelled(images: Paths, chosen: Recipe) -> list[Pair]:
         if audit_pairs(images, None, deeper, channels=channels).problems:
             raise
         raise DataError(
-            f"{error}\nAll of them have one axis more than the crops: to learn from their sections, "
-            "give --set data.sections=[0] (cut across the slowest axis)."
+            f"{error}\nAll of them have one axis more than the crops. To learn from their sections "
+            "give --set data.sections=[0], which cuts them across the slowest axis."
         ) from error
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 
 from unmask import checkpoint
 from unmask.data.normalize import Measured, Normalizer
@@ -44,6 +45,14 @@ class Centres:
 
     values: np.ndarray
     facts: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Of all values."""
+        values = np.ascontiguousarray(self.values)
+        return xxhash.xxh3_128_hexdigest(
+            f"{values.shape} {values.dtype}".encode() + values.tobytes()
+        )
 
     def save(self, path: Path) -> None:
         """Write a safetensors file.

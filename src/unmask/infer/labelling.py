@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.data.normalize import Measured
-from unmask.errors import CheckpointError, RecipeError, told
+from unmask.errors import CheckpointError, DataError, RecipeError, told
 from unmask.infer.assembly import Result, assemble
 from unmask.infer.blockfile import read_array, write_arrays
 from unmask.infer.blocks import Grid
@@ -26,8 +26,9 @@ from unmask.infer.features import Dense
 from unmask.infer.pretrained import load_encoder
 from unmask.infer.tiled import Progress
 from unmask.infer.units import ImageFile, Known, numbered
-from unmask.infer.workplace import Plan, block_file, workplace
+from unmask.infer.workplace import Plan, block_file, mark, workplace
 from unmask.io.paths import locate
+from unmask.io.several import files_of
 from unmask.kmeans import assign
 
 
@@ -131,6 +132,24 @@ def needs(dense: Dense, volume: Volume) -> str:
     )
 
 
+def plan_labels(dense: Dense, centres: Centres, volume: Volume, classes: np.ndarray) -> Plan:
+    """What decides about the labels of every block of a volume."""
+    grid = grid_of(dense, volume)
+    facts = {
+        "features": centres.facts,
+        "precision": dense.precision,
+        "centres": centres.digest,
+        "classes": classes.tolist(),
+        "image": Path(volume.image.source).name,
+        "file": mark(volume.image.source),
+        "shape": list(volume.image.shape),
+        "block": list(grid.block),
+        "unmask": version("unmask"),
+    }
+    facts = json.loads(json.dumps(facts))
+    return Plan(facts, facts, len(grid))
+
+
 def label_volume(  # noqa: PLR0913 - what a run is given, each once
     dense: Dense,
     centres: Centres,
@@ -164,7 +183,7 @@ def label_volume(  # noqa: PLR0913 - what a run is given, each once
     count = len(centres.values)
     classes = np.arange(1, count + 1) if classes is None else classes
     grid = grid_of(dense, volume)
-    plan = _plan(centres, volume, grid, classes)
+    plan = plan_labels(dense, centres, volume, classes)
     with workplace(out, plan, resume=resume) as (folder, finished):
         ready = set(finished)
         place = folder.absolute()
@@ -191,12 +210,15 @@ def label_block(job: Job, number: int) -> int:
     """Label one block and keep it with its counts.
 
     Raises:
-        DataError: a part of the image that cannot be read or is not finite.
+        DataError: a part of the image that cannot be read, values or vectors that are not finite.
         SaveError: the result could not be kept.
     """
     dense, volume, box = job.dense(), job.volume(), job.grid.tile(number).write
     vectors = dense.vectors(volume.read, volume.space, box).flatten(0, -2).cpu().numpy()
-    clusters = assign(vectors, job.centres)[0]
+    try:
+        clusters = assign(vectors, job.centres)[0]
+    except DataError as error:
+        raise DataError(f"{volume.image.source}: {error}") from error
     del vectors
     grey = volume.inside(box).mean(axis=0).ravel()
     labels = job.classes[clusters].reshape(box.shape)
@@ -216,29 +238,11 @@ def _total(folder: Path, grid: Grid, name: str) -> np.ndarray:
     return np.sum(list(parts), axis=0)
 
 
-def _plan(centres: Centres, volume: Volume, grid: Grid, classes: np.ndarray) -> Plan:
-    """What decides about the labels of every block."""
-    path = Path(volume.image.source)
-    state = path.stat() if path.is_file() else None
-    facts = {
-        "features": centres.facts,
-        "centres": np.round(centres.values[:, :4].astype(float), 6).tolist(),
-        "classes": classes.tolist(),
-        "image": path.name,
-        "file": None if state is None else [state.st_size, state.st_mtime_ns],
-        "shape": list(volume.image.shape),
-        "block": list(grid.block),
-        "unmask": version("unmask"),
-    }
-    facts = json.loads(json.dumps(facts))
-    return Plan(facts, facts, len(grid))
-
-
 def _sent(job: Job, volume: Volume, origin: EncoderFile | None) -> Job:
     """The job as workers elsewhere can do it: with paths in place of what is in memory."""
     image = volume.image
-    path = locate(image.source).path.absolute()
-    if origin is None or not path.exists():
+    there = all(locate(file).path.exists() for file in files_of(image.source))
+    if origin is None or not there:
         raise RecipeError(
             "--cluster: expected the model and images in files that every worker can read, found "
             "some in memory. Give paths, or leave out the cluster."

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from unmask.atomic import atomic_write
 from unmask.errors import RecipeError, told
 from unmask.infer.labelling import Counts
 from unmask.io import Image, open_labels
@@ -128,3 +129,20 @@ def template(count: int) -> str:
         "# 'background' becomes 0. Apply with --centres clusters.safetensors --names names.yaml.\n"
     )
     return head + "\n".join(lines) + "\n"
+
+
+def write_template(path: Path, count: int) -> str:
+    """Write a template beside clusters; one that was edited by a person stays.
+
+    Returns:
+        A line about a file that stays, else "".
+    """
+    if path.exists():
+        before = path.read_text(encoding="utf-8", errors="replace")
+        if before != template(before.count("\nclass_")):
+            return (
+                f"{path}: changed by hand, so it stays as it is. Check that its numbers are those "
+                f"of these {count} clusters, or remove it and run again for a new template."
+            )
+    atomic_write(path, template(count))
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from unmask.infer.blockfile import read_values
 from unmask.infer.blocks import Grid
 from unmask.infer.predictor import Predictor
 from unmask.io import Image
+from unmask.io.formats import FORMATS
+from unmask.io.paths import format_of, locate
 from unmask.io.several import files_of
 
 # Beside the outputs, one folder for each output in work; hidden, so that it is no image.
@@ -66,7 +69,7 @@ def plan_facts(predictor: Predictor, image: Image, weights: str) -> dict[str, An
     facts["image"] = Path(image.source).name
     facts["weights"] = weights
     facts["unmask"] = version("unmask")
-    facts |= {"shape": image.shape, "dtype": str(image.dtype), "file": _mark(image.source)}
+    facts |= {"shape": image.shape, "dtype": str(image.dtype), "file": mark(image.source)}
     return json.loads(json.dumps(facts))
 
 
@@ -74,22 +77,48 @@ class Finished:
     """Outputs that are complete, kept in a file so that an ended run can go on.
 
     Args:
-        file: where it is kept.
+        folder: where it is kept, beside the unfinished work on the outputs.
+
+    Attributes:
+        folder: the same.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / "finished.json"
+        self._known: dict[str, Any] = (
+            json.loads(self._file.read_text()) if self._file.exists() else {}
+        )
 
     def has(self, path: Path, facts: Mapping[str, Any]) -> bool:
         """Whether an output of these facts is there and unchanged since."""
-        known = self._known.get(path.name)
-        return known == {"facts": dict(facts), "file": _mark(str(path))} and path.exists()
+        known = self._known.get(path.name, {})
+        same = known.get("facts") == dict(facts) and known.get("file") == mark(str(path))
+        return same and path.exists()
 
-    def add(self, path: Path, facts: Mapping[str, Any]) -> None:
-        """Keep that an output is complete."""
-        self._known[path.name] = {"facts": dict(facts), "file": _mark(str(path))}
+    def result(self, path: Path) -> Any:
+        """What was kept with an output that is there, see ``has``."""
+        return self._known[path.name]["result"]
+
+    def add(self, path: Path, facts: Mapping[str, Any], result: Any = None) -> None:
+        """Keep that an output is complete, and JSON values that belong to it."""
+        self._known[path.name] = {"facts": dict(facts), "file": mark(str(path)), "result": result}
         atomic_write(self._file, json.dumps(self._known))
+
+    def same(self, facts: Mapping[str, Any]) -> bool:
+        """Whether an ended run of these facts (JSON values) is gone on with; False: there is none.
+
+        Raises:
+            CheckpointError: the ended run was given something else.
+        """
+        if not (self.folder / _PLAN).exists():
+            return False
+        _check_same(self.folder / _PLAN, facts, self.folder.parent)
+        return True
+
+    def keep(self, facts: Mapping[str, Any]) -> None:
+        """Keep what the run was given, for ``same``."""
+        atomic_write(self.folder / _PLAN, json.dumps(facts, indent=1))
 
 
 @contextmanager
@@ -105,7 +134,7 @@ def batch(out: Path, *, resume: bool) -> Generator[Finished, None, None]:
         if not resume:
             _emptied(folder)
         try:
-            yield Finished(folder / "finished.json")
+            yield Finished(folder)
         except BaseException:
             # What is finished is kept for --resume; where nothing is, nothing stays behind.
             if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
@@ -136,7 +165,7 @@ def workplace(
     with lock_run(folder, report=_expected):
         if not resume:
             _emptied(folder)
-        _check_same(folder / _PLAN, plan, out)
+        _check_same(folder / _PLAN, plan.facts, out)
         yield folder, _finished(folder, plan)
         # The lock's file goes with the folder; whoever waits for it makes a new one.
         shutil.rmtree(folder)
@@ -147,6 +176,15 @@ def workplace(
 def block_file(folder: Path, number: int) -> Path:
     """Where the result of a block is kept."""
     return folder / f"block-{number:06d}.bin"
+
+
+def mark(source: str) -> str:
+    """What changes when the files of an image do: their sizes and times of change.
+
+    Of a Zarr store all files count, metadata and chunks; "-" for other folders and arrays.
+    """
+    found = [_mark(file) for file in files_of(source)]
+    return "-" if "-" in found else ";".join(found)
 
 
 def weights_digest(predictor: Predictor) -> str:
@@ -178,16 +216,16 @@ def _finished(folder: Path, plan: Plan) -> dict[int, dict[str, int]]:
     return found
 
 
-def _check_same(file: Path, plan: Plan, out: Path) -> None:
-    """Keep the plan, or compare it with that of the ended run."""
+def _check_same(file: Path, facts: Mapping[str, Any], out: Path) -> None:
+    """Keep the facts, or compare them with those of the ended run."""
     if not file.exists():
-        atomic_write(file, json.dumps(plan.facts, indent=1))
+        atomic_write(file, json.dumps(facts, indent=1))
         return
     before = json.loads(file.read_text(encoding="utf-8"))
     other = [
-        f"{name}: {before.get(name)!r} before, {plan.facts.get(name)!r} now"
-        for name in sorted({*before, *plan.facts})
-        if before.get(name) != plan.facts.get(name)
+        f"{name}: {before.get(name)!r} before, {facts.get(name)!r} now"
+        for name in sorted({*before, *facts})
+        if before.get(name) != facts.get(name)
     ]
     if other:
         raise CheckpointError(
@@ -208,9 +246,20 @@ def _emptied(folder: Path) -> None:
             path.unlink()
 
 
-def _mark(source: str) -> str:
-    paths = [Path(file) for file in files_of(source)]
-    if not all(path.is_file() for path in paths):
+def _mark(file: str) -> str:
+    location = locate(file)
+    if location.path.is_file():
+        state = location.path.stat()
+        return f"{state.st_size}:{state.st_mtime_ns}"
+    folder = location.path / location.key
+    if not folder.is_dir() or format_of(location) is not FORMATS[".zarr"]:
         return "-"
-    facts = [path.stat() for path in paths]
-    return ";".join(f"{each.st_size}:{each.st_mtime_ns}" for each in facts)
+    digest, files = xxhash.xxh3_128(), 0
+    for place, inner, names in os.walk(folder):
+        inner.sort()
+        for path in (Path(place, name) for name in sorted(names)):
+            state = path.stat()
+            there = path.relative_to(folder).as_posix()
+            digest.update(f"{there} {state.st_size} {state.st_mtime_ns}\n".encode())
+            files += 1
+    return f"{files} files:{digest.hexdigest()}"

@@ -14,10 +14,11 @@ import zarr
 
 from unmask.io.formats import FORMATS
 from unmask.io.paths import format_of, locate
+from unmask.io.several import files_of
 
 
 def unwritten(source: str) -> str:
-    """A line about the chunks of a store's finest level that are not there.
+    """A line about the chunks of a store's finest level that are not there; one for each store.
 
     Args:
         source: path as for ``open_image``.
@@ -26,6 +27,10 @@ def unwritten(source: str) -> str:
         How many of how many, the first one, and what it counts as; "" where all are there, or where
         the path is no Zarr store on a local disk.
     """
+    return "\n".join(line for file in files_of(source) if (line := _unwritten(file)))
+
+
+def _unwritten(source: str) -> str:
     location = locate(source)
     form = format_of(location)
     if form is not FORMATS[".zarr"]:
