@@ -172,8 +172,9 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
         if scores is not None:
             put(_scores_back(folder / SCORES, whole, place), Path(scores).absolute())
         removed = sum(each.get("removed", 0) for each in facts.values())
-    for note in notes_of(predictor.task, removed) if say is not None else ():
-        say(note)
+    if say is not None:
+        for note in notes_of(predictor.task, removed):
+            say(note)
     return top
 
 

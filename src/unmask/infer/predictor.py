@@ -361,7 +361,7 @@ class Predictor:
 
 def labels_of(
     task: Task, scores: Float[np.ndarray, "s *space"], image: Image
-) -> tuple[Integer[np.ndarray, "*space"], int]:
+) -> tuple[Integer[np.ndarray, "..."], int]:
     """Labels of the scores of an image or of a part of it, and how many objects were removed.
 
     Raises:
