@@ -48,7 +48,7 @@ def small_blocks(monkeypatch) -> None:
     monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 24 * 32 * 32)
 
 
-def request_of(encoder: Path, images: Path, out: Path) -> tuple[object, ...]:
+def request_of(encoder: Path, images: Path | str, out: Path) -> tuple[object, ...]:
     return ("cluster", images, "--model", encoder, "--out", out, "--classes", 4,
             "--quality", "draft", "--set", "infer.precision='32'")  # fmt: skip
 

@@ -83,9 +83,7 @@ def evaluate(
     return Report.of(rows, settings={"metrics": list(names)})
 
 
-def _of_every_class(
-    names: Sequence[str], truths: Sequence[Image], ignore: int | None
-) -> list[str]:
+def _of_every_class(names: Sequence[str], truths: Sequence[Image], ignore: int | None) -> list[str]:
     """``dice/1``, ``dice/2`` ... in place of ``dice/*``, for the classes of all images together."""
     found = {int(value) for truth in truths for value in np.unique(truth.read())}
     classes = sorted(found - {0, ignore})

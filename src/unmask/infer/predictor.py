@@ -23,6 +23,7 @@ from unmask.infer.sinks import MemorySink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress, Sink, Tiling, run_tiles
 from unmask.io import Image, smallest_uint
+from unmask.space.bf16 import has_bf16
 from unmask.tasks.base import Removing, Task, WholeImage
 
 Precision = Literal["auto", "32", "bf16", "16"]
@@ -383,15 +384,10 @@ def notes_of(task: Task, removed: int) -> tuple[str, ...]:
 def arithmetic(precision: Precision, device: torch.device) -> torch.dtype | None:
     """Type that the network computes in under autocast; None: float32 as it is.
 
-    ``auto`` is bf16 where the device has instructions for it: emulated, it is slower than float32.
+    ``auto`` is bf16 where the device has instructions for it.
     """
     if precision == "auto":
-        fast = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            else device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
-        )
-        return torch.bfloat16 if fast else None
+        return torch.bfloat16 if has_bf16(device.type) else None
     return {"32": None, "bf16": torch.bfloat16, "16": torch.float16}[precision]
 
 
