@@ -52,7 +52,8 @@ WAYS = (
             "train.clip=1.0",
             "train.ema=0.99",
             "task.published_scale=false",
-            "task.foreground_weight=1.0",
+            # the published balance of the terms, whose sums count pixels: 1000 / height
+            *("task.side_weight=0.5", "task.side_decay=0.5", "task.foreground_weight=7.8"),
         ),
     ),
     Way("pea_bbbc039 as published", "pea_bbbc039", ("train.steps=30",)),
