@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 from unmask.cli import main
@@ -27,6 +28,10 @@ _CHECKED = [
     "unmask.training",
 ]
 install_import_hook(_CHECKED, "beartype.beartype")
+
+# Tests are not timed: on a busy machine any of them may take long.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

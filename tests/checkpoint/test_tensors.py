@@ -169,7 +169,7 @@ def test_huge_claimed_header_is_not_read(tmp_path):
     assert time.perf_counter() - began < 0.2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_arbitrary_damage_is_never_another_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("fuzz") / "a"

@@ -82,7 +82,7 @@ def test_constant_images_stay_defined(name, value):
         torch.testing.assert_close(result, torch.full((2, 2, 9, 9), value), rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(NAMES), st.integers(0, 10**6), st.floats(1e-3, 1e4), st.floats(-1e4, 1e4))
 def test_no_range_of_values_breaks_a_part(name, seed, size, offset):
     rng = generator(seed, "values")

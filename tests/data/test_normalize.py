@@ -189,7 +189,7 @@ def test_every_registered_normalizer_keeps_the_contract():
         assert normalizer.measure(image).apply(image[:, :4]).shape == (3, 4, 9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     hnp.arrays(
         st.sampled_from([np.float32, np.uint8, np.int16]),

@@ -37,7 +37,7 @@ def test_any_number_of_axes(kind, shape):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     shape=st.lists(st.integers(1, 24), min_size=1, max_size=3).map(tuple),
     seed=st.integers(0, 99),

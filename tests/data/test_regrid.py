@@ -60,7 +60,7 @@ def test_a_vote_is_the_largest_interpolated_mask(source, target, dtype):
     np.testing.assert_allclose(given_to, masks.max(0), atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 40), st.data())
 def test_a_part_of_a_line_is_that_part(source, target, draw):
     start = draw.draw(st.integers(0, target - 1))

@@ -266,7 +266,7 @@ def test_wrong_options_are_refused(options):
         Spatial(**options)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=3),
     st.lists(st.integers(1, 12), min_size=3, max_size=3),

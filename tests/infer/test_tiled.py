@@ -61,7 +61,7 @@ def cases(draw):
     return space, window, options
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases())
 def test_any_shape_window_and_overlap(case):
     space, window, options = case

@@ -96,9 +96,7 @@ def test_no_spacing_stays_unknown(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr", ".h5", ".nii.gz", ".nii", ".npy"])
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(draw=st.data())
 def test_a_part_equals_that_part_of_the_whole(
     tmp_path: Path, suffix: str, draw: st.DataObject

@@ -153,7 +153,7 @@ def cells(ndim, seed, *, walls):
     ("method", "walls"), [*((method, True) for method in METHODS), ("mutex", False)]
 )
 @pytest.mark.parametrize("ndim", [2, 3])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_perfect_affinities_of_random_cells_give_them_back(method, walls, ndim, seed):
     labels = cells(ndim, seed, walls=walls)

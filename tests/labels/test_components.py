@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
@@ -19,7 +19,6 @@ def label(image, structure) -> tuple[np.ndarray, int]:
 _SHAPES = array_shapes(min_dims=1, max_dims=4, max_side=6)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_booleans_as_scipy(data):
     image = data.draw(arrays(bool, _SHAPES))
@@ -29,7 +28,6 @@ def test_booleans_as_scipy(data):
     np.testing.assert_array_equal(connected_components(image, connectivity=connectivity), expected)
 
 
-@settings(deadline=None)
 @given(arrays(np.uint8, _SHAPES, elements=st.integers(0, 3)))
 def test_every_piece_has_one_id_and_touching_objects_stay_apart(labels):
     found = connected_components(labels)

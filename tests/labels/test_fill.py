@@ -1,7 +1,7 @@
 """Holes of objects, against scipy one object at a time."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
@@ -9,14 +9,12 @@ from scipy import ndimage
 from unmask.labels import fill_holes
 
 
-@settings(deadline=None)
 @given(arrays(bool, array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=8)))
 def test_one_object_as_scipy(image):
     expected = ndimage.binary_fill_holes(image)
     np.testing.assert_array_equal(fill_holes(image) > 0, expected)
 
 
-@settings(deadline=None)
 @given(arrays(np.uint16, (9, 9), elements=st.integers(0, 3)))
 def test_objects_keep_their_voxels_and_only_enclosed_background_is_filled(labels):
     filled = fill_holes(labels)

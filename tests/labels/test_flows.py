@@ -36,7 +36,7 @@ def agreement(truth, found):
 # --- labels to flows -----------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 3))
 def test_unit_length_inside_and_zero_outside(seed, ndim):
     labels = balls(np.random.default_rng(seed), (30, 22, 17)[:ndim], 6)
@@ -153,7 +153,7 @@ def test_floats_are_no_labels():
 # --- flows to labels -----------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.sampled_from([(64, 56), (30, 32, 28), (900,)]))
 def test_round_trip(seed, shape):
     """What is encoded comes back, object by object, touching ones included."""

@@ -31,7 +31,7 @@ def volumes(draw):
 
 
 @given(labels=volumes(), far=st.integers(2, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_perfect_affinities_give_the_objects_back(labels, far):
     """Objects are the pieces of a label, so that near edges hold each of them together."""
     pieces = connected_components(labels, connectivity=1)

@@ -1,7 +1,7 @@
 """Boxes, sizes and centroids against scipy."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
@@ -9,7 +9,6 @@ from scipy import ndimage
 from unmask.labels.objects import find_objects
 
 
-@settings(deadline=None)
 @given(
     arrays(np.int32, array_shapes(min_dims=1, max_dims=4, max_side=7), elements=st.integers(0, 5))
 )

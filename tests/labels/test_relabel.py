@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -11,7 +11,6 @@ from unmask.labels import relabel
 from unmask.labels.relabel import compact
 
 
-@settings(deadline=None)
 @given(arrays(np.int64, (4, 5), elements=st.sampled_from([0, 1, 7, 65536, 2**31, 2**62])))
 def test_ids_become_consecutive_in_their_order(labels):
     ids = np.unique(labels[labels > 0])

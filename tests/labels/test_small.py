@@ -1,14 +1,13 @@
 """Removal by size."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from unmask.labels import remove_small
 
 
-@settings(deadline=None)
 @given(arrays(np.uint16, (6, 7), elements=st.integers(0, 9)), st.integers(0, 8), st.integers(3, 12))
 def test_an_object_stays_whole_or_goes_whole(labels, least, most):
     kept = remove_small(labels, least, max_size=most)

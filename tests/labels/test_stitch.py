@@ -73,7 +73,7 @@ def random_volume(seed: int) -> None:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 def test_random_volumes_equal_one_pass(seed):
     random_volume(seed)
 

@@ -10,7 +10,7 @@ from unmask.metrics.assignment import assign
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 9), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_sum_is_the_largest(seed, n_rows, n_columns, ties):
     rng = np.random.default_rng(seed)
     table = rng.random((n_rows, n_columns)) * (rng.random((n_rows, n_columns)) < 0.5)

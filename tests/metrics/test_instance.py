@@ -75,7 +75,7 @@ def dense_matching(pair, threshold):
 
 
 @given(label_pairs(), st.sampled_from([0.1, 0.2, 0.25, 1 / 3, 0.5, 0.6, 0.75, 1.0]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_matching_is_the_dense_assignment(pair, threshold):
     tp, total, (n_true, n_predicted) = dense_matching(pair, threshold)
     found = matching(*pair, threshold=threshold)
@@ -84,7 +84,7 @@ def test_matching_is_the_dense_assignment(pair, threshold):
 
 
 @given(label_pairs())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_panoptic_quality_and_jaccard_indices(pair):
     shared, union, left, right = dense(*pair)
     if not len(left) or not len(right):

@@ -39,7 +39,7 @@ def label_pairs(draw, top=6):
 
 
 @given(label_pairs())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_counts_every_pair(pair):
     truth, predicted = pair
     table = overlap(truth, predicted)
@@ -54,7 +54,7 @@ def test_counts_every_pair(pair):
 
 
 @given(label_pairs(), st.integers(0, 7), st.sampled_from([None, 3]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_tables_of_blocks_add_up(pair, cut, ignore):
     truth, predicted = pair
     whole = overlap(truth, predicted, ignore=ignore)

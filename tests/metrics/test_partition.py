@@ -19,7 +19,7 @@ def label_pairs(draw):
 
 
 @given(label_pairs())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_variation_of_information_is_that_of_scikit_image(pair):
     split, merge = variation_of_information(*pair)
     assert voi_split(*pair, background=True) == pytest.approx(split, abs=1e-9)
@@ -31,7 +31,7 @@ def test_variation_of_information_is_that_of_scikit_image(pair):
 
 
 @given(label_pairs())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_rand_error_is_that_of_scikit_image(pair):
     if not pair[0].any():
         return
