@@ -52,7 +52,7 @@ def test_building_leaves_the_global_generator_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("name", ["adamw", "lamb", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "lamb", "muon", "sgd"])
 def test_optimizer_decays_matrices_only(name):
     chosen = recipe(f"train.optimizer={{name: {name}, weight_decay: 0.25}}", "train.lr=0.125")
     segmenter = new_segmenter(chosen)

@@ -8,6 +8,7 @@ from torch import nn
 
 from unmask.errors import RecipeError
 from unmask.training import OPTIMIZERS, Average, parameter_groups, schedule
+from unmask.training.muon import Muon
 
 
 class Net(nn.Module):
@@ -97,7 +98,8 @@ def test_every_optimiser_learns_and_continues_bit_by_bit(name):
     def make(net):
         return OPTIMIZERS[name](parameter_groups(net, lr=0.02, weight_decay=0.01), lr=0.02)
 
-    net = nn.Linear(6, 1)
+    wide = [nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh()]
+    net = nn.Sequential(*wide, nn.Linear(16, 1))
     optimizer = make(net)
     first = train(net, optimizer, 10)
     other = copy.deepcopy(net)
@@ -105,7 +107,49 @@ def test_every_optimiser_learns_and_continues_bit_by_bit(name):
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     assert train(net, optimizer, 30) < first
     train(other, resumed, 30)
-    assert torch.equal(net.weight, other.weight)
+    for weight, again in zip(net.parameters(), other.parameters(), strict=True):
+        assert torch.equal(weight, again)
+
+
+@pytest.mark.parametrize("shape", [(8, 24), (24, 8), (16, 16)])
+def test_muon_moves_matrices_as_torch_does(shape):
+    start, gradients = torch.randn(shape), torch.randn(5, *shape)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    steps = [
+        Muon([ours], lr=0.1, weight_decay=0.3),
+        torch.optim.Muon([theirs], lr=0.1, weight_decay=0.3, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for gradient in gradients:
+        for weight, optimizer in zip((ours, theirs), steps, strict=True):
+            weight.grad = gradient.clone()
+            optimizer.step()
+    # both orthogonalise in bfloat16
+    torch.testing.assert_close(ours, theirs, atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(8,), (3, 24), (24, 1, 3, 3)])
+def test_muon_moves_the_rest_as_adamw_does(shape):
+    ours, theirs = (nn.Parameter(torch.ones(shape)) for _ in range(2))
+    steps = [
+        kind([weight], lr=0.1, weight_decay=0.3)
+        for kind, weight in ((Muon, ours), (torch.optim.AdamW, theirs))
+    ]
+    for gradient in torch.randn(5, *shape):
+        for weight, optimizer in zip((ours, theirs), steps, strict=True):
+            weight.grad = gradient.clone()
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_muon_treats_convolutions_as_matrices_and_scales_like_adam():
+    conv = nn.Conv2d(16, 32, 3, bias=False)
+    before = conv.weight.detach().clone()
+    conv.weight.grad = torch.randn_like(conv.weight) @ torch.diag(torch.tensor([1e3, 1, 1e-3]))
+    Muon(conv.parameters(), lr=1.0, weight_decay=0.0).step()
+    move = (before - conv.weight.detach()).flatten(1)
+    assert move.square().mean().sqrt().item() == pytest.approx(0.2, rel=0.25)
+    values = torch.linalg.svdvals(move)
+    assert values.max() < 2 * values.min()
 
 
 def test_average_follows_parameters_and_all_buffers():

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from unmask.training.moments import adam_step
+
 
 class Lamb(Optimizer):
     """Large-batch optimiser.
@@ -48,7 +50,7 @@ class Lamb(Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    move = self._adam(parameter, parameter.grad * shrink, group)
+                    move = adam_step(self.state[parameter], parameter.grad * shrink, group)
                     if group["weight_decay"]:
                         move.add_(parameter, alpha=group["weight_decay"])
                         move.mul_(_trust(parameter, move))
@@ -61,22 +63,6 @@ class Lamb(Optimizer):
         if self.max_norm is None or not gradients:
             return 1.0
         return (self.max_norm / torch.nn.utils.get_total_norm(gradients)).clamp(max=1.0)
-
-    def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        """Adam's step of size 1, with both moments corrected for their start at 0."""
-        state = self.state[parameter]
-        if not state:
-            # The count stays on the CPU, where reading it waits for nothing.
-            state["step"] = torch.zeros(())
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-        beta1, beta2 = group["betas"]
-        state["step"] += 1
-        count = state["step"].item()
-        state["exp_avg"].lerp_(gradient, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        root = (state["exp_avg_sq"] / (1 - beta2**count)).sqrt_().add_(group["eps"])
-        return (state["exp_avg"] / (1 - beta1**count)).div_(root)
 
 
 def _trust(weight: Tensor, move: Tensor) -> Tensor:
