@@ -193,6 +193,20 @@ def test_background_that_is_the_largest_object_is_not_looked_for_in_blocks(tmp_p
     plan_blocks(predictor(2, task=learned, channels=4), image, (20, 20))
 
 
+@pytest.mark.parametrize(("length", "places"), [(4, 0), (30, 2)])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_objects_longer_than_the_halo_are_told_of(length, places, ndim, tmp_path):
+    shape = (8,) * (ndim - 1) + (64,)
+    image = np.zeros(shape, np.float32)
+    image[..., 32 - length // 2 : 32 + length // 2] = 1
+    lines: list[str] = []
+    block = (8,) * (ndim - 1) + (32,)
+    given = {"block": block, "say": lines.append}
+    predict_blocks(predictor(ndim), image, tmp_path / "a.tif", **given)
+    assert len(lines) == bool(places)
+    assert all(f"In {places} place(s)" in line and "3 voxels" in line for line in lines)
+
+
 def test_scores_that_cannot_be_decoded_name_the_image(tmp_path):
     task = Affinities(2, ((-1, 0), (0, -1)), foreground=True, reach=4)
     model = replace(predictor(2, task=task, channels=3), segmenters=[Undefined()])

@@ -171,11 +171,24 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
             assemble(result, job.folder, partial(units.numbered, job.folder), run)
         if scores is not None:
             put(_scores_back(folder / SCORES, whole, place), Path(scores).absolute())
-        removed = sum(each.get("removed", 0) for each in facts.values())
+        removed, beyond = (
+            sum(each.get(name, 0) for each in facts.values()) for name in ("removed", "beyond")
+        )
     if say is not None:
-        for note in notes_of(predictor.task, removed):
+        for note in (*notes_of(predictor.task, removed), *_margin_note(grid, beyond)):
             say(note)
     return top
+
+
+def _margin_note(grid: Grid, beyond: int) -> tuple[str, ...]:
+    """What to tell of objects that are larger than the margin in which blocks agree on them."""
+    if not beyond:
+        return ()
+    return (
+        f"In {beyond} place(s) an object is longer than the margin of {grid.halo} voxels around a "
+        "block. Its parts are joined where the blocks agree in the margin; if objects look cut, "
+        "raise task.reach.",
+    )
 
 
 def _with_scores(job: Job, predictor: Predictor, image: Image, progress: Progress | None) -> Job:

@@ -30,8 +30,8 @@ from unmask.space.box import Box, Tile
 
 # (block, windows done, windows in all) to nothing.
 Tell = Callable[[int, int, int], None]
-# What is known of a finished block: ``top``, its largest id, ``own``, ids inside the block, and
-# ``removed``, objects that the task tells of.
+# What is known of a finished block: ``top``, its largest id, ``own``, ids inside the block,
+# ``removed``, objects that the task tells of, and ``beyond``, objects inside that leave the halo.
 Facts = dict[str, int]
 
 # Decoded parts of an image that are kept for the next block.
@@ -133,8 +133,9 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
         scores = _scores(job, number, progress)
     labels, removed = labels_of(predictor.task, scores, job.image())
     del scores
-    arrays, facts = _kept(np.asarray(labels), tile, job.grid.faces(number))
-    facts |= {"removed": removed}
+    labels = np.asarray(labels)
+    arrays, facts = _kept(labels, tile, job.grid.faces(number))
+    facts |= {"removed": removed, "beyond": _beyond(labels, tile, job.grid)}
     write_arrays(block_file(job.folder, number), arrays, facts)
     return number, facts
 
@@ -219,6 +220,21 @@ def _kept(
     arrays = {"labels": labels[inside], **slabs}
     facts = {"top": len(ids), "own": int(own.sum())}
     return {name: table[array] for name, array in arrays.items()}, facts
+
+
+def _beyond(labels: np.ndarray, tile: Tile, grid: Grid) -> int:
+    """Objects inside the block that go on where its halo ends; 0 without one."""
+    if not grid.halo:
+        return 0
+    ends = [np.zeros(0, labels.dtype)]
+    for axis, size in enumerate(grid.space):
+        if tile.read.start[axis] > 0:
+            ends.append(labels.take(0, axis).ravel())
+        if tile.read.stop[axis] < size:
+            ends.append(labels.take(-1, axis).ravel())
+    leaving = np.unique(np.concatenate(ends))
+    inside = labels[tile.write.relative_to(tile.read).slices]
+    return int(np.isin(leaving[leaving > 0], inside).sum())
 
 
 @lru_cache(maxsize=1)
