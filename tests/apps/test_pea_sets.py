@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 
 from unmask.apps.pea_sets import CVPPP_SIZE, CVPPP_VAL, main, prepare, submit
+from unmask.checkpoint import save_model
 from unmask.errors import DataError
 from unmask.io import open_image, save_image
+from unmask.training.assemble import new_segmenter, settled
 
 
 def write(path, array):
@@ -132,3 +134,48 @@ def test_submission(tmp_path):
     save_image(tmp_path / "in" / "plant004.tif", labels[:10])
     with pytest.raises(DataError, match=r"plant004\.tif.*\(530, 500\)"):
         submit(tmp_path / "in", tmp_path / "out.h5")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Saves a preset's network that nobody trained."""
+
+    def saved(preset="pea_cvppp"):
+        chosen = settled(
+            preset,
+            [
+                "data.channels=1",
+                "data.normalize=percentile",
+                "infer.tile=[32, 32]",
+                "infer.precision='32'",
+            ],
+        )
+        path = tmp_path / f"{preset}.safetensors"
+        weights = new_segmenter(chosen).state_dict()
+        save_model(path, weights, {"recipe": chosen.model_dump(mode="json")})
+        return path
+
+    return saved
+
+
+def test_leaves_within_the_given_foreground(tmp_path, run, capsys):
+    part, out = tmp_path / "test", tmp_path / "out"
+    foreground = np.zeros((40, 36), np.uint8)
+    foreground[4:20, 4:30] = 1
+    foreground[30:34, 2] = 1
+    image = np.random.default_rng(0).integers(0, 255, (40, 36), dtype=np.uint8)
+    save_image(part / "images" / "plant001.tif", image)
+    arguments = ["segment", str(part), str(out), "--model"]
+    assert main([*arguments, str(run())]) == 2
+    assert "plant001.tif" in capsys.readouterr().err
+    assert not out.exists()
+    save_image(part / "foreground" / "plant001.tif", foreground)
+    assert main([*arguments, str(run())]) == 0
+    np.testing.assert_array_equal(read(out / "plant001.tif")[0] > 0, foreground > 0)
+    assert main([*arguments, str(run("semantic2d"))]) == 2
+    assert "embeddings or affinities" in capsys.readouterr().err
+    assert main(arguments[:-1]) == 2
+    assert "--model" in capsys.readouterr().err
+    save_image(part / "foreground" / "plant001.tif", foreground[:9])
+    assert main([*arguments, str(run())]) == 2
+    assert "(9, 36)" in capsys.readouterr().err

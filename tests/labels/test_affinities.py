@@ -175,6 +175,24 @@ def test_voxels_without_kin_become_background(method, ndim):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_specks_of_the_foreground_hold_no_object(method, ndim):
+    labels = boxes(ndim, 2, walls=True)
+    speck = (slice(0, 2), *(slice(0, 1),) * (ndim - 1))
+    with_speck = labels.copy()
+    with_speck[:3] = 0
+    kept = with_speck.copy()
+    with_speck[speck] = labels.max() + 1
+    offsets = NEAR[ndim] + FAR[ndim]
+    values = of_labels(with_speck, offsets)
+    given = {"method": method, "foreground": with_speck > 0}
+    assert same(segment(values, offsets, **given), with_speck)
+    assert same(segment(values, offsets, min_foreground=3, **given), kept)
+    with pytest.raises(DataError, match="min_foreground"):
+        segment(values, offsets, min_foreground=-1, **given)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_membranes_go_to_their_neighbours(method):
     labels = boxes(2, 1, walls=True)
     offsets = NEAR[2] + FAR[2]

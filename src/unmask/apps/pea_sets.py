@@ -1,10 +1,12 @@
 """CVPPP leaves, BBBC039 nuclei, AC3/AC4 neurites: from their archives to images and labels.
 
     python -m unmask.apps.pea_sets cvppp|bbbc039|ac34 ARCHIVE OUT
+    python -m unmask.apps.pea_sets segment PART PREDICTED --model RUN
     python -m unmask.apps.pea_sets submit PREDICTED OUT.h5
 
 OUT gets ``<part>/images`` and ``<part>/labels``. Splits are those of Pixel-Embedded Affinity
-(doi:10.1609/aaai.v36i1.19984). ``submit`` writes the file that the CVPPP website takes.
+(doi:10.1609/aaai.v36i1.19984). ``segment`` predicts the leaves of a part within the foreground that
+the archive gives, as published; ``submit`` writes the file that the CVPPP website takes.
 
 - CVPPP A1: ``plantNNN_rgb.png``, ``plantNNN_fg.png``, ``plantNNN_label.png`` where there is truth.
 - BBBC039: ``images/*.tif``, ``masks/*.png``, ``metadata/{training,validation,test}.txt``.
@@ -26,9 +28,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from unmask.apps import command
-from unmask.errors import DataError, gather, told
-from unmask.io import save_image
+from unmask.errors import DataError, RecipeError, gather, told
+from unmask.infer.load import load_predictor
+from unmask.io import open_image, save_image
 from unmask.labels import connected_components, relabel, remove_small
+from unmask.tasks.affinities import Affinities
+from unmask.tasks.embeddings import Embeddings
 
 # The published list; the program that drew it depends on the order of a folder's listing.
 CVPPP_VAL = (2, 16, 29, 37, 45, 46, 55, 61, 72, 80, 88, 99, 104, 108, 115, 127, 130, 142, 148, 159)
@@ -155,6 +160,31 @@ def prepare(archive: Path, out: Path, *, name: str) -> dict[str, int]:
     return counts
 
 
+def segment(part: Path, out: Path, *, model: str) -> list[str]:
+    """Label images of ``part/images`` within ``part/foreground``; the names written come back.
+
+    Raises:
+        DataError: no images, or no foreground of their size.
+        RecipeError: a model that does not decode affinities.
+    """
+    predictor = load_predictor(model)
+    task = predictor.task
+    if not isinstance(task, Affinities | Embeddings):
+        raise RecipeError(
+            f"{model}: expected a model of task embeddings or affinities, found "
+            f"{type(task).__name__.lower()}. Give such a run, or use unmask predict."
+        )
+    found = sorted((part / "images").glob("*.tif"))
+    _expect(found, part / "images", "images plantNNN.tif")
+    for path in found:
+        image = open_image(path, ndim=predictor.ndim)
+        foreground = _read(part / "foreground" / path.name)[0] > 0
+        scores = predictor.scores(image)
+        _same_size(foreground, scores, path)
+        save_image(out / path.name, task.decode_within(scores, foreground).astype(np.uint16))
+    return [path.stem for path in found]
+
+
 def submit(predicted: Path, out: Path) -> list[str]:
     """Write ``A1/plantNNN/label`` of all label images ``plantNNN*`` of a folder; names come back.
 
@@ -246,13 +276,20 @@ def _same_size(array: np.ndarray | None, image: np.ndarray, source: Path) -> Non
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 2 where files are wrong."""
     options = command.parser(__doc__)
-    options.add_argument("what", choices=(*READERS, "submit"))
+    options.add_argument("what", choices=(*READERS, "segment", "submit"))
     options.add_argument("source", type=Path)
     options.add_argument("out", type=Path)
-    return command.run(options, arguments, _prepare_or_submit)
+    options.add_argument("--model", help="for segment: model file or run")
+    return command.run(options, arguments, _work)
 
 
-def _prepare_or_submit(given: argparse.Namespace) -> None:
+def _work(given: argparse.Namespace) -> None:
+    if given.what == "segment":
+        if given.model is None:
+            raise RecipeError("segment: expected --model with a model file or run, found none.")
+        names = segment(given.source, given.out, model=given.model)
+        print(f"{len(names)} image(s) in {given.out}")
+        return
     if given.what == "submit":
         print(f"{len(submit(given.source, given.out))} image(s) in {given.out}")
         return

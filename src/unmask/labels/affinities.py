@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,11 +19,13 @@ from numpy.typing import NDArray
 
 from unmask.errors import DataError, RecipeError, told
 from unmask.labels.agglomeration import average_linkage, waterz
+from unmask.labels.components import connected_components
 from unmask.labels.edges import Offsets, checked_edges
 from unmask.labels.merge_small import merge_small, refill_small
 from unmask.labels.multicut import multicut
 from unmask.labels.mutex import mutex_watershed
 from unmask.labels.relabel import relabel
+from unmask.labels.small import remove_small
 from unmask.labels.watershed import boundaries, kinship
 from unmask.lookup import find
 
@@ -35,7 +38,7 @@ METHODS: dict[str, Callable[..., NDArray[np.int32]]] = {
 # Arguments of every decoder that are no options.
 _GIVEN = ("affinities", "offsets", "foreground")
 # Options of ``segment`` that all decoders share.
-SHARED = ("min_size", "merges", "alone_below")
+SHARED = ("min_foreground", "min_size", "merges", "alone_below")
 
 
 def decoder(method: str, options: Mapping[str, Any]) -> Callable[..., NDArray[np.int32]]:
@@ -63,6 +66,7 @@ def segment(
     *,
     method: str = "mutex",
     foreground: np.ndarray | None = None,
+    min_foreground: int = 0,
     min_size: int = 0,
     merges: Sequence[Sequence[int]] = (),
     alone_below: float = 0.0,
@@ -76,6 +80,8 @@ def segment(
         offsets: one for each channel, in voxels, slow axis first.
         method: a key of ``METHODS``.
         foreground: ``(*space)`` booleans: where objects may be; None: everywhere.
+        min_foreground: parts of the foreground, connected over faces, of fewer voxels become
+            background first; 0 or 1: none do.
         min_size: objects of fewer voxels are removed, and their neighbours grow into their place
             (see ``refill_small``); 0 or 1: none are.
         merges: published passes over small objects (see ``merge_small``), before ``min_size``.
@@ -106,16 +112,20 @@ def segment(
                 do="Correct the option; 0 keeps all voxels.",
             )
         )
-    if not min_size >= 0:
-        raise DataError(
-            told(
-                "decoding: min_size",
-                expected="a number of voxels of 0 or more",
-                found=str(min_size),
-                do="Correct the option; 0 keeps all objects.",
+    for name, size in {"min_foreground": min_foreground, "min_size": min_size}.items():
+        if not size >= 0:
+            raise DataError(
+                told(
+                    f"decoding: {name}",
+                    expected="a number of voxels of 0 or more",
+                    found=str(size),
+                    do="Correct the option; 0 keeps all.",
+                )
             )
-        )
     edges = checked_edges(affinities, offsets, foreground)
+    if edges.foreground is not None and min_foreground > 1:
+        pieces = connected_components(edges.foreground, connectivity=1)
+        edges = replace(edges, foreground=remove_small(pieces, min_foreground) > 0)
     labels = decode(edges.values, edges.offsets, foreground=edges.foreground)
     if merges:
         labels = relabel(merge_small(labels, merges))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from unmask.errors import RecipeError
@@ -165,5 +165,15 @@ class Affinities:
         spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
     ) -> Integer[np.ndarray, "*space"]:
         """Objects of averaged affinities."""
+        return self.decode_within(scores, None)
+
+    def decode_within(
+        self,
+        scores: Float[np.ndarray, "c *space"],
+        foreground: Bool[np.ndarray, "*space"] | None,
+    ) -> Integer[np.ndarray, "*space"]:
+        """Objects in a given foreground; None: in the learned one, or everywhere."""
         decoding = checked_decoding(self.decoding, task="affinities")
-        return decoded(scores, self._offsets, decoding, threshold=self.threshold)
+        return decoded(
+            scores, self._offsets, decoding, threshold=self.threshold, foreground=foreground
+        )

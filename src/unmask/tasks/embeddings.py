@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from unmask.errors import RecipeError
@@ -256,12 +256,22 @@ class Embeddings:
 
         Where the background is an object and no foreground is learned, the largest one is it.
         """
-        decoding = checked_decoding(self.decoding, task="embeddings")
-        labels = decoded(scores, self._decoded, decoding, threshold=self.threshold)
+        labels = self.decode_within(scores, None)
         if not self._largest_is_background:
             return labels
         sizes = np.bincount(labels.ravel(), minlength=2)
         return np.where(labels == 1 + sizes[1:].argmax(), 0, labels)
+
+    def decode_within(
+        self,
+        scores: Float[np.ndarray, "s *space"],
+        foreground: Bool[np.ndarray, "*space"] | None,
+    ) -> Integer[np.ndarray, "*space"]:
+        """Objects in a given foreground, as CVPPP publishes it; None: in the learned one."""
+        decoding = checked_decoding(self.decoding, task="embeddings")
+        return decoded(
+            scores, self._decoded, decoding, threshold=self.threshold, foreground=foreground
+        )
 
     def check_blocks(self) -> None:
         """The largest object of a block is not that of the image.

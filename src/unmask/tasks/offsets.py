@@ -187,15 +187,17 @@ def decoded(
     decoding: Mapping[str, Any],
     *,
     threshold: float,
+    foreground: Bool[np.ndarray, "*space"] | None = None,
 ) -> Integer[np.ndarray, "*space"]:
     """Label image; a channel behind those of the offsets is the foreground's probability.
+
+    A given ``foreground`` stands in for that channel.
 
     Raises:
         DataError: scores that are not finite or affinities out of range.
     """
     count = len(offsets)
-    foreground = None
-    if len(scores) > count:
+    if foreground is None and len(scores) > count:
         # NaN is above no threshold, so it would pass for background.
         wrong = scores[count].size - int(np.count_nonzero(np.isfinite(scores[count])))
         if wrong:
