@@ -219,8 +219,8 @@ def first_pairs(study: Study) -> tuple[list[Path], list[Path]]:
 
 def measure(
     study: Study, runs: Sequence[Path], settings: Sequence[str] = ()
-) -> dict[str, Mapping[str, float]]:
-    """Means over the validation images, all together and by kind where an index tells kinds."""
+) -> dict[str, dict[str, float]]:
+    """Means over the validation images; by kind, and over the kinds, where an index tells them."""
     predictor = load_predictor(runs, settings)
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     data = DATA / study.folder
@@ -233,10 +233,16 @@ def measure(
         )
         for kind in {"all", kinds.get(image.name, "all")}:
             rows[kind].append(values)
-    return {
+    means = {
         kind: {name: entry["mean"] for name, entry in summarise(each).items()}
         for kind, each in rows.items()
     }
+    by_kind = [values for kind, values in means.items() if kind != "all"]
+    if by_kind:
+        means["mean of the kinds"] = {
+            name: statistics.fmean(values[name] for values in by_kind) for name in study.metrics
+        }
+    return means
 
 
 def kinds_of(index: Path) -> Iterator[tuple[str, str]]:
