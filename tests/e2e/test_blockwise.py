@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +12,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from unmask.data.phantoms import write_set
 from unmask.infer.blockwise import predict_blocks
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels, save_image
@@ -37,35 +34,11 @@ def instances(tmp_path_factory, command, phantoms, tiny) -> Path:
     return run
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("large")
-    return write_set(folder, "nuclei", shape=(90, 85), count=2, seed=3) / "images"
-
-
-def content(path: Path) -> dict[str, bytes]:
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
-
-
 def labels_of(folder: Path) -> dict[str, np.ndarray]:
     return {path.stem: open_labels(path, ndim=2).read()[0] for path in sorted(folder.glob("*.tif"))}
 
 
-def in_process(
-    *given: object, program: str = PROGRAM, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    source = Path(__file__).resolve().parents[2] / "src"
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, given)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(source), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_blocks_scores_and_what_is_said(command, instances, images, tmp_path):
+def test_blocks_scores_and_what_is_said(command, instances, images, content, tmp_path):
     out = tmp_path / "out"
     where = ("predict", "--model", instances, images, "--out", out, *BLOCKS)
     answer = command(*where, "--scores")
@@ -81,7 +54,7 @@ def test_blocks_scores_and_what_is_said(command, instances, images, tmp_path):
         assert content(out / f"{name}.tif") == content(plain / f"{name}.tif")
 
 
-def test_a_cluster_gives_the_same_bytes(command, instances, images, tmp_path):
+def test_a_cluster_gives_the_same_bytes(command, instances, images, content, tmp_path):
     where = ("predict", "--model", instances, images, *BLOCKS)
     assert command(*where, "--out", tmp_path / "one").code == 0
     answer = command(*where, "--out", tmp_path / "two", "--cluster", "threads:2")
@@ -100,7 +73,7 @@ def test_no_cluster_there(command, instances, images, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_costs_nothing_but_time(instances, images, tmp_path):
+def test_a_killed_worker_costs_nothing_but_time(instances, images, content, tmp_path):
     distributed = pytest.importorskip("distributed")
     path = sorted(images.iterdir())[0]
     model = load_predictor(instances, LINES)
@@ -128,11 +101,11 @@ def test_a_killed_worker_costs_nothing_but_time(instances, images, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(command, instances, images, tmp_path):
+def test_a_killed_run_goes_on(command, instances, images, in_process, content, tmp_path):
     where = ("predict", "--model", instances, images, *BLOCKS)
     assert command(*where, "--out", tmp_path / "whole").code == 0
     out = tmp_path / "out"
-    done = in_process(*where, "--out", out, UNMASK_FAULT="block:13:kill")
+    done = in_process(PROGRAM, *where, "--out", out, UNMASK_FAULT="block:13:kill")
     assert done.returncode == -signal.SIGKILL
     first, second = sorted(path.stem for path in images.iterdir())
     assert (out / f"{first}.tif").exists()
@@ -140,7 +113,7 @@ def test_a_killed_run_goes_on(command, instances, images, tmp_path):
     work = out / ".predict" / f"{second}.tif"
     before = {path.name: path.stat().st_mtime_ns for path in work.glob("block-*.bin")}
     assert len(before) == 3
-    done = in_process(*where, "--out", out, "--resume", UNMASK_FAULT="assemble:3:kill")
+    done = in_process(PROGRAM, *where, "--out", out, "--resume", UNMASK_FAULT="assemble:3:kill")
     assert done.returncode == -signal.SIGKILL
     assert f"{first}.tif (finished before)" in done.stdout
     after = {path.name: path.stat().st_mtime_ns for path in work.glob("block-*.bin")}
@@ -205,7 +178,7 @@ for path in (small, large):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_memory_does_not_grow_with_the_image(tmp_path):
+def test_memory_does_not_grow_with_the_image(in_process, tmp_path):
     """64 times as many voxels take at most a tenth more memory, the program's own included."""
     # A small file: its pages, while they are mapped, count as memory of the process.
     part = np.indices((256, 256)).sum(0).astype(np.uint8)
@@ -214,7 +187,7 @@ def test_memory_does_not_grow_with_the_image(tmp_path):
         files.append(tmp_path / f"{edge}.tif")
         whole = np.tile(part, (edge // 256, edge // 256))
         tifffile.imwrite(files[-1], whole, tile=(256, 256), compression="zlib")
-    done = in_process(*files, tmp_path / "out", program=MEASURE)
+    done = in_process(MEASURE, *files, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     small, large = map(float, done.stdout.split())
     assert large <= 1.1 * small, (small, large)

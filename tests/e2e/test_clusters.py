@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from functools import partial
@@ -16,7 +14,6 @@ import pytest
 import tifffile
 
 from unmask import api
-from unmask.data.phantoms import write_set
 from unmask.io import open_labels
 
 # Blocks of 32 x 32 pixels.
@@ -37,12 +34,6 @@ def encoder(tmp_path_factory, command, phantoms, tiny) -> Path:
     return run
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("large")
-    return write_set(folder, "nuclei", shape=(96, 90), count=2, seed=3) / "images"
-
-
 @pytest.fixture
 def small_blocks(monkeypatch) -> None:
     monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 24 * 32 * 32)
@@ -53,23 +44,8 @@ def request_of(encoder: Path, images: Path | str, out: Path) -> tuple[object, ..
             "--quality", "draft", "--set", "infer.precision='32'")  # fmt: skip
 
 
-def in_process(*given: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    source = Path(__file__).resolve().parents[2] / "src"
-    return subprocess.run(
-        [sys.executable, "-c", *map(str, given)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(source), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.*"))}
-
-
 @pytest.mark.usefixtures("small_blocks")
-def test_workers_of_a_cluster_give_the_same_bytes(command, encoder, images, tmp_path):
+def test_workers_of_a_cluster_give_the_same_bytes(command, encoder, images, content, tmp_path):
     answer = command(*request_of(encoder, images, tmp_path / "one"))
     assert answer.code == 0, answer.err
     assert answer.out.count("9 block(s) of 32 x 32 voxels, about 0.0 GB of memory") == 2
@@ -79,7 +55,7 @@ def test_workers_of_a_cluster_give_the_same_bytes(command, encoder, images, tmp_
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_workers_open_channels_in_several_files(command, tiny, tmp_path):
+def test_workers_open_channels_in_several_files(command, tiny, content, tmp_path):
     grey = np.indices((2, 40, 48)).sum(0).astype(np.uint8) % 16 * 15
     for number, channel in enumerate(grey):
         tifffile.imwrite(tmp_path / f"a_{number}.tif", channel)
@@ -95,7 +71,7 @@ def test_workers_open_channels_in_several_files(command, tiny, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
-def test_a_killed_worker_costs_nothing_but_time(encoder, images, tmp_path):
+def test_a_killed_worker_costs_nothing_but_time(encoder, images, content, tmp_path):
     distributed = pytest.importorskip("distributed")
     path = sorted(images.iterdir())[0]
     clustered = partial(
@@ -125,7 +101,7 @@ def test_a_killed_worker_costs_nothing_but_time(encoder, images, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(encoder, images, tmp_path):
+def test_a_killed_run_goes_on(encoder, images, in_process, content, tmp_path):
     where = request_of(encoder, images, tmp_path / "whole")
     done = in_process(PROGRAM, *where)
     assert done.returncode == 0, done.stderr
@@ -198,7 +174,7 @@ for path in (small, large):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_memory_does_not_grow_with_the_volume(command, tiny, tmp_path):
+def test_memory_does_not_grow_with_the_volume(command, tiny, in_process, tmp_path):
     """64 times as many voxels take at most a tenth more memory, the program's own included."""
     # A small file: its pages, while they are mapped, count as memory of the process.
     part = np.indices((256, 256)).sum(0).astype(np.uint8)

@@ -1,0 +1,48 @@
+"""What the end-to-end tests share: large images, programs in processes of their own, files read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from unmask.data.phantoms import write_set
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> Path:
+    """Two images of many blocks that do not divide them."""
+    folder = tmp_path_factory.mktemp("large")
+    return write_set(folder, "nuclei", shape=(90, 85), count=2, seed=3) / "images"
+
+
+@pytest.fixture(scope="session")
+def in_process() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a Python program with arguments; keywords are variables of its environment."""
+
+    def run(program: str, *given: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        source = Path(__file__).resolve().parents[2] / "src"
+        return subprocess.run(
+            [sys.executable, "-c", program, *map(str, given)],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(source), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def content() -> Callable[[Path], dict[str, bytes]]:
+    """Bytes of a file, or of all files of a folder by name."""
+
+    def read(path: Path) -> dict[str, bytes]:
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+        return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
+
+    return read
