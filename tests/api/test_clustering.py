@@ -129,6 +129,28 @@ def test_centres_and_names_apply_to_other_volumes(done, files, model, tmp_path, 
     assert names == {"background": "1 5 6", "stripes": "2 3", "rest": "4"}
 
 
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".h5", ".nii.gz", ".ome.tif"])
+def test_thick_slices_in_every_format_get_the_same_labels(done, files, model, tmp_path, suffix):
+    volume = open_image(files / "images" / "b.tif", ndim=3).read()
+    given, spacing = tmp_path / "in" / f"b{suffix}", (30.0, 6.0, 6.0)
+    save_image(given, volume, axes="CZYX", spacing=spacing, unit="nm")
+    options = api.ClusterOptions(centres=done.centres)
+    found = api.cluster(model, given, out=tmp_path / "out", options=options, say=lambda _: None)
+    written = open_labels(found.labels[0], ndim=3)
+    assert np.array_equal(written.read(), open_labels(done.labels[1], ndim=3).read())
+    assert written.spacing == pytest.approx(spacing)
+
+
+def test_wrong_axes_are_told(done, model, tmp_path, command):
+    np.save(tmp_path / "a.npy", np.zeros((4, 5, 6, 7, 8), np.uint8))
+    where = ("cluster", tmp_path / "a.npy", "--model", model, "--out", tmp_path / "out")
+    answer = command(*where, "--centres", done.centres)
+    assert answer.code == 2
+    assert "a.npy" in answer.err
+    assert "axes" in answer.err
+    assert not list((tmp_path / "out").glob("*.tif"))
+
+
 def test_plain_images_and_one_axis_more(done, files, model, tmp_path):
     image, _ = textured((30, 45))
     save_image(tmp_path / "in" / "flat.png", image)
