@@ -121,7 +121,12 @@ STUDIES = {
         preset="membranes2d",
         counts=(1, 2, 5, 10, 20),
         # at the rate of long trainings, affinities still lie around 0.5 after so few updates
-        settings=(*_TRAIN, _CONV, "train.steps=200", "train.warmup=20", "train.lr=0.003"),
+        settings=(
+            *(*_TRAIN, _CONV, "train.steps=200", "train.warmup=20", "train.lr=0.003"),
+            # what long trainings are decoded by expects surer affinities
+            "task.decoding={name: waterz, threshold: 0.7, watershed: {sigma: 1.0}, min_size: 50}",
+            "infer.tta=true",
+        ),
         pretrain={
             "spark2d": (
                 *_SPARK,
