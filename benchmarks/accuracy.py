@@ -75,10 +75,15 @@ STUDIES = {
         anchor=0.776,
         settings=(
             "model.backbone={name: mit, size: b0}",
-            "model.decoder={name: manet, width: 24}",
+            "model.decoder={name: manet, width: 16}",
             "model.head=branches",
-            "train.steps=2600",
+            "data.crop=[160, 160]",
+            "data.sampling={name: modalities, clusters: 12, floor: 40, features: statistics}",
+            "train.steps=4400",
             "train.warmup=150",
+            "train.optimizer=muon",
+            "train.lr=0.003",
+            "infer.tile=[256, 256]",
         ),
     ),
     "hippocampus": Study(
@@ -115,7 +120,8 @@ def full(name: str, out: Path) -> None:
     several = f", mean of {len(runs)} models" if len(runs) > 1 else ""
     rows = []
     for tta in (False, True):
-        kinds = measure(study, runs, settings=(f"infer.tta={str(tta).lower()}",))
+        given = [line for line in study.settings if line.startswith("infer.")]
+        kinds = measure(study, runs, settings=(*given, f"infer.tta={str(tta).lower()}"))
         for kind, values in kinds.items():
             label = f"{study.preset} on {study.folder}, {kind}{several}"
             label += ", flips averaged" if tta else ""

@@ -2,8 +2,8 @@
 
     python benchmarks/protocol.py MODEL [MODEL ...]
 
-Every model alone, then all averaged; each with one view of overlapping windows, and as published
-for MEDIAR: windows of 512 that overlap by 0.6 and three views, raw outputs averaged. All 86
+Every model alone, then all averaged; each with one view of windows of 256, with three views of
+them, and as published for MEDIAR: windows of 512 that overlap by 0.6, raw outputs averaged. All 86
 validation images of dsb2018_nuclei are measured by F1 at IoU 0.5 and by the challenge's own rules,
 with the mean over the kinds of images. A pass is one window of one view through one network.
 Data are read from UNMASK_DATA; the figures go to docs/results/protocol.json.
@@ -31,7 +31,8 @@ from windows import PUBLISHED, passes
 
 METRICS = ("f1@0.5", "cellseg_f1", "aji")
 WAYS: dict[str, dict[str, Any]] = {
-    "one view": {},
+    "one view": {"tile": (256, 256)},
+    "three views": {"tile": (256, 256), "tta": PUBLISHED["tta"]},
     "as published": {**PUBLISHED, "tile": (512, 512)},
 }
 

@@ -144,7 +144,9 @@ def _cleared(
     if len(tissue.clear) == 1:
         return dict(options)
     others = [{**options, "alone_below": below} for below in tissue.clear]
-    rows = [(f["f1@0.5"], dict(o)) for o, f in compare(given, others) if f["voi"] <= (1 + _COST) * voi]
+    rows = [
+        (f["f1@0.5"], dict(o)) for o, f in compare(given, others) if f["voi"] <= (1 + _COST) * voi
+    ]
     return max(rows, key=lambda row: row[0])[1]
 
 
