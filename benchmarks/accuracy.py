@@ -38,13 +38,15 @@ DATA = Path(os.environ.get("UNMASK_DATA", ROOT.parent / "shared" / "data"))
 class Study:
     """A data set and how it is learnt.
 
-    ``anchor`` is the figure of a plain network trained elsewhere, for the peer column.
+    ``anchor`` is the figure of a plain network trained elsewhere, for the peer column; ``network``
+    names another one than the preset's in the rows.
     """
 
     folder: str
     preset: str
     metrics: tuple[str, ...]
     anchor: float
+    network: str = ""
     settings: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     pretrain: str = ""
@@ -73,6 +75,7 @@ STUDIES = {
         preset="cells",
         metrics=("f1@0.5", "aji", "ap", "pq"),
         anchor=0.776,
+        network=" with mit_b0 and manet",
         settings=(
             "model.backbone={name: mit, size: b0}",
             "model.decoder={name: manet, width: 16}",
@@ -123,7 +126,7 @@ def full(name: str, out: Path) -> None:
         given = [line for line in study.settings if line.startswith("infer.")]
         kinds = measure(study, runs, settings=(*given, f"infer.tta={str(tta).lower()}"))
         for kind, values in kinds.items():
-            label = f"{study.preset} on {study.folder}, {kind}{several}"
+            label = f"{study.preset}{study.network} on {study.folder}, {kind}{several}"
             label += ", flips averaged" if tta else ""
             rows += figures(label, values, study.anchor if kind == "all" else None, seconds)
     write(f"accuracy_{name}", rows)
