@@ -176,6 +176,11 @@ def test_leaves_within_the_given_foreground(tmp_path, run, capsys):
     assert "embeddings or affinities" in capsys.readouterr().err
     assert main(arguments[:-1]) == 2
     assert "--model" in capsys.readouterr().err
+    save_image(part / "images" / "plant002.tif", image)
     save_image(part / "foreground" / "plant001.tif", foreground[:9])
+    (out / "plant001.tif").unlink()
     assert main([*arguments, str(run())]) == 2
-    assert "(9, 36)" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "2 problem(s)" in told
+    assert "(9, 36)" in told
+    assert not list(out.iterdir())

@@ -84,7 +84,7 @@ def read_cvppp(archive: Path) -> Iterator[Sample]:
         beside = {end: path.with_name(f"{name}_{end}.png") for end in ("label", "fg")}
         read = {end: _read(file)[0] if file.is_file() else None for end, file in beside.items()}
         for end, array in read.items():
-            _same_size(array, image, beside[end])
+            _same_size(array, image.shape[1:], beside[end])
         labelled = "val" if number in CVPPP_VAL else "train"
         part = "test" if read["label"] is None else labelled
         yield Sample(part, name, image, read["label"], foreground=read["fg"])
@@ -104,7 +104,7 @@ def read_bbbc039(archive: Path) -> Iterator[Sample]:
             image = _read(_only(archive / "images", name, (".tif", ".tiff", ".TIF")))
             source = _only(archive / "masks", name, (".png",))
             mask = _read(source)[0]
-            _same_size(mask, image, source)
+            _same_size(mask, image.shape[1:], source)
             labels = remove_small(connected_components(mask), _SMALLEST_NUCLEUS)
             yield Sample(part, name, image, relabel(labels).astype(np.uint16))
 
@@ -118,7 +118,7 @@ def read_ac34(archive: Path) -> Iterator[Sample]:
     for part, (volume, first, last) in _AC34.items():
         paths = [archive / f"{volume}_{kind}.h5" for kind in ("inputs", "labels")]
         image, labels = (_volume(path) for path in paths)
-        _same_size(labels, image[None], paths[1])
+        _same_size(labels, image.shape, paths[1])
         if len(image) < abs(first) or len(image) < (last or 0):
             raise DataError(
                 told(
@@ -164,7 +164,7 @@ def segment(part: Path, out: Path, *, model: str) -> list[str]:
     """Label images of ``part/images`` within ``part/foreground``; the names written come back.
 
     Raises:
-        DataError: no images, or no foreground of their size.
+        DataError: no images, or no foreground of their size; all such images at once.
         RecipeError: a model that does not decode affinities.
     """
     predictor = load_predictor(model)
@@ -176,12 +176,20 @@ def segment(part: Path, out: Path, *, model: str) -> list[str]:
         )
     found = sorted((part / "images").glob("*.tif"))
     _expect(found, part / "images", "images plantNNN.tif")
+    given: dict[Path, np.ndarray] = {}
+    problems: list[str] = []
     for path in found:
-        image = open_image(path, ndim=predictor.ndim)
-        foreground = _read(part / "foreground" / path.name)[0] > 0
-        scores = predictor.scores(image)
-        _same_size(foreground, scores, path)
-        save_image(out / path.name, task.decode_within(scores, foreground).astype(np.uint16))
+        try:
+            given[path] = _read(part / "foreground" / path.name)[0] > 0
+            _same_size(given[path], open_image(path, ndim=predictor.ndim).shape[1:], path)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    for path, foreground in given.items():
+        scores = predictor.scores(open_image(path, ndim=predictor.ndim))
+        labels = task.decode_within(scores, foreground)
+        save_image(out / path.name, labels.astype(np.min_scalar_type(labels.max(initial=0))))
     return [path.stem for path in found]
 
 
@@ -261,12 +269,12 @@ def _expect(found: Sequence[Path], place: Path, what: str) -> None:
         raise DataError(told(place, expected=what, found="none", do="Unpack the archive there."))
 
 
-def _same_size(array: np.ndarray | None, image: np.ndarray, source: Path) -> None:
-    if array is not None and array.shape != image.shape[1:]:
+def _same_size(array: np.ndarray | None, space: tuple[int, ...], source: Path) -> None:
+    if array is not None and array.shape != space:
         raise DataError(
             told(
                 source,
-                expected=f"the size of its image, {image.shape[1:]}",
+                expected=f"the size of its image, {space}",
                 found=f"{array.shape}",
                 do="Unpack the archive again.",
             )
