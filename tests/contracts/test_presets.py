@@ -173,19 +173,23 @@ def test_published_optimiser_of_pixel_embeddings(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "decoding"),
+    ("name", "strides", "merges", "foreground"),
     [
-        ("pea_cvppp", ([5, 5], [[5, 5], [20, 11], [50, 11], [300, 21]])),
-        ("pea_bbbc039", ([10, 10], [[5, 5], [25, 11], [50, 11], [100, 21]])),
+        ("pea_cvppp", [5, 5], [[5, 5], [20, 11], [50, 11], [300, 21]], {}),
+        (
+            "pea_bbbc039",
+            [10, 10],
+            [[5, 5], [25, 11], [50, 11], [100, 21]],
+            {"min_foreground": 25},
+        ),
     ],
 )
-def test_published_decoding_of_pixel_embeddings(name, decoding):
-    strides, merges = decoding
+def test_published_decoding_of_pixel_embeddings(name, strides, merges, foreground):
     task = build_task(load(name))
     assert isinstance(task, Embeddings)
     # below 0 every near edge joins
     expected = {"name": "mutex", "strides": strides, "join_above": -1, "merges": merges}
-    assert task.decoding == expected
+    assert task.decoding == expected | foreground
 
 
 @pytest.mark.parametrize(("blocks", "millions"), [([3, 4, 6], 15.3), ([3, 4, 23], 34.3)])
