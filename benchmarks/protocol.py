@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,8 +25,7 @@ from harness import write
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_image, open_labels
-from unmask.metrics import evaluate_pair
-from windows import PUBLISHED, passes
+from windows import PUBLISHED, passes, tried
 
 METRICS = ("f1@0.5", "cellseg_f1", "aji")
 WAYS: dict[str, dict[str, Any]] = {
@@ -43,13 +41,7 @@ def row(
     """Mean figures over the images, with what they cost."""
     kinds = dict(kinds_of(DATA / "dsb2018_nuclei" / "index.csv"))
     predictor.predict(pairs[0][0])  # kernels are compiled before the clock starts
-    begin = time.process_time()
-    found = [predictor.predict(image).labels for image, _ in pairs]
-    seconds = (time.process_time() - begin) / len(pairs)
-    values = [
-        evaluate_pair(truth, labels, METRICS)
-        for labels, (_, truth) in zip(found, pairs, strict=True)
-    ]
+    values, seconds = tried(predictor, pairs, METRICS)
     by_kind = defaultdict(list)
     for (image, _), each in zip(pairs, values, strict=True):
         by_kind[kinds[image.name]].append(each["f1@0.5"])

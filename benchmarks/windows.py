@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,15 +56,23 @@ def passes(predictor: Predictor, image: Image) -> int:
     return windows * len(predictor.flips)
 
 
-def row(name: str, predictor: Predictor, pairs: list[tuple[Image, Any]]) -> dict[str, Any]:
-    """Mean figures over the images, with what they cost."""
+def tried(
+    predictor: Predictor, pairs: Sequence[tuple[Image, Any]], metrics: Sequence[str]
+) -> tuple[list[dict[str, float]], float]:
+    """Figures of every image, and CPU seconds an image."""
     begin = time.process_time()
     labels = [predictor.predict(image).labels for image, _ in pairs]
     seconds = (time.process_time() - begin) / len(pairs)
     values = [
-        evaluate_pair(truth, found, METRICS)
+        evaluate_pair(truth, found, metrics)
         for found, (_, truth) in zip(labels, pairs, strict=True)
     ]
+    return values, seconds
+
+
+def row(name: str, predictor: Predictor, pairs: list[tuple[Image, Any]]) -> dict[str, Any]:
+    """Mean figures over the images, with what they cost."""
+    values, seconds = tried(predictor, pairs, METRICS)
     means = {metric: statistics.fmean(each[metric] for each in values) for metric in METRICS}
     count = statistics.fmean(passes(predictor, image) for image, _ in pairs)
     found = {

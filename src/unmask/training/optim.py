@@ -145,26 +145,6 @@ def lamb(
     )
 
 
-def muon(
-    groups: Iterable[Any],
-    *,
-    lr: float = 1e-3,
-    momentum: float = 0.95,
-    betas: Sequence[float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 0.05,
-) -> Optimizer:
-    """Muon for what mixes channels, AdamW for the rest; takes AdamW's rate and decay."""
-    return Muon(
-        groups,
-        lr=lr,
-        momentum=momentum,
-        betas=(betas[0], betas[1]),
-        eps=eps,
-        weight_decay=weight_decay,
-    )
-
-
 def sgd(
     groups: Iterable[dict[str, Any]],
     *,
@@ -204,7 +184,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": adam,
     "adamw": adamw,
     "lamb": lamb,
-    "muon": muon,
+    "muon": Muon,
     "sgd": sgd,
 }
 
