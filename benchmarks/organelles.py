@@ -1,8 +1,8 @@
 """Organelles without labels: clusters of features against clusters of raw patches.
 
-    python benchmarks/organelles.py SET [--model RUN] [--clusters 8 32] [--quality fast]
-                                    [--compat aligned official] [--surround 8] [--side 512]
-                                    [--name NAME]
+    python benchmarks/organelles.py SET [--model RUN] [--clusters 8 32] [--quality exact fast]
+                                    [--compat aligned official] [--surround 8] [--common-mean]
+                                    [--side 512] [--leave-out] [--name NAME]
 
 SET is a folder with ``train`` and ``val``, each with ``images`` and ``labels_semantic`` (2D, 8
 bit), such as ``axon_sem`` and ``vnc_sstem``. Baselines are k-means on raw 5 x 5 patches and on the
@@ -10,7 +10,9 @@ first 16 principal components of 15 x 15 patches. Centres are fitted to training
 are named on training images, by majority (``transferred``) and for the highest mean Dice
 (``transferred_dice``), and scored on validation images. A row is the mean Dice over all classes,
 the background included, beside that of raw patches named in the same way. ``--side`` takes the
-middle square of every image, 0 all of it.
+middle square of every image, 0 all of it. ``--common-mean`` adds rows in which every image's
+vectors, raw ones too, have the same mean. ``--leave-out`` takes the training images alone: in turn
+those of each subject (the name up to its first ``_``) are validation, and a row is the mean.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +50,17 @@ def middle(array: np.ndarray, side: int) -> np.ndarray:
     return array[tuple(slice(a, a + side) for a in low)]
 
 
-def write_part(source: Path, out: Path, side: int) -> None:
-    """Images and labels of a part, cut to their middles."""
+def subject(path: str | Path) -> str:
+    """Whose image it is, by its name."""
+    return Path(path).stem.partition("_")[0]
+
+
+def write_part(source: Path, out: Path, side: int, subjects: Sequence[str] | None = None) -> None:
+    """Images and labels of a part, or of some subjects in it, cut to their middles."""
     for kind, opened in (("images", open_image), ("labels_semantic", open_labels)):
         for path in list_files(source / kind):
+            if subjects is not None and subject(path) not in subjects:
+                continue
             array = opened(path, ndim=2).read()[0]
             save_image(out / kind / f"{Path(path).stem}.tif", middle(array, side), axes="YX")
 
@@ -79,14 +89,21 @@ def components(points: np.ndarray, count: int) -> np.ndarray:
     return np.ascontiguousarray(directions[:, ::-1][:, :count])
 
 
-def baseline(folder: Path, out: Path, clusters: int, size: int, count: int | None) -> None:
+def baseline(
+    folder: Path, out: Path, clusters: int, size: int, count: int | None, *, common_mean: bool
+) -> None:
     """Cluster both parts by raw patches, or by ``count`` principal components of them."""
     images = {
         (part, Path(path).stem): open_image(path, ndim=2).read()[0]
         for part in ("train", "val")
         for path in list_files(folder / part / "images")
     }
-    raw = patches(size)
+    whole = patches(size)
+
+    def raw(image: np.ndarray) -> np.ndarray:
+        found = whole(image)
+        return found - found.mean(axis=0) if common_mean else found
+
     training = [image for (part, _), image in images.items() if part == "train"]
     points = sampled(training, raw)
     directions = None if count is None else components(points, count)
@@ -138,42 +155,77 @@ def scored(folder: Path, out: Path) -> dict[str, list[float]]:
 
 def asked(given: argparse.Namespace) -> dict[str, api.ClusterOptions]:
     """The ways to compute features, by name."""
-    plain = api.ClusterOptions(quality=given.quality)
-    found = {
-        f"features, {given.quality}, {compat}": replace(plain, compat=compat)
-        for compat in given.compat
-    }
-    if given.surround:
-        name = f"features, {given.quality}, surround {given.surround:g}"
-        found[name] = replace(plain, surround=given.surround)
+    found: dict[str, api.ClusterOptions] = {}
+    for quality in given.quality:
+        plain = api.ClusterOptions(quality=quality)
+        for compat in given.compat:
+            found[f"features, {quality}, {compat}"] = replace(plain, compat=compat)
+        if given.surround:
+            name = f"features, {quality}, surround {given.surround:g}"
+            found[name] = replace(plain, surround=given.surround)
     return found
 
 
-def measured(folder: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each number of clusters and each way to describe a pixel."""
-    rows: list[dict[str, Any]] = []
-    for clusters in given.clusters:
-        ways: dict[str, Callable[[Path], None]] = {
-            "raw 5 x 5": lambda out, k=clusters: baseline(folder, out, k, 5, None),
-            "PCA-16 of 15 x 15": lambda out, k=clusters: baseline(folder, out, k, 15, 16),
-        }
+def ways(
+    folder: Path, given: argparse.Namespace, clusters: int
+) -> dict[str, Callable[[Path], None]]:
+    """What clusters both parts into a folder, by name; raw patches first."""
+    found: dict[str, Callable[[Path], None]] = {}
+    for common in (False, True) if given.common_mean else (False,):
+        note = ", common mean" if common else ""
+        for name, size, count in (("raw 5 x 5", 5, None), ("PCA-16 of 15 x 15", 15, 16)):
+            found[name + note] = partial(
+                baseline, folder, clusters=clusters, size=size, count=count, common_mean=common
+            )
         for name, options in asked(given).items() if given.model else ():
-            ways[name] = lambda out, k=clusters, o=options: learnt(folder, out, given, k, o)
-        raw: dict[str, float] = {}
-        for number, (what, run) in enumerate(ways.items()):
+            options = replace(options, common_mean=common)
+            found[name + note] = partial(
+                learnt, folder, given=given, clusters=clusters, options=options
+            )
+    return found
+
+
+def measured(
+    folders: Sequence[Path], given: argparse.Namespace, clusters: int
+) -> list[dict[str, Any]]:
+    """A row for each way to describe a pixel and each mapping: means over the folders."""
+    found: dict[tuple[str, str], list[list[float]]] = {}
+    seconds: dict[str, float] = {}
+    for folder in folders:
+        for number, (what, run) in enumerate(ways(folder, given, clusters).items()):
             out = folder / f"run{clusters}-{number}"
             begin = time.process_time()
             run(out)
-            seconds = time.process_time() - begin
+            seconds[what] = seconds.get(what, 0.0) + time.process_time() - begin
             for mapping, dice in scored(folder, out).items():
-                mean = float(np.mean(dice))
-                raw.setdefault(mapping, mean)
-                note = f"by class {' / '.join(f'{each:.2f}' for each in dice)}; {seconds:.0f} s"
-                label = f"K {clusters}, {mapping}: {what}"
-                rows.append(row(label, {"ours": mean, "peer": raw[mapping]}, unit="", note=note))
-                rows[-1]["ratio"] = mean / raw[mapping]
-                print(rows[-1], flush=True)
+                found.setdefault((what, mapping), []).append(dice)
+                print(folder.name, clusters, what, mapping, dice, flush=True)
+    rows: list[dict[str, Any]] = []
+    raw: dict[str, float] = {}
+    for (what, mapping), dices in found.items():
+        means = np.mean(dices, axis=0)
+        mean = float(means.mean())
+        raw.setdefault(mapping, mean)
+        note = f"by class {' / '.join(f'{each:.2f}' for each in means)}; {seconds[what]:.0f} s"
+        label = f"K {clusters}, {mapping}: {what}"
+        rows.append(row(label, {"ours": mean, "peer": raw[mapping]}, unit="", note=note))
+        rows[-1]["ratio"] = mean / raw[mapping]
     return rows
+
+
+def prepared(folder: Path, given: argparse.Namespace) -> list[Path]:
+    """Folders with the parts ``train`` and ``val``."""
+    source = given.set_folder
+    if not given.leave_out:
+        for part in ("train", "val"):
+            write_part(source / part, folder / part, given.side)
+        return [folder]
+    everyone = sorted({subject(path) for path in list_files(source / "train" / "images")})
+    for one in everyone:
+        others = [other for other in everyone if other != one]
+        write_part(source / "train", folder / one / "train", given.side, others)
+        write_part(source / "train", folder / one / "val", given.side, [one])
+    return [folder / one for one in everyone]
 
 
 def main() -> None:
@@ -181,18 +233,18 @@ def main() -> None:
     parser.add_argument("set_folder", type=Path)
     parser.add_argument("--model")
     parser.add_argument("--clusters", type=int, nargs="+", default=[8])
-    parser.add_argument("--quality", default="fast")
+    parser.add_argument("--quality", nargs="+", default=["fast"])
     parser.add_argument("--compat", nargs="+", default=["aligned"])
     parser.add_argument("--surround", type=float, default=0.0)
+    parser.add_argument("--common-mean", action="store_true")
+    parser.add_argument("--leave-out", action="store_true")
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--name", help="docs/results/NAME.json is written")
     parser.add_argument("--set", action="append", default=[])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for part in ("train", "val"):
-            write_part(given.set_folder / part, folder / part, given.side)
-        rows = measured(folder, given)
+        folders = prepared(Path(name), given)
+        rows = [each for clusters in given.clusters for each in measured(folders, given, clusters)]
     if given.name:
         write(given.name, rows)
 

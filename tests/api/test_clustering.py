@@ -411,3 +411,49 @@ def test_a_grid_of_the_models_own_is_refused(files, model, tmp_path):
             classes=2,
             settings=["data.foreground_crop=3"],
         )
+
+
+def test_volumes_of_one_mean_share_clusters_whatever_their_brightness(
+    files, model, tmp_path, command
+):
+    """Each volume in a folder of its own: the mean is that of the volume, not of the run."""
+    image = open_image(files / "images" / "a.tif", ndim=3).read()[0]
+    for name, values in {"as_it_is": image, "darker": (0.7 * image).astype(np.uint8)}.items():
+        save_image(tmp_path / name / "v.tif", values, spacing=(1, 1, 1), axes="ZYX")
+
+    def labels(name, *options):
+        out = tmp_path / f"{name} {len(options)}"
+        answer = command(
+            "cluster",
+            "--model",
+            model,
+            tmp_path / name,
+            "--out",
+            out,
+            "--quality",
+            "fast",
+            *options,
+        )
+        assert answer.code == 0, answer.err
+        return open_labels(out / "v.tif", ndim=3).read(), out / "clusters.safetensors"
+
+    here, centres = labels("as_it_is", "--classes", 3)
+    darker, _ = labels("darker", "--centres", centres)
+    here_less, centres = labels("as_it_is", "--classes", 3, "--common-mean")
+    darker_less, _ = labels("darker", "--centres", centres, "--common-mean")
+    assert (darker_less == here_less).mean() > 0.9
+    assert (darker == here).mean() < 0.8
+    refused = command(
+        "cluster",
+        "--model",
+        model,
+        tmp_path / "darker",
+        "--centres",
+        centres,
+        "--quality",
+        "fast",
+        "--out",
+        tmp_path / "no",
+    )
+    assert refused.code == 2
+    assert "common_mean True, not None" in refused.err

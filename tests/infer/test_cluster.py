@@ -6,7 +6,7 @@ import torch
 
 from unmask.data.normalize import Window
 from unmask.errors import CheckpointError, DataError
-from unmask.infer.cluster import Centres, fit, prepare, sampled
+from unmask.infer.cluster import Centres, fit, prepare, sampled, without_mean
 from unmask.infer.features import Dense
 from unmask.io import Image
 from unmask.kmeans import assign
@@ -102,3 +102,23 @@ def test_volumes_that_cannot_be_used(dense):
     one = prepare(dense, flat, channels=1, normalize=BYTES)
     with pytest.raises(DataError, match="everywhere after normalisation"):
         sampled(dense, [one], seed=0)
+
+
+def test_volumes_without_their_means_share_the_origin(dense):
+    small, large = volume(dense, (1, 40, 40)), volume(dense, (3, 60, 60), seed=1)
+    for one in (small, large):
+        less = without_mean(dense, one)
+        np.testing.assert_array_equal(less.mean, without_mean(dense, one).mean)
+        np.testing.assert_allclose(less.mean, whole(dense, one).mean(axis=0), atol=0.05)
+        points = sampled(dense, [less], seed=0, sample=10**9)
+        np.testing.assert_allclose(
+            points + less.mean, sampled(dense, [one], seed=0, sample=10**9), atol=1e-5
+        )
+
+
+def test_centres_are_for_exactly_the_features_asked_for(dense, tmp_path):
+    Centres(np.zeros((2, 3), np.float32), {"dim": 3, "common_mean": True}).save(tmp_path / "c")
+    with pytest.raises(CheckpointError, match="common_mean True, not None"):
+        Centres.load(tmp_path / "c", {"dim": 3})
+    with pytest.raises(CheckpointError, match="dim 3, not 4"):
+        Centres.load(tmp_path / "c", {"dim": 4, "common_mean": True})

@@ -24,7 +24,7 @@ from unmask.data.pairs import (
     keep_inputs,
 )
 from unmask.errors import DataError, RecipeError, gather
-from unmask.infer.cluster import Centres, Volume, fit, prepare
+from unmask.infer.cluster import Centres, Volume, fit, prepare, without_mean
 from unmask.infer.contact import contact_sheet
 from unmask.infer.features import Dense
 from unmask.infer.labelling import Counts, EncoderFile, label_volume, needs, plan_labels
@@ -49,6 +49,8 @@ class ClusterOptions:
         quality: ``exact``, ``fast`` or ``draft``, see ``unmask.infer.features.Dense``.
         compat: ``aligned``, or ``official`` for the displaced vectors of MAESTER's program.
         surround: voxels; what is that far around a voxel counts as well, 0: no.
+        common_mean: take from the vectors of every volume their mean, for volumes that differ in
+            brightness or stain.
         seed: the same seed gives the same labels.
         centres: apply these centres instead of fitting new ones.
         names: YAML of class names with the numbers of their clusters.
@@ -60,6 +62,7 @@ class ClusterOptions:
     quality: str = "exact"
     compat: str = "aligned"
     surround: float = 0.0
+    common_mean: bool = False
     seed: int = 0
     centres: str | Path | None = None
     names: str | Path | None = None
@@ -138,6 +141,8 @@ def cluster(
     before = fingerprint(pairs)
     prepared = _prepared(dense, pairs, encoder)
     facts = _facts(dense, encoder)
+    if options.common_mean:
+        facts["common_mean"] = True
     given = None if options.centres is None else Centres.load(options.centres, facts)
     count = (classes or 0) if given is None else len(given.values)
     table, names = classes_of(options.names, count)
@@ -145,6 +150,8 @@ def cluster(
         if note := unwritten(volume.image.source):
             say(note)
         say(f"{volume.image.source}: {needs(dense, volume)}")
+    if options.common_mean:
+        prepared = [without_mean(dense, volume) for volume in prepared]
     written = Clustered([], folder / CENTRES, folder / STATISTICS, [])
     rows: list[dict[str, Any]] = []
     with batch(folder, resume=options.resume) as finished:

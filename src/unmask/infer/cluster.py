@@ -7,7 +7,7 @@ every voxel the nearest centre.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from unmask.space.random import generator
 # Windows that vectors are taken from at least, as far as there are so many.
 _PLACES = 64
 _SAMPLE = 200_000
+# Vectors that the mean of a volume is taken of.
+_MEAN_SAMPLE = 8_000
 _KIND = "clusters"
 
 
@@ -82,9 +84,9 @@ class Centres:
             )
         theirs = model.card["features"]
         other = [
-            f"{name} {theirs.get(name)!r}, not {value!r}"
-            for name, value in facts.items()
-            if theirs.get(name) != value
+            f"{name} {theirs.get(name)!r}, not {facts.get(name)!r}"
+            for name in facts | theirs
+            if theirs.get(name) != facts.get(name)
         ]
         if other:
             raise CheckpointError(
@@ -108,6 +110,7 @@ class Volume:
         inside: network input of boxes inside.
         channels: that the network sees.
         measured: what brought the image to the network's range.
+        mean: ``(d,)`` that is taken from all vectors, None: nothing; see ``without_mean``.
     """
 
     image: Image
@@ -115,6 +118,7 @@ class Volume:
     inside: Read
     channels: int
     measured: Measured
+    mean: np.ndarray | None = None
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -141,6 +145,19 @@ def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer)
     source = ImageSource(image, channels=channels, normalize=normalize)
     read = padded(source.box, image.shape[1:], mode=dense.pad)
     return Volume(image, read, source.box, channels, source.measured)
+
+
+def without_mean(dense: Dense, volume: Volume) -> Volume:
+    """The volume with the mean of its vectors to be taken from them.
+
+    Microscopes, stains and animals differ by about a constant vector, which would otherwise sort
+    volumes and not what is in them. The mean is that of windows spread over the volume, the same
+    ones each time.
+    """
+    count = dense.windows(volume.space)
+    chosen = _chosen(count, prod(volume.space), _MEAN_SAMPLE, generator(0, "mean places"))
+    vectors = dense.some(volume.read, volume.space, chosen)
+    return replace(volume, mean=vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
 
 
 def fit(
@@ -186,10 +203,7 @@ def sampled(
     counts = [dense.windows(volume.space) for volume in volumes]
     voxels = sum(prod(volume.space) for volume in volumes)
     last = np.cumsum(counts)
-    share = max(1.0, voxels / int(last[-1]))
-    wanted = min(int(last[-1]), max(ceil(sample / share), _PLACES))
-    rng = generator(seed, "cluster places")
-    chosen = np.sort(rng.choice(int(last[-1]), wanted, replace=False, shuffle=False))
+    chosen = _chosen(int(last[-1]), voxels, sample, generator(seed, "cluster places"))
     seen = [np.inf, -np.inf]
     parts: list[np.ndarray] = []
     for volume, first, count in zip(volumes, last - counts, counts, strict=True):
@@ -200,7 +214,8 @@ def sampled(
             return array
 
         numbers = chosen[(chosen >= first) & (chosen < first + count)] - first
-        parts.append(dense.some(watched, volume.space, numbers))
+        vectors = dense.some(watched, volume.space, numbers)
+        parts.append(vectors if volume.mean is None else vectors - volume.mean)
     if seen[0] == seen[1]:
         raise DataError(
             told(
@@ -212,3 +227,10 @@ def sampled(
             )
         )
     return np.concatenate(parts)
+
+
+def _chosen(windows: int, voxels: int, sample: int, rng: np.random.Generator) -> np.ndarray:
+    """Rising numbers of windows that give about ``sample`` vectors."""
+    share = max(1.0, voxels / windows)
+    wanted = min(windows, max(ceil(sample / share), _PLACES))
+    return np.sort(rng.choice(windows, wanted, replace=False, shuffle=False))

@@ -187,7 +187,9 @@ def label_volume(  # noqa: PLR0913 - what a run is given, each once
     with workplace(out, plan, resume=resume) as (folder, finished):
         ready = set(finished)
         place = folder.absolute()
-        job = Job(lambda: dense, lambda: volume, centres.values, classes, grid, place)
+        # A mean taken from every vector is as well added to every centre.
+        values = centres.values if volume.mean is None else centres.values + volume.mean
+        job = Job(lambda: dense, lambda: volume, values, classes, grid, place)
         if cluster is not None:
             job = _sent(job, volume, origin)
 
