@@ -1,8 +1,8 @@
 """Organelles without labels: clusters of features against clusters of raw patches.
 
     python benchmarks/organelles.py SET [--model RUN] [--clusters 8 32] [--quality exact fast]
-                                    [--compat aligned official] [--surround 8] [--common-mean]
-                                    [--side 512] [--leave-out] [--name NAME]
+                                    [--compat aligned official] [--surround 8] [--turns]
+                                    [--common-mean] [--side 512] [--leave-out] [--name NAME]
 
 SET is a folder with ``train`` and ``val``, each with ``images`` and ``labels_semantic`` (2D, 8
 bit), such as ``axon_sem`` and ``vnc_sstem``. Baselines are k-means on raw 5 x 5 patches and on the
@@ -160,6 +160,8 @@ def asked(given: argparse.Namespace) -> dict[str, api.ClusterOptions]:
         plain = api.ClusterOptions(quality=quality)
         for compat in given.compat:
             found[f"features, {quality}, {compat}"] = replace(plain, compat=compat)
+        if given.turns:
+            found[f"features, {quality}, turns"] = replace(plain, turns=True)
         if given.surround:
             name = f"features, {quality}, surround {given.surround:g}"
             found[name] = replace(plain, surround=given.surround)
@@ -236,6 +238,7 @@ def main() -> None:
     parser.add_argument("--quality", nargs="+", default=["fast"])
     parser.add_argument("--compat", nargs="+", default=["aligned"])
     parser.add_argument("--surround", type=float, default=0.0)
+    parser.add_argument("--turns", action="store_true")
     parser.add_argument("--common-mean", action="store_true")
     parser.add_argument("--leave-out", action="store_true")
     parser.add_argument("--side", type=int, default=512)

@@ -212,6 +212,9 @@ def cluster(  # noqa: PLR0913 - the options promised
     surround: Annotated[
         float, typer.Option("--surround", min=0, help="voxels around that count as well; 0: none")
     ] = 0.0,
+    turns: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool, typer.Option("--turns", help="mean of four quarter turns, at four times the cost")
+    ] = False,
     common_mean: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--common-mean", help="for volumes of different brightness or stain")
     ] = False,
@@ -242,6 +245,7 @@ def cluster(  # noqa: PLR0913 - the options promised
             quality=quality,
             compat=compat,
             surround=surround,
+            turns=turns,
             common_mean=common_mean,
             seed=seed,
             centres=centres,

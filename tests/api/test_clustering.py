@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -457,3 +458,27 @@ def test_volumes_of_one_mean_share_clusters_whatever_their_brightness(
     )
     assert refused.code == 2
     assert "common_mean True, not None" in refused.err
+
+
+def test_workers_elsewhere_turn_windows_too(files, model, tmp_path):
+    """Labels of two processes are those of one, and not those without turns."""
+    plain = api.ClusterOptions(quality="draft", turns=True, common_mean=True)
+    found = [
+        open_labels(
+            api.cluster(
+                model,
+                files / "images" / "a.tif",
+                out=tmp_path / name,
+                classes=6,
+                options=options,
+                say=lambda _: None,
+            ).labels[0]
+        ).read()
+        for name, options in {
+            "here": plain,
+            "elsewhere": replace(plain, cluster="processes:2"),
+            "not turned": replace(plain, turns=False),
+        }.items()
+    ]
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])

@@ -235,10 +235,30 @@ def test_single_windows_know_their_surround():
         assert some[:, part].std() == pytest.approx(whole[part].std(), rel=0.15)
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_turned_vectors_turn_with_the_image(ndim):
+    """One window is the whole image, so that nothing but the network depends on direction."""
+    backbone = small(ndim)
+    space = tuple(n * p for n, p in zip(backbone.grid, backbone.patch, strict=True))
+    image = np.random.default_rng(0).random((1, *space), dtype=np.float32)
+    turned = np.rot90(image, axes=(-2, -1))
+    for turns in (True, False):
+        dense = Dense(
+            backbone, quality="draft", precision="32", centre=max(backbone.grid), turns=turns
+        )
+        found = np.rot90(features(dense, image), axes=(-2, -1))
+        alike = np.allclose(features(dense, np.ascontiguousarray(turned)), found, atol=1e-4)
+        assert alike == turns
+
+
 def test_wrong_requests():
+    with pytest.raises(RecipeError, match="as high as wide for turns"):
+        Dense(ViT(2, 1, image=(12, 18), patch=3, dim=24, depth=1, heads=2), turns=True)
+    with pytest.raises(RecipeError, match="turns True"):
+        Dense(small(), compat="official", turns=True)
     with pytest.raises(RecipeError, match="surround of 0 to 256 voxels, found -1"):
         Dense(small(), surround=-1.0)
-    with pytest.raises(RecipeError, match="no surround"):
+    with pytest.raises(RecipeError, match="released program has none"):
         Dense(small(), compat="official", surround=3.0)
     with pytest.raises(RecipeError, match="patch tokens"):
         Dense(ResUNet(2, 1, width=4, depth=2))

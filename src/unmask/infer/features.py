@@ -53,6 +53,8 @@ class Dense:
         centre: tokens kept of a window along each axis; None: by the quality.
         surround: voxels, the standard deviation of a Gaussian over the vectors around a voxel,
             whose mean is a second half of its vector; 0: none. See ``surround``.
+        turns: mean of the vectors of four quarter turns of each window in the last two axes, at
+            four times the cost: what they say no longer depends on the direction of an edge.
     """
 
     backbone: Any
@@ -62,6 +64,7 @@ class Dense:
     batch_size: int | None = None
     centre: int | None = None
     surround: float = 0.0
+    turns: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, TokenBackbone):
@@ -79,11 +82,15 @@ class Dense:
                 "features: expected quality exact or fast with compat=official, found draft. "
                 "The released program has no draft."
             )
-
-        if self.surround and self.compat == "official":
+        if (self.surround or self.turns) and self.compat == "official":
             raise RecipeError(
-                f"features: expected compat aligned with a surround, found official and "
-                f"{self.surround:g}. The released program has no surround."
+                f"features: expected compat aligned with a surround or turns, found official, "
+                f"surround {self.surround:g} and turns {self.turns}. The released program has none."
+            )
+        if self.turns and not (_even(self.backbone.grid) and _even(self.backbone.patch)):
+            raise RecipeError(
+                f"features: expected patches and windows as high as wide for turns, found patches "
+                f"of {tuple(self.backbone.patch)} in {tuple(self.backbone.grid)}. Leave out turns."
             )
         if not 0 <= self.surround <= _MOST_SURROUND:
             raise RecipeError(
@@ -278,7 +285,20 @@ class Dense:
         return len(covers) - self.backbone.ndim
 
     def _forward(self, windows: Float[Tensor, "b c *space"]) -> Float32[Tensor, "b n d"]:
-        """Normed tokens of windows in C order, without the class token."""
+        """Tokens of windows in C order, of each window alone or of its quarter turns."""
+        if not self.turns:
+            return self._encode(windows)
+        plane, grid = (-2, -1), tuple(self.backbone.grid)
+        turned = [
+            torch.rot90(
+                self._encode(torch.rot90(windows, turn, plane)).unflatten(1, grid), -turn, (-3, -2)
+            )
+            for turn in range(4)
+        ]
+        return torch.stack(turned).mean(dim=0).flatten(1, -2)
+
+    def _encode(self, windows: Float[Tensor, "b c *space"]) -> Float32[Tensor, "b n d"]:
+        """Normed tokens without the class token."""
         place = windows.device
         dtype = arithmetic(self.precision, place)
         with torch.autocast(place.type, dtype or torch.bfloat16, enabled=dtype is not None):
@@ -317,6 +337,10 @@ def _leading(space: Sequence[int], backbone: Any) -> int:
             )
         )
     return leading
+
+
+def _even(sizes: Sequence[int]) -> bool:
+    return len(sizes) > 1 and sizes[-1] == sizes[-2]
 
 
 def _central(grid: int, share: int) -> int:

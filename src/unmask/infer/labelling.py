@@ -56,6 +56,7 @@ class EncoderFile:
         quality: of the vectors.
         compat: of the vectors.
         surround: of the vectors.
+        turns: of the vectors.
         axes: of images whose files do not say themselves.
     """
 
@@ -65,6 +66,7 @@ class EncoderFile:
     quality: str
     compat: str
     surround: float
+    turns: bool
     axes: str | None
 
     def __call__(self) -> Dense:
@@ -269,4 +271,6 @@ def _loaded(file: EncoderFile) -> Dense:
                 do="Do not replace a model during a run; give every worker the same files.",
             )
         )
-    return encoder.dense(quality=file.quality, compat=file.compat, surround=file.surround)
+    return encoder.dense(
+        quality=file.quality, compat=file.compat, surround=file.surround, turns=file.turns
+    )

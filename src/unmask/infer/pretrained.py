@@ -37,7 +37,9 @@ class Encoder:
     recipe: Recipe
     digest: str
 
-    def dense(self, *, quality: str, compat: str, surround: float = 0.0) -> Dense:
+    def dense(
+        self, *, quality: str, compat: str, surround: float = 0.0, turns: bool = False
+    ) -> Dense:
         """What computes its vectors; see there for the errors."""
         given = self.recipe.infer
         return Dense(
@@ -45,6 +47,7 @@ class Encoder:
             quality=quality,
             compat=compat,
             surround=surround,
+            turns=turns,
             precision=given.precision,
             batch_size=given.batch_size,
         )
