@@ -212,9 +212,7 @@ def cluster(  # noqa: PLR0913 - the options promised
     surround: Annotated[
         float, typer.Option("--surround", min=0, help="voxels around that count as well; 0: none")
     ] = 0.0,
-    turns: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--turns", help="mean of four quarter turns, at four times the cost")
-    ] = False,
+    turns: Annotated[bool, typer.Option("--turns", help="mean of 4 turns")] = False,  # noqa: FBT002
     common_mean: Annotated[  # noqa: FBT002 - a flag of the command line
         bool, typer.Option("--common-mean", help="for volumes of different brightness or stain")
     ] = False,
