@@ -1,0 +1,68 @@
+"""The command line: one file per verb; parsing and printing only.
+
+Nothing heavy is imported before a verb runs, so that ``unmask --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import traceback
+
+import typer
+
+from unmask import interruption
+from unmask.cli.check import check
+from unmask.cli.cluster import cluster
+from unmask.cli.convert import convert
+from unmask.cli.curve import curve
+from unmask.cli.demo import demo
+from unmask.cli.evaluate import evaluate
+from unmask.cli.folds import folds
+from unmask.cli.models import models
+from unmask.cli.plot import plot
+from unmask.cli.predict import predict
+from unmask.cli.presets import presets
+from unmask.cli.pretrain import pretrain
+from unmask.cli.train import train
+from unmask.errors import Interrupted, UnmaskError
+
+app = typer.Typer(
+    name="unmask",
+    help="Images to masks with as few labels as possible.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+# In the order of a project: what to look at first, then training, results and tools.
+for verb in (
+    demo, presets, models, check, pretrain, train, predict, cluster, evaluate, folds, curve, plot,
+    convert,
+):  # fmt: skip
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line; exit codes as promised: 0, 1 our fault, 2 yours, 130, 143."""
+    for stream in (sys.stdout, sys.stderr):
+        # File names need not be text of the terminal's encoding; a message must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    interruption.remember()
+    try:
+        app()
+    except UnmaskError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except Interrupted as end:
+        typer.echo(str(end), err=True)
+        sys.exit(end.code)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except Exception:  # noqa: BLE001 - the last resort, told as our fault
+        traceback.print_exc()
+        typer.echo("This is a defect of unmask. Please report it with the lines above.", err=True)
+        sys.exit(1)

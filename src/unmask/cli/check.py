@@ -1,0 +1,26 @@
+"""``unmask check``: options and printing only."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from unmask.cli.options import Preset, RecipeFile, Settings
+
+
+def check(
+    images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
+    labels: Annotated[list[str] | None, typer.Option("--labels", help="labels")] = None,
+    preset: Preset = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+) -> None:
+    """Audit files before training: every problem at once, and a forecast."""
+    from unmask import api
+
+    audit = api.check(
+        images, labels=labels, recipe=recipe or preset, settings=settings or (), say=typer.echo
+    )
+    if audit.problems:
+        raise typer.Exit(2)

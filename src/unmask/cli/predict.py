@@ -1,0 +1,43 @@
+"""``unmask predict``: options and printing only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unmask.cli.options import Resume, Settings
+
+
+def predict(
+    images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
+    model: Annotated[
+        list[str], typer.Option("--model", help="model file, run or shipped model; several: mean")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="folder of the label images")],
+    scores: Annotated[bool, typer.Option("--scores", help="write the joined scores too")] = False,  # noqa: FBT002
+    tta: Annotated[bool, typer.Option("--tta", help="average over flips")] = False,  # noqa: FBT002
+    settings: Settings = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", help="dask scheduler's address, or processes:N, threads:N"),
+    ] = None,
+    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
+) -> None:
+    """Segment images of any size, one label image an input, same stem; or classify them."""
+    from unmask import api
+    from unmask.api.prediction import Options
+    from unmask.apps.progress import WindowProgress
+
+    extra = ["infer.tta=true"] if tta else []
+    written = api.predict_files(
+        model,
+        images,
+        out=out,
+        settings=[*(settings or []), *extra],
+        options=Options(scores=scores, cluster=cluster, resume=resume),
+        say=typer.echo,
+        progress=WindowProgress(),
+    )
+    typer.echo(f"{len(written)} file(s) in {out}")
