@@ -3,7 +3,7 @@ import unmask.parts
 from .guard import TrainingError
 from .journal import Journal
 from .loop import fit
-from .optim import Average, parameter_groups, schedule
+from .optim import Average, adamw, parameter_groups, schedule
 from .parallel import choose_precision, launched, make_fabric, started
 from .plan import Plan, Summary
 from .saving import RunFolder
@@ -18,6 +18,7 @@ __all__ = [
     "RunFolder",
     "Summary",
     "TrainingError",
+    "adamw",
     "choose_precision",
     "fit",
     "launched",
