@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask import shipped
-from unmask.api.learning import labels_of, parts_of
+from unmask.api.inputs import labels_of, parts_of
 from unmask.apps.curve_table import SCRATCH
 from unmask.atomic import atomic_write
 from unmask.checkpoint.model import MODEL_FILE

@@ -14,8 +14,10 @@ import torch
 
 from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
 from unmask.data.tables import CLASS, is_table, listed, read_table
-from unmask.errors import DataError, gather
+from unmask.errors import DataError, gather, grouped
 from unmask.io import list_files, open_image, open_labels
+from unmask.io.inputs import Input
+from unmask.io.paths import named_files
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
@@ -51,7 +53,8 @@ def suggest(images: Paths, labels: Paths | None) -> tuple[Recipe, str]:
             f"classify{image.ndim}d", [f"task.classes={json.dumps(names, ensure_ascii=False)}"]
         )
     seen: _Labels = []
-    for each in _readable(list_files(labels)[:_LOOKED], _read_labels):
+    truths = [path for _, path in named_files(labels, labels=True)]
+    for each in _readable(truths[:_LOOKED], _read_labels):
         seen.append(each)
     values = sorted({int(value) for each in seen for value in label_values(each)})
     if not _are_classes(seen, values):
@@ -72,11 +75,11 @@ def _are_classes(seen: _Labels, values: list[int]) -> bool:
     return sum(several) * 2 > len(several)
 
 
-def _read_labels(path: str) -> np.ndarray:
+def _read_labels(path: Input) -> np.ndarray:
     return open_labels(path).read()[0]
 
 
-def _readable(paths: Sequence[str], read: Callable[[str], Read]) -> Iterator[Read]:
+def _readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[Read]:
     """What can be read; where nothing can, every problem at once."""
     problems: list[str] = []
     for path in paths:
@@ -106,8 +109,8 @@ def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
         yield f"  {count} of {size}, {shape[0]} channel(s), {dtype}{where}"
     if len(kinds) > 6:
         yield f"  and {len(kinds) - 6} more kinds"
-    yield from (f"note: {note}" for note in audit.notes)
-    yield from (f"PROBLEM: {problem}" for problem in audit.problems)
+    yield from (f"note: {note}" for note in grouped(audit.notes))
+    yield from (f"PROBLEM: {problem}" for problem in grouped(audit.problems))
 
 
 def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterator[str]:
