@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -16,6 +17,21 @@ class UnmaskError(Exception):
 
 class DataError(UnmaskError, ValueError):
     """A file or array is not what it should be; the message names it."""
+
+
+class SkippedError(DataError):
+    """Files that were left out of a prediction; all others are done.
+
+    Attributes:
+        problems: what is wrong with each of them, one line each.
+        written: outputs of the others.
+    """
+
+    def __init__(self, problems: Sequence[str], written: Sequence[Path]) -> None:
+        heading = f"{len(problems)} problem(s) skipped, {len(written)} file(s) written:"
+        super().__init__(gather(problems, heading=heading))
+        self.problems = tuple(problems)
+        self.written = tuple(written)
 
 
 class RecipeError(UnmaskError, ValueError):

@@ -38,7 +38,7 @@ def refuse_inside(out: str | Path, *inputs: Paths | None) -> None:
                 )
 
 
-def keep_inputs(pairs: Sequence[Pair], out: Path) -> None:
+def keep_inputs(pairs: Sequence[Pair], out: Path, *, resume: bool = False) -> None:
     """Make the folder of the outputs; refuse outputs that would overwrite inputs.
 
     A link to an input is the input. In a folder of images nothing that was there is replaced: it
@@ -49,12 +49,20 @@ def keep_inputs(pairs: Sequence[Pair], out: Path) -> None:
         SaveError: there can be no such folder.
     """
     inputs = {locate(pair.image.source).path.resolve() for pair in pairs}
-    problems = [
-        f"{pair.image.source}: expected an output beside the inputs, found that {path} is one of "
-        "them and would be overwritten. Choose another --out."
-        for pair in pairs
-        if (path := output_name(pair.image, out)).resolve() in inputs
-    ]
+    beside = out.resolve() in {path.parent for path in inputs} and not resume
+    problems: list[str] = []
+    for pair in pairs:
+        path = output_name(pair.image, out)
+        if path.resolve() in inputs:
+            problems.append(
+                f"{pair.image.source}: expected an output beside the inputs, found that {path} is "
+                "one of them and would be overwritten. Choose another --out."
+            )
+        elif beside and path.exists():
+            problems.append(
+                f"{pair.image.source}: expected no file of the output's name in the folder of the "
+                f"images, found {path}. Choose another --out, or move that file."
+            )
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
     try:

@@ -90,12 +90,11 @@ def match_files(
             those of ``layout``, because both sides are label images.
     """
     told = [] if notes is None else notes
+    if labels is None:
+        by_name = _by_name(image_files(images, told), layout.image_suffix, problems)
+        return [(name, path, None) for name, path in by_name.items()]
     files = named_files(images)
     told += _state_files(images)
-    if labels is None:
-        kept = _without_labels(files, images, told)
-        by_name = _by_name(kept, layout.image_suffix, problems)
-        return [(name, path, None) for name, path in by_name.items()]
     truths = named_files(labels, labels=True)
     told += _state_files(labels) if labels is not images else []
     suffixes = layout.image_suffix or layout.label_suffix
@@ -113,6 +112,16 @@ def match_files(
     both = [name for name in by_name if name in labels_by_name]
     matched = [(name, by_name[name], labels_by_name[name]) for name in both]
     return _refuse_itself(matched, problems)
+
+
+def image_files(images: Paths, notes: list[str]) -> list[tuple[str, _File]]:
+    """Names and paths of images without labels; what a folder holds besides is told in ``notes``.
+
+    Raises:
+        DataError: a path leads to nothing, or to a file of another kind.
+    """
+    notes += _state_files(images)
+    return _without_labels(named_files(images), images, notes)
 
 
 def match_tables(

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from unmask.errors import DataError
 from unmask.io.arrays import is_array, not_an_input
 from unmask.io.image import Image
+
+
+class SupportsArray(Protocol):
+    """An array of any library, for type checkers."""
+
+    def __array__(self, *args: Any, **options: Any) -> np.ndarray:
+        """The values."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,5 +105,5 @@ def _input(value: Any, name: str) -> str | ArrayInput:
     raise DataError(not_an_input(value))
 
 
-Input = str | os.PathLike[str] | Image | ArrayInput | Any
+Input = str | os.PathLike[str] | Image | ArrayInput | SupportsArray
 Inputs = Input | Sequence[Input]

@@ -7,13 +7,14 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 import torch
 
 from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
-from unmask.data.tables import CLASS, is_table, listed, read_table
+from unmask.data.tables import CLASS, ImageClass, is_table, listed, read_table
 from unmask.errors import DataError, gather, grouped
 from unmask.io import list_files, open_image, open_labels
 from unmask.io.inputs import Input
@@ -21,6 +22,7 @@ from unmask.io.paths import named_files
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
+from unmask.tasks.base import Task, WholeImage
 from unmask.training.assemble import build_crops, layout, new_method, new_segmenter
 from unmask.training.parallel import make_fabric
 from unmask.training.progress import Forward, Parcel
@@ -117,6 +119,8 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterat
     """Lines on time and memory, from a few real updates on the first images."""
     objective: Objective = new_segmenter(recipe) if recipe.task else new_method(recipe)
     task = getattr(objective, "task", None)
+    if task is not None:
+        pairs = [_labeled(pair, task) for pair in pairs[:4]]
     crops = build_crops(recipe, viewed(pairs[:4], layout(recipe).view), task)
     fabric = make_fabric(1, recipe.train.precision)
     model = fabric.setup_module(Forward(objective))
@@ -134,6 +138,14 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterat
         f"{recipe.data.crop}, about {min(seconds):.2f} s each: {total / 60:.0f} minutes."
     )
     yield f"Memory: about {_peak_gb(fabric.device):.1f} GB."
+
+
+def _labeled(pair: Pair, task: Task) -> Pair:
+    """The pair with labels; without its own, of one value, which costs as much time."""
+    if pair.labels is not None:
+        return pair
+    value = 1 if isinstance(task, WholeImage) else 0
+    return replace(pair, labels=ImageClass("no labels", value).labels(pair.image))
 
 
 def _peak_gb(device: torch.device) -> float:
