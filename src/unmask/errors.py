@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -15,6 +17,21 @@ class UnmaskError(Exception):
 
 class DataError(UnmaskError, ValueError):
     """A file or array is not what it should be; the message names it."""
+
+
+class SkippedError(DataError):
+    """Files that were left out of a prediction; all others are done.
+
+    Attributes:
+        problems: what is wrong with each of them, one line each.
+        written: outputs of the others.
+    """
+
+    def __init__(self, problems: Sequence[str], written: Sequence[Path]) -> None:
+        heading = f"{len(problems)} problem(s) skipped, {len(written)} file(s) written:"
+        super().__init__(gather(problems, heading=heading))
+        self.problems = tuple(problems)
+        self.written = tuple(written)
 
 
 class RecipeError(UnmaskError, ValueError):
@@ -69,6 +86,44 @@ def told(subject: object, *, expected: str, found: str, do: str) -> str:
 
 
 def gather(problems: Sequence[str], *, heading: str) -> str:
-    """Join the problems of several files into one message, one line each."""
-    lines = "\n".join(f"  - {problem}" for problem in problems)
+    """Join the problems of several files into one message, one line each; equal ones in groups."""
+    lines = "\n".join(f"  - {problem}" for problem in grouped(problems))
     return f"{heading}\n{lines}"
+
+
+def grouped(problems: Sequence[str], *, most: int = 10, named: int = 8) -> list[str]:
+    """Lines about files, with more than ``most`` that say the same of different files as one.
+
+    Args:
+        problems: lines as of `told`, ``subject: rest``.
+        most: lines of one kind that are kept apart.
+        named: subjects that the joined line names.
+
+    Examples:
+        >>> lines = [f"{i}.tif: expected labels named '{i}', found none." for i in range(12)]
+        >>> grouped(lines, named=1)
+        ['12 files: expected labels of that name, found none. (0.tif, ... 11.tif)']
+    """
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
+        kinds.setdefault(_kind(problem), []).append(problem)
+    lines: list[str] = []
+    for kind, members in kinds.items():
+        if len(members) <= most:
+            lines += members
+            continue
+        subjects = [member.partition(": ")[0] for member in members]
+        shown = ", ".join(subjects[:named])
+        more = f", ... {subjects[-1]}" if len(subjects) > named else ""
+        lines.append(f"{len(members)} files: {kind} ({shown}{more})")
+    return lines
+
+
+def _kind(problem: str) -> str:
+    """What a line says, without the file that it says it of."""
+    subject, _, rest = problem.partition(": ")
+    names = re.findall(r"named '([^']*)'", rest)
+    for name in names:
+        if name and name in subject:
+            rest = rest.replace(f"named {name!r}", "of that name")
+    return rest or subject

@@ -1,47 +1,50 @@
-"""``check``: what is wrong with files, before they are learnt from."""
+"""``check``: what is wrong with files, before they are trained on."""
 
 from __future__ import annotations
 
+from unmask.api.inputs import content_of, labels_of, parts_of, same_notes
 from unmask.api.values import RecipeLike, Say, Settings
-from unmask.data.pairs import (
-    Audit,
-    Paths,
-    audit_pairs,
-)
+from unmask.data.pairs import Audit, Layout, Paths, audit_pairs
+from unmask.errors import DataError
+from unmask.recipe import Recipe
 from unmask.tasks.segmenter import build_task
 from unmask.training.advice import describe, forecast, suggest
-from unmask.training.assemble import (
-    encoder,
-    layout,
-    settled,
-)
+from unmask.training.assemble import encoder, layout, settled
 
 
 def check(
     images: Paths,
     *,
     labels: Paths | None = None,
+    val_images: Paths | None = None,
+    val_labels: Paths | None = None,
     recipe: RecipeLike | None = None,
     settings: Settings = (),
     say: Say = print,
 ) -> Audit:
-    """Read every file once and tell what is wrong, what would be trained and how long it takes.
+    """Read every file once and report what is wrong, what would be trained and how long it takes.
 
     Args:
-        images: images to be trained on.
+        images: images to be trained on; a ``dataset.json`` brings its labels, and what it holds
+            out.
         labels: their labels, if any.
+        val_images: images of the validation.
+        val_labels: labels of the validation.
         recipe: the recipe meant for them; default: the one that fits what is found.
         settings: changes to the recipe.
         say: gets the lines of the audit.
 
     Returns:
-        The audit; ``problems`` is empty where training can start.
+        The audit; ``problems`` is empty if training can start.
     """
-    given, advice = suggest(images, labels) if recipe is None else (recipe, "")
+    listed = labels_of(images, labels)
+    given, advice = suggest(images, listed) if recipe is None else (recipe, "")
     chosen = settled(given, settings)
-    task = None if chosen.task is None else encoder(build_task(chosen))
-    channels = chosen.data.channels
-    audit = audit_pairs(images, labels, layout(chosen), read=True, channels=channels, encode=task)
+    images, val_images = parts_of(images, val_images, chosen.data.fold)
+    labels = labels_of(images, labels)
+    audit = _audited(images, labels, chosen)
+    if val_images is not None:
+        _add_validation(audit, val_images, val_labels, chosen)
     for line in (advice, *describe(audit, chosen)):
         if line:
             say(line)
@@ -49,3 +52,39 @@ def check(
         for line in forecast(audit.pairs, chosen):
             say(line)
     return audit
+
+
+def _audited(images: Paths, labels: Paths | None, recipe: Recipe) -> Audit:
+    """The audit of images and labels with what their pixels say."""
+    task = None if recipe.task is None else encoder(build_task(recipe))
+    rules: Layout = layout(recipe)
+    channels = recipe.data.channels
+    audit = audit_pairs(images, labels, rules, read=True, channels=channels, encode=task)
+    try:
+        problems, notes = content_of(audit.pairs, recipe)
+    except DataError as error:
+        problems, notes = [str(error)], []
+    audit.problems.extend(problems)
+    audit.notes.extend(notes)
+    audit.notes.extend(_duplicates(audit))
+    return audit
+
+
+def _duplicates(audit: Audit) -> list[str]:
+    """A note for images of equal pixels: one may be held out, and the other trained on."""
+    first: dict[str, str] = {}
+    notes: list[str] = []
+    for source, pixels in audit.digests.items():
+        if (other := first.setdefault(pixels, source)) != source:
+            notes.append(f"{source}: expected another image than {other}, found the same pixels.")
+    return notes
+
+
+def _add_validation(audit: Audit, images: Paths, labels: Paths | None, recipe: Recipe) -> None:
+    """Audit the validation too, and compare it with what is trained on."""
+    other = _audited(images, labels_of(images, labels), recipe)
+    audit.problems.extend(other.problems)
+    audit.notes.extend(other.notes)
+    known = {audit.digests[pair.image.source]: pair for pair in audit.pairs}
+    found = ((known.get(other.digests[pair.image.source]), pair) for pair in other.pairs)
+    audit.notes.extend(same_notes((trained, pair) for trained, pair in found if trained))

@@ -27,6 +27,7 @@ def write_classes(
     predictor: Predictor,
     pairs: Sequence[Pair],
     out: Path,
+    skipped: list[str] | None = None,
     *,
     say: Say = print,
     progress: Progress | None = None,
@@ -35,14 +36,29 @@ def write_classes(
 
     Memory does not grow with the images.
 
+    Args:
+        predictor: model and task.
+        pairs: the images.
+        out: folder of the table.
+        skipped: gets what is wrong with images that are left out; None: the first one is an error.
+        say: gets one line per image.
+        progress: called with (windows done, windows in all) of the image in work.
+
     Raises:
+        DataError: an image that cannot be read.
         SaveError: ``out`` cannot be written.
     """
     task: Any = predictor.task
     lines: list[dict[str, object]] = []
     for number, pair in enumerate(pairs, 1):
         begin = time.perf_counter()
-        shares = shares_of(predictor, pair.image, progress=progress)
+        try:
+            shares = shares_of(predictor, pair.image, progress=progress)
+        except DataError as error:
+            if skipped is None:
+                raise
+            skipped.append(str(error))
+            continue
         found = task.names[int(shares.argmax())]
         digits = (f"{share:.6f}" for share in shares)
         lines.append({NAME: pair.name, CLASS: found, **dict(zip(task.names, digits, strict=True))})

@@ -16,6 +16,7 @@ import numpy as np
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.atomic import atomic_write
 from unmask.data import NORMALIZERS
+from unmask.data.pairing import image_files
 from unmask.data.pairs import (
     Pair,
     Paths,
@@ -32,7 +33,7 @@ from unmask.infer.naming import as_csv, classes_of, describe, write_template
 from unmask.infer.pretrained import Encoder, load_encoder
 from unmask.infer.tiled import Progress
 from unmask.infer.workplace import Finished, batch, mark
-from unmask.io import Image, list_files, open_image, open_labels, output_name
+from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.unwritten import unwritten
 from unmask.lookup import build
 
@@ -145,8 +146,11 @@ def cluster(
         encoder.recipe.data.axes,
     )
     folder = Path(out)
-    pairs = [Pair(image.name, image) for image in _opened(volumes, encoder)]
-    keep_inputs(pairs, folder)
+    notes: list[str] = []
+    pairs = [Pair(image.name, image) for image in _opened(volumes, encoder, notes)]
+    for note in notes:
+        say(f"note: {note}")
+    keep_inputs(pairs, folder, resume=options.resume)
     before = fingerprint(pairs)
     prepared = _prepared(dense, pairs, encoder)
     facts = _facts(dense, encoder)
@@ -221,7 +225,7 @@ def _check_request(classes: int | None, options: ClusterOptions) -> None:
         raise RecipeError(f"--classes {classes}: expected 1 to 65535.")
 
 
-def _opened(volumes: Paths, encoder: Encoder) -> list[Image]:
+def _opened(volumes: Paths, encoder: Encoder, notes: list[str]) -> list[Image]:
     """Images of as many axes as the model has, or one more, whose sections it then sees."""
     data = encoder.recipe.data
     if data.spacing is not None or data.foreground_crop is not None:
@@ -233,7 +237,7 @@ def _opened(volumes: Paths, encoder: Encoder) -> list[Image]:
     tries = (data.ndim, data.ndim + 1) if data.sections is None else (data.ndim + 1, data.ndim)
     images: list[Image] = []
     problems: list[str] = []
-    for path in list_files(volumes):
+    for _, path in image_files(volumes, notes):
         try:
             images.append(
                 _first(lambda ndim, p=path: open_image(p, axes=data.axes, ndim=ndim), tries)

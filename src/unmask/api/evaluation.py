@@ -58,7 +58,8 @@ def evaluate(
         return evaluate_classes(truth, predicted, metrics)
     problems: list[str] = []
     opened: list[tuple[str, Image, Image]] = []
-    for name, predicted_path, truth_path in match_files(predicted, truth, rules, problems):
+    matched = match_files(predicted, truth, rules, problems, by_habit=False)
+    for name, predicted_path, truth_path in matched:
         try:
             pair = open_labels(truth_path or ""), open_labels(predicted_path)
             _same_shape(*pair)

@@ -13,10 +13,13 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from unmask import checkpoint
+from unmask.api.inputs import content_notes, labels_of, parts_of, same_notes
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.data.crops import Crops
+from unmask.data.fingerprint import same_images
 from unmask.data.loader import batches
+from unmask.data.outputs import refuse_inside
 from unmask.data.pairs import (
     Pair,
     Paths,
@@ -28,8 +31,7 @@ from unmask.data.pairs import (
 )
 from unmask.data.replay import Replay
 from unmask.data.sections import oriented
-from unmask.errors import DataError, RecipeError
-from unmask.io.listing import is_listing, part_of, read_listing
+from unmask.errors import DataError, RecipeError, grouped
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
@@ -116,17 +118,19 @@ def pretrain(
             "give all images as --images."
         )
     method = new_method(chosen)
-    pairs = viewed(_unlabelled(images, chosen), layout(chosen).view)
+    refuse_inside(out, images)
+    notes: list[str] = []
+    pairs = viewed(_unlabelled(images, chosen, notes), layout(chosen).view)
     if chosen.data.sections is not None:
         pairs = oriented(pairs, chosen.data.sections)
-    return _run(chosen, method, pairs, start=Start(out, init, devices, resume))
+    return _run(chosen, method, pairs, start=Start(out, init, devices, resume), notes=notes)
 
 
-def _unlabelled(images: Paths, chosen: Recipe) -> list[Pair]:
+def _unlabelled(images: Paths, chosen: Recipe, notes: list[str]) -> list[Pair]:
     """Images to pre-train on; the error says so where volumes can be learnt from by sections."""
     rules, channels = layout(chosen), chosen.data.channels
     try:
-        return open_pairs(images, None, rules, channels=channels)
+        return open_pairs(images, None, rules, channels=channels, notes=notes)
     except DataError as error:
         if chosen.data.sections is not None or chosen.data.spacing is not None:
             raise
@@ -181,44 +185,23 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     labels = labels_of(images, labels)
     if labels is None:
         raise DataError("Training: expected labels beside images, found none. Give --labels.")
-    pairs = open_pairs(images, labels, layout(chosen), channels=chosen.data.channels)
-    held_out = _second("Validation", val_images, labels_of(val_images, val_labels), chosen)
-    second = _second("Replay", replay_images, replay_labels, chosen)
+    refuse_inside(out, images, labels, val_images, val_labels, replay_images, replay_labels)
+    rules, notes = layout(chosen), []
+    pairs = open_pairs(images, labels, rules, channels=chosen.data.channels, notes=notes)
+    held_out = _second("Validation", val_images, labels_of(val_images, val_labels), chosen, notes)
+    second = _second("Replay", replay_images, replay_labels, chosen, notes)
+    notes += content_notes(pairs, chosen)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
+    notes += same_notes(same_images(pairs, held_out))
     # Validation sees files on their own grid, as a prediction does.
     validate = partial(validated, recipe=chosen, pairs=held_out) if held_out else None
     pairs = viewed(pairs, layout(chosen).view)
     second = None if second is None else viewed(second, layout(chosen).view)
     start = Start(out, init, devices, resume)
-    return _run(chosen, segmenter, pairs, start=start, second=second, validate=validate)
-
-
-def parts_of(
-    images: Paths, val_images: Paths | None, fold: int | None
-) -> tuple[Paths, Paths | None]:
-    """The parts of a list of images to learn from and to validate on; other paths as they are."""
-    lists = isinstance(images, str | Path) or len(images) == 1
-    path = str(images if isinstance(images, str | Path) else images[0]) if lists else ""
-    if not is_listing(path) or (fold is None and ":" in Path(path).name):
-        if fold is not None:
-            raise RecipeError(
-                f"data.fold={fold}: expected a list such as dataset.json as --images, found "
-                f"{images}. Leave it out, or give the list."
-            )
-        return images, val_images
-    if val_images is not None:
-        return images, val_images
-    held_out = fold is not None or read_listing(path).val
-    return part_of(path, "train", fold), part_of(path, "val", fold) if held_out else None
-
-
-def labels_of(images: Paths | None, labels: Paths | None) -> Paths | None:
-    """Lists of images have their labels themselves."""
-    if images is None or labels is not None:
-        return labels
-    paths = [images] if isinstance(images, str | Path) else list(images)
-    return paths if all(map(is_listing, paths)) else None
+    return _run(
+        chosen, segmenter, pairs, start=start, second=second, validate=validate, notes=notes
+    )
 
 
 def _with_replay(recipe: Recipe, *, given: bool) -> Recipe:
@@ -234,14 +217,19 @@ def _with_replay(recipe: Recipe, *, given: bool) -> Recipe:
 
 
 def _second(
-    name: str, images: Paths | None, labels: Paths | None, recipe: Recipe
+    name: str,
+    images: Paths | None,
+    labels: Paths | None,
+    recipe: Recipe,
+    notes: list[str],
 ) -> list[Pair] | None:
     """Pairs beside those that are learnt from; None where none are given."""
     if images is None and labels is None:
         return None
     if images is None or labels is None:
         raise DataError(f"{name}: expected images and labels, found one of them. Give both.")
-    return open_pairs(images, labels, layout(recipe), channels=recipe.data.channels)
+    rules, channels = layout(recipe), recipe.data.channels
+    return open_pairs(images, labels, rules, channels=channels, notes=notes)
 
 
 def _run(
@@ -252,6 +240,7 @@ def _run(
     start: Start,
     second: Sequence[Pair] | None = None,
     validate: Callable[[Segmenter], dict[str, float]] | None = None,
+    notes: Sequence[str] = (),
 ) -> Run:
     """Train ``objective`` on ``pairs``, and on a share of ``second``, into a run folder."""
     begin = time.perf_counter()
@@ -277,7 +266,8 @@ def _run(
             note_run(folder, recipe, marks)
         card = {"recipe": recipe.model_dump(mode="json"), "data": marks, "versions": versions()}
         with Journal(folder, steps=recipe.train.steps) as journal:
-            for line in (*origin, *_at_rest(objective)):
+            told = (f"note: {note}" for note in grouped(notes))
+            for line in (*told, *origin, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(
                 objective,

@@ -84,7 +84,8 @@ def _overlaps(
 ) -> list[Overlap]:
     problems: list[str] = []
     tables: list[Overlap] = []
-    for _, clusters, true in match_files(predicted, truth, pairing(settings), problems):
+    matched = match_files(predicted, truth, pairing(settings), problems, by_habit=False)
+    for _, clusters, true in matched:
         try:
             left, right = open_labels(true or ""), open_labels(clusters)
             if left.shape != right.shape:

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any, overload
 
 from unmask.api.classes import write_classes
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.data.pairs import (
     Layout,
+    Pair,
     Paths,
+    audit_pairs,
     check_unchanged,
     fingerprint,
     keep_inputs,
-    open_pairs,
 )
-from unmask.errors import RecipeError
+from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
 from unmask.infer.blockwise import is_large, plan_blocks, predict_blocks
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Prediction, Predictor
 from unmask.infer.tiled import Progress
 from unmask.infer.workplace import batch, plan_facts, weights_digest
 from unmask.io import Image, open_image, output_name, save_image
+from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
+from unmask.io.paths import locate
+from unmask.io.several import files_of
 from unmask.io.unwritten import unwritten
+from unmask.space.spacing import checked
 from unmask.tasks.base import WholeImage
 
 
@@ -39,27 +43,55 @@ class Options:
         cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
             machine; or the address of a dask.distributed scheduler.
         resume: keep what an ended run of the same request has finished.
+        skip_bad: leave out files that are wrong, and name them at the end.
     """
 
     scores: bool = False
     cluster: str | None = None
     resume: bool = False
+    skip_bad: bool = False
 
 
+@overload
 def predict(
     model: ModelLike | Sequence[ModelLike] | Predictor,
-    image: str | Path | np.ndarray | Image,
+    image: list[Any] | tuple[Any, ...],
     *,
     spacing: Sequence[float] | None = None,
     axes: str | None = None,
     settings: Settings = (),
-) -> Prediction:
-    """Segment one image; the joined scores are kept beside its labels.
+) -> Iterator[Prediction]: ...
+
+
+@overload
+def predict(
+    model: ModelLike | Sequence[ModelLike] | Predictor,
+    image: Input,
+    *,
+    spacing: Sequence[float] | None = None,
+    axes: str | None = None,
+    settings: Settings = (),
+) -> Prediction: ...
+
+
+def predict(
+    model: ModelLike | Sequence[ModelLike] | Predictor,
+    image: Input | list[Any] | tuple[Any, ...],
+    *,
+    spacing: Sequence[float] | None = None,
+    axes: str | None = None,
+    settings: Settings = (),
+) -> Prediction | Iterator[Prediction]:
+    """Segment one image; the joined scores are kept next to its labels.
+
+    A list of images gives an iterator over their predictions, in the same order; all of them are
+    opened first, so that everything that is wrong is reported at once.
 
     Args:
         model: model file, run folder, name of a shipped model, several of them (an ensemble), or
             a ``Predictor``.
-        image: path, array ``(*space)`` or ``(C, *space)``, or an opened image.
+        image: path, array ``(*space)`` or ``(C, *space)`` (numpy, dask, zarr, torch, PIL, xarray),
+            or an opened image; or a list of them.
         spacing: voxel size of an array, slow axis first.
         axes: axes of the file or array where they are not plain.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
@@ -75,13 +107,30 @@ def predict(
             "Give the model's path, or change the predictor."
         )
     predictor = model if isinstance(model, Predictor) else load_predictor(model, settings)
-    if isinstance(image, np.ndarray):
-        opened = Image.from_array(image, axes=axes, spacing=spacing, ndim=predictor.ndim)
-    elif isinstance(image, Image):
-        opened = image
-    else:
-        opened = open_image(image, axes=axes, ndim=predictor.ndim)
-    return predictor.predict(opened, keep_scores=True)
+    if not isinstance(image, list | tuple):
+        return predictor.predict(_opened(image, predictor, axes, spacing), keep_scores=True)
+    opened: list[Image] = []
+    problems: list[str] = []
+    for each in as_inputs(image):
+        try:
+            opened.append(_opened(each, predictor, axes, spacing))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    return (predictor.predict(each, keep_scores=True) for each in opened)
+
+
+def _opened(
+    image: Input, predictor: Predictor, axes: str | None, spacing: Sequence[float] | None
+) -> Image:
+    """An image in memory or in a file; ``spacing`` is that of an array."""
+    given = one_input(image)
+    opened = open_image(given, axes=axes, ndim=predictor.ndim)
+    in_memory = isinstance(given, ArrayInput) and not isinstance(given.data, Image)
+    if spacing is None or not in_memory:
+        return opened
+    return replace(opened, spacing=checked(spacing, opened.ndim, source=opened.source))
 
 
 def predict_files(
@@ -110,21 +159,19 @@ def predict_files(
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
+        SkippedError: with ``skip_bad``, after all other files are done.
         CheckpointError: another run works in ``out``, or an ended one had other settings.
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
     predictor = load_predictor(model, settings)
     rules = predictor.layout or Layout(predictor.ndim)
-    pairs = open_pairs(images, None, rules, channels=predictor.channels)
+    pairs, bad = _usable(images, rules, predictor, options, say)
     if isinstance(predictor.task, WholeImage):
-        if options != Options():
-            raise RecipeError(
-                "expected none of --scores, --cluster and --resume with a task about whole images, "
-                "found one of them. They are for label images; leave them out."
-            )
-        return [write_classes(predictor, pairs, Path(out), say=say, progress=progress)]
-    keep_inputs(pairs, Path(out))
+        skipped = bad if options.skip_bad else None
+        table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
+        return _all_or_skipped([table], bad)
+    keep_inputs(pairs, Path(out), resume=options.resume)
     before, weights = fingerprint(pairs), weights_digest(predictor)
     written: list[Path] = []
     with batch(Path(out), resume=options.resume) as finished:
@@ -133,20 +180,100 @@ def predict_files(
             path = output_name(pair.image, out)
             facts = plan_facts(predictor, pair.image, weights)
             place = f"[{number}/{len(pairs)}] {pair.image.source} -> {path}"
-            written.append(path)
             if finished.has(path, facts):
+                written.append(path)
                 say(f"{place} (finished before)")
                 continue
             if note := unwritten(pair.image.source):
                 say(note)
-            if options.cluster or predictor.block or is_large(predictor, pair.image):
-                _in_blocks(predictor, pair.image, path, options, say=say, progress=progress)
-            else:
-                _at_once(predictor, pair.image, path, options, say=say, progress=progress)
-            check_unchanged({pair.image.source: before[pair.image.source]}, [pair])
+            problem = _attempt(predictor, pair, path, options, before, say=say, progress=progress)
+            if problem:
+                bad.append(problem)
+                say(f"{place}: skipped")
+                continue
+            written.append(path)
             finished.add(path, facts)
             say(f"{place} ({time.perf_counter() - begin:.1f} s)")
+        # After an error what is finished stays known, so that --resume does the skipped files.
+        return _all_or_skipped(written, bad)
+
+
+def _usable(
+    images: Paths, rules: Layout, predictor: Predictor, options: Options, say: Say
+) -> tuple[list[Pair], list[str]]:
+    """Images that can be predicted, and what is wrong with those that are skipped.
+
+    Raises:
+        DataError: files that are wrong, if they are not skipped or no other is left.
+        RecipeError: options that mean nothing for them.
+    """
+    audit = audit_pairs(images, None, rules, channels=predictor.channels)
+    if audit.problems and not (options.skip_bad and audit.pairs):
+        raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
+    _check_options(audit.pairs, options, whole_image=isinstance(predictor.task, WholeImage))
+    for note in grouped(audit.notes):
+        say(f"note: {note}")
+    return audit.pairs, audit.problems
+
+
+def _all_or_skipped(written: list[Path], bad: Sequence[str]) -> list[Path]:
+    if bad:
+        raise SkippedError(bad, written)
     return written
+
+
+def _attempt(
+    predictor: Predictor,
+    pair: Pair,
+    path: Path,
+    options: Options,
+    before: Mapping[str, str],
+    *,
+    say: Say,
+    progress: Progress | None,
+) -> str:
+    """Predict one image into a file; what is wrong with it if such files are skipped, else "".
+
+    Raises:
+        DataError: the image is wrong, and such files are not skipped.
+    """
+    image = pair.image
+    try:
+        work = _in_blocks if _needs_blocks(predictor, image, options) else _at_once
+        work(predictor, image, path, options, say=say, progress=progress)
+        check_unchanged({image.source: before[image.source]}, [pair])
+    except DataError as error:
+        if not options.skip_bad:
+            raise
+        return str(error)
+    return ""
+
+
+def _needs_blocks(predictor: Predictor, image: Image, options: Options) -> bool:
+    return bool(options.cluster or predictor.block or is_large(predictor, image))
+
+
+def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool) -> None:
+    """Refuse options that mean nothing here.
+
+    Raises:
+        RecipeError: options of label images for a task about whole images; to resume with arrays.
+    """
+    if whole_image and options != Options(skip_bad=options.skip_bad):
+        raise RecipeError(
+            "expected none of --scores, --cluster and --resume with a task about whole images, "
+            "found one of them. They are for label images; leave them out."
+        )
+    arrays = [
+        pair.name
+        for pair in pairs
+        if not all(locate(file).path.exists() for file in files_of(pair.image.source))
+    ]
+    if options.resume and arrays:
+        raise RecipeError(
+            f"resume: expected images in files, found {arrays[0]} in memory, of which a later run "
+            "cannot tell whether it is the same. Leave out resume."
+        )
 
 
 def _at_once(

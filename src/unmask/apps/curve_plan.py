@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from unmask import shipped
-from unmask.api.learning import labels_of, parts_of
+from unmask.api.inputs import labels_of, parts_of
 from unmask.apps.curve_table import SCRATCH
 from unmask.atomic import atomic_write
 from unmask.checkpoint.model import MODEL_FILE
+from unmask.data.fingerprint import same_images
 from unmask.data.pairs import Pair, Paths, fingerprint, open_pairs
 from unmask.errors import CheckpointError, DataError, RecipeError, told
 from unmask.recipe import Recipe, parse
@@ -140,9 +141,8 @@ def _labels_of(images: Paths, labels: Paths | None) -> Paths | None:
 
 
 def _check_apart(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> None:
-    """Refuse to measure on what is learnt from."""
-    seen = {Path(pair.image.source).absolute() for pair in pairs}
-    both = [pair.name for pair in held_out if Path(pair.image.source).absolute() in seen]
+    """Refuse to measure on what is trained on, under whatever name."""
+    both = [other.name for _, other in same_images(pairs, held_out)]
     if both:
         raise DataError(
             f"--val-images: expected images that are not among --images, found {len(both)} that "

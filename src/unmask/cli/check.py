@@ -12,6 +12,8 @@ from unmask.cli.options import Preset, RecipeFile, Settings
 def check(
     images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
     labels: Annotated[list[str] | None, typer.Option("--labels", help="labels")] = None,
+    val_images: Annotated[list[str] | None, typer.Option("--val-images")] = None,
+    val_labels: Annotated[list[str] | None, typer.Option("--val-labels")] = None,
     preset: Preset = None,
     recipe: RecipeFile = None,
     settings: Settings = None,
@@ -20,7 +22,13 @@ def check(
     from unmask import api
 
     audit = api.check(
-        images, labels=labels, recipe=recipe or preset, settings=settings or (), say=typer.echo
+        images,
+        labels=labels,
+        val_images=val_images,
+        val_labels=val_labels,
+        recipe=recipe or preset,
+        settings=settings or (),
+        say=typer.echo,
     )
     if audit.problems:
         raise typer.Exit(2)

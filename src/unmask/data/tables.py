@@ -17,15 +17,16 @@ import numpy as np
 
 from unmask.atomic import atomic_write
 from unmask.errors import DataError, told
-from unmask.io import Image, stem
+from unmask.io import Image, foreign, stem
+from unmask.io.inputs import ArrayInput, Inputs, as_inputs, only_paths
 
 NAME, CLASS = "name", "class"
 _SUFFIX = ".csv"
 
 
-def is_table(paths: str | Path | Sequence[str | Path]) -> bool:
+def is_table(paths: Inputs) -> bool:
     """Whether all paths are tables, by their suffix."""
-    return all(path.suffix.lower() == _SUFFIX for path in listed(paths))
+    return only_paths(paths) and all(path.suffix.lower() == _SUFFIX for path in listed(paths))
 
 
 def read_table(path: str | Path) -> list[dict[str, str]]:
@@ -41,6 +42,9 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
         raise DataError(
             told(path, expected="a table (.csv)", found=str(error), do="Check the path.")
         ) from error
+    if lines and (other := foreign.describe_columns(lines[0])):
+        what, do = other
+        raise DataError(told(path, expected="a table of classes", found=what, do=do))
     if not lines or not {NAME, CLASS} <= lines[0].keys():
         found = f"the columns {', '.join(map(str, lines[0]))}" if lines else "no line"
         raise DataError(
@@ -92,9 +96,7 @@ class ImageClass:
         )
 
 
-def classes_of(
-    paths: str | Path | Sequence[str | Path], classes: Sequence[str], problems: list[str]
-) -> dict[str, ImageClass]:
+def classes_of(paths: Inputs, classes: Sequence[str], problems: list[str]) -> dict[str, ImageClass]:
     """The class of every image in some tables; what is wrong is added to ``problems``.
 
     Args:
@@ -153,6 +155,20 @@ def write_table(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
     atomic_write(path, text.getvalue())
 
 
-def listed(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """One path or several as a list."""
-    return [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+def listed(paths: Inputs) -> list[Path]:
+    """One path or several as a list.
+
+    Raises:
+        DataError: an array among them.
+    """
+    given = as_inputs(paths)
+    if arrays := [item for item in given if isinstance(item, ArrayInput)]:
+        raise DataError(
+            told(
+                arrays[0],
+                expected="tables (.csv) of the classes of images",
+                found="an array",
+                do="Give the path of a table with the columns name and class.",
+            )
+        )
+    return [Path(path) for path in given if isinstance(path, str)]

@@ -11,6 +11,7 @@ import numpy as np
 
 from unmask.errors import DataError, UnmaskError, told
 from unmask.io import limits
+from unmask.io.arrays import array_axes, stored_array
 from unmask.io.layout import resolve
 from unmask.io.stored import Index, Stored
 from unmask.space.axes import SPACE
@@ -111,39 +112,32 @@ class Image:
     @classmethod
     def from_array(
         cls,
-        array: np.ndarray,
+        array: Any,
         *,
         axes: str | None = None,
         spacing: Sequence[float] | None = None,
         name: str = "array",
         ndim: int | None = None,
     ) -> Image:
-        """An image over an array in memory; the array is not copied, reads are copies.
+        """An image over an array of any library; it is not copied, reads are copies.
+
+        A lazy array (dask, zarr, h5py, xarray) is read by box.
 
         Args:
-            array: ``(*space)`` or ``(C, *space)``; ``(*space, C)`` where the last axis is 3 or 4.
+            array: ``(*space)`` or ``(C, *space)``; ``(*space, C)`` if the last axis is 1, 3 or 4.
             axes: says what the axes are where that is not clear.
             spacing: voxel size, slow axis first.
             name: stem for outputs.
             ndim: spatial axes; taken from ``spacing`` where that is given.
 
         Raises:
-            DataError: the axes cannot be told, or the values are no numbers.
+            DataError: not an array, axes that cannot be told, or values that are no numbers.
         """
-        array = np.asarray(array)
-        check_dtype(name, array.dtype)
+        stored = stored_array(array, name=name)
+        check_dtype(name, stored.dtype)
         ndim = len(spacing) if spacing is not None and ndim is None else ndim
-        if axes is None and ndim is not None and array.ndim == ndim + 1:
-            last_is_colour = array.shape[-1] in (3, 4) and array.shape[0] not in (1, 2, 3, 4)
-            axes = SPACE[-ndim:] + "C" if last_is_colour else "C" + SPACE[-ndim:]
-        elif axes is None and ndim is None and array.ndim == 4 and array.shape[-1] not in (3, 4):
-            axes = "CZYX"
-        stored = Stored(
-            shape=array.shape,
-            dtype=array.dtype.newbyteorder("="),
-            axes="?" * array.ndim,
-            read=lambda index: array[index].astype(array.dtype.newbyteorder("=")),
-        )
+        if axes is None and set(stored.axes) == {"?"}:
+            axes = array_axes(stored.shape, ndim, name=name)
         image = from_stored(stored, source=name, name=name, axes=axes, ndim=ndim)
         return replace(image, spacing=checked(spacing, image.ndim, source=name))
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import DataError, told
+from unmask.io import foreign
 from unmask.io.several import joined
 from unmask.space.random import generator
 
@@ -107,6 +108,9 @@ def read_listing(path: str | Path) -> Listing:
     """
     path = Path(path)
     tree = _json(path)
+    if other := foreign.describe_json(tree):
+        what, do = other
+        raise DataError(told(path, expected="a list of images", found=what, do=do))
     if not isinstance(tree, Mapping):
         raise _strange(path, f"a {type(tree).__name__}")
     if isinstance(tree.get("training"), Sequence):

@@ -7,7 +7,7 @@ from numpy.lib import format as npy_format
 
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, told
-from unmask.io import recent
+from unmask.io import foreign, recent
 from unmask.io.stored import (
     Content,
     Format,
@@ -41,7 +41,8 @@ def open_npy(location: Location, *, level: int = 0, labels: bool = False) -> Sto
         offset = handle.tell()
     if dtype.hasobject:
         raise DataError(
-            told(
+            foreign.message(location.source)
+            or told(
                 location.source,
                 expected="an array of numbers",
                 found="a pickled object array, which could run code",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from unmask.errors import DataError, told
-from unmask.io import dicom
+from unmask.io import dicom, foreign
 from unmask.io.formats import FORMATS
+from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.listing import cases, is_listing
 from unmask.io.several import files_of, without_parts
 from unmask.io.stored import Format, Location
@@ -62,23 +63,21 @@ def format_of(location: Location) -> Format | None:
     return dicom.FORMAT if dicom.is_series(location.path) else None
 
 
-def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
+def list_files(paths: Inputs) -> list[str | ArrayInput]:
     """Every image behind a file, folder, glob, OME-Zarr or ``file.h5:key``, or several of them.
 
     ``dataset.json`` stands for the images that it lists (`unmask.io.listing`), and braces for files
     that are channels of one image (`unmask.io.several`). Files of a folder or glob come in natural
     order (2 before 10); hidden files and files that are no images are left out; sub-folders are not
-    entered.
+    entered. Arrays stand for themselves (`unmask.io.inputs`).
 
     Raises:
-        DataError: a path leads to nothing.
+        DataError: a path leads to nothing, or to a file of another kind.
     """
     return [path for _, path in named_files(paths)]
 
 
-def named_files(
-    paths: str | Path | Sequence[str | Path], *, labels: bool = False
-) -> list[tuple[str, str]]:
+def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str | ArrayInput]]:
     """As `list_files`, each with the name it pairs by.
 
     Args:
@@ -86,14 +85,16 @@ def named_files(
         labels: of a list its label images, not its images.
 
     Raises:
-        DataError: a path leads to nothing, or a list has no labels.
+        DataError: a path leads to nothing or to a file of another kind, or a list has no labels.
     """
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    given = as_inputs(paths)
     if not given:
         raise DataError("images: expected at least one path, found none. Give a file or folder.")
-    found: dict[str, str] = {}
-    for path in map(str, given):
-        if is_listing(path):
+    found: dict[str | ArrayInput, str] = {}
+    for path in given:
+        if isinstance(path, ArrayInput):
+            found[path] = path.name
+        elif is_listing(path):
             found.update((file, name) for name, file in _listed(path, labels=labels))
         else:
             found.update((file, stem(file)) for file in _expand(path))
@@ -123,20 +124,22 @@ def _expand(path: str) -> Iterator[str]:
         yield path
         return
     # A file called "a[1].tif" is a file first, a glob only where there is no such file.
-    if _exists(place):
-        if not place.is_dir() or format_of(location) is not None:
-            yield path
-            return
-        inside = [entry for entry in place.iterdir() if _is_image(entry)]
-        found = [str(entry) for entry in sorted(inside, key=_natural)]
-        what = "no image in this folder"
+    if _exists(place) and (not place.is_dir() or format_of(location) is not None):
+        if format_of(location) is None:
+            raise DataError(unknown_suffix(path))
+        yield path
+        return
+    if place.is_dir():
+        inside, what = list(place.iterdir()), "no image in this folder"
     else:
-        matches = [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207
-        found = [str(match) for match in sorted(matches, key=_natural) if _is_image(match)]
+        inside = [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207
         what = "no such file, and no image that matches"
+    found = [str(entry) for entry in sorted(inside, key=_natural) if _is_image(entry)]
     if not found:
+        # The folder of another program's annotations: its message says what to do.
         raise DataError(
-            told(
+            foreign.first_message(sorted(inside, key=_natural))
+            or told(
                 path,
                 expected="a file, a folder of images, a glob, an OME-Zarr or file.h5:key",
                 found=what,
@@ -155,9 +158,37 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def left_out(paths: Inputs) -> list[Path]:
+    """Files of folders and globs that have the suffix of an image, but are Cellpose's own state."""
+    found: list[Path] = []
+    for path in as_inputs(paths):
+        if isinstance(path, ArrayInput) or is_listing(path):
+            continue
+        place = Path(path)
+        if place.is_dir() and format_of(locate(path)) is None:
+            found += place.glob("*.npy")
+        elif not _exists(place):
+            found += [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207
+    return sorted((file for file in found if foreign.is_pickled_seg(file)), key=_natural)
+
+
+def unknown_suffix(path: str | Path) -> str:
+    """Message for a file whose suffix is not that of an image."""
+    return foreign.message(path) or told(
+        path,
+        expected=f"an image file ({' '.join(FORMATS)})",
+        found=f"the suffix {Path(path).suffix!r}",
+        do="Convert it, or give it the suffix of its format.",
+    )
+
+
 def _is_image(path: Path) -> bool:
     """Whether it has the name of an image: what then is none is told when it is opened."""
-    return not path.name.startswith(".") and format_of(Location(str(path), path)) is not None
+    return (
+        not path.name.startswith(".")
+        and format_of(Location(str(path), path)) is not None
+        and not foreign.is_pickled_seg(path)
+    )
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

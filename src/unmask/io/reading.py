@@ -12,19 +12,20 @@ import numpy as np
 from unmask.errors import DataError, UnmaskError, told
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, from_stored, unreadable
-from unmask.io.paths import format_of, locate, stem
+from unmask.io.inputs import ArrayInput, Input, one_input
+from unmask.io.paths import format_of, locate, stem, unknown_suffix
 from unmask.io.several import files_of, stacked
 from unmask.io.stored import Format, Location, Stored
 
 
 def open_image(
-    path: str | Path, *, axes: str | None = None, level: int = 0, ndim: int | None = None
+    path: Input, *, axes: str | None = None, level: int = 0, ndim: int | None = None
 ) -> Image:
     """Open an image; only its header is read.
 
     Args:
         path: file, OME-Zarr folder, ``store.zarr/inner/array`` or ``file.h5:key``; with braces,
-            ``case_{0000,0001}.nii.gz``, files that are channels of one image.
+            ``case_{0000,0001}.nii.gz``, files that are channels of one image. Or an array.
         axes: what the stored axes are ("ZYX", "YXC"); wins over the file's own metadata.
         level: resolution level, 0 the finest.
         ndim: spatial axes the caller needs; settles what a plain stack is.
@@ -36,6 +37,9 @@ def open_image(
         >>> open_image("cells.tif", ndim=2).shape  # doctest: +SKIP
         (1, 512, 512)
     """
+    path = one_input(path)
+    if isinstance(path, ArrayInput):
+        return path.open(axes=axes, ndim=ndim)
     if len(files := files_of(path)) > 1:
         images = [open_image(each, axes=axes, level=level, ndim=ndim) for each in files]
         return stacked(images, str(path), stem(path))
@@ -43,7 +47,7 @@ def open_image(
     return from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=ndim)
 
 
-def open_labels(path: str | Path, *, axes: str | None = None, ndim: int | None = None) -> Image:
+def open_labels(path: Input, *, axes: str | None = None, ndim: int | None = None) -> Image:
     """Open a label image: one channel of ids, 0 background, always an unsigned type.
 
     Ids are kept exactly: bool becomes uint8, signed types their unsigned ones, float files pass
@@ -53,6 +57,9 @@ def open_labels(path: str | Path, *, axes: str | None = None, ndim: int | None =
     Raises:
         DataError: as `open_image`; negative, broken or colour-coded ids, or a lossy format.
     """
+    path = one_input(path)
+    if isinstance(path, ArrayInput):
+        return _as_labels(path.open(axes=axes, ndim=ndim, labels=True))
     form = format_of(locate(path))
     if form is not None and form.lossy:
         raise DataError(
@@ -93,13 +100,14 @@ def _checked_format(location: Location) -> Format:
             told(source, expected="a file", found=f"none ({error})", do="Check the path.")
         ) from error
     form = format_of(location)
+    if form is None and not folder:
+        raise DataError(unknown_suffix(source))
     if form is None or form.folder != folder:
-        found = "a folder" if folder else f"the suffix {path.suffix!r}"
         raise DataError(
             told(
                 source,
                 expected=f"an image file ({' '.join(FORMATS)})",
-                found=found,
+                found="a folder" if folder else f"the suffix {path.suffix!r}",
                 do="Give the files inside it, one by one or as a list."
                 if folder
                 else "Convert it, or give it the suffix of its format.",

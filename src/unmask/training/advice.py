@@ -7,18 +7,22 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 import torch
 
 from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
-from unmask.data.tables import CLASS, is_table, listed, read_table
-from unmask.errors import DataError, gather
+from unmask.data.tables import CLASS, ImageClass, is_table, listed, read_table
+from unmask.errors import DataError, gather, grouped
 from unmask.io import list_files, open_image, open_labels
+from unmask.io.inputs import Input
+from unmask.io.paths import named_files
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
+from unmask.tasks.base import Task, WholeImage
 from unmask.training.assemble import build_crops, layout, new_method, new_segmenter
 from unmask.training.parallel import make_fabric
 from unmask.training.progress import Forward, Parcel
@@ -51,7 +55,8 @@ def suggest(images: Paths, labels: Paths | None) -> tuple[Recipe, str]:
             f"classify{image.ndim}d", [f"task.classes={json.dumps(names, ensure_ascii=False)}"]
         )
     seen: _Labels = []
-    for each in _readable(list_files(labels)[:_LOOKED], _read_labels):
+    truths = [path for _, path in named_files(labels, labels=True)]
+    for each in _readable(truths[:_LOOKED], _read_labels):
         seen.append(each)
     values = sorted({int(value) for each in seen for value in label_values(each)})
     if not _are_classes(seen, values):
@@ -72,11 +77,11 @@ def _are_classes(seen: _Labels, values: list[int]) -> bool:
     return sum(several) * 2 > len(several)
 
 
-def _read_labels(path: str) -> np.ndarray:
+def _read_labels(path: Input) -> np.ndarray:
     return open_labels(path).read()[0]
 
 
-def _readable(paths: Sequence[str], read: Callable[[str], Read]) -> Iterator[Read]:
+def _readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[Read]:
     """What can be read; where nothing can, every problem at once."""
     problems: list[str] = []
     for path in paths:
@@ -106,14 +111,16 @@ def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
         yield f"  {count} of {size}, {shape[0]} channel(s), {dtype}{where}"
     if len(kinds) > 6:
         yield f"  and {len(kinds) - 6} more kinds"
-    yield from (f"note: {note}" for note in audit.notes)
-    yield from (f"PROBLEM: {problem}" for problem in audit.problems)
+    yield from (f"note: {note}" for note in grouped(audit.notes))
+    yield from (f"PROBLEM: {problem}" for problem in grouped(audit.problems))
 
 
 def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterator[str]:
     """Lines on time and memory, from a few real updates on the first images."""
     objective: Objective = new_segmenter(recipe) if recipe.task else new_method(recipe)
     task = getattr(objective, "task", None)
+    if task is not None:
+        pairs = [_labeled(pair, task) for pair in pairs[:4]]
     crops = build_crops(recipe, viewed(pairs[:4], layout(recipe).view), task)
     fabric = make_fabric(1, recipe.train.precision)
     model = fabric.setup_module(Forward(objective))
@@ -131,6 +138,14 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterat
         f"{recipe.data.crop}, about {min(seconds):.2f} s each: {total / 60:.0f} minutes."
     )
     yield f"Memory: about {_peak_gb(fabric.device):.1f} GB."
+
+
+def _labeled(pair: Pair, task: Task) -> Pair:
+    """The pair with labels; without its own, of one value, which costs as much time."""
+    if pair.labels is not None:
+        return pair
+    value = 1 if isinstance(task, WholeImage) else 0
+    return replace(pair, labels=ImageClass("no labels", value).labels(pair.image))
 
 
 def _peak_gb(device: torch.device) -> float:

@@ -1,0 +1,254 @@
+"""What may be wrong with pairs: position and values of one, and what all of them look like.
+
+Headers say nothing of folders that were swapped, of empty labels, or of masks where objects were
+meant; a few images do (`check_content`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from scipy import ndimage
+
+from unmask.data.pairing import Pair
+from unmask.errors import DataError, told
+from unmask.io import Image
+from unmask.io.orientation import apart
+from unmask.space.box import Box
+
+# Share of a voxel by which image and labels may lie apart: headers are rounded.
+_APART = 0.5
+
+# Pairs that are looked at, and voxels of each.
+_LOOKED, _VOXELS = 16, 4_000_000
+# More values than classes have; runs of pictures and of labels in voxels; share of a picture.
+_CLASSES, _SHORT, _LONG, _COVERED = 16, 2.0, 3.0, 0.3
+
+# Labels (*space) and voxel size to values and weight.
+Encode = Callable[[np.ndarray, tuple[float, ...] | None], tuple[np.ndarray, np.ndarray]]
+
+
+def check_place(labels: Image, image: Image) -> None:
+    """Refuse labels whose file puts them elsewhere in the body than their image.
+
+    Raises:
+        DataError: corners are more than half a voxel apart; or one of the two says nothing of its
+            position and the other was turned on reading, so that they may not lie alike.
+    """
+    here, there = (each.meta.get("position") for each in (image, labels))
+    if here is not None and there is not None:
+        lengths = (1,) * (3 - image.ndim) + image.shape[1:]
+        distance = apart(here, there, lengths)
+        if distance > _APART:
+            raise DataError(
+                f"{labels.source}: expected the affine of {image.source}, found one that "
+                f"puts its corners up to {distance:.1f} voxels away. Save both on one grid, or "
+                "mend the header that is wrong."
+            )
+    elif any(not each.meta["turn"].still for each in (image, labels) if "turn" in each.meta):
+        lost, known = (image, labels) if here is None else (labels, image)
+        raise DataError(
+            f"{lost.source}: expected an affine as {known.source} has, found none, and that one is "
+            "not stored in the order right, front, head. Save both as NIfTI with their affine."
+        )
+
+
+def check_values(labels: np.ndarray, pair: Pair, encode: Encode) -> None:
+    """Ask a task whether it knows every value of a label image, before a crop happens upon it.
+
+    Raises:
+        DataError: it does not; names the file.
+    """
+    # One voxel a value, so that the answer costs the same for images of any size.
+    values = label_values(labels).astype(np.int64).reshape((1,) * (labels.ndim - 1) + (-1,))
+    encoded(encode, values, pair)
+
+
+def encoded(encode: Encode, labels: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Values and weight of labels ``(*space)``; an error names the file."""
+    try:
+        return encode(labels, pair.image.spacing)
+    except DataError as error:
+        source = pair.name if pair.labels is None else pair.labels.source
+        raise DataError(f"{source}: {error}") from error
+
+
+def label_values(labels: np.ndarray) -> np.ndarray:
+    """Every value of a label image once, rising."""
+    if labels.dtype.itemsize <= 2:
+        # Counting is many times faster than sorting.
+        return np.flatnonzero(np.bincount(labels.ravel()))
+    return np.unique(labels)
+
+
+def check_content(
+    pairs: Sequence[Pair], *, objects: bool, ignore: int | None = None
+) -> tuple[list[str], list[str]]:
+    """Problems and notes about what labels hold, from a few images spread over all.
+
+    Args:
+        pairs: images with labels.
+        objects: the task numbers objects.
+        ignore: label value without truth.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    problems: list[str] = []
+    notes: list[str] = []
+    labeled = [pair for pair in pairs if pair.labels is not None]
+    if not labeled:
+        return problems, notes
+    if not any(_has_object(pair, ignore) for pair in labeled):
+        problems.append(
+            told(
+                _sources(labeled),
+                expected="objects in at least one label image",
+                found="0 everywhere",
+                do="Give the label images that were drawn, with numbers from 1.",
+            )
+        )
+        return problems, notes
+    step = -(-len(labeled) // _LOOKED)
+    looks = [_look(pair, ignore) for pair in labeled[::step]]
+    problems += _exchanged(looks)
+    if objects and not problems:
+        _masks(looks, problems, notes)
+    return problems, notes
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the middle of a pair looks like.
+
+    Attributes:
+        pair: the pair.
+        same: labels hold the values of the image.
+        values: label values but 0 and the ignored one.
+        pieces: connected pieces of them together; 0 if there are several values.
+        runs: mean length of a run of one value in labels and image, without 0.
+        share: of voxels with a label.
+    """
+
+    pair: Pair
+    same: bool
+    values: np.ndarray
+    pieces: int
+    runs: tuple[float, float]
+    share: float
+
+
+def _look(pair: Pair, ignore: int | None) -> _Look:
+    image, labels = (_middle(each) for each in (pair.image, pair.labels or pair.image))
+    first, truth = image[0], labels[0]
+    values = label_values(truth)
+    values = values[(values != 0) & (values != (0 if ignore is None else ignore))]
+    mask = np.isin(truth, values) if len(values) <= _CLASSES else truth > 0
+    pieces = 0
+    if len(values) <= _CLASSES:
+        for value in values:
+            structure = np.ones((3,) * truth.ndim)
+            pieces += ndimage.label(truth == value, structure)[1]  # pyright: ignore
+    same = bool(len(values) > _CLASSES and any(np.array_equal(each, truth) for each in image))
+    return _Look(
+        pair, same, values, pieces, (_mean_run(truth), _mean_run(first)), float(mask.mean())
+    )
+
+
+def _exchanged(looks: Sequence[_Look]) -> list[str]:
+    """A problem where all labels look like pictures, and images like labels."""
+    pictures = [look for look in looks if look.same]
+    if pictures:
+        return [
+            told(
+                _sources([look.pair for look in pictures]),
+                expected="labels",
+                found="the pixels of the image itself",
+                do="Give the folder of the label images as --labels.",
+            )
+        ]
+    swapped = [
+        len(look.values) > _CLASSES
+        and look.share > _COVERED
+        and look.runs[0] < _SHORT < _LONG < look.runs[1]
+        for look in looks
+    ]
+    if not all(swapped):
+        return []
+    return [
+        told(
+            _sources([look.pair for look in looks]),
+            expected="labels: areas of one number each",
+            found="what looks like pictures, and images that look like labels",
+            do="Exchange --images and --labels.",
+        )
+    ]
+
+
+def _masks(looks: Sequence[_Look], problems: list[str], notes: list[str]) -> None:
+    """Masks of classes for a task about objects: one id in many pieces."""
+    drawn = [look for look in looks if len(look.values)]
+    few = [look for look in drawn if 0 < len(look.values) < _CLASSES]
+    scattered = [look for look in few if look.pieces > 2 * len(look.values)]
+    one = {int(look.values[0]) for look in drawn if len(look.values) == 1}
+    binary = len(one) == 1 and all(len(look.values) == 1 for look in drawn)
+    if binary and 3 * len(drawn) <= sum(look.pieces for look in drawn):
+        problems.append(
+            told(
+                _sources([look.pair for look in drawn]),
+                expected="a number of its own for each object",
+                found=f"one id ({one.pop()}) in {drawn[0].pieces} separate pieces: a mask",
+                do="Number the objects (for example with skimage.measure.label), or train on "
+                "classes (unmask presets: semantic2d, semantic3d).",
+            )
+        )
+        return
+    notes += [
+        f"{_labels(look.pair)}: {len(look.values)} id(s) in {look.pieces} separate pieces: is it a "
+        "mask of classes? This task numbers objects."
+        for look in scattered
+    ]
+
+
+def _has_object(pair: Pair, ignore: int | None) -> bool:
+    """Whether any label is neither 0 nor ignored; large images are read slab by slab."""
+    if pair.labels is None:
+        return False
+    space = pair.labels.shape[1:]
+    thick = space[0] if pair.labels.whole else max(1, _VOXELS // max(1, prod(space[1:])))
+    for start in range(0, space[0], thick):
+        rest = space[1:]
+        box = Box((start, *(0 for _ in rest)), (min(start + thick, space[0]), *rest))
+        labels = pair.labels.read(box)
+        if ((labels != 0) & (labels != (0 if ignore is None else ignore))).any():
+            return True
+    return False
+
+
+def _middle(image: Image) -> np.ndarray:
+    """The middle of an image, of a bounded number of voxels."""
+    space = image.shape[1:]
+    share = min(1.0, (_VOXELS / max(1, prod(space))) ** (1 / len(space)))
+    size = [max(1, int(length * share)) for length in space]
+    start = tuple((n - s) // 2 for n, s in zip(space, size, strict=True))
+    return image.read(Box(start, tuple(a + s for a, s in zip(start, size, strict=True))))
+
+
+def _mean_run(values: np.ndarray) -> float:
+    """Mean number of equal values in a row along the last axis, without runs of 0."""
+    used = values != 0
+    begins = used.copy()
+    begins[..., 1:] &= values[..., 1:] != values[..., :-1]
+    return float(used.sum() / max(1, begins.sum()))
+
+
+def _labels(pair: Pair) -> str:
+    return pair.name if pair.labels is None else pair.labels.source
+
+
+def _sources(pairs: Sequence[Pair]) -> str:
+    more = f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+    return f"{_labels(pairs[0])}{more}"

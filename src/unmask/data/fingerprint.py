@@ -1,0 +1,117 @@
+"""Files that change under a run, and images that are the same under two names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+from unmask.data.pairing import Pair
+from unmask.errors import DataError, gather
+from unmask.io import Image
+from unmask.io.paths import locate
+from unmask.io.several import files_of
+from unmask.space.box import Box
+
+# Edge of the box that is compared before whole images are, and bytes that are compared at most.
+_LOOK, _MOST = 64, 256 << 20
+
+
+def fingerprint(pairs: Sequence[Pair]) -> dict[str, str]:
+    """Size and time of change of every file of ``pairs``, to notice files that change under a run.
+
+    Arrays in memory and stores of many files count by name alone.
+    """
+    marks: dict[str, str] = {}
+    for pair in pairs:
+        for image in (pair.image, pair.labels):
+            if image is None:
+                continue
+            paths = [Path(file) for file in files_of(image.source)]
+            facts = [path.stat() for path in paths if path.is_file()]
+            mark = ";".join(f"{each.st_size}:{each.st_mtime_ns}" for each in facts)
+            marks[image.source] = mark if len(facts) == len(paths) else "-"
+    return marks
+
+
+def check_unchanged(before: Mapping[str, str], pairs: Sequence[Pair]) -> None:
+    """Refuse to go on with files that were replaced, changed or removed.
+
+    Raises:
+        DataError: every such file at once.
+    """
+    try:
+        now = fingerprint(pairs)
+    except OSError as error:
+        raise DataError(f"{error.filename}: the file cannot be read any more ({error}).") from error
+    changed = sorted(source for source in {*before, *now} if before.get(source) != now.get(source))
+    if changed:
+        problems = [f"{source}: expected it unchanged since the run began" for source in changed]
+        raise DataError(
+            gather(problems, heading="Input files changed. Restore them, or start a new run.")
+        )
+
+
+def digest(image: np.ndarray) -> str:
+    """Digest of pixels, their shape and type; equal for equal images whatever their files are."""
+    head = f"{image.shape} {image.dtype.str}".encode()
+    values = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
+    found = xxhash.xxh3_128(head)
+    found.update(values.data)
+    return found.hexdigest()
+
+
+def same_images(pairs: Sequence[Pair], others: Sequence[Pair]) -> list[tuple[Pair, Pair]]:
+    """Images that are in both, under whatever name: the same file, or equal pixels.
+
+    Few pixels are read: images are compared whole only where size, type and middle are equal.
+    """
+    known: dict[object, list[Pair]] = {}
+    for pair in pairs:
+        known.setdefault(_kind(pair.image), []).append(pair)
+    found: list[tuple[Pair, Pair]] = []
+    looks: dict[int, str] = {}
+    for other in others:
+        for pair in known.get(_kind(other.image), ()):
+            if _same(pair.image, other.image, looks):
+                found.append((pair, other))
+                break
+    return found
+
+
+def _kind(image: Image) -> tuple[object, ...]:
+    return image.shape, image.dtype.str
+
+
+def _same(image: Image, other: Image, looks: dict[int, str]) -> bool:
+    if image is other:
+        return True
+    if image.source == other.source and locate(image.source).path.exists():
+        return True
+    here, there = _packed_size(image), _packed_size(other)
+    if here and there and here[0] == there[0] and here[1] != there[1]:
+        return False
+    for each in (image, other):
+        if id(each) not in looks:
+            looks[id(each)] = digest(each.read(_middle(each)))
+    if looks[id(image)] != looks[id(other)]:
+        return False
+    if prod(image.shape) * image.dtype.itemsize > _MOST:
+        return True
+    return np.array_equal(image.read(), other.read())
+
+
+def _packed_size(image: Image) -> tuple[str, int] | None:
+    """Suffix and bytes of a file that is decoded whole: equal pixels take equal room in it."""
+    path = Path(image.source)
+    return (path.suffix.lower(), path.stat().st_size) if image.whole and path.is_file() else None
+
+
+def _middle(image: Image) -> Box:
+    start = [max(0, (length - _LOOK) // 2) for length in image.shape[1:]]
+    return Box(
+        tuple(start), tuple(min(a + _LOOK, n) for a, n in zip(start, image.shape[1:], strict=True))
+    )

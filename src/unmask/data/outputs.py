@@ -1,0 +1,74 @@
+"""Folders of outputs: they never lie where an output would replace or become an input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from unmask.data.pairing import Pair, Paths
+from unmask.errors import DataError, SaveError, gather, told
+from unmask.io import output_name
+from unmask.io.inputs import ArrayInput, as_inputs
+from unmask.io.paths import locate
+
+
+def refuse_inside(out: str | Path, *inputs: Paths | None) -> None:
+    """Refuse a folder of outputs inside a folder of images or labels.
+
+    What a run writes there would be taken for images the next time. Files and globs say nothing of
+    the folder around them, so only folders that were given count.
+
+    Raises:
+        DataError: the folder is inside, or is, one of the inputs.
+    """
+    target = Path(out).resolve()
+    for given in inputs:
+        for path in () if given is None else as_inputs(given):
+            if isinstance(path, ArrayInput) or not Path(path).is_dir():
+                continue
+            folder = Path(path).resolve()
+            if folder == target or folder in target.parents:
+                raise DataError(
+                    told(
+                        out,
+                        expected="a folder of its own for the run",
+                        found=f"one inside {path}, where images or labels are",
+                        do="Choose another --out, next to that folder.",
+                    )
+                )
+
+
+def keep_inputs(pairs: Sequence[Pair], out: Path, *, resume: bool = False) -> None:
+    """Make the folder of the outputs; refuse outputs that would overwrite inputs.
+
+    A link to an input is the input. In a folder of images nothing that was there is replaced: it
+    may be an image of another suffix.
+
+    Raises:
+        DataError: every such input at once.
+        SaveError: there can be no such folder.
+    """
+    inputs = {locate(pair.image.source).path.resolve() for pair in pairs}
+    beside = out.resolve() in {path.parent for path in inputs} and not resume
+    problems: list[str] = []
+    for pair in pairs:
+        path = output_name(pair.image, out)
+        if path.resolve() in inputs:
+            problems.append(
+                f"{pair.image.source}: expected an output beside the inputs, found that {path} is "
+                "one of them and would be overwritten. Choose another --out."
+            )
+        elif beside and path.exists():
+            problems.append(
+                f"{pair.image.source}: expected no file of the output's name in the folder of the "
+                f"images, found {path}. Choose another --out, or move that file."
+            )
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(
+            f"{out}: expected a folder that can be written, found: {error.strerror}. "
+            "Check the permissions, or choose another --out."
+        ) from error
