@@ -66,6 +66,19 @@ def fill(golden: Path):
     return module
 
 
+@pytest.fixture(scope="session")
+def faults():
+    """The module with which the disk fails, the process is killed or the power goes."""
+    spec = importlib.util.spec_from_file_location(
+        "faulty_disk", Path(__file__).parent / "faults" / "disk.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command answered."""
