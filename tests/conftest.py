@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from unmask import interruption
 from unmask.cli import main
 from unmask.data.phantoms import write_set
 
@@ -95,12 +97,16 @@ def command():
     def run(*given: object) -> Answer:
         out, err = io.StringIO(), io.StringIO()
         before = sys.argv
+        handlers = {number: signal.getsignal(number) for number in interruption.signals()}
         sys.argv = ["unmask", *map(str, given)]
         try:
             with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
                 main()
         finally:
             sys.argv = before
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            interruption.forget()
         return Answer(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
     return run

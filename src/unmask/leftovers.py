@@ -15,7 +15,8 @@ from unmask.atomic import LONGEST, remove
 from unmask.processes import owns
 
 _NAME = re.compile(
-    r"\.(?P<name>.+)\.(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-(?P<start>[0-9a-f]+)\.tmp"
+    # Version 0.1.0 wrote the number of the process alone.
+    r"\.(?P<name>.+)\.(?:(?P<host>[0-9a-f]{6})-)?(?P<pid>\d+)(?:-(?P<start>[0-9a-f]+))?\.tmp"
     r"(?P<suffix>(?:\.[^.]+){0,2}?)(?P<old>\.old)?"
 )
 # Processes of other hosts cannot be asked. No single file takes a day to write.
@@ -54,7 +55,7 @@ def _settle(path: Path) -> bool:
 
 
 def _is_abandoned(path: Path, found: re.Match[str]) -> bool:
-    running = owns(found["host"], int(found["pid"]), found["start"])
+    running = owns(found["host"] or "", int(found["pid"]), found["start"] or "")
     if running is None:
         return time.time() - path.lstat().st_mtime > _DAY
     return not running

@@ -11,7 +11,7 @@ import io
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class Disk:
 @contextmanager
 def watched(
     root: Path, act: Callable[[int, str], None] = lambda *_: None, *, writes: bool = False
-) -> Iterator[Disk]:
+) -> Generator[Disk, None, None]:
     """Count file operations below ``root`` inside the block.
 
     Args:
@@ -137,8 +137,8 @@ def _opened_file(disk: Disk, plain: Callable[..., Any], *, writes: bool) -> Call
 
 
 @contextmanager
-def killed(root: Path, nth: int, *, writes: bool = False) -> Iterator[Disk]:
-    """The block ends at its operation ``nth``; what follows (``finally``) reaches no disk either."""
+def killed(root: Path, nth: int, *, writes: bool = False) -> Generator[Disk, None, None]:
+    """The block ends at its operation ``nth``; what follows (``finally``) reaches no disk."""
 
     def act(number: int, _: str) -> None:
         if number >= nth:
@@ -224,7 +224,7 @@ class Power(Disk):
 
 
 @contextmanager
-def power_cut(root: Path, nth: int, *, ordered: bool) -> Iterator[Power]:
+def power_cut(root: Path, nth: int, *, ordered: bool) -> Generator[Power, None, None]:
     """The block ends at its operation ``nth``, and the disk keeps what it had to keep."""
     power = Power(root)
 
@@ -269,7 +269,7 @@ def _buried(power: Power, plain: Callable[..., Any], name: str) -> Callable[...,
 @contextmanager
 def failing(
     root: Path, nth: int, number: int, *, lasting: bool = False, writes: bool = True
-) -> Iterator[Disk]:
+) -> Generator[Disk, None, None]:
     """Operation ``nth`` of the block fails with an error number.
 
     Args:

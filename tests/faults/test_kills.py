@@ -6,11 +6,12 @@ The labels and scores are those of an undisturbed run, nothing is refused, nothi
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from unmask.api.prediction import Options, predict_files
@@ -67,8 +68,6 @@ class Request:
     calls: int
 
     def fresh(self) -> None:
-        import shutil
-
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir()
 
@@ -147,12 +146,11 @@ def test_an_error_of_the_disk_is_explained(request_of, faults, name, number):
     for nth in moments(request, quick=4):
         request.fresh()
         lasting = number in (errno.ENOSPC, errno.EROFS)
-        try:
-            with faults.failing(request.out, nth, number, lasting=lasting):
-                request.run()
-        except SaveError as error:
-            assert str(request.out) in str(error)
-            assert "free" in str(error)
+        failed = faults.failing(request.out, nth, number, lasting=lasting)
+        # Some errors are harmless, such as that of removing a temporary file.
+        expected = pytest.raises(SaveError, match=f"{request.out}.*MB free")
+        with suppress(pytest.fail.Exception), expected, failed:
+            request.run()
         request.run(resume=True)
         assert_as_whole(request)
 
@@ -171,26 +169,16 @@ def test_older_outputs_outlive_a_kill(request_of, faults, name):
 def test_lost_and_damaged_chunks_are_computed_again(request_of, faults):
     """After a kill while blocks are labelled, the stored scores are spoilt."""
     request = request_of("blocks, zarr and scores")
-    blocks = "block-"
     for spoil in (Path.unlink, lambda path: path.write_bytes(bytes(9))):
         request.fresh()
         with faults.killed(request.out, request.calls):
             request.run()
         chunks = [
-            path
-            for path in request.out.glob(".predict/*/scores.zarr/c/**/*")
-            if path.is_file()
+            path for path in request.out.glob(".predict/*/scores.zarr/c/**/*") if path.is_file()
         ]
-        for path in request.out.rglob(f"{blocks}*"):
+        for path in request.out.rglob("block-*"):
             path.unlink()
         for path in chunks[:1]:
             spoil(path)
         request.run(resume=True)
         assert_as_whole(request)
-
-
-def test_the_cases_differ(request_of, np_random=np.random.default_rng(0)):
-    del np_random
-    request = request_of("tiff")
-    assert request.calls > 20
-    assert len(request.whole) == 2

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from errno import EACCES, EAGAIN, EDEADLK
+from errno import EACCES, EAGAIN, EDEADLK, ENOSYS
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,12 @@ def lock_run(
     try:
         yield
     finally:
-        _release(handle, claim)
-        if os.name != "nt":
-            _leave(path, go=go)
-        os.close(handle)
+        try:
+            _release(handle, claim)
+            if os.name != "nt":
+                _leave(path, go=go)
+        finally:
+            os.close(handle)
         if os.name == "nt":
             # Windows removes no open file, and no file that another process has opened meanwhile.
             _leave(path, go=go)
@@ -131,15 +133,15 @@ def _lock(handle: int) -> None:
         BlockingIOError: another process has it.
         OSError: the disk or the system has no such locks.
     """
-    locks: Any
+    posix, windows = _module("fcntl"), _module("msvcrt")
+    if posix is None and windows is None:
+        raise OSError(ENOSYS, "this Python has no file locks")
     try:
-        if (locks := _module("fcntl")) is not None:
-            locks.flock(handle, locks.LOCK_EX | locks.LOCK_NB)
-        elif (locks := _module("msvcrt")) is not None:
-            os.lseek(handle, _FAR, os.SEEK_SET)
-            locks.locking(handle, locks.LK_NBLCK, 1)
+        if posix is not None:
+            posix.flock(handle, posix.LOCK_EX | posix.LOCK_NB)
         else:
-            raise OSError("this Python has no file locks")
+            os.lseek(handle, _FAR, os.SEEK_SET)
+            windows.locking(handle, windows.LK_NBLCK, 1)
     except OSError as error:
         if error.errno in _HELD:
             raise BlockingIOError(error.errno, error.strerror) from error

@@ -171,9 +171,7 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
             assemble(result, job.folder, partial(units.numbered, job.folder), run)
         if scores is not None:
             with saving(Path(scores), RESUME):
-                replace_folder(
-                    _scores_back(folder / SCORES, whole, place), Path(scores).absolute()
-                )
+                replace_folder(_scores_back(folder / SCORES, whole, place), Path(scores).absolute())
         removed, beyond = (
             sum(each.get(name, 0) for each in facts.values()) for name in ("removed", "beyond")
         )

@@ -92,9 +92,7 @@ class Finished:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file = folder / _FINISHED
-        self._known: dict[str, Any] = {
-            line["name"]: line for line in sealed.read_lines(self._file)
-        }
+        self._known: dict[str, Any] = {line["name"]: line for line in sealed.read_lines(self._file)}
 
     def has(self, path: Path, facts: Mapping[str, Any]) -> bool:
         """Whether an output of these facts is there and unchanged since."""
