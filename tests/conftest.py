@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import io
 import os
@@ -79,6 +80,26 @@ def faults():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """``full_disk(part, nth)``: the ``nth`` renaming to a path with ``part`` finds no room."""
+    plain = os.replace
+
+    def arm(part: str, nth: int) -> None:
+        count = 0
+
+        def replace(source, target, **more):
+            nonlocal count
+            count += part in str(target)
+            if part in str(target) and count == nth:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return plain(source, target, **more)
+
+        monkeypatch.setattr(os, "replace", replace)
+
+    return arm
 
 
 @dataclass(frozen=True)
