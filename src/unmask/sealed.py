@@ -59,8 +59,8 @@ def read_lines(path: Path) -> list[Any]:
         return []
     found: list[Any] = []
     for line in text.split(b"\n"):
-        digest, content = line[:_LENGTH], line[_LENGTH + 1 :]
-        if digest == xxhash.xxh3_128_hexdigest(content).encode():
+        digest, content = line[: _LENGTH + 1], line[_LENGTH + 1 :]
+        if digest == f"{xxhash.xxh3_128_hexdigest(content)} ".encode():
             found.append(json.loads(content))
     return found
 

@@ -94,7 +94,7 @@ def test_a_killed_worker_costs_nothing_but_time(encoder, images, content, tmp_pa
         killer.start()
         chosen = api.ClusterOptions(centres=first.centres, cluster=cluster.scheduler_address)
         clustered(out=tmp_path / "two", options=chosen)
-        killer.join(timeout=60)
+        killer.join(timeout=600)
         assert killed
         assert killed[0] not in client.run(os.getpid).values()
     assert content(tmp_path / "one") == content(tmp_path / "two")

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -145,8 +146,10 @@ def test_kill_at_a_random_moment(tmp_path, uninterrupted, number, start, finish)
     folder = tmp_path / "run"
     child = start(folder, "pause=0.01", "save_every=1", f"workers={draw.choice([0, 2, 4])}")
     time.sleep(draw.uniform(0.2, 1.0))
-    child.kill()
-    assert child.wait()[0] == -signal.SIGKILL
+    # On a busy machine the run may have ended before.
+    with suppress(ProcessLookupError):
+        child.kill()
+    assert child.wait()[0] in (-signal.SIGKILL, 0)
     code, errors = finish(folder, "resume=1")
     assert code == 0, errors
     left, right = load_snapshot(folder), load_snapshot(uninterrupted)
