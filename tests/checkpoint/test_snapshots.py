@@ -1,10 +1,13 @@
 import json
+import os
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
+from unmask.atomic import aside_name
 from unmask.checkpoint import load_snapshot, remove_leftovers, save_snapshot
 from unmask.errors import CheckpointError, SaveError
 
@@ -98,7 +101,8 @@ def test_leftovers_go_and_whole_snapshots_stay(tmp_path):
     save(tmp_path, 1)
     (tmp_path / "snapshots" / "step-2.tmp").mkdir()
     (tmp_path / "snapshots" / "step-2.tmp" / "model.safetensors").write_text("half")
-    (tmp_path / ".model.safetensors.77.tmp.safetensors").write_text("half")
+    killed = aside_name(Path("model.safetensors")).replace(f"-{os.getpid()}-", f"-{2**30}-")
+    (tmp_path / killed).write_text("half")
     (tmp_path / "model.safetensors").write_text("whole")
     assert len(remove_leftovers(tmp_path)) == 2
     assert names(tmp_path) == ["step-1"]

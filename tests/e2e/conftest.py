@@ -38,6 +38,25 @@ def in_process() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
+def killing() -> str:
+    """Start of a program that dies where ``TEST_KILL=part:nth`` says.
+
+    It is the ``nth`` renaming to a path with ``part`` in it.
+    """
+    return """
+import os, signal
+part, nth = os.environ.get("TEST_KILL", "/:0").split(":")
+plain, count = os.replace, [0]
+def replace(source, target, **more):
+    count[0] += part in str(target)
+    if part in str(target) and count[0] == int(nth):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(source, target, **more)
+os.replace = replace
+"""
+
+
+@pytest.fixture(scope="session")
 def content() -> Callable[[Path], dict[str, bytes]]:
     """Bytes of a file, or of all files of a folder by name."""
 

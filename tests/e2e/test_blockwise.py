@@ -94,18 +94,18 @@ def test_a_killed_worker_costs_nothing_but_time(instances, images, content, tmp_
         killer.start()
         image = open_image(path, ndim=2)
         predict_blocks(model, image, tmp_path / "a.tif", cluster=cluster.scheduler_address)
-        killer.join(timeout=60)
+        killer.join(timeout=600)
         assert killed
         assert killed[0] not in client.run(os.getpid).values()
     assert content(tmp_path / "a.tif") == content(tmp_path / "whole.tif")
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(command, instances, images, in_process, content, tmp_path):
+def test_a_killed_run_goes_on(command, instances, images, in_process, killing, content, tmp_path):
     where = ("predict", "--model", instances, images, *BLOCKS)
     assert command(*where, "--out", tmp_path / "whole").code == 0
     out = tmp_path / "out"
-    done = in_process(PROGRAM, *where, "--out", out, UNMASK_FAULT="block:13:kill")
+    done = in_process(killing + PROGRAM, *where, "--out", out, TEST_KILL="block-:13")
     assert done.returncode == -signal.SIGKILL
     first, second = sorted(path.stem for path in images.iterdir())
     assert (out / f"{first}.tif").exists()
@@ -113,7 +113,9 @@ def test_a_killed_run_goes_on(command, instances, images, in_process, content, t
     work = out / ".predict" / f"{second}.tif"
     before = {path.name: path.stat().st_mtime_ns for path in work.glob("block-*.bin")}
     assert len(before) == 3
-    done = in_process(PROGRAM, *where, "--out", out, "--resume", UNMASK_FAULT="assemble:3:kill")
+    done = in_process(
+        killing + PROGRAM, *where, "--out", out, "--resume", TEST_KILL="pages.ome.zarr/0/c:3"
+    )
     assert done.returncode == -signal.SIGKILL
     assert f"{first}.tif (finished before)" in done.stdout
     after = {path.name: path.stat().st_mtime_ns for path in work.glob("block-*.bin")}

@@ -94,26 +94,26 @@ def test_a_killed_worker_costs_nothing_but_time(encoder, images, content, tmp_pa
         killer.start()
         chosen = api.ClusterOptions(centres=first.centres, cluster=cluster.scheduler_address)
         clustered(out=tmp_path / "two", options=chosen)
-        killer.join(timeout=60)
+        killer.join(timeout=600)
         assert killed
         assert killed[0] not in client.run(os.getpid).values()
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(encoder, images, in_process, content, tmp_path):
+def test_a_killed_run_goes_on(encoder, images, in_process, killing, content, tmp_path):
     where = request_of(encoder, images, tmp_path / "whole")
     done = in_process(PROGRAM, *where)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "out"
     where = request_of(encoder, images, out)
-    done = in_process(PROGRAM, *where, UNMASK_FAULT="block:13:kill")
+    done = in_process(killing + PROGRAM, *where, TEST_KILL="block-:13")
     assert done.returncode == -signal.SIGKILL
     work = {path: path.stat().st_mtime_ns for path in out.rglob("block-*.bin")}
     assert len(work) == 3
     first = sorted(out.glob("*.tif"))[0]
     written = first.stat().st_mtime_ns
-    done = in_process(PROGRAM, *where, "--resume", UNMASK_FAULT="assemble:3:kill")
+    done = in_process(killing + PROGRAM, *where, "--resume", TEST_KILL="pages.ome.zarr/0/c:3")
     assert done.returncode == -signal.SIGKILL
     assert f"{first} (finished before)" in done.stdout
     after = {path: path.stat().st_mtime_ns for path in out.rglob("block-*.bin")}

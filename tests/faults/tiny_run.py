@@ -1,12 +1,15 @@
 """Trainings of half a second, for tests that end them.
 
 Importing PyTorch takes longer than that, so one process imports it and forks for every run:
-it reads lines of JSON ``{"folder", "options", "environment"}``, and answers with the process's
-number, and later with its exit code and what it wrote to standard error.
+it reads lines of JSON ``{"folder", "errors", "options", "fault"}``, and answers with the process's
+number, and later with its exit code; standard error is in the file ``errors``. A fault is
+``[nth, action]``: at the file operation ``nth`` below the folder the process kills itself
+(``kill``), or the disk is full from then on (``full``).
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,11 +17,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
+import disk
 import torch
 from torch import nn
 
@@ -41,7 +45,7 @@ from unmask.training import (
 class Tiny(Objective):
     """Two convolutions with batch norm and dropout: everything that has to be resumed."""
 
-    def __init__(self, *, pause: float = 0.0, stop: tuple[int, int] | None = None) -> None:
+    def __init__(self, *, pause: float = 0.0, stop: tuple[int, int, int] | None = None) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.net = nn.Sequential(
@@ -55,7 +59,8 @@ class Tiny(Objective):
         self.calls += self.training
         time.sleep(self.pause)
         if self.stop is not None and self.calls == self.stop[0]:
-            os.kill(os.getpid(), self.stop[1])
+            for _ in range(self.stop[2]):
+                os.kill(os.getpid(), self.stop[1])
         loss = (self.net(batch.image) - batch.image.mean()).square().mean()
         return Step(loss, {"twice": 2 * loss.detach()})
 
@@ -95,7 +100,9 @@ def main(folder: Path, options: dict[str, str]) -> int:
     stop = options.get("stop", "").split("@")
     objective = Tiny(
         pause=float(options.get("pause", 0)),
-        stop=(int(stop[1]), signal.Signals[stop[0]]) if len(stop) == 2 else None,
+        stop=(int(stop[1]), signal.Signals[stop[0]], int(options.get("times", 1)))
+        if len(stop) == 2
+        else None,
     )
     plan = Plan(
         steps=int(options.get("steps", 40)),
@@ -146,16 +153,32 @@ def save_for_ever(folder: Path) -> NoReturn:
         (folder / "aside").replace(folder / "done")
 
 
+def action_of(fault: list[Any] | None) -> Callable[[int, str], None]:
+    """What happens at every file operation."""
+
+    def act(number: int, name: str) -> None:
+        if fault is None or number < fault[0]:
+            return
+        if fault[1] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name not in ("unlink", "remove", "rmdir", "ftruncate"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return act
+
+
 def run_child(request: dict[str, Any]) -> NoReturn:
     errors = os.open(request["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(errors, 2)
-    os.environ.update(request["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    code, options = 1, request["options"]
+    code, options, folder = 1, request["options"], Path(request["folder"])
     try:
         if "for_ever" in options:
-            save_for_ever(Path(request["folder"]))
-        code = main(Path(request["folder"]), options)
+            save_for_ever(folder)
+        with disk.watched(folder, action_of(request["fault"]), writes=True) as operations:
+            code = main(folder, options)
+        if "count" in options:
+            print(len(operations.calls), file=sys.stderr)
     except Exception:  # noqa: BLE001 - the parent reads it
         traceback.print_exc()
     sys.stderr.flush()

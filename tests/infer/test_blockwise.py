@@ -406,13 +406,13 @@ class TestResume:
         with held, pytest.raises(CheckpointError, match=r"process \d+.*another --out"):
             self.run(tmp_path / "a.tif")
 
-    def test_a_full_disk(self, tmp_path, monkeypatch):
+    def test_a_full_disk(self, tmp_path, full_disk):
         self.run(tmp_path / "b.ome.zarr")
-        monkeypatch.setenv("UNMASK_FAULT", "block:3:enospc")
+        full_disk("block-", 3)
         with pytest.raises(SaveError, match=r"block-\d+\.bin.*No space left"):
             self.run(tmp_path / "a.ome.zarr")
         assert not (tmp_path / "a.ome.zarr").exists()
-        monkeypatch.setenv("UNMASK_FAULT", "assemble:2:enospc")
+        full_disk("labels.ome.zarr/0/c", 2)
         with pytest.raises(SaveError, match=r"a\.ome\.zarr.*--resume"):
             self.run(tmp_path / "a.ome.zarr", resume=True)
         self.run(tmp_path / "a.ome.zarr", resume=True)

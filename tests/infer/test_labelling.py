@@ -51,9 +51,9 @@ def whole(dense, centres, one, tmp_path):
 
 
 @pytest.fixture
-def ended(dense, centres, one, tmp_path, monkeypatch):
+def ended(dense, centres, one, tmp_path, full_disk):
     """Folder of a run into ``l.tif`` that a full disk ended at its fifth block."""
-    monkeypatch.setenv("UNMASK_FAULT", "block:5:enospc")
+    full_disk("block-", 5)
     with pytest.raises(SaveError, match=r"block-\d+\.bin.*No space left"):
         label_volume(dense, centres, one, tmp_path / "l.tif")
     assert not (tmp_path / "l.tif").exists()
@@ -87,13 +87,11 @@ def test_what_it_will_take_is_told(dense, one):
     assert f"{dense.windows(one.space)} windows" in told
 
 
-def test_a_full_disk_keeps_finished_blocks(
-    dense, centres, one, whole, ended, tmp_path, monkeypatch
-):
+def test_a_full_disk_keeps_finished_blocks(dense, centres, one, whole, ended, tmp_path, full_disk):
     assert len(list(ended.glob("block-*.bin"))) == 4
     shown = []
     given = {"resume": True, "progress": lambda *step: shown.append(step[0])}
-    monkeypatch.setenv("UNMASK_FAULT", "assemble:2:enospc")
+    full_disk("pages.ome.zarr/0/c", 2)
     with pytest.raises(SaveError, match=r"l\.tif.*--resume"):
         label_volume(dense, centres, one, tmp_path / "l.tif", **given)
     assert shown[0] == 5

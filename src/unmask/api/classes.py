@@ -17,6 +17,7 @@ from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import MeanSink
 from unmask.infer.tiled import Progress
 from unmask.io import Image
+from unmask.leftovers import remove_leftovers
 from unmask.metrics import Report, evaluate_pair
 
 TABLE = "predicted.csv"
@@ -65,7 +66,7 @@ def write_classes(
         seconds = time.perf_counter() - begin
         say(f"[{number}/{len(pairs)}] {pair.image.source}: {found} ({seconds:.1f} s)")
     path = out / TABLE
-    out.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(out)
     write_table(path, lines)
     return path
 

@@ -24,7 +24,7 @@ from unmask.data.pairs import (
     fingerprint,
     keep_inputs,
 )
-from unmask.errors import DataError, RecipeError, gather
+from unmask.errors import CheckpointError, DataError, RecipeError, gather
 from unmask.infer.cluster import Centres, Volume, fit, prepare, without_mean
 from unmask.infer.contact import contact_sheet
 from unmask.infer.features import Dense
@@ -32,7 +32,7 @@ from unmask.infer.labelling import Counts, EncoderFile, label_volume, needs, pla
 from unmask.infer.naming import as_csv, classes_of, describe, write_template
 from unmask.infer.pretrained import Encoder, load_encoder
 from unmask.infer.tiled import Progress
-from unmask.infer.workplace import Finished, batch, mark
+from unmask.infer.workplace import Finished, batch, clear, mark
 from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.unwritten import unwritten
 from unmask.lookup import build
@@ -180,7 +180,7 @@ def cluster(
         else:
             request |= {"centres": given.digest}
         fitted = partial(_fitted, dense, prepared, count, seed=options.seed, facts=facts, say=say)
-        centres = _settled(finished, request, given, fitted)
+        centres = _settled(finished, request, given, fitted, say=say)
         centres.save(folder / CENTRES)
         for number, volume in enumerate(prepared, 1):
             begin = time.perf_counter()
@@ -305,6 +305,8 @@ def _settled(
     request: dict[str, Any],
     given: Centres | None,
     fitted: Callable[[], Centres],
+    *,
+    say: Say,
 ) -> Centres:
     """The centres of this run: given, kept of the ended run that goes on, or fitted now.
 
@@ -312,19 +314,20 @@ def _settled(
         CheckpointError: the ended run was given something else.
     """
     request = json.loads(json.dumps(request))
-    goes_on = finished.same(request)
     kept = finished.folder / CENTRES
-    if given is not None:
-        centres = given
-    elif goes_on and kept.exists():
-        centres = Centres.load(kept, request["features"])
-    else:
-        centres = fitted()
-    # What the run was given comes first: kept centres never stand for another request.
-    if not goes_on:
+    if not finished.same(request):
+        # What the run was given comes first: kept centres never stand for another request.
+        clear(finished.folder)
         finished.keep(request)
-    if given is None and not kept.exists():
-        centres.save(kept)
+    if given is not None:
+        return given
+    if kept.exists():
+        try:
+            return Centres.load(kept, request["features"])
+        except CheckpointError as error:
+            say(f"{error} The centres are fitted again.")
+    centres = fitted()
+    centres.save(kept)
     return centres
 
 

@@ -17,6 +17,7 @@ from unmask.checkpoint.model import MODEL_FILE
 from unmask.data.fingerprint import same_images
 from unmask.data.pairs import Pair, Paths, fingerprint, open_pairs
 from unmask.errors import CheckpointError, DataError, RecipeError, told
+from unmask.leftovers import remove_leftovers
 from unmask.recipe import Recipe, parse
 from unmask.space.random import generator
 from unmask.training.assemble import layout
@@ -223,6 +224,7 @@ def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
     Raises:
         CheckpointError: another curve, or one that was begun and is not to be gone on with.
     """
+    remove_leftovers(out)
     path = out / _PLAN
     if path.is_file():
         if not resume:

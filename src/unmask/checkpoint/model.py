@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from unmask import shipped
 from unmask.atomic import atomic_path
-from unmask.checkpoint.faults import fault_point
 from unmask.checkpoint.tensors import read_tensors, write_tensors
 from unmask.errors import CheckpointError, gather, told
 
@@ -53,8 +52,6 @@ def save_model(path: Path | str, weights: Mapping[str, Tensor], card: Mapping[st
     text = json.dumps(plain(card), allow_nan=False)
     with atomic_path(path) as aside:
         write_tensors(aside, weights, {"unmask": text})
-        fault_point("model.before_rename")
-    fault_point("model.after_rename")
 
 
 def load_model(path: Path | str) -> Model:

@@ -19,11 +19,11 @@ from typing import Any
 import xxhash
 from torch import Tensor
 
-from unmask.atomic import fsync_folder
-from unmask.checkpoint.faults import fault_point
+from unmask import leftovers
+from unmask.atomic import fsync_folder, remove, save_error, saving
 from unmask.checkpoint.lock import warn
 from unmask.checkpoint.tensors import read_tensors, total_bytes, write_tensors
-from unmask.errors import CheckpointError, SaveError, gather
+from unmask.errors import CheckpointError, gather
 
 FOLDER = "snapshots"
 _MANIFEST = "MANIFEST.json"
@@ -74,30 +74,29 @@ def save_snapshot(
     final, aside = root / f"step-{step}", root / f"step-{step}.tmp"
     needed = sum(total_bytes(group) for group in tensors.values()) + _HEADER_ROOM
     try:
-        root.mkdir(exist_ok=True)
+        if not root.is_dir():
+            root.mkdir()
+            fsync_folder(root.parent)
         _check_space(root, needed)
-        fault_point("snapshot.open")
         _fill(aside, step, tensors, state)
-        fault_point("snapshot.before_rename")
         if final.exists():
             final.rename(root / f"step-{step}.old.tmp")
         aside.rename(final)
         fsync_folder(root)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise SaveError(
-            f"{final}: could not be saved ({error.strerror or error}); {needed / 1e6:.1f} MB "
-            f"needed, {_free(root)} free. Earlier snapshots are untouched. Free space or mend the "
-            "folder, then go on with --resume."
-        ) from error
+        more = (
+            f"{needed / 1e6:.1f} MB needed. Earlier snapshots are untouched: resume the run with "
+            "--resume. "
+        )
+        raise save_error(final, error, more) from error
     except CheckpointError:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    fault_point("snapshot.after_rename")
     _verify(final)
-    fault_point("snapshot.before_cleanup")
-    for old in [*_found(root)[max(1, keep) :], root / f"step-{step}.old.tmp"]:
-        _remove(old)
+    with saving(root):
+        for old in [*_found(root)[max(1, keep) :], root / f"step-{step}.old.tmp"]:
+            _remove(old)
     return final
 
 
@@ -137,24 +136,23 @@ def remove_leftovers(folder: Path | str) -> list[Path]:
     A snapshot that was moved aside for its own replacement comes back if that never arrived.
     """
     folder = Path(folder)
-    for moved in (folder / FOLDER).glob("step-*.old.tmp"):
-        whole = moved.with_name(moved.name.removesuffix(".old.tmp"))
-        if not whole.exists():
-            moved.rename(whole)
-    leftovers = [*(folder / FOLDER).glob("step-*.tmp"), *folder.glob(".*.tmp*")]
-    for path in leftovers:
-        _remove(path)
-    return leftovers
+    with saving(folder):
+        for moved in (folder / FOLDER).glob("step-*.old.tmp"):
+            whole = moved.with_name(moved.name.removesuffix(".old.tmp"))
+            if not whole.exists():
+                moved.rename(whole)
+    found = [*(folder / FOLDER).glob("step-*.tmp")]
+    with saving(folder):
+        for path in found:
+            _remove(path)
+    return [*found, *leftovers.remove_leftovers(folder, folder / "pictures")]
 
 
 def _remove(path: Path) -> None:
     """Delete a file or folder; a folder is renamed first, so that half of it never looks whole."""
     if path.is_dir() and path.suffix != ".tmp":
         path = path.rename(path.with_name(f"{path.name}.tmp"))
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    remove(path)
 
 
 def _found(root: Path) -> list[Path]:
@@ -179,7 +177,6 @@ def _fill(
         path.name: {"size": path.stat().st_size, "xxh3": _digest(path)}
         for path in sorted(aside.iterdir())
     }
-    fault_point("snapshot.before_manifest")
     content = json.dumps({"step": step, "files": files}, separators=(",", ":"))
     seal = xxhash.xxh3_128_hexdigest(content.encode())
     _write(aside / _MANIFEST, f"{seal} {content}")
@@ -256,10 +253,3 @@ def _check_space(root: Path, needed: int) -> None:
     free = shutil.disk_usage(root).free
     if free < needed * 1.1:
         raise OSError(f"{free / 1e6:.1f} MB free")
-
-
-def _free(folder: Path) -> str:
-    try:
-        return f"{shutil.disk_usage(folder).free / 1e6:.1f} MB"
-    except OSError:
-        return "unknown space"

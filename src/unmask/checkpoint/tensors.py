@@ -18,7 +18,6 @@ import torch
 import xxhash
 from torch import Tensor
 
-from unmask.checkpoint.faults import fault_point
 from unmask.errors import CheckpointError, told
 
 MAX_HEADER = 10_000_000
@@ -69,11 +68,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             content = _checked_bytes(tensors[name], f"{path}: {name}")
             digest.update(content)
             file.write(content)
-            fault_point("tensors.middle")
         file.seek(8)
         file.write(_with_digest(header, _BLANK, digest.hexdigest()))
         file.flush()
-        fault_point("tensors.before_fsync")
         os.fsync(file.fileno())
 
 

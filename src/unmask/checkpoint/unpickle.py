@@ -7,8 +7,8 @@ anywhere: ``python unpickle.py SOURCE RESULT MEMORY_BYTES SECONDS``.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
-import resource
 import sys
 from typing import Any
 
@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 
 def main(source: str, result: str, memory: int, seconds: int) -> None:
     """Write the tensors of ``source`` to ``result``, its structure into the metadata."""
-    _limit(resource.RLIMIT_AS, memory)
-    _limit(resource.RLIMIT_CPU, seconds)
+    _limit("RLIMIT_AS", memory)
+    _limit("RLIMIT_CPU", seconds)
     # Namespaces of argparse stand in many published files; building one runs no foreign code.
     with torch.serialization.safe_globals([argparse.Namespace]):
         loaded = torch.load(source, map_location="cpu", weights_only=True)
@@ -46,11 +46,19 @@ def _strip(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     return {"value": str(value)}
 
 
-def _limit(kind: int, amount: int) -> None:
-    _, hard = resource.getrlimit(kind)
-    resource.setrlimit(
-        kind, (amount if hard == resource.RLIM_INFINITY else min(amount, hard), hard)
-    )
+def _limit(name: str, amount: int) -> None:
+    """Limit this process where the system can (not on Windows; macOS refuses some limits)."""
+    try:
+        resource: Any = importlib.import_module("resource")
+        kind = getattr(resource, name)
+        _, hard = resource.getrlimit(kind)
+        least = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+        resource.setrlimit(kind, (least, hard))
+    except (ImportError, AttributeError):
+        return
+    except (OSError, ValueError):
+        if sys.platform == "linux":
+            raise
 
 
 if __name__ == "__main__":

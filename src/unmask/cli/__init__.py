@@ -8,10 +8,12 @@ from __future__ import annotations
 import io
 import sys
 import traceback
+from pathlib import Path
 
 import typer
 
 from unmask import interruption
+from unmask.atomic import free_space
 from unmask.cli.check import check
 from unmask.cli.cluster import cluster
 from unmask.cli.convert import convert
@@ -44,6 +46,9 @@ for verb in (
     app.command()(verb)
 
 
+_ENDED = "Ended early. Finished work is kept: where the verb has --resume, it resumes from there."
+
+
 def main() -> None:
     """Run the command line; exit codes as promised: 0, 1 our fault, 2 yours, 130, 143."""
     for stream in (sys.stdout, sys.stderr):
@@ -59,10 +64,28 @@ def main() -> None:
     except Interrupted as end:
         typer.echo(str(end), err=True)
         sys.exit(end.code)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted.", err=True)
-        sys.exit(130)
+    except (KeyboardInterrupt, interruption.Terminated):
+        typer.echo(_ENDED, err=True)
+        sys.exit(interruption.code() or interruption.INTERRUPTED)
+    except SystemExit as end:
+        # Typer has turned Ctrl-C into its exit code.
+        if end.code == interruption.INTERRUPTED:
+            typer.echo(_ENDED, err=True)
+        raise
+    except OSError as error:
+        typer.echo(f"Error: {_of_the_system(error)}", err=True)
+        sys.exit(2)
     except Exception:  # noqa: BLE001 - the last resort, told as our fault
         traceback.print_exc()
         typer.echo("This is a defect of unmask. Please report it with the lines above.", err=True)
         sys.exit(1)
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the system refused, for errors that no other message explains."""
+    place = error.filename or "A file"
+    return (
+        f"{place}: expected to read or write it, found: {error.strerror or error}; "
+        f"{free_space(Path(str(place)).absolute())} free there. Free space, check the "
+        "permissions, or choose another folder."
+    )

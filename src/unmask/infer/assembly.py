@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
@@ -15,10 +12,8 @@ from typing import Any
 import numpy as np
 import zarr
 
-from unmask.atomic import fsync_folder
-from unmask.checkpoint.faults import fault_point
+from unmask.atomic import remove, replace_folder, saving
 from unmask.data.view import Place
-from unmask.errors import SaveError
 from unmask.infer.blocks import Grid
 from unmask.infer.dispatch import Run
 from unmask.io import Image, open_image, recent
@@ -33,6 +28,9 @@ _PLANE = 512
 _PIECE = 1 << 22
 # Decoded chunks that are kept while pages are written: a row of them.
 _KEPT_BYTES = 8 << 20
+
+# What is kept when the disk is full.
+RESUME = "Finished work is kept: go on with --resume. "
 
 # Labels of block ``number`` with their final numbers.
 Numbered = Callable[[int], np.ndarray]
@@ -74,25 +72,17 @@ def assemble(result: Result, folder: Path, numbered: Numbered, run: Run) -> None
     form = format_of(locate(result.path))
     final = form is not None and form.folder
     store = folder / ("labels.ome.zarr" if final else "pages.ome.zarr")
-    try:
+    with saving(result.path, RESUME):
         if result.place is not None and not result.place.still:
             seen = folder / "seen.ome.zarr"
             result, numbered = _on_own_grid(result, result.place, seen, numbered, run)
         _write_store(result, store, numbered, run, pages=not final)
         if final:
-            put(store, result.path)
+            # Blocks are dropped after this: what is written has to be on the disk by then.
+            replace_folder(store, result.path)
         else:
             with recent.sparing(_KEPT_BYTES):
                 copy_image(_opened(store, len(result.grid.space)), result.path, like=result.like)
-    except OSError as error:
-        if isinstance(error, SaveError):
-            raise
-        full = " (the disk is full)" if error.errno == errno.ENOSPC else ""
-        raise SaveError(
-            f"{result.path}: expected room for the label image beside it, found: "
-            f"{error.strerror or error}{full}. Finished blocks are kept: free space and go on with "
-            "--resume."
-        ) from error
 
 
 def _on_own_grid(
@@ -111,7 +101,7 @@ def _taken_back(store: Path, place: Place, grid: Grid, number: int) -> np.ndarra
 
 
 def _write_store(result: Result, store: Path, numbered: Numbered, run: Run, *, pages: bool) -> None:
-    shutil.rmtree(store, ignore_errors=True)
+    remove(store)
     space = result.grid.space
     chunks = _chunks(result.grid.block, pages=pages)
     found = create_pyramid(
@@ -134,7 +124,6 @@ def _write_store(result: Result, store: Path, numbered: Numbered, run: Run, *, p
 
 
 def _write_block(store: Path, grid: Grid, numbered: Numbered, number: int) -> None:
-    fault_point("assemble")
     array: Any = zarr.open_array(store / "0", mode="r+")
     array[grid.tile(number).write.slices] = numbered(number).astype(array.dtype)
 
@@ -180,23 +169,6 @@ def _whole_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...
 
 def _opened(store: Path, ndim: int) -> Image:
     return open_image(store, ndim=ndim)
-
-
-def put(store: Path, path: Path) -> None:
-    """Let a finished store take its place; an older one stays whole until then."""
-    old = store.with_name("older")
-    shutil.rmtree(old, ignore_errors=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        path.rename(old)
-    try:
-        store.rename(path)
-    except OSError:
-        with suppress(OSError):
-            old.rename(path)
-        raise
-    fsync_folder(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _ignore(_: Any) -> None:

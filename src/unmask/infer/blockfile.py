@@ -18,7 +18,6 @@ import numpy as np
 import xxhash
 
 from unmask.atomic import atomic_path
-from unmask.checkpoint.faults import fault_point
 from unmask.errors import CheckpointError, told
 from unmask.io.codecs import imagecodecs
 
@@ -50,7 +49,6 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], values: Mapping[s
     header = json.dumps({"values": dict(values), "arrays": entries}).encode()
     head = _HEAD.pack(_MAGIC, len(header), xxhash.xxh3_128_digest(header))
     with atomic_path(path) as aside:
-        fault_point("block")
         aside.write_bytes(b"".join([head, header, *parts]))
 
 
@@ -88,8 +86,8 @@ def _opened(path: Path) -> Generator[BinaryIO, None, None]:
     try:
         with path.open("rb") as handle:
             yield handle
-    except FileNotFoundError as error:
-        raise CheckpointError(_damaged(path, "none")) from error
+    except OSError as error:
+        raise CheckpointError(_damaged(path, f"none ({error.strerror or error})")) from error
     except (struct.error, KeyError) as error:
         raise CheckpointError(_damaged(path, f"another or a cut one ({error})")) from error
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.atomic import atomic_path
+from unmask.atomic import atomic_path, replace_folder, saving
 from unmask.data.view import AS_IT_IS, Place
-from unmask.errors import DataError, RecipeError, SaveError, told
+from unmask.errors import DataError, RecipeError, told
 from unmask.infer import units
-from unmask.infer.assembly import Result, assemble, put
+from unmask.infer.assembly import RESUME, Result, assemble
 from unmask.infer.blocks import LARGE, Forecast, Grid, automatic, forecast
 from unmask.infer.dispatch import Run, scheduler
 from unmask.infer.predictor import Predictor, notes_of
@@ -170,7 +170,8 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
             result = Result(Path(out).absolute(), grid, dtype, whole, plan.provenance, place)
             assemble(result, job.folder, partial(units.numbered, job.folder), run)
         if scores is not None:
-            put(_scores_back(folder / SCORES, whole, place), Path(scores).absolute())
+            with saving(Path(scores), RESUME):
+                replace_folder(_scores_back(folder / SCORES, whole, place), Path(scores).absolute())
         removed, beyond = (
             sum(each.get(name, 0) for each in facts.values()) for name in ("removed", "beyond")
         )
@@ -196,15 +197,8 @@ def _with_scores(job: Job, predictor: Predictor, image: Image, progress: Progres
     path = job.folder / SCORES
     sink = ZarrSink(path, spacing=image.spacing, resume=True)
     predictor = replace(predictor, view=AS_IT_IS)
-    try:
+    with saving(path, RESUME):
         predictor.write_scores(image, sink, first=sink.lines, progress=progress)
-    except OSError as error:
-        if isinstance(error, SaveError):
-            raise
-        raise SaveError(
-            f"{path}: expected room for the scores, found: {error.strerror or error}. What is "
-            "written is kept: free space and go on with --resume."
-        ) from error
     return replace(job, scores=path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from dask.base import compute
 from dask.callbacks import Callback
 from dask.delayed import delayed
 
+from unmask import interruption
 from unmask.errors import DataError, RecipeError, told
 from unmask.lookup import optional_import
 
@@ -52,7 +54,7 @@ def _in_threads(
     units: Iterable[Unit],
     done: Callable[[Result], None],
 ) -> None:
-    task = delayed(work, pure=False, traverse=False)
+    task = delayed(partial(_unless_asked, work), pure=False, traverse=False)
 
     def finished(key: Any, value: Any, *_: Any) -> None:
         if str(key) in names:
@@ -60,9 +62,20 @@ def _in_threads(
 
     tasks = [task(unit, dask_key_name=f"block-{place}") for place, unit in enumerate(units)]
     names = {each.key for each in tasks}
-    with Callback(posttask=finished):
-        # The graph is a list of units: there is nothing to optimise in it.
-        compute(*tasks, scheduler="threads", num_workers=workers, optimize_graph=False)
+    pool = ThreadPoolExecutor(workers, "unmask-unit")
+    try:
+        with Callback(posttask=finished):
+            # The graph is a list of units: there is nothing to optimise in it.
+            compute(*tasks, scheduler="threads", pool=pool, optimize_graph=False)
+    finally:
+        # No unit may write once the folder's lock is gone.
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _unless_asked(work: Callable[[Unit], Result], unit: Unit) -> Result:
+    """Do the work, unless a signal has asked for the end; threads get no signals themselves."""
+    interruption.check()
+    return work(unit)
 
 
 def _on_cluster(

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import xxhash
 import zarr
 from zarr.codecs import ZstdCodec
 
+from unmask import sealed
+from unmask.atomic import (
+    aside_name,
+    atomic_write,
+    fsync_all,
+    make_folder,
+    remove,
+    replace_folder,
+)
 from unmask.errors import DataError
 from unmask.io import open_image
 from unmask.space.axes import SPACE
@@ -19,6 +33,7 @@ from unmask.space.box import Box
 
 # About 800 kB uncompressed: small enough to read a part, few enough files.
 _CHUNK_VALUES = 200_000
+_METADATA = "zarr.json"
 
 
 class MemorySink:
@@ -91,8 +106,9 @@ class MeanSink:
 class ZarrSink:
     """Scores as a Zarr v3 array ``(S, *space)`` float32, zstd with checksum.
 
-    The array's attributes say how many lines are written (``lines``) and whether those are all
-    (``complete``), so that a killed run can go on.
+    Every piece is on the disk before a record of it, with digests, is added to a hidden file beside
+    the array. So a run that was killed, or whose machine lost power, goes on from the first piece
+    that is missing or damaged. The array's attribute ``complete`` says whether all lines are there.
 
     Args:
         path: folder of the array; an older array there is replaced.
@@ -106,14 +122,29 @@ class ZarrSink:
         self.path = Path(path)
         self._spacing = None if spacing is None else [float(size) for size in spacing]
         self._resume = resume
+        self._record = self.path.with_name(f".{self.path.name}.written")
         self._array: zarr.Array[Any] | None = None
 
     @property
     def lines(self) -> int:
         """Lines that an earlier run has written, ``first`` of ``run_tiles``; 0 where none has."""
-        if not self._resume or not self._exists():
-            return 0
-        return int(str(self._opened().attrs.get("lines", 0)))
+        return self._intact[-1]["lines"] if self._intact else 0
+
+    @cached_property
+    def _intact(self) -> list[dict[str, Any]]:
+        """Records of an earlier run up to the first that does not match the files."""
+        records = sealed.read_lines(self._record) if self._resume else []
+        metadata = _digest(self.path / _METADATA)
+        if metadata not in {record.get("metadata") for record in records} - {None}:
+            return []
+        found = [records[0] | {"metadata": metadata}]
+        for record in records[1:]:
+            whole = all(_digest(self.path / key) == it for key, it in record["chunks"].items())
+            follows = record["first"] == found[-1]["lines"]
+            if not (whole and follows and record.get("metadata", metadata) == metadata):
+                break
+            found.append(record)
+        return found
 
     def open(self, shape: tuple[int, ...]) -> int:
         """Create the array, or take that of the run before.
@@ -123,30 +154,27 @@ class ZarrSink:
 
         Raises:
             DataError: the folder holds something else, or an array of another shape.
+            OSError: the disk.
         """
-        if self._resume and self._exists():
-            self._array = self._opened()
+        if self._intact:
+            self._array = zarr.open_array(self.path, mode="r+")
             if self._array.shape != shape:
                 raise DataError(
                     f"{self.path}: expected scores of shape {shape} to go on with, found "
                     f"{self._array.shape}. Remove the folder or choose another."
                 )
+            self._keep(self._intact)
+            for torn in self.path.rglob("*.partial"):
+                torn.unlink()
             return self._array.chunks[1]
-        if self.path.exists() and not self._exists():
+        ours = (self.path / _METADATA).is_file() or (self._resume and self._record.is_file())
+        if self.path.exists() and not ours:
             raise DataError(
                 f"{self.path}: expected no file or folder of this name, or an older Zarr array, "
                 "found something else. Choose another name."
             )
-        self._array = zarr.create_array(
-            self.path,
-            shape=shape,
-            dtype="float32",
-            chunks=chunk_shape(shape),
-            compressors=ZstdCodec(level=1, checksum=True),
-            dimension_names=["c", *SPACE.lower()[-(len(shape) - 1) :]] if len(shape) <= 4 else None,
-            attributes={"lines": 0, "complete": False, "spacing": self._spacing},
-            overwrite=True,
-        )
+        self._create(shape)
+        self._array = zarr.open_array(self.path, mode="r+")
         return self._array.chunks[1]
 
     def room(self, box: Box) -> np.ndarray | None:  # noqa: ARG002 - the protocol
@@ -154,19 +182,87 @@ class ZarrSink:
         return None
 
     def write(self, box: Box, scores: np.ndarray) -> None:
-        """Write one piece, then its mark: a mark never tells of lines that are missing."""
+        """Write one piece, then its record: a record never tells of lines that are missing.
+
+        Raises:
+            OSError: the disk.
+        """
         array = self._array
         if array is None:
             raise RuntimeError("ZarrSink: open(shape) comes before the first piece.")
         array[:, *box.slices] = scores
-        lines = box.stop[0]
-        array.update_attributes({"lines": lines, "complete": lines == array.shape[1]})
+        files = {key: self.path / key for key in self._keys(array, box)}
+        there = [file for file in files.values() if file.exists()]
+        fsync_all(there, self._folders(there))
+        record: dict[str, Any] = {
+            "first": box.start[0],
+            "lines": box.stop[0],
+            "chunks": {key: _digest(file) for key, file in files.items()},
+        }
+        if box.stop[0] < array.shape[1]:
+            sealed.add_line(self._record, record)
+            return
+        metadata = self.path / _METADATA
+        content = json.loads(metadata.read_text(encoding="utf-8"))
+        content["attributes"]["complete"] = True
+        text = json.dumps(content, indent=2)
+        # Known before it is written: both the old and the new metadata match the records.
+        sealed.add_line(self._record, record | {"metadata": _digest_of(text.encode())})
+        atomic_write(metadata, text)
 
-    def _exists(self) -> bool:
-        return (self.path / "zarr.json").is_file()
+    def _create(self, shape: tuple[int, ...]) -> None:
+        aside = self.path.with_name(aside_name(self.path))
+        make_folder(self.path.parent)
+        remove(aside)
+        try:
+            zarr.create_array(
+                aside,
+                shape=shape,
+                dtype="float32",
+                chunks=chunk_shape(shape),
+                compressors=ZstdCodec(level=1, checksum=True),
+                dimension_names=(
+                    ["c", *SPACE.lower()[-(len(shape) - 1) :]] if len(shape) <= 4 else None
+                ),
+                attributes={"complete": False, "spacing": self._spacing},
+            )
+            metadata = _digest(aside / _METADATA)
+            self._keep([{"first": 0, "lines": 0, "chunks": {}, "metadata": metadata}])
+            replace_folder(aside, self.path)
+        finally:
+            with suppress(OSError):
+                remove(aside)
 
-    def _opened(self) -> zarr.Array[Any]:
-        return zarr.open_array(self.path, mode="r+")
+    def _keep(self, records: Sequence[dict[str, Any]]) -> None:
+        """Let these be all records."""
+        atomic_write(self._record, "".join(map(sealed.line_of, records)))
+
+    def _keys(self, array: zarr.Array[Any], box: Box) -> Iterator[str]:
+        """Names of the chunks of a piece."""
+        low, high = (0, *box.start), (array.shape[0], *box.stop)
+        cells = (
+            range(a // size, -(-b // size))
+            for a, b, size in zip(low, high, array.chunks, strict=True)
+        )
+        return map(array.metadata.encode_chunk_key, product(*cells))
+
+    def _folders(self, files: Sequence[Path]) -> list[Path]:
+        """Folders on the way to files of the array, the innermost first."""
+        found = {parent for file in files for parent in file.parents}
+        inside = [each for each in found if each == self.path or self.path in each.parents]
+        return sorted(inside, key=lambda folder: -len(folder.parts))
+
+
+def _digest(file: Path) -> str | None:
+    """Digest of a file; None where there is none, such as for a chunk of zeros."""
+    try:
+        return _digest_of(file.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _digest_of(content: bytes) -> str:
+    return xxhash.xxh3_128_hexdigest(content)
 
 
 def read_scores(path: str | Path, box: Box) -> np.ndarray:

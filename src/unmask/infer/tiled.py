@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unmask import interruption
 from unmask.errors import RecipeError
 from unmask.infer.blend import Strip, gaussian, kept
 from unmask.infer.memory import Forward, Halving, cpu_batch_size
@@ -205,6 +206,7 @@ def run_tiles(
         joined = _Joined(sink, writer, tiling=tiling, places=places, space=space, first=first)
         crops = _crops(source, windows, begin, reader, tiling.pad)
         for number in range(begin, len(windows), size):
+            interruption.check()
             stop = min(number + size, len(windows))
             batch = run(_batch(crops, stop - number, (source.shape[0], *tiling.window)))
             for each, scores in zip(range(number, stop), batch, strict=True):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any
 import torch
 import xxhash
 
-from unmask.atomic import atomic_write
+from unmask import sealed
+from unmask.atomic import fsync_folder, remove, saving
 from unmask.checkpoint import lock_run
-from unmask.checkpoint.lock import LOCK_FILE, warn
+from unmask.checkpoint.lock import LOCK_FILE, OWNER_FILE, warn
 from unmask.data.normalize import Measured
 from unmask.errors import CheckpointError, told
 from unmask.infer.blockfile import read_values
@@ -27,10 +27,14 @@ from unmask.io import Image
 from unmask.io.formats import FORMATS
 from unmask.io.paths import format_of, locate
 from unmask.io.several import files_of
+from unmask.leftovers import remove_leftovers
 
 # Beside the outputs, one folder for each output in work; hidden, so that it is no image.
 FOLDER = ".predict"
 _PLAN = "plan.json"
+_FINISHED = "finished.jsonl"
+# Folders of outputs inside that of the label images.
+_INNER = ("scores", "contact")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ def plan_facts(predictor: Predictor, image: Image, weights: str) -> dict[str, An
 class Finished:
     """Outputs that are complete, kept in a file so that an ended run can go on.
 
+    Every output is one line with its digest, so a kill costs at most the last one.
+
     Args:
         folder: where it is kept, beside the unfinished work on the outputs.
 
@@ -85,10 +91,8 @@ class Finished:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file = folder / "finished.json"
-        self._known: dict[str, Any] = (
-            json.loads(self._file.read_text()) if self._file.exists() else {}
-        )
+        self._file = folder / _FINISHED
+        self._known: dict[str, Any] = {line["name"]: line for line in sealed.read_lines(self._file)}
 
     def has(self, path: Path, facts: Mapping[str, Any]) -> bool:
         """Whether an output of these facts is there and unchanged since."""
@@ -101,46 +105,48 @@ class Finished:
         return self._known[path.name]["result"]
 
     def add(self, path: Path, facts: Mapping[str, Any], result: Any = None) -> None:
-        """Keep that an output is complete, and JSON values that belong to it."""
-        self._known[path.name] = {"facts": dict(facts), "file": mark(str(path)), "result": result}
-        atomic_write(self._file, json.dumps(self._known))
+        """Keep that an output is complete, and JSON values that belong to it.
+
+        Raises:
+            SaveError: the disk.
+        """
+        line = {"facts": dict(facts), "file": mark(str(path)), "result": result}
+        line = {"name": path.name, **line}
+        with saving(self._file):
+            sealed.add_line(self._file, line)
+        self._known[path.name] = line
 
     def same(self, facts: Mapping[str, Any]) -> bool:
-        """Whether an ended run of these facts (JSON values) is gone on with; False: there is none.
+        """Whether an ended run of these facts (JSON values) is resumed; False: there is none.
 
         Raises:
             CheckpointError: the ended run was given something else.
         """
-        if not (self.folder / _PLAN).exists():
-            return False
-        _check_same(self.folder / _PLAN, facts, self.folder.parent)
-        return True
+        return _continues(self.folder, facts, self.folder.parent)
 
     def keep(self, facts: Mapping[str, Any]) -> None:
         """Keep what the run was given, for ``same``."""
-        atomic_write(self.folder / _PLAN, json.dumps(facts, indent=1))
+        sealed.write(self.folder / _PLAN, facts)
 
 
 @contextmanager
 def batch(out: Path, *, resume: bool) -> Generator[Finished, None, None]:
     """Hold a folder of outputs for one run; what is known of the outputs goes when it succeeds.
 
+    Temporary files of killed runs are removed.
+
     Raises:
         CheckpointError: another run works in the folder.
         SaveError: the folder cannot be written.
     """
     folder = out / FOLDER
-    with lock_run(folder, report=_expected):
+    with lock_run(folder, report=_expected, temporary=True):
+        remove_leftovers(out, folder, *(out / name for name in _INNER))
         if not resume:
-            _emptied(folder)
-        try:
-            yield Finished(folder)
-        except BaseException:
-            # What is finished is kept for --resume; where nothing is, nothing stays behind.
-            if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
-                shutil.rmtree(folder)
-            raise
-        shutil.rmtree(folder)
+            clear(folder)
+        # What is finished is kept for --resume if the run ends early.
+        yield Finished(folder)
+        clear(folder)
 
 
 @contextmanager
@@ -162,15 +168,33 @@ def workplace(
         SaveError: the folder cannot be written.
     """
     folder = out.parent / FOLDER / out.name
-    with lock_run(folder, report=_expected):
-        if not resume:
-            _emptied(folder)
-        _check_same(folder / _PLAN, plan.facts, out)
+    with lock_run(folder, report=_expected, temporary=True):
+        if not (resume and _continues(folder, plan.facts, out)):
+            clear(folder)
+            sealed.write(folder / _PLAN, dict(plan.facts))
+        remove_leftovers(folder)
         yield folder, _finished(folder, plan)
-        # The lock's file goes with the folder; whoever waits for it makes a new one.
-        shutil.rmtree(folder)
-    if not any(folder.parent.iterdir()):
+        clear(folder)
+    with suppress(OSError):
         folder.parent.rmdir()
+
+
+def clear(folder: Path) -> None:
+    """Remove what is in a folder, except its lock; the plan first.
+
+    Work without a plan counts for nothing, so a kill on the way leaves nothing that a later run
+    could take for its own.
+
+    Raises:
+        SaveError: the disk.
+    """
+    with saving(folder):
+        if (folder / _PLAN).exists():
+            (folder / _PLAN).unlink()
+            fsync_folder(folder)
+        for path in folder.iterdir():
+            if path.name not in (LOCK_FILE, OWNER_FILE):
+                remove(path)
 
 
 def block_file(folder: Path, number: int) -> Path:
@@ -212,16 +236,25 @@ def _finished(folder: Path, plan: Plan) -> dict[int, dict[str, int]]:
             found[number] = read_values(file)
         except CheckpointError as error:
             warn(f"{error} The block is computed again.")
-            file.unlink()
+            with saving(file):
+                file.unlink(missing_ok=True)
     return found
 
 
-def _check_same(file: Path, facts: Mapping[str, Any], out: Path) -> None:
-    """Keep the facts, or compare them with those of the ended run."""
+def _continues(folder: Path, facts: Mapping[str, Any], out: Path) -> bool:
+    """Whether a folder holds work of a run with these facts; False: there is none.
+
+    Raises:
+        CheckpointError: the ended run was given something else.
+    """
+    file = folder / _PLAN
     if not file.exists():
-        atomic_write(file, json.dumps(facts, indent=1))
-        return
-    before = json.loads(file.read_text(encoding="utf-8"))
+        return False
+    try:
+        before = sealed.read(file)
+    except CheckpointError:
+        warn(f"{file}: the plan of the ended run is damaged. Its work is done again.")
+        return False
     other = [
         f"{name}: {before.get(name)!r} before, {facts.get(name)!r} now"
         for name in sorted({*before, *facts})
@@ -236,14 +269,7 @@ def _check_same(file: Path, facts: Mapping[str, Any], out: Path) -> None:
                 do="Give the same again, or leave out --resume to start anew.",
             )
         )
-
-
-def _emptied(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK_FILE:
-            path.unlink()
+    return True
 
 
 def _mark(file: str) -> str:

@@ -7,11 +7,10 @@ into half of the free memory.
 
 from __future__ import annotations
 
-import os
 from math import prod
-from pathlib import Path
 
 from unmask.errors import DataError, told
+from unmask.memory import free_memory
 
 RATIO = 10_000
 # Claims up to this size do no harm, and tiny files have odd ratios.
@@ -72,33 +71,6 @@ def check_memory(source: str, nbytes: int, *, what: str = "this read") -> None:
 def check_unit(source: str, shape: tuple[int, ...], itemsize: int, *, name: str) -> None:
     """Refuse tiles, strips or chunks that cannot be decoded in memory."""
     check_memory(source, prod(shape) * itemsize, what=f"one {name} of shape {shape}")
-
-
-def free_memory() -> int:
-    """Bytes this process may still use: of the machine, or of its control group."""
-    return min(_machine(), _group())
-
-
-def _machine() -> int:
-    table = Path("/proc/meminfo")
-    if table.is_file():
-        for line in table.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, ValueError, OSError):
-        return 8 * 2**30
-
-
-def _group() -> int:
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
-    except (OSError, ValueError):
-        return 2**62
-    return 2**62 if limit == "max" else max(0, int(limit) - used)
 
 
 def _human(nbytes: int) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from math import prod
@@ -16,8 +14,8 @@ import zarr
 from zarr.codecs import BytesCodec, ZstdCodec
 from zarr.errors import NodeNotFoundError
 
-from unmask.atomic import aside_name, fsync_folder
-from unmask.errors import DataError, SaveError, told
+from unmask.atomic import aside_name, make_folder, remove, replace_folder, saving
+from unmask.errors import DataError, told
 from unmask.io import limits
 from unmask.io.stored import Content, Format, Location, Stored, unit_symbol
 from unmask.io.zarr_chunks import chunk_reader
@@ -155,32 +153,16 @@ def save_zarr(location: Location, content: Content) -> None:
 def _atomic_folder(path: Path) -> Generator[Path, None, None]:
     """Give a folder beside ``path``; on success it takes its place, on failure it goes."""
     aside = path.with_name(aside_name(path))
-    old = aside.with_name(aside.name + ".old")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        yield aside
-        for folder, _, files in os.walk(aside):
-            for file in files:
-                with (Path(folder) / file).open("rb+") as handle:
-                    os.fsync(handle.fileno())
-        if path.exists():
-            path.rename(old)
-        aside.rename(path)
-        fsync_folder(path.parent)
-    except OSError as error:
-        raise SaveError(
-            f"{path}: could not be written ({error.strerror or error}). "
-            "Free space, check the permissions, or choose another folder."
-        ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        # A name too long for the disk cannot even be asked for; the error above tells it.
-        with suppress(OSError):
-            if path.exists():
-                shutil.rmtree(old, ignore_errors=True)
-            elif old.exists():
-                old.rename(path)
+    with saving(path):
+        try:
+            make_folder(path.parent)
+            remove(aside)
+            yield aside
+            replace_folder(aside, path)
+        finally:
+            # A name too long for the disk cannot even be asked for; the first error reports it.
+            with suppress(OSError):
+                remove(aside)
 
 
 def _metadata(location: Location, folder: Path) -> dict[str, Any]:

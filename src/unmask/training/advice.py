@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from unmask.errors import DataError, gather, grouped
 from unmask.io import list_files, open_image, open_labels
 from unmask.io.inputs import Input
 from unmask.io.paths import named_files
+from unmask.memory import peak_memory
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
@@ -137,7 +137,8 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterat
         f"Forecast: {recipe.train.steps} updates of {recipe.train.batch_size} crops "
         f"{recipe.data.crop}, about {min(seconds):.2f} s each: {total / 60:.0f} minutes."
     )
-    yield f"Memory: about {_peak_gb(fabric.device):.1f} GB."
+    if (peak := _peak(fabric.device)) is not None:
+        yield f"Memory: about {peak / 1e9:.1f} GB."
 
 
 def _labeled(pair: Pair, task: Task) -> Pair:
@@ -148,7 +149,7 @@ def _labeled(pair: Pair, task: Task) -> Pair:
     return replace(pair, labels=ImageClass("no labels", value).labels(pair.image))
 
 
-def _peak_gb(device: torch.device) -> float:
+def _peak(device: torch.device) -> int | None:
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        return torch.cuda.max_memory_allocated(device)
+    return peak_memory()

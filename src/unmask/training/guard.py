@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 from collections.abc import Mapping
 from types import FrameType
@@ -18,7 +16,6 @@ from torch.optim import Optimizer
 from unmask import interruption
 from unmask.errors import UnmaskError
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _LOOK_EVERY = 16
 
 
@@ -43,9 +40,9 @@ class Stop:
     def __enter__(self) -> Stop:
         # Python delivers signals to the main thread and lets no other one ask for them.
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
-        if interruption.asked():
-            self.code = 130
+            numbers = interruption.signals()
+            self._before = {number: signal.signal(number, self._note) for number in numbers}
+        self.code = interruption.code()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,9 +51,8 @@ class Stop:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.code and number == signal.SIGINT:
-            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nEnded at once.\n")
-            os._exit(130)
-        self.code = self.code or (130 if number == signal.SIGINT else 143)
+            interruption.end_at_once()
+        self.code = self.code or interruption.code_of(number)
 
 
 class Guard:

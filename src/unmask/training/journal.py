@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from unmask.atomic import atomic_path, atomic_write
+from unmask.atomic import append, atomic_path, atomic_write
 from unmask.errors import DataError, told
 
 _SECONDS = 10.0
@@ -225,8 +225,7 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
 def _append(path: Path, line: str) -> None:
     # Opened anew for each line: a journal that was moved away or deleted starts again.
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{line}\n")
+    append(path, line, durable=False)
 
 
 def _save_png(path: Path, pixels: np.ndarray) -> None:
