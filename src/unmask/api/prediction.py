@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,7 @@ def predict(
     spacing: Sequence[float] | None = None,
     axes: str | None = None,
     settings: Settings = (),
+    allow_code: bool = False,
 ) -> Prediction:
     """Segment one image; the joined scores are kept beside its labels.
 
@@ -63,6 +64,7 @@ def predict(
         spacing: voxel size of an array, slow axis first.
         axes: axes of the file or array where they are not plain.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
+        allow_code: run parts that the model carries as source; without it such a model is refused.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
@@ -74,14 +76,20 @@ def predict(
             f"settings={list(settings)}: expected none beside a Predictor, which has its own. "
             "Give the model's path, or change the predictor."
         )
-    predictor = model if isinstance(model, Predictor) else load_predictor(model, settings)
+    notes: list[str] = []
+    predictor = (
+        model
+        if isinstance(model, Predictor)
+        else load_predictor(model, settings, allow_code=allow_code, say=notes.append)
+    )
     if isinstance(image, np.ndarray):
         opened = Image.from_array(image, axes=axes, spacing=spacing, ndim=predictor.ndim)
     elif isinstance(image, Image):
         opened = image
     else:
         opened = open_image(image, axes=axes, ndim=predictor.ndim)
-    return predictor.predict(opened, keep_scores=True)
+    result = predictor.predict(opened, keep_scores=True)
+    return replace(result, notes=(*notes, *result.notes))
 
 
 def predict_files(
@@ -93,6 +101,7 @@ def predict_files(
     options: Options | None = None,
     say: Say = print,
     progress: Progress | None = None,
+    allow_code: bool = False,
 ) -> list[Path]:
     """Segment files; one label image an input in ``out``, same stem and format family.
 
@@ -107,6 +116,7 @@ def predict_files(
         options: what is written and where the work is done.
         say: gets one line a file, and what a user should know of its labels.
         progress: called with (windows done, windows in all) of the image in work.
+        allow_code: run parts that the models carry as source; without it such models are refused.
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
@@ -114,7 +124,7 @@ def predict_files(
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
-    predictor = load_predictor(model, settings)
+    predictor = load_predictor(model, settings, allow_code=allow_code, say=say)
     rules = predictor.layout or Layout(predictor.ndim)
     pairs = open_pairs(images, None, rules, channels=predictor.channels)
     if isinstance(predictor.task, WholeImage):

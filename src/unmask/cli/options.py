@@ -16,6 +16,9 @@ Settings = Annotated[
 ]
 Init = Annotated[str | None, typer.Option("--init", help="model file or run to start from")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on where an ended run stopped")]
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="run Python code that the model file carries")
+]
 Devices = Annotated[int, typer.Option("--devices", min=1, help="number of GPUs or processes")]
 Precision = Annotated[str | None, typer.Option("--precision", help="auto, 32, bf16 or 16")]
 

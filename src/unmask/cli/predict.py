@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import Resume, Settings
+from unmask.cli.options import AllowCode, Resume, Settings
 
 
-def predict(
+def predict(  # noqa: PLR0913 - the options promised
     images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
     model: Annotated[
         list[str], typer.Option("--model", help="model file, run or shipped model; several: mean")
@@ -24,6 +24,7 @@ def predict(
         typer.Option("--cluster", help="dask scheduler's address, or processes:N, threads:N"),
     ] = None,
     resume: Resume = False,  # noqa: FBT002 - a flag of the command line
+    allow_code: AllowCode = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Segment images of any size, one label image an input, same stem; or classify them."""
     from unmask import api
@@ -39,5 +40,6 @@ def predict(
         options=Options(scores=scores, cluster=cluster, resume=resume),
         say=typer.echo,
         progress=WindowProgress(),
+        allow_code=allow_code,
     )
     typer.echo(f"{len(written)} file(s) in {out}")
