@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from unmask.errors import MissingPackageError, RecipeError, UnmaskError
+from unmask.options import check_options
 from unmask.plugins import load_part
 
 
@@ -57,8 +58,9 @@ def build(choice: Choice, table: Mapping[str, Callable[..., Any]], kind: str, **
             f"{', '.join(accepted)}. {hint}Change the recipe or --set it."
         )
     known = {name: value for name, value in given.items() if name in accepted}
+    options = check_options(constructor, choice.options, f"{kind} {choice.name!r}")
     try:
-        return constructor(**{**known, **choice.options})
+        return constructor(**{**known, **options})
     except UnmaskError:
         raise
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:

@@ -23,12 +23,15 @@ from unmask.lookup import find
 from unmask.models import BACKBONES, DECODERS, HEADS
 from unmask.plugins import references
 from unmask.recipe import Part, Recipe
+from unmask.yaml_text import leaves
 
 Network = TypeVar("Network", bound=nn.Module)
 
 # Layers without weights, such as activations, for every tensor of the file.
 _LAYERS_PER_TENSOR = 32
 _FEW = 256
+# Sizes that may stand in a card without a tensor of that length, such as those of an image.
+_USUAL = 4096
 # Buffers that a state dict leaves out, such as tables of positions, as bytes.
 _BUFFER_BYTES = 256 << 20
 _START_NAMES = {"weights", "pretrained", "checkpoint", "ckpt", "start", "init_weights"}
@@ -62,6 +65,7 @@ def build_finished(
     finished = without_start_weights(recipe)
     # Parts from files ran because the user trusts them; few of them can be built on ``meta``.
     if not any(references(finished.model_dump(include={"model", "task"}))):
+        _check_sizes(finished, weights, source)
         with _limited(len(weights), source), torch.device("meta"):
             outline = build(finished)
         checkpoint.check_fit(outline, weights, source=source)
@@ -95,6 +99,22 @@ def _starts(name: str, value: object) -> bool:
     if isinstance(value, str) and value.lower().endswith(_WEIGHT_FILES):
         return True
     return name.lower() in _START_NAMES and bool(value) and isinstance(value, str | bool)
+
+
+def _check_sizes(recipe: Recipe, weights: Mapping[str, Tensor], source: object) -> None:
+    """Refuse numbers that no tensor speaks for: widths are lengths of tensors, depths numbers."""
+    longest = max((length for tensor in weights.values() for length in tensor.shape), default=0)
+    most = max(_USUAL, longest, len(weights))
+    for position, value in leaves(recipe.model.model_dump()):
+        if isinstance(value, int) and abs(value) > most:
+            raise CheckpointError(
+                told(
+                    source,
+                    expected=f"sizes of at most {most}, as its {len(weights)} tensors have",
+                    found=f"model.{'.'.join(position)}={value}"[:80],
+                    do="The file is damaged or was made to mislead; use another copy.",
+                )
+            )
 
 
 @contextmanager
