@@ -1,8 +1,11 @@
+import re
+
 import pytest
 
 from unmask import recipe as recipes
 from unmask.errors import RecipeError
 from unmask.lookup import Choice
+from unmask.recipe import Part, load
 
 BASE = {
     "name": "small",
@@ -137,3 +140,58 @@ def test_the_grid_of_the_network_is_checked(line, told):
     )
     # Sections have an axis less than the volumes they are cut from.
     assert recipes.load("maester").with_settings(["data.spacing=[1, 1, 1]"])
+
+
+@pytest.mark.parametrize(
+    ("setting", "field", "value"),
+    [
+        ("train.precision=32", "train.precision", "32"),
+        ("infer.precision=16", "infer.precision", "16"),
+        ("name=1e-3", "name", "1e-3"),
+        ("name=yes", "name", "yes"),
+        ("name=true", "name", "true"),
+        ("name=010", "name", "010"),
+        ("description=2024-01-01", "description", "2024-01-01"),
+        ("data.axes=no", "data.axes", "no"),
+        ("data.axes=null", "data.axes", None),
+        ("data.image_suffix=0", "data.image_suffix", "0"),
+        ("train.freeze=[on, 3, backbone]", "train.freeze", ("on", "3", "backbone")),
+        ("task=1.5", "task", Part(name="1.5")),
+        ("data.normalize={name: 7}", "data.normalize", Part(name="7")),
+        ("data.augment=[1, {name: off}]", "data.augment", (Part(name="1"), Part(name="off"))),
+        ("data={crop: [8, 8], axes: 1e5}", "data.axes", "1e5"),
+        ("train.lr=1e-3", "train.lr", 0.001),
+        ("infer.tta=yes", "infer.tta", True),
+        ("train.seed=007", "train.seed", 7),
+    ],
+)
+def test_text_fields_hold_what_is_written(setting, field, value, tmp_path):
+    changed = load("cells").with_settings([setting])
+    found: object = changed
+    for name in field.split("."):
+        found = getattr(found, name)
+    assert found == value
+    assert type(found) is type(value)
+    # A file with the same words gives the same recipe, and a written recipe comes back.
+    file = tmp_path / "r.yaml"
+    file.write_text(changed.to_yaml())
+    assert load(file) == changed
+
+
+@pytest.mark.parametrize(
+    "setting", ["train.precision=8", "train.precision=true", "train.lr=.nan", "train.lr=.inf",
+                "task={name: flows, steps: .nan}", "train.steps=1:30", "infer.blend=no"]
+)  # fmt: skip
+def test_values_that_stay_wrong(setting):
+    with pytest.raises(RecipeError, match=re.escape(setting.split("=")[0])):
+        load("cells").with_settings([setting])
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"[" * 5000, b"a: &a [*a]", b"{a: " * 5000, b"1: 2", b"null: 3", b""]
+)
+def test_files_that_are_no_recipe(content, tmp_path):
+    file = tmp_path / "r.yaml"
+    file.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"r\.yaml"):
+        load(file)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from unmask.errors import MissingPackageError, RecipeError, UnmaskError
+from unmask.options import check_options
 from unmask.parts import Parts
+from unmask.plugins import load_part
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def find(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Calla
     if name in table:
         return table[name]
     if ":" in name:
-        return _from_file(name, kind)
+        return load_part(name, kind)
     if isinstance(table, Parts) and (installed := table.find_installed(name)) is not None:
         return installed
     near = difflib.get_close_matches(name, table, n=1)
@@ -62,8 +61,9 @@ def build(choice: Choice, table: Mapping[str, Callable[..., Any]], kind: str, **
             f"{', '.join(accepted)}. {hint}Change the recipe or --set it."
         )
     known = {name: value for name, value in given.items() if name in accepted}
+    options = check_options(constructor, choice.options, f"{kind} {choice.name!r}")
     try:
-        return constructor(**{**known, **choice.options})
+        return constructor(**{**known, **options})
     except UnmaskError:
         raise
     except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError) as error:
@@ -83,20 +83,3 @@ def optional_import(module: str, extra: str) -> ModuleType:
             f"{module} is needed here and is not installed ({error}). "
             f"Install it with: pip install 'unmask[{extra}]'"
         ) from error
-
-
-def _from_file(name: str, kind: str) -> Callable[..., Any]:
-    file, _, attribute = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise RecipeError(f"{kind}={name!r}: there is no file {file!r}. Check the path.")
-    spec = importlib.util.spec_from_file_location(f"unmask_plugin_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise RecipeError(f"{kind}={name!r}: {file!r} is not a Python file. Give a .py file.")
-    module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up by name while the class body runs
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    if not hasattr(module, attribute):
-        raise RecipeError(f"{kind}={name!r}: {file!r} defines no {attribute!r}.")
-    return getattr(module, attribute)

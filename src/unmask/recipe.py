@@ -13,7 +13,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -25,12 +24,15 @@ from pydantic import (
 
 from unmask.errors import RecipeError, gather
 from unmask.lookup import Choice
+from unmask.recipe_text import kind_at, with_texts
+from unmask.yaml_text import read_texts, read_yaml, tree_problems, write_yaml
 
 _MAX_BYTES = 1_000_000
+_SHOWN = 20
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Part(BaseModel):
@@ -274,7 +276,7 @@ class Recipe(_Section):
 
     def to_yaml(self) -> str:
         """YAML that ``load`` reads back to an equal recipe."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return write_yaml(self.model_dump(mode="json"))
 
 
 def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe:
@@ -290,7 +292,9 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
     """
     if not isinstance(tree, Mapping):
         raise RecipeError(f"{source}: expected a mapping of fields, found {type(tree).__name__}.")
-    problems: list[str] = []
+    problems = tree_problems(tree)
+    if problems:
+        raise _invalid(source, problems[:_SHOWN], None)
     current = dict(tree)
     # What concerns several fields is looked at only where each of them is right by itself.
     for attempt in range(3):
@@ -354,7 +358,13 @@ def load(source: str | Path | Recipe) -> Recipe:
     elif path.is_file():
         if path.stat().st_size > _MAX_BYTES:
             raise RecipeError(f"{path}: expected a recipe, found a file of over 1 MB.")
-        text, label = path.read_text(encoding="utf-8"), str(path)
+        try:
+            text, label = path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(
+                f"{path}: expected a text file in UTF-8, found none that can be read ({error}). "
+                "Check the path."
+            ) from error
     else:
         near = difflib.get_close_matches(str(source), presets(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -362,7 +372,7 @@ def load(source: str | Path | Recipe) -> Recipe:
             f"{source}: expected a preset ({', '.join(presets())}) or a YAML file, found neither."
             f"{hint}"
         )
-    return parse(_read_yaml(text, label), source=label)
+    return parse(_read(text, label), source=label)
 
 
 def presets() -> dict[str, str]:
@@ -375,20 +385,9 @@ def presets() -> dict[str, str]:
     }
 
 
-class _NoAliasLoader(yaml.SafeLoader):
-    """Refuses anchors: a recipe needs none, and nested ones grow without bound when expanded."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("anchors and aliases are not allowed in a recipe")
-        return super().compose_node(parent, index)
-
-
-def _read_yaml(text: str, label: str) -> object:
-    try:
-        return yaml.load(text, Loader=_NoAliasLoader)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{label}: expected YAML, found an error: {error}. Mend it.") from error
+def _read(text: str, label: str) -> object:
+    """A recipe's tree; fields that hold text have what is written, such as 32 or 1e-3."""
+    return with_texts(Recipe, read_yaml(text, label), read_texts(text, label))
 
 
 def _assign(tree: dict[str, Any], line: str) -> str | None:
@@ -408,7 +407,9 @@ def _assign(tree: dict[str, Any], line: str) -> str | None:
     if leaf not in node and "name" not in node:
         return f"--set {line}: there is no field {key!r}. {_nearest(key)}"
     try:
-        node[leaf] = _read_yaml(text, f"--set {line}")
+        value, written = (read(text, f"--set {line}"[:200]) for read in (read_yaml, read_texts))
+        kind = kind_at(Recipe, [*parents, leaf])
+        node[leaf] = with_texts(kind, value, written)
     except RecipeError as error:
         return str(error)
     return None

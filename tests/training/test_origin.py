@@ -9,7 +9,7 @@ from unmask.checkpoint import save_model
 from unmask.errors import CheckpointError, DataError
 from unmask.recipe import Recipe, load
 from unmask.training.assemble import new_method, new_segmenter
-from unmask.training.origin import initialise, is_new_run, note_run, versions
+from unmask.training.origin import code_marks, initialise, is_new_run, note_run, versions
 
 MARKS = {"a.tif": "10:5", "b.tif": "20:6"}
 VIT = "{name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}"
@@ -50,6 +50,22 @@ class TestNotes:
         begin(tmp_path, recipe("semantic2d"), MARKS, resume=False)
         with pytest.raises(DataError, match=r"[bc]\.tif"):
             begin(tmp_path, recipe("semantic2d"), marks, resume=True)
+
+    def test_another_source_of_a_part_is_refused(self, tmp_path):
+        code = code_marks({"code": [{"file": "part.py", "sha256": "0a"}]})
+        begin(tmp_path / "new", recipe("semantic2d"), {**MARKS, **code}, resume=False)
+        with pytest.raises(DataError, match=r"source of part\.py"):
+            begin(
+                tmp_path / "new",
+                recipe("semantic2d"),
+                {**MARKS, **code_marks({"code": [{"file": "part.py", "sha256": "0b"}]})},
+                resume=True,
+            )
+
+    def test_runs_that_noted_no_sources_resume(self, tmp_path):
+        begin(tmp_path, recipe("semantic2d"), MARKS, resume=False)
+        code = code_marks({"code": [{"file": "part.py", "sha256": "0a"}]})
+        begin(tmp_path, recipe("semantic2d"), {**MARKS, **code}, resume=True)
 
     def test_a_run_with_snapshots_is_not_overwritten(self, tmp_path):
         begin(tmp_path, recipe("semantic2d"), MARKS, resume=False)

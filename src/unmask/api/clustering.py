@@ -91,7 +91,7 @@ class Clustered:
     sheets: list[Path]
 
 
-def cluster(
+def cluster(  # noqa: PLR0913 - the verb's promised arguments
     model: ModelLike,
     volumes: Paths,
     *,
@@ -101,6 +101,7 @@ def cluster(
     settings: Settings = (),
     say: Say = print,
     progress: Progress | None = None,
+    allow_code: bool = False,
 ) -> Clustered:
     """Group the voxels of volumes by their features, without labels.
 
@@ -117,6 +118,7 @@ def cluster(
         settings: changes to ``data.normalize``, ``data.axes`` and ``infer.precision``.
         say: gets one line a file.
         progress: called with (blocks done, blocks in all) of the volume in work.
+        allow_code: run parts that the model carries as source; without it such a model is refused.
 
     Raises:
         DataError: files that cannot be read, images of one value, or more clusters than distinct
@@ -128,7 +130,7 @@ def cluster(
     """
     options = options or ClusterOptions()
     _check_request(classes, options)
-    encoder = load_encoder(model, settings)
+    encoder = load_encoder(model, settings, allow_code=allow_code, say=say)
     dense = encoder.dense(
         quality=options.quality,
         compat=options.compat,
@@ -144,6 +146,7 @@ def cluster(
         options.surround,
         options.turns,
         encoder.recipe.data.axes,
+        allow_code,
     )
     folder = Path(out)
     notes: list[str] = []

@@ -50,7 +50,7 @@ from unmask.training.assemble import (
     new_segmenter,
     settled,
 )
-from unmask.training.origin import initialise, is_new_run, note_run, versions
+from unmask.training.origin import code_marks, initialise, is_new_run, note_run, versions
 
 # Batches between two looks at the files' sizes and times.
 _LOOK_EVERY = 100
@@ -249,6 +249,7 @@ def _run(
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
     origin = [] if start.init is None else initialise(objective, start.init)
+    code = checkpoint.code_fields(recipe)
     count, machines = started(start.devices)
     fabric = make_fabric(count, recipe.train.precision, num_nodes=machines)
     if fabric.device.type == "cpu":
@@ -259,12 +260,18 @@ def _run(
         launched(fabric),
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
     ):
-        new = is_new_run(folder, recipe, marks, resume=start.resume)
+        noted = {**marks, **code_marks(code)}
+        new = is_new_run(folder, recipe, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
         crops = _source(recipe, objective, pairs, second or (), fabric=fabric, start=start)
         if new:
-            note_run(folder, recipe, marks)
-        card = {"recipe": recipe.model_dump(mode="json"), "data": marks, "versions": versions()}
+            note_run(folder, recipe, noted)
+        card = {
+            "recipe": recipe.model_dump(mode="json"),
+            "data": marks,
+            "versions": versions(),
+            **code,
+        }
         with Journal(folder, steps=recipe.train.steps) as journal:
             told = (f"note: {note}" for note in grouped(notes))
             for line in (*told, *origin, *_at_rest(objective)):

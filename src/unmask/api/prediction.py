@@ -60,6 +60,7 @@ def predict(
     spacing: Sequence[float] | None = None,
     axes: str | None = None,
     settings: Settings = (),
+    allow_code: bool = False,
 ) -> Iterator[Prediction]: ...
 
 
@@ -71,6 +72,7 @@ def predict(
     spacing: Sequence[float] | None = None,
     axes: str | None = None,
     settings: Settings = (),
+    allow_code: bool = False,
 ) -> Prediction: ...
 
 
@@ -81,6 +83,7 @@ def predict(
     spacing: Sequence[float] | None = None,
     axes: str | None = None,
     settings: Settings = (),
+    allow_code: bool = False,
 ) -> Prediction | Iterator[Prediction]:
     """Segment one image; the joined scores are kept next to its labels.
 
@@ -95,6 +98,7 @@ def predict(
         spacing: voxel size of an array, slow axis first.
         axes: axes of the file or array where they are not plain.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
+        allow_code: run parts that the model carries as source; without it such a model is refused.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
@@ -106,9 +110,19 @@ def predict(
             f"settings={list(settings)}: expected none beside a Predictor, which has its own. "
             "Give the model's path, or change the predictor."
         )
-    predictor = model if isinstance(model, Predictor) else load_predictor(model, settings)
+    notes: list[str] = []
+    predictor = (
+        model
+        if isinstance(model, Predictor)
+        else load_predictor(model, settings, allow_code=allow_code, say=notes.append)
+    )
+
+    def predicted(image: Image) -> Prediction:
+        result = predictor.predict(image, keep_scores=True)
+        return replace(result, notes=(*notes, *result.notes))
+
     if not isinstance(image, list | tuple):
-        return predictor.predict(_opened(image, predictor, axes, spacing), keep_scores=True)
+        return predicted(_opened(image, predictor, axes, spacing))
     opened: list[Image] = []
     problems: list[str] = []
     for each in as_inputs(image):
@@ -118,7 +132,7 @@ def predict(
             problems.append(str(error))
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return (predictor.predict(each, keep_scores=True) for each in opened)
+    return (predicted(each) for each in opened)
 
 
 def _opened(
@@ -142,6 +156,7 @@ def predict_files(
     options: Options | None = None,
     say: Say = print,
     progress: Progress | None = None,
+    allow_code: bool = False,
 ) -> list[Path]:
     """Segment files; one label image an input in ``out``, same stem and format family.
 
@@ -156,6 +171,7 @@ def predict_files(
         options: what is written and where the work is done.
         say: gets one line a file, and what a user should know of its labels.
         progress: called with (windows done, windows in all) of the image in work.
+        allow_code: run parts that the models carry as source; without it such models are refused.
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
@@ -164,7 +180,7 @@ def predict_files(
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
-    predictor = load_predictor(model, settings)
+    predictor = load_predictor(model, settings, allow_code=allow_code, say=say)
     rules = predictor.layout or Layout(predictor.ndim)
     pairs, bad = _usable(images, rules, predictor, options, say)
     if isinstance(predictor.task, WholeImage):

@@ -16,9 +16,10 @@ from unmask.apps.curve_plan import Files, Plan, check_plan, divided, facts, note
 from unmask.apps.curve_runs import Pretraining, Training, is_done, run_all
 from unmask.apps.curve_table import SCRATCH, Row, sentences, write
 from unmask.data.pairs import Pair, open_pairs
-from unmask.errors import DataError, RecipeError
+from unmask.errors import CheckpointError, DataError, RecipeError, told
 from unmask.models.base import TokenBackbone
-from unmask.recipe import Part, Recipe, load, parse
+from unmask.plugins import is_file_name
+from unmask.recipe import Part, Recipe, load
 from unmask.space.random import generator
 from unmask.tasks.segmenter import build_backbone, build_task
 from unmask.training.assemble import layout, new_method, new_segmenter
@@ -180,6 +181,7 @@ def _starts(recipe: Recipe, models: Mapping[str, Path | Pretraining]) -> list[_S
         its = recipe
         backbone = _backbone(model)
         if backbone.name != recipe.model.backbone.name:
+            _refuse_code(backbone, model)
             # a decoder that was chosen for another backbone need not fit
             update = {"backbone": backbone, "decoder": None}
             its = recipe.model_copy(update={"model": recipe.model.model_copy(update=update)})
@@ -197,7 +199,20 @@ def _backbone(model: Path | Pretraining) -> Part:
     if isinstance(model, Pretraining):
         return model.recipe.model.backbone
     card = checkpoint.load_model(model).card
-    return parse(card.get("recipe"), source=f"{model}: recipe inside").model.backbone
+    return checkpoint.described_recipe(card, model).model.backbone
+
+
+def _refuse_code(backbone: Part, model: Path | Pretraining) -> None:
+    """Refuse a backbone from a file that only a model names: a model file runs no code."""
+    if not isinstance(model, Pretraining) and is_file_name(backbone.name):
+        raise CheckpointError(
+            told(
+                model,
+                expected="a backbone that comes with unmask, or that of the recipe",
+                found=f"model.backbone={backbone.name}, whose code was not run",
+                do="If you trust it, name it yourself: --set model.backbone=FILE.py:NAME.",
+            )
+        )
 
 
 def _check_parts(starts: Sequence[_Start], pretrainings: Mapping[str, Pretraining]) -> list[Pair]:

@@ -1,16 +1,21 @@
+from .card import code_fields, described_recipe, recipe_inside
 from .foreign import load_foreign
 from .lock import lock_run
-from .model import Model, load_model, load_weights, save_model
+from .model import Model, check_fit, load_model, load_weights, save_model
 from .snapshots import Snapshot, load_snapshot, remove_leftovers, save_snapshot
 
 __all__ = [
     "Model",
     "Snapshot",
+    "check_fit",
+    "code_fields",
+    "described_recipe",
     "load_foreign",
     "load_model",
     "load_snapshot",
     "load_weights",
     "lock_run",
+    "recipe_inside",
     "remove_leftovers",
     "save_model",
     "save_snapshot",

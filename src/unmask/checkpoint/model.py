@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from unmask import shipped
 from unmask.atomic import atomic_path
+from unmask.checkpoint.card import read_card
 from unmask.checkpoint.tensors import read_tensors, write_tensors
 from unmask.errors import CheckpointError, gather, told
 
@@ -93,11 +94,21 @@ def load_model(path: Path | str) -> Model:
                 do="Turn them into a model file with `unmask convert`.",
             )
         )
-    return Model(weights, json.loads(metadata["unmask"]), file)
+    return Model(weights, read_card(metadata["unmask"], file), file)
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: object) -> None:
     """Give a module its weights; names and shapes must agree without exception.
+
+    Raises:
+        CheckpointError: the first differences, by name.
+    """
+    check_fit(module, weights, source=source)
+    module.load_state_dict(dict(weights), strict=True)
+
+
+def check_fit(module: nn.Module, weights: Mapping[str, Tensor], *, source: object) -> None:
+    """Compare names and shapes of a module and of weights; nothing is loaded.
 
     Raises:
         CheckpointError: the first differences, by name.
@@ -114,7 +125,6 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: ob
                 "with --init, which takes only the backbone:",
             )
         )
-    module.load_state_dict(dict(weights), strict=True)
 
 
 def differences(expected: Mapping[str, Any], found: Mapping[str, Tensor]) -> Sequence[str]:

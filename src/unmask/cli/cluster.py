@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import Resume, Settings
+from unmask.cli.options import AllowCode, Resume, Settings
 
 
 def cluster(  # noqa: PLR0913 - the options promised
@@ -37,6 +37,7 @@ def cluster(  # noqa: PLR0913 - the options promised
     ] = None,
     settings: Settings = None,
     resume: Resume = False,  # noqa: FBT002 - a flag of the command line
+    allow_code: AllowCode = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Group the voxels of volumes without labels, by the features of a pre-trained model."""
     from unmask import api
@@ -62,6 +63,7 @@ def cluster(  # noqa: PLR0913 - the options promised
         settings=settings or (),
         say=typer.echo,
         progress=WindowProgress(),
+        allow_code=allow_code,
     )
     typer.echo(f"{len(written.labels)} label image(s) in {out}")
     typer.echo(f"Look at {out / 'contact'}, then name the clusters in {out / 'names.yaml'}")

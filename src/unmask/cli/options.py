@@ -19,6 +19,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="go on where an ended run
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="do all other files, name the bad ones at the end")
 ]
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="run Python code that the model file carries")
+]
 Devices = Annotated[int, typer.Option("--devices", min=1, help="number of GPUs or processes")]
 Precision = Annotated[str | None, typer.Option("--precision", help="auto, 32, bf16 or 16")]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import Resume, Settings, SkipBad
+from unmask.cli.options import AllowCode, Resume, Settings, SkipBad
 
 
 def predict(  # noqa: PLR0913 - the options promised
@@ -25,6 +25,7 @@ def predict(  # noqa: PLR0913 - the options promised
     ] = None,
     resume: Resume = False,  # noqa: FBT002 - a flag of the command line
     skip_bad: SkipBad = False,  # noqa: FBT002 - a flag of the command line
+    allow_code: AllowCode = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Segment images of any size, one label image an input, same stem; or classify them."""
     from unmask import api
@@ -40,5 +41,6 @@ def predict(  # noqa: PLR0913 - the options promised
         options=Options(scores=scores, cluster=cluster, resume=resume, skip_bad=skip_bad),
         say=typer.echo,
         progress=WindowProgress(),
+        allow_code=allow_code,
     )
     typer.echo(f"{len(written)} file(s) in {out}")

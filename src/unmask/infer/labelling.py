@@ -58,6 +58,7 @@ class EncoderFile:
         surround: of the vectors.
         turns: of the vectors.
         axes: of images whose files do not say themselves.
+        allow_code: the user allows that code of the model runs.
     """
 
     model: str
@@ -68,6 +69,7 @@ class EncoderFile:
     surround: float
     turns: bool
     axes: str | None
+    allow_code: bool = False
 
     def __call__(self) -> Dense:
         """What computes vectors."""
@@ -261,7 +263,7 @@ def _sent(job: Job, volume: Volume, origin: EncoderFile | None) -> Job:
 
 @lru_cache(maxsize=1)
 def _loaded(file: EncoderFile) -> Dense:
-    encoder = load_encoder(file.model, file.settings)
+    encoder = load_encoder(file.model, file.settings, allow_code=file.allow_code)
     if encoder.digest != file.digest:
         raise CheckpointError(
             told(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from unmask.data import NORMALIZERS
 from unmask.data.pairs import Layout
 from unmask.data.view import View
 from unmask.errors import CheckpointError, RecipeError
+from unmask.infer.finished import build_finished
 from unmask.infer.predictor import Origin, Predictor
 from unmask.lookup import build
-from unmask.recipe import Recipe, parse
+from unmask.recipe import Recipe
 from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
 
 ModelLike = str | Path
@@ -24,7 +25,11 @@ _FIXED = ("model", "method", "train", "name", "description", "data.channels", "d
 
 
 def load_predictor(
-    models: ModelLike | Sequence[ModelLike], settings: Iterable[str] = ()
+    models: ModelLike | Sequence[ModelLike],
+    settings: Iterable[str] = (),
+    *,
+    allow_code: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Predictor:
     """A predictor of one model, or of several as an ensemble (mean of ``infer.average``).
 
@@ -34,16 +39,18 @@ def load_predictor(
         models: model files, run folders or names of shipped models.
         settings: changes to the first model's ``infer``, ``task`` and ``data`` fields, as far as
             they do not change its network.
+        allow_code: run parts that the models carry as source; without it such models are refused.
+        say: gets what a user should know of the code that runs, a line each.
 
     Raises:
-        CheckpointError: a file that is missing, damaged or no segmenter, or models that do not see
-            and say the same.
+        CheckpointError: a file that is missing, damaged or no segmenter, a model with code that was
+            not allowed, or models that do not see and say the same.
         RecipeError: a setting that does not exist, or that would need another network.
     """
     paths = [models] if isinstance(models, str | Path) else list(models)
     if not paths:
         raise RecipeError("model: expected one model or more, found none. Give a file or run.")
-    loaded = [_load_segmenter(path) for path in paths]
+    loaded = [_load_segmenter(path, allow_code=allow_code, say=say) for path in paths]
     first = loaded[0][1]
     for path, (_, other) in zip(paths, loaded, strict=True):
         _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
@@ -53,7 +60,7 @@ def load_predictor(
     place = torch.device("cpu") if found is None else found
     predictor = make_predictor([segmenter.to(place) for segmenter, _ in loaded], recipe)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
-    return replace(predictor, origin=Origin(tuple(map(str, names)), tuple(lines)))
+    return replace(predictor, origin=Origin(tuple(map(str, names)), tuple(lines), allow_code))
 
 
 def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor:
@@ -118,15 +125,18 @@ def _changed(recipe: Recipe, settings: list[str], *, channels: int) -> Recipe:
     return changed
 
 
-def _load_segmenter(path: ModelLike) -> tuple[Segmenter, Recipe]:
+def _load_segmenter(
+    path: ModelLike, *, allow_code: bool, say: Callable[[str], None] | None
+) -> tuple[Segmenter, Recipe]:
     model = checkpoint.load_model(path)
-    recipe = parse(model.card.get("recipe"), source=f"{path}: recipe inside")
+    recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
+    if say is not None:
+        for note in notes:
+            say(note)
     if recipe.task is None:
         raise CheckpointError(
             f"{path}: expected a segmenter, found a model pre-trained by "
             f"{recipe.method.name if recipe.method else None!r}. Fine-tune it first: "
             "unmask train --init."
         )
-    segmenter = build_segmenter(recipe)
-    checkpoint.load_weights(segmenter, model.weights, source=path)
-    return segmenter.eval(), recipe
+    return build_finished(recipe, model.weights, build_segmenter, source=path), recipe

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from unmask.atomic import atomic_write
 from unmask.errors import RecipeError, told
@@ -17,6 +16,7 @@ from unmask.infer.labelling import Counts
 from unmask.io import Image, open_labels
 from unmask.labels import connected_components
 from unmask.space.box import Box
+from unmask.yaml_text import read_yaml
 
 # Voxels of the middle of a volume in which connected pieces are counted.
 _PIECES_VOXELS = 1 << 20
@@ -47,8 +47,8 @@ def classes_of(path: str | Path | None, count: int) -> tuple[np.ndarray, dict[in
 
 def _read_names(path: Path, count: int) -> dict[str, list[int]]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        tree = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, ValueError) as error:
         raise RecipeError(
             f"{path}: expected YAML such as 'nucleus: [3, 5]', found none ({error})."
         ) from error

@@ -59,10 +59,12 @@ class Origin:
     Attributes:
         models: absolute paths of model files or runs, or names of shipped models.
         settings: changes to the first model's recipe.
+        allow_code: the user allows that code of the models runs.
     """
 
     models: tuple[str, ...]
     settings: tuple[str, ...] = ()
+    allow_code: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import xxhash
 from unmask import checkpoint
 from unmask.errors import RecipeError
 from unmask.infer.features import Dense
-from unmask.recipe import Recipe, parse
+from unmask.infer.finished import build_finished
+from unmask.recipe import Recipe
 from unmask.tasks.segmenter import build_backbone
 
 # What may differ between training and looking.
@@ -53,19 +54,31 @@ class Encoder:
         )
 
 
-def load_encoder(path: str | Path, settings: Iterable[str] = ()) -> Encoder:
+def load_encoder(
+    path: str | Path,
+    settings: Iterable[str] = (),
+    *,
+    allow_code: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> Encoder:
     """Load the backbone of a model file or run folder.
 
     Args:
         path: the model.
         settings: changes to ``data.normalize``, ``data.axes`` and arithmetic.
+        allow_code: run parts that the model carries as source.
+        say: gets what a user should know of the code that runs, a line each.
 
     Raises:
-        CheckpointError: missing, damaged, or not a model of its recipe.
+        CheckpointError: missing, damaged, a model with code that was not allowed, or not a model of
+            its recipe.
         RecipeError: another setting, or one that does not exist.
     """
     model = checkpoint.load_model(path)
-    recipe = parse(model.card.get("recipe"), source=f"{path}: recipe inside")
+    recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
+    if say is not None:
+        for note in notes:
+            say(note)
     lines = list(settings)
     fixed = [line for line in lines if not line.strip().startswith(_FREE)]
     if fixed:
@@ -73,17 +86,16 @@ def load_encoder(path: str | Path, settings: Iterable[str] = ()) -> Encoder:
             f"--set {' '.join(fixed)}: expected some of {', '.join(_FREE)}, found fields that were "
             "settled in training or that are not used here."
         )
-    backbone = build_backbone(recipe)
     weights = {
         name.removeprefix("backbone."): tensor
         for name, tensor in model.weights.items()
         if name.startswith("backbone.")
     }
-    checkpoint.load_weights(backbone, weights, source=path)
+    backbone = build_finished(recipe, weights, build_backbone, source=path)
     digest = xxhash.xxh3_128()
     for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     found = torch.accelerator.current_accelerator(check_available=True)
     place = torch.device("cpu") if found is None else found
-    return Encoder(backbone.eval().to(place), recipe.with_settings(lines), digest.hexdigest())
+    return Encoder(backbone.to(place), recipe.with_settings(lines), digest.hexdigest())

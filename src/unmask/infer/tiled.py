@@ -24,6 +24,8 @@ from unmask.space.box import Box, starts
 
 # Finished lines are handed over in pieces of about this size.
 _PIECE_BYTES = 8 << 20
+# A network of few channels needs some 100 bytes per voxel of a window: no machine holds more.
+_LARGEST = 1 << 28
 Progress = Callable[[int, int], None]
 
 
@@ -95,6 +97,11 @@ class Tiling:
             raise RecipeError(
                 f"infer: expected a window of at least 1 voxel an axis and 0 <= overlap < 1, found "
                 f"tile={self.window}, overlap={self.overlap}. Change infer.tile or infer.overlap."
+            )
+        if prod(self.window) > _LARGEST:
+            raise RecipeError(
+                f"infer.tile={self.window}: expected at most {_LARGEST} voxels, found "
+                f"{prod(self.window)}. Take a smaller infer.tile."
             )
         if self.blend not in {"gaussian", "crop"} or self.pad not in {"mirror", "zero"}:
             raise RecipeError(

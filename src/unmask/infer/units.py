@@ -239,7 +239,8 @@ def _beyond(labels: np.ndarray, tile: Tile, grid: Grid) -> int:
 
 @lru_cache(maxsize=1)
 def _loaded(files: ModelFiles) -> Predictor:
-    predictor = load_predictor(list(files.origin.models), files.origin.settings)
+    origin = files.origin
+    predictor = load_predictor(list(origin.models), origin.settings, allow_code=origin.allow_code)
     if files.digest != weights_digest(predictor):
         raise CheckpointError(
             told(

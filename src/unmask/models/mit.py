@@ -74,7 +74,7 @@ class MixTransformer(nn.Module):
         )
         _same_lengths(dims=self.channels, depths=self.depths, heads=heads, strides=self.strides)
         total = sum(self.depths)
-        rates = iter([drop_path * number / max(1, total - 1) for number in range(total)])
+        rates = (drop_path * number / max(1, total - 1) for number in range(total))
         source, fine = in_channels, (1,) * ndim
         for level, (dim, stride) in enumerate(zip(self.channels, self.strides, strict=True)):
             factor = tuple(b // a for a, b in zip(fine, stride, strict=True))

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from unmask.models import nd
 from unmask.models.blocks import ConvBlock, ResidualBlock
 
+# Each resolution halves the image, so more would exceed any image.
+_DEEPEST = 32
+
 
 class ResUNet(nn.Module):
     """Features at ``depth`` resolutions, each twice as coarse and twice as wide as the one before.
@@ -40,6 +43,8 @@ class ResUNet(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
+        if depth > _DEEPEST:
+            raise ValueError(f"depth={depth}: expected at most {_DEEPEST} resolutions.")
         self.ndim = ndim
         self.in_channels = in_channels
         self.strides = nd.checked_strides(strides or [(2**i,) * ndim for i in range(depth)], ndim)

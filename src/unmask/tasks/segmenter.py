@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unmask.errors import RecipeError
+from unmask.errors import RecipeError, told
 from unmask.lookup import build
 from unmask.models import BACKBONES, DECODERS, HEADS, nd
 from unmask.models.base import Objective, Step, TokenBackbone
@@ -17,6 +17,11 @@ from unmask.recipe import Part, Recipe
 from unmask.space.batch import Batch
 from unmask.tasks import TASKS
 from unmask.tasks.base import Coarse, Task, TwoViews
+
+# What is read of a part before it is used; see the contracts for the rest.
+_TASK = ("context", "metrics", "channels", "loss", "activate", "flip", "encode", "decode")
+_BACKBONE = ("channels", "strides", "state_dict", "forward")
+_DECODER = ("width", "state_dict", "forward")
 
 
 class Segmenter(Objective):
@@ -127,7 +132,9 @@ def build_task(recipe: Recipe) -> Task:
             "Use `unmask pretrain`, or a recipe with a task."
         )
     given = {"ndim": recipe.data.ndim, "ignore_label": recipe.data.ignore_label}
-    return build(recipe.task.choice, TASKS, "task", **given)
+    task = build(recipe.task.choice, TASKS, "task", **given)
+    _check_part(task, _TASK, f"task {recipe.task.name!r}")
+    return task
 
 
 def build_backbone(recipe: Recipe) -> Any:
@@ -138,7 +145,9 @@ def build_backbone(recipe: Recipe) -> Any:
     """
     part = recipe.data
     given = {"ndim": part.ndim, "in_channels": part.channels, "image": part.crop}
-    return build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **given)
+    backbone = build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **given)
+    _check_part(backbone, _BACKBONE, f"model.backbone {recipe.model.backbone.name!r}")
+    return backbone
 
 
 def build_segmenter(recipe: Recipe) -> Segmenter:
@@ -154,10 +163,25 @@ def build_segmenter(recipe: Recipe) -> Segmenter:
     part = recipe.model.decoder or _natural_decoder(backbone)
     given = {"ndim": ndim, "channels": tuple(backbone.channels), "strides": strides}
     decoder = build(part.choice, DECODERS, "model.decoder", **given)
+    _check_part(decoder, _DECODER, f"model.decoder {part.name!r}")
     sizes = {"ndim": ndim, "width": decoder.width, "channels": task.channels()}
     head = build(recipe.model.head.choice, HEADS, "model.head", **sizes)
     deep = recipe.model.deep_supervision
     return Segmenter(backbone, decoder, head, task=task, ndim=ndim, deep_supervision=deep)
+
+
+def _check_part(part: object, members: Sequence[str], label: str) -> None:
+    """Refuse a user's part that lacks what its contract names."""
+    missing = [name for name in members if not hasattr(part, name)]
+    if missing:
+        raise RecipeError(
+            told(
+                label,
+                expected=f"a part with {', '.join(members)}",
+                found=f"{type(part).__name__} without {', '.join(missing)}",
+                do="Add them, or choose another part.",
+            )
+        )
 
 
 def _natural_decoder(backbone: object) -> Part:

@@ -20,6 +20,8 @@ from unmask.recipe import Recipe, load, parse
 from unmask.training.saving import refuse_used
 
 _RECIPE, _DATA = "recipe.yaml", "data.json"
+# Begins the names of Python files among those that a run is made of.
+_SOURCE = "source of "
 # What may differ between a run and its continuation: none of it changes the weights.
 _FREE = {"train.workers", "train.keep", "train.save_every"}
 
@@ -113,6 +115,11 @@ def _difference(mine: nn.Module, theirs: Mapping[str, Tensor]) -> str:
     return ""
 
 
+def code_marks(fields: Mapping[str, Any]) -> dict[str, str]:
+    """What changes with the sources of a recipe's own parts; of ``checkpoint.code_fields``."""
+    return {f"{_SOURCE}{entry['file']}": entry["sha256"] for entry in fields.get("code", ())}
+
+
 def versions() -> dict[str, str]:
     """What made a model."""
     names = ("unmask", "torch", "numpy", "numba")
@@ -152,7 +159,12 @@ def _check_data(folder: Path, marks: Mapping[str, str]) -> None:
             f"{folder / _DATA}: expected the fingerprint of the run's files, found none that can "
             f"be read ({error}). Start a new run with another --out."
         ) from error
-    differ = sorted(n for n in {*before, *marks} if before.get(n) != marks.get(n))
+    # Runs of the first version noted no sources of parts.
+    differ = sorted(
+        n
+        for n in {*before, *marks}
+        if before.get(n) != marks.get(n) and (n in before or not n.startswith(_SOURCE))
+    )
     if differ:
         raise DataError(
             f"{folder}: expected the files of the run to resume, found {len(differ)} that are new, "

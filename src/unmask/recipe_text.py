@@ -1,0 +1,85 @@
+"""Fields of a recipe that hold text, in YAML that reads as numbers or truth values.
+
+``train.precision=32`` is a number in YAML and a name in the recipe. Where a field takes text and
+nothing that the value could be, the field gets what is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+
+def with_texts(kind: Any, value: Any, written: Any) -> Any:
+    """``value`` with the written text in every field that holds text.
+
+    Args:
+        kind: annotation of the field, or a model; None where it is not known.
+        value: what YAML gives.
+        written: the same tree, all scalars as they are written.
+
+    Examples:
+        >>> with_texts(Literal["32", "16"], 32, "32"), with_texts(float, 32, "32")
+        ('32', 32)
+    """
+    if isinstance(value, Mapping) and isinstance(written, Mapping):
+        fields = _fields(kind)
+        return {
+            key: with_texts(fields.get(str(key)), item, written.get(key))
+            if key in written
+            else item
+            for key, item in value.items()
+        }
+    if isinstance(value, list) and isinstance(written, list):
+        inner = _items(kind)
+        pairs = zip(value, written, strict=True)
+        return [with_texts(inner, item, text) for item, text in pairs]
+    scalar = isinstance(value, bool | int | float) and isinstance(written, str)
+    return written if scalar and _holds_text(kind, type(value)) else value
+
+
+def kind_at(model: type[BaseModel], path: Sequence[str]) -> Any:
+    """The annotation of a field inside sections; None for the options of a part."""
+    kind: Any = model
+    for name in path:
+        kind = _fields(kind).get(name)
+    return kind
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    if get_origin(kind) in {Union, UnionType}:
+        return tuple(part for each in get_args(kind) for part in _members(each))
+    return (kind,)
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """Annotations by the name of the field, of the models that ``kind`` allows."""
+    return {
+        name: info.annotation
+        for each in _members(kind)
+        if isinstance(each, type) and issubclass(each, BaseModel)
+        for name, info in each.model_fields.items()
+    }
+
+
+def _items(kind: Any) -> Any:
+    """Annotation of the items of a tuple; None where it is no tuple."""
+    found = [get_args(each) for each in _members(kind) if get_origin(each) is tuple]
+    return found[0][0] if found and found[0] else None
+
+
+def _holds_text(kind: Any, other: type) -> bool:
+    """Whether a field takes text, and no value of type ``other``."""
+    members = _members(kind)
+    if other in members or (other is int and float in members):
+        return False
+    return any(
+        each is str
+        or (get_origin(each) is Literal and all(isinstance(v, str) for v in get_args(each)))
+        # The short form of a part is its name.
+        or (isinstance(each, type) and issubclass(each, BaseModel) and "name" in each.model_fields)
+        for each in members
+    )
