@@ -16,6 +16,7 @@ from unmask import checkpoint
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.data.crops import Crops
+from unmask.data.diameters import measure_diameters
 from unmask.data.loader import batches
 from unmask.data.pairs import (
     Pair,
@@ -276,6 +277,7 @@ def _run(
         if new:
             note_run(folder, recipe, marks)
         card = {"recipe": recipe.model_dump(mode="json"), "data": marks, "versions": versions()}
+        card |= _object_sizes(objective, pairs, recipe)
         with Journal(folder, steps=recipe.train.steps) as journal:
             for line in (*origin, *_at_rest(objective)):
                 journal.say(line)
@@ -297,6 +299,17 @@ def _run(
             )
     seconds = time.perf_counter() - begin
     return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
+
+
+def _object_sizes(
+    objective: Objective, pairs: Sequence[Pair], recipe: Recipe
+) -> dict[str, dict[str, Any]]:
+    """For the card: diameters of the objects that are learned from, if labels are objects."""
+    task = getattr(objective, "task", None)
+    if task is None or task.context == 0:
+        return {}
+    sizes = measure_diameters(pairs, ignore_label=recipe.data.ignore_label)
+    return {} if sizes is None else {"object_diameters": sizes.to_card()}
 
 
 def _at_rest(objective: Objective) -> Iterator[str]:

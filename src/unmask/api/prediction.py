@@ -39,11 +39,13 @@ class Options:
         cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
             machine; or the address of a dask.distributed scheduler.
         resume: keep what an ended run of the same request has finished.
+        diameter: of the objects in the images, in their pixels; see ``predict``.
     """
 
     scores: bool = False
     cluster: str | None = None
     resume: bool = False
+    diameter: float | None = None
 
 
 def predict(
@@ -53,6 +55,7 @@ def predict(
     spacing: Sequence[float] | None = None,
     axes: str | None = None,
     settings: Settings = (),
+    diameter: float | int | None = None,
 ) -> Prediction:
     """Segment one image; the joined scores are kept beside its labels.
 
@@ -63,18 +66,24 @@ def predict(
         spacing: voxel size of an array, slow axis first.
         axes: axes of the file or array where they are not plain.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
+        diameter: of the objects in the image, in its pixels. The image is resized so that they
+            are as large as the objects that the model was trained on; labels keep its own size.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
         >>> result.labels.shape  # doctest: +SKIP
         (512, 512)
     """
-    if isinstance(model, Predictor) and list(settings):
+    if isinstance(model, Predictor) and (list(settings) or diameter is not None):
         raise RecipeError(
-            f"settings={list(settings)}: expected none beside a Predictor, which has its own. "
-            "Give the model's path, or change the predictor."
+            f"settings={list(settings)}, diameter={diameter}: expected neither with a Predictor, "
+            "which has its own. Give the model's path, or change the predictor."
         )
-    predictor = model if isinstance(model, Predictor) else load_predictor(model, settings)
+    predictor = (
+        model
+        if isinstance(model, Predictor)
+        else load_predictor(model, settings, diameter=diameter)
+    )
     if isinstance(image, np.ndarray):
         opened = Image.from_array(image, axes=axes, spacing=spacing, ndim=predictor.ndim)
     elif isinstance(image, Image):
@@ -114,7 +123,7 @@ def predict_files(
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
-    predictor = load_predictor(model, settings)
+    predictor = load_predictor(model, settings, diameter=options.diameter)
     rules = predictor.layout or Layout(predictor.ndim)
     pairs = open_pairs(images, None, rules, channels=predictor.channels)
     if isinstance(predictor.task, WholeImage):

@@ -10,7 +10,7 @@ import typer
 from unmask.cli.options import Resume, Settings
 
 
-def predict(
+def predict(  # noqa: PLR0913 - the options promised
     images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
     model: Annotated[
         list[str], typer.Option("--model", help="model file, run or shipped model; several: mean")
@@ -18,6 +18,14 @@ def predict(
     out: Annotated[Path, typer.Option("--out", help="folder of the label images")],
     scores: Annotated[bool, typer.Option("--scores", help="write the joined scores too")] = False,  # noqa: FBT002
     tta: Annotated[bool, typer.Option("--tta", help="average over flips")] = False,  # noqa: FBT002
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            "--diameter",
+            help="of the objects in the images, in pixels: images are "
+            "resized to the model's object size",
+        ),
+    ] = None,
     settings: Settings = None,
     cluster: Annotated[
         str | None,
@@ -36,7 +44,7 @@ def predict(
         images,
         out=out,
         settings=[*(settings or []), *extra],
-        options=Options(scores=scores, cluster=cluster, resume=resume),
+        options=Options(scores=scores, cluster=cluster, resume=resume, diameter=diameter),
         say=typer.echo,
         progress=WindowProgress(),
     )
