@@ -74,6 +74,7 @@ def ship(name: str, source: Path) -> Path:
             **{key: model.card[key] for key in ("step", "seconds") if key in model.card},
         },
         "versions": model.card.get("versions", {}),
+        **{key: model.card[key] for key in ("object_diameters",) if key in model.card},
     }
     half = {
         key: value.half() if value.is_floating_point() else value

@@ -31,6 +31,7 @@ def test_models_are_small_and_say_where_they_come_from(name):
         assert model.card[key], key
     for key in ("name", "licence", "source", "citation"):
         assert model.card["data"][key], key
+    assert load_predictor(name).trained is not None
     assert '"/' not in json.dumps(model.card)  # no path of the machine it was made on
     load_predictor(name)
 

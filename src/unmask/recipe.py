@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -29,6 +29,9 @@ from unmask.yaml_text import read_texts, read_yaml, tree_problems, write_yaml
 
 _MAX_BYTES = 1_000_000
 _SHOWN = 20
+# Beyond this factor an image has no pixels left, or none of it fits into memory.
+MAX_SCALE = 64
+Scale = Annotated[float, Field(ge=1 / MAX_SCALE, le=MAX_SCALE)]
 
 
 class _Section(BaseModel):
@@ -214,6 +217,11 @@ class InferRecipe(_Section):
         default=None, ge=1, description="windows at once; default: by memory"
     )
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    scale: Scale | tuple[Scale, ...] | None = Field(
+        default=None,
+        description="factor on the size of the image before the network, or one for each axis; "
+        "labels come back at the size of the image; see also predict --diameter",
+    )
     block: tuple[int, ...] | None = Field(
         default=None,
         description="predict in blocks of so many voxels; default: large images, by memory",
@@ -248,6 +256,12 @@ class Recipe(_Section):
             raise ValueError(
                 f"infer.tile={self.infer.tile} has {len(self.infer.tile)} axes, "
                 f"data.crop={self.data.crop} has {self.data.ndim}"
+            )
+        scale = self.infer.scale
+        if isinstance(scale, tuple) and len(scale) != self.data.ndim:
+            raise ValueError(
+                f"infer.scale={scale} has {len(scale)} axes, data.crop={self.data.crop} has "
+                f"{self.data.ndim}; give one number, or one for each axis"
             )
         views = () if isinstance(self.infer.tta, bool) else self.infer.tta
         if any(not 0 <= axis < self.data.ndim for axes in views for axis in axes):

@@ -10,6 +10,8 @@ import pytest
 
 import unmask
 from unmask.api import learning, predict_files
+from unmask.checkpoint import load_model
+from unmask.data.diameters import ObjectDiameters
 from unmask.data.pairs import Pair
 from unmask.errors import DataError, RecipeError
 from unmask.io import Image
@@ -61,6 +63,26 @@ def test_replay_is_refused_in_pre_training(phantoms, tmp_path, tiny):
     with pytest.raises(RecipeError, match=r"no data\.replay in pre-training.*data\.replay=null"):
         unmask.pretrain("mae2d", images=images, out=out, settings=settings)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("preset", "labels"), [("cells", "labels"), ("semantic2d", "classes")])
+def test_the_card_has_the_sizes_of_objects_and_not_of_classes(
+    preset, labels, phantoms, tmp_path, tiny
+):
+    folder = phantoms[2]
+    run = unmask.train(
+        preset,
+        images=folder / "images",
+        labels=folder / labels,
+        out=tmp_path / "run",
+        settings=[*tiny(2)[1::2], *(["task.classes=2"] if labels == "classes" else [])],
+    )
+    sizes = ObjectDiameters.of_card(load_model(run.model).card.get("object_diameters"))
+    if labels == "classes":
+        assert sizes is None
+    else:
+        assert sizes is not None
+        assert 3 < sizes.low <= sizes.median <= sizes.high < 40
 
 
 @pytest.mark.slow

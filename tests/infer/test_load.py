@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from unmask.checkpoint import load_model, save_model
+from unmask.data.diameters import ObjectDiameters
 from unmask.errors import CheckpointError, RecipeError
 from unmask.infer.load import load_predictor
+from unmask.io import open_image
 from unmask.recipe import load
 
 
@@ -117,3 +119,55 @@ def test_a_card_without_a_recipe(trained, tmp_path):
     save_model(tmp_path / "m.safetensors", load_model(trained[2]).weights, {"step": 1})
     with pytest.raises(RecipeError, match=r"m\.safetensors"):
         load_predictor(tmp_path / "m.safetensors")
+
+
+class TestDiameter:
+    """Objects of a given size are brought to that of the training."""
+
+    @pytest.fixture
+    def sized(self, trained, tmp_path):
+        model = load_model(trained[2])
+        file = tmp_path / "model.safetensors"
+        card = {"object_diameters": ObjectDiameters(20, 10, 40, 7).to_card()}
+        save_model(file, model.weights, {**model.card, **card})
+        return file
+
+    def test_the_image_is_resized(self, sized):
+        model = load_predictor(sized, diameter=80)
+        assert model.view.scale == 0.25
+        assert model.view.spacing is None
+        assert model.trained == ObjectDiameters(20, 10, 40, 7)
+        assert model.origin is not None
+        # Workers elsewhere load the same from its settings.
+        assert load_predictor(sized, model.origin.settings).view == model.view
+        assert load_predictor(sized).view.scale is None
+        assert load_predictor(sized, ["infer.scale=[0.5, 2]"]).view.scale == (0.5, 2.0)
+
+    def test_it_needs_the_sizes_of_the_training(self, trained):
+        with pytest.raises(CheckpointError, match=r"object_diameters.*infer\.scale"):
+            load_predictor(trained[2], diameter=80)
+        assert load_predictor(trained[2]).trained is None
+
+    @pytest.mark.parametrize("diameter", [0, -3, float("nan"), float("inf"), 0.01, 1e6])
+    def test_numbers_out_of_range(self, sized, diameter):
+        with pytest.raises(RecipeError, match="--diameter"):
+            load_predictor(sized, diameter=diameter)
+
+    def test_one_way_to_say_it(self, sized):
+        with pytest.raises(RecipeError, match=r"infer\.scale.*both"):
+            load_predictor(sized, ["infer.scale=0.5"], diameter=30)
+
+    @pytest.mark.parametrize("value", ["0", "-1", "1000", "[0.5]", "[1, 1, 1]", "x"])
+    def test_scales_out_of_range(self, sized, value):
+        with pytest.raises(RecipeError, match=r"infer\.scale"):
+            load_predictor(sized, [f"infer.scale={value}"])
+
+    def test_on_the_command_line(self, sized, command, phantoms, tmp_path):
+        images = phantoms[2] / "images"
+        run = ("predict", "--model", sized, images, "--out", tmp_path / "o", "--diameter", "40")
+        answer = command(*run)
+        assert answer.code == 0, answer.err
+        first = next(path for path in sorted(images.iterdir()))
+        found = open_image(tmp_path / "o" / f"{first.stem}.tif", ndim=2)
+        assert found.shape == open_image(first, ndim=2).shape
+        assert command(*run[:-1], "0").code == 2

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from unmask.errors import RecipeError
+from unmask.labels.dropped import Tally
 from unmask.tasks import TASKS
 from unmask.tasks.base import Task
 from unmask.tasks.flows import Flows
@@ -120,14 +121,22 @@ def test_an_object_over_most_of_the_image_is_counted_where_it_is_removed():
     truth = np.zeros((40, 44), np.int32)
     truth[2:38, 2:42] = 1
     scores = Flows(2).encode(truth, None).values
-    labels, removed = Flows(2).decode_counted(scores, None)
-    assert not labels.any()
-    assert removed == 1
-    for word in ("1 object(s) larger than 40%", "--set task.max_fraction=1"):
-        assert word in Flows(2).removed(removed)
-    labels, removed = Flows(2, max_fraction=1.0).decode_counted(scores, None)
+    tally = Tally()
+    assert not Flows(2).decode_counted(scores, None, tally).any()
+    area = int(truth.sum())
+    assert tally.counts == {
+        "max_fraction.voxels": area,
+        "max_fraction.objects": 1,
+        "foreground": area,
+        "wide.voxels": area,
+        "wide.sum": 35 * area,
+    }
+    for word in ("larger than 40%", "--set task.max_fraction=1"):
+        assert word in Flows(2).reasons()["max_fraction"]
+    tally = Tally()
+    labels = Flows(2, max_fraction=1.0).decode_counted(scores, None, tally)
     assert (labels > 0).mean() > 0.7
-    assert removed == 0
+    assert tally.counts == {"foreground": area}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from unmask.api.inputs import content_notes, labels_of, parts_of, same_notes
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.data.crops import Crops
+from unmask.data.diameters import measure_diameters
 from unmask.data.fingerprint import same_images
 from unmask.data.loader import batches
 from unmask.data.outputs import refuse_inside
@@ -272,6 +273,7 @@ def _run(
             "versions": versions(),
             **code,
         }
+        card |= _object_sizes(objective, pairs, recipe)
         with Journal(folder, steps=recipe.train.steps) as journal:
             told = (f"note: {note}" for note in grouped(notes))
             for line in (*told, *origin, *_at_rest(objective)):
@@ -294,6 +296,17 @@ def _run(
             )
     seconds = time.perf_counter() - begin
     return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
+
+
+def _object_sizes(
+    objective: Objective, pairs: Sequence[Pair], recipe: Recipe
+) -> dict[str, dict[str, Any]]:
+    """For the card: diameters of the objects that are learned from, if labels are objects."""
+    task = getattr(objective, "task", None)
+    if task is None or task.context == 0:
+        return {}
+    sizes = measure_diameters(pairs, ignore_label=recipe.data.ignore_label)
+    return {} if sizes is None else {"object_diameters": sizes.to_card()}
 
 
 def _at_rest(objective: Objective) -> Iterator[str]:

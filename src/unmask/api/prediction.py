@@ -44,12 +44,14 @@ class Options:
             machine; or the address of a dask.distributed scheduler.
         resume: keep what an ended run of the same request has finished.
         skip_bad: leave out files that are wrong, and name them at the end.
+        diameter: of the objects in the images, in their pixels; see ``predict``.
     """
 
     scores: bool = False
     cluster: str | None = None
     resume: bool = False
     skip_bad: bool = False
+    diameter: float | None = None
 
 
 @overload
@@ -61,6 +63,7 @@ def predict(
     axes: str | None = None,
     settings: Settings = (),
     allow_code: bool = False,
+    diameter: float | int | None = None,
 ) -> Iterator[Prediction]: ...
 
 
@@ -73,6 +76,7 @@ def predict(
     axes: str | None = None,
     settings: Settings = (),
     allow_code: bool = False,
+    diameter: float | int | None = None,
 ) -> Prediction: ...
 
 
@@ -84,6 +88,7 @@ def predict(
     axes: str | None = None,
     settings: Settings = (),
     allow_code: bool = False,
+    diameter: float | int | None = None,
 ) -> Prediction | Iterator[Prediction]:
     """Segment one image; the joined scores are kept next to its labels.
 
@@ -99,22 +104,26 @@ def predict(
         axes: axes of the file or array where they are not plain.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
         allow_code: run parts that the model carries as source; without it such a model is refused.
+        diameter: of the objects in the image, in its pixels. The image is resized so that they
+            are as large as the objects that the model was trained on; labels keep its own size.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
         >>> result.labels.shape  # doctest: +SKIP
         (512, 512)
     """
-    if isinstance(model, Predictor) and list(settings):
+    if isinstance(model, Predictor) and (list(settings) or diameter is not None):
         raise RecipeError(
-            f"settings={list(settings)}: expected none beside a Predictor, which has its own. "
-            "Give the model's path, or change the predictor."
+            f"settings={list(settings)}, diameter={diameter}: expected neither with a Predictor, "
+            "which has its own. Give the model's path, or change the predictor."
         )
     notes: list[str] = []
     predictor = (
         model
         if isinstance(model, Predictor)
-        else load_predictor(model, settings, allow_code=allow_code, say=notes.append)
+        else load_predictor(
+            model, settings, diameter=diameter, allow_code=allow_code, say=notes.append
+        )
     )
 
     def predicted(image: Image) -> Prediction:
@@ -180,7 +189,9 @@ def predict_files(
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
-    predictor = load_predictor(model, settings, allow_code=allow_code, say=say)
+    predictor = load_predictor(
+        model, settings, diameter=options.diameter, allow_code=allow_code, say=say
+    )
     rules = predictor.layout or Layout(predictor.ndim)
     pairs, bad = _usable(images, rules, predictor, options, say)
     if isinstance(predictor.task, WholeImage):

@@ -18,6 +18,14 @@ def predict(  # noqa: PLR0913 - the options promised
     out: Annotated[Path, typer.Option("--out", help="folder of the label images")],
     scores: Annotated[bool, typer.Option("--scores", help="write the joined scores too")] = False,  # noqa: FBT002
     tta: Annotated[bool, typer.Option("--tta", help="average over flips")] = False,  # noqa: FBT002
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            "--diameter",
+            help="of the objects in the images, in pixels: images are "
+            "resized to the model's object size",
+        ),
+    ] = None,
     settings: Settings = None,
     cluster: Annotated[
         str | None,
@@ -38,7 +46,9 @@ def predict(  # noqa: PLR0913 - the options promised
         images,
         out=out,
         settings=[*(settings or []), *extra],
-        options=Options(scores=scores, cluster=cluster, resume=resume, skip_bad=skip_bad),
+        options=Options(
+            scores=scores, cluster=cluster, resume=resume, skip_bad=skip_bad, diameter=diameter
+        ),
         say=typer.echo,
         progress=WindowProgress(),
         allow_code=allow_code,

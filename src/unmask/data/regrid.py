@@ -37,7 +37,13 @@ class Line:
 
     @classmethod
     def between(
-        cls, source: int, target: int, part: slice | None = None, *, smooth: bool = False
+        cls,
+        source: int,
+        target: int,
+        part: slice | None = None,
+        *,
+        smooth: bool = False,
+        average: bool = False,
     ) -> Line:
         """Voxels ``part`` (all) of ``target`` ones among ``source`` ones over the same extent.
 
@@ -46,6 +52,8 @@ class Line:
             target: voxels that get some.
             part: start and stop of those that are asked for.
             smooth: cubic B-spline in place of linear where the grid gets finer.
+            average: where the grid gets coarser, weigh all voxels around a place by a triangle as
+                wide as two of the new voxels, so that fine structure does not alias.
         """
         wanted = np.arange(target) if part is None else np.arange(part.start, part.stop)
         places = np.clip((wanted + 0.5) * (source / target) - 0.5, 0, source - 1)
@@ -55,10 +63,21 @@ class Line:
             steps = np.arange(-1, 3)
             inner = (3 * t**3 - 6 * t**2 + 4, 3 * (t + t**2 - t**3) + 1)
             weight = np.stack([(1 - t) ** 3, *inner, t**3], 1) / 6
+        elif average and target < source:
+            reach = source / target
+            steps = np.arange(-int(reach), int(reach) + 2)
+            # Places near the border are not clipped here: their voxel is not shifted inwards.
+            places = (wanted + 0.5) * reach - 0.5
+            low = np.floor(places).astype(np.int64)
+            t = places - low
+            weight = np.maximum(0.0, 1 - np.abs(steps - t[:, None]) / reach)
+            beyond = (low[:, None] + steps < 0) | (low[:, None] + steps >= source)
+            weight[beyond] = 0.0
+            weight /= weight.sum(axis=1, keepdims=True)
         else:
             steps, weight = np.arange(2), np.stack([1 - t, t], 1)
         index = np.clip(low[:, None] + steps, 0, source - 1)
-        return cls(index, weight, low + (t >= 0.5))
+        return cls(index, weight, np.clip(low + (t >= 0.5), 0, source - 1))
 
     @property
     def bounds(self) -> tuple[int, int]:

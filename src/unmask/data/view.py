@@ -35,12 +35,20 @@ class Place:
         box: the part of it that is seen.
         shape: lengths of the grid over this part.
         spacing: voxel size of the grid.
+        average: where the grid is coarser, its voxels are averages of what they cover.
     """
 
     whole: tuple[int, ...]
     box: Box
     shape: tuple[int, ...]
     spacing: tuple[float, ...] | None
+    average: bool = False
+
+    @property
+    def factor(self) -> float:
+        """Voxels of the grid for one of the image, the geometric mean over the axes."""
+        ratios = [m / n for m, n in zip(self.shape, self.box.shape, strict=True) if n > 1]
+        return prod(ratios) ** (1 / len(ratios)) if ratios else 1.0
 
     @property
     def still(self) -> bool:
@@ -81,7 +89,10 @@ class Place:
             channels, box = index[0], _box(index[1:])
             result = np.empty((channels.stop - channels.start, *box.shape), image.dtype)
             for slab in self._slabs(image, box):
-                read, lines = _lines(self.box, self.shape, slab, votes=sample is voted)
+                votes = sample is voted
+                read, lines = _lines(
+                    self.box, self.shape, slab, votes=votes, average=self.average and not votes
+                )
                 values = image.fetch((channels, *read.slices))
                 check_finite(values, image.source, corner=(channels.start, *read.start))
                 place = slab.relative_to(box).slices
@@ -127,10 +138,13 @@ class View:
         spacing: voxel size of the network's grid, slow axis first, in the unit of the files; None:
             that of each image.
         foreground: only the box of voxels above this value is seen; None: everything.
+        scale: factor on the grid along every axis, or one for each axis, after ``spacing``; None:
+            as it is.
     """
 
     spacing: tuple[float, ...] | None = None
     foreground: float | None = None
+    scale: float | tuple[float, ...] | None = None
 
     def check(self, image: Image) -> None:
         """Refuse an image whose voxels have no known size, where one is asked for.
@@ -171,12 +185,33 @@ class View:
         self.check(image)
         whole = tuple(image.shape[1:])
         box = Box.of(whole) if self.foreground is None else _foreground(image, self.foreground)
-        if self.spacing is None or image.spacing is None:
-            return Place(whole, box, box.shape, image.spacing)
-        pairs = list(zip(box.shape, image.spacing, self.spacing, strict=True))
-        shape = tuple(max(1, round(n * old / new)) for n, old, new in pairs)
-        sizes = [n * old / m for (n, old, _), m in zip(pairs, shape, strict=True)]
-        return Place(whole, box, shape, tuple(sizes))
+        wanted = [1.0] * len(whole)
+        if self.spacing is not None and image.spacing is not None:
+            wanted = [old / new for old, new in zip(image.spacing, self.spacing, strict=True)]
+        factors = [w * f for w, f in zip(wanted, self._factors(image), strict=True)]
+        # An axis of one voxel is a plane, not a thin slab: it has nothing to interpolate.
+        if self.scale is not None:
+            factors = [f if n > 1 else 1.0 for f, n in zip(factors, box.shape, strict=True)]
+        shape = tuple(max(1, round(n * f)) for n, f in zip(box.shape, factors, strict=True))
+        if image.spacing is None:
+            return Place(whole, box, shape, None, average=self.scale is not None)
+        pairs = zip(box.shape, shape, image.spacing, strict=True)
+        sizes = tuple(size if n == m else n * size / m for n, m, size in pairs)
+        return Place(whole, box, shape, sizes, average=self.scale is not None)
+
+    def _factors(self, image: Image) -> tuple[float, ...]:
+        if self.scale is None or isinstance(self.scale, int | float):
+            return (1.0 if self.scale is None else float(self.scale),) * image.ndim
+        if len(self.scale) != image.ndim:
+            raise DataError(
+                told(
+                    image.source,
+                    expected=f"one infer.scale, or {image.ndim} for its {image.ndim} axes",
+                    found=f"{len(self.scale)}: {list(self.scale)}",
+                    do="Give one number, or one for each axis, slow axis first.",
+                )
+            )
+        return self.scale
 
 
 # Every voxel of a file, on its own grid.
@@ -208,7 +243,7 @@ def _box(index: Sequence[slice]) -> Box:
 
 
 def _lines(
-    source: Box, target: Sequence[int], wanted: Box, *, votes: bool
+    source: Box, target: Sequence[int], wanted: Box, *, votes: bool, average: bool = False
 ) -> tuple[Box, list[Line]]:
     """What ``wanted`` of a grid of ``target`` voxels over the box ``source`` needs of the array.
 
@@ -216,7 +251,7 @@ def _lines(
         A box of the array, and the places in it along each axis.
     """
     lines = [
-        Line.between(*each, smooth=votes)
+        Line.between(*each, smooth=votes, average=average)
         for each in zip(source.shape, target, wanted.slices, strict=True)
     ]
     bounds = [line.bounds for line in lines]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,11 +25,12 @@ from unmask.infer import units
 from unmask.infer.assembly import RESUME, Result, assemble
 from unmask.infer.blocks import LARGE, Forecast, Grid, automatic, forecast
 from unmask.infer.dispatch import Run, scheduler
-from unmask.infer.predictor import Predictor, notes_of
+from unmask.infer.notes import Facts, describe
+from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import ZarrSink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress
-from unmask.infer.units import Facts, ImageFile, Job, ModelFiles
+from unmask.infer.units import ImageFile, Job, ModelFiles
 from unmask.infer.workplace import plan_of, weights_digest, workplace
 from unmask.io import Image, open_image, recent
 from unmask.io.paths import locate
@@ -172,11 +174,12 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
         if scores is not None:
             with saving(Path(scores), RESUME):
                 replace_folder(_scores_back(folder / SCORES, whole, place), Path(scores).absolute())
-        removed, beyond = (
-            sum(each.get(name, 0) for each in facts.values()) for name in ("removed", "beyond")
-        )
+        total = Counter[str]()
+        for each in facts.values():
+            total.update(each)
     if say is not None:
-        for note in (*notes_of(predictor.task, removed), *_margin_note(grid, beyond)):
+        noted = describe(predictor.task, total, place, predictor.trained)
+        for note in (*noted, *_margin_note(grid, total["beyond"])):
             say(note)
     return top
 

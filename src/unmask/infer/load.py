@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,14 @@ import torch
 
 from unmask import checkpoint
 from unmask.data import NORMALIZERS
+from unmask.data.diameters import ObjectDiameters
 from unmask.data.pairs import Layout
 from unmask.data.view import View
-from unmask.errors import CheckpointError, RecipeError
+from unmask.errors import CheckpointError, RecipeError, told
 from unmask.infer.finished import build_finished
 from unmask.infer.predictor import Origin, Predictor
 from unmask.lookup import build
-from unmask.recipe import Recipe
+from unmask.recipe import MAX_SCALE, Recipe
 from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
 
 ModelLike = str | Path
@@ -28,6 +30,7 @@ def load_predictor(
     models: ModelLike | Sequence[ModelLike],
     settings: Iterable[str] = (),
     *,
+    diameter: float | int | None = None,
     allow_code: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Predictor:
@@ -39,28 +42,71 @@ def load_predictor(
         models: model files, run folders or names of shipped models.
         settings: changes to the first model's ``infer``, ``task`` and ``data`` fields, as far as
             they do not change its network.
+        diameter: of the objects in the images, in pixels of the images: these are resized so that
+            objects are as large as the median object of the first model's training, whatever
+            their voxel size (``infer.scale``, in place of ``data.spacing``).
         allow_code: run parts that the models carry as source; without it such models are refused.
         say: gets what a user should know of the code that runs, a line each.
 
     Raises:
         CheckpointError: a file that is missing, damaged or no segmenter, a model with code that was
-            not allowed, or models that do not see and say the same.
+            not allowed, models that do not see and say the same, or one without
+            ``object_diameters`` if ``diameter`` is given.
         RecipeError: a setting that does not exist, or that would need another network.
     """
     paths = [models] if isinstance(models, str | Path) else list(models)
     if not paths:
         raise RecipeError("model: expected one model or more, found none. Give a file or run.")
     loaded = [_load_segmenter(path, allow_code=allow_code, say=say) for path in paths]
-    first = loaded[0][1]
-    for path, (_, other) in zip(paths, loaded, strict=True):
+    first, trained = loaded[0][1], loaded[0][2]
+    for path, (_, other, _) in zip(paths, loaded, strict=True):
         _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
     lines = list(settings)
+    if diameter is not None:
+        lines += _rescaled(paths[0], trained, diameter, lines)
     recipe = _changed(first, lines, channels=loaded[0][0].task.channels())
     found = torch.accelerator.current_accelerator(check_available=True)
     place = torch.device("cpu") if found is None else found
-    predictor = make_predictor([segmenter.to(place) for segmenter, _ in loaded], recipe)
+    predictor = make_predictor([segmenter.to(place) for segmenter, _, _ in loaded], recipe)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
-    return replace(predictor, origin=Origin(tuple(map(str, names)), tuple(lines), allow_code))
+    origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
+    return replace(predictor, origin=origin, trained=trained)
+
+
+def _rescaled(
+    model: ModelLike,
+    trained: ObjectDiameters | None,
+    diameter: float | int,
+    settings: Sequence[str],
+) -> list[str]:
+    """Settings that bring objects of ``diameter`` pixels to the size of the training objects."""
+    if trained is None:
+        raise CheckpointError(
+            told(
+                model,
+                expected="a model that names the sizes of its training objects (object_diameters)",
+                found="a card without them",
+                do="Give the factor instead of --diameter: --set infer.scale=0.5 halves an image.",
+            )
+        )
+    if not (isinstance(diameter, int | float) and 0 < diameter < math.inf):
+        raise RecipeError(
+            f"--diameter {diameter}: expected a number of pixels above 0. Measure a typical object."
+        )
+    if any(line.partition("=")[0].strip() == "infer.scale" for line in settings):
+        raise RecipeError(
+            "--diameter: expected no infer.scale beside it, found both. They mean the same; leave "
+            "one of them out."
+        )
+    scale = trained.median / diameter
+    low, high = 1 / MAX_SCALE, MAX_SCALE
+    if not low <= scale <= high:
+        raise RecipeError(
+            f"--diameter {diameter:g}: expected {trained.median / high:.3g} to "
+            f"{trained.median / low:.5g} pixels (training objects have {trained.median:.3g}), "
+            f"found a resized image {scale:.3g} times as large. Give pixels of the image."
+        )
+    return [f"infer.scale={scale:.8g}", "data.spacing=null"]
 
 
 def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor:
@@ -82,7 +128,7 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
         batch_size=infer.batch_size,
         precision=infer.precision,
         block=infer.block,
-        view=View(recipe.data.spacing, recipe.data.foreground_crop),
+        view=View(recipe.data.spacing, recipe.data.foreground_crop, infer.scale),
         layout=Layout(recipe.data.ndim, recipe.data.axes, image_suffix=recipe.data.image_suffix),
     )
 
@@ -127,7 +173,7 @@ def _changed(recipe: Recipe, settings: list[str], *, channels: int) -> Recipe:
 
 def _load_segmenter(
     path: ModelLike, *, allow_code: bool, say: Callable[[str], None] | None
-) -> tuple[Segmenter, Recipe]:
+) -> tuple[Segmenter, Recipe, ObjectDiameters | None]:
     model = checkpoint.load_model(path)
     recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
     if say is not None:
@@ -139,4 +185,5 @@ def _load_segmenter(
             f"{recipe.method.name if recipe.method else None!r}. Fine-tune it first: "
             "unmask train --init."
         )
-    return build_finished(recipe, model.weights, build_segmenter, source=path), recipe
+    segmenter = build_finished(recipe, model.weights, build_segmenter, source=path)
+    return segmenter, recipe, ObjectDiameters.of_card(model.card.get("object_diameters"))

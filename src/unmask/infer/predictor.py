@@ -13,18 +13,20 @@ import torch
 from jaxtyping import Float, Float32, Integer
 from torch import Tensor, nn
 
+from unmask.data.diameters import ObjectDiameters
 from unmask.data.normalize import Normalizer, Percentile
 from unmask.data.pairs import Layout
 from unmask.data.view import AS_IT_IS, View
 from unmask.errors import DataError, RecipeError, told
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
+from unmask.infer.notes import decode_scores, describe
 from unmask.infer.sinks import MemorySink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress, Sink, Tiling, run_tiles
 from unmask.io import Image, smallest_uint
 from unmask.space.bf16 import has_bf16
-from unmask.tasks.base import Removing, Task, WholeImage
+from unmask.tasks.base import Task, WholeImage
 
 Precision = Literal["auto", "32", "bf16", "16"]
 Flips = tuple[tuple[int, ...], ...]
@@ -41,7 +43,8 @@ class Prediction:
         provenance: image, settings and versions behind the labels.
         classes: probability of each class of the whole image by name, most probable first, where
             that is what the task says; ``labels`` is its number from 1 on everywhere then.
-        notes: what a user should know of the labels, such as objects that were removed.
+        notes: what a user should know of the labels: foreground that was dropped and why, objects
+            of another size than those of the training.
     """
 
     labels: Integer[np.ndarray, "*space"]
@@ -97,6 +100,7 @@ class Predictor:
         notes: more provenance, such as the names of the models.
         block: voxels of a block where an image is predicted in blocks; None: by memory.
         origin: what it was loaded from; None where it was made in memory.
+        trained: sizes of the objects that the first model was trained on; None: not known.
     """
 
     segmenters: Sequence[nn.Module]
@@ -119,6 +123,7 @@ class Predictor:
     notes: Mapping[str, Any] = field(default_factory=dict)
     block: tuple[int, ...] | None = None
     origin: Origin | None = None
+    trained: ObjectDiameters | None = None
 
     def __post_init__(self) -> None:
         if not self.segmenters:
@@ -182,7 +187,7 @@ class Predictor:
         place = self.view.place(opened)
         seen = place.seen(opened)
         scores = self._scores(seen, progress)
-        labels, removed = labels_of(self.task, scores, seen)
+        labels, facts = decode_scores(self.task, scores, seen, trained=self.trained)
         labels = place.back(smallest_uint(labels))
         kept = place.back_scores(scores) if keep_scores else None
         return Prediction(
@@ -191,7 +196,7 @@ class Predictor:
             opened.spacing,
             self.provenance(opened),
             classes=self._classes(scores),
-            notes=notes_of(self.task, removed),
+            notes=describe(self.task, facts, place, self.trained),
         )
 
     def scores(
@@ -360,27 +365,6 @@ class Predictor:
             "torch": torch.__version__,
             **self.notes,
         }
-
-
-def labels_of(
-    task: Task, scores: Float[np.ndarray, "s *space"], image: Image
-) -> tuple[Integer[np.ndarray, "..."], int]:
-    """Labels of the scores of an image or of a part of it, and how many objects were removed.
-
-    Raises:
-        DataError: scores that cannot be decoded; names the image.
-    """
-    try:
-        if isinstance(task, Removing):
-            return task.decode_counted(scores, image.spacing)
-        return task.decode(scores, image.spacing), 0
-    except DataError as error:
-        raise DataError(f"{image.source}: {error}") from error
-
-
-def notes_of(task: Task, removed: int) -> tuple[str, ...]:
-    """What to tell of objects that ``labels_of`` removed."""
-    return (task.removed(removed),) if removed and isinstance(task, Removing) else ()
 
 
 def arithmetic(precision: Precision, device: torch.device) -> torch.dtype | None:

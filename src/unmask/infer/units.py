@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,18 @@ from unmask.errors import CheckpointError, DataError, told
 from unmask.infer.blockfile import read_array, write_arrays
 from unmask.infer.blocks import Grid
 from unmask.infer.load import load_predictor
-from unmask.infer.predictor import Origin, Predictor, labels_of
+from unmask.infer.notes import Facts, decode_scores
+from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import read_scores
 from unmask.infer.tiled import Progress
 from unmask.infer.workplace import block_file, weights_digest
 from unmask.io import Image, open_image, recent
+from unmask.labels.dropped import Region
 from unmask.labels.stitch import matched
 from unmask.space.box import Box, Tile
 
 # (block, windows done, windows in all) to nothing.
 Tell = Callable[[int, int, int], None]
-# What is known of a finished block: ``top``, its largest id, ``own``, ids inside the block,
-# ``removed``, objects that the task tells of, and ``beyond``, objects inside that leave the halo.
-Facts = dict[str, int]
 
 # Decoded parts of an image that are kept for the next block.
 KEPT_BYTES = 8 << 20
@@ -120,7 +120,8 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
         tell: called with (block, windows done, windows in all).
 
     Returns:
-        The block and what is known of it.
+        The block and what is known of it: ``top``, its largest id, ``own``, ids inside the block,
+        ``beyond``, objects inside that leave the halo, and the facts behind the notes.
 
     Raises:
         DataError: a part of the image that cannot be read or is not finite, or scores that cannot
@@ -131,11 +132,14 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
     progress = None if tell is None else lambda done, total: tell(number, done, total)
     with recent.sparing(KEPT_BYTES):
         scores = _scores(job, number, progress)
-    labels, removed = labels_of(predictor.task, scores, job.image())
+    region = Region(tile.write.relative_to(tile.read).slices, prod(job.grid.space))
+    labels, noted = decode_scores(
+        predictor.task, scores, job.image(), region=region, trained=predictor.trained
+    )
     del scores
     labels = np.asarray(labels)
     arrays, facts = _kept(labels, tile, job.grid.faces(number))
-    facts |= {"removed": removed, "beyond": _beyond(labels, tile, job.grid)}
+    facts |= {"beyond": _beyond(labels, tile, job.grid), **noted}
     write_arrays(block_file(job.folder, number), arrays, facts)
     return number, facts
 

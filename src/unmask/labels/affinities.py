@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from unmask.errors import DataError, RecipeError, told
 from unmask.labels.agglomeration import average_linkage, waterz
 from unmask.labels.components import connected_components
-from unmask.labels.edges import Offsets, checked_edges
+from unmask.labels.dropped import Tally
+from unmask.labels.edges import Edges, Offsets, checked_edges
 from unmask.labels.merge_small import merge_small, refill_small
 from unmask.labels.multicut import multicut
 from unmask.labels.mutex import mutex_watershed
 from unmask.labels.relabel import relabel
-from unmask.labels.small import remove_small
+from unmask.labels.small import remove_small, sizes
 from unmask.labels.watershed import boundaries, kinship
 from unmask.lookup import find
 
@@ -60,7 +61,7 @@ def decoder(method: str, options: Mapping[str, Any]) -> Callable[..., NDArray[np
     return partial(function, **options)
 
 
-def segment(
+def segment(  # noqa: PLR0913 - what all decoders share, each once
     affinities: np.ndarray,
     offsets: Offsets,
     *,
@@ -70,6 +71,7 @@ def segment(
     min_size: int = 0,
     merges: Sequence[Sequence[int]] = (),
     alone_below: float = 0.0,
+    tally: Tally | None = None,
     **options: Any,
 ) -> NDArray[np.int32]:
     """Label image of affinities.
@@ -87,6 +89,8 @@ def segment(
         merges: published passes over small objects (see ``merge_small``), before ``min_size``.
         alone_below: voxels none of whose face neighbours has an affinity of so much become
             background in the end: membranes, where truth has them as background. 0: none do.
+        tally: counts the foreground that is dropped, by reason: ``min_foreground``, ``min_size``
+            and, if there is a ``foreground``, ``alone_below``.
         options: keyword arguments of the method.
 
     Returns:
@@ -103,6 +107,30 @@ def segment(
         [[1, 1, 2, 2]]
     """
     decode = decoder(method, options)
+    _check_options(alone_below, {"min_foreground": min_foreground, "min_size": min_size})
+    edges = checked_edges(affinities, offsets, foreground)
+    given = edges.foreground
+    if given is not None and min_foreground > 1:
+        pieces = connected_components(given, connectivity=1)
+        edges = replace(edges, foreground=remove_small(pieces, min_foreground) > 0)
+        if tally is not None:
+            tally.objects("min_foreground", pieces, sizes(pieces) < min_foreground)
+    labels = decode(edges.values, edges.offsets, foreground=edges.foreground)
+    if merges:
+        labels = relabel(merge_small(labels, merges))
+    if min_size > 1:
+        labels = _refilled(labels, min_size, edges, tally)
+    if alone_below > 0:
+        alone = kinship(edges) < alone_below
+        if tally is not None and given is not None:
+            tally.voxels("alone_below", alone & (labels > 0))
+        labels = relabel(np.where(alone, 0, labels))
+    if tally is not None and given is not None:
+        tally.settle(given, labels)
+    return labels
+
+
+def _check_options(alone_below: float, counts: Mapping[str, int]) -> None:
     if not 0 <= alone_below <= 1:
         raise DataError(
             told(
@@ -112,7 +140,7 @@ def segment(
                 do="Correct the option; 0 keeps all voxels.",
             )
         )
-    for name, size in {"min_foreground": min_foreground, "min_size": min_size}.items():
+    for name, size in counts.items():
         if not size >= 0:
             raise DataError(
                 told(
@@ -122,16 +150,13 @@ def segment(
                     do="Correct the option; 0 keeps all.",
                 )
             )
-    edges = checked_edges(affinities, offsets, foreground)
-    if edges.foreground is not None and min_foreground > 1:
-        pieces = connected_components(edges.foreground, connectivity=1)
-        edges = replace(edges, foreground=remove_small(pieces, min_foreground) > 0)
-    labels = decode(edges.values, edges.offsets, foreground=edges.foreground)
-    if merges:
-        labels = relabel(merge_small(labels, merges))
-    if min_size > 1:
-        labels = refill_small(labels, min_size, boundaries(edges), foreground=edges.foreground)
-        labels = relabel(labels)
-    if alone_below > 0:
-        labels = relabel(np.where(kinship(edges) < alone_below, 0, labels))
-    return labels
+
+
+def _refilled(
+    labels: NDArray[np.int32], min_size: int, edges: Edges, tally: Tally | None
+) -> NDArray[np.int32]:
+    """Objects of ``min_size`` voxels or more, grown into the place of the smaller ones."""
+    filled = refill_small(labels, min_size, boundaries(edges), foreground=edges.foreground)
+    if tally is not None:
+        tally.voxels("min_size", (labels > 0) & (filled == 0))
+    return relabel(filled)

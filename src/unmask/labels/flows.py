@@ -6,7 +6,6 @@ target, ``flows_to_labels`` reads objects out of a predicted field.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 from unmask.errors import DataError
 from unmask.labels import published, tracking
 from unmask.labels.diffusion import squared_distance, unit_fields
+from unmask.labels.dropped import Tally
 from unmask.labels.fill import fill_boxes
 from unmask.labels.objects import Objects, find_objects
 from unmask.labels.relabel import compact, relabel
-from unmask.labels.small import remove_small, sizes
+from unmask.labels.small import sizes
 
 
 def labels_to_flows(labels: np.ndarray, *, compat: str | None = None) -> NDArray[np.float32]:
@@ -59,7 +59,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
     max_fraction: float = 0.4,
     flow_error: float | None = 0.4,
     compat: str | None = None,
-    tell: Callable[[int], None] | None = None,
+    tally: Tally | None = None,
 ) -> NDArray[np.int32]:
     """Objects are the sets of foreground voxels whose paths along the flow end together.
 
@@ -70,13 +70,16 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
         threshold: foreground is where the score is higher.
         steps: Euler steps; a path over ``n`` voxels needs about ``n``.
         min_size: smaller objects are removed and the holes of the others filled; 0: neither.
-        max_fraction: objects larger than this share of the image are removed; 1 keeps all.
+        max_fraction: objects larger than this share of the image are removed; 1 keeps all. If
+            ``tally`` has a region, its whole image is meant.
         flow_error: objects are removed where the mean squared distance between ``flows`` and the
             field of the found object is higher; None: no check.
         compat: track and check as Cellpose 4 or MEDIAR do (MEDIAR with min_size 0, max_fraction
             0.9); otherwise positions are exact voxel coordinates and each object is checked on
             its own.
-        tell: called with the number of objects that ``max_fraction`` removes, if there are any.
+        tally: counts the foreground that is dropped, by reason: ``undefined`` (a flow that is not
+            finite), ``speck`` (MEDIAR's cleaning), ``unsettled`` (its path ends at no sink), and
+            ``max_fraction``, ``flow_error`` and ``min_size``.
 
     Returns:
         ``(*space)`` int32, ids 1, 2, 3, ...; 0 is background.
@@ -85,22 +88,40 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
         DataError: shapes that do not belong together.
     """
     field, inside = _checked(flows, foreground, threshold)
+    finite = inside
     if published.checked(compat) == "mediar":
         inside = published.mediar_foreground(inside)
     labels = _gathered(field, inside, steps, compat)
-    largest = max_fraction * inside.size
-    # Only a foreground that is larger can have such an object: mostly nothing is counted.
-    if tell is not None and inside.sum() > largest:
-        count = int((sizes(labels)[1:] > largest).sum())
-        if count:
-            tell(count)
-    labels = remove_small(labels, 0, max_size=largest)
+    if tally is not None:
+        scores = np.asarray(foreground)
+        tally.voxels(
+            "undefined", (scores if scores.dtype == bool else scores > threshold) & ~finite
+        )
+        tally.voxels("speck", finite & ~inside)
+        tally.voxels("unsettled", inside & (labels == 0))
+    whole = inside.size if tally is None or tally.region is None else tally.region.voxels
+    labels = _kept(labels, "max_fraction", sizes(labels) <= max_fraction * whole, tally)
     if flow_error:
-        labels = _without_bad(labels, field, flow_error, compat)
+        good = flow_errors(labels, field, compat=compat) <= flow_error
+        labels = _kept(labels, "flow_error", good, tally)
     if min_size > 0:
-        labels = remove_small(labels, min_size)
+        labels = _kept(labels, "min_size", sizes(labels) >= min_size, tally)
         fill_boxes(labels, find_objects(labels))
+    if tally is not None:
+        tally.settle(finite, labels)
     return relabel(labels)
+
+
+def _kept(
+    labels: NDArray[np.int32], reason: str, good: NDArray[np.bool_], tally: Tally | None
+) -> NDArray[np.int32]:
+    """The objects with ``good[id]``; the others become background and are counted."""
+    good[0] = True
+    if good.all():
+        return labels
+    if tally is not None:
+        tally.objects(reason, labels, ~good)
+    return np.where(good, np.arange(len(good)), 0).astype(np.int32)[labels]
 
 
 def _checked(
@@ -160,16 +181,6 @@ def flow_errors(
     size = sizes(labels)
     total = squared_distance(labels.reshape(-1), field, own, len(size))
     return total / np.maximum(size, 1)
-
-
-def _without_bad(
-    labels: NDArray[np.int32],
-    field: NDArray[np.float32],
-    highest: float,
-    compat: str | None,
-) -> NDArray[np.int32]:
-    good = flow_errors(labels, field, compat=compat) <= highest
-    return np.where(good, np.arange(len(good)), 0).astype(np.int32)[labels]
 
 
 def _flows(array: NDArray[np.int32], objects: Objects, compat: str | None) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from unmask.errors import RecipeError
+from unmask.labels.dropped import Tally
 from unmask.labels.edges import inside, shifted
 from unmask.tasks.base import Target
 from unmask.tasks.offsets import (
@@ -25,6 +26,7 @@ from unmask.tasks.offsets import (
     checked_decoding,
     checked_offsets,
     decoded,
+    drop_reasons,
     encoded,
     inner,
     mirrored,
@@ -167,13 +169,32 @@ class Affinities:
         """Objects of averaged affinities."""
         return self.decode_within(scores, None)
 
+    def decode_counted(
+        self,
+        scores: Float[np.ndarray, "c *space"],
+        spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
+        tally: Tally,
+    ) -> Integer[np.ndarray, "*space"]:
+        """The same; ``tally`` gets the foreground that is in no object."""
+        return self.decode_within(scores, None, tally=tally)
+
+    def reasons(self) -> dict[str, str]:
+        """Why foreground may be in no object."""
+        return drop_reasons(checked_decoding(self.decoding, task="affinities"))
+
     def decode_within(
         self,
         scores: Float[np.ndarray, "c *space"],
         foreground: Bool[np.ndarray, "*space"] | None,
+        *,
+        tally: Tally | None = None,
     ) -> Integer[np.ndarray, "*space"]:
         """Objects in a given foreground; None: in the learned one, or everywhere."""
-        decoding = checked_decoding(self.decoding, task="affinities")
         return decoded(
-            scores, self._offsets, decoding, threshold=self.threshold, foreground=foreground
+            scores,
+            self._offsets,
+            checked_decoding(self.decoding, task="affinities"),
+            threshold=self.threshold,
+            foreground=foreground,
+            tally=tally,
         )

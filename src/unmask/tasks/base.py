@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Integer
 from torch import Tensor
+
+from unmask.labels.dropped import Tally
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,16 @@ class WholeImage(Protocol):
 
 @runtime_checkable
 class Removing(Protocol):
-    """A task whose decoding removes objects that may be wanted, and tells how many."""
+    """A task whose decoding drops foreground that may be wanted, and counts it by reason."""
 
     def decode_counted(
-        self, scores: Float[np.ndarray, "s *space"], spacing: Sequence[float] | None
-    ) -> tuple[Integer[np.ndarray, "*space"], int]:
-        """Labels as of ``decode``, and the number of such objects."""
+        self, scores: Float[np.ndarray, "s *space"], spacing: Sequence[float] | None, tally: Tally
+    ) -> Integer[np.ndarray, "*space"]:
+        """Labels as of ``decode``; ``tally`` gets the dropped foreground."""
         ...
 
-    def removed(self, count: int) -> str:
-        """A line about them: why, and how they are kept."""
+    def reasons(self) -> Mapping[str, str]:
+        """For each reason in ``tally`` the end of a sentence: "37 pixels <text>"."""
         ...
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from unmask.errors import RecipeError
+from unmask.labels.dropped import Tally
 from unmask.space.random import generator
 from unmask.tasks.base import Target
 from unmask.tasks.cosine import Rule, affinities, pair_loss
@@ -26,6 +27,7 @@ from unmask.tasks.offsets import (
     checked_decoding,
     checked_offsets,
     decoded,
+    drop_reasons,
     encoded,
     inner,
     mirrored,
@@ -256,7 +258,24 @@ class Embeddings:
 
         Where the background is an object and no foreground is learned, the largest one is it.
         """
-        labels = self.decode_within(scores, None)
+        return self._without_background(self.decode_within(scores, None))
+
+    def decode_counted(
+        self,
+        scores: Float[np.ndarray, "s *space"],
+        spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
+        tally: Tally,
+    ) -> Integer[np.ndarray, "*space"]:
+        """The same; ``tally`` gets the foreground that is in no object."""
+        return self._without_background(self.decode_within(scores, None, tally=tally))
+
+    def reasons(self) -> dict[str, str]:
+        """Why foreground may be in no object."""
+        return drop_reasons(checked_decoding(self.decoding, task="embeddings"))
+
+    def _without_background(
+        self, labels: Integer[np.ndarray, "*space"]
+    ) -> Integer[np.ndarray, "*space"]:
         if not self._largest_is_background:
             return labels
         sizes = np.bincount(labels.ravel(), minlength=2)
@@ -266,11 +285,17 @@ class Embeddings:
         self,
         scores: Float[np.ndarray, "s *space"],
         foreground: Bool[np.ndarray, "*space"] | None,
+        *,
+        tally: Tally | None = None,
     ) -> Integer[np.ndarray, "*space"]:
         """Objects in a given foreground, as CVPPP publishes it; None: in the learned one."""
-        decoding = checked_decoding(self.decoding, task="embeddings")
         return decoded(
-            scores, self._decoded, decoding, threshold=self.threshold, foreground=foreground
+            scores,
+            self._decoded,
+            checked_decoding(self.decoding, task="embeddings"),
+            threshold=self.threshold,
+            foreground=foreground,
+            tally=tally,
         )
 
     def check_blocks(self) -> None:

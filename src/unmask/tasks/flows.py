@@ -16,6 +16,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from unmask.errors import RecipeError
+from unmask.labels.dropped import Tally
 from unmask.labels.flows import flows_to_labels, labels_to_flows
 from unmask.tasks.base import Target
 
@@ -32,7 +33,7 @@ class Flows:
         steps: Euler steps of decoding; objects of longer radius need more.
         min_size: smallest object in voxels; 0 keeps all, and holes unfilled.
         max_fraction: largest share of the image that one object may cover; larger ones are
-            removed, which prediction tells. 1 keeps all.
+            removed, which prediction reports. 1 keeps all.
         flow_error: largest mean squared distance between predicted and recomputed flows; 0: any.
         ignore_label: label value without truth.
         compat: a published program whose targets and decoding are reproduced.
@@ -130,19 +131,37 @@ class Flows:
     def decode(
         self,
         scores: Float[np.ndarray, "c *space"],
-        spacing: Sequence[float] | None,
+        spacing: Sequence[float] | None,  # noqa: ARG002 - flows count voxels
     ) -> Integer[np.ndarray, "*space"]:
         """Objects of averaged scores ``(ndim + 1, *space)``."""
-        return self.decode_counted(scores, spacing)[0]
+        return self._decode(scores, None)
 
     def decode_counted(
         self,
         scores: Float[np.ndarray, "c *space"],
         spacing: Sequence[float] | None,  # noqa: ARG002 - flows count voxels
-    ) -> tuple[Integer[np.ndarray, "*space"], int]:
-        """The same, and how many objects were larger than ``max_fraction``."""
-        removed: list[int] = []
-        labels = flows_to_labels(
+        tally: Tally,
+    ) -> Integer[np.ndarray, "*space"]:
+        """The same; ``tally`` gets the foreground that is in no object."""
+        return self._decode(scores, tally)
+
+    def reasons(self) -> dict[str, str]:
+        """Why foreground may be in no object."""
+        return {
+            "undefined": "where the flow is not finite",
+            "speck": "in specks of fewer than 16 (task.compat=mediar)",
+            "unsettled": "whose paths along the flow end nowhere together",
+            "max_fraction": f"larger than {self.max_fraction:.0%} of the image (--set "
+            "task.max_fraction=1 keeps them)",
+            "flow_error": f"whose shapes do not fit the predicted flows (task.flow_error="
+            f"{self.flow_error:g}; 0 keeps them)",
+            "min_size": f"smaller than task.min_size={self.min_size}",
+        }
+
+    def _decode(
+        self, scores: Float[np.ndarray, "c *space"], tally: Tally | None
+    ) -> Integer[np.ndarray, "*space"]:
+        return flows_to_labels(
             scores[:-1],
             scores[-1],
             threshold=self.foreground,
@@ -151,13 +170,5 @@ class Flows:
             max_fraction=self.max_fraction,
             flow_error=self.flow_error or None,
             compat=self.compat,
-            tell=removed.append,
-        )
-        return labels, sum(removed)
-
-    def removed(self, count: int) -> str:
-        """A line about objects that were larger than ``max_fraction``."""
-        return (
-            f"{count} object(s) larger than {self.max_fraction:.0%} of the image, or of the block "
-            "that was decoded, were removed. --set task.max_fraction=1 keeps them."
+            tally=tally,
         )

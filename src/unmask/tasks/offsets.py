@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unmask.errors import DataError, RecipeError, told
 from unmask.labels.affinities import SHARED, decoder, segment
+from unmask.labels.dropped import Tally
 from unmask.labels.edges import inside, shifted
 from unmask.labels.relabel import relabel
 from unmask.tasks.base import Target
@@ -188,10 +189,12 @@ def decoded(
     *,
     threshold: float,
     foreground: Bool[np.ndarray, "*space"] | None = None,
+    tally: Tally | None = None,
 ) -> Integer[np.ndarray, "*space"]:
     """Label image; a channel behind those of the offsets is the foreground's probability.
 
-    A given ``foreground`` stands in for that channel.
+    A given ``foreground`` stands in for that channel. ``tally`` gets the foreground that is
+    dropped.
 
     Raises:
         DataError: scores that are not finite or affinities out of range.
@@ -213,8 +216,25 @@ def decoded(
         foreground = scores[count] > threshold
     options = {name: value for name, value in decoding.items() if name != "name"}
     return segment(
-        scores[:count], offsets, method=decoding["name"], foreground=foreground, **options
+        scores[:count],
+        offsets,
+        method=decoding["name"],
+        foreground=foreground,
+        tally=tally,
+        **options,
     )
+
+
+def drop_reasons(decoding: Mapping[str, Any]) -> dict[str, str]:
+    """Why a decoding may drop foreground, see ``Removing.reasons``."""
+    return {
+        name: f"{text} (decoding.{name}={decoding.get(name)})"
+        for name, text in {
+            "min_foreground": "in pieces of the foreground that are too small",
+            "min_size": "in objects that are too small and have no neighbor",
+            "alone_below": "whose affinities to all neighbors are too low",
+        }.items()
+    }
 
 
 def tried_decoding(

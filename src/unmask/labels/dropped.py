@@ -1,0 +1,137 @@
+"""Count the foreground that a decoder drops: voxels and objects, by reason, any number of axes.
+
+A decoder removes objects that it takes for errors. If a filter fits the data badly it removes good
+objects, so what each filter takes away is counted and reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import gamma, pi, prod
+from typing import SupportsInt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from unmask.labels.components import connected_components
+from unmask.labels.objects import find_objects
+
+# Widths are measured if this share of the foreground is dropped, or if they are asked for.
+_MUCH = 0.1
+# Voxels of the thinned grid across an object of the expected width: enough to tell sizes apart.
+_ACROSS = 10
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of an image that is decoded at once.
+
+    Attributes:
+        inside: slices of the decoded array that count; what lies outside is context.
+        voxels: voxels of the whole image.
+    """
+
+    inside: tuple[slice, ...]
+    voxels: int
+
+    @classmethod
+    def whole(cls, space: Sequence[int]) -> Region:
+        """An image that is decoded in one piece."""
+        return cls(tuple(slice(0, n) for n in space), prod(space))
+
+    def holds(self, corners: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each of the voxels ``(n, ndim)`` counts.
+
+        Blocks take the first corner of an object's box for its place, so that all blocks together
+        count an object once.
+        """
+        low = np.array([part.start for part in self.inside])
+        high = np.array([part.stop for part in self.inside])
+        return np.logical_and.reduce((corners >= low) & (corners < high), axis=1)
+
+
+@dataclass
+class Tally:
+    """Running counts of one decoding; the counts of several regions of an image add up.
+
+    Attributes:
+        region: what is counted; None: everything.
+        width: expected width of objects in voxels; None: not known, widths are measured only if
+            much foreground is dropped.
+        counts: whole numbers by name: ``foreground``, the voxels of the foreground; for each
+            reason ``<reason>.voxels`` and ``<reason>.objects``; ``wide.voxels`` and ``wide.sum``,
+            the voxels of the connected pieces of foreground and the sum over these voxels of the
+            width of their piece (that of the largest ball inside it).
+    """
+
+    region: Region | None = None
+    width: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, count: SupportsInt) -> None:
+        """Add to a count; zero leaves no entry."""
+        if int(count):
+            self.counts[name] = self.counts.get(name, 0) + int(count)
+
+    def inner(self, array: np.ndarray) -> np.ndarray:
+        """The part of an array that counts."""
+        return array if self.region is None else array[self.region.inside]
+
+    def voxels(self, reason: str, where: NDArray[np.bool_]) -> None:
+        """Count dropped voxels that belong to no object."""
+        self.add(f"{reason}.voxels", np.count_nonzero(self.inner(where)))
+
+    def objects(self, reason: str, labels: NDArray[np.int32], removed: NDArray[np.bool_]) -> None:
+        """Count the objects with ``removed[id]``; id 0 is not one."""
+        removed = removed.copy()
+        removed[:1] = False
+        self.add(f"{reason}.voxels", np.count_nonzero(removed[self.inner(labels)]))
+        gone = find_objects(np.where(removed[labels], labels, 0).astype(np.int32))
+        self.add(f"{reason}.objects", self._held(gone.start))
+
+    def settle(self, foreground: NDArray[np.bool_], labels: NDArray[np.int32]) -> None:
+        """Count the foreground, and how wide its pieces are, when decoding is finished."""
+        total = np.count_nonzero(self.inner(foreground))
+        self.add("foreground", total)
+        missing = np.count_nonzero(self.inner(foreground & (labels == 0)))
+        if total and (self.width is not None or missing > _MUCH * total):
+            self._measure(foreground)
+
+    def _measure(self, foreground: NDArray[np.bool_]) -> None:
+        # A thinned grid is enough for widths of many voxels, and costs little in volumes.
+        step = max(1, int((self.width or 0) / _ACROSS))
+        thin = foreground[(slice(None, None, step),) * foreground.ndim]
+        pieces = connected_components(thin, connectivity=1)
+        if not pieces.any():
+            return
+        inside = np.pad(thin, 1)
+        core = (slice(1, -1),) * thin.ndim
+        deep = np.asarray(distance_transform_edt(inside))[core] * step
+        objects = find_objects(pieces)
+        deepest = np.zeros(len(objects) + 1)
+        np.maximum.at(deepest, pieces[thin], deep[thin])
+        here = self._here(objects.start * step)
+        voxels = objects.size[here] * step**thin.ndim
+        # Distances reach from the center of a voxel to that of the next voxel outside.
+        width = np.maximum(2 * deepest[1:][here] - step, 1)
+        self.add("wide.voxels", voxels.sum())
+        self.add("wide.sum", np.rint((voxels * width).sum()))
+
+    def _here(self, corners: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.ones(len(corners), bool) if self.region is None else self.region.holds(corners)
+
+    def _held(self, corners: NDArray[np.int64]) -> int:
+        return int(np.count_nonzero(self._here(corners)))
+
+
+def diameter(voxels: NDArray[np.number] | float, ndim: int) -> NDArray[np.float64]:
+    """Diameter of the ball (disk, interval) of ``voxels`` voxels.
+
+    Examples:
+        >>> float(diameter(100 * 3.14159265 / 4, 2).round(3))
+        10.0
+    """
+    unit = pi ** (ndim / 2) / gamma(ndim / 2 + 1)
+    return 2 * (np.asarray(voxels, np.float64) / unit) ** (1 / ndim)
