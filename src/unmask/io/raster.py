@@ -57,6 +57,8 @@ _MODES = {
 
 # The format limits a block in a JPEG to 64 kB; in a PNG it may be longer, but says no more.
 _MOST_EXIF = 1 << 20
+# A block of 8 x 8 pixels takes at least one bit, also in the first scan of a progressive file.
+_JPEG_PIXELS = 512
 # Programs round the length of a file up; a color profile may follow the pixels.
 _BMP_SLACK = 4
 
@@ -153,6 +155,15 @@ def _header(location: Location, mark: Mark, *, labels: bool) -> _Header:
             mode = "L"
         elif mode == "P":
             mode = "RGBA" if "transparency" in file.info else "RGB"
+    if decoder is JpegImageFile and prod(size) > mark.size * _JPEG_PIXELS:
+        raise DataError(
+            told(
+                location.source,
+                expected=f"at most {_JPEG_PIXELS} pixels per byte, as JPEG can pack",
+                found=f"{size[0]} x {size[1]} pixels in {mark.size} bytes",
+                do="The file is damaged; copy or export it again.",
+            )
+        )
     if mode not in _MODES:
         raise DataError(
             told(

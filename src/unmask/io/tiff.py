@@ -35,7 +35,14 @@ from unmask.io.stored import (
     signature,
     spacing_in_order,
 )
-from unmask.io.tiff_checks import check_chain, check_magic, check_page, check_series, check_tags
+from unmask.io.tiff_checks import (
+    check_chain,
+    check_magic,
+    check_ome,
+    check_page,
+    check_series,
+    check_tags,
+)
 from unmask.io.tiff_decode import Layout, layout_of
 from unmask.io.tiff_header import first_description
 from unmask.io.tiff_metadata import described, facts_of, resolution
@@ -83,6 +90,8 @@ def open_tiff(location: Location, *, level: int = 0, labels: bool = False) -> St
         chosen: Any = levels[level]
         check_page(location, chosen.keyframe, sum(source.mark.size for source in sources))
         check_series(location, file, chosen, first.mark.size)
+        if ome and len(ome.document.images) == 1:
+            check_ome(location, file.series[number], ome.document.images[0])
         stored = _stored(sources, chosen, (number, level))
         facts = facts_of(file, file.series[number], ome.document if ome else None)
         orientation = chosen.keyframe.tags.valueof(exif.TAG)

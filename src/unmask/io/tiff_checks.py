@@ -11,6 +11,7 @@ import tifffile
 
 from unmask.errors import DataError, MissingPackageError, told
 from unmask.io import limits
+from unmask.io.ome import OmeImage
 from unmask.io.stored import Location
 
 # Walking the chain of a million pages takes a second; no microscope writes as many.
@@ -141,6 +142,8 @@ def check_series(location: Location, file: tifffile.TiffFile, series: Any, size:
     Raises:
         DataError: planes are missing, or there are more than the image has.
     """
+    if file.is_imagej and not file.is_ome and series.kind == "generic":
+        raise _contradiction(location, "pages as its ImageJ metadata say", "others")
     claimed = prod(series.shape) // max(prod(series.keyframe.shaped), 1)
     pages = [page for page in series.pages if page is not None]
     virtual = len(series.pages) == 1 < claimed
@@ -151,14 +154,40 @@ def check_series(location: Location, file: tifffile.TiffFile, series: Any, size:
     elif series.kind == "imagej":
         found = max(found, len(file.pages))
     if found != claimed:
-        raise DataError(
-            told(
-                location.source,
-                expected=f"{claimed} planes, as its {series.kind} metadata say",
-                found=f"{found}",
-                do="The file is incomplete or was changed; export it again.",
-            )
+        raise _contradiction(
+            location, f"{claimed} planes, as its {series.kind} metadata say", f"{found}"
         )
+
+
+def check_ome(location: Location, series: Any, image: OmeImage | None) -> None:
+    """The sizes in OME metadata must be those of the pages, if a reader could not apply them.
+
+    Raises:
+        DataError: they are others.
+    """
+    if image is None or series.kind == "ome":
+        return
+    height, width = (int(image.pixels.get(f"Size{axis}", 0)) for axis in "YX")
+    planes = prod(int(image.pixels.get(f"Size{axis}", 1)) for axis in "TCZ")
+    page = series.keyframe
+    found = len(series.pages) * page.samplesperpixel
+    if (height, width) != (page.imagelength, page.imagewidth) or planes != found:
+        raise _contradiction(
+            location,
+            f"{planes} planes of {width} x {height}, as its OME metadata say",
+            f"{found} of {page.imagewidth} x {page.imagelength}",
+        )
+
+
+def _contradiction(location: Location, expected: str, found: str) -> DataError:
+    return DataError(
+        told(
+            location.source,
+            expected=expected,
+            found=found,
+            do="The file is incomplete or was changed; export it again.",
+        )
+    )
 
 
 def _planes_behind(file: tifffile.TiffFile, series: Any, size: int) -> int:

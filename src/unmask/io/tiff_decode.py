@@ -211,21 +211,22 @@ def _shapes(page: Any, segment: tuple[int, ...], index: int) -> Iterator[tuple[i
 
 def _check_jpeg(data: bytes, segment: tuple[int, int, int, int]) -> None:
     """Refuse a JPEG that is larger than its strip."""
-    rows, columns = jpeg_size(data)
-    if rows > segment[1] or columns > segment[2]:
+    rows, columns, samples = jpeg_shape(data)
+    if rows > segment[1] or columns > segment[2] or samples != segment[3]:
         raise ValueError(
-            f"a JPEG of {columns} x {rows} pixels in a strip or tile of {segment[2]} x {segment[1]}"
+            f"a JPEG of {columns} x {rows} pixels with {samples} samples, in a strip or tile of "
+            f"{segment[2]} x {segment[1]} with {segment[3]}"
         )
 
 
-def jpeg_size(data: bytes) -> tuple[int, int]:
-    """Rows and columns in the frame header of a JPEG.
+def jpeg_shape(data: bytes) -> tuple[int, int, int]:
+    """Rows, columns and samples in the frame header of a JPEG.
 
     Raises:
         ValueError: there is none.
     """
     place = 2
-    while place + 9 <= len(data):
+    while place + 10 <= len(data):
         if data[place] != 0xFF:
             break
         code = data[place + 1]
@@ -233,8 +234,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
             place += 1
             continue
         if code in _FRAMES:
-            rows, columns = struct.unpack_from(">HH", data, place + 5)
-            return rows, columns
+            return struct.unpack_from(">HHB", data, place + 5)
         if 0xD0 <= code <= 0xD8 or code == 0x01:
             place += 2
             continue
