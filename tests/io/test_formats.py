@@ -144,18 +144,6 @@ def test_pyramid_levels(tmp_path: Path) -> None:
         open_image(path, level=2)
 
 
-def test_several_images_in_one_tiff(tmp_path: Path) -> None:
-    with tifffile.TiffWriter(tmp_path / "s.tif") as file:
-        file.write(VOLUME[0], metadata=None)
-        file.write(VOLUME[0, :8, :8], metadata=None)
-    np.testing.assert_array_equal(open_image(tmp_path / "s.tif").read()[0], VOLUME[0])
-    with tifffile.TiffWriter(tmp_path / "t.tif") as file:
-        file.write(VOLUME[0], metadata=None)
-        file.write(VOLUME[0].astype(np.float32), metadata=None)
-    with pytest.raises(DataError, match="one image"):
-        open_image(tmp_path / "t.tif")
-
-
 # Axes
 
 

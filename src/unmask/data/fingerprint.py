@@ -30,7 +30,8 @@ def fingerprint(pairs: Sequence[Pair]) -> dict[str, str]:
         for image in (pair.image, pair.labels):
             if image is None:
                 continue
-            paths = [Path(file) for file in files_of(image.source)]
+            named = [locate(file).path for file in files_of(image.source)]
+            paths = [Path(file) for file in image.meta.get("files", ())] or named
             facts = [path.stat() for path in paths if path.is_file()]
             mark = ";".join(f"{each.st_size}:{each.st_mtime_ns}" for each in facts)
             marks[image.source] = mark if len(facts) == len(paths) else "-"

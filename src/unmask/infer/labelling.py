@@ -26,7 +26,7 @@ from unmask.infer.features import Dense
 from unmask.infer.pretrained import load_encoder
 from unmask.infer.tiled import Progress
 from unmask.infer.units import ImageFile, Known, numbered
-from unmask.infer.workplace import Plan, block_file, mark, workplace
+from unmask.infer.workplace import Plan, block_file, files_mark, workplace
 from unmask.io.paths import locate
 from unmask.io.several import files_of
 from unmask.kmeans import assign
@@ -145,7 +145,7 @@ def plan_labels(dense: Dense, centres: Centres, volume: Volume, classes: np.ndar
         "centres": centres.digest,
         "classes": classes.tolist(),
         "image": Path(volume.image.source).name,
-        "file": mark(volume.image.source),
+        "file": files_mark(volume.image),
         "shape": list(volume.image.shape),
         "block": list(grid.block),
         "unmask": version("unmask"),

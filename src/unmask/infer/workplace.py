@@ -73,7 +73,7 @@ def plan_facts(predictor: Predictor, image: Image, weights: str) -> dict[str, An
     facts["image"] = Path(image.source).name
     facts["weights"] = weights
     facts["unmask"] = version("unmask")
-    facts |= {"shape": image.shape, "dtype": str(image.dtype), "file": mark(image.source)}
+    facts |= {"shape": image.shape, "dtype": str(image.dtype), "file": files_mark(image)}
     return json.loads(json.dumps(facts))
 
 
@@ -200,6 +200,11 @@ def clear(folder: Path) -> None:
 def block_file(folder: Path, number: int) -> Path:
     """Where the result of a block is kept."""
     return folder / f"block-{number:06d}.bin"
+
+
+def files_mark(image: Image) -> str:
+    """What changes when any file of an image does."""
+    return ";".join(mark(path) for path in image.meta.get("files", (image.source,)))
 
 
 def mark(source: str) -> str:

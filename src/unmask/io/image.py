@@ -33,7 +33,9 @@ class Image:
         name: stem, for pairing and for names of outputs.
         whole: reading a part costs as much as reading everything (PNG, JPEG, .nii.gz), so a
             caller that reads many parts better keeps the array.
-        meta: what a writer of the same format needs for an exact round trip (NIfTI's affine).
+        meta: what a writer of the same format needs for an exact round trip (NIfTI's affine), the
+            names of the ``channels`` if the file has them, and the ``files`` of an image in
+            several.
     """
 
     shape: tuple[int, ...]
@@ -165,6 +167,9 @@ def from_stored(
     shape = tuple(stored.shape[letters.index(a)] if a in letters else 1 for a in found)
     sizes = [stored.spacing.get(letter, 0.0) for letter in found[1:]]
     known = all(np.isfinite(size) and size > 0 for size in sizes)
+    meta = dict(stored.meta)
+    if len(meta.get("channels", ())) != shape[0]:
+        meta.pop("channels", None)
     return Image(
         shape=shape,
         dtype=stored.dtype,
@@ -175,7 +180,7 @@ def from_stored(
         spacing=tuple(float(size) for size in sizes) if known else None,
         unit=stored.unit if known else None,
         whole=stored.whole,
-        meta=stored.meta,
+        meta=meta,
     )
 
 

@@ -17,8 +17,8 @@ import nibabel
 import numpy as np
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, told
 from unmask.io import limits, recent
+from unmask.io.nifti_header import read_header, unpack
 from unmask.io.orientation import Turn, turn_of, turned_affine
 from unmask.io.stored import (
     Content,
@@ -26,6 +26,7 @@ from unmask.io.stored import (
     Index,
     Location,
     Stored,
+    check_file,
     map_file,
     only_level,
     signature,
@@ -51,29 +52,17 @@ def open_nifti(location: Location, *, level: int = 0, labels: bool = False) -> S
     Scaled values are float32 for integers of 16 bits and fewer, otherwise float64.
 
     Raises:
-        DataError: damaged header, colours, a singular affine, or fewer bytes than the header
+        DataError: damaged header, colors, a singular affine, or another length than the header
             claims.
     """
     del labels
     only_level(location, level)
     mark = signature(location.path)
-    proxy: Any = nibabel.load(location.path)
-    header = proxy.header
-    stored, shape = header.get_data_dtype(), tuple(int(n) for n in header.get_data_shape())[::-1]
-    offset, slope, inter = int(proxy.dataobj.offset), proxy.dataobj.slope, proxy.dataobj.inter
-    if stored.fields:
-        raise DataError(
-            told(
-                location.source,
-                expected="grey values",
-                found="RGB values",
-                do="Save the channels as a fourth axis.",
-            )
-        )
     packed = location.path.name.lower().endswith(".gz")
-    nbytes = prod(shape) * stored.itemsize
-    _check_size(location, offset + nbytes, mark[0], packed=packed)
-    scaled = (float(slope), float(inter)) != (1.0, 0.0)
+    header = read_header(location, mark.size, packed=packed)
+    stored, shape, offset = header.stored, header.shape, header.offset
+    slope, inter = header.slope, header.inter
+    scaled = (slope, inter) != (1.0, 0.0)
     # float32 holds integers of 24 bits exactly.
     small = stored.itemsize <= (2 if stored.kind in "iu" else 4)
     dtype = np.dtype("f4" if small else "f8") if scaled else stored.newbyteorder("=")
@@ -81,12 +70,15 @@ def open_nifti(location: Location, *, level: int = 0, labels: bool = False) -> S
 
     def whole() -> np.ndarray:
         if packed:
-            limits.check_memory(location.source, nbytes, what="decompressing")
-            return _unpack(location, offset, nbytes).view(stored).reshape(shape)
+            limits.check_memory(location.source, header.nbytes, what="decompressing")
+            values = unpack(location, header)
+            check_file(location, mark)
+            return values.view(stored).reshape(shape)
         buffer = map_file(location, mark)
         return np.frombuffer(buffer, stored, prod(shape), offset).reshape(shape)
 
     def read(index: Index) -> np.ndarray:
+        check_file(location, mark)
         full = all(part == slice(0, n) for part, n in zip(index, shape, strict=True))
         # What is read whole is kept by whoever asked, not twice.
         array = whole() if packed and full else (shelf if packed else maps).get_alone("all", whole)
@@ -95,17 +87,18 @@ def open_nifti(location: Location, *, level: int = 0, labels: bool = False) -> S
             return part.astype(dtype) * dtype.type(slope) + dtype.type(inter)
         return part.astype(dtype, copy=not (packed and full))
 
-    affine = np.array(proxy.affine) if header["sform_code"] or header["qform_code"] else None
+    fields = header.fields
+    affine = fields.get_best_affine() if fields["sform_code"] or fields["qform_code"] else None
     turn, position = _place(affine, shape, location.source)
     return Stored(
         turn.shape(shape),
         dtype,
         _AXES[-len(shape) :],
         turn.reader(read, shape),
-        spacing=_spacing(header, position, turn),
-        unit=unit_symbol(header.get_xyzt_units()[0]),
+        spacing=_spacing(fields, position, turn),
+        unit=unit_symbol(fields.get_xyzt_units()[0]),
         whole=packed,
-        meta={"nifti": position_fields(header), "turn": turn, "position": position},
+        meta={"nifti": position_fields(fields), "turn": turn, "position": position},
     )
 
 
@@ -207,42 +200,6 @@ def _turn_back(axes: str, meta: Mapping[str, Any]) -> Turn | None:
     """From the canonical order to that of the file that the array belongs to."""
     turn = meta.get("turn")
     return turn.inverse if turn is not None and len(turn.order) == len(axes.strip("C")) else None
-
-
-def _check_size(location: Location, needed: int, size: int, *, packed: bool) -> None:
-    if packed:
-        limits.check_claim(
-            location.source,
-            needed,
-            size,
-            ratio=limits.WHOLE_RATIO,
-            harmless=limits.WHOLE_HARMLESS,
-        )
-    elif needed > size:
-        raise DataError(
-            told(
-                location.source,
-                expected=f"{needed} bytes, as its header says",
-                found=f"{size} bytes (truncated)",
-                do="Copy the file again.",
-            )
-        )
-
-
-def _unpack(location: Location, offset: int, nbytes: int) -> np.ndarray:
-    """The data part of a gzip file; reading to the end checks its checksum."""
-    values = np.empty(nbytes, np.uint8)
-    with gzip.open(location.path) as handle:
-        handle.seek(offset)
-        filled = 0
-        view = memoryview(values.data)
-        while filled < nbytes:
-            count = handle.readinto(view[filled:])  # type: ignore[attr-defined]
-            if not count:
-                raise EOFError(f"{filled} of {nbytes} bytes are there (truncated)")
-            filled += count
-        handle.read(1)
-    return values
 
 
 def position_fields(header: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from unmask.io.stored import (
     Index,
     Location,
     Stored,
+    check_file,
     map_file,
     only_level,
     signature,
@@ -24,7 +25,7 @@ def open_npy(location: Location, *, level: int = 0, labels: bool = False) -> Sto
     """Read the header.
 
     Raises:
-        DataError: an object array, or fewer bytes than the header claims.
+        DataError: an object array, or another length than the header claims.
     """
     del labels
     only_level(location, level)
@@ -50,13 +51,15 @@ def open_npy(location: Location, *, level: int = 0, labels: bool = False) -> Sto
             )
         )
     count = int(np.prod(shape, dtype=object))
-    if mark[0] < offset + count * dtype.itemsize:
+    needed = offset + count * dtype.itemsize
+    if mark.size != needed:
+        short = mark.size < needed
         raise DataError(
             told(
                 location.source,
-                expected=f"{offset + count * dtype.itemsize} bytes for shape {shape}, {dtype}",
-                found=f"{mark[0]} bytes (truncated)",
-                do="Copy the file again.",
+                expected=f"{needed} bytes for shape {shape}, {dtype}",
+                found=f"{mark.size} bytes{' (truncated)' if short else ''}",
+                do="Copy the file again." if short else "Save one array per file.",
             )
         )
     shelf = recent.opened()
@@ -66,6 +69,7 @@ def open_npy(location: Location, *, level: int = 0, labels: bool = False) -> Sto
         return flat.reshape(shape, order="F" if fortran else "C")
 
     def read(index: Index) -> np.ndarray:
+        check_file(location, mark)
         part = shelf.get("map", mapped)[index]
         return part.astype(dtype.newbyteorder("="), order="C")
 

@@ -12,11 +12,14 @@ from unmask.io import dicom, foreign
 from unmask.io.formats import FORMATS
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.listing import cases, is_listing
+from unmask.io.ome_files import one_per_set
 from unmask.io.several import files_of, without_parts
 from unmask.io.stored import Format, Location
 
 # Second suffixes that belong to the name of a format, not to the name of an image.
 _DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
+# The number of an image in a TIFF with several of them.
+_NUMBERED = re.compile(r"(.*\.(?:tif|tiff|btf|lsm)):(\d{1,6})", re.IGNORECASE | re.DOTALL)
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -24,25 +27,30 @@ def stem(path: str | Path) -> str:
     """Name without folder, suffix and key; pairs images with labels.
 
     Examples:
-        >>> stem("a/b.nii.gz"), stem("c.ome.zarr/labels/0"), stem("d.h5:raw")
-        ('b', 'c', 'd')
+        >>> stem("a/b.nii.gz"), stem("c.ome.zarr/labels/0"), stem("d.h5:raw"), stem("e.tif:1")
+        ('b', 'c', 'd', 'e_1')
     """
     location = locate(without_parts(path))
     name = location.path.name
     lower = name.lower()
+    # Images of one file must not overwrite each other's results.
+    number = f"_{location.key}" if _NUMBERED.fullmatch(location.source) else ""
     for suffix in sorted((*_DOUBLE, *FORMATS), key=len, reverse=True):
         if lower.endswith(suffix) and len(lower) > len(suffix):
-            return name[: -len(suffix)]
-    return name
+            return name[: -len(suffix)] + number
+    return name + number
 
 
 def locate(path: str | Path) -> Location:
-    """Split ``file.h5:key`` and ``store.zarr/inner/array`` into file and key."""
+    """Split ``file.h5:key``, ``file.tif:1`` and ``store.zarr/inner/array`` into file and key."""
     source = str(path)
     containers = "|".join(re.escape(s) for s, f in FORMATS.items() if f.container and not f.folder)
     found = re.search(rf"^(.*(?:{containers})):(.*)$", source, re.IGNORECASE)
     if found:
         return Location(source, Path(found[1]), found[2].strip("/"))
+    numbered = _NUMBERED.fullmatch(source)
+    if numbered:
+        return Location(source, Path(numbered[1]), numbered[2])
     whole = Path(path)
     folders = tuple(s for s, f in FORMATS.items() if f.folder)
     for folder in (whole, *whole.parents):
@@ -98,6 +106,9 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
             found.update((file, name) for name, file in _listed(path, labels=labels))
         else:
             found.update((file, stem(file)) for file in _expand(path))
+    # The files of a set are one image, also if a shell has listed them one by one.
+    kept = set(one_per_set(list(found)))
+    found = {file: name for file, name in found.items() if file in kept}
     return [(name, file) for file, name in found.items()]
 
 

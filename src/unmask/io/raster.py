@@ -2,7 +2,7 @@
 
 Values are those in the file: palettes become colours for images and stay indices for labels, 1-bit
 files are bool, and grey PNGs of 2 and 4 bits are not stretched to 255. The orientation tag of
-photographs is not applied.
+photographs is applied, so that pixels lie as viewers show them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,19 @@ from PIL.PngImagePlugin import PngImageFile
 
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, told
-from unmask.io import limits, recent
+from unmask.io import exif, limits, recent
 from unmask.io.codecs import imagecodecs
-from unmask.io.stored import Content, Format, Index, Location, Stored, only_level
+from unmask.io.stored import (
+    Content,
+    Format,
+    Index,
+    Location,
+    Mark,
+    Stored,
+    check_file,
+    only_level,
+    signature,
+)
 
 # The decoder is chosen by the first bytes, from a closed list: a renamed file still opens, and no
 # other decoder of Pillow can be reached. Its own pixel limit (179 Mpx) would refuse honest slides.
@@ -45,6 +55,14 @@ _MODES = {
 }
 
 
+# The format limits a block in a JPEG to 64 kB; in a PNG it may be longer, but says no more.
+_MOST_EXIF = 1 << 20
+# A block of 8 x 8 pixels takes at least one bit, also in the first scan of a progressive file.
+_JPEG_PIXELS = 512
+# Programs round the length of a file up; a color profile may follow the pixels.
+_BMP_SLACK = 4
+
+
 @dataclass(frozen=True)
 class _Header:
     decoder: type[ImageFile]
@@ -52,6 +70,7 @@ class _Header:
     size: tuple[int, int]
     deep_colour: bool = False
     stretch: int = 1
+    orientation: int = 1
 
 
 def open_raster(location: Location, *, level: int = 0, labels: bool = False) -> Stored:
@@ -61,14 +80,15 @@ def open_raster(location: Location, *, level: int = 0, labels: bool = False) -> 
         DataError: another kind of file, a mode without a plain meaning (CMYK), or a bomb.
     """
     only_level(location, level)
-    header = _header(location, labels=labels)
+    mark = signature(location.path)
+    header = _header(location, mark, labels=labels)
     channels, code = _MODES[header.mode]
     dtype = np.dtype("u2") if header.deep_colour else np.dtype(code)
     shape = (*header.size[::-1], channels) if channels > 1 else header.size[::-1]
     limits.check_claim(
         location.source,
         prod(shape) * dtype.itemsize,
-        location.path.stat().st_size,
+        mark.size,
         ratio=limits.WHOLE_RATIO,
         harmless=limits.WHOLE_HARMLESS,
     )
@@ -76,14 +96,17 @@ def open_raster(location: Location, *, level: int = 0, labels: bool = False) -> 
 
     def decode() -> np.ndarray:
         limits.check_memory(location.source, prod(shape) * dtype.itemsize, what="decoding")
+        check_file(location, mark)
         return _decode(location, header).reshape(shape).astype(dtype, copy=False)
 
     def read(index: Index) -> np.ndarray:
         if all(part == slice(0, n) for part, n in zip(index, shape, strict=True)):
             return decode()
+        check_file(location, mark)
         return shelf.get_alone("whole", decode)[index].copy()
 
-    return Stored(shape, dtype, "YXS" if channels > 1 else "YX", read, whole=True)
+    stored = Stored(shape, dtype, "YXS" if channels > 1 else "YX", read, whole=True)
+    return exif.apply_orientation(stored, header.orientation)
 
 
 def save_raster(location: Location, content: Content) -> None:
@@ -112,7 +135,7 @@ def save_raster(location: Location, content: Content) -> None:
         Pillow.fromarray(np.ascontiguousarray(array)).save(handle, format=name)
 
 
-def _header(location: Location, *, labels: bool) -> _Header:
+def _header(location: Location, mark: Mark, *, labels: bool) -> _Header:
     with location.path.open("rb") as handle:
         start = handle.read(26)
     decoder = next((d for magic, d in _DECODERS.items() if start.startswith(magic)), None)
@@ -127,10 +150,20 @@ def _header(location: Location, *, labels: bool) -> _Header:
         )
     with decoder(str(location.path)) as file:
         mode, size = file.mode, file.size
+        block = file.info.get("exif")
         if mode == "P" and labels:
             mode = "L"
         elif mode == "P":
             mode = "RGBA" if "transparency" in file.info else "RGB"
+    if decoder is JpegImageFile and prod(size) > mark.size * _JPEG_PIXELS:
+        raise DataError(
+            told(
+                location.source,
+                expected=f"at most {_JPEG_PIXELS} pixels per byte, as JPEG can pack",
+                found=f"{size[0]} x {size[1]} pixels in {mark.size} bytes",
+                do="The file is damaged; copy or export it again.",
+            )
+        )
     if mode not in _MODES:
         raise DataError(
             told(
@@ -140,10 +173,50 @@ def _header(location: Location, *, labels: bool) -> _Header:
                 do="Convert it to RGB, or save the channels as TIFF.",
             )
         )
+    if decoder is BmpImageFile:
+        _check_bmp(location, mark.size)
+    if decoder is PngImageFile and not block:
+        block = _late_exif(location.path)
     depth, colour = _png_depth(start) if decoder is PngImageFile else (8, 0)
     # Pillow stretches grey values of 2 and 4 bits to 255, which would change ids.
     stretch = 255 // (2**depth - 1) if colour == 0 and 1 < depth < 8 else 1
-    return _Header(decoder, mode, size, depth == 16 and colour in (2, 4, 6), stretch)
+    deep = depth == 16 and colour in (2, 4, 6)
+    return _Header(decoder, mode, size, deep, stretch, exif.orientation_in(block))
+
+
+def _late_exif(path: Path) -> bytes | None:
+    """The EXIF chunk of a PNG, which may stand behind the pixels."""
+    with path.open("rb") as handle:
+        handle.seek(8)
+        while len(start := handle.read(8)) == 8:
+            length, name = struct.unpack(">I4s", start)
+            if name == b"eXIf" and length <= _MOST_EXIF:
+                return handle.read(length)
+            handle.seek(length + 4, 1)
+    return None
+
+
+def _check_bmp(location: Location, size: int) -> None:
+    """The rows of a BMP, whose header has no checksum, must fill the file.
+
+    Raises:
+        DataError: they do not.
+    """
+    with location.path.open("rb") as handle:
+        start = handle.read(54)
+    offset, kind, width, height, _, bits, packed = struct.unpack_from("<IIiiHHI", start, 10)
+    if kind < 40 or packed not in (0, 3, 6):
+        return
+    needed = offset + (abs(width) * bits + 31) // 32 * 4 * abs(height)
+    if not needed <= size < needed + _BMP_SLACK:
+        raise DataError(
+            told(
+                location.source,
+                expected=f"{needed} bytes for {width} x {height} pixels of {bits} bits",
+                found=f"{size} bytes",
+                do="The file is damaged; copy or export it again.",
+            )
+        )
 
 
 def _png_depth(start: bytes) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,7 @@ def stacked(images: Sequence[Image], source: str, name: str) -> Image:
         DataError: images of unlike size or position.
     """
     first = images[0]
+    meta = _meta_of_all(images, source)
     for other in images[1:]:
         place, there = first.meta.get("position"), other.meta.get("position")
         alike = (place is None) == (there is None) and (
@@ -114,5 +116,31 @@ def stacked(images: Sequence[Image], source: str, name: str) -> Image:
     axes = "C" + first.axes.removeprefix("C")
     return replace(
         first, shape=(int(edges[-1]), *first.shape[1:]), dtype=dtype, axes=axes, source=source,
-        name=name, fetch=fetch, whole=any(image.whole for image in images),
+        name=name, fetch=fetch, whole=any(image.whole for image in images), meta=meta,
     )  # fmt: skip
+
+
+def _meta_of_all(images: Sequence[Image], source: str) -> dict[str, Any]:
+    """What the first image knows, with the channel names and files of all.
+
+    Raises:
+        DataError: the files are one image already.
+    """
+    meta = {key: value for key, value in images[0].meta.items() if key != "channels"}
+    files = [path for image in images for path in image.meta.get("files", (image.source,))]
+    in_sets = [path for image in images for path in image.meta.get("files", ())]
+    if len(set(in_sets)) < len(in_sets):
+        raise DataError(
+            told(
+                source,
+                expected="files that are one channel or group of channels each",
+                found="files of one OME-TIFF set, each of which stands for the whole set",
+                do=f"Give one of them, for example {images[0].source}.",
+            )
+        )
+    names = [image.meta.get("channels", ("",) * image.shape[0]) for image in images]
+    if any(map(any, names)):
+        meta["channels"] = tuple(name for each in names for name in each)
+    if in_sets:
+        meta["files"] = tuple(files)
+    return meta

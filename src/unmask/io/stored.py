@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +40,8 @@ class Location:
     Attributes:
         source: the path as the user gave it.
         path: the file or folder on disk.
-        key: the array inside a container ("" where the file is the image).
+        key: the array inside a container, or the number of the image in a TIFF; "" if the file is
+            the image.
     """
 
     source: str
@@ -155,27 +157,86 @@ def only_level(location: Location, level: int) -> None:
         )
 
 
-def signature(path: Path) -> tuple[int, int]:
-    """Size and time of change: differs when a file was replaced."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+class Mark(NamedTuple):
+    """What tells one version of a file from the next.
+
+    Size and time of change alone do not: a file that is rewritten within one tick of the clock
+    keeps both. The change time cannot be set back, and the inode differs after a replacement.
+
+    Attributes:
+        size: bytes.
+        modified: time of the last write, in nanoseconds.
+        changed: time of the last change of the file or its attributes, in nanoseconds.
+        inode: number of the file; 0 if it had been at rest before, when the times suffice. Some
+            network file systems give a file another number after a while.
+    """
+
+    size: int
+    modified: int
+    changed: int
+    inode: int
 
 
-def map_file(location: Location, expected: tuple[int, int]) -> mmap.mmap:
+# Clocks of file systems tick every 10 ms on disks, every 2 s on FAT and some network mounts.
+_AT_REST_NS = 10 * 10**9
+
+
+def mark_of(status: os.stat_result) -> Mark:
+    """The mark of a file from its status."""
+    rested = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _AT_REST_NS
+    inode = 0 if rested else status.st_ino
+    return Mark(status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)
+
+
+def signature(path: Path) -> Mark:
+    """The mark of a file, which differs when the file was replaced or rewritten."""
+    return mark_of(path.stat())
+
+
+def check_same(source: str, status: os.stat_result, expected: Mark) -> None:
+    """Refuse a file that is not the one that was opened.
+
+    Raises:
+        DataError: the file was replaced or rewritten.
+    """
+    stamps = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if stamps != expected[:3] or expected.inode not in (0, status.st_ino):
+        raise DataError(
+            told(
+                source,
+                expected="the file that was opened",
+                found="another size or time of change",
+                do="Do not replace inputs during a run; start again.",
+            )
+        )
+
+
+def check_file(location: Location, expected: Mark) -> None:
+    """Refuse to mix values of two versions of a file: call it before kept values are used.
+
+    Raises:
+        DataError: the file was replaced, rewritten or removed.
+    """
+    try:
+        status = location.path.stat()
+    except OSError as error:
+        raise DataError(
+            told(
+                location.source,
+                expected="the file that was opened",
+                found=f"none ({error.strerror})",
+                do="Do not remove inputs during a run; start again.",
+            )
+        ) from error
+    check_same(location.source, status, expected)
+
+
+def map_file(location: Location, expected: Mark) -> mmap.mmap:
     """The bytes of a file as a read-only mapping.
 
     Raises:
         DataError: the file is not the one whose header was read.
     """
     with location.path.open("rb") as handle:
-        status = os.fstat(handle.fileno())
-        if (status.st_size, status.st_mtime_ns) != expected:
-            raise DataError(
-                told(
-                    location.source,
-                    expected="the file that was opened",
-                    found="another size or time of change",
-                    do="Do not replace inputs during a run; start again.",
-                )
-            )
+        check_same(location.source, os.fstat(handle.fileno()), expected)
         return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)

@@ -1,13 +1,19 @@
 """TIFF: plain, tiled, BigTIFF, OME-TIFF, ImageJ, LSM; only the strips or tiles asked for are read.
 
+An OME-TIFF may be a set of files (`unmask.io.ome_files`), and a file may hold several images, of
+which ``file.tif:1`` means the second (`unmask.io.tiff_series`).
+
 Values are those in the file: palettes stay indices (ImageJ stores colour tables of grey images so).
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,26 +21,33 @@ import tifffile
 
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, told
-from unmask.io import limits, recent
+from unmask.io import exif, limits, recent
+from unmask.io.ome_files import is_ome, ome_source
 from unmask.io.stored import (
     Content,
     Format,
     Index,
     Location,
+    Mark,
     Stored,
+    check_file,
     map_file,
     signature,
     spacing_in_order,
 )
 from unmask.io.tiff_checks import (
     check_chain,
-    check_description,
     check_magic,
+    check_ome,
     check_page,
+    check_series,
     check_tags,
 )
-from unmask.io.tiff_metadata import described, resolution, spacing_of
-from unmask.io.tiff_segments import Pages
+from unmask.io.tiff_decode import Layout, layout_of
+from unmask.io.tiff_header import first_description
+from unmask.io.tiff_metadata import described, facts_of, resolution
+from unmask.io.tiff_segments import Pages, Source, Table, table_of, tables_of_set
+from unmask.io.tiff_series import choose_series
 
 _LETTERS = "TCZYXS"
 
@@ -51,74 +64,128 @@ def open_tiff(location: Location, *, level: int = 0, labels: bool = False) -> St
     """Read the header of the first page and where the others are.
 
     Raises:
-        DataError: damaged, a bomb, several images in one file, or no such level.
+        DataError: damaged, a bomb, several images in one file, a missing file of a set, or no such
+            level.
         MissingPackageError: a compression that needs imagecodecs.
     """
     del labels
-    mark = signature(location.path)
-    if mark[0] < 16:
-        raise DataError(
-            told(location.source, expected="a TIFF", found=f"{mark[0]} bytes", do="Copy it again.")
-        )
-    buffer = map_file(location, mark)
-    check_magic(location, buffer)
-    check_chain(location, buffer)
-    check_tags(location, buffer)
-    with tifffile.TiffFile(location.path) as file:
-        first = file.pages.first
-        check_page(location, first, mark[0])
-        check_description(location, first)
-        number = _main_series(location, file)
-        series = file.series[number].levels
-        if not 0 <= level < len(series):
+    first = _checked(location, location.path)
+    description = first_description(location.path)
+    ome = ome_source(location, description) if is_ome(description) else None
+    sources = [first, *(_checked(location, path) for path in (ome.partners if ome else ()))]
+    with tifffile.TiffFile(location.path, omexml=ome.text if ome else None) as file:
+        _only_this_file(location, file)
+        check_page(location, file.pages.first, first.mark.size)
+        number = choose_series(location, file)
+        levels = file.series[number].levels
+        if not 0 <= level < len(levels):
             raise DataError(
                 told(
                     location.source,
-                    expected=f"a level from 0 to {len(series) - 1}",
+                    expected=f"a level from 0 to {len(levels) - 1}",
                     found=f"level={level}",
                     do="Choose one of these.",
                 )
             )
-        chosen = series[level]
-        check_page(location, chosen.keyframe, mark[0])
-        spacing, unit = spacing_of(file)
-        if level:
-            ratio = [a / b for a, b in zip(series[0].shape, chosen.shape, strict=True)]
-            factor = dict(zip(series[0].axes, ratio, strict=True))
-            spacing = {axis: size * factor.get(axis, 1.0) for axis, size in spacing.items()}
-        shape, axes = _axes(chosen)
-        dtype = chosen.dtype.newbyteorder("=")
-        limits.check_claim(location.source, prod(shape) * dtype.itemsize, mark[0])
-        if chosen.dataoffset is not None and dtype.kind != "b":
-            read = _mapped(location, mark, chosen, shape)
-        else:
-            read = Pages(location, mark, chosen, shape=shape, place=(number, level)).read
-    return Stored(shape, dtype, axes, read, spacing=spacing, unit=unit)
+        chosen: Any = levels[level]
+        check_page(location, chosen.keyframe, sum(source.mark.size for source in sources))
+        check_series(location, file, chosen, first.mark.size)
+        if ome and len(ome.document.images) == 1:
+            check_ome(location, file.series[number], ome.document.images[0])
+        stored = _stored(sources, chosen, (number, level))
+        facts = facts_of(file, file.series[number], ome.document if ome else None)
+        orientation = chosen.keyframe.tags.valueof(exif.TAG)
+    ratio = [a / b for a, b in zip(levels[0].shape, chosen.shape, strict=True)]
+    factor = dict(zip(levels[0].axes, ratio, strict=True))
+    spacing = {axis: size * factor.get(axis, 1.0) for axis, size in facts.spacing.items()}
+    meta: dict[str, Any] = {"channels": facts.channels} if any(facts.channels) else {}
+    if len(sources) > 1:
+        meta["files"] = tuple(str(source.location.path) for source in sources)
+    found = replace(stored, spacing=spacing, unit=facts.unit, meta=meta)
+    return exif.apply_orientation(found, orientation)
 
 
-def _main_series(location: Location, file: tifffile.TiffFile) -> int:
-    """Number of the image of the file; smaller ones beside it (thumbnails) do not count."""
-    series = sorted(file.series, key=lambda one: -prod(one.shape))
-    if not series:
+def _checked(location: Location, path: Path) -> Source:
+    """A file of the image, of which nothing is believed yet."""
+    own = location if path == location.path else Location(str(path), path)
+    mark = signature(path)
+    if mark.size < 16:
         raise DataError(
-            told(location.source, expected="an image", found="no pages", do="Export it again.")
+            told(own.source, expected="a TIFF", found=f"{mark.size} bytes", do="Copy it again.")
         )
-    if len(series) > 1 and prod(series[0].shape) == prod(series[1].shape):
-        shapes = ", ".join(str(one.shape) for one in file.series[:10])
+    with map_file(own, mark) as buffer:
+        check_magic(own, buffer)
+        check_chain(own, buffer)
+        check_tags(own, buffer)
+    return Source(own, mark)
+
+
+def _only_this_file(location: Location, file: tifffile.TiffFile) -> None:
+    """Keep the library from looking for other files of a Micro-Manager data set by itself.
+
+    It would open whatever has a fitting name, pipes too. Such sets carry OME metadata as well,
+    whose partners are checked.
+
+    Raises:
+        DataError: a set without them.
+    """
+    folder = location.path.parent
+    kin = sum(1 for _ in itertools.islice(folder.glob("*_MMStack*.tif"), 2))
+    if file.is_mmstack and kin > 1:
+        file.is_mmstack = False
+    if file.is_ndtiff and (folder / "NDTiff.index").exists():
         raise DataError(
             told(
                 location.source,
-                expected="one image in the file",
-                found=f"{len(series)} of shapes {shapes}",
-                do="Save each as a file.",
+                expected="an image in one file, or in an OME-TIFF set",
+                found="a part of an NDTiff data set",
+                do="Export it as OME-TIFF.",
             )
         )
-    return file.series.index(series[0])
+
+
+def _stored(sources: Sequence[Source], series: Any, place: tuple[int, int]) -> Stored:
+    """Shape, axes and reader of a series.
+
+    Args:
+        sources: the files of the image.
+        series: the chosen level.
+        place: number of the series in the file, and of the level in the series.
+    """
+    location, mark = sources[0].location, sources[0].mark
+    shape, axes = _axes(series)
+    dtype = series.dtype.newbyteorder("=")
+    size = sum(source.mark.size for source in sources)
+    limits.check_claim(location.source, prod(shape) * dtype.itemsize, size)
+    layouts = {id(series.keyframe): layout_of(series.keyframe)}
+    if len(sources) == 1 and series.dataoffset is not None and dtype.kind != "b":
+        return Stored(shape, dtype, axes, _mapped(location, mark, series, shape))
+    tables: Sequence[Table | None] | Callable[[], Sequence[Table | None]]
+    if len(sources) > 1:
+        tables = tables_of_set(sources, series, layouts)
+    elif len(series.pages) == 1:
+        # One page says all there is to know; the pages of a stack are looked up when needed.
+        tables = [table_of(series.keyframe, layouts)]
+    else:
+        tables = partial(_look_up, location, mark, place)
+    return Stored(shape, dtype, axes, Pages(sources, series.keyframe, shape, tables).read)
+
+
+def _look_up(location: Location, mark: Mark, place: tuple[int, int]) -> list[Table | None]:
+    """Tables of all pages."""
+    check_file(location, mark)
+    layouts: dict[int, Layout] = {}
+    description = first_description(location.path)
+    text = ome_source(location, description).text if is_ome(description) else None
+    with tifffile.TiffFile(location.path, omexml=text) as file:
+        _only_this_file(location, file)
+        pages = file.series[place[0]].levels[place[1]].pages
+        return [None if page is None else table_of(page, layouts) for page in pages]
 
 
 def _mapped(
     location: Location,
-    mark: tuple[int, int],
+    mark: Mark,
     series: tifffile.TiffPageSeries,
     shape: tuple[int, ...],
 ) -> Callable[[Index], np.ndarray]:
@@ -126,12 +193,12 @@ def _mapped(
     dtype = np.dtype(series.keyframe.parent.byteorder + series.dtype.char)
     offset = int(series.dataoffset or 0)
     needed = offset + prod(shape) * dtype.itemsize
-    if needed > mark[0]:
+    if needed > mark.size:
         raise DataError(
             told(
                 location.source,
                 expected=f"{needed} bytes for shape {shape}, {dtype}",
-                found=f"{mark[0]} bytes (truncated)",
+                found=f"{mark.size} bytes (truncated)",
                 do="Copy the file again.",
             )
         )
@@ -142,6 +209,7 @@ def _mapped(
         return np.frombuffer(buffer, dtype, prod(shape), offset).reshape(shape)
 
     def read(index: Index) -> np.ndarray:
+        check_file(location, mark)
         return shelf.get("map", mapped)[index].astype(dtype.newbyteorder("="), order="C")
 
     return read
@@ -166,6 +234,7 @@ def save_tiff(location: Location, content: Content) -> None:
     that ImageJ knows get ImageJ's, so that Fiji shows the voxel size; all others (label types of
     32 and 64 bits) a line of JSON.
     """
+    _refuse_number(location)
     array, axes = content.array, content.axes
     colour = axes == "CYX" and array.dtype == np.uint8 and array.shape[0] in (3, 4)
     if colour:
@@ -193,6 +262,7 @@ def save_tiff(location: Location, content: Content) -> None:
 
 def copy_tiff(location: Location, stored: Stored) -> None:
     """Write a label volume or plane in deflated tiles, one after the other."""
+    _refuse_number(location)
     nbytes = prod(stored.shape) * stored.dtype.itemsize
     kind = _kind(location, stored.dtype, nbytes)
     spacing = spacing_in_order(stored)
@@ -226,6 +296,19 @@ def _tiles(stored: Stored) -> Iterator[np.ndarray]:
             part = stored.read((*first, slice(y, y + height), slice(x, x + width)))
             tile[:height, :width] = part.reshape(height, width)
             yield tile
+
+
+def _refuse_number(location: Location) -> None:
+    """An image cannot be added to a TIFF, and the file must not be replaced by it."""
+    if location.key:
+        raise DataError(
+            told(
+                location.source,
+                expected="the name of a TIFF file to write",
+                found=f"a number after it, :{location.key}",
+                do="Leave it out.",
+            )
+        )
 
 
 def _kind(location: Location, dtype: np.dtype[Any], nbytes: int) -> str:

@@ -11,8 +11,8 @@ import tifffile
 
 from unmask.errors import DataError, MissingPackageError, told
 from unmask.io import limits
+from unmask.io.ome import OmeImage
 from unmask.io.stored import Location
-from unmask.io.tiff_metadata import pixels_of
 
 # Walking the chain of a million pages takes a second; no microscope writes as many.
 _MOST_PAGES = 200_000
@@ -130,28 +130,72 @@ def check_page(location: Location, page: Any, size: int) -> None:
         raise
 
 
-def check_description(location: Location, page: Any) -> None:
-    """Refuse texts that make a parser work without end, before one sees them."""
-    text = page.description
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise DataError(
-            told(
-                location.source,
-                expected="plain OME metadata",
-                found="a document type in its XML",
-                do="Export it again.",
-            )
+def check_series(location: Location, file: tifffile.TiffFile, series: Any, size: int) -> None:
+    """The metadata, the chain of pages and the bytes of the file must tell of the same planes.
+
+    Args:
+        location: the file.
+        file: the same, open.
+        series: the chosen image.
+        size: bytes of the file.
+
+    Raises:
+        DataError: planes are missing, or there are more than the image has.
+    """
+    if file.is_imagej and not file.is_ome and series.kind == "generic":
+        raise _contradiction(location, "pages as its ImageJ metadata say", "others")
+    claimed = prod(series.shape) // max(prod(series.keyframe.shaped), 1)
+    pages = [page for page in series.pages if page is not None]
+    virtual = len(series.pages) == 1 < claimed
+    found = claimed if virtual else len(pages)
+    if virtual:
+        # All planes lie behind the first page, which alone is listed.
+        found = _planes_behind(file, series, size)
+    elif series.kind == "imagej":
+        found = max(found, len(file.pages))
+    if found != claimed:
+        raise _contradiction(
+            location, f"{claimed} planes, as its {series.kind} metadata say", f"{found}"
         )
-    if "<OME" not in text[:2000]:
+
+
+def check_ome(location: Location, series: Any, image: OmeImage | None) -> None:
+    """The sizes in OME metadata must be those of the pages, if a reader could not apply them.
+
+    Raises:
+        DataError: they are others.
+    """
+    if image is None or series.kind == "ome":
         return
-    for pixels in pixels_of(text):
-        planes = prod(int(pixels.get(f"Size{axis}", 1)) for axis in "TCZ")
-        if planes > _MOST_PAGES * 10:
-            raise DataError(
-                told(
-                    location.source,
-                    expected=f"at most {_MOST_PAGES * 10} planes",
-                    found=f"{planes} in its OME metadata",
-                    do="The file is damaged; export it again.",
-                )
-            )
+    height, width = (int(image.pixels.get(f"Size{axis}", 0)) for axis in "YX")
+    planes = prod(int(image.pixels.get(f"Size{axis}", 1)) for axis in "TCZ")
+    page = series.keyframe
+    found = len(series.pages) * page.samplesperpixel
+    if (height, width) != (page.imagelength, page.imagewidth) or planes != found:
+        raise _contradiction(
+            location,
+            f"{planes} planes of {width} x {height}, as its OME metadata say",
+            f"{found} of {page.imagewidth} x {page.imagelength}",
+        )
+
+
+def _contradiction(location: Location, expected: str, found: str) -> DataError:
+    return DataError(
+        told(
+            location.source,
+            expected=expected,
+            found=found,
+            do="The file is incomplete or was changed; export it again.",
+        )
+    )
+
+
+def _planes_behind(file: tifffile.TiffFile, series: Any, size: int) -> int:
+    """How many planes fit between the first one and the next page, or the end of the file."""
+    page = series.keyframe
+    plane = prod(page.shaped) * page.dtype.itemsize
+    start = page.dataoffsets[0] if page.dataoffsets else size
+    claimed = prod(series.shape) // prod(page.shaped)
+    offsets = [other.offset for other in file.pages if other.offset >= start + plane]
+    end = min([size, *offsets])
+    return int((end - start) // max(plane, 1)) if len(page.dataoffsets) else claimed

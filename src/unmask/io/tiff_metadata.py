@@ -3,39 +3,94 @@
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import tifffile
 
+from unmask.io.ome import OmeDocument, OmeImage
 from unmask.io.stored import METRES, unit_symbol
 
 
-def pixels_of(text: str) -> list[dict[str, str]]:
-    """Attributes of every image in OME-XML."""
-    root = ET.fromstring(text)
-    return [dict(node.attrib) for node in root.iter() if node.tag.rpartition("}")[2] == "Pixels"]
+@dataclass(frozen=True)
+class Facts:
+    """What the metadata say of one image.
+
+    Attributes:
+        spacing: voxel size by axis.
+        unit: of the spacing.
+        channels: names in order, "" for a channel without one; empty if there are none.
+    """
+
+    spacing: Mapping[str, float]
+    unit: str | None
+    channels: tuple[str, ...] = ()
 
 
-def spacing_of(file: tifffile.TiffFile) -> tuple[dict[str, float], str | None]:
-    """Voxel size from OME, ImageJ, LSM or our own metadata; printing resolution is none."""
-    if file.is_ome and file.ome_metadata:
-        return _ome_spacing(pixels_of(file.ome_metadata)[0])
+def facts_of(file: tifffile.TiffFile, series: Any, document: OmeDocument | None) -> Facts:
+    """Voxel size and channels of an image; the resolution for printing is not a voxel size.
+
+    Args:
+        file: the open file.
+        series: the image.
+        document: OME metadata, if the file has them.
+    """
+    if document is not None and document.images:
+        image = _image_of(series, document)
+        return Facts({}, None) if image is None else Facts(*_ome_spacing(image), image.channels)
     if file.is_imagej:
-        return _imagej_spacing(file)
+        return Facts(*_imagej_spacing(file), _imagej_channels(file))
     if file.is_lsm and file.lsm_metadata:
         sizes = {axis: 1e6 * float(file.lsm_metadata[f"VoxelSize{axis}"]) for axis in "ZYX"}
-        return sizes, "um"
+        colors = file.lsm_metadata.get("ChannelColors") or {}
+        return Facts(sizes, "um", tuple(map(str, colors.get("ColorNames") or ())))
     if file.is_shaped:
-        described = json.loads(file.pages.first.description)
-        sizes = described.get("spacing") or ()
-        letters = [axis for axis in described.get("axes", "") if axis in "ZYX"]
-        return dict(zip(letters, sizes, strict=False)), unit_symbol(described.get("unit"))
-    return {}, None
+        return _shaped(series.keyframe.description or file.pages.first.description)
+    return Facts({}, None)
 
 
-def _ome_spacing(pixels: dict[str, str]) -> tuple[dict[str, float], str | None]:
+def _image_of(series: Any, document: OmeDocument) -> OmeImage | None:
+    """The OME image of a series; images without planes have no series."""
+    if series.kind != "ome":
+        return document.images[0] if len(document.images) == 1 else None
+    count = len(series.parent.series)
+    if count == len(document.images):
+        return document.images[series.parent.series.index(series)]
+    rows, columns = (series.shape[series.axes.index(axis)] for axis in "YX")
+    alike = [
+        image
+        for image in document.images
+        if (image.name == series.name or series.name in ("", "Baseline"))
+        and (int(image.pixels["SizeY"]), int(image.pixels["SizeX"])) == (rows, columns)
+    ]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _shaped(description: str) -> Facts:
+    """Metadata in one line of JSON; older versions of tifffile wrote ``shape=(2,3,10,10)``."""
+    try:
+        described = json.loads(description)
+    except ValueError:
+        return Facts({}, None)
+    sizes = described.get("spacing") or ()
+    letters = [axis for axis in described.get("axes", "") if axis in "ZYX"]
+    unit = unit_symbol(described.get("unit"))
+    return Facts(dict(zip(letters, sizes, strict=False)), unit)
+
+
+def _imagej_channels(file: tifffile.TiffFile) -> tuple[str, ...]:
+    """Labels of the slices, if every slice is a channel of its own."""
+    described = file.imagej_metadata or {}
+    labels, count = described.get("Labels"), described.get("channels", 1)
+    if not isinstance(labels, list) or len(labels) != count or count < 2:
+        return ()
+    return tuple(str(label) for label in labels)
+
+
+def _ome_spacing(image: OmeImage) -> tuple[dict[str, float], str | None]:
+    pixels = image.pixels
     unit = unit_symbol(pixels.get("PhysicalSizeXUnit", "um"))
     sizes: dict[str, float] = {}
     for axis in "ZYX":

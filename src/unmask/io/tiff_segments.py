@@ -4,26 +4,52 @@ from __future__ import annotations
 
 import itertools
 import mmap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from unmask.errors import DataError, told
 from unmask.io import recent
-from unmask.io.stored import Index, Location, map_file
+from unmask.io.stored import Index, Location, Mark, check_file, map_file
+from unmask.io.tiff_checks import check_page
+from unmask.io.tiff_decode import Layout, check_table, layout_of
 
 # A page of any TIFF has five axes: planar samples, depth, rows, columns, interleaved samples.
 Page = tuple[slice, slice, slice, slice, slice]
 
 
 @dataclass(frozen=True)
-class Table:
-    """Where the segments of one page lie in the file."""
+class Source:
+    """One file of an image.
 
+    Attributes:
+        location: where it is.
+        mark: what it was when its header was read.
+    """
+
+    location: Location
+    mark: Mark
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where the segments of one page lie.
+
+    Attributes:
+        file: number of the file among those of the image.
+        layout: of the page.
+        offsets: first byte of each segment.
+        counts: stored bytes of each segment.
+        jpeg: tables that its segments share.
+    """
+
+    file: int
+    layout: Layout
     offsets: np.ndarray
     counts: np.ndarray
     jpeg: bytes | None
@@ -33,37 +59,29 @@ class Pages:
     """Reader over the pages of one series.
 
     Args:
-        location: the file.
-        mark: its signature when the header was read.
-        series: the chosen resolution level.
+        sources: the files; the first is the one that was opened.
+        page: a page like all others.
         shape: of the series, with axes of length 1.
-        place: number of the series in the file and of the level in the series.
+        tables: of all pages, or a function that looks them up when they are first needed.
     """
 
     def __init__(
         self,
-        location: Location,
-        mark: tuple[int, int],
-        series: tifffile.TiffPageSeries,
-        *,
+        sources: Sequence[Source],
+        page: Any,
         shape: tuple[int, ...],
-        place: tuple[int, int],
+        tables: Sequence[Table | None] | Callable[[], Sequence[Table | None]],
     ) -> None:
-        page: Any = series.keyframe
-        self._location, self._mark, self._place = location, mark, place
+        self._sources = tuple(sources)
+        self._source = self._sources[0].location.source
         self._shape, self._page_shape = shape, tuple(int(n) for n in page.shaped)
         self._dtype = page.dtype.newbyteorder("=")
         self._count = prod(shape) // prod(self._page_shape)
         self._outer = _outer_axes(shape, self._count)
         self._inner = _inner_axes(shape[self._outer :], self._page_shape)
-        self._segment = _segment_shape(page)
-        self._grid = _segment_grid(page, self._segment)
-        self._decode = page.decode
-        self._nodata = page.nodata
-        self._raw = _raw_dtype(page)
         self._lock = Lock()
-        # One page says all there is to know; the pages of a stack are looked up when needed.
-        self._tables: list[Table | None] = [_table(page)] if self._count == 1 else []
+        self._look_up = tables if callable(tables) else None
+        self._tables: Sequence[Table | None] = () if callable(tables) else tables
         self._maps: recent.Shelf[mmap.mmap] = recent.opened()
         self._decoded = recent.decoded()
 
@@ -73,11 +91,17 @@ class Pages:
         inner = self._page_index(index[self._outer :])
         part_shape = tuple(part.stop - part.start for part in inner)
         out = np.empty((prod(len(r) for r in ranges[: self._outer]), *part_shape), self._dtype)
+        checked: set[int] = set()
         for row, outer in enumerate(itertools.product(*ranges[: self._outer])):
             number = 0
             for position, length in zip(outer, self._shape, strict=False):
                 number = number * length + position
-            self._read_page(number, inner, out[row])
+            table = self._table(number)
+            if table.file not in checked:
+                # Decoded segments are kept; those of an older file must not be served.
+                check_file(self._sources[table.file].location, self._sources[table.file].mark)
+                checked.add(table.file)
+            self._read_page(number, table, inner, out[row])
         return out.reshape([len(r) for r in ranges])
 
     def _page_index(self, index: Index) -> Page:
@@ -88,20 +112,18 @@ class Pages:
                 whole[axis] = part
         return (whole[0], whole[1], whole[2], whole[3], whole[4])
 
-    def _read_page(self, number: int, inner: Page, out: np.ndarray) -> None:
-        table = self._table(number)
-        steps = (1, *self._segment[:3])
+    def _read_page(self, number: int, table: Table, inner: Page, out: np.ndarray) -> None:
+        extent = (1, *table.layout.segment[:3])
         cells = [
             range(part.start // step, -(-part.stop // step))
-            for part, step in zip(inner[:4], steps, strict=True)
+            for part, step in zip(inner[:4], extent, strict=True)
         ]
         for cell in itertools.product(*cells):
             segment = 0
-            for position, length in zip(cell, self._grid, strict=True):
+            for position, length in zip(cell, table.layout.grid, strict=True):
                 segment = segment * length + position
-            corner = tuple(a * step for a, step in zip(cell, steps, strict=True))
+            corner = tuple(a * step for a, step in zip(cell, extent, strict=True))
             here, there = [], []
-            extent = (1, *self._segment[:3])
             for part, start, length in zip(inner[:4], corner, extent, strict=True):
                 low, high = max(part.start, start), min(part.stop, start + length)
                 here.append(slice(low - part.start, high - part.start))
@@ -109,7 +131,7 @@ class Pages:
             values = self._values(number, segment, table)
             target = out[tuple(here)]
             if values is None:
-                target[...] = self._nodata
+                target[...] = table.layout.nodata
             else:
                 target[0] = values[(*there[1:], inner[4])]
 
@@ -118,45 +140,36 @@ class Pages:
         offset, count = int(table.offsets[segment]), int(table.counts[segment])
         if count == 0 or offset == 0:
             return None
-        buffer = self._maps.get("map", lambda: map_file(self._location, self._mark))
+        source = self._sources[table.file]
+        buffer = self._maps.get(table.file, lambda: map_file(source.location, source.mark))
         if offset + count > len(buffer):
             raise DataError(
                 told(
-                    self._location.source,
+                    source.location.source,
                     expected=f"{offset + count} bytes, as page {number} says",
                     found=f"{len(buffer)} bytes (truncated)",
                     do="Copy the file again.",
                 )
             )
-        if self._raw is not None:
-            return self._view(buffer, offset, count)
+        raw = table.layout.raw
+        if raw is not None:
+            return _view(buffer, raw, table.layout, offset, count)
 
         def decode() -> np.ndarray:
-            data = buffer[offset : offset + count]
-            values, _, _ = self._decode(data, segment, jpegtables=table.jpeg)
-            if values is None:
-                raise ValueError(f"segment {segment} of page {number} is empty")
-            return values
+            return table.layout.decode(buffer[offset : offset + count], segment, table.jpeg)
 
         return self._decoded.get((number, segment), decode)
 
-    def _view(self, buffer: mmap.mmap, offset: int, count: int) -> np.ndarray:
-        """An uncompressed segment, without a copy."""
-        depth, rows, columns, samples = self._segment
-        rows = min(rows, count // (depth * columns * samples * self._dtype.itemsize))
-        values = np.frombuffer(buffer, self._raw, depth * rows * columns * samples, offset)
-        return values.reshape(depth, rows, columns, samples)
-
     def _table(self, number: int) -> Table:
-        if not self._tables:
+        if not self._tables and self._look_up is not None:
             with self._lock:
                 if not self._tables:
                     self._tables = self._look_up()
-        table = self._tables[number]
+        table = self._tables[number] if number < len(self._tables) else None
         if table is None:
             raise DataError(
                 told(
-                    self._location.source,
+                    self._source,
                     expected=f"{self._count} pages",
                     found=f"no page {number}",
                     do="The file is incomplete; export it again.",
@@ -164,21 +177,80 @@ class Pages:
             )
         return table
 
-    def _look_up(self) -> list[Table | None]:
-        # The mapping is opened for its check that the file is still the same.
-        self._maps.get("map", lambda: map_file(self._location, self._mark))
-        number, level = self._place
-        with tifffile.TiffFile(self._location.path) as file:
-            pages = file.series[number].levels[level].pages
-            return [None if page is None else _table(page) for page in pages]
 
+def table_of(page: Any, layouts: dict[int, Layout], file: int = 0) -> Table:
+    """Where the segments of a page lie.
 
-def _table(page: Any) -> Table:
+    Args:
+        page: the page.
+        layouts: those known already, by the page that they come from.
+        file: number of the file among those of the image.
+
+    Raises:
+        ValueError: the page contradicts itself.
+    """
+    key = page.keyframe
+    if id(key) not in layouts:
+        layouts[id(key)] = layout_of(key)
+    layout = layouts[id(key)]
+    if page is not key:
+        check_table(layout, key, page.dataoffsets, page.databytecounts)
     return Table(
+        file,
+        layout,
         np.asarray(page.dataoffsets, np.int64),
         np.asarray(page.databytecounts, np.int64),
         page.jpegtables,
     )
+
+
+def tables_of_set(
+    sources: Sequence[Source], series: Any, layouts: dict[int, Layout]
+) -> list[Table | None]:
+    """Tables of an image whose pages lie in several files.
+
+    Args:
+        sources: the files.
+        series: the pages.
+        layouts: those known already.
+
+    Raises:
+        DataError: a page is of another size or type than the others, or lies in a file that was not
+            checked.
+    """
+    numbers = {source.location.path.resolve(): n for n, source in enumerate(sources)}
+    shape, dtype = series.keyframe.shaped, series.keyframe.dtype
+    tables: list[Table | None] = []
+    for page in series.pages:
+        if page is None:
+            tables.append(None)
+            continue
+        path = Path(page.parent.filehandle.path)
+        key = page.keyframe
+        if key.shaped != shape or key.dtype != dtype:
+            raise DataError(
+                told(
+                    path,
+                    expected=f"pages of shape {shape}, {dtype}, as in {sources[0].location.source}",
+                    found=f"shape {key.shaped}, {key.dtype}",
+                    do="It belongs to another image; export the set again.",
+                )
+            )
+        number = numbers[path.resolve()]
+        if id(key) not in layouts:
+            check_page(sources[number].location, key, sources[number].mark.size)
+        tables.append(table_of(page, layouts, number))
+    return tables
+
+
+def _view(
+    buffer: mmap.mmap, raw: np.dtype[Any], layout: Layout, offset: int, count: int
+) -> np.ndarray:
+    """An uncompressed segment, without a copy."""
+    depth, rows, columns, samples = layout.segment
+    rows = min(rows, count // (depth * columns * samples * raw.itemsize))
+    values = np.frombuffer(buffer, raw, depth * rows * columns * samples, offset)
+    return values.reshape(depth, rows, columns, samples)
 
 
 def _outer_axes(shape: tuple[int, ...], count: int) -> int:
@@ -201,22 +273,3 @@ def _inner_axes(inner: tuple[int, ...], page: tuple[int, ...]) -> list[int | Non
         if found[-1] is not None and page[found[-1]] != length:
             raise ValueError(f"page of shape {page} does not fit into {inner}")
     return found
-
-
-def _segment_shape(page: Any) -> tuple[int, int, int, int]:
-    samples = page.samplesperpixel if page.planarconfig == 1 else 1
-    if page.is_tiled:
-        return (page.tiledepth, page.tilelength, page.tilewidth, samples)
-    return (1, min(page.rowsperstrip, page.imagelength), page.imagewidth, samples)
-
-
-def _segment_grid(page: Any, segment: tuple[int, ...]) -> tuple[int, ...]:
-    return (page.shaped[0], *(-(-n // s) for n, s in zip(page.shaped[1:4], segment, strict=False)))
-
-
-def _raw_dtype(page: Any) -> np.dtype[Any] | None:
-    """Type of segments that need no decoding, None for others."""
-    plain = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
-    if not plain or page.bitspersample not in (8, 16, 32, 64) or page.is_subsampled:
-        return None
-    return np.dtype(page.parent.byteorder + page.dtype.char)

@@ -7,8 +7,9 @@ of times what decoding a chunk costs. Arrays with other codecs, filters or shard
 from __future__ import annotations
 
 import struct
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -19,8 +20,10 @@ from zarr.core.metadata import ArrayV2Metadata
 
 from unmask.io.chunked import Cell, reader
 from unmask.io.codecs import imagecodecs
-from unmask.io.stored import Index
+from unmask.io.stored import Index, mark_of
 
+# The clock of a file system ticks every 10 ms at the slowest usual setting of the kernel.
+_TICK_NS = 50 * 10**6
 # Unpacks bytes into at most as many as given, so that a chunk cannot grow into a bomb.
 Decoder = Callable[[bytes, int], bytes]
 
@@ -39,13 +42,17 @@ class Plain:
         """Where a chunk lies."""
         return self.folder / self.array.metadata.encode_chunk_key(cell)
 
-    def version(self, cell: Cell) -> tuple[int, int]:
-        """Size and time of change of a chunk; zeros where it was never written."""
+    def version(self, cell: Cell) -> Hashable:
+        """Identity of a stored chunk; 0 if it was never written."""
         try:
             status = self.file(cell).stat()
         except FileNotFoundError:
-            return (0, 0)
-        return status.st_size, status.st_mtime_ns
+            return 0
+        mark = mark_of(status)
+        age = time.time_ns() - max(mark.modified, mark.changed)
+        # A chunk rewritten twice within one tick may even get its old inode back, so a chunk that
+        # has just been written is not served from memory.
+        return mark if abs(age) > _TICK_NS else (mark, time.monotonic_ns())
 
     def load(self, cell: Cell) -> np.ndarray:
         """A decoded chunk, whole even at the far edge.
