@@ -8,6 +8,7 @@ from unmask.data.pairs import (
     Paths,
     audit_pairs,
 )
+from unmask.recipe import Recipe, load
 from unmask.tasks.segmenter import build_task
 from unmask.training.advice import describe, forecast, suggest
 from unmask.training.assemble import (
@@ -15,6 +16,14 @@ from unmask.training.assemble import (
     layout,
     settled,
 )
+
+
+def _suggested(images: Paths, labels: Paths | None, settings: list[str]) -> tuple[Recipe, str]:
+    """A fitting recipe; looking at the files needs the one setting that says what may be read."""
+    name = "data.allow_external"
+    asked = [line for line in settings if line.partition("=")[0].strip() == name]
+    allowed = load("mae2d").with_settings(asked).data.allow_external
+    return suggest(images, labels, allow_external=allowed)
 
 
 def check(
@@ -37,7 +46,8 @@ def check(
     Returns:
         The audit; ``problems`` is empty where training can start.
     """
-    given, advice = suggest(images, labels) if recipe is None else (recipe, "")
+    settings = list(settings)
+    given, advice = (recipe, "") if recipe is not None else _suggested(images, labels, settings)
     chosen = settled(given, settings)
     task = None if chosen.task is None else encoder(build_task(chosen))
     channels = chosen.data.channels

@@ -48,6 +48,7 @@ class Layout:
         classes: names of the classes of whole images, which tables then say in place of label
             images; see ``unmask.data.tables``.
         view: the part and the grid that the network sees, see `viewed`.
+        allow_external: read HDF5 and Zarr files whose values are in other files.
     """
 
     ndim: int
@@ -56,6 +57,7 @@ class Layout:
     label_suffix: str = ""
     classes: tuple[str, ...] = ()
     view: View = AS_IT_IS
+    allow_external: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,13 +226,14 @@ def _by_name(
 
 
 def _open(name: str, image_path: str, truth: str | ImageClass | None, layout: Layout) -> Pair:
-    image = open_image(image_path, axes=layout.axes, ndim=layout.ndim)
+    allowed = layout.allow_external
+    image = open_image(image_path, axes=layout.axes, ndim=layout.ndim, allow_external=allowed)
     layout.view.check(image)
     if truth is None:
         return Pair(name, image)
     if isinstance(truth, ImageClass):
         return Pair(name, image, truth.labels(image))
-    labels = open_labels(truth, ndim=layout.ndim)
+    labels = open_labels(truth, ndim=layout.ndim, allow_external=allowed)
     if labels.shape[1:] != image.shape[1:]:
         raise DataError(
             f"{truth}: expected the size of its image {image_path}, {image.shape[1:]}, "
@@ -268,6 +271,7 @@ def check_place(labels: Image, image: Image) -> None:
         DataError: corners are more than half a voxel apart; or one of the two says nothing of its
             position and the other was turned on reading, so that they may not lie alike.
     """
+    check_origin(labels, image)
     here, there = (each.meta.get("position") for each in (image, labels))
     if here is not None and there is not None:
         lengths = (1,) * (3 - image.ndim) + image.shape[1:]
@@ -283,6 +287,25 @@ def check_place(labels: Image, image: Image) -> None:
         raise DataError(
             f"{lost.source}: expected an affine as {known.source} has, found none, and that one is "
             "not stored in the order right, front, head. Save both as NIfTI with their affine."
+        )
+
+
+def check_origin(labels: Image, image: Image) -> None:
+    """Refuse labels of another ``offset`` than their image.
+
+    Raises:
+        DataError: both state one, and they differ by more than half a voxel.
+    """
+    here, there = (each.meta.get("origin", {}) for each in (image, labels))
+    sizes = dict(zip(image.axes[1:], image.spacing or (), strict=False))
+    distance = max(
+        (abs(here[a] - there[a]) / size for a, size in sizes.items() if a in here and a in there),
+        default=0.0,
+    )
+    if distance > _APART and labels.unit == image.unit:
+        raise DataError(
+            f"{labels.source}: expected the offset of {image.source}, found an offset that is up "
+            f"to {distance:.1f} voxels away. Cut both to the same region, or correct the offset."
         )
 
 

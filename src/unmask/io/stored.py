@@ -40,11 +40,13 @@ class Location:
         source: the path as the user gave it.
         path: the file or folder on disk.
         key: the array inside a container ("" where the file is the image).
+        allow_external: whether the file may name other files as the place of its values.
     """
 
     source: str
     path: Path
     key: str = ""
+    allow_external: bool = False
 
 
 @dataclass(frozen=True)
