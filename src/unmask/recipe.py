@@ -126,6 +126,9 @@ class DataRecipe(_Section):
         description="pre-training on volumes with one axis less: axes that sections are cut across",
     )
     cache_gb: float = Field(default=4.0, ge=0, description="decoded images kept in memory, in GB")
+    allow_external: bool = Field(
+        default=False, description="read HDF5 and Zarr files whose values are in other files"
+    )
 
     @property
     def ndim(self) -> int:

@@ -6,10 +6,18 @@ from unmask.api.inputs import content_of, labels_of, parts_of, same_notes
 from unmask.api.values import RecipeLike, Say, Settings
 from unmask.data.pairs import Audit, Layout, Paths, audit_pairs
 from unmask.errors import DataError
-from unmask.recipe import Recipe
+from unmask.recipe import Recipe, load
 from unmask.tasks.segmenter import build_task
 from unmask.training.advice import describe, forecast, suggest
 from unmask.training.assemble import encoder, layout, settled
+
+
+def _suggested(images: Paths, labels: Paths | None, settings: list[str]) -> tuple[Recipe, str]:
+    """A fitting recipe; looking at the files needs the one setting that says what may be read."""
+    name = "data.allow_external"
+    asked = [line for line in settings if line.partition("=")[0].strip() == name]
+    allowed = load("mae2d").with_settings(asked).data.allow_external
+    return suggest(images, labels, allow_external=allowed)
 
 
 def check(
@@ -37,8 +45,9 @@ def check(
     Returns:
         The audit; ``problems`` is empty if training can start.
     """
+    settings = list(settings)
     listed = labels_of(images, labels)
-    given, advice = suggest(images, listed) if recipe is None else (recipe, "")
+    given, advice = (recipe, "") if recipe is not None else _suggested(images, listed, settings)
     chosen = settled(given, settings)
     images, val_images = parts_of(images, val_images, chosen.data.fold)
     labels = labels_of(images, labels)

@@ -56,6 +56,25 @@ def check_place(labels: Image, image: Image) -> None:
         )
 
 
+def check_origin(labels: Image, image: Image) -> None:
+    """Refuse labels of another ``offset`` than their image.
+
+    Raises:
+        DataError: both state one, and they differ by more than half a voxel.
+    """
+    here, there = (each.meta.get("origin", {}) for each in (image, labels))
+    sizes = dict(zip(image.axes[1:], image.spacing or (), strict=False))
+    distance = max(
+        (abs(here[a] - there[a]) / size for a, size in sizes.items() if a in here and a in there),
+        default=0.0,
+    )
+    if distance > _APART and labels.unit == image.unit:
+        raise DataError(
+            f"{labels.source}: expected the offset of {image.source}, found an offset that is up "
+            f"to {distance:.1f} voxels away. Cut both to the same region, or correct the offset."
+        )
+
+
 def check_values(labels: np.ndarray, pair: Pair, encode: Encode) -> None:
     """Ask a task whether it knows every value of a label image, before a crop happens upon it.
 

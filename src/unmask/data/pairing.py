@@ -55,6 +55,7 @@ class Layout:
         classes: names of the classes of whole images, which tables then say in place of label
             images; see ``unmask.data.tables``.
         view: the part and the grid that the network sees, see `viewed`.
+        allow_external: read HDF5 and Zarr files whose values are in other files.
     """
 
     ndim: int
@@ -63,6 +64,7 @@ class Layout:
     label_suffix: str = ""
     classes: tuple[str, ...] = ()
     view: View = AS_IT_IS
+    allow_external: bool = False
 
 
 def match_files(

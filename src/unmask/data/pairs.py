@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from unmask.data.channels import check_channels, match_channels
 from unmask.data.checks import (
     Encode,
+    check_origin,
     check_place,
     check_values,
     encoded,
@@ -112,19 +113,21 @@ def audit_pairs(
 
 
 def _open(name: str, image_path: Input, truth: Input | ImageClass | None, layout: Layout) -> Pair:
-    image = open_image(image_path, axes=layout.axes, ndim=layout.ndim)
+    allowed = layout.allow_external
+    image = open_image(image_path, axes=layout.axes, ndim=layout.ndim, allow_external=allowed)
     layout.view.check(image)
     if truth is None:
         return Pair(name, image)
     if isinstance(truth, ImageClass):
         return Pair(name, image, truth.labels(image))
-    labels = open_labels(truth, ndim=layout.ndim)
+    labels = open_labels(truth, ndim=layout.ndim, allow_external=allowed)
     if labels.shape[1:] != image.shape[1:]:
         raise DataError(
             f"{truth}: expected the size of its image {image_path}, {image.shape[1:]}, "
             f"found {labels.shape[1:]}. Give labels of the same size and axis order."
         )
     check_place(labels, image)
+    check_origin(labels, image)
     return Pair(name, image, labels)
 
 

@@ -258,7 +258,13 @@ def _sent(job: Job, predictor: Predictor, image: Image, place: Place) -> Job:
     return replace(
         job,
         predictor=ModelFiles(predictor.origin, weights_digest(predictor)),
-        image=ImageFile(str(Path(image.source).absolute()), axes, image.shape, place),
+        image=ImageFile(
+            str(Path(image.source).absolute()),
+            axes,
+            image.shape,
+            place,
+            allow_external=bool(image.meta.get("allow_external")),
+        ),
     )
 
 

@@ -129,7 +129,12 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
         precision=infer.precision,
         block=infer.block,
         view=View(recipe.data.spacing, recipe.data.foreground_crop, infer.scale),
-        layout=Layout(recipe.data.ndim, recipe.data.axes, image_suffix=recipe.data.image_suffix),
+        layout=Layout(
+            recipe.data.ndim,
+            recipe.data.axes,
+            image_suffix=recipe.data.image_suffix,
+            allow_external=recipe.data.allow_external,
+        ),
     )
 
 
@@ -156,7 +161,8 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
 
 def _changed(recipe: Recipe, settings: list[str], *, channels: int) -> Recipe:
     """The recipe with settings that leave the network as it is."""
-    changed = recipe.with_settings(settings)
+    # Whoever made the model does not decide which files of this machine are read.
+    changed = recipe.with_settings(["data.allow_external=false", *settings])
     fixed = [line for line in settings if line.partition("=")[0].strip().startswith(_FIXED)]
     if fixed:
         raise RecipeError(

@@ -67,12 +67,14 @@ class ImageFile:
         axes: axes of the file where it does not say itself.
         shape: ``(C, *space)`` that it has.
         place: what the network sees of it; None: all of it.
+        allow_external: whether its values may be in other files.
     """
 
     source: str
     axes: str | None
     shape: tuple[int, ...]
     place: Place | None = None
+    allow_external: bool = False
 
     def __call__(self) -> Image:
         """The image."""
@@ -259,7 +261,12 @@ def _loaded(files: ModelFiles) -> Predictor:
 
 @lru_cache(maxsize=1)
 def _opened(file: ImageFile) -> Image:
-    image = open_image(file.source, axes=file.axes, ndim=len(file.shape) - 1)
+    image = open_image(
+        file.source,
+        axes=file.axes,
+        ndim=len(file.shape) - 1,
+        allow_external=file.allow_external,
+    )
     if image.shape != file.shape:
         raise DataError(
             told(

@@ -15,6 +15,8 @@ FORMATS: dict[str, Format] = {
     ".zarr": zarr.FORMAT,
     ".h5": hdf5.FORMAT,
     ".hdf5": hdf5.FORMAT,
+    ".hdf": hdf5.FORMAT,
+    ".nxs": hdf5.FORMAT,
     ".nii": nifti.FORMAT,
     ".nii.gz": nifti.PACKED_FORMAT,
     ".png": raster.PNG,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,9 @@ from unmask.atomic import atomic_path
 from unmask.errors import DataError, told
 from unmask.io import limits, recent
 from unmask.io.chunked import Cell, reader
+from unmask.io.hdf5_chunks import check_all, packed
+from unmask.io.hdf5_links import reached
+from unmask.io.hdf5_sets import bdv_spacing, choose, is_bdv
 from unmask.io.stored import (
     Content,
     Format,
@@ -24,49 +27,71 @@ from unmask.io.stored import (
     Stored,
     only_level,
     spacing_in_order,
-    unit_symbol,
 )
+from unmask.io.voxel_attributes import Voxels, read_voxels
 
 # Where files with one array, ours included, usually keep it.
 _DEFAULT_KEY = "data"
+# The first bytes of a file in the format before HDF5, which has the same suffix ".hdf".
+_HDF4 = b"\x0e\x03\x13\x01"
 _PACKED: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 
 def open_hdf5(location: Location, *, level: int = 0, labels: bool = False) -> Stored:
     """Find the data set and read its attributes.
 
-    Axes come from ``axistags`` (ilastik) or dimension labels, spacing from ``element_size_um``.
+    Axes come from ``axistags`` (ilastik) or dimension labels; voxel size and origin as
+    `unmask.io.voxel_attributes` lists them. Images of BigDataViewer are uint16 stored as int16;
+    their voxel size is in the XML file next to them.
 
     Raises:
-        DataError: no such data set, several without a key, or chunks too large for memory.
+        DataError: no such data set, several without a key, chunks too large for memory, a filter
+            that is not supported, or values in another file.
     """
-    del labels
     only_level(location, level)
     with _open(location) as file:
-        dataset = _dataset(location, file)
+        dataset = choose(location, file, labels=labels)
+        inner = [] if location.allow_external else reached(location, file, dataset)
         key = str(dataset.name)
-        shape, dtype = tuple(dataset.shape), dataset.dtype.newbyteorder("=")
+        shape, stored = tuple(dataset.shape), dataset.dtype.newbyteorder("=")
         axes = _axes(dataset)
         if dataset.chunks:
-            limits.check_unit(location.source, dataset.chunks, dtype.itemsize, name="chunk")
-        spacing, unit = _spacing(dataset, axes)
-        chunks = dataset.chunks if _packed(dataset) else None
-    shelf: recent.Shelf[h5py.File] = recent.opened()
+            limits.check_unit(location.source, dataset.chunks, stored.itemsize, name="chunk")
+        voxels = read_voxels(dict(dataset.attrs), axes)
+        bdv = is_bdv(file, key)
+        if bdv:
+            axes = "ZYX"
+            voxels = Voxels(*bdv_spacing(location, file, key))
+        if set(axes) == {"?"} and len(voxels.spacing) == len(shape):
+            # A voxel size per axis says that every axis is spatial.
+            axes = "ZYX"[-len(shape) :]
+        shelf: recent.Shelf[h5py.File] = recent.opened()
+
+        def opened() -> h5py.File:
+            return shelf.get_alone("file", lambda: _open(location))
+
+        chunks = packed(location, dataset, location.key or key, opened)
+        if dataset.is_virtual:
+            check_all(location, inner, opened)
+    dtype = np.dtype(np.uint16) if bdv and stored == np.int16 else stored
 
     def plain(index: Index) -> np.ndarray:
-        source: Any = shelf.get_alone("file", lambda: _open(location))[key]
-        return np.asarray(source[index]).astype(dtype, copy=False)
+        source: Any = opened()[location.key or key]
+        return np.asarray(source[index]).astype(stored, copy=False).view(dtype)
 
     def chunk(cell: Cell) -> np.ndarray:
-        edges = [
-            (a * n, min((a + 1) * n, end))
-            for a, n, end in zip(cell, chunks or (), shape, strict=True)
-        ]
-        return plain(tuple(slice(*edge) for edge in edges))
+        values = chunks.load(cell) if chunks else np.empty(0)
+        return values.astype(stored, copy=False).view(dtype)
 
-    read = plain if chunks is None else reader(chunks, dtype, chunk)
-
-    return Stored(shape, dtype, axes, read, spacing=spacing, unit=unit)
+    return Stored(
+        shape,
+        dtype,
+        axes,
+        plain if chunks is None else reader(chunks.chunks, dtype, chunk),
+        spacing=voxels.spacing,
+        unit=voxels.unit,
+        meta={"origin": voxels.origin} if voxels.origin else {},
+    )
 
 
 def save_hdf5(location: Location, content: Content) -> None:
@@ -77,6 +102,7 @@ def save_hdf5(location: Location, content: Content) -> None:
             key, data=content.array, chunks=chunks, fletcher32=True, **_PACKED
         )
         _describe(dataset, content.axes, content.spacing, content.unit)
+        _place(dataset, content.axes, content.meta)
 
 
 @contextmanager
@@ -104,42 +130,27 @@ def _describe(
             dataset.attrs["element_size_um"] = spacing
 
 
+def _place(dataset: h5py.Dataset, axes: str, meta: Mapping[str, Any]) -> None:
+    """Write the origin of the image that an array belongs to."""
+    origin = meta.get("origin", {})
+    letters = axes.replace("C", "")
+    if origin and all(letter in origin for letter in letters) and "element_size" in dataset.attrs:
+        dataset.attrs["offset"] = [origin[letter] for letter in letters]
+
+
 def _open(location: Location) -> h5py.File:
+    with location.path.open("rb") as handle:
+        if handle.read(4) == _HDF4:
+            raise DataError(
+                told(
+                    location.source,
+                    expected="an HDF5 file",
+                    found="HDF4, an older format",
+                    do="Convert it with h4toh5.",
+                )
+            )
     # Without locks, so that reading does not stop others, and read-only mounts work.
     return h5py.File(location.path, "r", locking=False)
-
-
-def _dataset(location: Location, file: h5py.File) -> h5py.Dataset:
-    names: list[str] = []
-
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim >= 2:
-            names.append(name)
-
-    if location.key:
-        found = file.get(location.key)
-        if isinstance(found, h5py.Dataset):
-            return found
-    file.visititems(visit)
-    if location.key or len(names) != 1:
-        listed = ", ".join(names[:20]) or "none"
-        raise DataError(
-            told(
-                location.source,
-                expected=f"the data set {location.key!r}" if location.key else "one data set",
-                found=f"these with two axes or more: {listed}",
-                do=f"Write {location.path.name}:{names[0] if names else 'KEY'}.",
-            )
-        )
-    found = file[names[0]]
-    if not isinstance(found, h5py.Dataset):
-        raise TypeError(f"{names[0]} is not a data set")
-    return found
-
-
-def _packed(dataset: h5py.Dataset) -> bool:
-    """Chunks cost more than a copy: HDF5's own cache holds a megabyte, less than most boxes."""
-    return bool(dataset.chunks and (dataset.compression or dataset.shuffle or dataset.fletcher32))
 
 
 def _axes(dataset: h5py.Dataset) -> str:
@@ -151,20 +162,6 @@ def _axes(dataset: h5py.Dataset) -> str:
     if known and all(len(label) == 1 and label in "TCZYX" for label in labels):
         return "".join(labels)
     return "?" * dataset.ndim
-
-
-def _spacing(dataset: h5py.Dataset, axes: str) -> tuple[dict[str, float], str | None]:
-    attributes: Any = dataset.attrs
-    if "element_size" in attributes:
-        sizes, unit = attributes["element_size"], attributes.get("element_size_unit", "")
-    elif "element_size_um" in attributes:
-        sizes, unit = attributes["element_size_um"], "um"
-    else:
-        return {}, None
-    letters = "ZYX"[-len(sizes) :] if "?" in axes else [a for a in "ZYX" if a in axes]
-    if len(letters) != len(sizes):
-        letters = "ZYX"[-len(sizes) :]
-    return dict(zip(letters, map(float, sizes), strict=True)), unit_symbol(unit)
 
 
 def _chunks(axes: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -185,6 +182,7 @@ def copy_hdf5(location: Location, stored: Stored) -> None:
             index = tuple(slice(a, min(a + n, end)) for a, n, end in edges)
             dataset[index] = stored.read(index)
         _describe(dataset, stored.axes, spacing_in_order(stored), stored.unit)
+        _place(dataset, stored.axes, stored.meta)
 
 
 FORMAT = Format("HDF5", open_hdf5, save_hdf5, family=".h5", container=True, copy=copy_hdf5)

@@ -107,9 +107,10 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
         else:
             found.update((file, stem(file)) for file in _expand(path))
     # The files of a set are one image, also if a shell has listed them one by one.
-    kept = set(one_per_set(list(found)))
-    found = {file: name for file, name in found.items() if file in kept}
-    return [(name, file) for file, name in found.items()]
+    kept = set(one_per_set([file for file in found if isinstance(file, str)]))
+    return [
+        (name, file) for file, name in found.items() if isinstance(file, ArrayInput) or file in kept
+    ]
 
 
 def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:

@@ -19,7 +19,12 @@ from unmask.io.stored import Format, Location, Stored
 
 
 def open_image(
-    path: Input, *, axes: str | None = None, level: int = 0, ndim: int | None = None
+    path: Input,
+    *,
+    axes: str | None = None,
+    level: int = 0,
+    ndim: int | None = None,
+    allow_external: bool = False,
 ) -> Image:
     """Open an image; only its header is read.
 
@@ -29,9 +34,12 @@ def open_image(
         axes: what the stored axes are ("ZYX", "YXC"); wins over the file's own metadata.
         level: resolution level, 0 the finest.
         ndim: spatial axes the caller needs; settles what a plain stack is.
+        allow_external: read HDF5 and Zarr files whose values are in other files. Use this only for
+            files from a source that you trust: they can name any file on this machine.
 
     Raises:
-        DataError: nothing there, damaged, a bomb, or axes that cannot be told.
+        DataError: nothing there, damaged, a bomb, values in another file, or axes that cannot be
+            told.
 
     Examples:
         >>> open_image("cells.tif", ndim=2).shape  # doctest: +SKIP
@@ -41,13 +49,22 @@ def open_image(
     if isinstance(path, ArrayInput):
         return path.open(axes=axes, ndim=ndim)
     if len(files := files_of(path)) > 1:
-        images = [open_image(each, axes=axes, level=level, ndim=ndim) for each in files]
+        images = [
+            open_image(each, axes=axes, level=level, ndim=ndim, allow_external=allow_external)
+            for each in files
+        ]
         return stacked(images, str(path), stem(path))
-    stored = _stored(path, level=level, labels=False)
+    stored = _stored(path, level=level, labels=False, allow_external=allow_external)
     return from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=ndim)
 
 
-def open_labels(path: Input, *, axes: str | None = None, ndim: int | None = None) -> Image:
+def open_labels(
+    path: Input,
+    *,
+    axes: str | None = None,
+    ndim: int | None = None,
+    allow_external: bool = False,
+) -> Image:
     """Open a label image: one channel of ids, 0 background, always an unsigned type.
 
     Ids are kept exactly: bool becomes uint8, signed types their unsigned ones, float files pass
@@ -70,7 +87,7 @@ def open_labels(path: Input, *, axes: str | None = None, ndim: int | None = None
                 do="Export the labels again as PNG or TIFF.",
             )
         )
-    stored = _stored(path, level=0, labels=True)
+    stored = _stored(path, level=0, labels=True, allow_external=allow_external)
     if axes is None and stored.axes == "???" and ndim is None:
         # Labels have no channels, so three axes without names are space.
         ndim = 3
@@ -78,11 +95,14 @@ def open_labels(path: Input, *, axes: str | None = None, ndim: int | None = None
     return _as_labels(image)
 
 
-def _stored(path: str | Path, *, level: int, labels: bool) -> Stored:
-    location = locate(path)
+def _stored(path: str | Path, *, level: int, labels: bool, allow_external: bool) -> Stored:
+    location = replace(locate(path), allow_external=allow_external)
     form = _checked_format(location)
     try:
-        return form.open(location, level=level, labels=labels)
+        stored = form.open(location, level=level, labels=labels)
+        # Another process that opens the image again needs the same permission.
+        meta = {**stored.meta, "allow_external": True} if allow_external else stored.meta
+        return replace(stored, meta=meta)
     except UnmaskError:
         raise
     except Exception as error:

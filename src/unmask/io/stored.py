@@ -42,11 +42,13 @@ class Location:
         path: the file or folder on disk.
         key: the array inside a container, or the number of the image in a TIFF; "" if the file is
             the image.
+        allow_external: whether the file may name other files as the place of its values.
     """
 
     source: str
     path: Path
     key: str = ""
+    allow_external: bool = False
 
 
 @dataclass(frozen=True)

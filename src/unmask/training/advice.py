@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -37,7 +38,9 @@ _LOOKED = 8
 _Labels = list[np.ndarray]
 
 
-def suggest(images: Paths, labels: Paths | None) -> tuple[Recipe, str]:
+def suggest(
+    images: Paths, labels: Paths | None, *, allow_external: bool = False
+) -> tuple[Recipe, str]:
     """The recipe that fits the first readable files, and how it is asked for.
 
     Without labels it is a pre-training preset; otherwise the number of axes decides, and whether
@@ -46,7 +49,8 @@ def suggest(images: Paths, labels: Paths | None) -> tuple[Recipe, str]:
     Raises:
         DataError: no image can be read; every problem at once.
     """
-    image = next(_readable(list_files(images), open_image))
+    first = partial(open_image, allow_external=allow_external)
+    image = next(_readable(list_files(images), first))
     if labels is None:
         return _advice(f"mae{image.ndim}d", [])
     if is_table(labels):
@@ -56,7 +60,8 @@ def suggest(images: Paths, labels: Paths | None) -> tuple[Recipe, str]:
         )
     seen: _Labels = []
     truths = [path for _, path in named_files(labels, labels=True)]
-    for each in _readable(truths[:_LOOKED], _read_labels):
+    read = partial(_read_labels, allow_external=allow_external)
+    for each in _readable(truths[:_LOOKED], read):
         seen.append(each)
     values = sorted({int(value) for each in seen for value in label_values(each)})
     if not _are_classes(seen, values):
@@ -77,8 +82,8 @@ def _are_classes(seen: _Labels, values: list[int]) -> bool:
     return sum(several) * 2 > len(several)
 
 
-def _read_labels(path: Input) -> np.ndarray:
-    return open_labels(path).read()[0]
+def _read_labels(path: Input, *, allow_external: bool) -> np.ndarray:
+    return open_labels(path, allow_external=allow_external).read()[0]
 
 
 def _readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[Read]:

@@ -67,7 +67,9 @@ def layout(recipe: Recipe) -> Layout:
     task = None if recipe.task is None else build_task(recipe)
     classes = task.names if isinstance(task, WholeImage) else ()
     view = View(part.spacing, part.foreground_crop)
-    return Layout(ndim, part.axes, part.image_suffix, part.label_suffix, classes, view)
+    return Layout(
+        ndim, part.axes, part.image_suffix, part.label_suffix, classes, view, part.allow_external
+    )
 
 
 def new_segmenter(recipe: Recipe) -> Segmenter:
