@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from unmask.infer.predictor import Prediction, Predictor
     from unmask.io import open_image, save_image
+    from unmask.io.outlines import read_outlines, write_outlines
     from unmask.recipe import Recipe
 
 __all__ = [
@@ -40,8 +41,10 @@ __all__ = [
     "open_image",
     "predict",
     "pretrain",
+    "read_outlines",
     "save_image",
     "train",
+    "write_outlines",
 ]
 
 _HOMES = {
@@ -57,8 +60,10 @@ _HOMES = {
     "open_image": "unmask.io",
     "predict": "unmask.api",
     "pretrain": "unmask.api",
+    "read_outlines": "unmask.io.outlines",
     "save_image": "unmask.io",
     "train": "unmask.api",
+    "write_outlines": "unmask.io.outlines",
 }
 
 

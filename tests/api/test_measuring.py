@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import unmask
 from unmask.api import MeasureOptions, measure_files
 from unmask.errors import DataError
 from unmask.io import save_image
+from unmask.io.outlines.coco import write_coco
 from unmask.measurement.sources import pair_names
 
 LABELS = np.kron(np.arange(6, dtype=np.uint16).reshape(2, 3), np.ones((4, 5), np.uint16))
@@ -187,3 +189,77 @@ def test_measuring_never_loads_torch(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-3:] == ["code", "0", "False"]
+
+
+def test_outlines_beside_the_table(folders, command):
+    out = folders / "out" / "objects.csv"
+    done = command("measure", "--labels", folders / "labels", "--images", folders / "images",
+                   "--out", out, "--rois", "imagej,geojson,coco")  # fmt: skip
+    assert done.code == 0, done.err
+    written = folders / "out" / "objects_rois"
+    assert sorted(path.name for path in written.iterdir()) == [
+        "a.geojson", "a.zip", "b.geojson", "b.zip", "coco.json",
+    ]  # fmt: skip
+    for name in ("a.zip", "a.geojson", "coco.json"):
+        labels = unmask.read_outlines(written / name, LABELS.shape, image="a")
+        np.testing.assert_array_equal(labels, LABELS)
+    tree = json.loads((written / "a.geojson").read_text())
+    assert tree["features"][0]["properties"]["measurements"]["area_um2"] == 5.0
+
+
+@pytest.mark.parametrize("name", ["geojson", "coco.json", "roi.zip"])
+def test_outlines_as_labels(folders, name, tmp_path):
+    suffix = f".{name.split('.')[-1]}"
+    if name == "coco.json":
+        images = [("a.png", LABELS), ("b.png", LABELS)]
+        write_coco(tmp_path / "drawn" / name, images)
+        given = tmp_path / "drawn" / name
+    else:
+        for image in ("a", "b"):
+            path = unmask.write_outlines(tmp_path / "drawn" / f"{image}{suffix}", LABELS)
+            path.rename(path.with_name(f"{image}.{name}"))
+        given = tmp_path / "drawn"
+    table = unmask.measure(given, images=folders / "images")
+    plain = unmask.measure(folders / "labels", images=folders / "images")
+    for column in table:
+        if not column.endswith(("_um", "_um2")):
+            np.testing.assert_array_equal(table[column], plain[column], err_msg=column)
+
+
+def test_outlines_in_a_volume_and_on_planes(tmp_path):
+    stack = np.stack([LABELS, 2 * LABELS]).astype(np.uint16)
+    save_image(tmp_path / "s.tif", stack, axes="ZYX")
+    measure_files(tmp_path / "s.tif", out=tmp_path / "o.csv", say=quiet,
+                  options=MeasureOptions(rois=["imagej", "geojson"]))  # fmt: skip
+    for suffix in ("zip", "geojson"):
+        path = tmp_path / "o_rois" / f"s.{suffix}"
+        np.testing.assert_array_equal(unmask.read_outlines(path, stack.shape), stack)
+    with pytest.raises(DataError, match="coco, which has no volumes"):
+        measure_files(tmp_path / "s.tif", out=tmp_path / "p.csv", say=quiet,
+                      options=MeasureOptions(rois=["coco"]))  # fmt: skip
+    assert not (tmp_path / "p.csv").exists()
+    measure_files(tmp_path / "s.tif", out=tmp_path / "p.csv", say=quiet,
+                  options=MeasureOptions(rois=["coco", "geojson"], planes="z"))  # fmt: skip
+    labels = unmask.read_outlines(tmp_path / "p_rois" / "coco.json", image="s-0001")
+    np.testing.assert_array_equal(labels, stack[1])
+    tree = json.loads((tmp_path / "p_rois" / "s.geojson").read_text())
+    assert tree["features"][-1]["properties"]["measurements"]["area"] == 20
+
+
+def test_ids_in_colors_and_equal_channels(tmp_path):
+    colors = np.stack([LABELS, 0 * LABELS, 3 * LABELS]).astype(np.uint8)
+    save_image(tmp_path / "c.png", colors, axes="CYX")
+    lines = []
+    table = unmask.measure(tmp_path / "c.png", say=lines.append)
+    np.testing.assert_array_equal(table["id"], np.arange(1, 6) * (65536 + 3))
+    assert "colors are read as ids" in lines[0]
+    save_image(tmp_path / "g.png", np.stack([LABELS] * 3).astype(np.uint8), axes="CYX")
+    np.testing.assert_array_equal(unmask.measure(tmp_path / "g.png")["id"], np.arange(1, 6))
+
+
+def test_unknown_formats_of_outlines_are_refused_before_the_work(folders):
+    with pytest.raises(DataError, match="imagej, geojson, coco"):
+        measure_files(
+            folders / "labels", out=folders / "o.csv", options=MeasureOptions(rois=["svg"])
+        )
+    assert not (folders / "o.csv").exists()

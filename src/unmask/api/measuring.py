@@ -13,6 +13,7 @@ from unmask.errors import DataError, told
 from unmask.io import Image
 from unmask.io.stored import unit_symbol
 from unmask.measurement import Table, concatenate, measure_image
+from unmask.measurement.outlined import OutlineFiles
 from unmask.measurement.sources import Several, Source, open_sources, plane
 from unmask.measurement.volume import Progress, Scale
 from unmask.measurement.writing import table_writer, write_table
@@ -50,6 +51,7 @@ def measure(
     unit: str | None = None,
     columns: Extra | None = None,
     options: MeasureOptions | None = None,
+    say: Say = print,
 ) -> Table:
     """Measure every object of label images: size, shape, neighbors and intensities.
 
@@ -62,6 +64,7 @@ def measure(
         unit: of ``spacing``, "um" if not given.
         columns: more columns, such as scores: values by id, or one per object by ascending id.
         options: more about how objects are measured.
+        say: gets a line on what is doubtful, such as overlapping outlines.
 
     Raises:
         DataError: labels that are not ids, or images of another shape; all at once.
@@ -76,7 +79,7 @@ def measure(
         spacing if spacing is not None else base.spacing, unit or base.unit,
         base.planes, base.channels,
     )  # fmt: skip
-    sources = open_sources(labels, images, planes=chosen.planes)
+    sources = open_sources(labels, images, planes=chosen.planes, say=say)
     tables = [measure_source(source, chosen) for source in sources]
     table = concatenate(tables)
     return _extended(table, columns) if columns else table
@@ -94,8 +97,9 @@ def measure_files(
     """Measure the objects of label files and write one table.
 
     Args:
-        labels: file, folder, glob or OME-Zarr, or several of them.
-        out: the table, ``.csv``, ``.parquet`` or ``.h5ad``.
+        labels: file, folder, glob or OME-Zarr, or several of them; or outlines.
+        out: the table, ``.csv``, ``.parquet`` or ``.h5ad``; outlines go to ``<out>_rois`` next to
+            it.
         images: the images of the labels; they pair by stem.
         options: how objects are measured.
         say: gets one line per file.
@@ -108,8 +112,13 @@ def measure_files(
     """
     table_writer(out)
     chosen = options or MeasureOptions()
-    sources = open_sources(labels, images, planes=chosen.planes)
-    _keep_inputs(sources, Path(out))
+    divided = chosen.planes is not None
+    path = Path(out)
+    outlines = OutlineFiles(path.with_name(f"{path.stem}_rois"), chosen.rois)
+    sources = open_sources(labels, images, planes=chosen.planes, say=say)
+    _keep_inputs(sources, path)
+    for source in sources:
+        outlines.check(source.labels, divided=divided)
     tables = []
     for number, source in enumerate(sources, 1):
         begin = time.perf_counter()
@@ -118,7 +127,10 @@ def measure_files(
         place = f"[{number}/{len(sources)}] {source.labels.source}"
         say(f"{place}: {len(table)} object(s) ({seconds:.1f} s)")
         tables.append(table)
+        if chosen.rois:
+            outlines.add(source.name, source.labels, table, divided=divided)
     table = concatenate(tables)
+    outlines.finish()
     write_table(table, out)
     return table
 

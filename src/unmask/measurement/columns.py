@@ -190,7 +190,8 @@ def nearest_neighbors(points: NDArray[np.float64]) -> tuple[NDArray[np.float64],
     count = len(points)
     if count < 2:
         return np.full(count, np.nan), np.full(count, -1)
-    distances, found = map(np.asarray, KDTree(points).query(points, k=2))
+    answer = KDTree(points).query(points, k=2)
+    distances, found = np.asarray(answer[0], float), np.asarray(answer[1], np.int64)
     # Of points in one place any may come first; the other one is at distance 0 too.
     other = (found[:, 0] == np.arange(count)).astype(int)
     rows = np.arange(count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from unmask.errors import DataError, gather, told
 from unmask.io import Image, open_image, open_labels
 from unmask.io.paths import named_files
+from unmask.measurement.outlined import colored_labels, drawn_labels, outline_files
 from unmask.space.axes import SPACE
 
 Given = str | Path | np.ndarray | Image
@@ -28,13 +29,21 @@ class Source:
     image: Image | None = None
 
 
-def open_sources(labels: Several, images: Several | None, *, planes: str | None) -> list[Source]:
+def open_sources(
+    labels: Several,
+    images: Several | None,
+    *,
+    planes: str | None,
+    say: Callable[[str], None],
+) -> list[Source]:
     """Open and pair label images and images.
 
     Args:
-        labels: paths (files, folders, globs), an array ``(*space)`` or an opened label image.
+        labels: paths (files, folders, globs), outlines, an array ``(*space)`` or an opened label
+            image.
         images: the same; arrays ``(*space)``, ``(C, *space)`` or ``(*space, C)``.
         planes: "z" or "t": the first axis of space is that one, and is divided later.
+        say: gets a line on what is doubtful in outlines.
 
     Raises:
         DataError: files that do not pair, cannot be read or differ in shape; all at once.
@@ -47,10 +56,7 @@ def open_sources(labels: Several, images: Several | None, *, planes: str | None)
     sources: list[Source] = []
     for name, label, image in _paired(labels, images, problems):
         try:
-            opened = _open_labels(label, planes)
-            source = Source(name, opened, None if image is None else _open_image(image, opened))
-            _check_shapes(source)
-            sources.append(source)
+            sources.append(_open(name, label, image, planes, say))
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -118,7 +124,8 @@ def _paired(
                          found="several", do="Give the image of these labels.")
                 )  # fmt: skip
         return [(labels.name if isinstance(labels, Image) else "array", labels, images)]
-    by_name = _by_name(labels, problems, labels=True)
+    drawn = outline_files(labels)
+    by_name = drawn or _by_name(labels, problems, labels=True)
     if images is None:
         return [(name, path, None) for name, path in by_name.items()]
     if isinstance(images, (np.ndarray, Image)):
@@ -129,6 +136,10 @@ def _paired(
             )  # fmt: skip
         return [(name, path, images) for name, path in by_name.items()]
     others = _by_name(images, problems)
+    if len(drawn) == 1 and len(others) > 1:
+        # One file for all images, as COCO has it.
+        (path,) = drawn.values()
+        return [(name, path, other) for name, other in others.items()]
     partners = pair_names(list(by_name), list(others))
     hint = "Pair by equal stems; the labels may carry an ending, as in a_label.tif for a.tif."
     problems += [
@@ -179,18 +190,51 @@ def _by_name(
     return found
 
 
+def _open(
+    name: str, label: Given, image: Given | None, planes: str | None, say: Callable[[str], None]
+) -> Source:
+    source = None
+    if isinstance(label, (str, Path)):
+        source = _drawn(name, str(label), image, planes, say)
+    if source is None:
+        opened = _open_labels(label, planes)
+        source = Source(name, opened, None if image is None else _open_image(image, opened))
+    _check_planes(source.labels, planes)
+    _check_shapes(source)
+    return source
+
+
+def _drawn(
+    name: str, path: str, image: Given | None, planes: str | None, say: Callable[[str], None]
+) -> Source | None:
+    """The source of outlines or of ids in colors; None for a plain label image."""
+    if outline_files(path):
+        opened = image
+        if isinstance(image, np.ndarray):
+            opened = Image.from_array(image, ndim=3 if planes else None, name="images")
+        elif isinstance(image, (str, Path)):
+            opened = open_image(image, ndim=3 if planes else None)
+        return Source(name, drawn_labels(path, opened, name, say), opened)  # pyright: ignore
+    labels = None if planes else colored_labels(path, name, say)
+    return (
+        None
+        if labels is None
+        else Source(name, labels, None if image is None else _open_image(image, labels))
+    )
+
+
 def _open_labels(label: Given, planes: str | None) -> Image:
     if isinstance(label, Image):
-        opened = label
-    elif isinstance(label, np.ndarray):
+        return label
+    if isinstance(label, np.ndarray):
         # Labels have no channels, so every axis is space.
         array = as_ids(label)
         axes = SPACE[-array.ndim :] if 1 < array.ndim <= len(SPACE) else None
-        opened = Image.from_array(array, axes=axes, name="labels")
-    else:
-        opened = open_labels(
-            label, axes="ZYX" if planes == "t" else None, ndim=3 if planes else None
-        )
+        return Image.from_array(array, axes=axes, name="labels")
+    return open_labels(label, axes="ZYX" if planes == "t" else None, ndim=3 if planes else None)
+
+
+def _check_planes(opened: Image, planes: str | None) -> None:
     if planes and opened.ndim < 3:
         raise DataError(
             told(
@@ -200,7 +244,6 @@ def _open_labels(label: Given, planes: str | None) -> Image:
                 do="Leave out planes.",
             )
         )
-    return opened
 
 
 def _open_image(image: Given, labels: Image) -> Image:
