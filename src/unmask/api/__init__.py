@@ -1,4 +1,7 @@
-"""The verbs, one file for each pair of inputs and outputs; all take paths or arrays."""
+"""The verbs, one file for each pair of inputs and outputs; all take paths or arrays.
+
+Each is loaded when it is first used: measuring objects must not wait for torch.
+"""
 
 import lazy_loader
 

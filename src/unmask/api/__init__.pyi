@@ -5,11 +5,13 @@ from .evaluation import evaluate
 from .interchange import convert, load_official
 from .learning import Run, pretrain, train
 from .mapping import evaluate_clusters
+from .measuring import MeasureOptions, measure, measure_files
 from .prediction import predict, predict_files
 
 __all__ = [
     "ClusterOptions",
     "Clustered",
+    "MeasureOptions",
     "Run",
     "check",
     "cluster",
@@ -17,6 +19,8 @@ __all__ = [
     "evaluate",
     "evaluate_clusters",
     "load_official",
+    "measure",
+    "measure_files",
     "predict",
     "predict_files",
     "pretrain",

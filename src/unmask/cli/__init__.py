@@ -21,6 +21,7 @@ from unmask.cli.curve import curve
 from unmask.cli.demo import demo
 from unmask.cli.evaluate import evaluate
 from unmask.cli.folds import folds
+from unmask.cli.measure import measure
 from unmask.cli.models import models
 from unmask.cli.plot import plot
 from unmask.cli.predict import predict
@@ -40,8 +41,8 @@ app = typer.Typer(
 
 # In the order of a project: what to look at first, then training, results and tools.
 for verb in (
-    demo, presets, models, check, pretrain, train, predict, cluster, evaluate, folds, curve, plot,
-    convert,
+    demo, presets, models, check, pretrain, train, predict, measure, cluster, evaluate, folds,
+    curve, plot, convert,
 ):  # fmt: skip
     app.command()(verb)
 

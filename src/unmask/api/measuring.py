@@ -1,0 +1,223 @@
+"""``measure``: a table of the objects of label images, and their outlines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unmask.errors import DataError, told
+from unmask.io import Image
+from unmask.io.stored import unit_symbol
+from unmask.measurement import Table, concatenate, measure_image
+from unmask.measurement.outlined import OutlineFiles
+from unmask.measurement.sources import Several, Source, open_sources, plane
+from unmask.measurement.volume import Progress, Scale
+from unmask.measurement.writing import table_writer, write_table
+from unmask.space.spacing import checked
+
+Say = Callable[[str], None]
+# Values of objects that were found elsewhere: by id, or in the order of the ids.
+Extra = Mapping[str, Mapping[int, float] | np.ndarray]
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How objects are measured.
+
+    Attributes:
+        spacing: voxel size, slow axis first; None: as the files say, the labels before the image.
+        unit: of ``spacing``; None: as the files say, "um" where you give a spacing yourself.
+        planes: "z" or "t": the objects of each plane or point in time are measured in 2D.
+        channels: names of the channels; None: as the image says.
+        rois: formats of outlines that are written too: "imagej", "geojson", "coco".
+    """
+
+    spacing: Sequence[float] | None = None
+    unit: str | None = None
+    planes: str | None = None
+    channels: Sequence[str] | None = None
+    rois: Sequence[str] = ()
+
+
+def measure(
+    labels: Several,
+    *,
+    images: Several | None = None,
+    spacing: Sequence[float] | None = None,
+    unit: str | None = None,
+    columns: Extra | None = None,
+    options: MeasureOptions | None = None,
+    say: Say = print,
+) -> Table:
+    """Measure every object of label images: size, shape, neighbors and intensities.
+
+    The definition of every column is in ``unmask.measurement.columns``.
+
+    Args:
+        labels: array ``(*space)``, path, folder, glob or opened image; 0 is background.
+        images: the images that belong to the labels, ``(*space)``, ``(C, *space)`` or paths.
+        spacing: voxel size, slow axis first.
+        unit: of ``spacing``, "um" if not given.
+        columns: more columns, such as scores: values by id, or one per object by ascending id.
+        options: more about how objects are measured.
+        say: gets a line on what is doubtful, such as overlapping outlines.
+
+    Raises:
+        DataError: labels that are not ids, or images of another shape; all at once.
+
+    Examples:
+        >>> table = measure(np.array([[0, 7, 7], [0, 0, 9]]), spacing=(0.5, 0.5))
+        >>> table["id"], table["area"], table["area_um2"]
+        (array([7, 9], dtype=uint64), array([2, 1]), array([0.5 , 0.25]))
+    """
+    base = options or MeasureOptions()
+    chosen = MeasureOptions(
+        spacing if spacing is not None else base.spacing, unit or base.unit,
+        base.planes, base.channels,
+    )  # fmt: skip
+    sources = open_sources(labels, images, planes=chosen.planes, say=say)
+    tables = [measure_source(source, chosen) for source in sources]
+    table = concatenate(tables)
+    return _extended(table, columns) if columns else table
+
+
+def measure_files(
+    labels: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    images: str | Path | Sequence[str | Path] | None = None,
+    options: MeasureOptions | None = None,
+    say: Say = print,
+    progress: Progress | None = None,
+) -> Table:
+    """Measure the objects of label files and write one table.
+
+    Args:
+        labels: file, folder, glob or OME-Zarr, or several of them; or outlines.
+        out: the table, ``.csv``, ``.parquet`` or ``.h5ad``; outlines go to ``<out>_rois`` next to
+            it.
+        images: the images of the labels; they pair by stem.
+        options: how objects are measured.
+        say: gets one line per file.
+        progress: called with (blocks done, blocks in all) of each image.
+
+    Raises:
+        DataError: files that do not pair, cannot be read or differ in shape; all at once.
+        MissingPackageError: the format of the table needs an extra.
+        SaveError: the table cannot be written.
+    """
+    table_writer(out)
+    chosen = options or MeasureOptions()
+    divided = chosen.planes is not None
+    path = Path(out)
+    outlines = OutlineFiles(path.with_name(f"{path.stem}_rois"), chosen.rois)
+    sources = open_sources(labels, images, planes=chosen.planes, say=say)
+    _keep_inputs(sources, path)
+    for source in sources:
+        outlines.check(source.labels, divided=divided)
+    tables = []
+    for number, source in enumerate(sources, 1):
+        begin = time.perf_counter()
+        table = measure_source(source, chosen, say=say, progress=progress)
+        seconds = time.perf_counter() - begin
+        place = f"[{number}/{len(sources)}] {source.labels.source}"
+        say(f"{place}: {len(table)} object(s) ({seconds:.1f} s)")
+        tables.append(table)
+        if chosen.rois:
+            outlines.add(source.name, source.labels, table, divided=divided)
+    table = concatenate(tables)
+    outlines.finish()
+    write_table(table, out)
+    return table
+
+
+def measure_source(
+    source: Source,
+    options: MeasureOptions,
+    *,
+    say: Say | None = None,
+    progress: Progress | None = None,
+) -> Table:
+    """The table of one label image, with the columns that say where an object is."""
+    labels, image = source.labels, source.image
+    divided = options.planes is not None
+    count = labels.shape[1] if divided else 1
+    tables = []
+    for position in range(count):
+        part = plane(labels, position) if divided else labels
+        other = plane(image, position) if divided and image is not None else image
+        table = measure_image(
+            part,
+            other,
+            scale=_scale(part, other, options, say if position == 0 else None),
+            names=options.channels,
+            progress=progress,
+        )
+        rows = len(table)
+        where: dict[str, np.ndarray] = {"image": np.full(rows, source.name)}
+        where["time"] = np.full(rows, position if options.planes == "t" else 0)
+        if "area" in table:
+            where["plane"] = np.full(rows, position if options.planes == "z" else 0)
+        tables.append(Table({**where, **table.columns}, table.spatial))
+    return concatenate(tables)
+
+
+def _scale(
+    labels: Image, image: Image | None, options: MeasureOptions, say: Say | None
+) -> Scale | None:
+    """Voxel size: given, or of the labels' file, or of the image's."""
+    if options.spacing is not None:
+        given = checked(options.spacing, labels.ndim, source=labels.source) or ()
+        return Scale(given, _unit(options) or "um")
+    known = [each for each in (labels, image) if each is not None and each.spacing is not None]
+    if not known:
+        if options.unit and say is not None:
+            say(f"{labels.source}: no voxel size is known, so unit={options.unit} is not used.")
+        return None
+    first, last = known[0], known[-1]
+    if say is not None and not np.allclose(first.spacing or 0, last.spacing or 0, rtol=1e-3):
+        say(
+            f"{labels.source}: its voxel size {first.spacing} {first.unit or ''} is used, not that "
+            f"of {last.source}, {last.spacing} {last.unit or ''}."
+        )
+    return Scale(first.spacing or (), _unit(options) or first.unit or "unit")
+
+
+def _unit(options: MeasureOptions) -> str | None:
+    """The unit that was asked for, as a short symbol where it has one."""
+    return unit_symbol(options.unit) or options.unit
+
+
+def _extended(table: Table, columns: Extra) -> Table:
+    """The table with more columns; an id without a value has NaN."""
+    added = {}
+    for name, values in columns.items():
+        if isinstance(values, Mapping):
+            added[name] = np.array([values.get(int(key), np.nan) for key in table["id"]], float)
+        elif len(values) == len(table):
+            added[name] = np.asarray(values)
+        else:
+            raise DataError(
+                told(
+                    f"columns[{name!r}]",
+                    expected=f"one value for each of {len(table)} objects",
+                    found=f"{len(values)}",
+                    do="Give them by ascending id, or as a dictionary by id.",
+                )
+            )
+    return Table({**table.columns, **added}, table.spatial)
+
+
+def _keep_inputs(sources: Sequence[Source], out: Path) -> None:
+    """Refuse to overwrite a file that is read."""
+    for source in sources:
+        for image in (source.labels, source.image):
+            if image is not None and Path(image.source).resolve() == out.resolve():
+                raise DataError(
+                    told(out, expected="a new file", found="one of the inputs",
+                         do="Choose another name with --out.")
+                )  # fmt: skip

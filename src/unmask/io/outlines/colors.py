@@ -1,0 +1,41 @@
+"""Label images with 24-bit ids in the colors: red * 65536 + green * 256 + blue (QuPath)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from unmask.errors import DataError, told
+from unmask.io.paths import format_of, locate
+from unmask.io.reading import open_image
+
+
+def is_colored(path: Path) -> bool:
+    """Whether a file is an image with three or four channels of 8 bits."""
+    if format_of(locate(path)) is None:
+        return False
+    try:
+        image = open_image(path, ndim=2)
+    except DataError:
+        # A volume or a damaged file; whoever opens it next says so.
+        return False
+    return image.shape[0] in (3, 4) and image.dtype == np.uint8
+
+
+def read_colors(path: Path) -> np.ndarray:
+    """Ids ``(y, x)`` of an RGB label image; black is background, equal colors are one object.
+
+    Raises:
+        DataError: a lossy format, or transparency.
+    """
+    form = format_of(locate(path))
+    values = open_image(path, ndim=2).read().astype(np.uint32)
+    opaque = len(values) < 4 or bool((values[3] == values[3].flat[0]).all())
+    if (form is not None and form.lossy) or not opaque:
+        found = "transparency" if not opaque else "a format that changes colors"
+        raise DataError(
+            told(path, expected="one exact color per object", found=found,
+                 do="Export the label image as PNG or TIFF without transparency.")
+        )  # fmt: skip
+    return (values[0] << 16) | (values[1] << 8) | values[2]

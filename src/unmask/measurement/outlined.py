@@ -1,0 +1,166 @@
+"""Outlines beside a table: labels that are given as outlines, and outlines that are written."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import DataError, told
+from unmask.io import Image
+from unmask.io.outlines import SUFFIXES, WRITTEN, is_outlines, read_outlines
+from unmask.io.outlines.coco import coco_annotations, coco_image, write_entries
+from unmask.io.outlines.colors import is_colored, read_colors
+from unmask.io.outlines.geojson import write_geojson
+from unmask.io.outlines.imagej import write_imagej
+from unmask.io.outlines.trace import Outline, trace_plane
+from unmask.lookup import optional_import
+from unmask.measurement.table import Table
+from unmask.space.axes import SPACE
+from unmask.space.box import Box
+
+Say = Callable[[str], None]
+# Columns that say where an object is; QuPath shows all others as its measurements.
+_PLACE = ("image", "time", "plane", "id")
+
+
+def outline_files(paths: Any) -> dict[str, str]:
+    """Names and paths of outlines, if all paths are outlines or folders that hold nothing else."""
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    files: list[Path] = []
+    for path in map(Path, given):
+        if path.is_dir():
+            files += [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        else:
+            matches = [] if path.exists() else sorted(glob.glob(str(path)))  # noqa: PTH207
+            files += [Path(match) for match in matches] or [path]
+    if not files or not all(file.is_file() and is_outlines(file) for file in files):
+        return {}
+    return {outline_name(file): str(file) for file in files}
+
+
+def outline_name(path: Path) -> str:
+    """Name that pairs a file of outlines with an image.
+
+    Examples:
+        >>> outline_name(Path("a/b.roi.zip")), outline_name(Path("c.geojson"))
+        ('b', 'c')
+    """
+    return path.name[: -len(path.suffix)].removesuffix(".roi")
+
+
+def drawn_labels(path: str, image: Image | None, name: str, say: Say) -> Image:
+    """The label image of a file of outlines, in the shape of its image."""
+    shape = None if image is None else image.shape[1:]
+    labels = read_outlines(path, shape, image=name, say=say)
+    return _opened(labels, path, name)
+
+
+def colored_labels(path: str, name: str, say: Say) -> Image | None:
+    """The label image of a file with ids in its colors; None for any other file."""
+    if not is_colored(Path(path)):
+        return None
+    labels = read_colors(Path(path))
+    grey = (labels & 255) * 0x010101
+    if (labels == grey).all():
+        return None
+    say(f"{path}: colors are read as ids, red * 65536 + green * 256 + blue.")
+    return _opened(labels, path, name)
+
+
+def _opened(labels: np.ndarray, path: str, name: str) -> Image:
+    return replace(Image.from_array(labels, axes=SPACE[-labels.ndim :], name=name), source=path)
+
+
+class OutlineFiles:
+    """Writes the outlines of one label image after the other into a folder.
+
+    Args:
+        folder: for ``<image>.zip``, ``<image>.geojson`` and ``coco.json``.
+        formats: of `WRITTEN`.
+
+    Raises:
+        DataError: an unknown format.
+        MissingPackageError: ImageJ's format needs the extra ``rois``.
+    """
+
+    def __init__(self, folder: Path, formats: Sequence[str]) -> None:
+        for name in formats:
+            if name not in WRITTEN:
+                raise DataError(
+                    told("rois", expected=f"some of {', '.join(WRITTEN)}", found=repr(name),
+                         do="Separate them by commas.")
+                )  # fmt: skip
+        if "imagej" in formats:
+            optional_import("roifile", "rois")
+        self.folder = folder
+        self.formats = tuple(formats)
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def check(self, labels: Image, *, divided: bool) -> None:
+        """Refuse what a format cannot hold, before any work is done.
+
+        Raises:
+            DataError: a volume for COCO.
+        """
+        if "coco" in self.formats and labels.ndim > 2 and not divided:
+            raise DataError(
+                told(
+                    labels.source,
+                    expected="label images of two axes for coco, which has no volumes",
+                    found=f"shape {labels.shape[1:]}",
+                    do="Write imagej or geojson, or measure plane by plane (--planes z).",
+                )
+            )
+
+    def add(self, name: str, labels: Image, table: Table, *, divided: bool) -> None:
+        """Write the outlines of one label image, with its rows of the table for QuPath."""
+        count = int(np.prod(labels.shape[1:-2]))
+        outlines: list[Outline] = []
+        for position in range(count):
+            plane = _plane(labels, position)
+            if self.formats != ("coco",):
+                outlines += trace_plane(plane, position)
+            if "coco" in self.formats:
+                self._add_coco(name if count == 1 else f"{name}-{position:04d}", plane)
+        if "imagej" in self.formats:
+            write_imagej(self.folder / f"{name}.zip", outlines, planes=count)
+        if "geojson" in self.formats:
+            write_geojson(
+                self.folder / f"{name}.geojson",
+                outlines,
+                planes=count,
+                measurements=_measurements(table, divided=divided),
+            )
+
+    def finish(self) -> None:
+        """Write the one file of COCO for all images."""
+        if "coco" in self.formats:
+            write_entries(self.folder / "coco.json", self._images, self._annotations)
+
+    def _add_coco(self, name: str, plane: np.ndarray) -> None:
+        number, first = len(self._images) + 1, len(self._annotations) + 1
+        self._images.append(coco_image(number, name, plane.shape))
+        self._annotations += coco_annotations(self.folder, number, plane, first=first)
+
+
+def _plane(labels: Image, position: int) -> np.ndarray:
+    lead = (position,) * (labels.ndim - 2)
+    box = Box((*lead, 0, 0), (*(k + 1 for k in lead), *labels.shape[-2:]))
+    return labels.read(box).reshape(labels.shape[-2:])
+
+
+def _measurements(table: Table, *, divided: bool) -> Mapping[Any, Mapping[str, float]]:
+    """Numbers of the table by id, or by plane and id."""
+    names = [name for name in table if name not in _PLACE and table[name].dtype.kind not in "UO"]
+    values = np.stack([table[name].astype(float) for name in names], 1).tolist() if names else []
+    keys: list[Any] = table["id"].tolist()
+    if divided:
+        planes = table["plane"] + table["time"]
+        keys = list(zip(planes.tolist(), keys, strict=True))
+    return {key: dict(zip(names, row, strict=True)) for key, row in zip(keys, values, strict=True)}

@@ -1,0 +1,265 @@
+"""``measure`` on files: pairing, planes, channels, voxel sizes and refusals."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+import unmask
+from unmask.api import MeasureOptions, measure_files
+from unmask.errors import DataError
+from unmask.io import save_image
+from unmask.io.outlines.coco import write_coco
+from unmask.measurement.sources import pair_names
+
+LABELS = np.kron(np.arange(6, dtype=np.uint16).reshape(2, 3), np.ones((4, 5), np.uint16))
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("a", "b"):
+        save_image(tmp_path / "labels" / f"{name}_label.tif", LABELS, spacing=(0.5, 0.5), unit="um")
+        save_image(tmp_path / "images" / f"{name}.png", (10 * LABELS).astype(np.uint8))
+    return tmp_path
+
+
+def test_a_folder_gives_one_table(folders):
+    lines = []
+    path = folders / "out" / "objects.csv"
+    table = measure_files(folders / "labels", images=folders / "images", out=path, say=lines.append)
+    assert table["image"].tolist() == ["a"] * 5 + ["b"] * 5
+    np.testing.assert_array_equal(table["mean_channel_0"], 10.0 * table["id"])
+    np.testing.assert_array_equal(table["area_um2"], 5.0)
+    assert [line.rpartition(" (")[0] for line in lines] == [
+        f"[{k}/2] {folders / 'labels' / name}_label.tif: 5 object(s)"
+        for k, name in ((1, "a"), (2, "b"))
+    ]
+    assert path.read_text().count("\n") == 11
+    python = unmask.measure(folders / "labels", images=folders / "images")
+    for name in table:
+        np.testing.assert_array_equal(table[name], python[name])
+
+
+def test_a_table_without_images(folders):
+    table = unmask.measure(folders / "labels")
+    assert table["image"].tolist() == ["a_label"] * 5 + ["b_label"] * 5
+    assert not any(name.startswith("mean") for name in table)
+
+
+def test_every_problem_at_once(folders):
+    save_image(folders / "labels" / "c.tif", LABELS)
+    save_image(folders / "images" / "b.png", np.zeros((3, 3), np.uint8))
+    with pytest.raises(DataError) as error:
+        measure_files(folders / "labels", images=folders / "images", out=folders / "o.csv")
+    text = str(error.value)
+    assert "2 problem(s)" in text
+    assert "expected an image named 'c'" in text
+    assert "(3, 3), found (8, 15)" in text
+    assert not (folders / "o.csv").exists()
+
+
+def test_names_pair_by_their_endings():
+    assert pair_names(["x"], ["y"]) == {"x": "y"}
+    assert pair_names(["a1", "a12"], ["a1_0000", "a12_0000"]) == {
+        "a1": "a1_0000",
+        "a12": "a12_0000",
+    }
+    assert pair_names(["a_1_mask", "a_mask"], ["a", "a_1"]) == {"a_1_mask": "a_1", "a_mask": "a"}
+    # Two labels of one image belong to nobody.
+    assert pair_names(["a_x", "a_y", "b"], ["a", "b"]) == {"b": "b"}
+
+
+@pytest.mark.parametrize("planes", ["z", "t"])
+def test_planes_are_measured_one_by_one(tmp_path, planes):
+    stack = np.stack([LABELS, 2 * LABELS])
+    axes = {"z": "ZYX", "t": "TYX"}[planes]
+    tifffile.imwrite(tmp_path / "l.tif", stack, metadata={"axes": axes}, imagej=True)
+    movie = np.stack([stack + 1, stack + 2], 1).astype(np.uint16)
+    tifffile.imwrite(
+        tmp_path / "i.tif", movie, metadata={"axes": f"{planes.upper()}CYX"}, imagej=True
+    )
+    options = MeasureOptions(planes=planes, spacing=(0.5, 0.5))
+    table = unmask.measure(tmp_path / "l.tif", images=tmp_path / "i.tif", options=options)
+    name, other = ("plane", "time") if planes == "z" else ("time", "plane")
+    np.testing.assert_array_equal(table[name], [0] * 5 + [1] * 5)
+    np.testing.assert_array_equal(table[other], 0)
+    np.testing.assert_array_equal(table["mean_channel_1"], table["id"] + 2.0)
+    assert (table["area"] == 20).all()
+    with pytest.raises(DataError, match="a stack to be divided"):
+        unmask.measure(LABELS, options=MeasureOptions(planes="z"))
+    with pytest.raises(DataError, match="z or t"):
+        unmask.measure(LABELS, options=MeasureOptions(planes="x"))
+
+
+def test_a_volume_is_one_object_across_planes(tmp_path):
+    save_image(tmp_path / "l.nii.gz", np.stack([LABELS, LABELS]), spacing=(2, 1, 1), unit="mm")
+    table = unmask.measure(tmp_path / "l.nii.gz")
+    np.testing.assert_array_equal(table["volume_mm3"], 80.0)
+    assert "plane" not in table
+    np.testing.assert_array_equal(table["centroid_z_mm"], 1.0)
+
+
+def test_voxel_sizes_that_differ_are_reported(tmp_path):
+    save_image(tmp_path / "l.tif", LABELS, spacing=(0.5, 0.5), unit="um")
+    save_image(tmp_path / "i.tif", LABELS, spacing=(0.25, 0.25), unit="um")
+    lines = []
+    measure_files(
+        tmp_path / "l.tif", images=tmp_path / "i.tif", out=tmp_path / "o.csv", say=lines.append
+    )
+    assert "(0.5, 0.5) um is used, not that of" in lines[0]
+    save_image(tmp_path / "l.tif", LABELS)
+    table = unmask.measure(tmp_path / "l.tif", images=tmp_path / "i.tif")
+    np.testing.assert_array_equal(table["area_um2"], 20 / 16)
+    table = unmask.measure(tmp_path / "l.tif", spacing=(2, 3), unit="nm")
+    np.testing.assert_array_equal(table["area_nm2"], 120.0)
+    with pytest.raises(DataError, match="2 positive voxel sizes"):
+        unmask.measure(LABELS, spacing=(1, 1, 1))
+
+
+def test_more_columns():
+    labels = np.array([[0, 3, 9]])
+    table = unmask.measure(labels, columns={"score": {9: 0.5}, "kind": np.array(["a", "b"])})
+    np.testing.assert_array_equal(table["score"], [np.nan, 0.5])
+    assert table["kind"].tolist() == ["a", "b"]
+    with pytest.raises(DataError, match="each of 2 objects"):
+        unmask.measure(labels, columns={"score": np.zeros(3)})
+
+
+def test_inputs_are_never_overwritten(tmp_path):
+    path = tmp_path / "labels.npy"
+    np.save(path, LABELS)
+    copy = tmp_path / "labels.csv"
+    copy.symlink_to(path)
+    with pytest.raises(DataError, match="one of the inputs"):
+        measure_files(path, out=copy, say=quiet)
+
+
+def test_the_command(folders, command):
+    path = folders / "objects.csv"
+    done = command("measure", "--labels", folders / "labels", "--images", folders / "images",
+                   "--out", path, "--spacing", "2,3", "--unit", "nm",
+                   "--channels", "DAPI")  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == f"10 object(s) in {path}"
+    head = path.read_text().splitlines()[0]
+    assert "area_nm2" in head
+    assert "std_DAPI" in head
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "objects.xlsx"], "suffixes .csv .parquet .h5ad"),
+        (["--out", "objects.csv", "--channels", "a,b"], "1 channel(s)"),
+        (["--out", "objects.csv", "--spacing", "a"], "numbers such as"),
+        (["--out", "objects.csv", "--planes", "q"], "z or t"),
+        (["--out", "objects.csv", "--labels", "nothing.tif"], "no such file"),
+    ],
+)
+def test_wrong_requests_end_with_exit_code_2(folders, command, monkeypatch, arguments, message):
+    monkeypatch.chdir(folders)
+    done = command("measure", "--labels", "labels", "--images", "images", *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert not (folders / "objects.csv").exists()
+
+
+def test_measuring_never_loads_torch(tmp_path):
+    np.save(tmp_path / "l.npy", LABELS)
+    program = (
+        "import sys, numpy as np, unmask; "
+        f"unmask.measure(np.load({str(tmp_path / 'l.npy')!r})); "
+        "from unmask.cli import main; "
+        f"sys.argv = ['unmask', 'measure', '--labels', {str(tmp_path / 'l.npy')!r}, "
+        f"'--out', {str(tmp_path / 'o.csv')!r}]; "
+        "\ntry: main()\nexcept SystemExit as end: print('code', end.code)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-3:] == ["code", "0", "False"]
+
+
+def test_outlines_beside_the_table(folders, command):
+    out = folders / "out" / "objects.csv"
+    done = command("measure", "--labels", folders / "labels", "--images", folders / "images",
+                   "--out", out, "--rois", "imagej,geojson,coco")  # fmt: skip
+    assert done.code == 0, done.err
+    written = folders / "out" / "objects_rois"
+    assert sorted(path.name for path in written.iterdir()) == [
+        "a.geojson", "a.zip", "b.geojson", "b.zip", "coco.json",
+    ]  # fmt: skip
+    for name in ("a.zip", "a.geojson", "coco.json"):
+        labels = unmask.read_outlines(written / name, LABELS.shape, image="a")
+        np.testing.assert_array_equal(labels, LABELS)
+    tree = json.loads((written / "a.geojson").read_text())
+    assert tree["features"][0]["properties"]["measurements"]["area_um2"] == 5.0
+
+
+@pytest.mark.parametrize("name", ["geojson", "coco.json", "roi.zip"])
+def test_outlines_as_labels(folders, name, tmp_path):
+    suffix = f".{name.split('.')[-1]}"
+    if name == "coco.json":
+        images = [("a.png", LABELS), ("b.png", LABELS)]
+        write_coco(tmp_path / "drawn" / name, images)
+        given = tmp_path / "drawn" / name
+    else:
+        for image in ("a", "b"):
+            path = unmask.write_outlines(tmp_path / "drawn" / f"{image}{suffix}", LABELS)
+            path.rename(path.with_name(f"{image}.{name}"))
+        given = tmp_path / "drawn"
+    table = unmask.measure(given, images=folders / "images")
+    plain = unmask.measure(folders / "labels", images=folders / "images")
+    for column in table:
+        if not column.endswith(("_um", "_um2")):
+            np.testing.assert_array_equal(table[column], plain[column], err_msg=column)
+
+
+def test_outlines_in_a_volume_and_on_planes(tmp_path):
+    stack = np.stack([LABELS, 2 * LABELS]).astype(np.uint16)
+    save_image(tmp_path / "s.tif", stack, axes="ZYX")
+    measure_files(tmp_path / "s.tif", out=tmp_path / "o.csv", say=quiet,
+                  options=MeasureOptions(rois=["imagej", "geojson"]))  # fmt: skip
+    for suffix in ("zip", "geojson"):
+        path = tmp_path / "o_rois" / f"s.{suffix}"
+        np.testing.assert_array_equal(unmask.read_outlines(path, stack.shape), stack)
+    with pytest.raises(DataError, match="coco, which has no volumes"):
+        measure_files(tmp_path / "s.tif", out=tmp_path / "p.csv", say=quiet,
+                      options=MeasureOptions(rois=["coco"]))  # fmt: skip
+    assert not (tmp_path / "p.csv").exists()
+    measure_files(tmp_path / "s.tif", out=tmp_path / "p.csv", say=quiet,
+                  options=MeasureOptions(rois=["coco", "geojson"], planes="z"))  # fmt: skip
+    labels = unmask.read_outlines(tmp_path / "p_rois" / "coco.json", image="s-0001")
+    np.testing.assert_array_equal(labels, stack[1])
+    tree = json.loads((tmp_path / "p_rois" / "s.geojson").read_text())
+    assert tree["features"][-1]["properties"]["measurements"]["area"] == 20
+
+
+def test_ids_in_colors_and_equal_channels(tmp_path):
+    colors = np.stack([LABELS, 0 * LABELS, 3 * LABELS]).astype(np.uint8)
+    save_image(tmp_path / "c.png", colors, axes="CYX")
+    lines = []
+    table = unmask.measure(tmp_path / "c.png", say=lines.append)
+    np.testing.assert_array_equal(table["id"], np.arange(1, 6) * (65536 + 3))
+    assert "colors are read as ids" in lines[0]
+    save_image(tmp_path / "g.png", np.stack([LABELS] * 3).astype(np.uint8), axes="CYX")
+    np.testing.assert_array_equal(unmask.measure(tmp_path / "g.png")["id"], np.arange(1, 6))
+
+
+def test_unknown_formats_of_outlines_are_refused_before_the_work(folders):
+    with pytest.raises(DataError, match="imagej, geojson, coco"):
+        measure_files(
+            folders / "labels", out=folders / "o.csv", options=MeasureOptions(rois=["svg"])
+        )
+    assert not (folders / "o.csv").exists()
