@@ -186,7 +186,7 @@ def _by_name(
                 told(path, expected=f"one file named {name!r}", found=f"{found[name]} as well",
                      do="Rename one of them, or give one at a time.")
             )  # fmt: skip
-        found[name] = path
+        found[name] = str(path)
     return found
 
 
