@@ -8,11 +8,13 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
+import yaml
 
 from unmask.checkpoint import unpickle
 from unmask.cli import app
@@ -149,3 +151,29 @@ def test_no_module_of_one_system_is_imported():
     assert not {
         str(path): found for path in SOURCE.rglob("*.py") if (found := imported(path) & alone)
     }
+
+
+def test_the_workflow_covers_what_the_project_promises():
+    """The file is YAML, and tests every system and Python version of the classifiers."""
+    root = SOURCE.parent
+    text = (root / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    jobs = yaml.safe_load(text)["jobs"]
+    matrix = jobs["quick"]["strategy"]["matrix"]
+    assert {name.partition("-")[0] for name in matrix["os"]} == {"ubuntu", "macos", "windows"}
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    promised = set(re.findall(r"Python :: (3\.\d+)", project))
+    assert promised <= set(matrix["python"])
+    assert all("timeout-minutes" in job for job in jobs.values())
+
+
+def test_the_oldest_versions_come_from_the_project():
+    root = SOURCE.parent
+    done = subprocess.run(
+        [sys.executable, str(root / ".ci" / "oldest.py")],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"^numpy~=2\.0\.0$", done.stdout, re.MULTILINE)
+    assert len(done.stdout.splitlines()) > 15
