@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,13 +121,14 @@ def command():
     def run(*given: object) -> Answer:
         out, err = io.StringIO(), io.StringIO()
         before = sys.argv
+        hook = threading.excepthook
         handlers = {number: signal.getsignal(number) for number in interruption.signals()}
         sys.argv = ["unmask", *map(str, given)]
         try:
             with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
                 main()
         finally:
-            sys.argv = before
+            sys.argv, threading.excepthook = before, hook
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             interruption.forget()
