@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "unmask"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 TEXTS = [
     path
-    for folder in ("src", "tests", "docs", "benchmarks", "examples", ".ci")
+    for folder in ("src", "tests", "docs", "benchmarks", "examples", ".ci", ".github")
     for path in sorted((ROOT / folder).rglob("*"))
     if path.suffix in {".py", ".md", ".yaml", ".yml", ".toml", ".json", ".html", ""}
     and path.is_file()

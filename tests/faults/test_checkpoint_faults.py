@@ -48,7 +48,8 @@ class Child:
 
 
 @pytest.fixture(scope="module")
-def start():
+def start(faults):
+    assert faults
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [sys.executable, str(SCRIPT)],

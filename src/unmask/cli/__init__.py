@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def main() -> None:
         # File names need not be text of the terminal's encoding; a message must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    threading.excepthook = _in_thread
     interruption.remember()
     try:
         app()
@@ -80,6 +82,12 @@ def main() -> None:
         traceback.print_exc()
         typer.echo("This is a defect of unmask. Please report it with the lines above.", err=True)
         sys.exit(1)
+
+
+def _in_thread(failed: threading.ExceptHookArgs) -> None:
+    """Errors of the disk in TensorBoard's thread are reported by the journal, without traceback."""
+    if not issubclass(failed.exc_type, OSError):
+        threading.__excepthook__(failed)
 
 
 def _of_the_system(error: OSError) -> str:
