@@ -32,6 +32,7 @@ def pretrain(  # noqa: PLR0913 - the options promised
 ) -> None:
     """Learn from unlabelled images."""
     from unmask import api
+    from unmask.training.parallel import is_first
 
     run = api.pretrain(
         chosen_recipe(preset, recipe),
@@ -42,4 +43,5 @@ def pretrain(  # noqa: PLR0913 - the options promised
         devices=devices,
         resume=resume,
     )
-    typer.echo(f"Model: {run.model}")
+    if is_first():
+        typer.echo(f"Model: {run.model}")

@@ -22,6 +22,9 @@ from unmask.tasks.base import Target
 # Of the published program; ours adds 1, so that small objects do not dominate.
 _EPS = 1e-7
 
+# Every class is a channel of the network and of the scores.
+_MOST = 65535
+
 
 @dataclass(frozen=True)
 class Semantic:
@@ -49,6 +52,11 @@ class Semantic:
             raise RecipeError(
                 f"task semantic: expected compat none, or maeseg with 2 classes, found "
                 f"compat={self.compat!r} with {self.classes}. Correct the recipe."
+            )
+        if self.classes > _MOST:
+            raise RecipeError(
+                f"task semantic: expected at most {_MOST} classes, found {self.classes}. "
+                "Correct the recipe."
             )
         listed = self.values or range(self.classes)
         if self.classes < 2 or len(listed) != self.classes or len(set(listed)) != self.classes:
