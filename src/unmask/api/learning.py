@@ -259,7 +259,7 @@ def _run(
     sampling = build_sampling(recipe)
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
-    origin = [] if start.init is None else initialise(objective, start.init)
+    origin = [] if start.init is None else initialise(objective, start.init, recipe)
     code = checkpoint.code_fields(recipe)
     count, machines = started(start.devices)
     crop = (recipe.data.channels, *recipe.data.crop)

@@ -7,7 +7,7 @@ with squared denominators left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,11 @@ class Semantic:
     def metrics(self) -> tuple[str, ...]:
         """Mean Dice over the classes chooses the best model."""
         return ("dice", "iou", "accuracy")
+
+    @property
+    def meaning(self) -> Mapping[str, object]:
+        """The label value of every channel."""
+        return {"values": list(self.values or range(self.classes)), "compat": self.compat}
 
     def channels(self) -> int:
         """One logit a class, or the published number."""

@@ -100,7 +100,7 @@ def started(devices: int) -> tuple[int, int]:
 
 def is_first() -> bool:
     """Whether this process speaks for all that train together."""
-    return rank_zero_only.rank == 0
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @contextmanager
