@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.api.audit import check
-from unmask.api.catalogue import shipped_models
+from unmask.api.catalogue import ModelCard, model_card, shipped_models
 from unmask.api.clustering import Clustered, ClusterOptions, cluster
 from unmask.api.evaluation import evaluate
 from unmask.api.interchange import convert, load_official
@@ -14,6 +14,7 @@ from unmask.api.prediction import predict, predict_files
 __all__ = [
     "ClusterOptions",
     "Clustered",
+    "ModelCard",
     "Run",
     "check",
     "cluster",
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate",
     "evaluate_clusters",
     "load_official",
+    "model_card",
     "predict",
     "predict_files",
     "pretrain",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import Preset, RecipeFile, Settings
+from unmask.cli.terminal import show
 
 
 def check(
@@ -20,7 +21,7 @@ def check(
     from unmask import api
 
     audit = api.check(
-        images, labels=labels, recipe=recipe or preset, settings=settings or (), say=typer.echo
+        images, labels=labels, recipe=recipe or preset, settings=settings or (), say=show
     )
     if audit.problems:
         raise typer.Exit(2)

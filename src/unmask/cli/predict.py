@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import AllowCode, Resume, Settings
+from unmask.cli.terminal import show
 
 
 def predict(  # noqa: PLR0913 - the options promised
@@ -38,8 +39,8 @@ def predict(  # noqa: PLR0913 - the options promised
         out=out,
         settings=[*(settings or []), *extra],
         options=Options(scores=scores, cluster=cluster, resume=resume),
-        say=typer.echo,
+        say=show,
         progress=WindowProgress(),
         allow_code=allow_code,
     )
-    typer.echo(f"{len(written)} file(s) in {out}")
+    show(f"{len(written)} file(s) in {out}")

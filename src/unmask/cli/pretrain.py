@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from unmask.cli.options import (
     Devices,
     Images,
@@ -17,6 +15,7 @@ from unmask.cli.options import (
     chosen_recipe,
     settings_with_precision,
 )
+from unmask.cli.terminal import show
 
 
 def pretrain(  # noqa: PLR0913 - the options promised
@@ -44,4 +43,4 @@ def pretrain(  # noqa: PLR0913 - the options promised
         resume=resume,
     )
     if is_first():
-        typer.echo(f"Model: {run.model}")
+        show(f"Model: {run.model}")

@@ -19,6 +19,7 @@ from unmask.cli.options import (
     chosen_recipe,
     settings_with_precision,
 )
+from unmask.cli.terminal import show
 
 
 def train(  # noqa: PLR0913 - the options promised
@@ -63,5 +64,5 @@ def train(  # noqa: PLR0913 - the options promised
     if not is_first():
         return
     for name, value in run.metrics.items():
-        typer.echo(f"{name}: {value:.4f}")
-    typer.echo(f"Model: {run.model}")
+        show(f"{name}: {value:.4f}")
+    show(f"Model: {run.model}")
