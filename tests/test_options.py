@@ -20,6 +20,7 @@ class Thing:
     flag: bool = False
     sizes: Sequence[int] | int = 1
     mode: Literal["16", "32"] = "32"
+    names: Sequence[str] = ()
 
 
 TABLE = {"thing": Thing}
@@ -29,16 +30,17 @@ TABLE = {"thing": Thing}
     ("option", "value", "expected"),
     [
         ("p", "1e-3", 1e-3),
-        ("p", 1, 1),
+        ("p", 1, 1.0),
         ("size", "3", 3),
         ("size", 3.0, 3),
         ("name", 32, "32"),
         ("name", True, "true"),
         ("flag", "no", False),
         ("flag", "on", True),
-        ("flag", 0, 0),
+        ("flag", 0, False),
         ("sizes", [1, 2], [1, 2]),
         ("mode", 16, "16"),
+        ("names", [0, "a", True], ["0", "a", "true"]),
     ],
 )
 def test_values_that_are_understood(option, value, expected):
@@ -61,6 +63,8 @@ def test_values_that_are_understood(option, value, expected):
         ("sizes", ["a"]),
         ("sizes", "12x"),
         ("mode", 8),
+        ("names", [[1]]),
+        ("names", "ab"),
     ],
 )
 def test_values_that_are_not(option, value):

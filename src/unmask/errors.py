@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unmask.plain_text import printable
+
 
 class UnmaskError(Exception):
     """Base of all errors that are about the request or the data, not about a defect of unmask.
 
-    The command line prints the message alone and ends with exit code 2.
+    The command line prints the message alone and ends with exit code 2. The message names files,
+    whose names may hold control characters: they are shown as escapes.
     """
+
+    def __str__(self) -> str:
+        """The message, safe to print."""
+        return printable(super().__str__())
 
 
 class DataError(UnmaskError, ValueError):
@@ -82,7 +89,7 @@ def told(subject: object, *, expected: str, found: str, do: str) -> str:
         >>> print(told("a.tif", expected="2 axes", found="3 axes", do="Give --set data.axes=zyx."))
         a.tif: expected 2 axes, found 3 axes. Give --set data.axes=zyx.
     """
-    return f"{subject}: expected {expected}, found {found}. {do}"
+    return f"{printable(subject, one_line=True)}: expected {expected}, found {found}. {do}"
 
 
 def gather(problems: Sequence[str], *, heading: str) -> str:

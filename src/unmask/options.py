@@ -64,12 +64,21 @@ def _fitting(kind: TypeAdapter[Any], value: Any) -> Any:
     try:
         found = kind.validate_python(value)
     except ValidationError:
-        if not isinstance(value, bool | int | float):
+        if (text := _as_text(value)) == value:
             raise
-        return kind.validate_python(str(value).lower() if isinstance(value, bool) else str(value))
+        return kind.validate_python(text)
     # Other values stay as they are: a list that a constructor takes need not become a tuple.
-    changed = isinstance(value, str | float) and type(found) is not type(value)
+    changed = isinstance(value, str | int | float) and type(found) is not type(value)
     return found if changed else value
+
+
+def _as_text(value: Any) -> Any:
+    """A scalar, or the scalars of a list, as text: names of classes such as [0, 1]."""
+    if isinstance(value, list | tuple):
+        return [_as_text(item) for item in value]
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
 
 
 @lru_cache(maxsize=512)

@@ -29,7 +29,7 @@ _NAME = re.compile(
 # The first characters of a digest tell the sources of one process apart.
 _SHORT = 16
 _MAX_BYTES = 1_000_000
-# Text for people; nothing is built from it.
+# Text for people, at the top of a recipe; nothing is built from it.
 _PROSE = {("name",), ("description",)}
 
 
@@ -117,8 +117,13 @@ def references(tree: object) -> Iterator[tuple[tuple[str | int, ...], str]]:
             waiting += [((*position, str(key)), item) for key, item in node.items()]
         elif isinstance(node, list | tuple):
             waiting += [((*position, index), item) for index, item in enumerate(node)]
-        elif isinstance(node, str) and position not in _PROSE and is_file_name(node):
+        elif isinstance(node, str) and is_file_name(node):
             yield position, node
+
+
+def _in_recipe(tree: object) -> list[tuple[tuple[str | int, ...], str]]:
+    """The same for a whole recipe, without its text for people."""
+    return [(position, name) for position, name in references(tree) if position not in _PROSE]
 
 
 def collect(tree: object) -> list[dict[str, str]]:
@@ -128,7 +133,7 @@ def collect(tree: object) -> list[dict[str, str]]:
         RecipeError: a file that cannot be read, or that is too long to be carried.
     """
     found: dict[str, Code] = {}
-    for position, name in references(tree):
+    for position, name in _in_recipe(tree):
         match = _NAME.fullmatch(name)
         if match is None:
             continue
@@ -158,7 +163,7 @@ def admit(
     Raises:
         CheckpointError: parts from files, and the user has not allowed code; or damaged sources.
     """
-    names = list(references(tree))
+    names = _in_recipe(tree)
     if not names:
         return tree, []
     if not allow_code:
@@ -186,6 +191,12 @@ def admit(
             )
         _put(accepted, position, f"{file}#{short}:{match['attribute']}")
     return accepted, list(dict.fromkeys([*notes, *_differing(sources.values(), subject)]))
+
+
+def source_digest(part: object) -> str | None:
+    """SHA-256 of the source that the class of a part comes from; None: it comes with unmask."""
+    module = sys.modules.get(type(part).__module__)
+    return getattr(module, "__unmask_digest__", None)
 
 
 def refusal(subject: object, names: Sequence[tuple[tuple[str | int, ...], str]]) -> str:
@@ -287,6 +298,7 @@ def _run(code: Code, *, inside: bool, label: str) -> ModuleType:
     file = path or f"<{Path(code.file).name} inside a model, {code.digest[:_SHORT]}>"
     module = ModuleType(name)
     module.__file__ = file
+    module.__dict__["__unmask_digest__"] = code.digest
     # Tracebacks and inspect.getsource show the lines, although there is no such file.
     linecache.cache[file] = (len(code.source), None, code.source.splitlines(keepends=True), file)
     # Dataclasses look their module up by name while the class body runs.

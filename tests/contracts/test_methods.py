@@ -67,6 +67,13 @@ class TestContract:
         assert all(learned)
         assert all(not value.requires_grad for value in step.logs.values())
 
+    def test_weights_without_a_gradient_are_announced(self, name, ndim):
+        method = build(name, ndim)
+        if not method.leaves_weights_out((2, *CROPS[ndim])):
+            method.step(batch(ndim)).loss.backward()
+            learning = [p for p in method.parameters() if p.requires_grad]
+            assert all(parameter.grad is not None for parameter in learning)
+
     def test_chance_comes_from_the_batch(self, name, ndim):
         method = build(name, ndim).eval()
         with torch.no_grad():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
+
+from unmask.training import parallel
 
 PROGRAM = """
 import hashlib, os, sys, threading
@@ -37,6 +40,7 @@ def test_every_process_and_worker_has_crops_of_its_own(two_processes, phantoms, 
     program.write_text(PROGRAM)
     for code, errors in two_processes(program, tmp_path, *where, *options):
         assert code == 0, errors
+        assert "find_unused_parameters" not in errors
     assert (run / "model.safetensors").exists()
     lines = (run / "journal.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 6
@@ -56,3 +60,12 @@ def test_processes_that_were_not_started_are_told(command, phantoms, tiny, tmp_p
     assert answer.code == 2, answer.err
     assert "--devices 3: expected 4 as srun started on this machine" in answer.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_process_speaks_for_all(rank, command, phantoms, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(parallel, "rank_zero_only", SimpleNamespace(rank=rank))
+    where = ("--images", phantoms[2] / "images", "--out", tmp_path / "run")
+    answer = command("pretrain", "--preset", "mae2d", *where, *tiny(2, steps=1, backbone="vit"))
+    assert answer.code == 0, answer.err
+    assert answer.out.count("Model:") == (rank == 0)

@@ -76,3 +76,45 @@ def test_wrong_parts_are_named():
         build_task(load("semantic2d").with_settings(["task.clases=2"]))
     with pytest.raises(RecipeError, match="resunet"):
         build_segmenter(load("semantic2d").with_settings(["model.backbone.name=resunett"]))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "setting", "left_out"),
+    [
+        ("resunet", "model.decoder=unet", False),
+        ("resunet", "model.deep_supervision=1", False),
+        ("vit", "model.decoder=unetr", False),
+        # Tokens of the last block alone; the image itself is a feature that is not read.
+        ("vit", "model.decoder=linear", False),
+    ],
+)
+def test_weights_without_a_gradient_are_announced(name, setting, left_out, ndim):
+    segmenter = build(name, ndim, setting)
+    assert segmenter.leaves_weights_out((2, *[16] * ndim)) is left_out
+
+
+def test_a_decoder_that_reads_the_finest_feature_leaves_weights_out():
+    class Finest(torch.nn.Module):
+        width = 4
+
+        def forward(self, features, size):
+            return features[0]
+
+    segmenter = build("resunet", 2)
+    segmenter.decoder = Finest()
+    assert segmenter.leaves_weights_out((2, 16, 16))
+    segmenter.backbone.requires_grad_(requires_grad=False)
+    assert not segmenter.leaves_weights_out((2, 16, 16))
+
+
+def test_a_part_that_reads_values_is_taken_for_one_that_leaves_weights_out():
+    class Reading(torch.nn.Module):
+        width = 4
+
+        def forward(self, features, size):
+            return features[0] * features[0].max().item()
+
+    segmenter = build("resunet", 2)
+    segmenter.decoder = Reading()
+    assert segmenter.leaves_weights_out((2, 16, 16))

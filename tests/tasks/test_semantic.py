@@ -65,3 +65,8 @@ def test_published_form_of_one_logit():
     np.testing.assert_array_equal(found, [[0, 1], [1, 1]])
     with pytest.raises(RecipeError, match="maeseg with 2 classes"):
         Semantic(classes=3, compat="maeseg")
+
+
+def test_an_absurd_number_of_classes_is_refused_at_once():
+    with pytest.raises(RecipeError, match="at most 65535 classes"):
+        Semantic(classes=10**12)

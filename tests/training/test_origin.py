@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unmask.checkpoint import save_model
+from unmask.checkpoint import code_fields, save_model
 from unmask.errors import CheckpointError, DataError
 from unmask.recipe import Recipe, load
 from unmask.training.assemble import new_method, new_segmenter
@@ -135,6 +135,98 @@ class TestInitialise:
         told = initialise(other, path)
         assert any("head not taken over; weight is (" in line for line in told), told
         assert torch.equal(other.head.get_parameter("weight"), fresh)
+
+    @pytest.mark.parametrize(
+        ("preset", "here", "words"),
+        [
+            ("cells", ("task={name: semantic, classes: 3}",), "Flows there, Semantic here"),
+            ("cells", ("task={name: flows, flow_scale: 1.0}",), "scale is 5.0 there, 1.0 here"),
+            ("cells", ("task={name: classify, classes: [a, b, c]}",), "Flows there, Classify here"),
+            ("semantic2d", ("task={name: semantic, classes: 2, values: [0, 7]}",), "values is"),
+        ],
+    )
+    def test_a_head_of_equal_shape_for_another_purpose(self, tmp_path, preset, here, words):
+        before = recipe(preset, "model.decoder=linear")
+        path = self.saved(tmp_path, before, new_segmenter(before))
+        chosen = before.with_settings(here)
+        other = new_segmenter(chosen)
+        fresh = other.head.get_parameter("weight").clone()
+        told = initialise(other, path, chosen)
+        assert len(told) == 1
+        assert "head not taken over" in told[0]
+        assert words in told[0]
+        assert "backbone 100% taken over" in told[0]
+        assert "decoder 100% taken over" in told[0]
+        assert torch.equal(other.head.get_parameter("weight"), fresh)
+
+    @pytest.mark.parametrize(
+        "setting", ["task.steps=50", "task.min_size=3", "task.flow_weight=2", "train.lr=0.1"]
+    )
+    def test_a_head_for_the_same_purpose_read_in_another_way(self, tmp_path, setting):
+        before = recipe("cells")
+        first = new_segmenter(before)
+        path = self.saved(tmp_path, before, first)
+        chosen = before.with_settings([setting])
+        other = new_segmenter(chosen)
+        told = initialise(other, path, chosen)
+        assert "head 100% taken over" in told[0]
+        wanted = first.state_dict()
+        assert all(torch.equal(tensor, wanted[n]) for n, tensor in other.state_dict().items())
+
+    @pytest.mark.parametrize("ndim", [2, 3])
+    def test_masked_pretraining_into_classes_of_whole_images(self, tmp_path, ndim):
+        vit = f"{{name: vit, patch: {[8] * ndim}, dim: 24, depth: 2, heads: 2}}"
+        small = [f"data.crop={[16] * ndim}", "data.channels=1", f"model.backbone={vit}"]
+        before = load(f"mae{ndim}d").with_settings(small)
+        method = new_method(before)
+        path = self.saved(tmp_path, before, method)
+        chosen = load(f"classify{ndim}d").with_settings(small)
+        other = new_segmenter(chosen)
+        told = initialise(other, path, chosen)
+        assert "backbone 100% taken over" in told[0]
+        assert "decoder" not in told[0]
+        wanted = method.state_dict()
+        for name, tensor in other.backbone.state_dict().items():
+            assert torch.equal(tensor, wanted[f"backbone.{name}"]), name
+
+    def test_a_head_that_rebuilds_images_is_no_head_of_classes(self, tmp_path):
+        resunet = "model.backbone={name: resunet, width: 4, depth: 3}"
+        before = load("spark2d").with_settings([resunet, "data.crop=[32, 32]", "data.channels=2"])
+        path = self.saved(tmp_path, before, new_method(before))
+        chosen = load("semantic2d").with_settings(
+            [resunet, "data.crop=[32, 32]", "data.channels=2", "task.classes=2",
+             "model.decoder=spark"]
+        )  # fmt: skip
+        told = initialise(new_segmenter(chosen), path, chosen)
+        assert "head not taken over" in told[0]
+
+    def test_code_of_the_other_model_is_not_run(self, tmp_path):
+        marker, file = tmp_path / "marker", tmp_path / "evil.py"
+        file.write_text(f"open({str(marker)!r}, 'w').close()\nclass T: pass")
+        before = recipe("semantic2d")
+        tree = before.model_dump(mode="json")
+        weights = new_segmenter(before).state_dict()
+        for task in (f"{file}:T", {"name": "affinities", "decoding": f"{file}:T"}):
+            tree["task"] = task
+            save_model(tmp_path / "m.safetensors", weights, {"recipe": tree, "code": 3})
+            told = initialise(new_segmenter(before), tmp_path / "m.safetensors", before)
+            assert "code was not run" in told[0]
+            assert "evil.py:T" in told[0]
+            assert "head not taken over" in told[0]
+        assert not marker.exists()
+
+    def test_a_task_from_a_file_is_known_by_its_source(self, tmp_path):
+        file = tmp_path / "part.py"
+        file.write_text("from unmask.tasks.semantic import Semantic\nclass Mine(Semantic): pass")
+        chosen = recipe("semantic2d", f"task={{name: '{file}:Mine', classes: 2}}")
+        segmenter = new_segmenter(chosen)
+        card = {"recipe": chosen.model_dump(mode="json"), **code_fields(chosen)}
+        path = tmp_path / "m.safetensors"
+        save_model(path, segmenter.state_dict(), card)
+        assert "head 100% taken over" in initialise(new_segmenter(chosen), path, chosen)[0]
+        file.write_text(file.read_text() + "\n# changed")
+        again = new_segmenter(chosen)
+        assert "head not taken over" in initialise(again, path, chosen)[0]
 
     def test_another_backbone_is_refused_and_nothing_changes(self, tmp_path):
         before = recipe("mae2d")

@@ -1,5 +1,5 @@
 from .audit import check
-from .catalogue import shipped_models
+from .catalogue import ModelCard, model_card, shipped_models
 from .clustering import Clustered, ClusterOptions, cluster
 from .evaluation import evaluate
 from .interchange import convert, load_official
@@ -12,6 +12,7 @@ __all__ = [
     "ClusterOptions",
     "Clustered",
     "MeasureOptions",
+    "ModelCard",
     "Run",
     "check",
     "cluster",
@@ -21,6 +22,7 @@ __all__ = [
     "load_official",
     "measure",
     "measure_files",
+    "model_card",
     "predict",
     "predict_files",
     "pretrain",

@@ -1,15 +1,23 @@
-"""``shipped_models``: what comes with the package."""
+"""``shipped_models``: what comes with the package; ``model_card``: what any model says."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from unmask import shipped
-from unmask.checkpoint import load_model
+from unmask.api.values import ModelLike
+from unmask.checkpoint import Model, described_recipe, load_model
 from unmask.errors import CheckpointError
-from unmask.recipe import parse
+from unmask.plain_text import printable
+from unmask.plugins import references
+from unmask.recipe import Recipe
+
+# Characters of one value, and entries of a list, that are shown.
+_LONGEST, _SHOWN = 300, 4
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def shipped_models() -> list[ShippedModel]:
 
 def _described(name: str, path: Path) -> ShippedModel:
     card = load_model(path).card
-    recipe = parse(card.get("recipe"), source=f"{path}: recipe inside")
+    recipe = described_recipe(card, path)
     missing = [key for key in ("data", "licence", "figures") if key not in card]
     if missing or recipe.task is None:
         raise CheckpointError(
@@ -86,3 +94,120 @@ def _described(name: str, path: Path) -> ShippedModel:
         figures=card["figures"]["all"],
         images=card["figures"]["images"],
     )
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model says about itself; nothing of it is run, and nothing is verified but its bits.
+
+    Attributes:
+        name: of the recipe.
+        path: the model file.
+        facts: title to text, in the order of reading.
+        card: everything, as plain values.
+    """
+
+    name: str
+    path: Path
+    facts: Mapping[str, str]
+    card: Mapping[str, Any]
+
+    def to_text(self) -> str:
+        """A line for each fact, safe to print."""
+        width = max(map(len, self.facts), default=0)
+        lines = [printable(self.path, one_line=True)]
+        lines += [
+            f"  {title:{width}}  {printable(text, one_line=True)}"
+            for title, text in self.facts.items()
+        ]
+        return "\n".join(lines)
+
+
+def model_card(model: ModelLike) -> ModelCard:
+    """What a model file, a run's best model or a shipped model says about itself.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+        RecipeError: its recipe is not valid.
+
+    Examples:
+        >>> model_card("nuclei").facts["task"]
+        'flows (flow_error: 0.8)'
+    """
+    loaded = load_model(model)
+    recipe = described_recipe(loaded.card, model)
+    facts = {**_network_facts(recipe), **_training_facts(loaded), **_code_facts(loaded, recipe)}
+    shown = {title: _cut(text) for title, text in facts.items() if text}
+    return ModelCard(recipe.name, loaded.path, shown, loaded.card)
+
+
+def _network_facts(recipe: Recipe) -> dict[str, str]:
+    data, purpose = recipe.data, recipe.task or recipe.method
+    parts = {"backbone": recipe.model.backbone, "decoder": recipe.model.decoder}
+    return {
+        "name": recipe.name,
+        "description": recipe.description,
+        "task" if recipe.task else "pre-trained by": _part(purpose),
+        "axes": f"{data.ndim}D, crops of {' x '.join(map(str, data.crop))} voxels",
+        "channels": str(data.channels),
+        "spacing": "that of each image" if data.spacing is None else _text(data.spacing),
+        "normalize": _part(data.normalize),
+        **{name: _part(part) for name, part in parts.items()},
+    }
+
+
+def _training_facts(model: Model) -> dict[str, str]:
+    card, numbers = model.card, sum(tensor.numel() for tensor in model.weights.values())
+    data = card.get("data")
+    named = isinstance(data, Mapping) and "name" in data
+    files = [] if named or not isinstance(data, Mapping) else [str(name) for name in data]
+    more = f", {len(files)} files in all" if len(files) > _SHOWN else ""
+    return {
+        "object diameters": _text(card.get("object_diameters")),
+        "trained on": f"{', '.join(files[:_SHOWN])}{more}" if files else _text(data),
+        "updates": _text(card.get("step")),
+        "scores": _text(card.get("figures") or card.get("metrics")),
+        "license": _text(card.get("licence") or card.get("license")),
+        "origin": _text(card.get("origin")),
+        "versions": _text(card.get("versions")),
+        "weights": f"{len(model.weights)} tensors, {numbers:,} numbers, "
+        f"{model.path.stat().st_size / 1e6:.1f} MB",
+    }
+
+
+def _code_facts(model: Model, recipe: Recipe) -> dict[str, str]:
+    named = {name for _, name in references(recipe.model_dump(exclude={"name", "description"}))}
+    carried = model.card.get("code")
+    files = [
+        f"{entry.get('file')} (SHA-256 {str(entry.get('sha256'))[:16]})"
+        for entry in (carried if isinstance(carried, list) else [])
+        if isinstance(entry, dict)
+    ]
+    inside = f"; source inside: {', '.join(files)}" if files else "; no source inside"
+    return {"code": f"{', '.join(sorted(named))}{inside}; runs with --allow-code" if named else ""}
+
+
+def _part(part: Any) -> str:
+    if part is None:
+        return "by the backbone"
+    options = part.choice.options
+    return f"{part.name} ({_text(options)})" if options else part.name
+
+
+def _text(value: object) -> str:
+    """A value of a card for people; "" for nothing."""
+    if value is None or value in ({}, [], ""):
+        return ""
+    if isinstance(value, Mapping):
+        inner = {key: _text(item) or item for key, item in value.items()}
+        nested = {key for key, item in value.items() if isinstance(item, Mapping)}
+        return ", ".join(
+            f"{key} ({text})" if key in nested else f"{key}: {text}" for key, text in inner.items()
+        )
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, default=str)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."

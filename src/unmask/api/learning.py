@@ -249,10 +249,12 @@ def _run(
     sampling = build_sampling(recipe)
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
-    origin = [] if start.init is None else initialise(objective, start.init)
+    origin = [] if start.init is None else initialise(objective, start.init, recipe)
     code = checkpoint.code_fields(recipe)
     count, machines = started(start.devices)
-    fabric = make_fabric(count, recipe.train.precision, num_nodes=machines)
+    crop = (recipe.data.channels, *recipe.data.crop)
+    unused = count * machines > 1 and objective.leaves_weights_out(crop)
+    fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
     if fabric.device.type == "cpu":
         keep_freed_memory()
     used = [*pairs, *(second or ())]

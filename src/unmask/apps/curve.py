@@ -229,7 +229,7 @@ def _check_parts(starts: Sequence[_Start], pretrainings: Mapping[str, Pretrainin
     for start in starts:
         segmenter = new_segmenter(start.recipe)
         if start.init is not None and start.name not in pretrainings:
-            initialise(segmenter, start.init)
+            initialise(segmenter, start.init, start.recipe)
     return found
 
 

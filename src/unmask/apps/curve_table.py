@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,6 +15,7 @@ from matplotlib.figure import Figure
 from unmask.apps.pictures import drawn
 from unmask.atomic import atomic_write
 from unmask.metrics.folds import interval
+from unmask.plain_text import csv_text
 
 SCRATCH = "scratch"
 
@@ -199,13 +198,11 @@ def plot(points: Sequence[Point], metric: str, *, form: str) -> bytes:
 
 def _table(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["start", "labels", "repeat", *names, "run"])
-    for row in rows:
-        figures = ("" if row.metrics.get(n) is None else row.metrics[n] for n in names)
-        writer.writerow([row.start, row.labels, row.repeat, *figures, row.run])
-    return buffer.getvalue()
+    lines = [
+        [row.start, row.labels, row.repeat, *(row.metrics.get(name) for name in names), row.run]
+        for row in rows
+    ]
+    return csv_text(["start", "labels", "repeat", *names, "run"], lines)
 
 
 def _plain(value: Any) -> Any:

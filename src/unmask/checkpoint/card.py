@@ -9,6 +9,7 @@ from typing import Any
 from unmask.errors import CheckpointError, told
 from unmask.plugins import admit, collect
 from unmask.recipe import Recipe, parse
+from unmask.yaml_text import tree_problems
 
 _AGAIN = "Use another copy of the file, or make it again."
 
@@ -38,6 +39,10 @@ def read_card(text: str, subject: object) -> dict[str, Any]:
                 found=type(card).__name__,
                 do=_AGAIN,
             )
+        )
+    if problems := tree_problems(card):
+        raise CheckpointError(
+            told(subject, expected="a card of plain values", found=problems[0], do=_AGAIN)
         )
     return card
 

@@ -28,6 +28,7 @@ from unmask.cli.plot import plot
 from unmask.cli.predict import predict
 from unmask.cli.presets import presets
 from unmask.cli.pretrain import pretrain
+from unmask.cli.terminal import show
 from unmask.cli.train import train
 from unmask.errors import Interrupted, UnmaskError
 
@@ -62,25 +63,25 @@ def main() -> None:
     try:
         app()
     except UnmaskError as error:
-        typer.echo(f"Error: {error}", err=True)
+        show(f"Error: {error}", err=True)
         sys.exit(2)
     except Interrupted as end:
-        typer.echo(str(end), err=True)
+        show(str(end), err=True)
         sys.exit(end.code)
     except (KeyboardInterrupt, interruption.Terminated):
-        typer.echo(_ENDED, err=True)
+        show(_ENDED, err=True)
         sys.exit(interruption.code() or interruption.INTERRUPTED)
     except SystemExit as end:
         # Typer has turned Ctrl-C into its exit code.
         if end.code == interruption.INTERRUPTED:
-            typer.echo(_ENDED, err=True)
+            show(_ENDED, err=True)
         raise
     except OSError as error:
-        typer.echo(f"Error: {_of_the_system(error)}", err=True)
+        show(f"Error: {_of_the_system(error)}", err=True)
         sys.exit(2)
     except Exception:  # noqa: BLE001 - the last resort, told as our fault
         traceback.print_exc()
-        typer.echo("This is a defect of unmask. Please report it with the lines above.", err=True)
+        show("This is a defect of unmask. Please report it with the lines above.", err=True)
         sys.exit(1)
 
 

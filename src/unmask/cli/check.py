@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import Preset, RecipeFile, Settings
+from unmask.cli.terminal import show
 
 
 def check(
@@ -28,7 +29,7 @@ def check(
         val_labels=val_labels,
         recipe=recipe or preset,
         settings=settings or (),
-        say=typer.echo,
+        say=show,
     )
     if audit.problems:
         raise typer.Exit(2)

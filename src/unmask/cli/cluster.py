@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import AllowCode, Resume, Settings
+from unmask.cli.terminal import show
 
 
 def cluster(  # noqa: PLR0913 - the options promised
@@ -61,9 +62,9 @@ def cluster(  # noqa: PLR0913 - the options promised
             resume=resume,
         ),
         settings=settings or (),
-        say=typer.echo,
+        say=show,
         progress=WindowProgress(),
         allow_code=allow_code,
     )
-    typer.echo(f"{len(written.labels)} label image(s) in {out}")
-    typer.echo(f"Look at {out / 'contact'}, then name the clusters in {out / 'names.yaml'}")
+    show(f"{len(written.labels)} label image(s) in {out}")
+    show(f"Look at {out / 'contact'}, then name the clusters in {out / 'names.yaml'}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import Settings
+from unmask.cli.terminal import show
 
 
 def convert(
@@ -20,4 +21,4 @@ def convert(
     from unmask import api
 
     written = api.convert(weights, source=source, out=out, settings=settings or ())
-    typer.echo(f"Model: {written}")
+    show(f"Model: {written}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import Images, Preset, RecipeFile, Resume, Settings, chosen_recipe
+from unmask.cli.terminal import show
 
 
 def curve(  # noqa: PLR0913 - the options promised
@@ -56,7 +57,7 @@ def curve(  # noqa: PLR0913 - the options promised
     )
     files = Files(images, labels, val_images, val_labels, unlabeled)
     chosen = chosen_recipe(preset, recipe)
-    run_curve(chosen, files, out=out, plan=plan, resume=resume, say=typer.echo)
+    run_curve(chosen, files, out=out, plan=plan, resume=resume, say=show)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from unmask.cli.terminal import show
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="folder of the demo")] = Path("demo"),
@@ -16,4 +18,4 @@ def demo(
     from unmask.apps.demo import run_demo
 
     report = run_demo(out, ndim=axes)
-    typer.echo(f"Report: {report}")
+    show(f"Report: {report}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import Settings
+from unmask.cli.terminal import show
 
 
 def evaluate(  # noqa: PLR0913 - the options promised
@@ -47,7 +48,7 @@ def evaluate(  # noqa: PLR0913 - the options promised
             fit_truth=fit_truth,
             fit_predicted=fit_predicted,
         )
-    typer.echo(report.to_text())
+    show(report.to_text())
     if out is not None:
         report.write(out)
-        typer.echo(f"Report: {out}")
+        show(f"Report: {out}")

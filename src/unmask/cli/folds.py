@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from unmask.cli.terminal import show
+
 
 def folds(
     reports: Annotated[list[Path], typer.Argument(help="REPORT.json of each fold's held-out part")],
@@ -16,7 +18,7 @@ def folds(
     from unmask import metrics
 
     joined = metrics.join_folds({str(path): metrics.read_report(path) for path in reports})
-    typer.echo(joined.to_text())
+    show(joined.to_text())
     if out is not None:
         joined.write(out)
-        typer.echo(f"Report: {out}")
+        show(f"Report: {out}")

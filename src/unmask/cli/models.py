@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from unmask.cli.terminal import show
 
-def models() -> None:
-    """List the models that come with the package."""
+
+def models(
+    model: Annotated[
+        str | None, typer.Argument(help="print the card of this model file, run or shipped model")
+    ] = None,
+) -> None:
+    """List the models that come with the package, or print the card of any model."""
     from unmask import api
 
+    if model is not None:
+        show(api.model_card(model).to_text())
+        return
     for each in api.shipped_models():
-        typer.echo(each.to_text())
+        show(each.to_text())

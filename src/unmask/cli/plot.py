@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from unmask.cli.terminal import show
+
 
 def plot(
     runs: Annotated[list[str], typer.Argument(help="folders of runs, or NAME=FOLDER")],
@@ -20,4 +22,4 @@ def plot(
 
     names = None if figures is None else [name.strip() for name in figures.split(",")]
     run_plot(runs, out=out, figures=names)
-    typer.echo(f"Figure: {out}")
+    show(f"Figure: {out}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import AllowCode, Resume, Settings, SkipBad
+from unmask.cli.terminal import show
 
 
 def predict(  # noqa: PLR0913 - the options promised
@@ -49,8 +50,8 @@ def predict(  # noqa: PLR0913 - the options promised
         options=Options(
             scores=scores, cluster=cluster, resume=resume, skip_bad=skip_bad, diameter=diameter
         ),
-        say=typer.echo,
+        say=show,
         progress=WindowProgress(),
         allow_code=allow_code,
     )
-    typer.echo(f"{len(written)} file(s) in {out}")
+    show(f"{len(written)} file(s) in {out}")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from unmask.cli.terminal import show
+
 
 def presets(
     name: Annotated[str | None, typer.Argument(help="print this preset as YAML")] = None,
@@ -17,9 +19,9 @@ def presets(
     shipped = recipe.presets()
     if name is not None:
         recipe.load(name)
-        typer.echo(shipped[name], nl=False)
+        show(shipped[name], nl=False)
         return
     width = max(map(len, shipped))
     for each in map(recipe.load, shipped):
         if axes in (None, each.data.ndim):
-            typer.echo(f"{each.name:{width}} {each.description}")
+            show(f"{each.name:{width}} {each.description}")

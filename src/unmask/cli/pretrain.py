@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
 from unmask.cli.options import (
     Devices,
     Images,
@@ -17,6 +15,7 @@ from unmask.cli.options import (
     chosen_recipe,
     settings_with_precision,
 )
+from unmask.cli.terminal import show
 
 
 def pretrain(  # noqa: PLR0913 - the options promised
@@ -32,6 +31,7 @@ def pretrain(  # noqa: PLR0913 - the options promised
 ) -> None:
     """Learn from unlabelled images."""
     from unmask import api
+    from unmask.training.parallel import is_first
 
     run = api.pretrain(
         chosen_recipe(preset, recipe),
@@ -42,4 +42,5 @@ def pretrain(  # noqa: PLR0913 - the options promised
         devices=devices,
         resume=resume,
     )
-    typer.echo(f"Model: {run.model}")
+    if is_first():
+        show(f"Model: {run.model}")

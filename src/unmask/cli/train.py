@@ -19,6 +19,7 @@ from unmask.cli.options import (
     chosen_recipe,
     settings_with_precision,
 )
+from unmask.cli.terminal import show
 
 
 def train(  # noqa: PLR0913 - the options promised
@@ -44,6 +45,7 @@ def train(  # noqa: PLR0913 - the options promised
 ) -> None:
     """Learn to segment from labelled images."""
     from unmask import api
+    from unmask.training.parallel import is_first
 
     run = api.train(
         chosen_recipe(preset, recipe),
@@ -59,6 +61,8 @@ def train(  # noqa: PLR0913 - the options promised
         devices=devices,
         resume=resume,
     )
+    if not is_first():
+        return
     for name, value in run.metrics.items():
-        typer.echo(f"{name}: {value:.4f}")
-    typer.echo(f"Model: {run.model}")
+        show(f"{name}: {value:.4f}")
+    show(f"Model: {run.model}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from unmask.atomic import atomic_write
 from unmask.errors import DataError, told
 from unmask.io import Image, foreign, stem
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs, only_paths
+from unmask.plain_text import csv_text, from_cell
 
 NAME, CLASS = "name", "class"
 _SUFFIX = ".csv"
@@ -37,7 +37,13 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
     """
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as handle:
-            lines = [dict(line) for line in csv.DictReader(handle, strict=True)]
+            lines = [
+                {
+                    key: from_cell(cell) if isinstance(cell, str) else cell
+                    for key, cell in line.items()
+                }
+                for line in csv.DictReader(handle, strict=True)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             told(path, expected="a table (.csv)", found=str(error), do="Check the path.")
@@ -148,11 +154,7 @@ def write_table(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
     Raises:
         SaveError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, lines[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    atomic_write(path, text.getvalue())
+    atomic_write(path, csv_text(lines[0], lines))
 
 
 def listed(paths: Inputs) -> list[Path]:

@@ -11,6 +11,7 @@ from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
 from unmask.io import Image
+from unmask.plain_text import printable
 from unmask.space.box import Box
 from unmask.space.random import generator
 
@@ -56,7 +57,7 @@ def _sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> bytes:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
     for row, (text, pictures) in enumerate(rows):
         top = _GAP + row * (step + _TEXT)
-        draw.text((_GAP, top), text, fill="black", font=font)
+        draw.text((_GAP, top), printable(text, one_line=True), fill="black", font=font)
         for column, picture in enumerate(pictures):
             shown = Picture.fromarray((255 * picture).astype(np.uint8))
             width, height = shown.size

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from unmask.errors import RecipeError, told
 from unmask.infer.labelling import Counts
 from unmask.io import Image, open_labels
 from unmask.labels import connected_components
+from unmask.plain_text import csv_text
 from unmask.space.box import Box
 from unmask.yaml_text import read_yaml
 
@@ -114,11 +113,7 @@ def _pieces(path: Path, ndim: int) -> dict[int, np.ndarray]:
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of equal keys as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows[0], rows)
 
 
 def template(count: int) -> str:

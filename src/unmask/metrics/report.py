@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,6 +15,7 @@ from typing import Any
 
 from unmask.atomic import atomic_write
 from unmask.errors import DataError, told
+from unmask.plain_text import csv_text, json_text, printable
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -91,17 +90,15 @@ class Report:
             "settings": self.settings,
             "version": self.version,
         }
-        return json.dumps(_plain(whole), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(_plain(whole), indent=2, ensure_ascii=False, allow_nan=False)
+        return json_text(text) + "\n"
 
     def to_csv(self) -> str:
         """One line an image, in full precision; undefined values are empty."""
         columns = _columns(self.images)
-        lines = io.StringIO()
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(columns)
-        for row in self.images:
-            writer.writerow([_cell(row.get(column)) for column in columns])
-        return lines.getvalue()
+        return csv_text(
+            columns, ([_cell(row.get(name)) for name in columns] for row in self.images)
+        )
 
     def to_text(self) -> str:
         """The summary as a plain table."""
@@ -124,18 +121,18 @@ class Report:
         columns = _columns(self.images)
         summary = [{"metric": name, **entry} for name, entry in self.summary.items()]
         figures = "".join(
-            f'<figure><img alt="{escape(picture.caption)}" src="data:image/png;base64,'
+            f'<figure><img alt="{_html(picture.caption)}" src="data:image/png;base64,'
             f'{base64.b64encode(picture.png).decode()}">'
-            f"<figcaption>{escape(picture.caption)}</figcaption></figure>\n"
+            f"<figcaption>{_html(picture.caption)}</figcaption></figure>\n"
             for picture in pictures
         )
         return _PAGE.format(
-            title=escape(title),
+            title=_html(title),
             summary=_table(self._header(), summary),
             pictures=f"<h2>Pictures</h2>\n{figures}" if figures else "",
             images=_table(columns, self.images),
-            settings=escape(json.dumps(_plain(self.settings), indent=2, ensure_ascii=False)),
-            version=escape(self.version),
+            settings=_html(json.dumps(_plain(self.settings), indent=2, ensure_ascii=False)),
+            version=_html(self.version),
         )
 
     def _header(self) -> list[str]:
@@ -209,7 +206,7 @@ def _cell(value: Any) -> Any:
 def _short(value: Any) -> str:
     """What people read: four decimals, counts whole, a dash where undefined."""
     if isinstance(value, str):
-        return value
+        return printable(value, one_line=True)
     if _defined(value) is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.4f}"
@@ -221,11 +218,15 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
         kind = ' class="text"' if isinstance(value, str) else ' class="none"' if text == "-" else ""
         return f"<td{kind}>{escape(text)}</td>"
 
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    head = "".join(f"<th>{_html(column)}</th>" for column in columns)
     body = "\n".join(
         f"<tr>{''.join(cell(row.get(column)) for column in columns)}</tr>" for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+
+
+def _html(text: str) -> str:
+    return escape(printable(text))
 
 
 def _plain(value: Any) -> Any:

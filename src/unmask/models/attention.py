@@ -16,7 +16,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        if dim % heads:
+        if heads < 1 or dim % heads:
             raise ValueError(f"heads={heads}: expected a divisor of dim={dim}.")
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)

@@ -135,6 +135,14 @@ class Objective(nn.Module):
     def after_update(self) -> None:
         """Called after every optimiser update; teachers move here."""
 
+    def leaves_weights_out(self, shape: Sequence[int]) -> bool:  # noqa: ARG002 - the contract
+        """Whether a step may give some weights no gradient; processes then look for them.
+
+        Args:
+            shape: ``(C, *space)`` of a crop.
+        """
+        return True
+
     def reconstruct(self, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002 - the contract
         """Pictures for people, by name, each ``(B, C, *space)``; kept where a run is validated."""
         return {}

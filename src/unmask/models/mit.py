@@ -161,7 +161,7 @@ class ReducedAttention(nn.Module):
 
     def __init__(self, ndim: int, dim: int, heads: int, reduction: Sequence[int]) -> None:
         super().__init__()
-        if dim % heads:
+        if heads < 1 or dim % heads:
             raise ValueError(f"heads={heads}: expected a divisor of dims={dim}.")
         self.heads = heads
         self.q = TokenLinear(dim, dim)

@@ -78,7 +78,9 @@ def load_matching(
     missing = tuple(name for name in state if name not in filled)
     unexpected = tuple(name for name in weights if name not in filled)
     covered = sum(state[name].numel() for name in filled)
-    share = covered / max(1, sum(value.numel() for value in state.values()))
+    total = sum(value.numel() for value in state.values())
+    # A part without weights, such as a mean, is covered by anything.
+    share = covered / total if total else 1.0
     if share < least:
         raise CheckpointError(
             f"{source}: expected weights for at least {least:.0%} of {type(module).__name__}, "

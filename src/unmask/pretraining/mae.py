@@ -62,6 +62,10 @@ class MAE(PatchDecoder, Objective):
         self.mask_block = mask_block
         self.backbone: Any = backbone
 
+    def leaves_weights_out(self, shape: Sequence[int]) -> bool:  # noqa: ARG002 - the contract
+        """Every weight takes part in the rebuilt image."""
+        return False
+
     def step(self, batch: Batch) -> Step:
         """Loss of one batch; the mask is a function of ``batch.seed``."""
         loss = self.masked_loss(batch.image, self._draw(batch))

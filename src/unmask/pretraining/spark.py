@@ -9,6 +9,7 @@ published ones; the encoder's stand under ``backbone``, the decoder's under ``de
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -79,6 +80,10 @@ class Spark(Objective):
         self.mask_tokens = nn.ParameterList(
             nn.init.trunc_normal_(torch.empty(1, c, *column), std=0.02) for c in reversed(channels)
         )
+
+    def leaves_weights_out(self, shape: Sequence[int]) -> bool:  # noqa: ARG002 - the contract
+        """Every weight takes part in the rebuilt image."""
+        return False
 
     def step(self, batch: Batch) -> Step:
         """Loss of one batch; the mask is a function of ``batch.seed``."""

@@ -99,6 +99,15 @@ class Affinities:
     def _offsets(self) -> tuple[Offset, ...]:
         return checked_offsets(self.offsets, self.ndim, task="affinities")
 
+    @property
+    def meaning(self) -> Mapping[str, object]:
+        """The pair of voxels of every channel."""
+        return {
+            "offsets": [list(offset) for offset in self._offsets],
+            "foreground": self.foreground,
+            "background": self.background,
+        }
+
     def channels(self) -> int:
         """A logit for every offset, and one of the foreground."""
         return len(self._offsets) + self.foreground

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32, Integer
 from torch import Tensor
 
 from unmask.labels.dropped import Tally
+from unmask.plugins import source_digest
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,30 @@ class Task(Protocol):
     ) -> Integer[np.ndarray, "*space"]:
         """Label image of joined scores; 0 is background."""
         ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A task that says what its output channels mean; other tasks mean what their options are."""
+
+    @property
+    def meaning(self) -> Mapping[str, object]:
+        """Everything that decides what the channels say, without what decides how they are read.
+
+        A trained head serves a task of equal meaning only: three channels can be flows or classes.
+        """
+        ...
+
+
+def meaning_of(task: object) -> dict[str, object]:
+    """What the output channels of a task mean, with the name of its class."""
+    if isinstance(task, Described):
+        found = dict(task.meaning)
+    elif is_dataclass(task) and not isinstance(task, type):
+        found = asdict(task)
+    else:
+        found = dict(vars(task))
+    return {"task": type(task).__name__, "source": source_digest(task), **found}
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ gives one vector for the whole image, others one a voxel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +68,11 @@ class Classify:
     def names(self) -> tuple[str, ...]:
         """Names of the classes, in order of their numbers from 1 on."""
         return tuple(self.classes)
+
+    @property
+    def meaning(self) -> Mapping[str, object]:
+        """The class of every channel."""
+        return {"classes": list(self.classes)}
 
     def channels(self) -> int:
         """One logit a class."""

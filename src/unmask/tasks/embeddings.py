@@ -150,6 +150,11 @@ class Embeddings:
     def _largest_is_background(self) -> bool:
         return self.background == "object" and not self._reads_foreground
 
+    @property
+    def meaning(self) -> Mapping[str, object]:
+        """The embedding is free; only its length and the foreground are fixed."""
+        return {"dims": self.dims, "foreground": self.foreground}
+
     def channels(self) -> int:
         """The embedding and the logits of background and foreground."""
         return self.dims + 2 * self.foreground

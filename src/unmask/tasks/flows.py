@@ -6,7 +6,7 @@ Stringer et al. 2021, Cellpose (doi:10.1038/s41592-020-01018-x); loss and weight
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +79,11 @@ class Flows:
     def metrics(self) -> tuple[str, ...]:
         """F1 at IoU 0.5 chooses the best model."""
         return ("f1@0.5", "aji")
+
+    @property
+    def meaning(self) -> Mapping[str, object]:
+        """Flows of one length along every axis, and the foreground."""
+        return {"axes": self.ndim, "scale": float(self.flow_scale)}
 
     def channels(self) -> int:
         """A flow for each axis and one logit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -99,6 +100,18 @@ class Segmenter(Objective):
         finest: Tensor = self.decoder.restore(pyramid[0], tuple(image.shape[2:]))  # pyright: ignore[reportCallIssue]
         sides = zip(self.side_heads, pyramid[1:], strict=False)
         return self.head(finest), [head(level) for head, level in sides]
+
+    def leaves_weights_out(self, shape: Sequence[int]) -> bool:
+        """Whether a decoder reads not every feature; found by a pass on PyTorch's meta device."""
+        outline = deepcopy(self).to("meta").train()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                logits, sides = outline.outputs(torch.zeros((2, *shape), device="meta"))
+                sum((side.sum() for side in sides), start=logits.sum()).backward()
+        except (RuntimeError, NotImplementedError, TypeError, ValueError):
+            # A user's part that reads values cannot be traced without them.
+            return True
+        return any(p.requires_grad and p.grad is None for p in outline.parameters())
 
     def _supervised(
         self, loss: Tensor, sides: list[Tensor], values: Tensor, weight: Tensor

@@ -7,7 +7,7 @@ with squared denominators left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,9 @@ from unmask.tasks.base import Target
 
 # Of the published program; ours adds 1, so that small objects do not dominate.
 _EPS = 1e-7
+
+# Every class is a channel of the network and of the scores.
+_MOST = 65535
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Semantic:
                 f"task semantic: expected compat none, or maeseg with 2 classes, found "
                 f"compat={self.compat!r} with {self.classes}. Correct the recipe."
             )
+        if self.classes > _MOST:
+            raise RecipeError(
+                f"task semantic: expected at most {_MOST} classes, found {self.classes}. "
+                "Correct the recipe."
+            )
         listed = self.values or range(self.classes)
         if self.classes < 2 or len(listed) != self.classes or len(set(listed)) != self.classes:
             raise RecipeError(
@@ -71,6 +79,11 @@ class Semantic:
     def metrics(self) -> tuple[str, ...]:
         """Mean Dice over the classes chooses the best model."""
         return ("dice", "iou", "accuracy")
+
+    @property
+    def meaning(self) -> Mapping[str, object]:
+        """The label value of every channel."""
+        return {"values": list(self.values or range(self.classes)), "compat": self.compat}
 
     def channels(self) -> int:
         """One logit a class, or the published number."""

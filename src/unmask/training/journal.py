@@ -23,6 +23,7 @@ from torch import Tensor
 
 from unmask.atomic import append, atomic_path, atomic_write
 from unmask.errors import DataError, told
+from unmask.plain_text import printable
 
 _SECONDS = 10.0
 PICTURES = 4  # samples of a batch that are shown
@@ -174,6 +175,7 @@ class Journal:
         self._bar = bar
 
     def _print(self, message: str) -> None:
+        message = printable(message)
         if self._bar is not None:
             self._bar.console.print(message, markup=False, highlight=False)
         else:

@@ -23,6 +23,7 @@ from unmask.data.crops import Crops
 from unmask.data.sampling import Modalities, oversampled
 from unmask.errors import CheckpointError, RecipeError, told
 from unmask.kmeans import kmeans
+from unmask.plain_text import from_cell, guard_formula
 
 FILE = "modalities.csv"
 # Shares whose percentiles describe the brightness of an image.
@@ -158,7 +159,7 @@ def _table(names: Sequence[str], clusters: Sequence[int]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "cluster"])
     rows = sorted(zip(clusters, range(len(names)), names, strict=True))
-    writer.writerows([name, cluster] for cluster, _, name in rows)
+    writer.writerows([guard_formula(name), cluster] for cluster, _, name in rows)
     return text.getvalue()
 
 
@@ -166,7 +167,7 @@ def _read(path: Path, names: Sequence[str]) -> list[int]:
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
         rows = list(csv.reader(io.StringIO(text, newline="")))[1:]
-        found = {name: int(cluster) for name, cluster in rows}
+        found = {from_cell(name): int(cluster) for name, cluster in rows}
     except ValueError as error:
         raise _unusable(path, f"a line of another form ({error})") from error
     if found.keys() != set(names):

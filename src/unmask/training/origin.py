@@ -13,10 +13,13 @@ from torch import Tensor, nn
 
 from unmask import checkpoint
 from unmask.atomic import atomic_write
-from unmask.errors import CheckpointError, DataError
+from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.models.base import Objective
 from unmask.models.weights import load_matching
-from unmask.recipe import Recipe, load, parse
+from unmask.plugins import references, source_digest
+from unmask.recipe import Part, Recipe, load
+from unmask.tasks.base import meaning_of
+from unmask.tasks.segmenter import build_task
 from unmask.training.saving import refuse_used
 
 _RECIPE, _DATA = "recipe.yaml", "data.json"
@@ -50,42 +53,97 @@ def note_run(folder: Path, recipe: Recipe, marks: Mapping[str, str]) -> None:
     atomic_write(folder / _RECIPE, recipe.to_yaml())
 
 
-def initialise(objective: Objective, init: str | Path) -> list[str]:
+def initialise(objective: Objective, init: str | Path, recipe: Recipe | None = None) -> list[str]:
     """Take over the weights of another model: its backbone, and decoder and head where they fit.
 
+    The head is taken over for the same task only: equal shapes alone do not make three flows into
+    three classes. Code of the other model is never run.
+
+    Args:
+        objective: the network that starts.
+        init: model file, run folder or shipped model.
+        recipe: of the network that starts; needed to compare tasks from files.
+
     Returns:
-        What was taken over, adapted and left, a line for each part.
+        What was taken over and what was not, in one line.
 
     Raises:
         CheckpointError: the file is no model, covers too little of the backbone, or has more than
             it: a deeper network of the same names would be cut short.
     """
     model = checkpoint.load_model(init)
-    before = parse(model.card.get("recipe"), source="recipe inside the model")
-    weights, grid = model.weights, _grid(before)
-    told: list[str] = []
+    before = checkpoint.described_recipe(model.card, init)
+    grid, found = _grid(before), []
     for part in ("backbone", "decoder", "head"):
         mine = getattr(objective, part, None)
         theirs = {
             name.removeprefix(f"{part}."): tensor
-            for name, tensor in weights.items()
+            for name, tensor in model.weights.items()
             if name.startswith(f"{part}.")
         }
-        if mine is None:
+        # A part without weights, such as a mean over the image, has nothing to take over.
+        if mine is None or not (mine.state_dict() or part == "backbone"):
             continue
         if part == "backbone":
             _check_backbone(mine, theirs, before, source=str(init))
         elif differs := _difference(mine, theirs):
-            if theirs:
-                told.append(f"{init}: {part} not taken over; {differs}")
+            found.append(f"{part} not taken over; {differs if theirs else 'the file has none'}")
             continue
-        found = load_matching(mine, theirs, source=str(init), grid=grid)
-        adapted = "".join(f"; {name}: {how}" for name, how in found.adapted.items())
-        told.append(
-            f"{init}: {part} {found.share:.0%} taken over, {len(found.missing)} entries kept "
-            f"their own values{adapted}"
-        )
-    return told
+        elif part == "head" and (other := _other_purpose(objective, before, model.card, recipe)):
+            found.append(f"head not taken over; {other}")
+            continue
+        loaded = load_matching(mine, theirs, source=str(init), grid=grid)
+        adapted = "".join(f"; {name}: {how}" for name, how in loaded.adapted.items())
+        kept = f", {len(loaded.missing)} entries kept their own values" if loaded.missing else ""
+        found.append(f"{part} {loaded.share:.0%} taken over{kept}{adapted}")
+    names = sorted(
+        name for _, name in references(before.model_dump(exclude={"name", "description"}))
+    )
+    if names:
+        found.append(f"its code was not run ({', '.join(names)})")
+    return [f"{init}: {'. '.join(found)}."]
+
+
+def _other_purpose(
+    objective: Objective, before: Recipe, card: Mapping[str, Any], recipe: Recipe | None
+) -> str:
+    """Why a head of equal shapes means something else, in words; "" if it means the same."""
+    task = getattr(objective, "task", None)
+    theirs = before.task or before.method
+    if task is None or before.task is None or theirs is None:
+        mine = None if recipe is None else recipe.method
+        if task is None and before.task is None and (mine is None or mine == before.method):
+            return ""
+        there = "nothing" if theirs is None else theirs.name
+        return f"it was trained for {there}, here it is for {_name_of(objective, task)}"
+    # Building it would run code: the decoding of a task can come from a file as well.
+    if any(references(before.task.model_dump())):
+        same = recipe is not None and _same_code(task, before.task, recipe.task, card.get("code"))
+        return "" if same else f"the task {before.task.name} there is not known to be the same"
+    try:
+        there = meaning_of(build_task(before))
+    except RecipeError as error:
+        return f"the task there cannot be built ({error})"
+    here = meaning_of(task)
+    differ = [name for name in here | there if here.get(name) != there.get(name)]
+    if "task" in differ:
+        return f"the task is {there['task']} there, {here['task']} here"
+    return "; ".join(f"{name} is {there.get(name)} there, {here.get(name)} here" for name in differ)
+
+
+def _same_code(task: object, before: Part, now: Part | None, code: object) -> bool:
+    """Whether two tasks from files have one source, one name and the same options."""
+    entries = [entry for entry in code if isinstance(entry, dict)] if isinstance(code, list) else []
+    return (
+        now is not None
+        and now.choice.options == before.choice.options
+        and now.name.rpartition(":")[2] == before.name.rpartition(":")[2]
+        and source_digest(task) in {entry.get("sha256") for entry in entries}
+    )
+
+
+def _name_of(objective: Objective, task: object) -> str:
+    return type(objective if task is None else task).__name__
 
 
 def _check_backbone(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import traceback
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.strategy import Strategy
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import distributed
 
 from unmask.errors import Interrupted, RecipeError
@@ -26,6 +28,7 @@ def make_fabric(
     accelerator: str = "auto",
     *,
     num_nodes: int = 1,
+    unused: bool = True,
 ) -> Fabric:
     """A Fabric that ``launched`` starts.
 
@@ -37,6 +40,8 @@ def make_fabric(
         precision: "auto", "32", "bf16" or "16".
         accelerator: "auto", "cpu", "cuda", "mps".
         num_nodes: machines.
+        unused: some weights may get no gradient in a step. Looking for them costs a walk over all
+            operations of every step, and PyTorch warns if there are none.
 
     Raises:
         RecipeError: a precision that the device lacks.
@@ -50,8 +55,9 @@ def make_fabric(
     count = int(devices) if str(devices).isdigit() else torch.accelerator.device_count()
     strategy: Strategy | str = "auto"
     if count * num_nodes > 1:
-        # Not every decoder reads every feature: parameters without a gradient are no error.
-        strategy = DDPStrategy(find_unused_parameters=True, gradient_as_bucket_view=True)
+        # Weights of 1x1 kernels and of one channel have strides that mean nothing.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        strategy = DDPStrategy(find_unused_parameters=unused, gradient_as_bucket_view=True)
     return Fabric(
         accelerator=device,
         devices=devices,
@@ -90,6 +96,11 @@ def started(devices: int) -> tuple[int, int]:
             f"on each of {machines}, {total} in all). Leave --devices out."
         )
     return count, machines
+
+
+def is_first() -> bool:
+    """Whether this process speaks for all that train together."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 @contextmanager
