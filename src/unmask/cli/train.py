@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -60,5 +61,6 @@ def train(  # noqa: PLR0913 - the options promised
         resume=resume,
     )
     for name, value in run.metrics.items():
-        typer.echo(f"{name}: {value:.4f}")
+        known = f"{value:.4f}" if math.isfinite(value) else "undefined (nothing to compare)"
+        typer.echo(f"{name}: {known}")
     typer.echo(f"Model: {run.model}")
