@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
+
 from unmask.api import validation
 from unmask.data.pairs import Pair
 from unmask.infer.load import load_predictor
-from unmask.io import open_image, open_labels
+from unmask.infer.predictor import Predictor
+from unmask.io import Image, open_image, open_labels
 from unmask.recipe import load
 from unmask.tasks.segmenter import Segmenter
 
@@ -46,3 +51,18 @@ def test_validation_leaves_ignored_voxels_out(trained, phantoms, monkeypatch):
     assert isinstance(segmenter, Segmenter)
     validation.validated(segmenter, chosen, pairs)
     assert seen == [7]
+
+
+def test_nothing_to_compare_is_undefined_and_not_perfect(trained, monkeypatch):
+    """An empty prediction of an empty crop chooses no best model."""
+    (segmenter,) = load_predictor(trained[2]).segmenters
+    assert isinstance(segmenter, Segmenter)
+    empty = Image.from_array(np.zeros((32, 32), np.uint8), ndim=2)
+    nothing = SimpleNamespace(labels=np.zeros((32, 32), np.uint8))
+    monkeypatch.setattr(Predictor, "predict", lambda *_: nothing)
+    chosen = load(trained[2] / "recipe.yaml")
+    found = validation.validated(segmenter, chosen, [Pair("a", empty, empty)] * 3)
+    assert np.isnan(found["dice"])
+    some = Image.from_array(np.eye(32, dtype=np.uint8), ndim=2)
+    pairs = [Pair("a", empty, empty), Pair("b", empty, some)]
+    assert validation.validated(segmenter, chosen, pairs)["dice"] == 0

@@ -8,16 +8,33 @@ from unmask.metrics import evaluate_pair
 NOTHING = np.zeros((6, 8), np.int32)
 THREE = np.kron([[1, 0, 2, 3]], np.ones((6, 2), np.int32)).astype(np.int32)
 ONE = np.where(THREE == 1, 1, 0)
-RATIOS = ("aji", "aji_plus", "aji_pea", "fgbg_dice", "f1@0.5", "pq", "dq", "sq", "sbd", "sbd_max")
+RATIOS = (
+    "aji",
+    "aji_plus",
+    "aji_pea",
+    "fgbg_dice",
+    "f1@0.5",
+    "pq",
+    "dq",
+    "sq",
+    "sbd",
+    "sbd_max",
+    "aji_cellpose",
+    "best_dice",
+    "ap",
+    "dice",
+    "iou",
+)
 
 
 @pytest.mark.parametrize("name", RATIOS)
 @pytest.mark.parametrize(
     ("truth", "predicted", "expected"),
-    [(NOTHING, NOTHING, 1), (THREE, NOTHING, 0), (NOTHING, THREE, 0), (THREE, THREE, 1)],
+    [(NOTHING, NOTHING, np.nan), (THREE, NOTHING, 0), (NOTHING, THREE, 0), (THREE, THREE, 1)],
 )
 def test_ratios(name, truth, predicted, expected):
-    assert evaluate_pair(truth, predicted, [name])[name] == expected
+    found = evaluate_pair(truth, predicted, [name])[name]
+    assert found == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(

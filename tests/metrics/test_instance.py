@@ -168,19 +168,30 @@ def test_pea_index_keeps_its_defect():
     assert aji_pea(predicted, predicted) == 1.0
 
 
-TWO_EMPTY = {f1: 0, ap: 0, pq: 0, sq: 0, dq: 0, cellseg_f1: 0} | dict.fromkeys(
-    (aji, aji_plus, aji_cellpose, aji_pea), np.nan
-)
-
-
-@pytest.mark.parametrize("metric", TWO_EMPTY)
-def test_empty_images(metric):
-    assert metric(EMPTY, EMPTY, empty="defined") == 1
-    assert metric(EMPTY, EMPTY, empty="reference") == pytest.approx(TWO_EMPTY[metric], nan_ok=True)
-    assert metric(ONE, EMPTY) == 0
-    assert metric(EMPTY, ONE) == 0
+@pytest.mark.parametrize("metric", [f1, ap, pq, sq, dq])
+def test_ratios_of_empty_images(metric):
+    assert np.isnan(metric(EMPTY, EMPTY))
+    assert metric(EMPTY, EMPTY, empty="reference") == 0
+    assert metric(ONE, EMPTY) == metric(EMPTY, ONE) == 0
     nothing = np.zeros((0, 3), np.uint8)
-    assert metric(nothing, nothing, empty="defined") == 1
+    assert np.isnan(metric(nothing, nothing))
+
+
+@pytest.mark.parametrize("metric", [aji, aji_plus, aji_cellpose, aji_pea])
+def test_jaccard_indices_of_empty_images(metric):
+    assert np.isnan(metric(EMPTY, EMPTY))
+    assert metric(ONE, EMPTY) == metric(EMPTY, ONE) == 0
+
+
+def test_the_challenge_scores_two_empty_images_as_0():
+    assert cellseg_f1(EMPTY, EMPTY) == 0
+    assert np.isnan(cellseg_f1(EMPTY, EMPTY, empty="undefined"))
+
+
+def test_pooled_counts_of_empty_images_are_those_of_the_others():
+    nothing, one = matching(EMPTY, EMPTY), matching(ONE, ONE)
+    assert np.isnan((nothing + nothing).f1)
+    assert (nothing + one).f1 == (one + nothing).f1 == 1
 
 
 @pytest.mark.parametrize("metric", [f1, ap, pq, sq, dq, aji, aji_plus, aji_cellpose])

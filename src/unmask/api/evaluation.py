@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from unmask.api.classes import evaluate_classes
+from unmask.api.kinds import Doubts, choose_metrics, look_at, reason_note
 from unmask.api.values import Settings
 from unmask.data.pairs import (
     Paths,
@@ -20,7 +22,6 @@ from unmask.io import Image, open_labels
 from unmask.metrics import (
     METRICS,
     Report,
-    default_metrics,
     evaluate_pair,
     find_metric,
 )
@@ -43,7 +44,7 @@ def evaluate(
         truth: true labels, or tables (.csv) with the columns ``name`` and ``class``.
         predicted: predicted labels; they pair by stem. Or tables as ``predict`` writes them.
         metrics: metric names as in ``unmask.metrics``; ``dice/*`` is one for each class of the
-            truth; default: by what the labels look like.
+            truth; default: by what all truth images look like; ``settings["notes"]`` says why.
         ignore: value of the truth that counts nowhere.
         settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
 
@@ -69,19 +70,36 @@ def evaluate(
             problems.append(str(error))
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    names = metrics or default_metrics(opened[0][1].read()[0])
+    notes: list[str] = []
+    names = metrics
+    if names is None:
+        names, reason = choose_metrics(look_at(true.read()[0], ignore) for _, true, _ in opened)
+        notes.append(reason_note(names, reason))
     if any(name.endswith(_EVERY) for name in names):
         names = _of_every_class(names, [true for _, true, _ in opened], ignore)
-    rows = [
-        {
-            "name": name,
-            **evaluate_pair(
-                true.read()[0], other.read()[0], names, spacing=true.spacing, ignore=ignore
-            ),
-        }
-        for name, true, other in opened
-    ]
-    return Report.of(rows, settings={"metrics": list(names)})
+    doubts = Doubts(names, ignore)
+    rows = [_row(*each, names, ignore=ignore, doubts=doubts) for each in opened]
+    notes += doubts.notes()
+    return Report.of(rows, settings={"metrics": list(names), **({"notes": notes} if notes else {})})
+
+
+def _row(
+    name: str,
+    truth: Image,
+    predicted: Image,
+    names: Sequence[str],
+    *,
+    ignore: int | None,
+    doubts: Doubts,
+) -> dict[str, Any]:
+    """Values of one pair."""
+    true, other = truth.read()[0], predicted.read()[0]
+    try:
+        values = evaluate_pair(true, other, names, spacing=truth.spacing, ignore=ignore)
+    except DataError as error:
+        raise DataError(f"{predicted.source} and {truth.source}: {error}") from error
+    doubts.look(name, true, other)
+    return {"name": name, **values}
 
 
 def _of_every_class(names: Sequence[str], truths: Sequence[Image], ignore: int | None) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from unmask.cli.terminal import show
+
 
 def measure(
     labels: Annotated[list[str], typer.Option("--labels", help="label images, or outlines")],
@@ -45,10 +47,10 @@ def measure(
             channels=_words(channels) or None,
             rois=_words(rois),
         ),
-        say=typer.echo,
+        say=show,
         progress=WindowProgress(),
     )
-    typer.echo(f"{len(table)} object(s) in {out}")
+    show(f"{len(table)} object(s) in {out}")
 
 
 def _words(text: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -64,5 +65,6 @@ def train(  # noqa: PLR0913 - the options promised
     if not is_first():
         return
     for name, value in run.metrics.items():
-        show(f"{name}: {value:.4f}")
+        known = f"{value:.4f}" if math.isfinite(value) else "undefined (nothing to compare)"
+        show(f"{name}: {known}")
     show(f"Model: {run.model}")

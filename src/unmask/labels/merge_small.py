@@ -44,7 +44,8 @@ def merge_small(labels: np.ndarray, passes: Sequence[Sequence[int]]) -> NDArray[
     at most ``size`` voxels takes the commonest id of a window that begins half its width before
     the centroid, or the next one where that is background; its own id is passed over there and
     ends the merge otherwise. Windows of fewer than three ids, and those that begin outside the
-    image, change nothing.
+    image, change nothing. Sizes are those at the start of the pass, as published: an id that has
+    taken in others is still looked at, all of it with its new centroid.
 
     Args:
         labels: ``(*space)`` ids, 0 is background.
@@ -78,10 +79,9 @@ def _pass(labels: NDArray[np.int32], size: int, window: int) -> None:
     order = np.argsort(flat, kind="stable")
     ids, first = np.unique(flat[order], return_index=True)
     members = dict(zip(ids.tolist(), np.split(order, first[1:]), strict=True))
-    for own in ids.tolist():
+    small = [own for own, voxels in members.items() if len(voxels) <= size]
+    for own in small:
         voxels = members[own]
-        if len(voxels) > size:
-            continue
         places = np.unravel_index(voxels, labels.shape)
         corner = [int(place.mean()) - window // 2 for place in places]
         new = _commonest(labels, own, corner, window)

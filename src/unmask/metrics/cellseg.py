@@ -6,6 +6,7 @@ scored in tiles whose counts are pooled (Ma et al. 2024, doi:10.1038/s41592-024-
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,10 +37,10 @@ def cellseg_matching(
         truth: label image, any number of axes.
         predicted: label image of the same shape.
         threshold: in (0, 1].
-        empty: "reference" is the challenge's rule: nothing to match scores 0.
+        empty: "reference" is the challenge's rule: nothing to match scores 0; "undefined": NaN.
     """
     left, right = same_shape(truth, predicted)
-    nothing = 1.0 if empty == "defined" else 0.0
+    nothing = math.nan if empty == "undefined" else 0.0
     if left.size < LARGE:
         return _inside(left, right, left.shape, threshold, empty)
     total = Matching(0, 0, 0, 0.0, nothing)

@@ -1,12 +1,13 @@
 """Metrics of objects: F1, average precision, panoptic quality and the Jaccard indices.
 
 Every function takes ``(truth, predicted)`` label images of any number of axes, or one `Overlap`
-table in place of both. ``empty="reference"`` gives what the published programs give where there is
-nothing to compare; the default calls two empty images a perfect agreement.
+table in place of both. If neither side has an object there is nothing to compare: the value is NaN,
+undefined. ``empty="reference"`` gives what the published programs give then.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,7 @@ from unmask.errors import DataError, told
 from unmask.metrics.assignment import assign
 from unmask.metrics.overlap import Objects, Overlap, table_of
 
-Empty = Literal["defined", "reference"]
+Empty = Literal["undefined", "reference"]
 Criterion = Literal["iou", "iot", "iop"]
 # The thresholds of `ap`; rounded, so that an overlap of exactly 0.65 reaches 0.65.
 AP_THRESHOLDS = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))
@@ -32,14 +33,14 @@ class Matching:
         fp: predicted objects without a partner.
         fn: true objects without a partner.
         total: sum of the criterion over the matched pairs.
-        nothing: value of every ratio where there is no object on either side.
+        nothing: value of every ratio if there is no object on either side.
     """
 
     tp: int
     fp: int
     fn: int
     total: float
-    nothing: float = 1.0
+    nothing: float = math.nan
 
     def __add__(self, other: Matching) -> Matching:
         """Counts of both: the pooled matching of a data set."""
@@ -94,7 +95,7 @@ def matching(
     threshold: float = 0.5,
     criterion: Criterion = "iou",
     strict: bool = False,
-    empty: Empty = "defined",
+    empty: Empty = "undefined",
 ) -> Matching:
     """Match objects one to one where the criterion reaches ``threshold``.
 
@@ -118,7 +119,7 @@ def f1(
     predicted: ArrayLike | None = None,
     *,
     threshold: float = 0.5,
-    empty: Empty = "defined",
+    empty: Empty = "undefined",
 ) -> float:
     """F1 of objects matched at ``IoU >= threshold``."""
     return matching(truth, predicted, threshold=threshold, empty=empty).f1
@@ -129,7 +130,7 @@ def ap(
     predicted: ArrayLike | None = None,
     *,
     threshold: float | None = None,
-    empty: Empty = "defined",
+    empty: Empty = "undefined",
 ) -> float:
     """TP / (TP + FP + FN) at ``IoU >= threshold``; without one the mean over 0.50:0.05:0.95."""
     objects = table_of(truth, predicted).objects
@@ -138,21 +139,21 @@ def ap(
 
 
 def pq(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
     """Panoptic quality at ``IoU > 0.5`` (Kirillov et al. 2019, arXiv:1801.00868)."""
     return matching(truth, predicted, strict=True, empty=empty).pq
 
 
 def sq(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
     """Segmentation quality: mean IoU of the pairs with ``IoU > 0.5``; 0 without any."""
     return matching(truth, predicted, strict=True, empty=empty).sq
 
 
 def dq(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
     """Detection quality: F1 at ``IoU > 0.5``."""
     return matching(truth, predicted, strict=True, empty=empty).f1
@@ -164,7 +165,7 @@ def match_objects(
     criterion: Criterion = "iou",
     *,
     strict: bool = False,
-    empty: Empty = "defined",
+    empty: Empty = "undefined",
 ) -> Matching:
     """`matching` for a chosen set of objects."""
     if not 0 < threshold <= 1:
@@ -192,7 +193,7 @@ def match_objects(
         fp=len(objects.predicted_ids) - len(pairs),
         fn=len(objects.truth_ids) - len(pairs),
         total=float(score[pairs].sum()),
-        nothing=1.0 if empty == "defined" else 0.0,
+        nothing=math.nan if empty == "undefined" else 0.0,
     )
 
 

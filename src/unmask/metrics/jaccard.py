@@ -1,7 +1,7 @@
 """Aggregated Jaccard indices: four different numbers that carry one name in the field.
 
 ``truth`` and ``predicted`` are label images, or one `Overlap` table in place of both. Both empty
-is 1 (``empty="reference"``: NaN), one empty is 0.
+is NaN, undefined, as in the published programs; one empty is 0.
 """
 
 from __future__ import annotations
@@ -10,37 +10,30 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unmask.metrics.assignment import assign
-from unmask.metrics.instance import Empty
 from unmask.metrics.overlap import Objects, Overlap, table_of
 
 
-def aji(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
-) -> float:
+def aji(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float:
     """Aggregated Jaccard index (Kumar et al. 2017, doi:10.1109/TMI.2017.2677499), as HoVer-Net.
 
     Every true object takes the predicted one of largest IoU, which may serve several; objects of
     either side that are not used count in the denominator.
     """
     objects = table_of(truth, predicted).objects
-    return _aggregated(objects, _best(objects), empty)
+    return _aggregated(objects, _best(objects))
 
 
-def aji_plus(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
-) -> float:
+def aji_plus(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float:
     """Aggregated Jaccard index with one-to-one pairs of largest summed IoU (HoVer-Net's AJI+).
 
     Source: Graham et al. 2019, doi:10.1016/j.media.2019.101563.
     """
     objects = table_of(truth, predicted).objects
     pairs = assign(objects.truth_index, objects.predicted_index, objects.iou)
-    return _aggregated(objects, pairs, empty)
+    return _aggregated(objects, pairs)
 
 
-def aji_cellpose(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
-) -> float:
+def aji_cellpose(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float:
     """The index that cellpose calls AJI: matched intersection over the union of the foregrounds.
 
     It is larger than the index of Kumar et al. wherever objects are split or merged.
@@ -51,12 +44,10 @@ def aji_cellpose(
     pairs = assign(objects.truth_index, objects.predicted_index, weight)
     shared = objects.count.sum()
     union = objects.truth_areas.sum() + objects.predicted_areas.sum() - shared
-    return _quotient(objects.count[pairs].sum(), union, empty)
+    return _quotient(objects.count[pairs].sum(), union)
 
 
-def aji_pea(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
-) -> float:
+def aji_pea(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float:
     """The index of the Pixel-Embedded-Affinity tables, defect included, to compare with them.
 
     True objects choose in the order of their ids among predictions not used before. One that
@@ -65,7 +56,7 @@ def aji_pea(
     """
     objects = table_of(truth, predicted).objects
     if not len(objects.truth_ids) or not len(objects.predicted_ids):
-        return _quotient(0, objects.truth_areas.sum() + objects.predicted_areas.sum(), empty)
+        return _quotient(0, objects.truth_areas.sum() + objects.predicted_areas.sum())
     used = np.zeros(len(objects.predicted_ids), bool)
     starts = np.searchsorted(objects.truth_index, np.arange(len(objects.truth_ids) + 1))
     shared = joined = last = 0
@@ -90,7 +81,7 @@ def aji_pea(
         shared += int(objects.count[best])
         joined += int(objects.union[best])
         used[objects.predicted_index[best]] = True
-    return _quotient(shared, joined + objects.predicted_areas[~used].sum(), empty)
+    return _quotient(shared, joined + objects.predicted_areas[~used].sum())
 
 
 def _best(objects: Objects) -> NDArray[np.int64]:
@@ -105,16 +96,14 @@ def _best(objects: Objects) -> NDArray[np.int64]:
     return hits[np.unique(rows[hits], return_index=True)[1]]
 
 
-def _aggregated(objects: Objects, pairs: NDArray[np.int64], empty: Empty) -> float:
+def _aggregated(objects: Objects, pairs: NDArray[np.int64]) -> float:
     unused_truth = np.ones(len(objects.truth_ids), bool)
     unused_truth[objects.truth_index[pairs]] = False
     unused = np.ones(len(objects.predicted_ids), bool)
     unused[objects.predicted_index[pairs]] = False
     rest = objects.truth_areas[unused_truth].sum() + objects.predicted_areas[unused].sum()
-    return _quotient(objects.count[pairs].sum(), objects.union[pairs].sum() + rest, empty)
+    return _quotient(objects.count[pairs].sum(), objects.union[pairs].sum() + rest)
 
 
-def _quotient(shared: float, union: float, empty: Empty) -> float:
-    if union == 0:
-        return 1.0 if empty == "defined" else float("nan")
-    return float(shared / union)
+def _quotient(shared: float, union: float) -> float:
+    return float(shared / union) if union else float("nan")

@@ -15,21 +15,21 @@ from unmask.metrics.overlap import Objects, Overlap, table_of
 
 
 def sbd(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
     """Symmetric best Dice: the smaller of the two directions (the definition of the papers)."""
     return min(_both_directions(table_of(truth, predicted).objects, empty))
 
 
 def sbd_max(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
     """The larger direction: what the challenge's website computed from 2018 to 2021."""
     return max(_both_directions(table_of(truth, predicted).objects, empty))
 
 
 def best_dice(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
     """Mean over the true objects of the largest Dice that any predicted object reaches.
 
@@ -50,22 +50,22 @@ def abs_dic(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> f
 
 
 def fgbg_dice(
-    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "defined"
+    truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
-    """Dice of the two foregrounds, whatever the objects; both empty is 1 (reference 0)."""
+    """Dice of the two foregrounds, whatever the objects; both empty is NaN (reference 0)."""
     objects = table_of(truth, predicted).objects
     areas = objects.truth_areas.sum() + objects.predicted_areas.sum()
     if areas == 0:
-        return 1.0 if empty == "defined" else 0.0
+        return float("nan") if empty == "undefined" else 0.0
     return float(2 * objects.count.sum() / areas)
 
 
 def _both_directions(objects: Objects, empty: Empty) -> tuple[float, float]:
-    """Best Dice over true, over predicted objects; both empty is 1 (reference 0), one empty 0."""
+    """Best Dice over true, over predicted objects; both empty is NaN (reference 0), one empty 0."""
     t, p = objects.truth_index, objects.predicted_index
     if len(objects.truth_ids) == 0 or len(objects.predicted_ids) == 0:
         both = len(objects.truth_ids) + len(objects.predicted_ids) == 0
-        value = 1.0 if both and empty == "defined" else 0.0
+        value = float("nan") if both and empty == "undefined" else 0.0
         return value, value
     score = 2 * objects.count / (objects.truth_areas[t] + objects.predicted_areas[p])
     best_truth = np.zeros(len(objects.truth_ids))

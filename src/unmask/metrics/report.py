@@ -60,7 +60,7 @@ class Report:
             and not summarised.
         summary: metric to ``{"mean", "median", "n", "undefined"}``, see `summarise`; and ``low``
             and ``high`` where it is about folds, see `unmask.metrics.folds`.
-        settings: what was compared and how; any JSON value.
+        settings: what was compared and how; any JSON value. ``notes`` are sentences about doubts.
         version: of unmask.
     """
 
@@ -101,7 +101,7 @@ class Report:
         )
 
     def to_text(self) -> str:
-        """The summary as a plain table."""
+        """The summary as a plain table, and below it the notes of the settings."""
         header = self._header()
         rows = [[name, *map(_short, entry.values())] for name, entry in self.summary.items()]
         widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
@@ -114,6 +114,7 @@ class Report:
             ).rstrip()
             for row in [header, *rows]
         ]
+        lines += [f"Note: {note}" for note in self.settings.get("notes", ())]
         return "\n".join(lines) + "\n"
 
     def to_html(self, *, pictures: Sequence[Picture] = (), title: str = "Evaluation") -> str:

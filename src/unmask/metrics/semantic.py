@@ -20,12 +20,12 @@ def dice(
     predicted: ArrayLike | None = None,
     *,
     label: int | None = None,
-    empty: Empty = "defined",
+    empty: Empty = "undefined",
 ) -> float:
     """Dice coefficient, the mean over classes or that of the class ``label``.
 
-    No class on either side is a perfect agreement, 1 (``empty="reference"``: 0). The Dice of one
-    class that occurs on neither side is NaN.
+    If no class occurs on either side the value is NaN, undefined (``empty="reference"``: 0), as is
+    the Dice of one class that occurs on neither side.
     """
     classes, shared, areas = _class_counts(table_of(truth, predicted))
     return _mean(classes, 2 * shared / areas, label, empty)
@@ -36,7 +36,7 @@ def iou(
     predicted: ArrayLike | None = None,
     *,
     label: int | None = None,
-    empty: Empty = "defined",
+    empty: Empty = "undefined",
 ) -> float:
     """Intersection over union of classes; rules as in `dice`."""
     classes, shared, areas = _class_counts(table_of(truth, predicted))
@@ -147,7 +147,7 @@ def _mean(
         values = values[classes == np.uint64(label)]
         return float(values[0]) if values.size else float("nan")
     if values.size == 0:
-        return 1.0 if empty == "defined" else 0.0
+        return float("nan") if empty == "undefined" else 0.0
     return float(values.mean())
 
 

@@ -1,0 +1,186 @@
+"""What label images show, objects or classes, and doubts about comparing one with the other.
+
+A label value is the number of an object in one file and of a class in another, and nothing in a
+file says which. So the metrics are chosen by all truth images together, the reason is reported, and
+pairs of which one side looks like objects and the other like classes are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from unmask.labels.components import connected_components
+from unmask.metrics import INSTANCE, METRICS, SEMANTIC, Metric, find_metric
+from unmask.metrics.metric import Kind
+
+# An object has one piece, or a few if the image cuts it. Beyond this mean number of pieces per id
+# ids are classes.
+_PIECES = 2
+# Up to so many different ids in all images nobody numbers objects.
+_FEW = 2
+# So many images with exactly the same ids show classes.
+_SAME = 3
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one label image looks like.
+
+    Attributes:
+        ids: values other than background.
+        pieces: connected pieces of one id each.
+    """
+
+    ids: tuple[int, ...]
+    pieces: int
+
+    @property
+    def scattered(self) -> bool:
+        """Whether there are clearly more pieces than ids, as in a mask of classes."""
+        return self.pieces > _PIECES * len(self.ids)
+
+
+def look_at(labels: np.ndarray, ignore: int | None = None) -> Look:
+    """Ids and pieces of a label image ``(*space)``."""
+    known = labels if ignore is None else np.where(labels == ignore, 0, labels)
+    pieces = int(connected_components(known, connectivity=1).max(initial=0))
+    return Look(tuple(_ids(known).tolist()), pieces)
+
+
+def choose_metrics(looks: Iterable[Look]) -> tuple[tuple[str, ...], str]:
+    """Metrics for truth that looks like this, and the reason.
+
+    Args:
+        looks: of every truth image.
+
+    Returns:
+        `INSTANCE` or `SEMANTIC`, and a sentence.
+    """
+    shown = [look for look in looks if look.ids]
+    different = {value for look in shown for value in look.ids}
+    ids, pieces = sum(len(look.ids) for look in shown), sum(look.pieces for look in shown)
+    counts = f"{pieces:,} pieces of {len(different):,} label value(s) in {len(shown):,} image(s)"
+    alike = len({look.ids for look in shown}) == 1
+    if not shown:
+        return SEMANTIC, "no truth image has a label"
+    if len(different) <= _FEW:
+        return SEMANTIC, f"truth has {counts}: too few values for numbered objects"
+    if pieces > _PIECES * ids:
+        return SEMANTIC, f"truth has {counts}: values come in many pieces, as classes do"
+    if alike and len(shown) >= _SAME:
+        return SEMANTIC, f"truth has {counts}: all images have the same values, as classes do"
+    return INSTANCE, f"truth has {counts}: nearly every value is one piece, as objects are"
+
+
+def reason_note(names: Sequence[str], reason: str) -> str:
+    """Sentence about metrics that were chosen."""
+    kind, other, example = "classes", "objects", "f1@0.5,aji"
+    if tuple(names) == INSTANCE:
+        kind, other, example = other, kind, "dice,iou"
+    return f"compared as {kind}, because {reason}. For {other} give --metrics {example}."
+
+
+@dataclass
+class Doubts:
+    """Collects doubts about pairs and tells them in few lines.
+
+    Attributes:
+        metrics: by name, those that are computed.
+        ignore: value of the truth that counts nowhere.
+        names: names of images by sentence.
+    """
+
+    metrics: Sequence[str]
+    ignore: int | None = None
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def look(self, name: str, truth: np.ndarray, predicted: np.ndarray) -> None:
+        """Compare what both sides of a pair look like."""
+        kinds = _kinds(self.metrics)
+        if self.ignore is not None:
+            truth = np.where(truth == self.ignore, 0, truth)
+        here, there = _ids(truth), _ids(predicted)
+        if here.size and there.size:
+            if "instance" in kinds:
+                self._objects(name, (truth, predicted), (here, there), kinds["instance"])
+            if "semantic" in kinds:
+                self._classes(name, here, there, kinds["semantic"])
+        elif here.size and {"voi", "arand"} & {base.partition("_")[0] for base in self.metrics}:
+            self._add(name, "the prediction is empty; voi and arand take it for one segment")
+
+    def notes(self) -> list[str]:
+        """One line for each kind of doubt."""
+        return [
+            f"{', '.join(names[:_NAMED])}"
+            f"{f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''}: {sentence}"
+            for sentence, names in self.names.items()
+        ]
+
+    def _objects(
+        self,
+        name: str,
+        sides: tuple[np.ndarray, np.ndarray],
+        ids: tuple[np.ndarray, np.ndarray],
+        metrics: Sequence[str],
+    ) -> None:
+        """One side has few ids in many pieces, the other has many ids."""
+        titles = ("truth", "prediction")
+        for own, other in ((0, 1), (1, 0)):
+            if len(ids[own]) > _FEW or len(ids[other]) <= len(ids[own]):
+                continue
+            pieces = int(connected_components(sides[own], connectivity=1).max(initial=0))
+            if pieces > _PIECES * len(ids[own]):
+                self._add(
+                    name,
+                    f"the {titles[own]} has {_listed(ids[own])} in {pieces} separate pieces, the "
+                    f"{titles[other]} {len(ids[other])} ids: is it a mask of classes? "
+                    f"{', '.join(metrics)} compare numbered objects",
+                )
+
+    def _classes(
+        self, name: str, truth: np.ndarray, predicted: np.ndarray, metrics: Sequence[str]
+    ) -> None:
+        both = f"classes {_listed(predicted)} of the prediction and {_listed(truth)} of the truth"
+        if not np.intersect1d(truth, predicted).size:
+            self._add(name, f"{both} have nothing in common: {', '.join(metrics)} are 0")
+        elif min(len(truth), len(predicted)) <= _FEW < 2 * _FEW < max(len(truth), len(predicted)):
+            self._add(
+                name,
+                f"{both}: does one side number objects? {', '.join(metrics)} compare classes",
+            )
+
+    def _add(self, name: str, sentence: str) -> None:
+        self.names.setdefault(sentence, []).append(name)
+
+
+def _kinds(names: Sequence[str]) -> Mapping[Kind, list[str]]:
+    found: dict[Kind, list[str]] = {}
+    for name in names:
+        metric: Metric = find_metric(name, METRICS)
+        found.setdefault(metric.kind, []).append(name)
+    return found
+
+
+def _ids(labels: np.ndarray) -> np.ndarray:
+    """Values other than 0, ascending."""
+    if labels.size and labels.dtype.kind in "bui" and int(labels.min()) >= 0:
+        top = int(labels.max())
+        if top <= max(1 << 16, labels.size):
+            found = np.zeros(top + 1, bool)
+            found[labels] = True
+            found[0] = False
+            return np.flatnonzero(found)
+    values = np.unique(labels)
+    return values[values != 0]
+
+
+def _listed(ids: np.ndarray) -> str:
+    """Few ids as they are, many as a range."""
+    if len(ids) > 3 and int(ids[-1]) - int(ids[0]) == len(ids) - 1:
+        return f"{ids[0]}..{ids[-1]}"
+    shown = ", ".join(str(value) for value in ids[:3].tolist())
+    return shown if len(ids) <= 3 else f"{shown}, ... ({len(ids)} values)"
