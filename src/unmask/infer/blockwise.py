@@ -29,7 +29,7 @@ from unmask.infer.sinks import ZarrSink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress
 from unmask.infer.units import Facts, ImageFile, Job, ModelFiles
-from unmask.infer.workplace import plan_of, weights_digest, workplace
+from unmask.infer.workplace import files_mark, plan_of, weights_digest, workplace
 from unmask.io import Image, open_image, recent
 from unmask.io.paths import locate
 from unmask.io.several import files_of
@@ -258,10 +258,11 @@ def _sent(job: Job, predictor: Predictor, image: Image, place: Place) -> Job:
             "in memory. Give paths, or leave out the cluster."
         )
     axes = None if predictor.layout is None else predictor.layout.axes
+    source, mark = str(Path(image.source).absolute()), files_mark(image)
     return replace(
         job,
         predictor=ModelFiles(predictor.origin, weights_digest(predictor)),
-        image=ImageFile(str(Path(image.source).absolute()), axes, image.shape, place),
+        image=ImageFile(source, axes, image.shape, place, mark),
     )
 
 

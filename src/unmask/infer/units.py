@@ -67,12 +67,15 @@ class ImageFile:
         axes: axes of the file where it does not say itself.
         shape: ``(C, *space)`` that it has.
         place: what the network sees of it; None: all of it.
+        mark: what changes when its files do, so that a process that outlives a run opens a
+            rewritten image again.
     """
 
     source: str
     axes: str | None
     shape: tuple[int, ...]
     place: Place | None = None
+    mark: str = ""
 
     def __call__(self) -> Image:
         """The image."""
