@@ -223,3 +223,19 @@ def test_a_jpeg_of_more_pixels_than_it_can_hold(tmp_path: Path) -> None:
     patched(tmp_path / "a.jpg", struct.pack(">HH", 24, 33), struct.pack(">HH", 60000, 33))
     with pytest.raises(DataError, match="pixels per byte"):
         open_image(tmp_path / "a.jpg", ndim=2)
+
+
+@pytest.mark.parametrize("rows", [40, 48, 200])
+@pytest.mark.parametrize("array", [PLANE, COLORS], ids=["grey", "color"])
+def test_a_jpeg_of_fewer_rows_than_it_says(tmp_path: Path, rows: int, array: np.ndarray) -> None:
+    pillow(array)(tmp_path / "a.jpg")
+    patched(tmp_path / "a.jpg", struct.pack(">HH", 24, 33), struct.pack(">HH", rows, 33))
+    with pytest.raises(DataError, match=r"a\.jpg"):
+        open_image(tmp_path / "a.jpg", ndim=2).read()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}], ids=str)
+def test_a_grey_jpeg_is_read(tmp_path: Path, options: dict[str, Any]) -> None:
+    grey = np.full((40, 50, 3), 128, np.uint8)
+    Pillow.fromarray(grey).save(tmp_path / "a.jpg", **options)
+    assert (open_image(tmp_path / "a.jpg", ndim=2).read() == 128).all()
