@@ -1,4 +1,4 @@
-"""Every bad file is refused in under a second, with its name, what was expected and what to do."""
+"""Every bad file is refused at little cost, with its name, what was expected and what to do."""
 
 from __future__ import annotations
 

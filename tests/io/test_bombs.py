@@ -46,10 +46,6 @@ print(json.dumps(rows))
 """
 
 
-def zeros() -> np.ndarray:
-    return np.zeros((SIDE, SIDE), np.uint8)
-
-
 def strip(path: Path, code: int, data: bytes, *, rows: int = 16, **tags: int) -> None:
     """A TIFF of 16 x 16 values of 8 bits in one strip of any content."""
     fields = {
@@ -64,7 +60,9 @@ def strip(path: Path, code: int, data: bytes, *, rows: int = 16, **tags: int) ->
 
 def picture(codec: str) -> Callable[[], bytes]:
     def encode() -> bytes:
-        values = zeros() if codec != "webp" else np.zeros((SIDE, SIDE, 3), np.uint8)
+        # JPEG XL takes seconds to pack more.
+        side = 500 if codec == "jpegxl" else SIDE
+        values = np.zeros((side, side, 3) if codec == "webp" else (side, side), np.uint8)
         return bytes(getattr(imagecodecs, f"{codec}_encode")(values))
 
     return encode

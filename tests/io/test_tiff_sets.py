@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import tifffile
 
 from unmask.data.pairs import Pair, check_unchanged, fingerprint
 from unmask.errors import DataError
-from unmask.io import list_files, open_image, save_image
+from unmask.io import list_files, open_image, save_image, tiff
+from unmask.io.stored import Location
 from unmask.space import Box
 
 RNG = np.random.default_rng(7)
@@ -249,3 +251,19 @@ def test_braces_do_not_take_a_set_twice(tmp_path: Path) -> None:
     both = open_image(f"{tmp_path}/{{img_C0.ome.tif,other/img_C0.ome.tif}}")
     assert both.meta["channels"] == ("dye 0", "dye 1") * 2
     assert len(both.meta["files"]) == both.shape[0] == 4
+
+
+def test_micro_manager_sets_are_not_searched_for(tmp_path: Path) -> None:
+    """The library opens whatever has a fitting name, pipes too; partners come from the metadata."""
+    path = tmp_path / "a_MMStack.ome.tif"
+    file: Any = SimpleNamespace(is_mmstack=True, is_ndtiff=False)
+    path.touch()
+    tiff._only_this_file(Location(str(path), path), file)
+    assert file.is_mmstack
+    os.mkfifo(tmp_path / "a_MMStack_1.ome.tif")
+    tiff._only_this_file(Location(str(path), path), file)
+    assert not file.is_mmstack
+    (tmp_path / "NDTiff.index").touch()
+    file.is_ndtiff = True
+    with pytest.raises(DataError, match="NDTiff"):
+        tiff._only_this_file(Location(str(path), path), file)

@@ -30,8 +30,8 @@ from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import ZarrSink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress
-from unmask.infer.units import ImageFile, Job, ModelFiles
-from unmask.infer.workplace import plan_of, weights_digest, workplace
+from unmask.infer.units import Facts, ImageFile, Job, ModelFiles
+from unmask.infer.workplace import files_mark, plan_of, weights_digest, workplace
 from unmask.io import Image, open_image, recent
 from unmask.io.paths import locate
 from unmask.io.several import files_of
@@ -255,15 +255,17 @@ def _sent(job: Job, predictor: Predictor, image: Image, place: Place) -> Job:
             "in memory. Give paths, or leave out the cluster."
         )
     axes = None if predictor.layout is None else predictor.layout.axes
+    source, mark = str(Path(image.source).absolute()), files_mark(image)
     return replace(
         job,
         predictor=ModelFiles(predictor.origin, weights_digest(predictor)),
         image=ImageFile(
-            str(Path(image.source).absolute()),
+            source,
             axes,
             image.shape,
             place,
             allow_external=bool(image.meta.get("allow_external")),
+            mark=mark,
         ),
     )
 

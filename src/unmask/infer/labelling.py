@@ -253,7 +253,8 @@ def _sent(job: Job, volume: Volume, origin: EncoderFile | None) -> Job:
             "--cluster: expected the model and images in files that every worker can read, found "
             "some in memory. Give paths, or leave out the cluster."
         )
-    file = ImageFile(str(Path(image.source).absolute()), origin.axes, image.shape)
+    source, mark = str(Path(image.source).absolute()), files_mark(image)
+    file = ImageFile(source, origin.axes, image.shape, mark=mark)
     return replace(
         job,
         dense=origin,

@@ -68,6 +68,8 @@ class ImageFile:
         shape: ``(C, *space)`` that it has.
         place: what the network sees of it; None: all of it.
         allow_external: whether its values may be in other files.
+        mark: what changes when its files do, so that a process that outlives a run opens a
+            rewritten image again.
     """
 
     source: str
@@ -75,6 +77,7 @@ class ImageFile:
     shape: tuple[int, ...]
     place: Place | None = None
     allow_external: bool = False
+    mark: str = ""
 
     def __call__(self) -> Image:
         """The image."""

@@ -25,12 +25,21 @@ class OmeImage:
         channels: names in order, "" for a channel without one.
         files: names of the files of its planes, in order, each with its UUID; empty if the planes
             lie in the file of the document itself.
+        samples: of one plane, 3 for RGB.
+        listed: number of planes that it says lie in a file.
     """
 
     name: str
     pixels: Mapping[str, str]
     channels: tuple[str, ...]
     files: Mapping[str, str]
+    samples: int
+    listed: int
+
+    @property
+    def planes(self) -> int:
+        """Number of planes by its sizes."""
+        return prod(int(self.pixels.get(f"Size{axis}", 1)) for axis in "TCZ") // self.samples
 
 
 @dataclass(frozen=True)
@@ -126,11 +135,20 @@ def _image(image: ET.Element, pixels: ET.Element) -> OmeImage:
             if name := uuid.get("FileName"):
                 files.setdefault(name, (uuid.text or "").strip())
     names: list[str] = []
-    for channel in _children(pixels, "Channel"):
+    samples = 1
+    for number, channel in enumerate(_children(pixels, "Channel")):
         # Samples of RGB are one channel here, three in our images.
-        count = min(int(channel.get("SamplesPerPixel", "1")), 64)
-        names += [channel.get("Name", "")] * max(count, 1)
-    return OmeImage(image.get("Name", ""), dict(pixels.attrib), tuple(names), files)
+        count = max(min(int(channel.get("SamplesPerPixel", "1")), 64), 1)
+        samples = count if number == 0 else samples
+        names += [channel.get("Name", "")] * count
+    listed = sum(_count(data) for data in _children(pixels, "TiffData"))
+    attributes = dict(pixels.attrib)
+    return OmeImage(image.get("Name", ""), attributes, tuple(names), files, samples, listed)
+
+
+def _count(data: ET.Element) -> int:
+    """Planes that a ``TiffData`` stands for; 0 if it does not say."""
+    return int(data.get("PlaneCount", data.get("NumPlanes", "1" if "IFD" in data.attrib else "0")))
 
 
 def _check_planes(source: str, root: ET.Element, images: tuple[OmeImage, ...]) -> None:
@@ -138,11 +156,7 @@ def _check_planes(source: str, root: ET.Element, images: tuple[OmeImage, ...]) -
     claims = [
         prod(max(int(image.pixels.get(f"Size{axis}", 1)), 1) for axis in "TCZ") for image in images
     ]
-    counts = [
-        int(node.get("PlaneCount", node.get("NumPlanes", "0")))
-        for node in root.iter()
-        if _tag(node).endswith("TiffData")
-    ]
+    counts = [_count(node) for node in root.iter() if _tag(node).endswith("TiffData")]
     claimed = max(sum(claims), sum(map(abs, counts)))
     if claimed > _MOST_PLANES:
         raise DataError(

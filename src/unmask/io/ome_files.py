@@ -143,7 +143,8 @@ def _set_of(path: Path) -> list[Path]:
     location = Location(str(path), path)
     try:
         description = first_description(path)
-        if not is_ome(description):
+        names_others = "FileName" in description or "BinaryOnly" in description
+        if not is_ome(description) or not names_others:
             return []
         document = parse_ome(str(path), description)
         if document.elsewhere:

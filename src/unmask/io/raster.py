@@ -7,6 +7,7 @@ photographs is applied, so that pixels lie as viewers show them.
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -59,8 +60,8 @@ _MODES = {
 _MOST_EXIF = 1 << 20
 # A block of 8 x 8 pixels takes at least one bit, also in the first scan of a progressive file.
 _JPEG_PIXELS = 512
-# Programs round the length of a file up; a color profile may follow the pixels.
-_BMP_SLACK = 4
+# What the decoder gives for pixels without data.
+_JPEG_FILL = 128
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,9 @@ def _check_bmp(location: Location, size: int) -> None:
     if kind < 40 or packed not in (0, 3, 6):
         return
     needed = offset + (abs(width) * bits + 31) // 32 * 4 * abs(height)
-    if not needed <= size < needed + _BMP_SLACK:
+    # Programs may round the length up, and say so.
+    (said,) = struct.unpack_from("<I", start, 2)
+    if not (size == needed or (needed < size < needed + 4 and said in (0, size))):
         raise DataError(
             told(
                 location.source,
@@ -234,9 +237,27 @@ def _decode(location: Location, header: _Header) -> np.ndarray:
         if file.mode == "P" and not indices:
             plain = file.convert(header.mode)
         array = np.array(plain)
+    if header.decoder is JpegImageFile:
+        _check_end(location, array)
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("="))
     return array // header.stretch if header.stretch > 1 else array
+
+
+def _check_end(location: Location, array: np.ndarray) -> None:
+    """Refuse a JPEG whose data end before its pixels do.
+
+    The decoder fills the rest with medium grey and says nothing. An honest picture may end so too;
+    but only where data are missing does it use bytes that are put behind them.
+    """
+    if not (array[-1, -8:] == _JPEG_FILL).all():
+        return
+    content = location.path.read_bytes()
+    end = content.rfind(b"\xff\xd9")
+    longer = content[:end] + b"\x55" * 64 + content[end:]
+    with JpegImageFile(io.BytesIO(longer)) as file:
+        if not np.array_equal(np.array(file), array):
+            raise ValueError(f"its data end before its {array.shape[0]} rows do")
 
 
 def _decode_deep(path: Path) -> np.ndarray:

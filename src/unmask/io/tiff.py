@@ -45,7 +45,7 @@ from unmask.io.tiff_checks import (
 )
 from unmask.io.tiff_decode import Layout, layout_of
 from unmask.io.tiff_header import first_description
-from unmask.io.tiff_metadata import described, facts_of, resolution
+from unmask.io.tiff_metadata import described, facts_of, image_of, resolution
 from unmask.io.tiff_segments import Pages, Source, Table, table_of, tables_of_set
 from unmask.io.tiff_series import choose_series
 
@@ -90,8 +90,8 @@ def open_tiff(location: Location, *, level: int = 0, labels: bool = False) -> St
         chosen: Any = levels[level]
         check_page(location, chosen.keyframe, sum(source.mark.size for source in sources))
         check_series(location, file, chosen, first.mark.size)
-        if ome and len(ome.document.images) == 1:
-            check_ome(location, file.series[number], ome.document.images[0])
+        if ome:
+            check_ome(location, file.series[number], image_of(file.series[number], ome.document))
         stored = _stored(sources, chosen, (number, level))
         facts = facts_of(file, file.series[number], ome.document if ome else None)
         orientation = chosen.keyframe.tags.valueof(exif.TAG)

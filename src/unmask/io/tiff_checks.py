@@ -160,21 +160,24 @@ def check_series(location: Location, file: tifffile.TiffFile, series: Any, size:
 
 
 def check_ome(location: Location, series: Any, image: OmeImage | None) -> None:
-    """The sizes in OME metadata must be those of the pages, if a reader could not apply them.
+    """The sizes in OME metadata must be those of the pages.
 
     Raises:
         DataError: they are others.
     """
-    if image is None or series.kind == "ome":
+    if image is None:
         return
     height, width = (int(image.pixels.get(f"Size{axis}", 0)) for axis in "YX")
-    planes = prod(int(image.pixels.get(f"Size{axis}", 1)) for axis in "TCZ")
     page = series.keyframe
-    found = len(series.pages) * page.samplesperpixel
-    if (height, width) != (page.imagelength, page.imagewidth) or planes != found:
+    # What the library could not apply comes as a bare stack of pages.
+    found = image.listed if series.kind == "ome" else len(series.pages)
+    # Some programs leave out how many samples a plane has.
+    fitting = (found, found * page.samplesperpixel)
+    wrong = found > image.planes if series.kind == "ome" else image.planes not in fitting
+    if (height, width) != (page.imagelength, page.imagewidth) or wrong:
         raise _contradiction(
             location,
-            f"{planes} planes of {width} x {height}, as its OME metadata say",
+            f"{image.planes} planes of {width} x {height}, as its OME metadata say",
             f"{found} of {page.imagewidth} x {page.imagelength}",
         )
 

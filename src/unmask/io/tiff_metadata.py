@@ -38,7 +38,7 @@ def facts_of(file: tifffile.TiffFile, series: Any, document: OmeDocument | None)
         document: OME metadata, if the file has them.
     """
     if document is not None and document.images:
-        image = _image_of(series, document)
+        image = image_of(series, document)
         return Facts({}, None) if image is None else Facts(*_ome_spacing(image), image.channels)
     if file.is_imagej:
         return Facts(*_imagej_spacing(file), _imagej_channels(file))
@@ -51,8 +51,8 @@ def facts_of(file: tifffile.TiffFile, series: Any, document: OmeDocument | None)
     return Facts({}, None)
 
 
-def _image_of(series: Any, document: OmeDocument) -> OmeImage | None:
-    """The OME image of a series; images without planes have no series."""
+def image_of(series: Any, document: OmeDocument) -> OmeImage | None:
+    """The OME image of a series, None if that is not clear; images without planes have none."""
     if series.kind != "ome":
         return document.images[0] if len(document.images) == 1 else None
     count = len(series.parent.series)
