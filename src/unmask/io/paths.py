@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unmask.errors import DataError, told
-from unmask.io import dicom
+from unmask.io import dicom, plates
 from unmask.io.formats import FORMATS
 from unmask.io.listing import cases, is_listing
 from unmask.io.several import files_of, without_parts
@@ -25,14 +25,19 @@ def stem(path: str | Path) -> str:
     Examples:
         >>> stem("a/b.nii.gz"), stem("c.ome.zarr/labels/0"), stem("d.h5:raw")
         ('b', 'c', 'd')
+
+    A field of a plate, ``plate.zarr/A/1/0``, is called ``plate_A_1_0``.
     """
     location = locate(without_parts(path))
     name = location.path.name
     lower = name.lower()
     for suffix in sorted((*_DOUBLE, *FORMATS), key=len, reverse=True):
         if lower.endswith(suffix) and len(lower) > len(suffix):
-            return name[: -len(suffix)]
-    return name
+            name = name[: -len(suffix)]
+            break
+    # Fields of a plate are images of their own; labels inside an image have its name.
+    field = plates.field_name(location) if location.key and _is_zarr(location) else None
+    return f"{name}_{field}" if field else name
 
 
 def locate(path: str | Path) -> Location:
@@ -116,9 +121,23 @@ def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:
     return [(case.name, (case.label or "") if labels else case.image) for case in every]
 
 
+def _is_zarr(location: Location) -> bool:
+    return format_of(location) is FORMATS[".zarr"]
+
+
 def _expand(path: str) -> Iterator[str]:
+    """Images behind a path; of a plate, a well or a file of several series each one."""
+    for match in _matches(path):
+        location = locate(match)
+        yield from plates.images_in(location) if _is_zarr(location) else (match,)
+
+
+def _matches(path: str) -> Iterator[str]:
     location = locate(path)
     place = location.path
+    # A glob may also stand behind the name of a store, "plate.zarr/*/*/0".
+    if glob.has_magic(location.key) and _is_zarr(location):
+        place = place / location.key
     if len(files_of(path)) > 1:
         yield path
         return
@@ -132,6 +151,7 @@ def _expand(path: str) -> Iterator[str]:
         what = "no image in this folder"
     else:
         matches = [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207
+        matches = plates.only_images(matches) if glob.has_magic(location.key) else matches
         found = [str(match) for match in sorted(matches, key=_natural) if _is_image(match)]
         what = "no such file, and no image that matches"
     if not found:
