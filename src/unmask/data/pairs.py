@@ -10,6 +10,7 @@ import numpy as np
 
 from unmask.data.channels import check_channels, match_channels
 from unmask.data.finite import check_finite
+from unmask.data.portions import portions
 from unmask.data.suffixes import common_suffix
 from unmask.data.tables import ImageClass, classes_of, listed
 from unmask.data.view import AS_IT_IS, View
@@ -310,21 +311,27 @@ def check_origin(labels: Image, image: Image) -> None:
 
 
 def _inspect(pair: Pair, channels: int | None, encode: Encode | None) -> list[str]:
-    """Read a pair whole; notes on content that is allowed but odd."""
-    notes: list[str] = []
-    image = pair.image.read()
-    check_finite(image, pair.image.source)
-    if channels is not None:
-        match_channels(image, channels, pair.image.source)
-    if image.size and image.min() == image.max():
-        notes.append(f"{pair.image.source}: all values are equal ({image.flat[0]}).")
+    """Read a pair, large images in blocks; notes on content that is allowed but odd."""
+    source = pair.image.source
+    parts = portions(pair.image)
+    ends: list[float] = []
+    for box, image in parts.read():
+        check_finite(image, source, corner=(0, *box.start))
+        if channels is not None:
+            match_channels(image, channels, source)
+        ends += [image.min(), image.max()]
+    notes = [*pair.image.meta.get("notes", ()), *([parts.note] if parts.note else [])]
+    if min(ends) == max(ends):
+        notes.append(f"{source}: all values are equal ({ends[0]}).")
     if pair.labels is None:
         return notes
-    labels = pair.labels.read()
-    if not labels.any():
+    parts = portions(pair.labels)
+    values = np.unique(np.concatenate([label_values(labels) for _, labels in parts.read()]))
+    notes += [parts.note] if parts.note else []
+    if not values.any():
         notes.append(f"{pair.labels.source}: no object, all labels are 0.")
     if encode is not None:
-        check_values(labels[0], pair, encode)
+        check_values(values, pair, encode)
     return notes
 
 
@@ -335,7 +342,8 @@ def check_values(labels: np.ndarray, pair: Pair, encode: Encode) -> None:
         DataError: it does not; names the file.
     """
     # One voxel a value, so that the answer costs the same for images of any size.
-    values = label_values(labels).astype(np.int64).reshape((1,) * (labels.ndim - 1) + (-1,))
+    ndim = pair.image.ndim
+    values = label_values(labels).astype(np.int64).reshape((1,) * (ndim - 1) + (-1,))
     encoded(encode, values, pair)
 
 

@@ -57,13 +57,15 @@ def locate(path: str | Path) -> Location:
 
 
 def format_of(location: Location) -> Format | None:
-    """The format by suffix; a folder with Zarr metadata, or DICOM files, whatever its name."""
+    """The format by suffix; of folders with Zarr metadata, and of DICOM, by content."""
     name = location.path.name.lower()
     matches = [suffix for suffix in FORMATS if name.endswith(suffix)]
-    if matches:
+    if matches and not (name.endswith(dicom.SUFFIXES) and location.path.is_dir()):
         return FORMATS[max(matches, key=len)]
     if any((location.path / mark).is_file() for mark in _ZARR_MARKS):
         return FORMATS[".zarr"]
+    if dicom.is_slice(location.path):
+        return dicom.FILE_FORMAT
     return dicom.FORMAT if dicom.is_series(location.path) else None
 
 
@@ -102,7 +104,9 @@ def named_files(
             found.update((file, name) for name, file in _listed(path, labels=labels))
         else:
             found.update((file, stem(file)) for file in _expand(path))
-    return [(name, file) for file, name in found.items()]
+    series = dicom.series_of(found)
+    found = {series.get(file, file): name for file, name in found.items()}
+    return [(stem(file) if file in series.values() else name, file) for file, name in found.items()]
 
 
 def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:
