@@ -19,6 +19,7 @@ from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.orientation import apart
 from unmask.io.paths import locate, named_files
 from unmask.io.several import files_of
+from unmask.io.unwritten import unwritten
 
 # Share of a voxel by which image and labels may lie apart: headers are rounded.
 _APART = 0.5
@@ -320,19 +321,19 @@ def _inspect(pair: Pair, channels: int | None, encode: Encode | None) -> list[st
         if channels is not None:
             match_channels(image, channels, source)
         ends += [image.min(), image.max()]
-    notes = [*pair.image.meta.get("notes", ()), *([parts.note] if parts.note else [])]
+    notes = [*pair.image.meta.get("notes", ()), parts.note, unwritten(source)]
     if min(ends) == max(ends):
         notes.append(f"{source}: all values are equal ({ends[0]}).")
     if pair.labels is None:
-        return notes
+        return list(filter(None, notes))
     parts = portions(pair.labels)
     values = np.unique(np.concatenate([label_values(labels) for _, labels in parts.read()]))
-    notes += [parts.note] if parts.note else []
+    notes += [parts.note, unwritten(pair.labels.source)]
     if not values.any():
         notes.append(f"{pair.labels.source}: no object, all labels are 0.")
     if encode is not None:
         check_values(values, pair, encode)
-    return notes
+    return list(filter(None, notes))
 
 
 def check_values(labels: np.ndarray, pair: Pair, encode: Encode) -> None:

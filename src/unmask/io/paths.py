@@ -11,6 +11,7 @@ from unmask.errors import DataError, told
 from unmask.io import dicom, plates
 from unmask.io.formats import FORMATS
 from unmask.io.listing import cases, is_listing
+from unmask.io.ome_zarr import N5_ADVICE, is_n5
 from unmask.io.several import files_of, without_parts
 from unmask.io.stored import Format, Location
 
@@ -164,7 +165,9 @@ def _matches(path: str) -> Iterator[str]:
                 path,
                 expected="a file, a folder of images, a glob, an OME-Zarr or file.h5:key",
                 found=what,
-                do=f"Check the path. Known suffixes: {' '.join(FORMATS)}.",
+                do=N5_ADVICE
+                if is_n5(place)
+                else f"Check the path. Known suffixes: {' '.join(FORMATS)}.",
             )
         )
     yield from found
