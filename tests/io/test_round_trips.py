@@ -28,7 +28,7 @@ EXACT = list(
     {
         f.name: s
         for s, f in reversed(FORMATS.items())
-        if not f.lossy and s not in (".png", ".bmp", ".lsm")
+        if not f.lossy and s not in (".png", ".bmp", ".lsm", ".dcm", ".dicom", ".ima")
     }.values()
 )
 SPACES = [(23, 37), (7, 23, 37), (1, 23, 37)]

@@ -82,7 +82,8 @@ def check_values(labels: np.ndarray, pair: Pair, encode: Encode) -> None:
         DataError: it does not; names the file.
     """
     # One voxel a value, so that the answer costs the same for images of any size.
-    values = label_values(labels).astype(np.int64).reshape((1,) * (labels.ndim - 1) + (-1,))
+    ndim = pair.image.ndim
+    values = label_values(labels).astype(np.int64).reshape((1,) * (ndim - 1) + (-1,))
     encoded(encode, values, pair)
 
 

@@ -56,13 +56,29 @@ def check_unchanged(before: Mapping[str, str], pairs: Sequence[Pair]) -> None:
         )
 
 
+class Digest:
+    """Digest of pixels that are read in parts, and of their shape and type.
+
+    It is equal for equal images, whatever their files are, if both are read in the same parts.
+    """
+
+    def __init__(self, image: Image | np.ndarray) -> None:
+        self._state = xxhash.xxh3_128(f"{tuple(image.shape)} {np.dtype(image.dtype).str}".encode())
+
+    def add(self, part: np.ndarray) -> None:
+        """Include the next part."""
+        self._state.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+
+    def value(self) -> str:
+        """The digest of all parts so far, in hexadecimal digits."""
+        return self._state.hexdigest()
+
+
 def digest(image: np.ndarray) -> str:
-    """Digest of pixels, their shape and type; equal for equal images whatever their files are."""
-    head = f"{image.shape} {image.dtype.str}".encode()
-    values = np.ascontiguousarray(image).reshape(-1).view(np.uint8)
-    found = xxhash.xxh3_128(head)
-    found.update(values.data)
-    return found.hexdigest()
+    """Digest of an array in memory."""
+    whole = Digest(image)
+    whole.add(image)
+    return whole.value()
 
 
 def same_images(pairs: Sequence[Pair], others: Sequence[Pair]) -> list[tuple[Pair, Pair]]:

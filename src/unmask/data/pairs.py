@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from unmask.data.channels import check_channels, match_channels
 from unmask.data.checks import (
     Encode,
@@ -14,15 +16,17 @@ from unmask.data.checks import (
     encoded,
     label_values,
 )
-from unmask.data.fingerprint import check_unchanged, digest, fingerprint
+from unmask.data.fingerprint import Digest, check_unchanged, fingerprint
 from unmask.data.finite import check_finite
 from unmask.data.outputs import keep_inputs
 from unmask.data.pairing import Layout, Pair, Paths, match_files, match_tables, pairing
+from unmask.data.portions import portions
 from unmask.data.tables import ImageClass
 from unmask.data.view import View
 from unmask.errors import DataError, gather
 from unmask.io import open_image, open_labels
 from unmask.io.inputs import Input
+from unmask.io.unwritten import unwritten
 
 __all__ = [
     "Audit", "Encode", "Layout", "Pair", "Paths", "audit_pairs", "check_finite", "check_place",
@@ -158,16 +162,26 @@ def _inspect(pair: Pair, channels: int | None, encode: Encode | None, audit: Aud
     Raises:
         DataError: content that nothing can be trained on.
     """
-    image, source = pair.image.read(), pair.image.source
-    check_finite(image, source)
-    if channels is not None:
-        match_channels(image, channels, source)
-    if image.size and image.min() == image.max():
-        audit.notes.append(f"{source}: all values are equal ({image.flat[0]}).")
-    labels = None if pair.labels is None else pair.labels.read()
-    if labels is not None and pair.labels is not None:
-        if not labels.any():
-            audit.notes.append(f"{pair.labels.source}: no object, all labels are 0.")
+    source = pair.image.source
+    parts = portions(pair.image)
+    ends: list[float] = []
+    whole = Digest(pair.image)
+    for box, image in parts.read():
+        check_finite(image, source, corner=(0, *box.start))
+        if channels is not None:
+            match_channels(image, channels, source)
+        ends += [image.min(), image.max()]
+        whole.add(image)
+    notes = [*pair.image.meta.get("notes", ()), parts.note, unwritten(source)]
+    if min(ends) == max(ends):
+        notes.append(f"{source}: all values are equal ({ends[0]}).")
+    if pair.labels is not None:
+        parts = portions(pair.labels)
+        values = np.unique(np.concatenate([label_values(labels) for _, labels in parts.read()]))
+        notes += [parts.note, unwritten(pair.labels.source)]
+        if not values.any():
+            notes.append(f"{pair.labels.source}: no object, all labels are 0.")
         if encode is not None:
-            check_values(labels[0], pair, encode)
-    audit.digests[source] = digest(image)
+            check_values(values, pair, encode)
+    audit.notes.extend(filter(None, notes))
+    audit.digests[source] = whole.value()

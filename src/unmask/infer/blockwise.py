@@ -30,7 +30,7 @@ from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import ZarrSink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiled import Progress
-from unmask.infer.units import Facts, ImageFile, Job, ModelFiles
+from unmask.infer.units import ImageFile, Job, ModelFiles
 from unmask.infer.workplace import files_mark, plan_of, weights_digest, workplace
 from unmask.io import Image, open_image, recent
 from unmask.io.paths import locate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unmask.io import hdf5, nifti, npy, raster, tiff, zarr
+from unmask.io import dicom, hdf5, nifti, npy, raster, tiff, zarr
 from unmask.io.stored import Format
 
 FORMATS: dict[str, Format] = {
@@ -19,6 +19,9 @@ FORMATS: dict[str, Format] = {
     ".nxs": hdf5.FORMAT,
     ".nii": nifti.FORMAT,
     ".nii.gz": nifti.PACKED_FORMAT,
+    ".dcm": dicom.FILE_FORMAT,
+    ".dicom": dicom.FILE_FORMAT,
+    ".ima": dicom.FILE_FORMAT,
     ".png": raster.PNG,
     ".jpg": raster.JPEG,
     ".jpeg": raster.JPEG,

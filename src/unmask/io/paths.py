@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unmask.errors import DataError, told
-from unmask.io import dicom, foreign
+from unmask.io import dicom, foreign, plates
 from unmask.io.formats import FORMATS
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.listing import cases, is_listing
 from unmask.io.ome_files import one_per_set
+from unmask.io.ome_zarr import N5_ADVICE, is_n5
 from unmask.io.several import files_of, without_parts
 from unmask.io.stored import Format, Location
 
@@ -29,6 +30,8 @@ def stem(path: str | Path) -> str:
     Examples:
         >>> stem("a/b.nii.gz"), stem("c.ome.zarr/labels/0"), stem("d.h5:raw"), stem("e.tif:1")
         ('b', 'c', 'd', 'e_1')
+
+    A field of a plate, ``plate.zarr/A/1/0``, is called ``plate_A_1_0``.
     """
     location = locate(without_parts(path))
     name = location.path.name
@@ -37,8 +40,11 @@ def stem(path: str | Path) -> str:
     number = f"_{location.key}" if _NUMBERED.fullmatch(location.source) else ""
     for suffix in sorted((*_DOUBLE, *FORMATS), key=len, reverse=True):
         if lower.endswith(suffix) and len(lower) > len(suffix):
-            return name[: -len(suffix)] + number
-    return name + number
+            name = name[: -len(suffix)]
+            break
+    # Fields of a plate are images of their own; labels inside an image have its name.
+    field = plates.field_name(location) if location.key and _is_zarr(location) else None
+    return f"{name}_{field}" if field else name + number
 
 
 def locate(path: str | Path) -> Location:
@@ -61,13 +67,15 @@ def locate(path: str | Path) -> Location:
 
 
 def format_of(location: Location) -> Format | None:
-    """The format by suffix; a folder with Zarr metadata, or DICOM files, whatever its name."""
+    """The format by suffix; of folders with Zarr metadata, and of DICOM, by content."""
     name = location.path.name.lower()
     matches = [suffix for suffix in FORMATS if name.endswith(suffix)]
-    if matches:
+    if matches and not (name.endswith(dicom.SUFFIXES) and location.path.is_dir()):
         return FORMATS[max(matches, key=len)]
     if any((location.path / mark).is_file() for mark in _ZARR_MARKS):
         return FORMATS[".zarr"]
+    if dicom.is_slice(location.path):
+        return dicom.FILE_FORMAT
     return dicom.FORMAT if dicom.is_series(location.path) else None
 
 
@@ -107,10 +115,17 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
         else:
             found.update((file, stem(file)) for file in _expand(path))
     # The files of a set are one image, also if a shell has listed them one by one.
-    kept = set(one_per_set([file for file in found if isinstance(file, str)]))
-    return [
-        (name, file) for file, name in found.items() if isinstance(file, ArrayInput) or file in kept
-    ]
+    named = [file for file in found if isinstance(file, str)]
+    series, kept = dicom.series_of(named), set(one_per_set(named))
+    result: dict[str | ArrayInput, str] = {}
+    for file, name in found.items():
+        if isinstance(file, ArrayInput):
+            result[file] = name
+        elif file in series:
+            result[series[file]] = stem(series[file])
+        elif file in kept:
+            result[file] = name
+    return [(name, file) for file, name in result.items()]
 
 
 def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:
@@ -129,9 +144,23 @@ def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:
     return [(case.name, (case.label or "") if labels else case.image) for case in every]
 
 
+def _is_zarr(location: Location) -> bool:
+    return format_of(location) is FORMATS[".zarr"]
+
+
 def _expand(path: str) -> Iterator[str]:
+    """Images behind a path; of a plate, a well or a file of several series each one."""
+    for match in _matches(path):
+        location = locate(match)
+        yield from plates.images_in(location) if _is_zarr(location) else (match,)
+
+
+def _matches(path: str) -> Iterator[str]:
     location = locate(path)
     place = location.path
+    # A glob may also stand behind the name of a store, "plate.zarr/*/*/0".
+    if glob.has_magic(location.key) and _is_zarr(location):
+        place = place / location.key
     if len(files_of(path)) > 1:
         yield path
         return
@@ -145,6 +174,7 @@ def _expand(path: str) -> Iterator[str]:
         inside, what = list(place.iterdir()), "no image in this folder"
     else:
         inside = [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207
+        inside = plates.only_images(inside) if glob.has_magic(location.key) else inside
         what = "no such file, and no image that matches"
     found = [str(entry) for entry in sorted(inside, key=_natural) if _is_image(entry)]
     if not found:
@@ -155,7 +185,9 @@ def _expand(path: str) -> Iterator[str]:
                 path,
                 expected="a file, a folder of images, a glob, an OME-Zarr or file.h5:key",
                 found=what,
-                do=f"Check the path. Known suffixes: {' '.join(FORMATS)}.",
+                do=N5_ADVICE
+                if is_n5(place)
+                else f"Check the path. Known suffixes: {' '.join(FORMATS)}.",
             )
         )
     yield from found

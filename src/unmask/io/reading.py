@@ -13,6 +13,7 @@ from unmask.errors import DataError, UnmaskError, told
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, from_stored, unreadable
 from unmask.io.inputs import ArrayInput, Input, one_input
+from unmask.io.ome_zarr import N5_ADVICE, is_n5
 from unmask.io.paths import format_of, locate, stem, unknown_suffix
 from unmask.io.several import files_of, stacked
 from unmask.io.stored import Format, Location, Stored
@@ -128,7 +129,11 @@ def _checked_format(location: Location) -> Format:
                 source,
                 expected=f"an image file ({' '.join(FORMATS)})",
                 found="a folder" if folder else f"the suffix {path.suffix!r}",
-                do="Give the files inside it, one by one or as a list."
+                do=(
+                    N5_ADVICE
+                    if is_n5(path)
+                    else "Give the files inside it, one by one or as a list."
+                )
                 if folder
                 else "Convert it, or give it the suffix of its format.",
             )

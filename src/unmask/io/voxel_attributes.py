@@ -3,7 +3,7 @@
 - ``element_size`` and ``element_size_unit`` (this package): z, y, x.
 - ``element_size_um`` (ilastik and others): z, y, x in um.
 - ``transform`` with ``axes``, ``scale``, ``translate`` and ``units`` (CellMap).
-- ``pixelResolution`` (N5 viewers): x, y, z, in the ``unit`` that it states.
+- ``pixelResolution`` (N5 viewers): x, y, z, in the ``unit`` that it states, otherwise in nm.
 - ``resolution`` or ``voxel_size``, with ``offset`` (CREMI, MALA, funlib, gunpowder): z, y, x, in
   ``unit`` or ``units``; without one of these in nm.
 

@@ -1,45 +1,46 @@
-"""Chunks of a Zarr array, read past zarr-python where the codecs are everyday ones.
+"""Chunks and shards of a Zarr array in a local folder, read without zarr-python.
 
 zarr-python spends a quarter to half a millisecond on each read in its asynchronous machinery, tens
-of times what decoding a chunk costs. Arrays with other codecs, filters or shards go through it.
+of times the cost of decoding a chunk, and its codecs have no bound (`unmask.io.zarr_codecs`).
 """
 
 from __future__ import annotations
 
-import struct
+import stat
 import time
-import zlib
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from zarr.core.metadata import ArrayV2Metadata
 
+from unmask.errors import DataError, told
+from unmask.io import recent
 from unmask.io.chunked import Cell, reader
-from unmask.io.codecs import imagecodecs
-from unmask.io.stored import Index, mark_of
+from unmask.io.outside import check_inside
+from unmask.io.stored import Index, Location, mark_of
+from unmask.io.zarr_codecs import Pipeline, UnknownCodecError, parse_codecs, pipeline_of
 
 # The clock of a file system ticks every 10 ms at the slowest usual setting of the kernel.
 _TICK_NS = 50 * 10**6
-# Unpacks bytes into at most as many as given, so that a chunk cannot grow into a bomb.
-Decoder = Callable[[bytes, int], bytes]
+# An entry of a shard's index that says that there is no chunk.
+_MISSING = 2**64 - 1
 
 
 @dataclass(frozen=True)
 class Plain:
-    """An array whose chunks are files of their own, packed by at most one known codec."""
+    """An array whose chunks are files."""
 
+    location: Location
     folder: Path
     array: Any
-    stored: np.dtype[Any]
-    decode: Decoder
-    order: Any = "C"
+    pipeline: Pipeline
 
     def file(self, cell: Cell) -> Path:
-        """Where a chunk lies."""
+        """Path of a chunk."""
         return self.folder / self.array.metadata.encode_chunk_key(cell)
 
     def version(self, cell: Cell) -> Hashable:
@@ -59,89 +60,146 @@ class Plain:
 
         Raises:
             ValueError: the chunk is damaged; its key is named.
+            DataError: the chunk is a link out of the store.
         """
-        shape = self.array.chunks
+        shape, file = self.array.chunks, self.file(cell)
         try:
-            data = self.file(cell).read_bytes()
+            size = _check_file(self.location, file)
         except FileNotFoundError:
-            return np.full(shape, self.array.fill_value, self.stored)
-        key = self.array.metadata.encode_chunk_key(cell)
+            return _fill(self.array, self.pipeline)
+        limit = self.pipeline.limit(shape)
+        if size > limit:
+            raise ValueError(f"chunk {self._key(cell)} has {size} bytes, more than {limit}")
         try:
-            plain = self.decode(data, prod(shape) * self.stored.itemsize)
-        except (RuntimeError, ValueError, zlib.error) as error:
-            raise ValueError(f"chunk {key}: {error}") from error
-        values = np.frombuffer(plain, np.uint8)
-        if values.size != prod(shape) * self.stored.itemsize:
-            raise ValueError(f"chunk {key} has {values.size} bytes")
-        return values.view(self.stored).reshape(shape, order=self.order)
+            return self.pipeline.decode(file.read_bytes(), shape)
+        except ValueError as error:
+            raise ValueError(f"chunk {self._key(cell)}: {error}") from error
+
+    def _key(self, cell: Cell) -> str:
+        return self.array.metadata.encode_chunk_key(cell)
 
 
-def chunk_reader(folder: Path, array: Any) -> Callable[[Index], np.ndarray]:
-    """Reader over the chunks of an open array in a local folder."""
-    dtype = array.dtype.newbyteorder("=")
-    plain = _plain(folder, array)
-    if plain is not None:
-        return reader(array.chunks, dtype, plain.load, plain.version)
+@dataclass(frozen=True)
+class Shards:
+    """An array whose files hold many chunks each, with an index.
 
-    def read(index: Index) -> np.ndarray:
-        return np.asarray(array[index]).astype(dtype, copy=False)
+    Attributes:
+        ratio: chunks per shard, per axis.
+        index: codecs of the index.
+        first: the index is at the start of the file, not at its end.
+        indexes: of the shards that were read last.
+    """
 
-    return read
+    plain: Plain
+    ratio: tuple[int, ...]
+    index: Pipeline
+    first: bool
+    indexes: recent.Shelf[np.ndarray]
+
+    def version(self, cell: Cell) -> Hashable:
+        """Identity of the shard of a chunk."""
+        return self.plain.version(self._shard(cell))
+
+    def load(self, cell: Cell) -> np.ndarray:
+        """A decoded chunk.
+
+        Raises:
+            ValueError: the chunk or the index is damaged.
+            DataError: the shard is a link out of the store.
+        """
+        shard = self._shard(cell)
+        file = self.plain.file(shard)
+        shape, pipeline = self.plain.array.chunks, self.plain.pipeline
+        try:
+            size = _check_file(self.plain.location, file)
+        except FileNotFoundError:
+            return _fill(self.plain.array, pipeline)
+        key = self.plain.array.metadata.encode_chunk_key(shard)
+        inner = tuple(a % n for a, n in zip(cell, self.ratio, strict=True))
+        try:
+            with file.open("rb") as handle:
+                index = self.indexes.get(
+                    (shard, self.version(cell)), lambda: self._read_index(handle, size)
+                )
+                start, count = (int(number) for number in index[inner])
+                if start == count == _MISSING:
+                    return _fill(self.plain.array, pipeline)
+                handle.seek(min(start, size))
+                data = handle.read(min(count, pipeline.limit(shape)))
+                return pipeline.decode(data, shape)
+        except ValueError as error:
+            raise ValueError(f"chunk {inner} of shard {key}: {error}") from error
+
+    def _shard(self, cell: Cell) -> Cell:
+        return tuple(a // n for a, n in zip(cell, self.ratio, strict=True))
+
+    def _read_index(self, handle: BinaryIO, size: int) -> np.ndarray:
+        checksum = 4 * len(self.index.decoders)
+        count = 16 * prod(self.ratio) + checksum
+        if count > size:
+            raise ValueError(f"{size} bytes, fewer than its index has")
+        handle.seek(0 if self.first else size - count)
+        return self.index.decode(handle.read(count), (*self.ratio, 2))
 
 
-def _plain(folder: Path, array: Any) -> Plain | None:
-    """The array as plain chunks; None where zarr-python has to read it."""
-    metadata = array.metadata
-    if isinstance(metadata, ArrayV2Metadata):
-        packer = metadata.compressor
-        name = "" if packer is None else packer.get_config()["id"]
-        if metadata.filters or metadata.fill_value is None or name not in _DECODERS:
-            return None
-        return Plain(folder, array, array.dtype, _DECODERS[name], metadata.order)
-    first, *packers = [codec.to_dict() for codec in metadata.codecs]
-    name = packers[0]["name"] if packers else ""
-    if first["name"] != "bytes" or len(packers) > 1 or name not in _DECODERS:
-        return None
-    endian = first.get("configuration", {}).get("endian", "little")
-    stored = array.dtype.newbyteorder("<" if endian == "little" else ">")
-    return Plain(folder, array, stored, _DECODERS[name])
+def chunk_reader(location: Location, folder: Path, array: Any) -> Callable[[Index], np.ndarray]:
+    """Reader over the chunks of an open array in a local folder.
 
-
-def _copied(data: bytes, size: int) -> bytes:
-    return data[: size + 1]
-
-
-def _zstd(data: bytes, size: int) -> bytes:
-    return bytes(imagecodecs("A Zarr chunk packed with zstd").zstd_decode(data, out=size))
-
-
-def _blosc(data: bytes, size: int) -> bytes:
-    # Blosc itself decodes a truncated chunk without an error; its header has both sizes.
-    if len(data) < 16:
-        raise ValueError(f"{len(data)} bytes, fewer than a header")
-    unpacked, _, packed = struct.unpack("<III", data[4:16])
-    if (unpacked, packed) != (size, len(data)):
-        raise ValueError(
-            f"expected {packed} bytes that unpack to {size}, found {len(data)} to {unpacked}"
+    Raises:
+        DataError: a codec that is not supported.
+    """
+    try:
+        source = _shards(location, folder, array) or Plain(
+            location, folder, array, pipeline_of(array)
         )
-    return bytes(imagecodecs("A Zarr chunk packed with blosc").blosc_decode(data, out=size))
+    except UnknownCodecError as error:
+        raise DataError(
+            told(
+                location.source,
+                expected="a Zarr codec out of blosc, zstd, gzip, zlib, lz4, bz2 and lzma",
+                found=str(error),
+                do="Write the array again with one of these.",
+            )
+        ) from error
+    dtype = array.dtype.newbyteorder("=")
+    return reader(array.chunks, dtype, source.load, source.version)
 
 
-def _deflate(window: int) -> Decoder:
-    def decode(data: bytes, size: int) -> bytes:
-        stream = zlib.decompressobj(wbits=window)
-        plain = stream.decompress(data, size + 1)
-        if not stream.eof:
-            raise ValueError("truncated, or more bytes than a chunk has")
-        return plain
+def _shards(location: Location, folder: Path, array: Any) -> Shards | None:
+    """The array as shards; None if every chunk is a file."""
+    codecs = [codec.to_dict() for codec in getattr(array.metadata, "codecs", ())]
+    if [codec["name"] for codec in codecs] != ["sharding_indexed"]:
+        return None
+    options: Any = codecs[0]["configuration"]
+    inner, ndim = parse_codecs(options["codecs"], array.dtype, array.ndim), array.ndim
+    index = parse_codecs(options["index_codecs"], np.dtype(np.uint64), ndim + 1)
+    if any(codec["name"] not in ("bytes", "crc32c") for codec in options["index_codecs"]):
+        raise UnknownCodecError("a packed index of shards")
+    ratio = tuple(a // n for a, n in zip(array.shards, array.chunks, strict=True))
+    place = options.get("index_location", "end")
+    first = str(getattr(place, "value", place)) == "start"
+    plain = Plain(location, folder, array, inner)
+    return Shards(plain, ratio, index, first, recent.decoded())
 
-    return decode
+
+def _fill(array: Any, pipeline: Pipeline) -> np.ndarray:
+    value = 0 if array.fill_value is None else array.fill_value
+    return np.full(array.chunks, value, pipeline.stored)
 
 
-_DECODERS: dict[str, Decoder] = {
-    "": _copied,
-    "zstd": _zstd,
-    "blosc": _blosc,
-    "gzip": _deflate(31),
-    "zlib": _deflate(15),
-}
+def _check_file(location: Location, file: Path) -> int:
+    """Bytes of a chunk's file, which must be a file of the store."""
+    status = file.lstat()
+    _check_folder(location, file.parent)
+    if stat.S_ISLNK(status.st_mode):
+        check_inside(location, file)
+        status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{file.name} is not a file")
+    return status.st_size
+
+
+@lru_cache(maxsize=4096)
+def _check_folder(location: Location, folder: Path) -> None:
+    """Following every link of a path costs more than decoding a small chunk."""
+    check_inside(location, folder)

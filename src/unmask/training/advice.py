@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
+from unmask.data.portions import middle_box
 from unmask.data.tables import CLASS, ImageClass, is_table, listed, read_table
 from unmask.errors import DataError, gather, grouped
 from unmask.io import list_files, open_image, open_labels
@@ -83,7 +84,8 @@ def _are_classes(seen: _Labels, values: list[int]) -> bool:
 
 
 def _read_labels(path: Input, *, allow_external: bool) -> np.ndarray:
-    return open_labels(path, allow_external=allow_external).read()[0]
+    labels = open_labels(path, allow_external=allow_external)
+    return labels.read(middle_box(labels))[0]
 
 
 def _readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[Read]:

@@ -1,0 +1,139 @@
+"""Small valid HDF5, Zarr and DICOM files with changed bytes: read, or refused with a message.
+
+An array that is read has the shape of the original, or the file does not contradict itself.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+
+from unmask.errors import DataError
+from unmask.io import list_files, open_image, save_image
+
+pydicom = pytest.importorskip("pydicom")
+
+SHAPE = (6, 32, 40)
+VOLUME = np.random.default_rng(8).integers(0, 4000, SHAPE).astype(np.uint16)
+COUNT = 60
+TEXT = "0123456789[]{},:.-"
+
+
+def hdf5(folder: Path) -> Path:
+    with h5py.File(folder / "a.h5", "w") as file:
+        options: dict[str, Any] = {"compression": "gzip", "shuffle": True, "fletcher32": True}
+        data = file.create_dataset("raw", data=VOLUME, chunks=(3, 16, 40), **options)
+        data.attrs["resolution"] = (40.0, 4.0, 4.0)
+        file["labels"] = VOLUME
+    return folder / "a.h5:raw"
+
+
+def zarr_2(folder: Path) -> Path:
+    root = zarr.open_group(folder / "a.zarr", mode="w", zarr_format=2)
+    array: Any = root.create_array("0", shape=SHAPE, dtype="u2", chunks=(3, 16, 40))
+    array[...] = VOLUME
+    steps = [{"type": "scale", "scale": [2.0, 0.5, 0.5]}]
+    datasets = [{"path": "0", "coordinateTransformations": steps}]
+    axes = [{"name": a, "type": "space"} for a in "zyx"]
+    root.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    return folder / "a.zarr"
+
+
+def zarr_3(folder: Path) -> Path:
+    save_image(folder / "a.zarr", VOLUME, spacing=(2, 1, 1), unit="um")
+    return folder / "a.zarr"
+
+
+def shards(folder: Path) -> Path:
+    array: Any = zarr.create_array(
+        folder / "a.zarr", shape=SHAPE, dtype="u2", chunks=(3, 16, 20), shards=(6, 32, 40)
+    )
+    array[...] = VOLUME
+    return folder / "a.zarr"
+
+
+def dicom(folder: Path) -> Path:
+    (folder / "scan").mkdir()
+    for number, pixels in enumerate(VOLUME):
+        one = pydicom.Dataset()
+        one.file_meta = pydicom.dataset.FileMetaDataset()
+        one.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        one.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+        one.file_meta.MediaStorageSOPInstanceUID = f"1.2.{number}"
+        one.SOPClassUID, one.SOPInstanceUID = pydicom.uid.CTImageStorage, f"1.2.{number}"
+        one.SeriesInstanceUID, one.Modality = "1.2.3", "CT"
+        one.Rows, one.Columns = pixels.shape
+        one.PixelSpacing, one.SliceThickness = [0.5, 0.5], 2
+        one.ImagePositionPatient = [0.0, 0.0, 2.0 * number]
+        one.ImageOrientationPatient = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+        one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 16, 15, 0
+        one.PixelData = pixels.tobytes()
+        one.save_as(folder / "scan" / f"s{number}.dcm", enforce_file_format=True)
+    return folder / "scan"
+
+
+def mutate(data: bytes, rng: np.random.Generator) -> bytes:
+    """Change a few bytes, mostly at the start where headers are, or cut the file."""
+    if rng.random() < 0.1:
+        return data[: int(rng.integers(0, len(data) + 1))]
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 4))):
+        reach = len(data) if rng.random() < 0.5 else min(len(data), 2000)
+        place = int(rng.integers(reach))
+        choices = (
+            int(rng.integers(256)),
+            changed[place] ^ 1 << int(rng.integers(8)),
+            ord(TEXT[int(rng.integers(len(TEXT)))]),
+        )
+        changed[place] = choices[int(rng.integers(3))]
+    return bytes(changed)
+
+
+def outcome(source: Path) -> tuple[int, ...] | None:
+    """Shape of what is read; None if it is refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            (path,) = list_files(source)
+            return open_image(path, ndim=3).read().shape
+        except DataError:
+            return None
+
+
+def fuzz(kind: Callable[[Path], Path], folder: Path, count: int, seed: int) -> dict[str, int]:
+    """How many of the changed files were read and refused; any other error goes through."""
+    rng = np.random.default_rng(seed)
+    good = folder / "good"
+    good.mkdir()
+    source = kind(good).relative_to(good)
+    names = sorted(file.relative_to(good) for file in good.rglob("*") if file.is_file())
+    found = {"read": 0, "refused": 0, "other size": 0}
+    for number in range(count):
+        place = folder / str(number)
+        shutil.copytree(good, place)
+        for _ in range(int(rng.integers(1, 3))):
+            name = place / names[int(rng.integers(len(names)))]
+            name.write_bytes(mutate(name.read_bytes(), rng))
+        shape = outcome(place / source)
+        found["refused" if shape is None else "read"] += 1
+        found["other size"] += shape not in (None, (1, *SHAPE))
+        shutil.rmtree(place)
+    return found
+
+
+@pytest.mark.parametrize("kind", [hdf5, zarr_2, zarr_3, shards, dicom])
+def test_changed_bytes(tmp_path: Path, kind: Callable[[Path], Path]) -> None:
+    found = fuzz(kind, tmp_path, COUNT, seed=1)
+    assert found["read"] + found["refused"] == COUNT
+    assert found["refused"] > 5
+    assert found["read"] > 0
+    assert found["other size"] == 0
