@@ -117,3 +117,15 @@ def test_a_card_without_a_recipe(trained, tmp_path):
     save_model(tmp_path / "m.safetensors", load_model(trained[2]).weights, {"step": 1})
     with pytest.raises(RecipeError, match=r"m\.safetensors"):
         load_predictor(tmp_path / "m.safetensors")
+
+
+def test_a_model_does_not_allow_other_files(trained, tmp_path):
+    model = load_model(trained[2])
+    card = dict(model.card)
+    card["recipe"]["data"]["allow_external"] = True
+    save_model(tmp_path / "m.safetensors", model.weights, card)
+    layouts = [
+        load_predictor(tmp_path / "m.safetensors", lines).layout
+        for lines in ([], ["data.allow_external=true"])
+    ]
+    assert [layout is not None and layout.allow_external for layout in layouts] == [False, True]
