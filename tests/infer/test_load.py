@@ -171,3 +171,15 @@ class TestDiameter:
         found = open_image(tmp_path / "o" / f"{first.stem}.tif", ndim=2)
         assert found.shape == open_image(first, ndim=2).shape
         assert command(*run[:-1], "0").code == 2
+
+
+def test_a_model_does_not_allow_other_files(trained, tmp_path):
+    model = load_model(trained[2])
+    card = dict(model.card)
+    card["recipe"]["data"]["allow_external"] = True
+    save_model(tmp_path / "m.safetensors", model.weights, card)
+    layouts = [
+        load_predictor(tmp_path / "m.safetensors", lines).layout
+        for lines in ([], ["data.allow_external=true"])
+    ]
+    assert [layout is not None and layout.allow_external for layout in layouts] == [False, True]

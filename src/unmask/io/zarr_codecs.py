@@ -140,11 +140,12 @@ def _version_2(metadata: ArrayV2Metadata, dtype: np.dtype[Any]) -> Pipeline:
     """A pipeline of Zarr 2: filters, then one compressor."""
     name = "" if metadata.compressor is None else _config(metadata.compressor)["id"]
     filters = tuple(metadata.filters or ())
-    strange = [_config(each)["id"] for each in filters if _config(each)["id"] not in _FILTERS]
+    names = [str(_config(each)["id"]) for each in filters]
+    strange = [f"{each} as a filter" for each in names if each not in _FILTERS]
     if name and name not in _DECODERS:
         strange.append(name)
     if strange:
-        raise UnknownCodecError(", ".join(map(str, strange)))
+        raise UnknownCodecError(", ".join(strange))
     order = tuple(range(len(metadata.shape)))
     return Pipeline(
         dtype,
