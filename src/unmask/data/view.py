@@ -25,6 +25,9 @@ _SLAB_BYTES = 64 << 20
 
 _Sample = Callable[[np.ndarray, Sequence[Line]], np.ndarray]
 
+# A grid finer than this is a mistake in a unit, such as mm for um, and would fill any memory.
+_FINER, _LARGEST = 1000, 1 << 26
+
 
 @dataclass(frozen=True)
 class Place:
@@ -175,6 +178,16 @@ class View:
             return Place(whole, box, box.shape, image.spacing)
         pairs = list(zip(box.shape, image.spacing, self.spacing, strict=True))
         shape = tuple(max(1, round(n * old / new)) for n, old, new in pairs)
+        if prod(shape) > max(_LARGEST, _FINER * box.size):
+            raise DataError(
+                told(
+                    image.source,
+                    expected=f"voxels of about data.spacing={list(self.spacing)}",
+                    found=f"{list(image.spacing)}, so that its {box.size} voxels become "
+                    f"{prod(shape)}",
+                    do="Compare the units of both; correct one, or --set data.spacing=null.",
+                )
+            )
         sizes = [n * old / m for (n, old, _), m in zip(pairs, shape, strict=True)]
         return Place(whole, box, shape, tuple(sizes))
 
