@@ -133,3 +133,11 @@ def test_images_of_unknown_voxel_size_are_refused_all_at_once(tmp_path):
 def test_another_number_of_axes_is_refused():
     with pytest.raises(DataError, match=r"2 spatial axes as data\.spacing has"):
         View((1.0, 1.0)).place(image(3))
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_grid_of_another_unit_is_refused(ndim):
+    image = Image.from_array(np.zeros((8,) * ndim, np.uint8), spacing=(1.0,) * ndim, ndim=ndim)
+    with pytest.raises(DataError, match="units of both"):
+        View(spacing=(1e-6,) * ndim).place(image)
+    assert View(spacing=(0.25,) * ndim).place(image).shape == (32,) * ndim

@@ -25,6 +25,9 @@ _SLAB_BYTES = 64 << 20
 
 _Sample = Callable[[np.ndarray, Sequence[Line]], np.ndarray]
 
+# A grid finer than this is a mistake in a unit, such as mm for um, and would fill any memory.
+_FINER, _LARGEST = 1000, 1 << 26
+
 
 @dataclass(frozen=True)
 class Place:
@@ -193,11 +196,31 @@ class View:
         if self.scale is not None:
             factors = [f if n > 1 else 1.0 for f, n in zip(factors, box.shape, strict=True)]
         shape = tuple(max(1, round(n * f)) for n, f in zip(box.shape, factors, strict=True))
+        if prod(shape) > max(_LARGEST, _FINER * box.size):
+            raise DataError(self._too_fine(image, box, shape))
         if image.spacing is None:
             return Place(whole, box, shape, None, average=self.scale is not None)
         pairs = zip(box.shape, shape, image.spacing, strict=True)
         sizes = tuple(size if n == m else n * size / m for n, m, size in pairs)
         return Place(whole, box, shape, sizes, average=self.scale is not None)
+
+    def _too_fine(self, image: Image, box: Box, shape: Sequence[int]) -> str:
+        """The message for a grid of so many voxels that one of the numbers must be wrong."""
+        found = f"{box.size} voxels that become {prod(shape)}"
+        if self.spacing is None:
+            return told(
+                image.source,
+                expected="objects that are smaller in the image by a reasonable factor",
+                found=found,
+                do="Give another --diameter or infer.scale.",
+            )
+        spacing = None if image.spacing is None else list(image.spacing)
+        return told(
+            image.source,
+            expected=f"voxels of about data.spacing={list(self.spacing)}",
+            found=f"{spacing}, so {found}",
+            do="Compare the units of both; correct one, or --set data.spacing=null.",
+        )
 
     def _factors(self, image: Image) -> tuple[float, ...]:
         if self.scale is None or isinstance(self.scale, int | float):
