@@ -59,14 +59,17 @@ def atomic_path(path: Path | str) -> Generator[Path, None, None]:
 
 def aside_name(path: Path) -> str:
     """Hidden temporary name for ``path`` with its suffix, at most 255 bytes long."""
-    start = path.name.encode()[:180].decode(errors="ignore")
+    start = os.fsencode(path.name)[:180].decode(errors="ignore")
     suffix = "".join(part for part in path.suffixes[-2:] if len(part) < 16)
     return f".{start}.{os.getpid()}.tmp{suffix}"
 
 
 def atomic_write(path: Path | str, content: bytes | str) -> None:
-    """Write a whole file atomically and durably."""
-    data = content.encode() if isinstance(content, str) else content
+    """Write a whole file atomically and durably; text as UTF-8.
+
+    A file name that is not UTF-8 is escaped in text, as on the terminal.
+    """
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with atomic_path(path) as aside:
         aside.write_bytes(data)
 

@@ -28,6 +28,7 @@ _HINT = (
     "Pair by equal stems; give --set data.label_suffix=... or data.image_suffix=... "
     "where one side carries a suffix."
 )
+_IN_ORDER = "Arrays pair in order: give as many labels as images, or paths on both sides."
 _APART = (
     "Put the labels into a folder of their own; or end their names in one of the usual suffixes, "
     "such as x.png and x_masks.png; or name the suffix: --set data.label_suffix=_masks."
@@ -96,7 +97,7 @@ def match_files(
     files = named_files(images)
     told += _state_files(images)
     truths = named_files(labels, labels=True)
-    told += _state_files(labels) if labels is not images else []
+    told += [note for note in _state_files(labels) if note not in told]
     suffixes = layout.image_suffix or layout.label_suffix
     every = _one_folder(files, truths) if by_habit or suffixes else None
     if every is not None:
@@ -207,7 +208,8 @@ def _shortened(
 
 def _without_partner(images: Mapping[str, _File], labels: Mapping[str, _File]) -> list[str]:
     return [
-        f"{path}: expected {what} named {name!r}, found none. {_HINT}"
+        f"{path}: expected {what} named {name!r}, found none. "
+        f"{_HINT if isinstance(path, str) else _IN_ORDER}"
         for what, own, other in (("labels", images, labels), ("an image", labels, images))
         for name, path in own.items()
         if name not in other

@@ -130,7 +130,8 @@ def _as_labels(image: Image) -> Image:
                 image.source,
                 expected="labels in one channel",
                 found=f"{channels} channels (axes {image.axes}, shape {image.shape})",
-                do="Save one label image, or say axes=ZYX where it is a volume.",
+                do="Save one label image, say axes=ZYX if it is a volume, or give several arrays "
+                "as a list.",
             )
         )
     if channels > 1:
@@ -169,7 +170,8 @@ def _grey(
                 told(
                     source,
                     expected="ids in one channel, or equal channels",
-                    found=f"{channels} channels that differ (colours instead of ids?)",
+                    found=f"{channels} channels that differ (colors instead of ids, or a picture given "
+                    "as labels?)",
                     do="Convert each colour to a number and save one channel as PNG or TIFF.",
                 )
             )
