@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from unmask.io.arrays import is_array, not_an_input
 from unmask.io.image import Image
 
 
+@runtime_checkable
 class SupportsArray(Protocol):
     """An array of any library, for type checkers."""
 
