@@ -18,9 +18,7 @@ from unmask.errors import DataError
 from unmask.io import save_image
 
 PLANE = Layout(2)
-NAMES = st.lists(
-    st.text("abcxyz019", min_size=1, max_size=6), min_size=1, max_size=6, unique=True
-)
+NAMES = st.lists(st.text("abcxyz019", min_size=1, max_size=6), min_size=1, max_size=6, unique=True)
 SUFFIXES = st.sampled_from(
     ["_masks", "_mask", "_cp_masks", "_label", "_labels", "_gt", "-seg", "_segmentation", "_Mask",
      ".labels", "_nuclei_mask", "_annotation", "_instances"]
@@ -90,7 +88,7 @@ def test_links_are_their_file(tmp_path, link):
     audit = audit_pairs(images, labels, PLANE)
     assert list(pairs_of(audit)) == ["b"]
     assert len(audit.problems) == 1
-    assert "l/a.png: expected labels in a file of their own" in audit.problems[0]
+    assert "l/a.png: expected two files, one of each side" in audit.problems[0]
     assert "i/a.png" in audit.problems[0]
 
 
@@ -202,7 +200,7 @@ def test_arrays_pair_in_order():
         assert (pair.image.read()[0] == image).all()
         assert (pair.labels.read()[0] == truth).all()
     assert open_pairs(images[0], labels[0], PLANE)[0].name == "array"
-    with pytest.raises(DataError, match="array_2: expected labels.*Arrays pair in order"):
+    with pytest.raises(DataError, match=r"array_2: expected labels.*Arrays pair in order"):
         open_pairs(images, labels[:2], PLANE)
     with pytest.raises(DataError, match="found the image itself"):
         open_pairs(images, images, PLANE)

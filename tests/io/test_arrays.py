@@ -52,9 +52,11 @@ Watched.__module__ = "zarr.core.array"
 
 
 def in_hdf5(array):
-    return h5py.File.in_memory().create_dataset("x", data=array) if hasattr(
-        h5py.File, "in_memory"
-    ) else h5py.File("x", "w", driver="core", backing_store=False).create_dataset("x", data=array)
+    return (
+        h5py.File.in_memory().create_dataset("x", data=array)
+        if hasattr(h5py.File, "in_memory")
+        else h5py.File("x", "w", driver="core", backing_store=False).create_dataset("x", data=array)
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,16 @@ class SupportsArray(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsInterface(Protocol):
+    """An image of PIL, for type checkers."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """Where the values are."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class ArrayInput:
     """An array, or an opened image, in the place of a path.
@@ -106,5 +116,5 @@ def _input(value: Any, name: str) -> str | ArrayInput:
     raise DataError(not_an_input(value))
 
 
-Input = str | os.PathLike[str] | Image | ArrayInput | SupportsArray
+Input = str | os.PathLike[str] | Image | ArrayInput | SupportsArray | SupportsInterface
 Inputs = Input | Sequence[Input]

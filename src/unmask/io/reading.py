@@ -170,8 +170,8 @@ def _grey(
                 told(
                     source,
                     expected="ids in one channel, or equal channels",
-                    found=f"{channels} channels that differ (colors instead of ids, or a picture given "
-                    "as labels?)",
+                    found=f"{channels} channels that differ (colors instead of ids, or images "
+                    "given as labels?)",
                     do="Convert each colour to a number and save one channel as PNG or TIFF.",
                 )
             )
