@@ -121,8 +121,11 @@ def atomic_path(path: Path | str) -> Generator[Path, None, None]:
 
 
 def atomic_write(path: Path | str, content: bytes | str) -> None:
-    """Write a whole file atomically and durably."""
-    data = content.encode() if isinstance(content, str) else content
+    """Write a whole file atomically and durably; text as UTF-8.
+
+    A file name that is not UTF-8 is escaped in text, as on the terminal.
+    """
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with atomic_path(path) as aside:
         aside.write_bytes(data)
 

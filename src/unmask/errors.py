@@ -26,7 +26,7 @@ class DataError(UnmaskError, ValueError):
     """A file or array is not what it should be; the message names it."""
 
 
-class SkippedError(DataError):
+class SkippedError(UnmaskError, ValueError):
     """Files that were left out of a prediction; all others are done.
 
     Attributes:

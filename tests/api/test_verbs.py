@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -54,31 +56,37 @@ def test_settings_reach_the_tiling(trained, phantoms):
     assert len(result.provenance["flips"]) > 1
 
 
-def test_report_of_the_truth_itself(phantoms):
+def test_report_of_a_copy_of_the_truth(phantoms, tmp_path):
     labels = phantoms[2] / "labels"
-    report = unmask.evaluate(truth=labels, predicted=labels, metrics=["f1@0.5", "aji"])
+    copy = shutil.copytree(labels, tmp_path / "copy")
+    report = unmask.evaluate(truth=labels, predicted=copy, metrics=["f1@0.5", "aji"])
     assert report.summary["aji"]["mean"] == 1
     assert len(report.images) == 5
     # Without names the metrics follow from what the labels look like: here hardly any objects.
-    assert unmask.evaluate(truth=labels, predicted=labels).summary["dice"]["mean"] == 1
+    assert unmask.evaluate(truth=labels, predicted=copy).summary["dice"]["mean"] == 1
+    with pytest.raises(DataError, match="found the image itself"):
+        unmask.evaluate(truth=labels, predicted=labels)
 
 
 def test_a_star_stands_for_every_class(tmp_path):
     labels = np.zeros((2, 8, 8), np.uint8)
     labels[0, :3], labels[1, 5:] = 1, 7
     for number, each in enumerate(labels):
-        save_image(tmp_path / f"{number}.tif", each)
-    report = unmask.evaluate(truth=tmp_path, predicted=tmp_path, metrics=["dice/*", "iou"])
+        save_image(tmp_path / "t" / f"{number}.tif", each)
+        save_image(tmp_path / "p" / f"{number}.tif", each)
+    given = {"truth": tmp_path / "t", "predicted": tmp_path / "p"}
+    report = unmask.evaluate(**given, metrics=["dice/*", "iou"])
     assert {name for name in report.images[0] if name != "name"} == {"dice/1", "dice/7", "iou"}
     assert report.summary["dice/7"]["mean"] == 1
     with pytest.raises(RecipeError, match="dise"):
-        unmask.evaluate(truth=tmp_path, predicted=tmp_path, metrics=["dise/*"])
+        unmask.evaluate(**given, metrics=["dise/*"])
 
 
-def test_truth_without_a_prediction_is_named(phantoms):
+def test_truth_without_a_prediction_is_named(phantoms, tmp_path):
     labels = sorted((phantoms[2] / "labels").iterdir())
+    copies = sorted(shutil.copytree(phantoms[2] / "labels", tmp_path / "copy").iterdir())
     with pytest.raises(DataError) as caught:
-        unmask.evaluate(truth=labels, predicted=labels[2:])
+        unmask.evaluate(truth=labels, predicted=copies[2:])
     assert all(str(path) in str(caught.value) for path in labels[:2])
 
 

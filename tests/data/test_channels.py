@@ -59,3 +59,12 @@ def test_volumes_follow_the_same_rules():
 def test_anything_else_names_the_file_and_both_numbers(found, channels):
     with pytest.raises(DataError, match=rf"b\.tif: expected {channels} channel.*found {found}"):
         match_channels(image(found), channels, "b.tif")
+
+
+@pytest.mark.parametrize(("found", "says"), [(2, "a model for 2 channels"), (128, "data.axes")])
+def test_advice_fits_the_number_of_channels(found, says):
+    with pytest.raises(DataError, match="Split Channels") as caught:
+        match_channels(np.zeros((found, 4, 4)), 3, "two.tif")
+    assert says in str(caught.value)
+    # A file that names its channels is not asked to name its axes.
+    assert ("axes" in str(caught.value)) == (found > 12)

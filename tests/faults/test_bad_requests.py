@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import resource
+import shutil
 import struct
 import zipfile
 import zlib
@@ -208,6 +209,10 @@ class TestValues:
         for number in range(2):
             save_image(tmp_path / "flat" / f"{number}.tif", np.full((40, 36), 7, np.uint8))
             save_image(tmp_path / "none" / f"{number}.tif", np.zeros((40, 36), np.uint8))
+        refused(train(images=tmp_path / "flat", labels=tmp_path / "none"), "0 everywhere")
+        one = np.zeros((40, 36), np.uint8)
+        one[5, 6] = 1
+        save_image(tmp_path / "none" / "1.tif", one)
         answer = train(images=tmp_path / "flat", labels=tmp_path / "none")
         assert answer.code == 0, answer.err
         journal = (tmp_path / "run" / "journal.jsonl").read_text()
@@ -574,7 +579,8 @@ class TestRecipes:
 
     def test_evaluation(self, command, phantoms, tmp_path):
         labels = phantoms[2] / "labels"
-        where = ("--truth", labels, "--predicted", labels)
+        copy = shutil.copytree(labels, tmp_path / "copy")
+        where = ("--truth", labels, "--predicted", copy)
         answer = command("evaluate", *where, "--metrics", "f2")
         assert answer.code == 2
         assert "metric='f2'" in answer.err

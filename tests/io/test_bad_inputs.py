@@ -375,7 +375,7 @@ def test_colour_coded_labels(tmp_path: Path) -> None:
     colours = np.zeros((8, 8, 3), np.uint8)
     colours[2:4, 2:4] = (255, 0, 0)
     Pillow.fromarray(colours).save(tmp_path / "l.png")
-    refused(tmp_path / "l.png", "colours", action=labels_of)
+    refused(tmp_path / "l.png", "colors", action=labels_of)
     colours[...] = colours[..., :1]
     Pillow.fromarray(colours).save(tmp_path / "m.png")
     assert open_labels(tmp_path / "m.png").shape == (1, 8, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -41,13 +42,21 @@ def parts_of(
 
 def labels_of(images: Paths | None, labels: Paths | None) -> Paths | None:
     """The labels given, or those of the list that the images come from; None if it has none."""
-    if images is None or labels is not None:
+    if images is None or (labels is not None and _whole_list(labels) != _whole_list(images)):
         return labels
     given = as_inputs(images)
     lists = [path for path in given if not isinstance(path, ArrayInput) and is_listing(path)]
     if not given or len(lists) < len(given):
         return None
     return images if any(case.label for path in lists for case in cases(path)) else None
+
+
+def _whole_list(paths: Paths) -> object:
+    """The file of a list, whichever part is asked for; anything else as it is."""
+    given = as_inputs(paths)
+    if len(given) != 1 or not isinstance(given[0], str) or not is_listing(given[0]):
+        return object()
+    return re.sub(r":\w+$", "", given[0])
 
 
 def content_notes(pairs: Sequence[Pair], recipe: Recipe) -> list[str]:

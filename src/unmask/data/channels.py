@@ -16,6 +16,9 @@ import numpy as np
 
 from unmask.errors import DataError, told
 
+# More channels than a microscope has.
+_MANY = 12
+
 
 def match_channels(image: np.ndarray, channels: int, source: str) -> np.ndarray:
     """The image with ``channels`` channels.
@@ -59,13 +62,19 @@ def check_channels(found: int, channels: int, *, source: str) -> None:
     if found in (1, channels) or (found, channels) in {(4, 3), (3, 1), (4, 1)}:
         return
     plural = "s" if channels != 1 else ""
+    # So many channels are rather an axis that was taken for them.
+    other = (
+        f"use a model for {found} channels"
+        if found <= _MANY
+        else "say what the axes are (--set data.axes=...) if these are not channels"
+    )
     raise DataError(
         told(
             source,
             expected=f"{channels} channel{plural} as the network sees",
             found=f"{found}",
-            do="Choose the channels to keep and save them, name the axes (--set data.axes=CYX), "
-            f"or use a model for {found} channels.",
+            do="Save the channel to use as a file of its own (Fiji: Image > Color > Split "
+            f"Channels); one channel fits every network. Or {other}.",
         )
     )
 

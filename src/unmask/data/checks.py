@@ -212,10 +212,10 @@ def _masks(looks: Sequence[_Look], problems: list[str], notes: list[str]) -> Non
     """Masks of classes for a task about objects: one id in many pieces."""
     drawn = [look for look in looks if len(look.values)]
     few = [look for look in drawn if 0 < len(look.values) < _CLASSES]
-    scattered = [look for look in few if look.pieces > 2 * len(look.values)]
+    scattered = [look for look in few if look.pieces >= 2 * len(look.values)]
     one = {int(look.values[0]) for look in drawn if len(look.values) == 1}
     binary = len(one) == 1 and all(len(look.values) == 1 for look in drawn)
-    if binary and 3 * len(drawn) <= sum(look.pieces for look in drawn):
+    if binary and max(3, 2 * len(drawn)) <= sum(look.pieces for look in drawn):
         problems.append(
             told(
                 _sources([look.pair for look in drawn]),

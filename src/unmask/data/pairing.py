@@ -28,9 +28,14 @@ _HINT = (
     "Pair by equal stems; give --set data.label_suffix=... or data.image_suffix=... "
     "where one side carries a suffix."
 )
-_APART = (
+_IN_ORDER = "Arrays pair in order: give as many labels as images, or paths on both sides."
+_TWO = (
     "Put the labels into a folder of their own; or end their names in one of the usual suffixes, "
     "such as x.png and x_masks.png; or name the suffix: --set data.label_suffix=_masks."
+)
+_BOTH = (
+    "Give truth and predictions as different files; in one folder name their suffixes: --set "
+    "data.label_suffix=_masks (truth) --set data.image_suffix=_cp_masks (predictions)."
 )
 
 
@@ -98,7 +103,7 @@ def match_files(
     files = named_files(images)
     told += _state_files(images)
     truths = named_files(labels, labels=True)
-    told += _state_files(labels) if labels is not images else []
+    told += [note for note in _state_files(labels) if note not in told]
     suffixes = layout.image_suffix or layout.label_suffix
     every = _one_folder(files, truths) if by_habit or suffixes else None
     if every is not None:
@@ -113,7 +118,7 @@ def match_files(
     problems += _without_partner(by_name, labels_by_name)
     both = [name for name in by_name if name in labels_by_name]
     matched = [(name, by_name[name], labels_by_name[name]) for name in both]
-    return _refuse_itself(matched, problems)
+    return _refuse_itself(matched, problems, _TWO if by_habit else _BOTH)
 
 
 def image_files(images: Paths, notes: list[str]) -> list[tuple[str, _File]]:
@@ -209,7 +214,8 @@ def _shortened(
 
 def _without_partner(images: Mapping[str, _File], labels: Mapping[str, _File]) -> list[str]:
     return [
-        f"{path}: expected {what} named {name!r}, found none. {_HINT}"
+        f"{path}: expected {what} named {name!r}, found none. "
+        f"{_HINT if isinstance(path, str) else _IN_ORDER}"
         for what, own, other in (("labels", images, labels), ("an image", labels, images))
         for name, path in own.items()
         if name not in other
@@ -272,7 +278,7 @@ def _division_note(every: Mapping[str, _File], parts: Division) -> str:
 
 
 def _refuse_itself(
-    matched: Iterable[tuple[str, _File, _File]], problems: list[str]
+    matched: Iterable[tuple[str, _File, _File]], problems: list[str], advice: str
 ) -> list[tuple[str, _File, _File | None]]:
     """Pairs of two files; those of one file become problems."""
     kept: list[tuple[str, _File, _File | None]] = []
@@ -280,8 +286,8 @@ def _refuse_itself(
         if identities(image) & identities(labels):
             other = "" if str(image) == str(labels) else f" (as {image})"
             problems.append(
-                f"{labels}: expected labels in a file of their own, found the image itself{other}. "
-                f"{_APART}"
+                f"{labels}: expected two files, one of each side, found the image itself{other}. "
+                f"{advice}"
             )
         else:
             kept.append((name, image, labels))

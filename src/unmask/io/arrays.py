@@ -115,13 +115,16 @@ def _library(array: object) -> str:
 
 
 def _in_memory(array: Any, name: str) -> Stored:
+    # PIL says by its kind that rows come first and colors last.
+    axes = "YXC" if _library(array) == "PIL" else ""
     array = _numpy(array, name)
+    axes = axes[: array.ndim] or "?" * array.ndim
     dtype = array.dtype.newbyteorder("=")
 
     def read(index: Index) -> np.ndarray:
         return array[index].astype(dtype)
 
-    return Stored(array.shape, dtype, "?" * array.ndim, read)
+    return Stored(array.shape, dtype, axes, read)
 
 
 def _numpy(array: Any, name: str) -> np.ndarray:

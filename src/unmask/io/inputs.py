@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,11 +14,22 @@ from unmask.io.arrays import is_array, not_an_input
 from unmask.io.image import Image
 
 
+@runtime_checkable
 class SupportsArray(Protocol):
     """An array of any library, for type checkers."""
 
     def __array__(self, *args: Any, **options: Any) -> np.ndarray:
         """The values."""
+        ...
+
+
+@runtime_checkable
+class SupportsInterface(Protocol):
+    """An image of PIL, for type checkers."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """Where the values are."""
         ...
 
 
@@ -105,5 +116,5 @@ def _input(value: Any, name: str) -> str | ArrayInput:
     raise DataError(not_an_input(value))
 
 
-Input = str | os.PathLike[str] | Image | ArrayInput | SupportsArray
+Input = str | os.PathLike[str] | Image | ArrayInput | SupportsArray | SupportsInterface
 Inputs = Input | Sequence[Input]

@@ -38,7 +38,7 @@ def resolve(
     letters = _channels(source, shape, letters)
     letters = _drop(source, shape, letters, ndim)
     found = "".join(letter for letter in SPACE if letter in letters)
-    _check(source, shape, letters, found, ndim)
+    _check(source, shape, letters, found, ndim, given=given is not None)
     return "".join(letters)
 
 
@@ -93,14 +93,38 @@ def _name(source: str, shape: Sequence[int], letters: list[str], ndim: int | Non
 
 def _ambiguous(source: str, shape: Sequence[int], letters: list[str], ndim: int | None) -> str:
     known = "".join(letters)
-    wanted = f"{ndim} spatial axes" if ndim else "axes with names"
+    found = f"shape {tuple(shape)} with axes {known!r}, where ? has no name in the file"
+    lengths = [n for n, letter in zip(shape, letters, strict=True) if letter != "-" and n != 1]
+    if ndim is None or len(lengths) != ndim + 1:
+        return told(
+            source,
+            expected=f"{ndim} spatial axes" if ndim else "axes with names",
+            found=found,
+            do="Say what they are, for example axes=ZYX for a volume, axes=CYX or axes=YXC for "
+            "channels (--set data.axes=ZYX).",
+        )
+    space = SPACE[-ndim:]
+    last = lengths[-1] < lengths[0] and not {"Y", "X"} & set(letters)
+    channels = f"{space}C" if last else f"C{space}"
+    count = lengths[-1] if last else lengths[0]
+    part = "planes" if ndim == len("YX") else "volumes"
     return told(
         source,
-        expected=wanted,
-        found=f"shape {tuple(shape)} with axes {known!r}, where ? has no name in the file",
-        do="Say what they are, for example axes=ZYX for a volume, axes=CYX or axes=YXC for "
-        "channels (--set data.axes=ZYX).",
+        expected=f"{ndim} spatial axes",
+        found=f"a stack of {count} {part} ({found})",
+        do=f"If they are channels, give --set data.axes={channels}. {_one_by_one(ndim)}",
     )
+
+
+def _one_by_one(ndim: int) -> str:
+    """What to do with a stack that has one axis more than a network sees."""
+    if ndim == len("YX"):
+        return (
+            "If they are slices or points in time: a 2D model or preset takes one plane at a time. "
+            "Save the planes as files (Fiji: File > Save As > Image Sequence), or use a model or "
+            "preset for volumes (unmask presets --axes 3)."
+        )
+    return "If they are points in time, save each as a file."
 
 
 def _channels(source: str, shape: Sequence[int], letters: list[str]) -> list[str]:
@@ -149,18 +173,41 @@ def _drop(source: str, shape: Sequence[int], letters: list[str], ndim: int | Non
 
 
 def _check(
-    source: str, shape: Sequence[int], letters: list[str], found: str, ndim: int | None
+    source: str,
+    shape: Sequence[int],
+    letters: list[str],
+    found: str,
+    ndim: int | None,
+    *,
+    given: bool,
 ) -> None:
-    if found not in ("ZYX", "YX") or (ndim is not None and len(found) != ndim):
-        sizes = {letter: n for letter, n in zip(letters, shape, strict=True) if letter != "-"}
-        spaces = ", ".join(found.lower())
-        lengths = ", ".join(str(sizes[letter]) for letter in found)
-        raise DataError(
-            told(
-                source,
-                expected=f"{ndim} spatial axes" if ndim else "the spatial axes y, x or z, y, x",
-                found=f"{len(found)} spatial axes ({spaces} = {lengths}) in shape {tuple(shape)}",
-                do="Use a preset for as many axes (unmask presets --axes 2|3), or say what the "
-                "axes are (--set data.axes=ZYX).",
-            )
+    """Refuse axes that are not those of a plane or a volume, or others than needed.
+
+    The advice never names axes that were given, or that lead back here.
+    """
+    if found in ("ZYX", "YX") and (ndim is None or len(found) == ndim):
+        return
+    sizes = {letter: n for letter, n in zip(letters, shape, strict=True) if letter != "-"}
+    lengths = ", ".join(str(sizes[letter]) for letter in found)
+    stack = f": a stack of {sizes['Z']} slices" if found == "ZYX" else ""
+    if stack:
+        channels = "" if given or "C" in letters else "If it holds channels instead of slices, " \
+            "give --set data.axes=CYX. "  # fmt: skip
+        do = channels + _one_by_one(len("YX"))
+    elif ndim is not None and found == "YX":
+        do = (
+            "Give volumes, or use a model or preset for planes (unmask presets --axes 2)."
+            if len(sizes) == len(found)
+            else "If the other axis is z and not channels, give --set data.axes=ZYX."
         )
+    else:
+        do = "Say what the axes are: one letter each out of T, C, Z, Y, X (--set data.axes=ZYX)."
+    raise DataError(
+        told(
+            source,
+            expected=f"{ndim} spatial axes" if ndim else "the spatial axes y, x or z, y, x",
+            found=f"{len(found)} spatial axes ({', '.join(found.lower())} = {lengths}) in shape "
+            f"{tuple(shape)}{stack}",
+            do=do,
+        )
+    )

@@ -155,7 +155,8 @@ def _as_labels(image: Image) -> Image:
                 image.source,
                 expected="labels in one channel",
                 found=f"{channels} channels (axes {image.axes}, shape {image.shape})",
-                do="Save one label image, or say axes=ZYX where it is a volume.",
+                do="Save one label image, say axes=ZYX if it is a volume, or give several arrays "
+                "as a list.",
             )
         )
     if channels > 1:
@@ -194,7 +195,8 @@ def _grey(
                 told(
                     source,
                     expected="ids in one channel, or equal channels",
-                    found=f"{channels} channels that differ (colours instead of ids?)",
+                    found=f"{channels} channels that differ (colors instead of ids, or images "
+                    "given as labels?)",
                     do="Convert each colour to a number and save one channel as PNG or TIFF.",
                 )
             )
