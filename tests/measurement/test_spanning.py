@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import unmask
 from unmask.measurement.exact import as_pairs, group_sums, variances
 from unmask.measurement.hull import count_inside
 from unmask.measurement.intensity import medians
@@ -54,6 +55,13 @@ def test_variance_of_large_values():
     sums = np.array(as_pairs(np.array([[values.sum()]])))
     squares = np.array(as_pairs(np.array([[(values**2).sum()]])))
     assert variances(np.array([3]), sums, squares)[0, 0] == pytest.approx(14 / 9, rel=1e-14)
+
+
+def test_scattered_objects_are_taken_a_few_at_a_time(monkeypatch):
+    labels = np.random.default_rng(0).integers(0, 40, (30, 30)).astype(np.uint8)
+    expected = unmask.measure(labels)["solidity"]
+    monkeypatch.setattr("unmask.measurement.hull._ROWS", 50)
+    np.testing.assert_array_equal(unmask.measure(labels)["solidity"], expected)
 
 
 def test_hulls_of_no_points_and_of_other_axes():
