@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import unmask
 from unmask.measurement.exact import as_pairs, group_sums, variances
 from unmask.measurement.hull import count_inside
-from unmask.measurement.intensity import medians
+from unmask.measurement.intensity import medians, whole_medians
 from unmask.measurement.spanning import median
 
 
@@ -31,11 +31,18 @@ def test_narrowing_down_finds_the_median(values, kept, step):
     np.testing.assert_array_equal(median(pieces, len(array), kept), expected)
 
 
-@given(st.lists(st.lists(st.integers(0, 255), min_size=1, max_size=30), min_size=1, max_size=5))
-def test_medians_of_pieces(groups):
-    values = np.array([value for group in groups for value in group], np.uint8)
+@given(
+    st.lists(st.lists(st.integers(0, 65535), min_size=1, max_size=30), min_size=1, max_size=5),
+    st.sampled_from([1, 100, 5000]),
+)
+def test_medians_of_pieces(groups, coarse):
+    groups = [[value // coarse for value in group] for group in groups]
+    values = np.array([value for group in groups for value in group], np.uint16)
     starts = np.cumsum([0, *map(len, groups)])
-    np.testing.assert_array_equal(medians(values, starts), [np.median(group) for group in groups])
+    expected = [np.median(group) for group in groups]
+    low, high = (np.array(list(map(side, groups))) for side in (min, max))
+    np.testing.assert_array_equal(whole_medians(values, starts, low, high), expected)
+    np.testing.assert_array_equal(medians(values, starts), expected)
 
 
 def test_sums_do_not_depend_on_order():
