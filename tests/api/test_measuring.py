@@ -44,6 +44,8 @@ def test_a_folder_gives_one_table(folders):
         for k, name in ((1, "a"), (2, "b"))
     ]
     assert path.read_text().count("\n") == 11
+    one = unmask.measure(LABELS, images=folders / "images" / "a.png")
+    assert set(one["image"]) == {"a"}
     python = unmask.measure(folders / "labels", images=folders / "images")
     for name in table:
         np.testing.assert_array_equal(table[name], python[name])

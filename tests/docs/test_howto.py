@@ -25,6 +25,7 @@ VERBS = {
     "pretrain",
     "train",
     "predict",
+    "measure",
     "cluster",
     "convert",
     "evaluate",

@@ -248,3 +248,21 @@ def test_blocks_have_a_bounded_size():
     assert block_shape((100, 100), 10**6) == (100, 100)
     assert np.prod(block_shape((1, 10**9), 10**6)) <= 10**6
     assert max(block_shape((1, 2**20), 2**24)) <= 2**15
+
+
+def test_blocks_without_objects_are_not_read_from_the_image():
+    labels = np.zeros((8, 40), np.uint8)
+    labels[2:4, 30:33] = 1
+    asked = []
+
+    def fetch(index):
+        asked.append(index[2])
+        return np.ones((1, 8, 40), np.uint8)[index]
+
+    image = Image(
+        shape=(1, 8, 40), dtype=np.dtype(np.uint8), axes="CYX", source="i", name="i", fetch=fetch
+    )
+    table = measure_image(opened(labels, 2), image, block=(8, 10))
+    assert table["sum_channel_0"] == 6
+    # The block that holds the object, and the second look at it where it spans two.
+    assert min(part.start for part in asked) >= 20

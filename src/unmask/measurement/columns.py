@@ -4,7 +4,7 @@ Plain names are in voxels; names that end in a unit (``_um``, ``_um2``, ``_um3``
 the voxel size. All coordinates are index times voxel size: a centroid counts from the center of the
 first voxel, as everywhere in Python. Where scikit-image has the value
 (``skimage.measure.regionprops_table``) ours is equal, except for orientations of objects without a
-longest axis.
+longest axis, and for the solidity of flat objects in volumes, whose hull scikit-image cannot draw.
 
 | column | definition |
 |---|---|

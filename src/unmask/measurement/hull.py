@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from unmask.kernels import njit
 
+# Rows of the boxes of objects that are held at a time, 16 bytes each.
+_ROWS = 2**22
 _TOLERANCE = 1e-10  # as in scikit-image, for voxel centers on a face of the hull
 
 
@@ -48,10 +50,21 @@ def extreme_points(
     """
     lead = np.array(numbers.shape[:-1], np.int64)
     extent = np.maximum(stop - start, 0)[:, :-1]
-    offsets = np.concatenate([[0], np.cumsum(extent.prod(1))])
+    ends = np.cumsum(extent.prod(1))
     rows = np.ascontiguousarray(numbers).reshape(-1, numbers.shape[-1])
-    low, high = _extremes(rows, lead, start, extent, offsets)
-    return _corners(low, high, start, extent, offsets)
+    points, bounds = [np.zeros((0, numbers.ndim), np.int64)], [np.zeros(1, np.int64)]
+    first = 0
+    while first < len(ends):
+        # Ids that are scattered over the image have large boxes, so a few objects at a time.
+        before = ends[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + _ROWS, side="right")))
+        offsets = np.concatenate([[0], ends[first:last] - before])
+        low, high = _extremes(rows, lead, start[first:last], extent[first:last], offsets, first)
+        found, limits = _corners(low, high, start[first:last], extent[first:last], offsets)
+        points.append(found)
+        bounds.append(limits[1:] + bounds[-1][-1])
+        first = last
+    return np.concatenate(points), np.concatenate(bounds)
 
 
 def _in_volumes(points: NDArray[np.int64], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -69,8 +82,11 @@ def _in_volumes(points: NDArray[np.int64], bounds: NDArray[np.int64]) -> NDArray
 
 
 @njit(cache=True, nogil=True)
-def _extremes(rows, lead, start, extent, offsets):  # pyright: ignore[reportMissingParameterType]
-    """First and last voxel of every object in every row of its box; none: low above high."""
+def _extremes(rows, lead, start, extent, offsets, number):  # pyright: ignore[reportMissingParameterType]
+    """First and last voxel of objects from ``number`` on in every row of their boxes.
+
+    A row without voxels has low above high.
+    """
     low = np.full(offsets[-1], np.int64(2) ** 60, np.int64)
     high = np.full(offsets[-1], -(np.int64(2) ** 60), np.int64)
     place = np.zeros(lead.size, np.int64)
@@ -84,7 +100,8 @@ def _extremes(rows, lead, start, extent, offsets):  # pyright: ignore[reportMiss
             begin, value = at, row[at]
             while at < row.size and row[at] == value:
                 at += 1
-            if value == 0:
+            value -= number
+            if value + number == 0 or value < 0 or value >= extent.shape[0]:
                 continue
             index = 0
             for axis in range(lead.size):

@@ -54,12 +54,13 @@ def scan_values(block: Block, size: NDArray[np.int64], channels: np.ndarray) -> 
         args = (block.flat, block.padded, block.core, HALO, plain, starts, values)
         if plain.dtype.kind in "ui":
             sums, squares, low, high = _scan_whole(*args)
+            median = whole_medians(values, starts, low, high)
             found.sums[:, :, c] = as_pairs(sums)
             found.squares[:, :, c] = as_pairs(squares)
         else:
             sums, squares, low, high = _scan_float(*args)
+            median = medians(values, starts)
             found.sums[:, :, c], found.squares[:, :, c] = sums.T, squares.T
-        median = medians(values, starts)
         # A value that is not a number makes all statistics of its object undefined.
         undefined = np.isnan(found.sums[0, :, c])
         for column, result in ((found.low, low), (found.high, high), (found.median, median)):
@@ -158,6 +159,37 @@ def _scan_float(flat, padded, core, halo, channel, starts, values):  # pyright: 
 
 
 @njit(cache=True, nogil=True)
+def whole_medians(values, starts, low, high):  # pyright: ignore[reportMissingParameterType]
+    """As `medians`, of whole numbers with known extremes: counted where the range is small.
+
+    Counting is 2 to 3 times faster than selecting up to some 8 bins per value.
+    """
+    found = np.full(starts.size - 1, np.nan)
+    bins = np.empty(1 << 16, np.int32)
+    for k in range(found.size):
+        piece = values[starts[k] : starts[k + 1]]
+        if piece.size == 0:
+            continue
+        width, half = high[k] - low[k] + 1, piece.size // 2
+        if width > 8 * piece.size:
+            found[k] = _middle(piece)
+            continue
+        bins[:width] = 0
+        for value in piece:
+            bins[np.int64(value) - low[k]] += 1
+        total, place = 0, -1
+        while total <= (piece.size - 1) // 2:
+            place += 1
+            total += bins[place]
+        lower = place
+        while total <= half:
+            place += 1
+            total += bins[place]
+        found[k] = low[k] + (lower + place) / 2
+    return found
+
+
+@njit(cache=True, nogil=True)
 def medians(values, starts):  # pyright: ignore[reportMissingParameterType]
     """Median of every piece of ``values``, which are put in another order; NaN for none."""
     found = np.full(starts.size - 1, np.nan)
@@ -165,15 +197,19 @@ def medians(values, starts):  # pyright: ignore[reportMissingParameterType]
         piece = values[starts[k] : starts[k + 1]]
         if piece.size == 0:
             continue
-        half = piece.size // 2
-        _select(piece, half)
-        upper = np.float64(piece[half])
-        if piece.size % 2 == 1:
-            found[k] = upper
-        else:
-            # All below the middle are no larger; the largest of them is the lower middle.
-            found[k] = (np.float64(piece[:half].max()) + upper) / 2
+        found[k] = _middle(piece)
     return found
+
+
+@njit(cache=True, nogil=True)
+def _middle(piece):  # pyright: ignore[reportMissingParameterType]
+    half = piece.size // 2
+    _select(piece, half)
+    upper = np.float64(piece[half])
+    if piece.size % 2 == 1:
+        return upper
+    # All below the middle are no larger; the largest of them is the lower middle.
+    return (np.float64(piece[:half].max()) + upper) / 2
 
 
 @njit(cache=True, nogil=True)

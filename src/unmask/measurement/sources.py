@@ -10,7 +10,7 @@ import numpy as np
 
 from unmask.errors import DataError, gather, told
 from unmask.io import Image, open_image, open_labels
-from unmask.io.paths import named_files
+from unmask.io.paths import named_files, stem
 from unmask.measurement.outlined import colored_labels, drawn_labels, outline_files
 from unmask.space.axes import SPACE
 
@@ -72,7 +72,7 @@ def as_ids(array: np.ndarray, source: str = "labels") -> np.ndarray:
 
     Examples:
         >>> as_ids(np.array([0.0, 3.0])).dtype
-        dtype('uint32')
+        dtype('uint64')
     """
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind == "u":
@@ -123,7 +123,9 @@ def _paired(
                     told("images", expected="one image for one label array",
                          found="several", do="Give the image of these labels.")
                 )  # fmt: skip
-        return [(labels.name if isinstance(labels, Image) else "array", labels, images)]
+        known = isinstance(images, (str, Path))
+        name = stem(images) if known else labels.name if isinstance(labels, Image) else "array"
+        return [(name, labels, images)]
     drawn = outline_files(labels)
     by_name = drawn or _by_name(labels, problems, labels=True)
     if images is None:

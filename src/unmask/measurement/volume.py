@@ -73,11 +73,9 @@ def measure_image(
     cores = [tile.write for tile in tiles(shape, block, (0,) * len(shape))]
     parts = []
     for done, core in enumerate(cores, 1):
-        read = halo_box(core, shape)
-        numbers = number_block(labels.read(read)[0], read, core, shape)
-        if numbers.count > 1 or not parts:
-            channels = None if image is None else image.read(core)
-            parts.append(measure_block(numbers, channels, spacing))
+        part = _measure_core(labels, image, core, spacing)
+        if len(part.ids) or not parts:
+            parts.append(part)
         if progress is not None:
             progress(done, len(cores))
     part = _completed(combine(parts), labels, image, block)
@@ -90,6 +88,23 @@ def measure_image(
         channels=tuple(channel_names(image, names)) if image is not None else (),
     )
     return Table(columns, spatial)
+
+
+def _measure_core(
+    labels: Image, image: Image | None, core: Box, spacing: tuple[float, ...] | None
+) -> Part:
+    """Measure one block; in a function of its own, so that nothing of it outlives the block."""
+    shape = labels.shape[1:]
+    read = halo_box(core, shape)
+    numbers = number_block(labels.read(read)[0], read, core, shape)
+    channels = None
+    if image is not None:
+        # A block without objects needs no pixels, only their type.
+        empty = numbers.count == 1
+        channels = (
+            np.zeros((image.shape[0], *core.shape), image.dtype) if empty else image.read(core)
+        )
+    return measure_block(numbers, channels, spacing)
 
 
 def block_shape(shape: Sequence[int], voxels: int = BLOCK_VOXELS) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from unmask.atomic import atomic_write
 from unmask.errors import DataError, told
 from unmask.io.outlines.drawn import Drawing, Drawn
 from unmask.io.outlines.fill import Filled
-from unmask.io.outlines.rle import decode, encode, from_text, to_text
+from unmask.io.outlines.rle import box_of, check_runs, decode, encode, from_text, to_text
 from unmask.io.outlines.text import read_json, strange
 
 _WHAT = "COCO's images, annotations and segmentations"
@@ -121,16 +121,9 @@ def read_coco(path: Path, image: str | None = None) -> Drawing:
 
 
 def _bbox(counts: np.ndarray, height: int) -> list[int]:
-    """Left, top, width and height of run lengths down the columns."""
-    ends = np.cumsum(counts)
-    begin, end = ends[:-1:2], ends[1::2] - 1
-    begin = begin[: len(end)]
-    left, right = int(begin[0] // height), int(end[-1] // height)
-    # A run over the end of a column covers its bottom and the top of the next one.
-    wraps = (begin // height != end // height).any()
-    top = 0 if wraps else int((begin % height).min())
-    bottom = height - 1 if wraps else int((end % height).max())
-    return [left, top, right - left + 1, bottom - top + 1]
+    """Left, top, width and height."""
+    top, left, bottom, right = box_of(counts, height)
+    return [left, top, right - left, bottom - top]
 
 
 def _entry(path: Path, images: Sequence[Any], name: str | None) -> Mapping[str, Any]:
@@ -162,8 +155,9 @@ def _drawn(path: Path, each: Mapping[str, Any], key: int | None, shape: tuple[in
             raise strange(path, f"{name} of size {(height, width)} in an image of {shape}", _WHAT)
         stored = segmentation["counts"]
         counts = from_text(stored) if isinstance(stored, str) else np.array(stored, np.int64)
-        mask = decode(counts, height, width)
-        return Drawn(name, paint=lambda _: Filled((0, 0), mask), key=key)
+        check_runs(counts, height, width)
+        # Decoded when it is painted: the masks of all objects do not fit into memory.
+        return Drawn(name, paint=lambda _: Filled(*decode(counts, height)), key=key)
     rings = [np.array(ring, float).reshape(-1, 2)[:, ::-1] for ring in segmentation]
     # Polygons of one annotation are its pieces; the format has no holes.
     return Drawn(name, tuple([ring] for ring in rings), key=key)

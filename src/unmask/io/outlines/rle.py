@@ -30,16 +30,34 @@ def _numbered(labels: np.ndarray) -> tuple[np.ndarray, NDArray[np.int32]]:
     return np.flatnonzero(there), (np.cumsum(there) - 1).astype(np.int32)[labels]
 
 
-def decode(counts: NDArray[np.int64], height: int, width: int) -> NDArray[np.bool_]:
-    """Mask of run lengths.
+def check_runs(counts: NDArray[np.int64], height: int, width: int) -> None:
+    """Refuse run lengths of another image.
 
     Raises:
         ValueError: they do not fill the image.
     """
     if (counts < 0).any() or counts.sum() != height * width:
-        raise ValueError(f"run lengths sum to {counts.sum()}, the image has {height * width}")
-    values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(width, height).T
+        raise ValueError(f"sum of run lengths, {counts.sum()} in an image of {height * width}")
+
+
+def box_of(counts: NDArray[np.int64], height: int) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right (one past the end) of an object; all 0 if it has no pixel."""
+    ends = np.cumsum(counts)[: len(counts) // 2 * 2]
+    begins, lasts = ends[::2], ends[1::2] - 1
+    begins, lasts = begins[lasts >= begins], lasts[lasts >= begins]
+    if not len(begins):
+        return 0, 0, 0, 0
+    left, right = int(begins[0] // height), int(lasts[-1] // height)
+    # A run over the end of a column covers its bottom and the top of the next one.
+    if (begins // height != lasts // height).any():
+        return 0, left, height, right + 1
+    return int((begins % height).min()), left, int((lasts % height).max()) + 1, right + 1
+
+
+def decode(counts: NDArray[np.int64], height: int) -> tuple[tuple[int, int], NDArray[np.bool_]]:
+    """First row and column of an object, and its mask from there."""
+    box = box_of(counts, height)
+    return box[:2], _decoded(counts, height, *box)
 
 
 def to_text(counts: NDArray[np.int64]) -> str:
@@ -57,6 +75,18 @@ def from_text(text: str) -> NDArray[np.int64]:
     if ((data < 0) | (data > 63)).any() or (len(data) and data[-1] & 32):
         raise ValueError("run lengths with strange characters")
     return _unpacked(data)
+
+
+@njit(cache=True, nogil=True)
+def _decoded(counts, height, top, left, bottom, right):  # pyright: ignore[reportMissingParameterType]
+    mask = np.zeros((bottom - top, right - left), np.bool_)
+    at = 0
+    for k in range(counts.size):
+        if k % 2 == 1:
+            for place in range(at, at + counts[k]):
+                mask[place % height - top, place // height - left] = True
+        at += counts[k]
+    return mask
 
 
 @njit(cache=True, nogil=True)

@@ -61,7 +61,7 @@ def trace_plane(plane: np.ndarray, position: int = 0) -> list[Outline]:
     # Two types keep the compiled kernel to two versions.
     padded = np.zeros([n + 2 for n in plane.shape], np.uint32 if plane.itemsize <= 4 else np.uint64)
     padded[1:-1, 1:-1] = plane
-    ids, begins, points, pinched = _trace(padded)
+    ids, begins, points, pinched = _trace(padded, _count_corners(padded))
     rings: dict[int, list[Ring]] = {}
     for k, key in enumerate(ids.tolist()):
         ring = points[begins[k] : begins[k + 1]]
@@ -120,7 +120,24 @@ def _inside(point: NDArray[np.float64], ring: Ring) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _trace(padded):  # pyright: ignore[reportMissingParameterType]
+def _count_corners(padded):  # pyright: ignore[reportMissingParameterType]
+    """Corners of all rings: each is the convex or the concave corner of one pixel."""
+    total = 0
+    for y in range(1, padded.shape[0] - 1):
+        for x in range(1, padded.shape[1] - 1):
+            value = padded[y, x]
+            if value == 0:
+                continue
+            for dy in (-1, 1):
+                vertical = padded[y + dy, x] == value
+                for dx in (-1, 1):
+                    if vertical == (padded[y, x + dx] == value):
+                        total += not vertical or padded[y + dy, x + dx] != value
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _trace(padded, corners):  # pyright: ignore[reportMissingParameterType]
     """Rings of a plane with a border of 0: ids, begins, corners, and whether a ring is pinched.
 
     The object is on the right. Where only two diagonal pixels belong to it, a ring stays with its
@@ -128,64 +145,39 @@ def _trace(padded):  # pyright: ignore[reportMissingParameterType]
     """
     height, width = padded.shape
     seen = np.zeros((height, width), np.bool_)
-    points, used = np.empty((1 << 14, 2), np.int32), 0
-    begins, ids = np.zeros(1 << 10, np.int64), np.zeros(1 << 10, np.uint64)
-    pinched, rings = np.zeros(1 << 10, np.bool_), 0
+    points, used = np.empty((corners, 2), np.int32), 0
+    begins, ids = np.zeros(corners // 4 + 1, np.int64), np.zeros(corners // 4 + 1, np.uint64)
+    pinched, rings = np.zeros(corners // 4 + 1, np.bool_), 0
     for top in range(1, height - 1):
         for left in range(1, width - 1):
             value = padded[top, left]
             if value == 0 or padded[top - 1, left] == value or seen[top, left]:
                 continue
-            if rings + 1 >= ids.size:
-                begins, ids, pinched = _longer(begins), _longer(ids), _longer(pinched)
             begins[rings], ids[rings] = used, value
-            y, x, direction = top, left, 0
-            while True:
-                if used + 1 >= len(points):
-                    larger = np.empty((2 * len(points), 2), np.int32)
-                    larger[:used] = points[:used]
-                    points = larger
+            y, x, direction, closed = top, left, 0, False
+            while not closed:
                 points[used, 0], points[used, 1] = y - 1, x - 1
                 used += 1
-                y, x, direction, pinch, closed = _follow(padded, seen, y, x, direction, top, left)
+                y, x, direction, pinch = _follow(padded, seen, y, x, direction, value)
                 pinched[rings] |= pinch
-                if closed:
-                    break
+                closed = y == top and x == left and direction == 0
             rings += 1
     begins[rings] = used
-    return ids[:rings], begins[: rings + 1], points[:used].copy(), pinched[:rings]
+    return ids[:rings], begins[: rings + 1], points, pinched[:rings]
 
 
 @njit(cache=True, nogil=True)
-def _follow(padded, seen, y, x, direction, top, left):  # pyright: ignore[reportMissingParameterType]
-    """Go straight on to the next corner at which the ring turns; whether that closes it."""
-    value = padded[top, left]
+def _follow(padded, seen, y, x, direction, value):  # pyright: ignore[reportMissingParameterType]
+    """Go straight on to the next corner at which the ring turns: corner, direction, pinched."""
     while True:
         if direction == 0:
             seen[y, x] = True
-            x += 1
-            right, other = padded[y, x], padded[y - 1, x]
-        elif direction == 1:
-            y += 1
-            right, other = padded[y, x - 1], padded[y, x]
-        elif direction == 2:
-            x -= 1
-            right, other = padded[y - 1, x - 1], padded[y, x - 1]
-        else:
-            y -= 1
-            right, other = padded[y - 1, x], padded[y - 1, x - 1]
-        pinch = right != value and other == value
-        if right != value:
-            turned = (direction + 1) % 4
-        elif other == value:
-            turned = (direction + 3) % 4
-        else:
-            continue
-        return y, x, turned, pinch, y == top and x == left and turned == 0
-
-
-@njit(cache=True, nogil=True)
-def _longer(array):  # pyright: ignore[reportMissingParameterType]
-    larger = np.zeros(2 * array.size, array.dtype)
-    larger[: array.size] = array
-    return larger
+        # Pixels ahead, the one on the right and the other on the left of the way.
+        y += (direction == 1) - (direction == 3)
+        x += (direction == 0) - (direction == 2)
+        right = padded[y - (direction >= 2), x - (direction == 1 or direction == 2)] == value
+        other = padded[y - (direction == 0 or direction == 3), x - (direction >= 2)] == value
+        if not right:
+            return y, x, (direction + 1) % 4, other
+        if other:
+            return y, x, (direction + 3) % 4, False
