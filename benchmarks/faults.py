@@ -37,7 +37,7 @@ from injection import forks  # noqa: E402
 from injection.trial import GOOD, Part, Trial, Verdict  # noqa: E402
 
 RESULT = ROOT / "docs" / "results" / "faults.json"
-PARTS = ("kills", "flips", "bombs", "fuzz", "disk", "code")
+PARTS = ("kills", "flips", "bombs", "fuzz", "disk", "outside")
 _LIBRARIES = (
     "tifffile", "PIL.Image", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "PIL.BmpImagePlugin",
     "nibabel", "h5py", "zarr", "pydicom", "numcodecs", "imagecodecs",

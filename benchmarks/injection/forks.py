@@ -128,14 +128,16 @@ def run_one(function: Callable[[], Any], limits: Limits) -> Outcome:
     return next(run_all([("", function)], jobs=1, limits=limits))[1]
 
 
-def run_command(arguments: Sequence[object], log: Path) -> int:
-    """Run the command line in this process with its output in ``log``; the exit code.
+def run_command(arguments: Sequence[object], log: Path | int) -> int:
+    """Run the command line in this process with its output in ``log`` (or a pipe); the exit code.
 
     For a child: the standard streams stay redirected.
     """
     from unmask.cli import main
 
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    handle = log
+    if isinstance(handle, Path):
+        handle = os.open(handle, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for stream in (1, 2):
         os.dup2(handle, stream)
     os.close(handle)
@@ -151,7 +153,7 @@ def run_command(arguments: Sequence[object], log: Path) -> int:
 
 
 def start_command(
-    arguments: Sequence[object], log: Path, prepare: Callable[[], None] | None = None
+    arguments: Sequence[object], log: Path | int, prepare: Callable[[], None] | None = None
 ) -> int:
     """Fork a child that runs the command line and ends with its exit code; its process id."""
     pid = os.fork()
@@ -164,7 +166,8 @@ def start_command(
         code = run_command(arguments, log)
     except BaseException:  # noqa: BLE001 - the child must never return into the caller
         traceback.print_exc()
-    os._exit(code)
+    finally:
+        os._exit(code)
 
 
 def shortened(text: str) -> str:

@@ -84,6 +84,7 @@ def _try(at: Path, name: str, number: int) -> dict[str, Any]:
             verdict, detail = "noticed" if named else "unnamed", f"{detail}; {error}"
         else:
             said = bool(notes or [w for w in caught if "unmask" in (w.filename or "")])
+            wanted = [1, *wanted[1:]] if wanted and number % 4 == 3 else wanted
             same = shape == wanted or (name in _PALETTES and shape[1:] == wanted[1:])
             verdict = "read" if same else "noticed" if said else "size"
             detail += "" if shape == wanted else f"; {wanted} became {shape}"
@@ -159,6 +160,9 @@ def _text(content: bytearray, _: int, draw: np.random.Generator) -> str:
     import re
 
     tokens = list(re.finditer(rb"[\w.+-]+", bytes(content)))
+    if not tokens:
+        content += b"0"
+        return "without words"
     token = tokens[int(draw.integers(len(tokens)))]
     value = _ODD_TEXT[int(draw.integers(len(_ODD_TEXT)))]
     content[token.start() : token.end()] = value
