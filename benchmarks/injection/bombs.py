@@ -18,7 +18,7 @@ from injection.trial import Part, Trial, Verdict
 
 GROWTH, CPU = 10**9, 2.0
 _LIMITS = Limits(seconds=60, cpu=30)
-MAKERS: dict[str, Callable[[Path], None]] = {
+MAKERS: dict[str, Callable[[Path], object]] = {
     **bombs_flat.MAKERS,
     **bombs_chunked.MAKERS,
     **bombs_model.MAKERS,

@@ -198,7 +198,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "zstd3_frames_in_chunk.zarr": _zarr3(lambda: zstd_frame(GIB) * 4, _ZSTD),
     "gzip3_in_chunk.zarr": _zarr3(lambda: deflated(4 * GIB, wbits=31), _GZIP),
     "huge_shard.zarr": _zarr3(
-        lambda: bytes(1000), _SHARDS, shape=(10**5,) * 2, chunks=(10**5,) * 2
+        lambda: bytes(1000), _SHARDS, shape=(10**5, 10**5), chunks=(10**5, 10**5)
     ),
     "long_metadata.zarr": _text("zarr.json", lambda: " " * (64 * 2**20)),
     "nested_metadata.zarr": _text("zarr.json", lambda: "[" * 10**6),

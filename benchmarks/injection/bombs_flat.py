@@ -14,14 +14,16 @@ import numpy as np
 
 from injection.streams import GIB, chunk, deflated, png, tiff, zstd_frame
 
+# Writes a file; what it returns does not matter.
+Maker = Callable[[Path], object]
 _PNG_IN_TIFF, _ZSTD, _DEFLATE, _JPEG, _LZMA, _LZW = 34933, 50000, 8, 7, 34925, 5
 
 
-def _bytes(make: Callable[[], bytes]) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(make()) and None
+def _bytes(make: Callable[[], bytes]) -> Maker:
+    return lambda path: path.write_bytes(make())
 
 
-def _tiff(strip: Callable[[], bytes], **tags: int) -> Callable[[Path], None]:
+def _tiff(strip: Callable[[], bytes], **tags: int) -> Maker:
     numbered = {int(name[1:]): value for name, value in tags.items()}
     return _bytes(lambda: tiff(strip(), numbered))
 
@@ -34,8 +36,10 @@ def _many_pages() -> bytes:
 
 def _many_strips() -> bytes:
     """One page whose table of strips claims a billion entries."""
-    entries = [(256, 4, 1, 16), (257, 4, 1, 2**30), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1),
-               (273, 4, 2**30, 200), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 2**30, 200)]  # fmt: skip
+    entries = [
+        (256, 4, 1, 16), (257, 4, 1, 2**30), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1),
+        (273, 4, 2**30, 200), (277, 3, 1, 1), (278, 4, 1, 1), (279, 4, 2**30, 200),
+    ]  # fmt: skip
     body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     page = struct.pack("<H", len(entries)) + body + struct.pack("<I", 0)
     return b"II*\0" + struct.pack("<I", 8) + page + bytes(500)
@@ -61,7 +65,7 @@ def _bmp(width: int, height: int, packing: int) -> bytes:
     return struct.pack("<2sIHHI", b"BM", 14 + len(body), 0, 0, start) + body
 
 
-def _picture(more: bytes) -> Callable[[Path], None]:
+def _picture(more: bytes) -> Maker:
     """A good picture of 16 x 16 sevens with a chunk that unpacks to a gigabyte."""
 
     def make(path: Path) -> None:
@@ -109,7 +113,7 @@ def _lzma() -> bytes:
     return lzma.compress(b"\7" * 256 + bytes(2**26), preset=0) * 24
 
 
-MAKERS: dict[str, Callable[[Path], None]] = {
+MAKERS: dict[str, Maker] = {
     "huge_image.tif": _tiff(lambda: bytes(512), _256=400_000, _257=400_000, _278=400_000),
     "huge_image_in_lines.tif": _tiff(lambda: bytes(512), _256=400_000, _257=400_000, _278=1),
     "many_samples.tif": _tiff(lambda: bytes(512), _256=60_000, _257=60_000, _277=65_000),
@@ -155,7 +159,9 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     ),
     "far_offset.nii.gz": _bytes(lambda: deflated(8 * GIB, _nifti(offset=2.0**32), wbits=31)),
     "extension.nii.gz": _bytes(lambda: deflated(4 * GIB, _extension(2**31 - 16), wbits=31)),
-    "zeros_after_the_image.nii.gz": _bytes(lambda: deflated(16 * GIB, _nifti() + bytes(4) + b"\7" * 4096, wbits=31)),
+    "zeros_after_the_image.nii.gz": _bytes(
+        lambda: deflated(16 * GIB, _nifti() + bytes(4) + b"\7" * 4096, wbits=31)
+    ),
     "huge.npy": _bytes(
         lambda: _npy(b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 1000000), }")
     ),

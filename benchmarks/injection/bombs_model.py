@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+# Writes a file; what it returns does not matter.
+Maker = Callable[[Path], object]
 # More than Python's limit of recursion.
 _DEPTH = 100_000
 SMALL = {
@@ -18,7 +20,7 @@ SMALL = {
 }
 
 
-def _header(length: int, content: bytes = b"", size: int = 0) -> Callable[[Path], None]:
+def _header(length: int, content: bytes = b"", size: int = 0) -> Maker:
     def make(path: Path) -> None:
         with path.open("wb") as file:
             file.write(length.to_bytes(8, "little") + content)
@@ -38,7 +40,7 @@ def write_model(path: Path, card: str) -> None:
     write_tensors(path, weights, {"unmask": card})
 
 
-def _card(change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Callable[[Path], None]:
+def _card(change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Maker:
     """A model file with another card."""
 
     def make(path: Path) -> None:
@@ -48,7 +50,7 @@ def _card(change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Callable[[Pa
     return make
 
 
-def _network(**backbone: Any) -> Callable[[Path], None]:
+def _network(**backbone: Any) -> Maker:
     def change(recipe: dict[str, Any]) -> Mapping[str, Any]:
         recipe["model"]["backbone"] = backbone
         return {"recipe": recipe}
@@ -91,8 +93,8 @@ def _huge_tensor(path: Path) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text)
 
 
-def _text(text: Callable[[], str]) -> Callable[[Path], None]:
-    return lambda path: path.write_text(text()) and None
+def _text(text: Callable[[], str]) -> Maker:
+    return lambda path: path.write_text(text())
 
 
 def _anchors() -> str:
@@ -108,7 +110,7 @@ def _anchors_inside() -> str:
     return _anchors() + "name: bomb\ndata: {crop: [32, 32]}\nmodel: {backbone: *a11}\n"
 
 
-MAKERS: dict[str, Callable[[Path], None]] = {
+MAKERS: dict[str, Maker] = {
     "long_header.safetensors": _header(2**63),
     "sparse_header.safetensors": _header(200 * 2**20, b"{", 300 * 2**20),
     "sparse_file.safetensors": _header(100, b"{}".ljust(100), 64 * 2**30),

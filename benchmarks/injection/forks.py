@@ -141,6 +141,9 @@ def run_command(arguments: Sequence[object], log: Path | int) -> int:
     for stream in (1, 2):
         os.dup2(handle, stream)
     os.close(handle)
+    # New objects: those of the parent remember whether they could seek.
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False, buffering=1)
     sys.argv = ["unmask", *map(str, arguments)]
     try:
         main()
@@ -180,11 +183,11 @@ def _fork(function: Callable[[], Any], limits: Limits) -> _Child:
     pipe, end = os.pipe()
     sys.stdout.flush()
     pid = os.fork()
-    if pid:
-        os.close(end)
-        return _Child(pid, pipe, time.monotonic() + limits.seconds, bytearray())
-    os.close(pipe)
-    _work(function, limits, end)
+    if not pid:
+        os.close(pipe)
+        _work(function, limits, end)
+    os.close(end)
+    return _Child(pid, pipe, time.monotonic() + limits.seconds, bytearray())
 
 
 def _work(function: Callable[[], Any], limits: Limits, end: int) -> NoReturn:
@@ -194,7 +197,8 @@ def _work(function: Callable[[], Any], limits: Limits, end: int) -> NoReturn:
     size, resident = (int(n) * _PAGE for n in Path("/proc/self/statm").read_text().split()[:2])
     os.write(end, f"{resident}\n".encode())
     if limits.memory is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (size + limits.memory,) * 2)
+        room = size + limits.memory
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu, limits.cpu + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     code = 0

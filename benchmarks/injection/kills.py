@@ -195,6 +195,7 @@ def kill_and_resume(at: Path, number: int, trial: int) -> dict[str, Any]:
     left: list[str] = []
     for again in range(2 if trial % 3 == 2 else 1):
         resume = ["--resume"] if again else []
+        moment = 0.0
         # The machine may be quicker now; a run that ended before its kill is repeated.
         for _ in range(5):
             moment = float(draw.uniform(0, duration))

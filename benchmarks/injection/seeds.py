@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def _hdf5(**options: Any) -> Maker:
     return make
 
 
-def _zarr(version: int, **options: Any) -> Maker:
+def _zarr(version: Literal[2, 3], **options: Any) -> Maker:
     def make(path: Path) -> None:
         import zarr
 

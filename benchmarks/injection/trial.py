@@ -10,7 +10,8 @@ from typing import Any
 from injection.forks import Limits, Outcome, shortened
 
 # Verdicts that are as promised; all others count as failures.
-GOOD = ("equal", "noticed", "harmless", "spacing", "refused", "read", "message", "nothing")
+GOOD = ("equal", "noticed", "harmless", "spacing", "refused", "read", "message", "nothing",
+        "passed")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class Verdict:
         group: row of the table.
         verdict: one of ``GOOD``, or a word for the failure.
         detail: what a developer needs to repeat it.
+        count: tries that this stands for.
     """
 
     group: str
     verdict: str
     detail: str = ""
+    count: int = 1
 
     def json(self) -> dict[str, Any]:
         """For a pipe or file."""
