@@ -36,16 +36,6 @@ def _hdf5_shape(path: Path, **options: Any) -> None:
         file.create_dataset("data", dtype="u1", **options)
 
 
-def _hdf5_zeros(path: Path) -> None:
-    """Chunks of 1.2 GB, one of them there, in a file of a megabyte."""
-    import h5py
-
-    shape = (20_000, 60_000)
-    with h5py.File(path, "w") as file:
-        data = file.create_dataset("data", shape, "u1", chunks=shape, compression="gzip")
-        data.id.write_direct_chunk((0, 0), deflated(1_200_000_000))
-
-
 def _zarr2(chunk: Callable[[], bytes] | None, **change: Any) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         path.mkdir()
@@ -179,7 +169,6 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     ),
     "huge_chunk.h5": lambda path: _hdf5_shape(path, shape=(10**6, 10**6), chunks=(60_000, 60_000)),
     "huge_image.h5": lambda path: _hdf5_shape(path, shape=(10**6, 10**6), chunks=(100, 100)),
-    "zeros.h5": _hdf5_zeros,
     "huge_chunk.zarr": _zarr2(None, shape=[10**6] * 2, chunks=[10**6] * 2),
     "huge_chunk_there.zarr": _zarr2(
         lambda: zstd_frame(GIB), shape=[10**6] * 2, chunks=[10**6] * 2,
