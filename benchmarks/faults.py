@@ -77,7 +77,7 @@ def run_part(part: Part, work: Path, *, tiny: bool, jobs: int) -> list[dict[str,
     if not done.exists():
         shutil.rmtree(inputs, ignore_errors=True)
         inputs.mkdir(parents=True)
-        made = forks.run_one(lambda: part.prepare(inputs), _SETUP)
+        made = forks.run_one(lambda: part.prepare(inputs, tiny), _SETUP)
         if made.how != "done":
             raise RuntimeError(f"{part.name}: the inputs were not made ({made.how}): {made.value}")
         done.write_text(f"{made.cpu}")

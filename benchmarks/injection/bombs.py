@@ -31,7 +31,7 @@ _KINDS = {
 }  # fmt: skip
 
 
-def prepare(at: Path) -> None:
+def prepare(at: Path, tiny: bool) -> None:  # noqa: ARG001, FBT001 - as all parts
     """Write all files."""
     for name, make in MAKERS.items():
         make(at / name)

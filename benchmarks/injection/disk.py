@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from injection.forks import Limits, start_command
-from injection.kills import BLOCKS, TILES, differences, finish, small_blocks, tiny
+from injection.kills import BLOCKS, TILES, differences, finish, small_blocks, small_network
 from injection.trial import Part, Trial, Verdict
 
 _LIMITS = Limits(seconds=200, cpu=100, memory=None)
@@ -53,17 +53,27 @@ class Verb:
         arguments: given the folder of inputs.
         again: run over the outputs of an earlier run, which must stay whole.
         calls: of each function that fail.
+        tiny: part of the small form.
     """
 
     name: str
     arguments: Callable[[Path], list[object]]
     again: bool = True
     calls: int = 8
+    tiny: bool = False
 
 
 def _train(at: Path) -> list[object]:
     where = ["--images", at / "images", "--labels", at / "labels"]
-    return ["train", "--preset", "cells", *where, *tiny("resunet", steps=4), "--out", "{out}"]
+    return [
+        "train",
+        "--preset",
+        "cells",
+        *where,
+        *small_network("resunet", steps=4),
+        "--out",
+        "{out}",
+    ]
 
 
 def _predict(images: str, *more: str) -> Callable[[Path], list[object]]:
@@ -89,15 +99,15 @@ def _check(at: Path) -> list[object]:
 VERBS = (
     Verb("train", _train, again=False),
     Verb("predict in memory", _predict("tiffs", "--scores")),
-    Verb("predict in blocks", _predict("stores", *BLOCKS, "--scores")),
+    Verb("predict in blocks", _predict("stores", *BLOCKS, "--scores"), tiny=True),
     Verb("cluster", _cluster),
-    Verb("evaluate", _evaluate),
+    Verb("evaluate", _evaluate, tiny=True),
     # It times an update of the whole network, which takes ten seconds.
     Verb("check", _check, calls=3),
 )
 
 
-def prepare(at: Path) -> None:
+def prepare(at: Path, tiny: bool) -> None:  # noqa: FBT001 - as all parts
     """Inputs, a reference of every verb, and its calls."""
     from unmask.data.phantoms import write_set
     from unmask.io import open_image, save_image
@@ -108,9 +118,9 @@ def prepare(at: Path) -> None:
     save_image(at / "tiffs" / "a.tif", picture)
     save_image(at / "stores" / "a.ome.zarr", picture)
     encoder = ["pretrain", "--preset", "mae2d", "--images", at / "images"]
-    finish([*encoder, *tiny("vit", steps=2), "--out", at / "encoder"], at / "encoder.log")
+    finish([*encoder, *small_network("vit", steps=2), "--out", at / "encoder"], at / "encoder.log")
     counts: dict[str, Counter[str]] = {}
-    for number, verb in enumerate(VERBS):
+    for number, verb in _verbs(tiny):
         out = at / "whole" / str(number)
         out.mkdir(parents=True)
         finish(_arguments(verb, at, out), at / f"{number}.log")
@@ -130,7 +140,7 @@ def trials(at: Path, tiny: bool) -> list[Trial]:  # noqa: FBT001 - as all parts
     """Up to 8 calls of each function and verb; one in the small form."""
     counts: dict[str, dict[str, int]] = json.loads((at / "calls.json").read_text())
     found = []
-    for number, verb in enumerate(VERBS):
+    for number, verb in _verbs(tiny):
         for name, count in sorted(counts[str(number)].items()):
             for nth in sorted(
                 set(np.linspace(0, count - 1, 1 if tiny else verb.calls).astype(int))
@@ -143,6 +153,10 @@ def trials(at: Path, tiny: bool) -> list[Trial]:  # noqa: FBT001 - as all parts
             run = partial(_fail, at, number, "size", size, errno.EFBIG)
             found.append(Trial(f"{verb.name}: files of {size} bytes", verb.name, run, _LIMITS))
     return found
+
+
+def _verbs(tiny: bool) -> list[tuple[int, Verb]]:  # noqa: FBT001 - as all parts
+    return [(number, verb) for number, verb in enumerate(VERBS) if verb.tiny or not tiny]
 
 
 def _arguments(verb: Verb, at: Path, out: Path) -> list[object]:

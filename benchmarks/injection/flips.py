@@ -21,7 +21,15 @@ from typing import Any
 import numpy as np
 
 from injection.forks import Limits, start_command
-from injection.kills import BLOCKS, TILES, check_objects, differences, finish, small_blocks, tiny
+from injection.kills import (
+    BLOCKS,
+    TILES,
+    check_objects,
+    differences,
+    finish,
+    small_blocks,
+    small_network,
+)
 from injection.trial import Part, Trial, Verdict
 
 SEED = 44
@@ -73,6 +81,7 @@ class State:
         reached: whether a folder is in this state.
         kinds: row of the table by pattern of the files that are damaged.
         flips: flipped bits per kind.
+        tiny: part of the small form.
     """
 
     name: str
@@ -80,11 +89,12 @@ class State:
     reached: Callable[[Path], bool]
     kinds: dict[str, str]
     flips: int = 30
+    tiny: bool = False
 
 
 def _train(at: Path) -> list[object]:
     where = ["--images", at / "images", "--labels", at / "labels"]
-    return ["train", "--preset", "cells", *where, *tiny("resunet", steps=12)]
+    return ["train", "--preset", "cells", *where, *small_network("resunet", steps=12)]
 
 
 def _predict(at: Path, images: str, *more: str) -> list[object]:
@@ -114,6 +124,7 @@ STATES = (
             "model.safetensors": "resumed: model of the run",
             "journal.jsonl": "resumed: journal (a log: the model is compared)",
         },
+        tiny=True,
     ),
     State(
         "blocks",
@@ -125,6 +136,7 @@ STATES = (
             ".predict/finished*": "resumed: finished.json",
             ".predict/*/scores.zarr/**/*": "resumed: stored scores",
         },
+        tiny=True,
     ),
     State(
         "assembly",
@@ -146,7 +158,7 @@ STATES = (
 )
 
 
-def prepare(at: Path) -> None:
+def prepare(at: Path, tiny: bool) -> None:  # noqa: FBT001 - as all parts
     """One file of each format, a model, predictions, and the killed runs."""
     from unmask.data.phantoms import write_set
     from unmask.io import open_image, save_image
@@ -160,7 +172,7 @@ def prepare(at: Path) -> None:
     for suffix in (".tif", ".ome.tif", ".h5", ".nii.gz", ".png", ".ome.zarr", ".nii", ".npy"):
         save_image(at / f"a{suffix}", pictures[0][0], spacing=(0.5, 0.25), unit="um")
     finish([*_train(at), "--out", at / "run"], at / "train.log")
-    network = tiny("vit", steps=2)
+    network = small_network("vit", steps=2)
     encoder = ["pretrain", "--preset", "mae2d", "--images", at / "images", *network]
     finish([*encoder, "--out", at / "encoder"], at / "encoder.log")
     for name, arguments in {
@@ -168,7 +180,7 @@ def prepare(at: Path) -> None:
         "zarr": _predict(at, "stores", "--scores"),
     }.items():
         finish([*arguments, "--out", at / "predicted" / name], at / "predict.log")
-    for state in STATES:
+    for _, state in _states(tiny):
         whole = [*state.arguments(at), "--out", at / "whole" / state.name]
         finish(whole, at / f"{state.name}.log")
         check_objects(at / "whole" / state.name)
@@ -179,11 +191,13 @@ def trials(at: Path, tiny: bool) -> list[Trial]:  # noqa: FBT001 - as all parts
     """Flips and cuts of every kind; a few in the small form."""
     found: list[Trial] = []
     for number, written in enumerate(WRITTEN):
-        flips = min(written.flips, 6) if tiny else written.flips
-        for change in [*range(flips), *CUTS]:
+        changes: list[int | str] = [*range(written.flips), *CUTS]
+        if tiny:
+            changes = [*range(min(3, written.flips)), CUTS[-1]]
+        for change in changes:
             run = partial(_read_again, at, number, change)
             found.append(Trial(f"{written.group} {change}", written.group, run, _READ))
-    for number, state in enumerate(STATES):
+    for number, state in _states(tiny):
         if not (at / "states" / state.name).exists():
             print(f"  flips: the state {state.name!r} was not reached; its files are not tried")
             continue
@@ -191,11 +205,15 @@ def trials(at: Path, tiny: bool) -> list[Trial]:  # noqa: FBT001 - as all parts
             if not _files(at / "states" / state.name, kind):
                 print(f"  flips: no file {kind} in the state {state.name!r}")
                 continue
-            changes: list[int | str] = [0] if tiny else [*range(state.flips), *CUTS]
+            changes = [0] if tiny else [*range(state.flips), *CUTS]
             for change in changes:
                 run = partial(_resume, at, number, kind, change)
                 found.append(Trial(f"{group} {change}", group, run, _RESUME))
     return found
+
+
+def _states(tiny: bool) -> list[tuple[int, State]]:  # noqa: FBT001 - as all parts
+    return [(number, state) for number, state in enumerate(STATES) if state.tiny or not tiny]
 
 
 def damage(path: Path, change: int | str, draw: np.random.Generator) -> str:

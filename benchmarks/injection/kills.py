@@ -44,14 +44,16 @@ class Scenario:
         name: row of the table.
         arguments: command line without ``--out`` and ``--resume``, given the folder of inputs.
         share: kills in a full run, in relation to the others.
+        tiny: part of the small form.
     """
 
     name: str
     arguments: Callable[[Path], list[object]]
     share: float = 1.0
+    tiny: bool = False
 
 
-def tiny(backbone: str, *, steps: int, crop: str = "[32, 32]") -> list[str]:
+def small_network(backbone: str, *, steps: int, crop: str = "[32, 32]") -> list[str]:
     """Settings of a network that trains in a second."""
     lines = [
         _BACKBONES[backbone],
@@ -73,17 +75,24 @@ def _set(*lines: str) -> list[str]:
 
 
 def _pretrain(at: Path) -> list[object]:
-    return ["pretrain", "--preset", "mae2d", "--images", at / "images", *tiny("vit", steps=12)]
+    return [
+        "pretrain",
+        "--preset",
+        "mae2d",
+        "--images",
+        at / "images",
+        *small_network("vit", steps=12),
+    ]
 
 
 def _train(at: Path) -> list[object]:
     where = ["--images", at / "images", "--labels", at / "labels"]
-    return ["train", "--preset", "cells", *where, *tiny("resunet", steps=12)]
+    return ["train", "--preset", "cells", *where, *small_network("resunet", steps=12)]
 
 
 def _train_3d(at: Path) -> list[object]:
     where = ["--images", at / "volumes" / "images", "--labels", at / "volumes" / "classes"]
-    network = tiny("vit3", steps=6, crop="[8, 16, 16]")
+    network = small_network("vit3", steps=6, crop="[8, 16, 16]")
     return ["train", "--preset", "semantic3d", *where, *network, *_set("task.classes=2")]
 
 
@@ -102,22 +111,24 @@ def _curve(at: Path) -> list[object]:
     where = ["--images", at / "images", "--labels", at / "labels"]
     where += ["--val-images", at / "wide" / "images", "--val-labels", at / "wide" / "labels"]
     plan = ["--labels-per-run", "1,2", "--repeats", "1"]
-    return ["curve", "--preset", "cells", *where, *plan, *tiny("resunet", steps=3)]
+    return ["curve", "--preset", "cells", *where, *plan, *small_network("resunet", steps=3)]
 
 
 TILES = _set("infer.tile=[64, 64]")
 BLOCKS = _set("infer.block=[32, 32]")
 SCENARIOS = (
     Scenario("pretrain", _pretrain),
-    Scenario("train, 2D", _train),
+    Scenario("train, 2D", _train, tiny=True),
     Scenario("train, 3D", _train_3d),
     Scenario("predict in memory", _predict("images")),
-    Scenario("predict in memory, --scores", _predict("images", "--scores")),
+    Scenario("predict in memory, --scores", _predict("images", "--scores"), tiny=True),
     Scenario("predict in blocks, TIFF", _predict("large", *BLOCKS)),
     Scenario("predict in blocks, TIFF, --scores", _predict("large", "--scores", *BLOCKS)),
     Scenario("predict in blocks, OME-Zarr", _predict("stores", *BLOCKS)),
-    Scenario("predict in blocks, OME-Zarr, --scores", _predict("stores", "--scores", *BLOCKS)),
-    Scenario("cluster", _cluster),
+    Scenario(
+        "predict in blocks, OME-Zarr, --scores", _predict("stores", "--scores", *BLOCKS), tiny=True
+    ),
+    Scenario("cluster", _cluster, tiny=True),
     Scenario("curve", _curve, share=0.5),
 )
 
@@ -130,7 +141,7 @@ def small_blocks() -> None:
         setattr(features, "_BLOCK_BYTES", 4 * 24 * 32 * 32)  # noqa: B010 - not ours to know
 
 
-def prepare(at: Path) -> None:
+def prepare(at: Path, tiny: bool) -> None:  # noqa: FBT001 - as all parts
     """Images, volumes and models, then an uninterrupted run of every verb with its duration."""
     from unmask.data.phantoms import write_set
     from unmask.io import open_image, save_image
@@ -143,9 +154,9 @@ def prepare(at: Path) -> None:
             save_image(at / folder / f"{name}{suffix}", open_image(path, ndim=2).read())
     finish([*_pretrain(at), "--out", at / "encoder"], at / "encoder.log")
     durations: dict[str, tuple[float, float]] = {}
-    for number, scenario in enumerate(SCENARIOS):
+    for number, scenario in _chosen(tiny):
         # The second run counts: the first one fills the cache of compiled kernels.
-        for out in (at / "warm" / str(number), at / "whole" / str(number)):
+        for out in (at / "warm" / str(number), at / "whole" / str(number))[bool(tiny) :]:
             begin, used = time.perf_counter(), _children()
             finish([*scenario.arguments(at), "--out", out], at / f"{number}.log")
             durations[str(number)] = time.perf_counter() - begin, _children() - used
@@ -168,16 +179,20 @@ def check_objects(out: Path) -> None:
 
 
 def trials(at: Path, tiny: bool) -> list[Trial]:  # noqa: FBT001 - as all parts
-    """220 kills; one per verb in the small form."""
+    """220 kills; four in the small form."""
     share = sum(scenario.share for scenario in SCENARIOS)
     found = []
-    for number, scenario in enumerate(SCENARIOS):
+    for number, scenario in _chosen(tiny):
         count = 1 if tiny else max(1, round(220 * scenario.share / share))
         for trial in range(count):
             run = partial(kill_and_resume, at, number, trial)
             found.append(Trial(f"{scenario.name} {trial}", scenario.name, run, _LIMITS))
     # Verbs take turns, so that an interrupted run of this script has seen all of them.
     return sorted(found, key=lambda trial: int(trial.key.rpartition(" ")[2]))
+
+
+def _chosen(tiny: bool) -> list[tuple[int, Scenario]]:  # noqa: FBT001 - as all parts
+    return [(n, each) for n, each in enumerate(SCENARIOS) if each.tiny or not tiny]
 
 
 def kill_and_resume(at: Path, number: int, trial: int) -> dict[str, Any]:

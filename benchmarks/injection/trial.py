@@ -77,9 +77,9 @@ class Part:
     Attributes:
         name: as in ``--parts``.
         prepare: makes inputs and references in a folder; runs in a child.
-        trials: the trials over such a folder; ``tiny`` gives the small form.
+        trials: the trials over such a folder. In both the second argument asks for the small form.
     """
 
     name: str
-    prepare: Callable[[Path], None]
+    prepare: Callable[[Path, bool], None]
     trials: Callable[[Path, bool], list[Trial]]

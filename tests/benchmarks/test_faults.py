@@ -113,7 +113,7 @@ def test_verdicts_outlive_an_interruption(faults, tmp_path, monkeypatch):
     trials = [
         trial.Trial(k, "letters", lambda: trial.Verdict("letters", "equal").json()) for k in "abcd"
     ]
-    part = trial.Part("letters", lambda _: None, lambda *_: trials)
+    part = trial.Part("letters", lambda *_: None, lambda *_: trials)
     with pytest.raises(KeyboardInterrupt):
         faults.run_part(part, tmp_path, tiny=True, jobs=1)
     # A line that was being written is left out.
