@@ -50,7 +50,7 @@ def trials(at: Path, tiny: bool) -> list[Trial]:  # noqa: FBT001 - as all parts
     ]
 
 
-def prepare(at: Path, tiny: bool) -> None:  # noqa: ARG001, FBT001 - as all parts
+def prepare(at: Path, tiny: bool) -> None:  # noqa: FBT001 - as all parts
     """Nothing."""
 
 
