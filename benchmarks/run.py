@@ -111,7 +111,9 @@ def rebuilt(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
 def write_page() -> None:
     """Rebuild docs/results.md from every stored result."""
     stored = {path.stem: json.loads(path.read_text("utf-8")) for path in RESULTS.glob("*.json")}
-    PAGE.write_text(rebuilt(PAGE.read_text("utf-8"), dict(sorted(stored.items()))), "utf-8")
+    # A result with a page of its own is not a table of this one.
+    tables = {name: result for name, result in sorted(stored.items()) if "page" not in result}
+    PAGE.write_text(rebuilt(PAGE.read_text("utf-8"), tables), "utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/faults.py``: each injects one kind of fault and counts what came of it."""
