@@ -163,3 +163,15 @@ def test_command_line_starts_without_heavy_libraries():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_the_command_line_prints_in_one_place():
+    """Names of files and texts of cards are escaped there."""
+    printers = [
+        name(path)
+        for path in SOURCES
+        if (PACKAGE / "cli") in path.parents
+        and path.name != "terminal.py"
+        and re.search(r"\btyper\.(?:echo|secho)\b|\bprint\(", path.read_text(encoding="utf-8"))
+    ]
+    assert printers == []

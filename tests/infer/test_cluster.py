@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unmask.checkpoint import save_model
 from unmask.data.normalize import Window
 from unmask.errors import CheckpointError, DataError
 from unmask.infer.cluster import Centres, fit, prepare, sampled, without_mean
@@ -123,3 +124,21 @@ def test_centres_are_for_exactly_the_features_asked_for(dense, tmp_path):
         Centres.load(tmp_path / "c", {"dim": 3})
     with pytest.raises(CheckpointError, match="dim 3, not 4"):
         Centres.load(tmp_path / "c", {"dim": 4, "common_mean": True})
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "card"),
+    [
+        ("centres", torch.zeros(2, 3), {}),
+        ("centres", torch.zeros(2, 3), {"kind": "model", "features": {}}),
+        ("other", torch.zeros(2, 3), {"kind": "clusters", "features": {}}),
+        ("centres", torch.zeros(3), {"kind": "clusters", "features": {}}),
+        ("centres", torch.zeros(2, 3).int(), {"kind": "clusters", "features": {}}),
+        ("centres", torch.zeros(2, 3), {"kind": "clusters", "features": [1]}),
+        ("centres", torch.zeros(2, 3), {"kind": "clusters"}),
+    ],
+)
+def test_files_that_hold_no_centres(name, values, card, tmp_path):
+    save_model(tmp_path / "c.safetensors", {name: values}, card)
+    with pytest.raises(CheckpointError, match=r"c\.safetensors"):
+        Centres.load(tmp_path / "c.safetensors", {})

@@ -34,6 +34,8 @@ _SAMPLE = 200_000
 # Vectors that the mean of a volume is taken of.
 _MEAN_SAMPLE = 8_000
 _KIND = "clusters"
+# Axes of a table of vectors, one row per cluster.
+_TABLE = 2
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,14 @@ class Centres:
             CheckpointError: no such file, or centres of other features.
         """
         model = checkpoint.load_model(path)
-        if model.card.get("kind") != _KIND:
+        theirs, values = model.card.get("features"), model.weights.get("centres")
+        if (
+            model.card.get("kind") != _KIND
+            or not isinstance(theirs, dict)
+            or values is None
+            or values.ndim != _TABLE
+            or not values.is_floating_point()
+        ):
             raise CheckpointError(
                 told(
                     path,
@@ -82,7 +91,6 @@ class Centres:
                     do="Give the clusters.safetensors of an earlier run.",
                 )
             )
-        theirs = model.card["features"]
         other = [
             f"{name} {theirs.get(name)!r}, not {facts.get(name)!r}"
             for name in facts | theirs
@@ -97,7 +105,7 @@ class Centres:
                     do="Give the model and options that the centres were made with.",
                 )
             )
-        return cls(model.weights["centres"].numpy(), theirs)
+        return cls(values.numpy(), theirs)
 
 
 @dataclass(frozen=True)
