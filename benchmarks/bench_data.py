@@ -19,8 +19,7 @@ import numpy as np
 import torch
 
 import harness
-from unmask.data import augment, read_shape
-from unmask.data.augment import Part
+from unmask.data.augment import Part, augment, read_shape
 from unmask.data.intensity import Brightness, Contrast, Gamma
 from unmask.data.normalize import Percentile
 from unmask.data.resample import resample_cpu, resample_torch

@@ -22,7 +22,7 @@ TEXTS = [
     if path.suffix in {".py", ".md", ".yaml", ".yml", ".toml", ".json", ".html", ""}
     and path.is_file()
     and "__pycache__" not in path.parts
-] + [path for path in sorted(ROOT.iterdir()) if path.is_file() and path.suffix not in {".pyc"}]
+] + [path for path in sorted(ROOT.iterdir()) if path.is_file() and path.name != ".git"]
 
 DRAWERS = {"utils", "util", "helpers", "helper", "misc", "common"}
 LONGEST = 450

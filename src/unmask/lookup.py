@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from unmask.errors import MissingPackageError, RecipeError, UnmaskError
+from unmask.parts import Parts
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ def find(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Calla
         return table[name]
     if ":" in name:
         return _from_file(name, kind)
+    if isinstance(table, Parts) and (installed := table.find_installed(name)) is not None:
+        return installed
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise RecipeError(

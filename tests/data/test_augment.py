@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from unmask.data import AUGMENTATIONS, augment, read_shape
+from unmask.data import AUGMENTATIONS
+from unmask.data.augment import augment, read_shape
 from unmask.data.intensity import Brightness, Contrast
 from unmask.data.resample import centre
 from unmask.data.spatial import Spatial

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,45 @@ def test_batches_are_a_function_of_their_index():
     np.testing.assert_array_equal(first.image, again.image)
     assert first.seed == again.seed
     assert not np.array_equal(first.image, other.image)
+
+
+@pytest.mark.parametrize("shape", [(9, 10), (6, 7, 7)])
+def test_crops_reach_every_corner_of_the_image(shape):
+    crop = tuple(n - 1 for n in shape)
+    source = crops([pair(shape)], crop=crop, foreground=0.0)
+    corners = {
+        int(image.flatten()[0]) for index in range(40) for image in source.batch(index).image
+    }
+    grid = np.arange(1, np.prod(shape) + 1).reshape(shape)
+    room = tuple(slice(0, n - c + 1) for n, c in zip(shape, crop, strict=True))
+    assert corners == set(grid[room].flatten().tolist())
+
+
+@dataclass(frozen=True)
+class _Margin:
+    """A geometric part that reads more than the crop and returns its center."""
+
+    margin: int
+
+    def draw(self, rng, shape):
+        return None
+
+    def read_shape(self, crop):
+        return tuple(n + 2 * self.margin for n in crop)
+
+    def resample(self, images, labels, params, *, crop):
+        inner = tuple(slice(self.margin, self.margin + n) for n in crop)
+        return images[(..., *inner)], labels[(..., *inner)]
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (8, 12, 14)])
+@pytest.mark.parametrize("border", ["mirror", "zero"])
+def test_the_crop_is_centered_in_the_region_that_a_warp_reads(shape, border):
+    crop = tuple(n // 2 for n in shape)
+    plain = crops([pair(shape)], crop=crop, border=border).batch(2)
+    wide = crops([pair(shape)], crop=crop, border=border, parts=(_Margin(3),)).batch(2)
+    np.testing.assert_array_equal(plain.image, wide.image)
+    np.testing.assert_array_equal(plain.values, wide.values)
 
 
 @pytest.mark.parametrize("shape", [(5, 30), (1, 1), (3, 4)])

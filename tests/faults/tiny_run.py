@@ -23,12 +23,11 @@ import torch
 from torch import nn
 
 from unmask.checkpoint import lock_run, save_snapshot
-from unmask.errors import UnmaskError
+from unmask.errors import Interrupted, UnmaskError
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
 from unmask.space.random import device_seed, generator
 from unmask.training import (
-    Interrupted,
     Journal,
     Plan,
     RunFolder,

@@ -163,6 +163,18 @@ class TestMatched:
         there[0, 7:] = 2
         assert matched(here, there).tolist() == [[1, 1]]
 
+    def test_two_that_are_seen_as_one_do_not_become_one(self):
+        """The larger one is joined; the smaller one would join both neighbors."""
+        here, there = np.ones((1, 10), int), np.ones((1, 10), int)
+        here[0, 7:] = 2
+        assert matched(here, there).tolist() == [[1, 1]]
+
+    def test_a_pair_must_be_the_largest_overlap_of_both(self):
+        here = np.array([[1, 1, 1, 1, 1, 1, 2, 2, 2, 2]])
+        there = np.array([[3, 3, 3, 4, 4, 4, 4, 4, 4, 4]])
+        # 1 meets 3 and 4 in three voxels each and 2 meets 4 in four: 4 belongs to 2 alone.
+        assert matched(here, there).tolist() == [[1, 3], [2, 4]]
+
     def test_both_legs_of_one_object_are_joined(self):
         here, there = np.array([[3, 3, 0, 3, 3]]), np.array([[1, 1, 0, 2, 2]])
         assert matched(here, there).tolist() == [[3, 1], [3, 2]]

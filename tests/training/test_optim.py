@@ -172,6 +172,24 @@ def test_average_follows_parameters_and_all_buffers():
     assert torch.equal(conv.weight, live)
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(2, 0), (5, 2), (100, 10)])
+def test_the_last_update_runs_at_the_final_factor(steps, warmup):
+    factors = [schedule(s, steps=steps, warmup=warmup, final=0.1) for s in range(steps + 3)]
+    assert factors[warmup] == 1.0
+    assert factors[steps - 1] == pytest.approx(0.1, abs=1e-12)
+    assert factors[steps - 2] > factors[steps - 1]
+    # An update too many, for example after a resumed run was made longer, never rises again.
+    assert factors[steps:] == [factors[steps - 1]] * 3
+
+
+def test_the_cosine_in_closed_form():
+    factors = [schedule(s, steps=5, warmup=0) for s in range(5)]
+    half = 2**-0.5 / 2
+    assert factors == pytest.approx([1.0, 0.5 + half, 0.5, 0.5 - half, 0.0], abs=1e-12)
+    warm = [schedule(s, steps=9, warmup=4, start=0.2) for s in range(5)]
+    assert warm == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+
+
 def test_a_cosine_that_rises_again():
     factors = [schedule(s, steps=400, warmup=0, final=0.25, period=100) for s in range(401)]
     assert factors[0] == factors[200] == factors[400] == 1

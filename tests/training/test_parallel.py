@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
+from unmask.errors import Interrupted
 from unmask.training import (
-    Interrupted, Journal, Plan, RunFolder, adamw, fit, launched, make_fabric
+    Journal, Plan, RunFolder, adamw, fit, launched, make_fabric
 )
 
 class Net(Objective):

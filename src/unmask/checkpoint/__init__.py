@@ -1,22 +1,8 @@
 """Model files, snapshots of runs, the lock of a run folder, and foreign weights.
 
-Everything is safetensors and JSON, written aside and renamed, and verified bit by bit on load.
+Everything is safetensors and JSON, written to a temporary file and renamed, and verified on load.
 """
 
-from unmask.checkpoint.foreign import load_foreign
-from unmask.checkpoint.lock import lock_run
-from unmask.checkpoint.model import Model, load_model, load_weights, save_model
-from unmask.checkpoint.snapshots import Snapshot, load_snapshot, remove_leftovers, save_snapshot
+import lazy_loader
 
-__all__ = [
-    "Model",
-    "Snapshot",
-    "load_foreign",
-    "load_model",
-    "load_snapshot",
-    "load_weights",
-    "lock_run",
-    "remove_leftovers",
-    "save_model",
-    "save_snapshot",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,47 +1,40 @@
-"""From files to batches: crops, normalisation, augmentation."""
+"""From files to batches: crops, normalization, augmentation."""
 
-from unmask.data.augment import augment, read_shape
-from unmask.data.intensity import (
-    Brightness,
-    ChannelMix,
-    ChannelShuffle,
-    Contrast,
-    Gamma,
-    Grey,
-    HistogramShift,
-    Invert,
-    ObjectIntensity,
+import lazy_loader
+
+from unmask.parts import Parts
+
+AUGMENTATIONS = Parts(
+    "unmask.augmentations",
+    {
+        "spatial": "unmask.data.spatial:Spatial",
+        "zoom": "unmask.data.zoom:Zoom",
+        "gamma": "unmask.data.intensity:Gamma",
+        "contrast": "unmask.data.intensity:Contrast",
+        "brightness": "unmask.data.intensity:Brightness",
+        "noise": "unmask.data.texture:Noise",
+        "blur": "unmask.data.texture:Blur",
+        "sharpen": "unmask.data.texture:Sharpen",
+        "histogram_shift": "unmask.data.intensity:HistogramShift",
+        "cutout": "unmask.data.texture:Cutout",
+        "invert": "unmask.data.intensity:Invert",
+        "channel_shuffle": "unmask.data.intensity:ChannelShuffle",
+        "channel_mix": "unmask.data.intensity:ChannelMix",
+        "grey": "unmask.data.intensity:Grey",
+        "object_intensity": "unmask.data.intensity:ObjectIntensity",
+    },
 )
-from unmask.data.label_changes import LABEL_CHANGES
-from unmask.data.normalize import NORMALIZERS
-from unmask.data.sampling import SAMPLINGS
-from unmask.data.spatial import Spatial
-from unmask.data.texture import Blur, Cutout, Noise, Sharpen
-from unmask.data.zoom import Zoom
-
-AUGMENTATIONS = {
-    "spatial": Spatial,
-    "zoom": Zoom,
-    "gamma": Gamma,
-    "contrast": Contrast,
-    "brightness": Brightness,
-    "noise": Noise,
-    "blur": Blur,
-    "sharpen": Sharpen,
-    "histogram_shift": HistogramShift,
-    "cutout": Cutout,
-    "invert": Invert,
-    "channel_shuffle": ChannelShuffle,
-    "channel_mix": ChannelMix,
-    "grey": Grey,
-    "object_intensity": ObjectIntensity,
-}
-
-__all__ = [
-    "AUGMENTATIONS",
-    "LABEL_CHANGES",
-    "NORMALIZERS",
-    "SAMPLINGS",
-    "augment",
-    "read_shape",
-]
+NORMALIZERS = Parts(
+    "unmask.normalizers",
+    {
+        "percentile": "unmask.data.normalize:Percentile",
+        "minmax": "unmask.data.normalize:MinMax",
+        "zscore": "unmask.data.normalize:ZScore",
+        "window": "unmask.data.normalize:Window",
+        "standard": "unmask.data.normalize:Standard",
+        "mediar": "unmask.data.normalize:Mediar",
+        "none": "unmask.data.normalize:NoNormalize",
+    },
+)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["AUGMENTATIONS", "NORMALIZERS"]

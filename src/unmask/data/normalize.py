@@ -293,17 +293,6 @@ class NoNormalize:
         return Affine(ones, (0.0,) * len(image), undefined=undefined(image))
 
 
-NORMALIZERS = {
-    "percentile": Percentile,
-    "minmax": MinMax,
-    "zscore": ZScore,
-    "window": Window,
-    "standard": Standard,
-    "mediar": Mediar,
-    "none": NoNormalize,
-}
-
-
 def _check_measured(crop: np.ndarray, channels: int) -> None:
     if len(crop) != channels:
         raise DataError(

@@ -1,59 +1,43 @@
-"""Networks: backbones give features, decoders bring them to the size of the image, heads map them
-to the channels of a task.
+"""Networks: backbones compute features, decoders bring them to the size of the image, and heads map
+them to the channels of a task.
 """
 
-from unmask.models.decoder_linear import LinearDecoder
-from unmask.models.decoder_manet import ManetDecoder
-from unmask.models.decoder_pool import PoolDecoder
-from unmask.models.decoder_spark import SparkDecoder
-from unmask.models.decoder_unet import UNetDecoder
-from unmask.models.decoder_unetr import UnetrDecoder
-from unmask.models.heads import BranchHead, ForegroundHead, linear, mlp
-from unmask.models.mit import MixTransformer
-from unmask.models.resnet import ResNet
-from unmask.models.resunet import ResUNet
-from unmask.models.resunet_pea import PeaDecoder, PeaResUNet
-from unmask.models.superhuman import Superhuman, SuperhumanDecoder
-from unmask.models.vit import ViT
+import lazy_loader
 
-BACKBONES = {
-    "mit": MixTransformer,
-    "resnet": ResNet,
-    "resunet": ResUNet,
-    "resunet_pea": PeaResUNet,
-    "superhuman": Superhuman,
-    "vit": ViT,
-}
-DECODERS = {
-    "linear": LinearDecoder,
-    "manet": ManetDecoder,
-    "pool": PoolDecoder,
-    "resunet_pea": PeaDecoder,
-    "superhuman": SuperhumanDecoder,
-    "spark": SparkDecoder,
-    "unet": UNetDecoder,
-    "unetr": UnetrDecoder,
-}
-HEADS = {"branches": BranchHead, "foreground": ForegroundHead, "linear": linear, "mlp": mlp}
+from unmask.parts import Parts
 
-__all__ = [
-    "BACKBONES",
-    "DECODERS",
-    "HEADS",
-    "BranchHead",
-    "ForegroundHead",
-    "LinearDecoder",
-    "ManetDecoder",
-    "MixTransformer",
-    "PeaDecoder",
-    "PeaResUNet",
-    "PoolDecoder",
-    "ResNet",
-    "ResUNet",
-    "SparkDecoder",
-    "Superhuman",
-    "SuperhumanDecoder",
-    "UNetDecoder",
-    "UnetrDecoder",
-    "ViT",
-]
+BACKBONES = Parts(
+    "unmask.backbones",
+    {
+        "mit": "unmask.models.mit:MixTransformer",
+        "resnet": "unmask.models.resnet:ResNet",
+        "resunet": "unmask.models.resunet:ResUNet",
+        "resunet_pea": "unmask.models.resunet_pea:PeaResUNet",
+        "superhuman": "unmask.models.superhuman:Superhuman",
+        "vit": "unmask.models.vit:ViT",
+    },
+)
+DECODERS = Parts(
+    "unmask.decoders",
+    {
+        "linear": "unmask.models.decoder_linear:LinearDecoder",
+        "manet": "unmask.models.decoder_manet:ManetDecoder",
+        "pool": "unmask.models.decoder_pool:PoolDecoder",
+        "resunet_pea": "unmask.models.resunet_pea:PeaDecoder",
+        "superhuman": "unmask.models.superhuman:SuperhumanDecoder",
+        "spark": "unmask.models.decoder_spark:SparkDecoder",
+        "unet": "unmask.models.decoder_unet:UNetDecoder",
+        "unetr": "unmask.models.decoder_unetr:UnetrDecoder",
+    },
+)
+HEADS = Parts(
+    "unmask.heads",
+    {
+        "branches": "unmask.models.heads:BranchHead",
+        "foreground": "unmask.models.heads:ForegroundHead",
+        "linear": "unmask.models.heads:linear",
+        "mlp": "unmask.models.heads:mlp",
+    },
+)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["BACKBONES", "DECODERS", "HEADS"]

@@ -1,9 +1,16 @@
-"""Pre-training methods: learn from images without labels."""
+"""Pre-training methods, which learn from images without labels."""
 
-from unmask.pretraining.glmae import GLMAE
-from unmask.pretraining.mae import MAE
-from unmask.pretraining.spark import Spark
+import lazy_loader
 
-METHODS = {"glmae": GLMAE, "mae": MAE, "spark": Spark}
+from unmask.parts import Parts
 
-__all__ = ["GLMAE", "MAE", "METHODS", "Spark"]
+METHODS = Parts(
+    "unmask.methods",
+    {
+        "glmae": "unmask.pretraining.glmae:GLMAE",
+        "mae": "unmask.pretraining.mae:MAE",
+        "spark": "unmask.pretraining.spark:Spark",
+    },
+)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["METHODS"]

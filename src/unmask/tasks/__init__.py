@@ -1,20 +1,18 @@
 """Tasks, one file each; a recipe names them by the keys of ``TASKS``."""
 
-from __future__ import annotations
+import lazy_loader
 
-from collections.abc import Callable
-from typing import Any
+from unmask.parts import Parts
 
-from unmask.tasks.affinities import Affinities
-from unmask.tasks.classify import Classify
-from unmask.tasks.embeddings import Embeddings
-from unmask.tasks.flows import Flows
-from unmask.tasks.semantic import Semantic
-
-TASKS: dict[str, Callable[..., Any]] = {
-    "affinities": Affinities,
-    "classify": Classify,
-    "embeddings": Embeddings,
-    "flows": Flows,
-    "semantic": Semantic,
-}
+TASKS = Parts(
+    "unmask.tasks",
+    {
+        "affinities": "unmask.tasks.affinities:Affinities",
+        "classify": "unmask.tasks.classify:Classify",
+        "embeddings": "unmask.tasks.embeddings:Embeddings",
+        "flows": "unmask.tasks.flows:Flows",
+        "semantic": "unmask.tasks.semantic:Semantic",
+    },
+)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["TASKS"]

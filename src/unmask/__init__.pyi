@@ -1,0 +1,27 @@
+from . import labels, metrics
+from .api import check, cluster, convert, evaluate, load_official, measure, predict, pretrain, train
+from .infer.predictor import Prediction, Predictor
+from .io import open_image, save_image
+from .io.outlines import read_outlines, write_outlines
+from .recipe import Recipe
+
+__all__ = [
+    "Prediction",
+    "Predictor",
+    "Recipe",
+    "check",
+    "cluster",
+    "convert",
+    "evaluate",
+    "labels",
+    "load_official",
+    "measure",
+    "metrics",
+    "open_image",
+    "predict",
+    "pretrain",
+    "read_outlines",
+    "save_image",
+    "train",
+    "write_outlines",
+]

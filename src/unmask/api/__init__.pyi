@@ -1,0 +1,29 @@
+from .audit import check
+from .catalogue import shipped_models
+from .clustering import Clustered, ClusterOptions, cluster
+from .evaluation import evaluate
+from .interchange import convert, load_official
+from .learning import Run, pretrain, train
+from .mapping import evaluate_clusters
+from .measuring import MeasureOptions, measure, measure_files
+from .prediction import predict, predict_files
+
+__all__ = [
+    "ClusterOptions",
+    "Clustered",
+    "MeasureOptions",
+    "Run",
+    "check",
+    "cluster",
+    "convert",
+    "evaluate",
+    "evaluate_clusters",
+    "load_official",
+    "measure",
+    "measure_files",
+    "predict",
+    "predict_files",
+    "pretrain",
+    "shipped_models",
+    "train",
+]

@@ -1,0 +1,17 @@
+from .formats import FORMATS
+from .image import Image
+from .paths import list_files, stem
+from .reading import open_image, open_labels
+from .writing import output_name, save_image, smallest_uint
+
+__all__ = [
+    "FORMATS",
+    "Image",
+    "list_files",
+    "open_image",
+    "open_labels",
+    "output_name",
+    "save_image",
+    "smallest_uint",
+    "stem",
+]

@@ -1,0 +1,7 @@
+import unmask.parts
+
+TASKS: unmask.parts.Parts
+
+__all__ = [
+    "TASKS",
+]
