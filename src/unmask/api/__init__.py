@@ -1,7 +1,4 @@
-"""The verbs, one file for each pair of inputs and outputs; all take paths or arrays.
-
-Each is loaded when it is first used: measuring objects must not wait for torch.
-"""
+"""The verbs, one file for each pair of inputs and outputs; all take paths or arrays."""
 
 import lazy_loader
 
