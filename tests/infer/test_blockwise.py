@@ -193,7 +193,7 @@ def test_background_that_is_the_largest_object_is_not_looked_for_in_blocks(tmp_p
     plan_blocks(predictor(2, task=learned, channels=4), image, (20, 20))
 
 
-@pytest.mark.parametrize(("length", "places"), [(4, 0), (30, 2)])
+@pytest.mark.parametrize(("length", "places"), [(4, 0), (30, 1)])
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_objects_longer_than_the_halo_are_told_of(length, places, ndim, tmp_path):
     shape = (8,) * (ndim - 1) + (64,)
@@ -204,7 +204,8 @@ def test_objects_longer_than_the_halo_are_told_of(length, places, ndim, tmp_path
     given = {"block": block, "say": lines.append}
     predict_blocks(predictor(ndim), image, tmp_path / "a.tif", **given)
     assert len(lines) == bool(places)
-    assert all(f"In {places} place(s)" in line and "3 voxels" in line for line in lines)
+    words = ("1 object(s) are larger than the halo of 3 voxels", "labels 1.", "A halo of 30 voxels")
+    assert all(word in line for line in lines for word in words)
 
 
 def test_scores_that_cannot_be_decoded_name_the_image(tmp_path):

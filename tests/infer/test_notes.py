@@ -125,7 +125,7 @@ def test_blocks_count_what_the_whole_image_counts(ndim, tmp_path):
     assert np.array_equal(
         open_labels(tmp_path / "a.tif", ndim=ndim).read()[0] > 0, whole.labels > 0
     )
-    assert [line for line in heard if "margin" not in line] == list(whole.notes)
+    assert [line for line in heard if "halo" not in line] == list(whole.notes)
     assert len(whole.notes) == 2
 
 

@@ -86,6 +86,17 @@ class Grid:
         start[axis] = write.stop[axis] - reach
         return Box(tuple(start), tuple(stop)).clip(Box.of(self.space))
 
+    def around(self, number: int) -> list[int]:
+        """The other blocks that write into what a block reads."""
+        read = self.tile(number).read
+        spans = [
+            range(low // edge, ceil(high / edge))
+            for low, high, edge in zip(read.start, read.stop, self.block, strict=True)
+        ]
+        cells = np.stack(np.meshgrid(*spans, indexing="ij"), -1).reshape(-1, len(spans))
+        numbers = np.ravel_multi_index(tuple(cells.T), self.counts)
+        return [each for each in numbers.tolist() if each != number]
+
     def faces(self, number: int) -> list[tuple[str, Box]]:
         """Name and box of every slab that the block shares with a neighbour.
 
@@ -102,24 +113,17 @@ class Grid:
     def needed(self, number: int, tiling: Tiling) -> Box:
         """Box of the windows that a block needs, at their places in the whole image.
 
-        All windows that touch the block and its slabs, so that scores there are exactly those of
-        the whole image; in the rest of the halo, enough to cover it.
+        All windows that touch the block or its halo, so that scores are exactly those of the whole
+        image wherever they are decoded: otherwise an object in the halo could be another one than
+        its neighbor decodes.
         """
-        tile = self.tile(number)
-        exact = tile.write.grow((_SLAB,) * len(self.space)).clip(tile.read)
+        read = self.tile(number).read
         start, stop = [], []
         along = zip(tiling.positions(self.space), tiling.window, self.space, strict=True)
         for axis, (places, window, length) in enumerate(along):
-            low, high = exact.start[axis], exact.stop[axis]
-            cover, end = tile.read.start[axis], tile.read.stop[axis]
-            first = min(
-                min(place for place in places if place + window > low),
-                max(place for place in places if place <= cover),
-            )
-            last = max(
-                max(place for place in places if place < high),
-                min(place for place in places if place + window >= end),
-            )
+            low, high = read.start[axis], read.stop[axis]
+            first = min(place for place in places if place + window > low)
+            last = max(place for place in places if place < high)
             start.append(max(0, first))
             stop.append(min(length, last + window))
         return Box(tuple(start), tuple(stop))

@@ -17,12 +17,14 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unmask.atomic import atomic_path, replace_folder, saving
 from unmask.data.view import AS_IT_IS, Place
 from unmask.errors import DataError, RecipeError, told
 from unmask.infer import units
-from unmask.infer.assembly import RESUME, Result, assemble
+from unmask.infer.assembly import RESUME, Result, assemble, put
+from unmask.infer.agreement import Verdict, cut_note, doubt_note
 from unmask.infer.blocks import LARGE, Forecast, Grid, automatic, forecast
 from unmask.infer.dispatch import Run, scheduler
 from unmask.infer.notes import Facts, describe
@@ -41,6 +43,8 @@ from unmask.tasks.base import Undivided
 
 # Stored scores, while an output is in work.
 SCORES = "scores.zarr"
+# Ids of objects, and the box of each.
+Doubts = tuple[list[int], NDArray[np.int64]]
 
 
 def is_large(predictor: Predictor, image: Image) -> bool:
@@ -167,7 +171,7 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
         missing = [number for number in range(len(grid)) if number not in facts]
         with scheduler(cluster, workers=_threads(predictor)) as run:
             run(partial(units.predict_block, job, tell=tell), missing, done)
-            top = _numbers(job, facts, run)
+            top, doubts = _numbers(job, facts, run)
             dtype = np.min_scalar_type(top)
             result = Result(Path(out).absolute(), grid, dtype, whole, plan.provenance, place)
             assemble(result, job.folder, partial(units.numbered, job.folder), run)
@@ -179,20 +183,13 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
             total.update(each)
     if say is not None:
         noted = describe(predictor.task, total, place, predictor.trained)
-        for note in (*noted, *_margin_note(grid, total["beyond"])):
+        seen = (
+            *doubt_note(grid, predictor.task, *doubts),
+            *cut_note(grid, predictor.task, total["cut"]),
+        )
+        for note in (*noted, *seen):
             say(note)
     return top
-
-
-def _margin_note(grid: Grid, beyond: int) -> tuple[str, ...]:
-    """What to tell of objects that are larger than the margin in which blocks agree on them."""
-    if not beyond:
-        return ()
-    return (
-        f"In {beyond} place(s) an object is longer than the margin of {grid.halo} voxels around a "
-        "block. Its parts are joined where the blocks agree in the margin; if objects look cut, "
-        "raise task.reach.",
-    )
 
 
 def _with_scores(job: Job, predictor: Predictor, image: Image, progress: Progress | None) -> Job:
@@ -220,26 +217,54 @@ def _scores_back(store: Path, image: Image, place: Place) -> Path:
     return sink.path
 
 
-def _numbers(job: Job, facts: dict[int, Facts], run: Run) -> int:
-    """Keep the number of every block's ids in the whole image; the largest one."""
+def _numbers(job: Job, facts: dict[int, Facts], run: Run) -> tuple[int, Doubts]:
+    """Keep the number of every block's ids in the whole image; the largest one, and doubts."""
     every = [facts[number] for number in range(len(job.grid))]
+    nothing = [], np.zeros((0, 2, len(job.grid.space)), np.int64)
     if not job.grid.halo:
-        return max(each["top"] for each in every)
+        return max(each["top"] for each in every), nothing
     offsets = np.concatenate([[0], np.cumsum([each["top"] for each in every])]).astype(np.int64)
     written = np.zeros(offsets[-1], bool)
     for first, each in zip(offsets[:-1], every, strict=True):
         written[first : first + each["own"]] = True
-    pairs = [np.zeros((0, 2), np.int64)]
+    pairs, doubted = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
 
-    def done(faces: list[tuple[int, int, np.ndarray]]) -> None:
-        pairs.extend(table + offsets[[here, there]] - 1 for here, there, table in faces)
+    def done(found: list[tuple[Verdict, np.ndarray]]) -> None:
+        for verdict, table in found:
+            here = offsets[list(verdict.blocks)] - 1
+            pairs.append(table + here)
+            doubted.extend(ids + first for ids, first in zip(verdict.other, here, strict=True))
 
     run(partial(units.joins, job), range(len(job.grid)), done)
     numbers = joined(np.concatenate(pairs), written)
     for name, array in {units.NUMBERS: numbers, units.OFFSETS: offsets}.items():
         with atomic_path(job.folder / name) as aside:
             np.save(aside, array)
-    return int(numbers.max(initial=0))
+    return int(numbers.max(initial=0)), _doubts(job, numbers, offsets, np.concatenate(doubted))
+
+
+def _doubts(
+    job: Job, numbers: np.ndarray, offsets: np.ndarray, doubted: NDArray[np.int64]
+) -> Doubts:
+    """Final numbers of the objects on which blocks do not agree, and what they cover."""
+    chosen = np.zeros(int(numbers.max(initial=0)) + 1, bool)
+    chosen[numbers[doubted]] = True
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    for number in range(len(job.grid)):
+        shared = units.read_shared(job.folder, number)
+        final = numbers[shared.ids + offsets[number] - 1]
+        chosen[final[shared.cut]] = True
+        seen.append((final, shared.boxes))
+    chosen[0] = False
+    ids = np.flatnonzero(chosen)
+    low = np.full((len(ids), len(job.grid.space)), np.iinfo(np.int64).max)
+    high = np.zeros_like(low)
+    for final, boxes in seen:
+        here = chosen[final]
+        place = np.searchsorted(ids, final[here])
+        np.minimum.at(low, place, boxes[here, 0])
+        np.maximum.at(high, place, boxes[here, 1])
+    return ids.tolist(), np.stack([low, high], axis=1)
 
 
 def _sent(job: Job, predictor: Predictor, image: Image, place: Place) -> Job:

@@ -18,6 +18,7 @@ from unmask.data.finite import check_finite
 from unmask.data.normalize import Measured
 from unmask.data.view import AS_IT_IS, Place
 from unmask.errors import CheckpointError, DataError, told
+from unmask.infer.agreement import ARRAYS, Shared, Verdict, compare, find_shared
 from unmask.infer.blockfile import read_array, write_arrays
 from unmask.infer.blocks import Grid
 from unmask.infer.load import load_predictor
@@ -126,7 +127,7 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
 
     Returns:
         The block and what is known of it: ``top``, its largest id, ``own``, ids inside the block,
-        ``beyond``, objects inside that leave the halo, and the facts behind the notes.
+        and the facts behind the notes.
 
     Raises:
         DataError: a part of the image that cannot be read or is not finite, or scores that cannot
@@ -137,32 +138,60 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
     progress = None if tell is None else lambda done, total: tell(number, done, total)
     with recent.sparing(KEPT_BYTES):
         scores = _scores(job, number, progress)
-    region = Region(tile.write.relative_to(tile.read).slices, prod(job.grid.space))
+    whole = zip(tile.read.start, tile.read.stop, job.grid.space, strict=True)
+    ends = tuple((start > 0, stop < size) for start, stop, size in whole)
+    region = Region(tile.write.relative_to(tile.read).slices, prod(job.grid.space), ends)
     labels, noted = decode_scores(
         predictor.task, scores, job.image(), region=region, trained=predictor.trained
     )
     del scores
     labels = np.asarray(labels)
-    arrays, facts = _kept(labels, tile, job.grid.faces(number))
-    facts |= {"beyond": _beyond(labels, tile, job.grid), **noted}
-    write_arrays(block_file(job.folder, number), arrays, facts)
-    return number, facts
+    arrays, facts, renamed = _kept(labels, tile, job.grid.faces(number))
+    if job.grid.halo:
+        shared = find_shared(labels, job.grid, number)
+        arrays |= replace(shared, ids=renamed[shared.ids].astype(np.int64)).arrays()
+    write_arrays(block_file(job.folder, number), arrays, {**facts, **noted})
+    return number, {**facts, **noted}
 
 
-def joins(job: Job, number: int) -> list[tuple[int, int, np.ndarray]]:
-    """Objects that a block shares with the next ones.
+def joins(job: Job, number: int) -> list[tuple[Verdict, np.ndarray]]:
+    """What a block and those around it that come later say of their objects.
 
     Returns:
-        For each face: this block, the other one, ``(pairs, 2)`` ids here and there.
+        For each pair of blocks: the verdict, and ``(pairs, 2)`` ids here and there of objects that
+        are joined.
     """
-    found: list[tuple[int, int, np.ndarray]] = []
-    for axis in range(len(job.grid.space)) if job.grid.halo else ():
-        other = job.grid.after(number, axis)
-        if other is not None:
-            here = read_array(block_file(job.folder, number), f"{axis}+")
-            there = read_array(block_file(job.folder, other), f"{axis}-")
-            found.append((number, other, matched(here, there)))
+    found: list[tuple[Verdict, np.ndarray]] = []
+    if not job.grid.halo:
+        return found
+    here = read_shared(job.folder, number)
+    after = {job.grid.after(number, axis): axis for axis in range(len(job.grid.space))}
+    for other in job.grid.around(number):
+        if other < number:
+            continue
+        verdict = compare((number, other), here, read_shared(job.folder, other))
+        pairs = verdict.same
+        if other in after:
+            slabs = [
+                np.where(np.isin(slab, pairs[:, side]), 0, slab)
+                for side, slab in enumerate(_slabs(job.folder, (number, other), after[other]))
+            ]
+            # Objects on which both agree are settled; they take no part in what is uncertain.
+            pairs = np.concatenate([pairs, matched(slabs[0], slabs[1])])
+        if len(pairs) or any(len(side) for side in verdict.other):
+            found.append((verdict, pairs))
     return found
+
+
+def read_shared(folder: Path, number: int) -> Shared:
+    """The shared objects of a finished block."""
+    return Shared.of({name: read_array(block_file(folder, number), name) for name in ARRAYS})
+
+
+def _slabs(folder: Path, blocks: tuple[int, int], axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels around a face, as both blocks labeled them."""
+    here = read_array(block_file(folder, blocks[0]), f"{axis}+")
+    return here, read_array(block_file(folder, blocks[1]), f"{axis}-")
 
 
 def numbered(folder: Path, number: int) -> np.ndarray:
@@ -210,12 +239,18 @@ def _scores(job: Job, number: int, progress: Progress | None) -> np.ndarray:
 
 def _kept(
     labels: np.ndarray, tile: Tile, faces: list[tuple[str, Box]]
-) -> tuple[dict[str, np.ndarray], Facts]:
-    """Arrays of a block: its labels, and those of its faces; ids inside the block come first."""
+) -> tuple[dict[str, np.ndarray], Facts, np.ndarray]:
+    """Arrays of a block: its labels, and those of its faces; ids inside the block come first.
+
+    Returns:
+        Arrays, the number of ids, and the new id of every old one.
+    """
     inside = tile.write.relative_to(tile.read).slices
     if tile.read == tile.write and not faces:
         top = int(labels.max(initial=0))
-        return {"labels": labels.astype(np.min_scalar_type(top))}, {"top": top, "own": top}
+        same = np.arange(top + 1)
+        facts = {"top": top, "own": top}
+        return {"labels": labels.astype(np.min_scalar_type(top))}, facts, same
     slabs = {name: labels[box.relative_to(tile.read).slices] for name, box in faces}
     own = np.zeros(int(labels.max(initial=0)) + 1, bool)
     near = own.copy()
@@ -228,22 +263,7 @@ def _kept(
     table[ids] = np.arange(1, len(ids) + 1)
     arrays = {"labels": labels[inside], **slabs}
     facts = {"top": len(ids), "own": int(own.sum())}
-    return {name: table[array] for name, array in arrays.items()}, facts
-
-
-def _beyond(labels: np.ndarray, tile: Tile, grid: Grid) -> int:
-    """Objects inside the block that go on where its halo ends; 0 without one."""
-    if not grid.halo:
-        return 0
-    ends = [np.zeros(0, labels.dtype)]
-    for axis, size in enumerate(grid.space):
-        if tile.read.start[axis] > 0:
-            ends.append(labels.take(0, axis).ravel())
-        if tile.read.stop[axis] < size:
-            ends.append(labels.take(-1, axis).ravel())
-    leaving = np.unique(np.concatenate(ends))
-    inside = labels[tile.write.relative_to(tile.read).slices]
-    return int(np.isin(leaving[leaving > 0], inside).sum())
+    return {name: table[array] for name, array in arrays.items()}, facts, table
 
 
 @lru_cache(maxsize=1)

@@ -31,15 +31,27 @@ class Region:
     Attributes:
         inside: slices of the decoded array that count; what lies outside is context.
         voxels: voxels of the whole image.
+        ends: for every axis whether the image goes on before and behind the decoded array.
     """
 
     inside: tuple[slice, ...]
     voxels: int
+    ends: tuple[tuple[bool, bool], ...] = ()
 
     @classmethod
     def whole(cls, space: Sequence[int]) -> Region:
         """An image that is decoded in one piece."""
         return cls(tuple(slice(0, n) for n in space), prod(space))
+
+    def cuts(
+        self, boxes: tuple[NDArray[np.int64], NDArray[np.int64]], shape: Sequence[int]
+    ) -> NDArray[np.bool_]:
+        """Whether each box ``(start, stop)`` reaches an end of the array inside the image."""
+        found = np.zeros(len(boxes[0]), bool)
+        for axis, (before, behind) in enumerate(self.ends):
+            found |= before & (boxes[0][:, axis] == 0)
+            found |= behind & (boxes[1][:, axis] == shape[axis])
+        return found
 
     def holds(self, corners: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether each of the voxels ``(n, ndim)`` counts.
@@ -61,7 +73,8 @@ class Tally:
         width: expected width of objects in voxels; None: not known, widths are measured only if
             much foreground is dropped.
         counts: whole numbers by name: ``foreground``, the voxels of the foreground; for each
-            reason ``<reason>.voxels`` and ``<reason>.objects``; ``wide.voxels`` and ``wide.sum``,
+            reason ``<reason>.voxels`` and ``<reason>.objects``; ``cut``, dropped objects that
+            reach into the region and beyond the decoded array; ``wide.voxels`` and ``wide.sum``,
             the voxels of the connected pieces of foreground and the sum over these voxels of the
             width of their piece (that of the largest ball inside it).
     """
@@ -89,7 +102,12 @@ class Tally:
         removed[:1] = False
         self.add(f"{reason}.voxels", np.count_nonzero(removed[self.inner(labels)]))
         gone = find_objects(np.where(removed[labels], labels, 0).astype(np.int32))
-        self.add(f"{reason}.objects", self._held(gone.start))
+        self.add(f"{reason}.objects", np.count_nonzero(self._here(gone.start)))
+        if self.region is not None and self.region.ends:
+            here = np.zeros(len(removed), bool)
+            here[self.inner(labels)] = True
+            cut = self.region.cuts((gone.start, gone.stop), labels.shape)
+            self.add("cut", np.count_nonzero(cut & here[gone.ids]))
 
     def settle(self, foreground: NDArray[np.bool_], labels: NDArray[np.int32]) -> None:
         """Count the foreground, and how wide its pieces are, when decoding is finished."""
@@ -121,9 +139,6 @@ class Tally:
 
     def _here(self, corners: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.ones(len(corners), bool) if self.region is None else self.region.holds(corners)
-
-    def _held(self, corners: NDArray[np.int64]) -> int:
-        return int(np.count_nonzero(self._here(corners)))
 
 
 def diameter(voxels: NDArray[np.number] | float, ndim: int) -> NDArray[np.float64]:

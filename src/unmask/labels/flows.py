@@ -157,8 +157,7 @@ def _gathered(
 ) -> NDArray[np.int32]:
     """Label image of the sinks that the foreground's voxels end in."""
     shape, labels = inside.shape, np.zeros(inside.shape, np.int32)
-    exact = np.ones(len(shape), np.float32)
-    sampling = (exact, exact) if compat is None else published.sampling(shape)
+    sampling = None if compat is None else published.sampling(shape)
     moving = published.mediar_moving(field, inside) if compat == "mediar" else inside
     points = np.flatnonzero(moving)
     ends = tracking.follow(_padded(field, inside), points, shape, sampling, steps)

@@ -1,11 +1,14 @@
 """Objects of blocks that were labelled apart become objects of the whole, any number of axes.
 
-Both blocks beside a face have labelled the slab of voxels around it. Where their footprints in
-the slab agree, the two are one object; union-find gathers the pieces over all blocks. Nothing
-depends on the order of blocks or pairs, and memory is eight bytes an object.
+An object that several blocks have labeled with exactly the same voxels is one object. For all
+others the slab of voxels around a face decides, which both blocks at it have labeled: where their
+footprints in the slab agree, the two are one object. Union-find gathers the pieces over all blocks.
+Nothing depends on the order of blocks or pairs, and memory is eight bytes an object.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +60,36 @@ def matched(here: np.ndarray, there: np.ndarray) -> NDArray[np.int64]:
     good = _largest(left, shared) & _largest(right, shared) & (shared >= _SHARE * smaller)
     pairs = np.stack([_ids(own, here)[left[good]], _ids(other, there)[right[good]]], axis=1)
     return np.unique(pairs, axis=0)
+
+
+def digests(
+    labels: np.ndarray, ids: NDArray[np.int64], corner: Sequence[int], space: Sequence[int]
+) -> NDArray[np.uint64]:
+    """A number for each object that depends on its voxels alone, wherever it was cut out.
+
+    Two cuts of a volume that both hold the whole of an object give the same number for it; for
+    different sets of voxels numbers are different but for one case in 2^64.
+
+    Args:
+        labels: ``(*cut)`` ids, 0 is background.
+        ids: ids that are asked for.
+        corner: first voxel of the cut in the volume.
+        space: lengths of the volume.
+
+    Examples:
+        >>> labels = np.array([0, 3, 3, 0])
+        >>> one = digests(labels, np.array([3]), (5,), (20,))
+        >>> bool(one == digests(labels[1:], np.array([3]), (6,), (20,)))
+        True
+    """
+    table = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
+    table[ids] = np.arange(1, len(ids) + 1)
+    strides = np.append(np.cumprod(np.array(space[:0:-1], np.int64))[::-1], 1).astype(np.int64)
+    starts = int(strides @ np.array(corner, np.int64))
+    lengths = np.array(labels.shape, np.int64)
+    found = np.zeros(len(ids) + 1, np.uint64)
+    _digest(np.ascontiguousarray(labels).reshape(-1), lengths, strides, starts, table, found)
+    return found[1:]
 
 
 def joined(pairs: NDArray[np.int64], written: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -143,3 +176,29 @@ def _roots(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     for i in range(count):
         parent[i] = parent[parent[i]]
     return parent
+
+
+@njit(cache=True, nogil=True)
+def _digest(
+    labels: NDArray[np.integer],
+    lengths: NDArray[np.int64],
+    strides: NDArray[np.int64],
+    start: int,
+    table: NDArray[np.int64],
+    found: NDArray[np.uint64],
+) -> None:
+    """Sum of a mixed number (splitmix64) of every voxel's place, for each object of ``table``."""
+    last = len(lengths) - 1
+    width = lengths[last]
+    for row in range(len(labels) // max(1, width)):
+        place, rest = start, row
+        for axis in range(last - 1, -1, -1):
+            place += (rest % lengths[axis]) * strides[axis]
+            rest //= lengths[axis]
+        for i in range(width):
+            entry = table[labels[row * width + i]]
+            if entry > 0:
+                mixed = np.uint64(place + i) + np.uint64(0x9E3779B97F4A7C15)
+                mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+                mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+                found[entry] += mixed ^ (mixed >> np.uint64(31))

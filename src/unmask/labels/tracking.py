@@ -32,7 +32,7 @@ def follow(
     field: NDArray[np.float32],
     points: NDArray[np.int64],
     shape: tuple[int, ...],
-    sampling: tuple[NDArray[np.float32], NDArray[np.float32]],
+    sampling: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
     steps: int,
 ) -> NDArray[np.int64]:
     """Flat index of the voxel where each point is after ``steps`` steps.
@@ -43,7 +43,8 @@ def follow(
         points: flat indices of the first voxels, in the image without that border.
         shape: of the image without border.
         sampling: factor and summand for each axis that turn a position into a coordinate of
-            ``field``.
+            ``field``; None: positions are exact, as a whole voxel and the rest, so that a path
+            does not depend on where in an array it lies.
         steps: number of steps.
 
     Returns:
@@ -55,11 +56,13 @@ def follow(
     sides = [[corner >> axis & 1 for axis in axes] for corner in range(1 << len(axes))]
     offsets = tuple((np.array(sides) @ strides * len(axes)).tolist())
     ends = np.zeros(len(points), np.int64)
+    nothing = np.zeros(0, np.float32)
+    scale, shift = (nothing, nothing) if sampling is None else sampling
     if len(points):
         _follow(
             field,
             points,
-            (sampling[0], sampling[1], strides, lengths),
+            (scale, shift, strides, lengths),
             (axes, offsets),
             _strides_of(lengths + 2 * REACH),
             (steps, gcd(steps, _ROUND)),
@@ -105,32 +108,40 @@ def _neighbours(lengths: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
 @njit(cache=True, nogil=True)
 def _locate(
     place: NDArray[np.float32],
+    whole: NDArray[np.int32],
     part: NDArray[np.float32],
     base: NDArray[np.uint32],
     frame: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
 ) -> None:
-    """Flat index of the corner voxel of every point, and how far from it the point lies."""
+    """Flat index of the corner voxel of every point, and how far from it the point lies.
+
+    Exact positions are a voxel ``whole`` and the rest ``place``; others are ``place`` alone.
+    """
     scale, shift, strides, _ = frame
     base[:] = 0
     for axis in range(len(strides)):
-        factor, summand, stride = scale[axis], shift[axis], np.uint32(strides[axis])
-        for j in range(len(base)):
-            at = place[axis, j] * factor + summand
-            whole = np.int32(at)
-            part[axis, j] = at - np.float32(whole)
-            base[j] += np.uint32(whole) * stride
+        stride = np.uint32(strides[axis])
+        if len(scale) == 0:
+            for j in range(len(base)):
+                part[axis, j] = place[axis, j]
+                base[j] += np.uint32(whole[axis, j] + 1) * stride
+        else:
+            factor, summand = scale[axis], shift[axis]
+            for j in range(len(base)):
+                at = place[axis, j] * factor + summand
+                corner = np.int32(at)
+                part[axis, j] = at - np.float32(corner)
+                base[j] += np.uint32(corner) * stride
 
 
 @njit(cache=True, nogil=True)
-def _advance(
+def _interpolate(
     field: NDArray[np.float32],
-    place: NDArray[np.float32],
     work: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]],
-    frame: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
     corners: tuple[tuple[int, ...], tuple[int, ...]],
     count: int,
 ) -> None:
-    """One Euler step of the first ``count`` points of ``place`` ``(ndim, block)``.
+    """Displacement of the first ``count`` points.
 
     ``corners``: the axes, and how far in ``field`` each corner of a voxel is from its first one;
     bit ``axis`` of a corner's number is its side. Both are tuples because the compiler knows their
@@ -139,7 +150,6 @@ def _advance(
     part, move, base = work
     axes, offsets = corners
     one = np.float32(1.0)
-    _locate(place, part, base[:count], frame)
     for j in range(count):
         first = np.uint64(base[j]) * np.uint64(len(axes))
         for axis in range(len(axes)):
@@ -151,24 +161,59 @@ def _advance(
                     weight *= share if (corner >> other) & 1 else one - share
                 total += weight * field[first + np.uint64(offsets[corner] + axis)]
             move[axis, j] = total
-    for axis in range(len(axes)):
-        top = np.float32(frame[3][axis] - 1)
-        for j in range(count):
-            place[axis, j] = min(max(place[axis, j] + move[axis, j], np.float32(0.0)), top)
 
 
 @njit(cache=True, nogil=True)
-def _enter(place: NDArray[np.float32], j: int, point: int, shape: NDArray[np.int64]) -> None:
+def _advance(
+    place: NDArray[np.float32],
+    whole: NDArray[np.int32],
+    move: NDArray[np.float32],
+    lengths: NDArray[np.int64],
+    exact: bool,  # noqa: FBT001 - kernels take no keywords
+    count: int,
+) -> None:
+    """Add the displacement of the first ``count`` points; they stay inside the image."""
+    zero = np.float32(0.0)
+    for axis in range(len(lengths)):
+        top = np.int32(lengths[axis] - 1)
+        if exact:
+            for j in range(count):
+                at = place[axis, j] + move[axis, j]
+                carry = np.floor(at)
+                voxel = whole[axis, j] + np.int32(carry)
+                rest = at - carry
+                if voxel < 0:
+                    voxel, rest = np.int32(0), zero
+                if voxel >= top:
+                    voxel, rest = top, zero
+                whole[axis, j] = voxel
+                place[axis, j] = rest
+        else:
+            for j in range(count):
+                at = place[axis, j] + move[axis, j]
+                place[axis, j] = min(max(at, zero), np.float32(top))
+
+
+@njit(cache=True, nogil=True)
+def _enter(
+    place: NDArray[np.float32],
+    whole: NDArray[np.int32],
+    j: int,
+    point: int,
+    frame: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
+) -> None:
     """Put the point with flat index ``point`` into column ``j``."""
+    shape = frame[3]
     for axis in range(len(shape) - 1, -1, -1):
-        place[axis, j] = point % shape[axis]
+        whole[axis, j] = point % shape[axis] if len(frame[0]) == 0 else 0
+        place[axis, j] = 0 if len(frame[0]) == 0 else point % shape[axis]
         point //= shape[axis]
 
 
 @njit(cache=True, nogil=True)
 def _leave(
-    place: NDArray[np.float32],
-    before: NDArray[np.float32],
+    now: tuple[NDArray[np.float32], NDArray[np.int32]],
+    before: tuple[NDArray[np.float32], NDArray[np.int32]],
     slots: NDArray[np.int64],
     ages: NDArray[np.int64],
     rest: tuple[NDArray[np.int64], NDArray[np.int64], int],
@@ -176,20 +221,24 @@ def _leave(
 ) -> int:
     """Write the ends of points that are still or old enough; close the ranks; how many stay."""
     strides, ends, oldest = rest
+    place, whole = now
     ndim = len(strides)
     kept = 0
     for j in range(count):
         moved = np.float32(0.0)
         for axis in range(ndim):
-            moved = max(moved, abs(place[axis, j] - before[axis, j]))
+            step = np.float32(whole[axis, j] - before[1][axis, j])
+            moved = max(moved, abs(step + (place[axis, j] - before[0][axis, j])))
         if moved < _STILL or ages[j] >= oldest:
             index = 0
             for axis in range(ndim):
-                index += (np.int64(place[axis, j]) + REACH) * strides[axis]
+                at = np.int64(whole[axis, j]) + np.int64(place[axis, j])
+                index += (at + REACH) * strides[axis]
             ends[slots[j]] = index
         else:
             for axis in range(ndim):
                 place[axis, kept] = place[axis, j]
+                whole[axis, kept] = whole[axis, j]
             slots[kept] = slots[j]
             ages[kept] = ages[j]
             kept += 1
@@ -208,25 +257,31 @@ def _follow(
 ) -> None:
     """Move all points; a block takes in new points as soon as others have arrived."""
     ndim = len(frame[3])
-    place = np.zeros((ndim, _BLOCK), np.float32)
-    before = np.zeros((ndim, _BLOCK), np.float32)
+    exact = len(frame[0]) == 0
+    place, whole = np.zeros((ndim, _BLOCK), np.float32), np.zeros((ndim, _BLOCK), np.int32)
+    before = (np.zeros((ndim, _BLOCK), np.float32), np.zeros((ndim, _BLOCK), np.int32))
     part, move = np.zeros((ndim, _BLOCK), np.float32), np.zeros((ndim, _BLOCK), np.float32)
-    work = (part, move, np.zeros(_BLOCK, np.uint32))
+    base = np.zeros(_BLOCK, np.uint32)
+    work = (part, move, base)
     slots = np.zeros(_BLOCK, np.int64)
     ages = np.zeros(_BLOCK, np.int64)
     count, taken = 0, 0
     while count > 0 or taken < len(points):
         while count < _BLOCK and taken < len(points):
-            _enter(place, count, points[taken], frame[3])
+            _enter(place, whole, count, points[taken], frame)
             slots[count] = taken
             ages[count] = 0
             count += 1
             taken += 1
-        before[:, :count] = place[:, :count]
+        before[0][:, :count] = place[:, :count]
+        before[1][:, :count] = whole[:, :count]
         for _ in range(steps[1]):
-            _advance(field, place, work, frame, corners, count)
+            _locate(place, whole, part, base[:count], frame)
+            _interpolate(field, work, corners, count)
+            _advance(place, whole, move, frame[3], exact, count)
         ages[:count] += steps[1]
-        count = _leave(place, before, slots, ages, (strides, ends, steps[0]), count)
+        rest = (strides, ends, steps[0])
+        count = _leave((place, whole), before, slots, ages, rest, count)
 
 
 @njit(cache=True, nogil=True)

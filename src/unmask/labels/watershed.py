@@ -1,8 +1,8 @@
-"""Seeded watershed on the distance to boundaries, n axes.
+"""Fragments by watershed on the distance to boundaries, or on the affinities themselves, n axes.
 
-Seeds are the maxima of the distance to the next boundary (Funke et al. 2018,
+On the distance seeds are the maxima of the distance to the next boundary (Funke et al. 2018,
 doi:10.1109/TPAMI.2018.2835450; Beier et al. 2017, doi:10.1038/nmeth.4151), and the boundaries are
-those of affinities.
+those of affinities. On the affinities fragments are basins, see ``basins``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from skimage import segmentation
 from skimage.morphology import local_maxima
 
 from unmask.errors import DataError, told
+from unmask.labels.basins import basins
 from unmask.labels.components import connected_components
 from unmask.labels.edges import Edges, inside, shifted
 from unmask.labels.relabel import relabel
@@ -34,6 +35,11 @@ class Watershed:
     """How affinities are cut into fragments.
 
     Attributes:
+        on: "distance" to boundaries, or the "affinities" themselves (what waterz does), which keeps
+            borders of one voxel or none; of the other options only ``per_slice``, ``low``,
+            ``high`` and ``min_size`` count then.
+        low: on affinities, voxels without a higher affinity are background.
+        high: on affinities, neighbors of at least this affinity are always in one fragment.
         per_slice: cut every plane along the slowest axis by itself, for stacks of thick slices.
         boundary: how the edges of a voxel become its boundary value, one minus their "mean" or
             one minus the smallest ("max" of the boundary).
@@ -57,6 +63,9 @@ class Watershed:
     min_size: int = 0
     connectivity: int | None = 1
     rim: Literal["copied", "given"] = "copied"
+    on: Literal["distance", "affinities"] = "distance"
+    low: float = 1e-4
+    high: float = 0.9999
 
     def __post_init__(self) -> None:
         wrong = {
@@ -67,13 +76,17 @@ class Watershed:
             "min_size": self.min_size < 0,
             "rim": self.rim not in ("copied", "given"),
             "connectivity": self.connectivity is not None and self.connectivity < 1,
+            "on": self.on not in ("distance", "affinities"),
+            "low": not 0 <= self.low < self.high,
+            "high": not self.low < self.high,
         }
         for name in (name for name, bad in wrong.items() if bad):
             raise DataError(
                 told(
                     f"watershed: {name}",
                     expected="boundary mean or max, threshold and alpha in [0, 1], sigma and "
-                    "min_size of 0 or more, connectivity of 1 or more or none, rim copied or given",
+                    "min_size of 0 or more, connectivity of 1 or more or none, rim copied or given, "
+                    "on distance or affinities, low of 0 or more and below high",
                     found=repr(getattr(self, name)),
                     do="Correct the option.",
                 )
@@ -138,8 +151,11 @@ def fragments(edges: Edges, how: Watershed = Watershed()) -> NDArray[np.int32]:
     """Cut affinities into fragments, most of which lie inside one object.
 
     Returns:
-        ``(*space)`` int32 from 1, 0 outside the foreground only.
+        ``(*space)`` int32 from 1, 0 outside the foreground; on affinities also where none is above
+        ``low``.
     """
+    if how.on == "affinities":
+        return _basins(edges, how)
     landscape = boundaries(edges, how)
     objects = np.ones(edges.space, bool) if edges.foreground is None else edges.foreground
     if not how.per_slice or len(edges.space) == 1:
@@ -151,6 +167,17 @@ def fragments(edges: Edges, how: Watershed = Watershed()) -> NDArray[np.int32]:
         plane[...] = np.where(cut > 0, cut + count, 0)
         count += int(cut.max(initial=0))
     return labels
+
+
+def _basins(edges: Edges, how: Watershed) -> NDArray[np.int32]:
+    """Fragments on the affinities; small ones are flooded by their neighbors."""
+    labels = basins(edges, low=how.low, high=how.high, per_slice=how.per_slice)
+    small = sizes(labels) < how.min_size
+    small[0] = False
+    if not small.any() or small[1:].all():
+        return labels
+    height = boundaries(edges, how)
+    return relabel(flood(height, np.where(small[labels], 0, labels), labels > 0))
 
 
 def flood(
