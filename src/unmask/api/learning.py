@@ -266,7 +266,9 @@ def _run(
             note_run(folder, recipe, marks)
         card = {"recipe": recipe.model_dump(mode="json"), "data": marks, "versions": versions()}
         with Journal(folder, steps=recipe.train.steps) as journal:
-            told = (f"note: {note}" for note in grouped(notes))
+            first = crops.first if isinstance(crops, Replay) else crops
+            empty = [f"{source}: no object, all labels are 0." for source in first.empty]
+            told = (f"note: {note}" for note in grouped([*notes, *empty]))
             for line in (*told, *origin, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(
