@@ -148,3 +148,15 @@ def test_nothing_in_a_folder_of_images_is_replaced(tmp_path):
     keep_inputs(pairs, tmp_path, resume=True)
     (tmp_path / "a.tif").unlink()
     keep_inputs(pairs, tmp_path)
+
+
+def test_files_that_cannot_be_read_are_left_to_others(tmp_path):
+    image, labels = scene(2)
+    for name in "ab":
+        save_image(tmp_path / "i" / f"{name}.png", image)
+        save_image(tmp_path / "l" / f"{name}.png", labels)
+    pairs = open_pairs(tmp_path / "i", tmp_path / "l", Layout(2))
+    for name in "ab":
+        path = tmp_path / "l" / f"{name}.png"
+        path.write_bytes(path.read_bytes()[:-40])
+    assert check_content(pairs, objects=True) == ([], [])

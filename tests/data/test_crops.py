@@ -141,3 +141,13 @@ def test_an_error_of_the_task_names_the_file():
 
     with pytest.raises(DataError, match="b: labels: expected 0 or 1"):
         crops([pair((9, 9), name="b")], crop=(4, 4), encode=refuse).batch(0)
+
+
+def test_label_images_without_an_object_are_named():
+    image = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    labels = [np.zeros((20, 20), np.uint8), np.eye(20, dtype=np.uint8)]
+    pairs = [
+        Pair(str(i), Image.from_array(image), Image.from_array(each, name=f"l{i}"))
+        for i, each in enumerate(labels)
+    ]
+    assert crops(pairs, crop=(8, 8)).empty == ["l0"]

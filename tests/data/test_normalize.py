@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unmask.data import NORMALIZERS
 from unmask.data.normalize import (
-    NORMALIZERS,
     Mediar,
     MinMax,
     NoNormalize,

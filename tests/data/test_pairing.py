@@ -230,3 +230,19 @@ def test_every_name_is_in_one_part(names):
     for name in names:
         whose = derived(name, names)
         assert whose is None or whose.image != name
+
+
+def test_labels_of_several_endings_and_outputs_in_a_folder_of_their_own(tmp_path):
+    images = write(tmp_path / "i", "a", "b")
+    labels = write(tmp_path / "l", "a_cp_masks", "b_cp_masks", "a_flows", "b_flows")
+    audit = audit_pairs(images, labels, PLANE)
+    assert pairs_of(audit) == {"a": "a_cp_masks", "b": "b_cp_masks"}
+    assert audit.problems == []
+    labels = write(tmp_path / "m", "a_masks", "b_label")
+    audit = audit_pairs(images, labels, PLANE)
+    assert pairs_of(audit) == {"a": "a_masks", "b": "b_label"}
+    assert any("'_label', '_masks'" in note for note in audit.notes)
+    # What one training of a curve is given: the files themselves.
+    given = [images / "a.png", images / "b.png"]
+    truths = [labels / "a_masks.png", labels / "b_label.png"]
+    assert pairs_of(audit_pairs(given, truths, PLANE)) == {"a": "a_masks", "b": "b_label"}

@@ -24,8 +24,9 @@ STACK = RNG.integers(0, 60000, (5, 24, 33)).astype(np.uint16)
 COLORS = RNG.integers(0, 255, (24, 33, 3)).astype(np.uint8)
 
 
-def tiff(array: np.ndarray, **options: Any) -> Callable[[Path], None]:
-    return lambda path: tifffile.imwrite(path, array, **{"photometric": "minisblack"} | options)
+def tiff(array: np.ndarray, **options: Any) -> Callable[[Path], object]:
+    settings: dict[str, Any] = {"photometric": "minisblack"} | options
+    return lambda path: tifffile.imwrite(path, array, **settings)
 
 
 def nifti(kind: Any) -> Callable[[Path], None]:

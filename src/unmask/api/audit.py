@@ -5,7 +5,6 @@ from __future__ import annotations
 from unmask.api.inputs import content_of, labels_of, parts_of, same_notes
 from unmask.api.values import RecipeLike, Say, Settings
 from unmask.data.pairs import Audit, Layout, Paths, audit_pairs
-from unmask.errors import DataError
 from unmask.recipe import Recipe, load
 from unmask.tasks.segmenter import build_task
 from unmask.training.advice import describe, forecast, suggest
@@ -69,10 +68,7 @@ def _audited(images: Paths, labels: Paths | None, recipe: Recipe) -> Audit:
     rules: Layout = layout(recipe)
     channels = recipe.data.channels
     audit = audit_pairs(images, labels, rules, read=True, channels=channels, encode=task)
-    try:
-        problems, notes = content_of(audit.pairs, recipe)
-    except DataError as error:
-        problems, notes = [str(error)], []
+    problems, notes = content_of(audit.pairs, recipe)
     audit.problems.extend(problems)
     audit.notes.extend(notes)
     audit.notes.extend(_duplicates(audit))

@@ -277,7 +277,9 @@ def _run(
         }
         card |= _object_sizes(objective, pairs, recipe)
         with Journal(folder, steps=recipe.train.steps) as journal:
-            told = (f"note: {note}" for note in grouped(notes))
+            first = crops.first if isinstance(crops, Replay) else crops
+            empty = [f"{source}: no object, all labels are 0." for source in first.empty]
+            told = (f"note: {note}" for note in grouped([*notes, *empty]))
             for line in (*told, *origin, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(

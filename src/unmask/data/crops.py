@@ -79,6 +79,10 @@ class Crops:
         encode: labels ``(*space)`` and spacing to values and weight; None without labels.
         cache_bytes: decoded images kept in memory up to this size; the others are read by box.
 
+    Attributes:
+        plan: how crops are drawn.
+        empty: names of label images without an object.
+
     Raises:
         DataError: images that are not finite or with other channels than the plan's, labels with
             values that ``encode`` does not know; all at once.
@@ -101,6 +105,7 @@ class Crops:
         self._zooms = tuple(part for part in plan.parts if isinstance(part, Zoom))
         self._read = read_shape(plan.crop, self._parts)
         self._prepared: list[_Prepared] = []
+        self.empty: list[str] = []
         problems: list[str] = []
         for number, pair in enumerate(pairs):
             try:
@@ -108,6 +113,8 @@ class Crops:
                 if encode is not None and pair.labels is not None:
                     labels = pair.labels.read() if prepared.labels is None else prepared.labels
                     check_values(labels[0], pair, encode)
+                    if not labels.any():
+                        self.empty.append(pair.labels.source)
             except DataError as error:
                 problems.append(str(error))
                 continue

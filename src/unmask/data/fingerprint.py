@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
@@ -90,41 +91,49 @@ def same_images(pairs: Sequence[Pair], others: Sequence[Pair]) -> list[tuple[Pai
     for pair in pairs:
         known.setdefault(_kind(pair.image), []).append(pair)
     found: list[tuple[Pair, Pair]] = []
-    looks: dict[int, str] = {}
+    seen: dict[int, _Seen] = {}
     for other in others:
         for pair in known.get(_kind(other.image), ()):
-            if _same(pair.image, other.image, looks):
+            each = [seen.setdefault(id(p.image), _Seen(p.image)) for p in (pair, other)]
+            if _same(*each):
                 found.append((pair, other))
                 break
     return found
+
+
+class _Seen:
+    """What is known of an image that is compared with many others; read when it is needed."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        path = locate(image.source).path
+        # Equal pixels take equal room in files of one format that are decoded whole.
+        packed = image.whole and path.is_file()
+        self.packed = (path.suffix.lower(), path.stat().st_size) if packed else None
+        self.file = image.source if path.exists() else None
+
+    @cached_property
+    def middle(self) -> str:
+        """Digest of the middle."""
+        return digest(self.image.read(_middle(self.image)))
 
 
 def _kind(image: Image) -> tuple[object, ...]:
     return image.shape, image.dtype.str
 
 
-def _same(image: Image, other: Image, looks: dict[int, str]) -> bool:
-    if image is other:
+def _same(one: _Seen, two: _Seen) -> bool:
+    image, other = one.image, two.image
+    if image is other or (one.file is not None and one.file == two.file):
         return True
-    if image.source == other.source and locate(image.source).path.exists():
-        return True
-    here, there = _packed_size(image), _packed_size(other)
+    here, there = one.packed, two.packed
     if here and there and here[0] == there[0] and here[1] != there[1]:
         return False
-    for each in (image, other):
-        if id(each) not in looks:
-            looks[id(each)] = digest(each.read(_middle(each)))
-    if looks[id(image)] != looks[id(other)]:
+    if one.middle != two.middle:
         return False
     if prod(image.shape) * image.dtype.itemsize > _MOST:
         return True
     return np.array_equal(image.read(), other.read())
-
-
-def _packed_size(image: Image) -> tuple[str, int] | None:
-    """Suffix and bytes of a file that is decoded whole: equal pixels take equal room in it."""
-    path = Path(image.source)
-    return (path.suffix.lower(), path.stat().st_size) if image.whole and path.is_file() else None
 
 
 def _middle(image: Image) -> Box:

@@ -31,7 +31,8 @@ _HINT = (
 _IN_ORDER = "Arrays pair in order: give as many labels as images, or paths on both sides."
 _TWO = (
     "Put the labels into a folder of their own; or end their names in one of the usual suffixes, "
-    "such as x.png and x_masks.png; or name the suffix: --set data.label_suffix=_masks."
+    "such as x.png and x_masks.png; or name the suffix: --set data.label_suffix=_masks. Of one "
+    "container name both arrays: x.h5:raw and x.h5:labels."
 )
 _BOTH = (
     "Give truth and predictions as different files; in one folder name their suffixes: --set "
@@ -114,6 +115,7 @@ def match_files(
         if not (suffixes or by_name.keys() & labels_by_name.keys()):
             labels_by_name = _shortened(labels_by_name, by_name, "label", told)
             by_name = _shortened(by_name, labels_by_name, "image", told)
+            labels_by_name = _of_several_endings(labels_by_name, by_name, told)
         by_name, labels_by_name = _without_outputs(by_name, labels_by_name, told)
     problems += _without_partner(by_name, labels_by_name)
     both = [name for name in by_name if name in labels_by_name]
@@ -210,6 +212,21 @@ def _shortened(
     shorter = {name.removesuffix(suffix): path for name, path in files.items()}
     # A name that would be taken twice keeps its file; the audit tells that it has no partner.
     return shorter if len(shorter) == len(files) else files
+
+
+def _of_several_endings(
+    labels: dict[str, _File], images: Mapping[str, _File], notes: list[str]
+) -> dict[str, _File]:
+    """Labels by the names of their images, where each has an ending of its own."""
+    if labels.keys() & images.keys():
+        return labels
+    whose = {name: derived(name, images) for name in labels}
+    bases = {name: each.image for name, each in whose.items() if each and each.is_label}
+    if not bases or len(set(bases.values())) < len(bases):
+        return labels
+    endings = sorted({each.ending for each in whose.values() if each and each.is_label})
+    notes.append(f"labels pair without their endings {', '.join(map(repr, endings))}.")
+    return {bases.get(name, name): path for name, path in labels.items()}
 
 
 def _without_partner(images: Mapping[str, _File], labels: Mapping[str, _File]) -> list[str]:

@@ -17,8 +17,8 @@ _SUFFIX = re.compile(r"[^0-9A-Za-z].*[A-Za-z]")
 
 # A sign, any words ("_nuclei", "_cp"), and a last word that the field uses for label images.
 _LABELS = re.compile(
-    r"[_\-. ](?:[^_\-. ]+[_\-. ]){0,3}(?:masks?|labels?|labell?ed|lbls?|gt|segs?|segm|segmented"
-    r"|segmentations?|annotations?|annotated|annot|anno|truth|groundtruth|targets?|instances?"
+    r"[_\-. ](?:[^_\-. ]+[_\-. ]){0,3}(?:masks?|labels?|lbls?|gt|segs?|segm|segmented"
+    r"|segmentations?|annotations?|annotated|annot|anno|truth|groundtruth|instances?"
     r"|labelmap|label[_\-. ]?(?:ids|img|image))\d*",
     re.IGNORECASE,
 )
@@ -155,7 +155,10 @@ def common_suffix(names: Collection[str], others: Collection[str]) -> str | None
         name[place:]
         for name in names
         for place in range(1, len(name))
-        if name[:place] in known and _SUFFIX.match(name[place:])
+        if name[:place] in known
+        and _SUFFIX.match(name[place:])
+        # Flows next to masks differ by an ending too, and are never labels.
+        and not _OUTPUTS.fullmatch(name[place:])
     )
     if not counts:
         return None

@@ -23,8 +23,8 @@ from unmask.atomic import atomic_path, replace_folder, saving
 from unmask.data.view import AS_IT_IS, Place
 from unmask.errors import DataError, RecipeError, told
 from unmask.infer import units
-from unmask.infer.assembly import RESUME, Result, assemble, put
 from unmask.infer.agreement import Verdict, cut_note, doubt_note
+from unmask.infer.assembly import RESUME, Result, assemble
 from unmask.infer.blocks import LARGE, Forecast, Grid, automatic, forecast
 from unmask.infer.dispatch import Run, scheduler
 from unmask.infer.notes import Facts, describe

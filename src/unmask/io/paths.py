@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unmask.errors import DataError, told
@@ -79,22 +79,22 @@ def format_of(location: Location) -> Format | None:
     return dicom.FORMAT if dicom.is_series(location.path) else None
 
 
-def list_files(paths: Inputs) -> list[str | ArrayInput]:
+def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
     """Every image behind a file, folder, glob, OME-Zarr or ``file.h5:key``, or several of them.
 
     ``dataset.json`` stands for the images that it lists (`unmask.io.listing`), and braces for files
     that are channels of one image (`unmask.io.several`). Files of a folder or glob come in natural
     order (2 before 10); hidden files and files that are no images are left out; sub-folders are not
-    entered. Arrays stand for themselves (`unmask.io.inputs`).
+    entered.
 
     Raises:
         DataError: a path leads to nothing, or to a file of another kind.
     """
-    return [path for _, path in named_files(paths)]
+    return [str(path) for _, path in named_files(paths)]
 
 
 def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str | ArrayInput]]:
-    """As `list_files`, each with the name it pairs by.
+    """As `list_files`, each with the name it pairs by; arrays stand for themselves.
 
     Args:
         paths: files, folders, globs, lists ...

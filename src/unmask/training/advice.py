@@ -17,7 +17,7 @@ from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
 from unmask.data.portions import middle_box
 from unmask.data.tables import CLASS, ImageClass, is_table, listed, read_table
 from unmask.errors import DataError, gather, grouped
-from unmask.io import list_files, open_image, open_labels
+from unmask.io import open_image, open_labels
 from unmask.io.inputs import Input
 from unmask.io.paths import named_files
 from unmask.memory import peak_memory
@@ -51,7 +51,7 @@ def suggest(
         DataError: no image can be read; every problem at once.
     """
     first = partial(open_image, allow_external=allow_external)
-    image = next(_readable(list_files(images), first))
+    image = next(_readable([image for _, image in named_files(images)], first))
     if labels is None:
         return _advice(f"mae{image.ndim}d", [])
     if is_table(labels):

@@ -24,7 +24,7 @@ def read_masks(path: Path) -> Drawing:
         DataError: no masks, or masks of different size.
     """
     folder = path / "masks" if (path / "masks").is_dir() else path
-    files = [str(file) for file in list_files(folder)]
+    files = list_files(folder)
     opened = [open_labels(file, ndim=2) for file in files]
     shape = opened[0].shape[1:]
     if other := [each for each in opened if each.shape[1:] != shape]:
