@@ -35,7 +35,7 @@ for name in dir(signal):
     if name.startswith("SIG") and name not in ("SIGINT", "SIGTERM", "SIGABRT", "SIG_DFL", "SIG_IGN",
                                                "SIGFPE", "SIGILL", "SIGSEGV"):
         delattr(signal, name)
-for name in ("fork", "getuid", "geteuid", "sysconf", "pread", "pwrite", "sched_getaffinity",
+for name in ("fork", "getuid", "geteuid", "sysconf", "pread", "pwrite",
              "getpgid", "killpg", "mkfifo", "getloadavg", "fchmod", "fchown", "chown", "nice",
              "O_DIRECTORY", "posix_fadvise", "sync", "uname"):
     if hasattr(os, name):

@@ -11,7 +11,6 @@ from unmask.lookup import Choice
 from unmask.models import BACKBONES
 from unmask.models.base import Objective
 from unmask.pretraining import METHODS
-from unmask.pretraining.base import PretrainMethod
 from unmask.space.batch import Batch
 
 CROPS = {2: (16, 24), 3: (8, 8, 16)}
@@ -50,7 +49,9 @@ def batch(ndim: int, *, seed: int = 3) -> Batch:
 class TestContract:
     def test_protocol(self, name, ndim):
         method = build(name, ndim)
-        assert isinstance(method, PretrainMethod)
+        # From Python 3.12 on, isinstance with a protocol does not see the modules of a module.
+        assert isinstance(method.backbone, torch.nn.Module)
+        assert all(callable(getattr(method, name)) for name in ("step", "reconstruct"))
         assert any(key.startswith("backbone.") for key in method.state_dict())
 
     def test_step_reaches_the_backbone(self, name, ndim):
@@ -94,7 +95,6 @@ class TestContract:
 
     def test_pictures(self, name, ndim):
         method = build(name, ndim)
-        assert isinstance(method, PretrainMethod)
         pictures = method.reconstruct(batch(ndim))
         assert {"original", "masked", "rebuilt"} <= set(pictures)
         for picture in pictures.values():

@@ -78,7 +78,7 @@ def test_a_killed_worker_costs_nothing_but_time(instances, images, content, tmp_
     path = sorted(images.iterdir())[0]
     model = load_predictor(instances, LINES)
     predict_blocks(model, open_image(path, ndim=2), tmp_path / "whole.tif")
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         pids = client.run(os.getpid)
         killed: list[int] = []

@@ -78,7 +78,7 @@ def test_a_killed_worker_costs_nothing_but_time(encoder, images, content, tmp_pa
         api.cluster, encoder, path, settings=["infer.precision='32'"], say=lambda _: None
     )
     first = clustered(out=tmp_path / "one", classes=4)
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
         killed: list[int] = []
 

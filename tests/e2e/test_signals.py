@@ -139,3 +139,24 @@ def test_an_error_of_the_system_is_no_traceback(monkeypatch, capsys, tmp_path):
     assert str(tmp_path / "a") in told
     assert "Permission denied" in told
     assert "MB free" in told
+
+
+def test_errors_of_threads(capsys):
+    """TensorBoard's thread raises errors of the disk, which the journal reports."""
+    import threading
+
+    from unmask.cli import _in_thread
+
+    def raising(error):
+        def work():
+            raise error
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return capsys.readouterr().err
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", _in_thread)
+        assert raising(OSError(28, "No space left on device")) == ""
+        assert "ValueError: odd" in raising(ValueError("odd"))

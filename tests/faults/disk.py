@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,6 +81,9 @@ class Disk:
             except OSError:
                 return False
         text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+        if "tfevents" in text:
+            # TensorBoard writes them at moments of its own, and nobody resumes from them.
+            return False
         return text == self.root or text.startswith(self.root + os.sep)
 
 
@@ -144,8 +148,18 @@ def killed(root: Path, nth: int, *, writes: bool = False) -> Generator[Disk, Non
         if number >= nth:
             raise Killed
 
-    with watched(root, act, writes=writes) as disk, suppress(Killed):
-        yield disk
+    with watched(root, act, writes=writes) as disk:
+        with suppress(Killed):
+            yield disk
+        _wait(disk)
+
+
+def _wait(disk: Disk) -> None:
+    """Until threads that the kill has overtaken have met it too."""
+    before = -1
+    while before != len(disk.calls):
+        before = len(disk.calls)
+        time.sleep(0.05)
 
 
 class Power(Disk):
@@ -188,7 +202,9 @@ class Power(Disk):
         """
         root = Path(self.root)
         tree = self._ordered(root) if ordered else self._strict(root)
-        shutil.rmtree(root)
+        while root.exists():
+            # A thread that was writing may still put something there.
+            shutil.rmtree(root, ignore_errors=True)
         for path, content in tree:
             if content is None:
                 path.mkdir(parents=True, exist_ok=True)
@@ -239,6 +255,7 @@ def power_cut(root: Path, nth: int, *, ordered: bool) -> Generator[Power, None, 
                 patch.setattr(os, name, _buried(power, getattr(os, name), name))
             with suppress(Killed):
                 yield power
+            _wait(disk)
         power.calls = disk.calls
     power.fail(ordered=ordered)
     shutil.rmtree(power.graves)

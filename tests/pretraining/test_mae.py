@@ -42,7 +42,8 @@ def test_loss_equals_its_definition(ndim, norm_target):
 @pytest.mark.parametrize("ndim", [2, 3])
 class TestMethod:
     def test_contract(self, ndim):
-        assert isinstance(build(ndim), PretrainMethod)
+        method: PretrainMethod = build(ndim)
+        assert isinstance(method.backbone, torch.nn.Module)
 
     def test_seed_decides_the_mask(self, ndim):
         method, images = build(ndim), batch(ndim)

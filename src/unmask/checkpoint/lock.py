@@ -14,8 +14,8 @@ from errno import EACCES, EAGAIN, EDEADLK, ENOSYS
 from pathlib import Path
 from typing import Any
 
-from unmask.atomic import make_folder, save_error
-from unmask.errors import CheckpointError, told
+from unmask.atomic import free_space, make_folder
+from unmask.errors import CheckpointError, SaveError, told
 from unmask.processes import begin_of, is_running
 
 LOCK_FILE = ".lock"
@@ -63,7 +63,11 @@ def lock_run(
             os.close(handle)
             raise
     except OSError as error:
-        raise save_error(folder, error, "A run needs a folder that can be written. ") from error
+        place = path.parent.parent
+        raise SaveError(
+            f"{folder}: expected a folder that can be written, found: {error.strerror or error}; "
+            f"{free_space(place)} free in {place}. Check the permissions, or choose another --out."
+        ) from error
     try:
         yield
     finally:

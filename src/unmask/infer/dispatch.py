@@ -110,11 +110,13 @@ def _client(distributed: Any, cluster: str) -> Generator[Any, None, None]:
     local = kind in _KINDS and count.isdigit() and int(count) > 0
     options: dict[str, Any] = {"address": cluster, "timeout": 20}
     if local:
-        options = {"n_workers": int(count), "threads_per_worker": 1, "dashboard_address": None}
+        # Without a dashboard the scheduler still listens, at a port that another one may have.
+        options = {"n_workers": int(count), "threads_per_worker": 1}
+        options["dashboard_address"] = "127.0.0.1:0"
         options["processes"] = kind == "processes"
     try:
         client = distributed.Client(**options, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
+    except (OSError, RuntimeError, TimeoutError, ValueError) as error:
         raise RecipeError(
             told(
                 f"--cluster {cluster}",

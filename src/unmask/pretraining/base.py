@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -10,7 +10,6 @@ from unmask.models.base import Step
 from unmask.space.batch import Batch
 
 
-@runtime_checkable
 class PretrainMethod(Protocol):
     """An objective that needs images only; ``backbone`` is what fine-tuning keeps.
 
