@@ -411,8 +411,11 @@ ROWS = (
     ),
     Row(
         43, "Models and runs of earlier versions",
-        "", "",
-        limit="There is no earlier version yet.",
+        "They predict the same labels, and runs resume.",
+        "A model and a run folder of every version, kept in the repository",
+        tests=("test_versions.py::test_models_predict_what_they_did",
+               "test_versions.py::test_a_run_predicts", "test_versions.py::test_a_run_resumes",
+               "test_versions.py::test_training_starts_from_a_model"),
     ),
     Row(
         44, "Ways to start processes: fork, spawn, forkserver",
