@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.errors import DataError
-from unmask.labels import flows_to_labels, labels_to_flows, relabel, remove_small
-from unmask.labels.flows import flow_errors
+from unmask.labels import flows_to_labels, labels_to_flows, relabel, remove_small, tracking
+from unmask.labels.flows import _padded, flow_errors
 
 
 def balls(rng, shape, count, radius=(3.5, 6.0)):
@@ -291,3 +292,47 @@ def test_an_unknown_program():
         labels_to_flows(np.ones((3, 3), np.int32), compat="stardist")
     with pytest.raises(DataError, match="cellpose, mediar"):
         flows_to_labels(np.zeros((2, 3, 3)), np.ones((3, 3)), compat="stardist")
+
+
+# --- published paths ------------------------------------------------------------------------------
+
+
+def published_ends(field, inside, steps):
+    """The published loop in PyTorch: positions from -1 to 1, ``grid_sample``, clamped."""
+    ndim, lengths = len(field), [float(n - 1) for n in inside.shape[::-1]]
+    image = torch.from_numpy(np.where(inside, field, 0)[::-1].astype(np.float32).copy())[None]
+    places = np.stack(np.nonzero(inside)[::-1], axis=-1).astype(np.float32)
+    points = torch.from_numpy(places).reshape(*(1,) * ndim, -1, ndim)
+    for axis, length in enumerate(lengths):
+        image[:, axis] *= 2.0 / length
+        points[..., axis] /= length
+    points = points * 2 - 1
+    for _ in range(steps):
+        moved = torch.nn.functional.grid_sample(image, points, align_corners=False)
+        points = (points + torch.movedim(moved, 1, -1)).clamp(-1, 1)
+    ends = (points + 1) * 0.5 * torch.tensor(lengths)
+    return ends.reshape(-1, ndim).numpy().astype(int)[:, ::-1]
+
+
+@pytest.mark.parametrize("shape", [(60, 71), (14, 20, 22)])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_published_paths_end_in_the_very_same_voxels(shape, noise):
+    """A path that ends a rounding error away falls into another voxel, and objects change."""
+    rng = np.random.default_rng(5)
+    labels = balls(rng, shape, 14)
+    field = labels_to_flows(labels, compat="cellpose")
+    field = field + noise * rng.normal(size=field.shape).astype(np.float32)
+    inside = labels > 0
+    points = np.flatnonzero(inside)
+    found = tracking.follow(_padded(field, inside), points, shape, 200, exact=False)
+    places = np.unravel_index(found, [n + 2 * tracking.REACH for n in shape])
+    ends = np.stack(places, axis=-1) - tracking.REACH
+    assert np.array_equal(ends, published_ends(field, inside, 200))
+
+
+def test_where_sinks_meet():
+    """The one with more ends has the voxels between them; in MEDIAR the later one."""
+    size = 21 + 2 * tracking.REACH
+    ends = np.repeat(np.arange(size)[tracking.REACH :][[5, 6, 7, 8, 9]], [40, 5, 4, 5, 30])
+    strong, later = (tracking.sinks(ends, (21,), by_count=by_count) for by_count in (True, False))
+    assert strong.tolist() == [1] * 84 == (3 - later).tolist()

@@ -157,16 +157,16 @@ def _gathered(
 ) -> NDArray[np.int32]:
     """Label image of the sinks that the foreground's voxels end in."""
     shape, labels = inside.shape, np.zeros(inside.shape, np.int32)
-    sampling = None if compat is None else published.sampling(shape)
     moving = published.mediar_moving(field, inside) if compat == "mediar" else inside
     points = np.flatnonzero(moving)
-    ends = tracking.follow(_padded(field, inside), points, shape, sampling, steps)
+    ends = tracking.follow(_padded(field, inside), points, shape, steps, exact=compat is None)
     if compat == "mediar":
         # Voxels that do not move count too, where they are. That fewer than 5 moving ones give no
         # objects, as published, needs no rule: a sink takes more than 10 ends.
         home = tracking.homes(shape)
         home[points] = ends
-        return tracking.sinks(home, shape).reshape(shape) if len(points) else labels
+        found = tracking.sinks(home, shape, by_count=False)
+        return found.reshape(shape) if len(points) else labels
     labels.reshape(-1)[points] = tracking.sinks(ends, shape)
     return labels
 

@@ -85,8 +85,8 @@ class Watershed:
                 told(
                     f"watershed: {name}",
                     expected="boundary mean or max, threshold and alpha in [0, 1], sigma and "
-                    "min_size of 0 or more, connectivity of 1 or more or none, rim copied or given, "
-                    "on distance or affinities, low of 0 or more and below high",
+                    "min_size of 0 or more, connectivity of 1 or more or none, rim copied or "
+                    "given, on distance or affinities, low of 0 or more and below high",
                     found=repr(getattr(self, name)),
                     do="Correct the option.",
                 )
