@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from unmask.errors import DataError
 from unmask.labels import flows_to_labels, labels_to_flows, relabel, remove_small, tracking
+from unmask.labels.dropped import Tally
 from unmask.labels.flows import _padded, flow_errors
 
 
@@ -336,3 +337,34 @@ def test_where_sinks_meet():
     ends = np.repeat(np.arange(size)[tracking.REACH :][[5, 6, 7, 8, 9]], [40, 5, 4, 5, 30])
     strong, later = (tracking.sinks(ends, (21,), by_count=by_count) for by_count in (True, False))
     assert strong.tolist() == [1] * 84 == (3 - later).tolist()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_what_is_not_finite_is_counted(ndim):
+    labels = balls(np.random.default_rng(1), (24, 26, 28)[:ndim], 3)
+    field, score = labels_to_flows(labels), (labels > 0).astype(np.float32)
+    score[(3,) * ndim] = np.nan
+    place = tuple(axis[0] for axis in np.nonzero(labels))
+    field[(0, *place)] = np.inf
+    tally = Tally()
+    flows_to_labels(field, score, max_fraction=1.0, tally=tally)
+    assert tally.counts["undefined.voxels"] == 2
+    for bad in (np.nan, np.inf):
+        tally = Tally()
+        assert not flows_to_labels(np.full_like(field, bad), labels > 0, tally=tally).any()
+        assert tally.counts == {"undefined.voxels": np.count_nonzero(labels)}
+
+
+@pytest.mark.parametrize("compat", [None, "cellpose", "mediar"])
+def test_fields_without_a_way(compat):
+    """Zero flow, one sink for all, steps beyond the image, images of one voxel or none."""
+    inside, places = np.ones((40, 44), bool), np.indices((40, 44))
+    toward = np.array([20, 22])[:, None, None] - places
+    one = (toward / np.maximum(np.sqrt((toward**2).sum(0)), 1e-9)).astype(np.float32)
+    free = {"compat": compat, "max_fraction": 1.0, "flow_error": None, "min_size": 0}
+    assert flows_to_labels(one, inside, **free).tolist()[0] == [1] * 44
+    assert not flows_to_labels(0 * one, inside, **free).any()
+    assert flows_to_labels(1e30 * np.ones_like(one), inside, **free).max() <= 1
+    for shape in ((1, 1), (1, 50), (0, 5)):
+        zero = np.zeros((2, *shape), np.float32)
+        assert not flows_to_labels(zero, np.ones(shape, bool), **free).any()

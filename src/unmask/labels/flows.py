@@ -77,7 +77,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
         compat: track and check as Cellpose 4 or MEDIAR do (MEDIAR with min_size 0, max_fraction
             0.9); otherwise positions are exact voxel coordinates and each object is checked on
             its own.
-        tally: counts the foreground that is dropped, by reason: ``undefined`` (a flow that is not
+        tally: counts the foreground that is dropped, by reason: ``undefined`` (flow or score is not
             finite), ``speck`` (MEDIAR's cleaning), ``unsettled`` (its path ends at no sink), and
             ``max_fraction``, ``flow_error`` and ``min_size``.
 
@@ -93,10 +93,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
         inside = published.mediar_foreground(inside)
     labels = _gathered(field, inside, steps, compat)
     if tally is not None:
-        scores = np.asarray(foreground)
-        tally.voxels(
-            "undefined", (scores if scores.dtype == bool else scores > threshold) & ~finite
-        )
+        tally.voxels("undefined", _undefined(np.asarray(foreground), threshold, finite))
         tally.voxels("speck", finite & ~inside)
         tally.voxels("unsettled", inside & (labels == 0))
     whole = inside.size if tally is None or tally.region is None else tally.region.voxels
@@ -110,6 +107,15 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
     if tally is not None:
         tally.settle(finite, labels)
     return relabel(labels)
+
+
+def _undefined(
+    scores: np.ndarray, threshold: float, finite: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Where a score, or the flow of the foreground, is not a finite number."""
+    if scores.dtype == bool:
+        return scores & ~finite
+    return ((scores > threshold) & ~finite) | np.isnan(scores)
 
 
 def _kept(
