@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.errors import DataError
-from unmask.labels import flows_to_labels, labels_to_flows, relabel, remove_small
-from unmask.labels.flows import flow_errors
+from unmask.labels import flows_to_labels, labels_to_flows, relabel, remove_small, tracking
+from unmask.labels.dropped import Tally
+from unmask.labels.flows import _padded, flow_errors
 
 
 def balls(rng, shape, count, radius=(3.5, 6.0)):
@@ -291,3 +293,78 @@ def test_an_unknown_program():
         labels_to_flows(np.ones((3, 3), np.int32), compat="stardist")
     with pytest.raises(DataError, match="cellpose, mediar"):
         flows_to_labels(np.zeros((2, 3, 3)), np.ones((3, 3)), compat="stardist")
+
+
+# --- published paths ------------------------------------------------------------------------------
+
+
+def published_ends(field, inside, steps):
+    """The published loop in PyTorch: positions from -1 to 1, ``grid_sample``, clamped."""
+    ndim, lengths = len(field), [float(n - 1) for n in inside.shape[::-1]]
+    image = torch.from_numpy(np.where(inside, field, 0)[::-1].astype(np.float32).copy())[None]
+    places = np.stack(np.nonzero(inside)[::-1], axis=-1).astype(np.float32)
+    points = torch.from_numpy(places).reshape(*(1,) * ndim, -1, ndim)
+    for axis, length in enumerate(lengths):
+        image[:, axis] *= 2.0 / length
+        points[..., axis] /= length
+    points = points * 2 - 1
+    for _ in range(steps):
+        moved = torch.nn.functional.grid_sample(image, points, align_corners=False)
+        points = (points + torch.movedim(moved, 1, -1)).clamp(-1, 1)
+    ends = (points + 1) * 0.5 * torch.tensor(lengths)
+    return ends.reshape(-1, ndim).numpy().astype(int)[:, ::-1]
+
+
+@pytest.mark.parametrize("shape", [(60, 71), (14, 20, 22)])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_published_paths_end_in_the_very_same_voxels(shape, noise):
+    """A path that ends a rounding error away falls into another voxel, and objects change."""
+    rng = np.random.default_rng(5)
+    labels = balls(rng, shape, 14)
+    field = labels_to_flows(labels, compat="cellpose")
+    field = field + noise * rng.normal(size=field.shape).astype(np.float32)
+    inside = labels > 0
+    points = np.flatnonzero(inside)
+    found = tracking.follow(_padded(field, inside), points, shape, 200, exact=False)
+    places = np.unravel_index(found, [n + 2 * tracking.REACH for n in shape])
+    ends = np.stack(places, axis=-1) - tracking.REACH
+    assert np.array_equal(ends, published_ends(field, inside, 200))
+
+
+def test_where_sinks_meet():
+    """The one with more ends has the voxels between them; in MEDIAR the later one."""
+    size = 21 + 2 * tracking.REACH
+    ends = np.repeat(np.arange(size)[tracking.REACH :][[5, 6, 7, 8, 9]], [40, 5, 4, 5, 30])
+    strong, later = (tracking.sinks(ends, (21,), by_count=by_count) for by_count in (True, False))
+    assert strong.tolist() == [1] * 84 == (3 - later).tolist()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_what_is_not_finite_is_counted(ndim):
+    labels = balls(np.random.default_rng(1), (24, 26, 28)[:ndim], 3)
+    field, score = labels_to_flows(labels), (labels > 0).astype(np.float32)
+    score[(3,) * ndim] = np.nan
+    place = tuple(axis[0] for axis in np.nonzero(labels))
+    field[(0, *place)] = np.inf
+    tally = Tally()
+    flows_to_labels(field, score, max_fraction=1.0, tally=tally)
+    assert tally.counts["undefined.voxels"] == 2
+    for bad in (np.nan, np.inf):
+        tally = Tally()
+        assert not flows_to_labels(np.full_like(field, bad), labels > 0, tally=tally).any()
+        assert tally.counts == {"undefined.voxels": np.count_nonzero(labels)}
+
+
+@pytest.mark.parametrize("compat", [None, "cellpose", "mediar"])
+def test_fields_without_a_way(compat):
+    """Zero flow, one sink for all, steps beyond the image, images of one voxel or none."""
+    inside, places = np.ones((40, 44), bool), np.indices((40, 44))
+    toward = np.array([20, 22])[:, None, None] - places
+    one = (toward / np.maximum(np.sqrt((toward**2).sum(0)), 1e-9)).astype(np.float32)
+    free = {"compat": compat, "max_fraction": 1.0, "flow_error": None, "min_size": 0}
+    assert flows_to_labels(one, inside, **free).tolist()[0] == [1] * 44
+    assert not flows_to_labels(0 * one, inside, **free).any()
+    assert flows_to_labels(1e30 * np.ones_like(one), inside, **free).max() <= 1
+    for shape in ((1, 1), (1, 50), (0, 5)):
+        zero = np.zeros((2, *shape), np.float32)
+        assert not flows_to_labels(zero, np.ones(shape, bool), **free).any()

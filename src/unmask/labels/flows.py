@@ -77,7 +77,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
         compat: track and check as Cellpose 4 or MEDIAR do (MEDIAR with min_size 0, max_fraction
             0.9); otherwise positions are exact voxel coordinates and each object is checked on
             its own.
-        tally: counts the foreground that is dropped, by reason: ``undefined`` (a flow that is not
+        tally: counts the foreground that is dropped, by reason: ``undefined`` (flow or score is not
             finite), ``speck`` (MEDIAR's cleaning), ``unsettled`` (its path ends at no sink), and
             ``max_fraction``, ``flow_error`` and ``min_size``.
 
@@ -93,10 +93,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
         inside = published.mediar_foreground(inside)
     labels = _gathered(field, inside, steps, compat)
     if tally is not None:
-        scores = np.asarray(foreground)
-        tally.voxels(
-            "undefined", (scores if scores.dtype == bool else scores > threshold) & ~finite
-        )
+        tally.voxels("undefined", _undefined(np.asarray(foreground), threshold, finite))
         tally.voxels("speck", finite & ~inside)
         tally.voxels("unsettled", inside & (labels == 0))
     whole = inside.size if tally is None or tally.region is None else tally.region.voxels
@@ -110,6 +107,15 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
     if tally is not None:
         tally.settle(finite, labels)
     return relabel(labels)
+
+
+def _undefined(
+    scores: np.ndarray, threshold: float, finite: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Where a score, or the flow of the foreground, is not a finite number."""
+    if scores.dtype == bool:
+        return scores & ~finite
+    return ((scores > threshold) & ~finite) | np.isnan(scores)
 
 
 def _kept(
@@ -157,16 +163,16 @@ def _gathered(
 ) -> NDArray[np.int32]:
     """Label image of the sinks that the foreground's voxels end in."""
     shape, labels = inside.shape, np.zeros(inside.shape, np.int32)
-    sampling = None if compat is None else published.sampling(shape)
     moving = published.mediar_moving(field, inside) if compat == "mediar" else inside
     points = np.flatnonzero(moving)
-    ends = tracking.follow(_padded(field, inside), points, shape, sampling, steps)
+    ends = tracking.follow(_padded(field, inside), points, shape, steps, exact=compat is None)
     if compat == "mediar":
         # Voxels that do not move count too, where they are. That fewer than 5 moving ones give no
         # objects, as published, needs no rule: a sink takes more than 10 ends.
         home = tracking.homes(shape)
         home[points] = ends
-        return tracking.sinks(home, shape).reshape(shape) if len(points) else labels
+        found = tracking.sinks(home, shape, by_count=False)
+        return found.reshape(shape) if len(points) else labels
     labels.reshape(-1)[points] = tracking.sinks(ends, shape)
     return labels
 

@@ -140,18 +140,6 @@ def _medians(
     return medians
 
 
-def sampling(shape: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Factor and summand from a position to a coordinate of the field with its border of zeros.
-
-    The published programs take positions 0 .. n - 1 for the outer edges of the first and last
-    voxel: up to half a voxel off towards the borders.
-    """
-    lengths = np.array(shape, np.float64)
-    factor = np.where(lengths > 1, lengths / np.maximum(lengths - 1, 1), 1.0)
-    summand = np.where(lengths > 1, 0.5, 1.0)
-    return factor.astype(np.float32), summand.astype(np.float32)
-
-
 def mediar_foreground(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Foreground without small holes and small pieces, joined by faces."""
     filled = ~_without_specks(~inside)

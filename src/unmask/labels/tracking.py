@@ -32,8 +32,9 @@ def follow(
     field: NDArray[np.float32],
     points: NDArray[np.int64],
     shape: tuple[int, ...],
-    sampling: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
     steps: int,
+    *,
+    exact: bool = True,
 ) -> NDArray[np.int64]:
     """Flat index of the voxel where each point is after ``steps`` steps.
 
@@ -42,10 +43,11 @@ def follow(
             an image with one voxel of zeros around; finite.
         points: flat indices of the first voxels, in the image without that border.
         shape: of the image without border.
-        sampling: factor and summand for each axis that turn a position into a coordinate of
-            ``field``; None: positions are exact, as a whole voxel and the rest, so that a path
-            does not depend on where in an array it lies.
         steps: number of steps.
+        exact: positions are a whole voxel and the rest, so that a path does not depend on where in
+            an array it lies. Otherwise they are numbers from -1 to 1 over the image, with every
+            operation rounded as in the published programs (``grid_sample`` of PyTorch with
+            ``align_corners=False``): up to half a voxel off towards the borders.
 
     Returns:
         One flat index for each point, in an image with ``REACH`` voxels around.
@@ -53,36 +55,46 @@ def follow(
     lengths = np.array(shape, np.int64)
     strides = _strides_of(lengths + 2)
     axes = tuple(range(len(shape)))
-    sides = [[corner >> axis & 1 for axis in axes] for corner in range(1 << len(axes))]
+    # Corners in the order in which the published programs add them: the last axis varies first.
+    sides = [[corner >> (len(axes) - 1 - a) & 1 for a in axes] for corner in range(1 << len(axes))]
     offsets = tuple((np.array(sides) @ strides * len(axes)).tolist())
     ends = np.zeros(len(points), np.int64)
-    nothing = np.zeros(0, np.float32)
-    scale, shift = (nothing, nothing) if sampling is None else sampling
+    if not exact:
+        # A step in units of the position.
+        field = _scaled(field, lengths)
     if len(points):
         _follow(
             field,
             points,
-            (scale, shift, strides, lengths),
+            (strides, lengths),
             (axes, offsets),
             _strides_of(lengths + 2 * REACH),
-            (steps, gcd(steps, _ROUND)),
+            (steps, gcd(steps, _ROUND), exact),
             ends,
         )
     return ends
 
 
-def sinks(ends: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int32]:
+def _scaled(field: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+    # Planes of one voxel have no positions between -1 and 1.
+    factors = (2.0 / np.maximum(lengths - 1, 1)).astype(np.float32)
+    return (field.reshape(-1, len(lengths)) * factors).reshape(-1)
+
+
+def sinks(
+    ends: NDArray[np.int64], shape: tuple[int, ...], *, by_count: bool = True
+) -> NDArray[np.int32]:
     """Id of the sink that each end point belongs to, 0 for none.
 
-    Sinks are numbered in raster order; where two of them reach the same voxel, the one with more
-    ends has it.
+    Sinks are numbered in raster order. Where two of them reach the same voxel, the one with more
+    ends has it; the later one without ``by_count``, as in early versions of Cellpose and in MEDIAR.
     """
     lengths = np.array(shape, np.int64) + 2 * REACH
     ends_at = np.bincount(ends, minlength=int(lengths.prod())).astype(np.int32)
     near = _neighbours(lengths, 1)
     peaks = _peaks(ends_at, _neighbours(lengths, _PEAK_RADIUS))
     marks = np.zeros(len(ends_at), np.int32)
-    order = np.argsort(ends_at[peaks], kind="stable")
+    order = np.argsort(ends_at[peaks], kind="stable") if by_count else np.arange(len(peaks))
     room = np.zeros((2 * REACH + 1) ** len(shape), np.int64)
     _grow(ends_at, peaks[order], (order + 1).astype(np.int32), near, marks, room)
     return marks[ends]
@@ -109,29 +121,29 @@ def _neighbours(lengths: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
 def _locate(
     place: NDArray[np.float32],
     whole: NDArray[np.int32],
-    part: NDArray[np.float32],
-    base: NDArray[np.uint32],
-    frame: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
+    work: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]],
+    frame: tuple[NDArray[np.int64], NDArray[np.int64]],
+    exact: bool,  # noqa: FBT001 - kernels take no keywords
+    count: int,
 ) -> None:
-    """Flat index of the corner voxel of every point, and how far from it the point lies.
-
-    Exact positions are a voxel ``whole`` and the rest ``place``; others are ``place`` alone.
-    """
-    scale, shift, strides, _ = frame
-    base[:] = 0
+    """Flat index of the corner voxel of every point, and how far from it the point lies."""
+    strides, lengths = frame
+    part, _, base = work
+    one, half = np.float32(1.0), np.float32(0.5)
+    base[:count] = 0
     for axis in range(len(strides)):
         stride = np.uint32(strides[axis])
-        if len(scale) == 0:
-            for j in range(len(base)):
+        if exact:
+            for j in range(count):
                 part[axis, j] = place[axis, j]
                 base[j] += np.uint32(whole[axis, j] + 1) * stride
         else:
-            factor, summand = scale[axis], shift[axis]
-            for j in range(len(base)):
-                at = place[axis, j] * factor + summand
-                corner = np.int32(at)
-                part[axis, j] = at - np.float32(corner)
-                base[j] += np.uint32(corner) * stride
+            middle = np.float32(lengths[axis]) * half
+            for j in range(count):
+                at = (place[axis, j] + one) * middle - half
+                corner = np.floor(at)
+                part[axis, j] = at - corner
+                base[j] += np.uint32(np.int32(corner) + 1) * stride
 
 
 @njit(cache=True, nogil=True)
@@ -144,21 +156,22 @@ def _interpolate(
     """Displacement of the first ``count`` points.
 
     ``corners``: the axes, and how far in ``field`` each corner of a voxel is from its first one;
-    bit ``axis`` of a corner's number is its side. Both are tuples because the compiler knows their
-    lengths and unrolls the loops over them, which takes half the time.
+    the last bit of a corner's number is its side along the last axis. Both are tuples because the
+    compiler knows their lengths and unrolls the loops over them, which takes half the time.
     """
     part, move, base = work
     axes, offsets = corners
     one = np.float32(1.0)
+    last = len(axes) - 1
     for j in range(count):
         first = np.uint64(base[j]) * np.uint64(len(axes))
         for axis in range(len(axes)):
             total = np.float32(0.0)
             for corner in range(len(offsets)):
                 weight = one
-                for other in range(len(axes)):
-                    share = part[other, j]
-                    weight *= share if (corner >> other) & 1 else one - share
+                for bit in range(len(axes)):
+                    share = part[last - bit, j]
+                    weight *= share if (corner >> bit) & 1 else one - share
                 total += weight * field[first + np.uint64(offsets[corner] + axis)]
             move[axis, j] = total
 
@@ -173,7 +186,7 @@ def _advance(
     count: int,
 ) -> None:
     """Add the displacement of the first ``count`` points; they stay inside the image."""
-    zero = np.float32(0.0)
+    zero, one = np.float32(0.0), np.float32(1.0)
     for axis in range(len(lengths)):
         top = np.int32(lengths[axis] - 1)
         if exact:
@@ -190,8 +203,7 @@ def _advance(
                 place[axis, j] = rest
         else:
             for j in range(count):
-                at = place[axis, j] + move[axis, j]
-                place[axis, j] = min(max(at, zero), np.float32(top))
+                place[axis, j] = min(max(place[axis, j] + move[axis, j], -one), one)
 
 
 @njit(cache=True, nogil=True)
@@ -200,14 +212,18 @@ def _enter(
     whole: NDArray[np.int32],
     j: int,
     point: int,
-    frame: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
+    lengths: NDArray[np.int64],
+    exact: bool,  # noqa: FBT001 - kernels take no keywords
 ) -> None:
     """Put the point with flat index ``point`` into column ``j``."""
-    shape = frame[3]
-    for axis in range(len(shape) - 1, -1, -1):
-        whole[axis, j] = point % shape[axis] if len(frame[0]) == 0 else 0
-        place[axis, j] = 0 if len(frame[0]) == 0 else point % shape[axis]
-        point //= shape[axis]
+    one, two = np.float32(1.0), np.float32(2.0)
+    for axis in range(len(lengths) - 1, -1, -1):
+        at = point % lengths[axis]
+        whole[axis, j] = at if exact else 0
+        place[axis, j] = 0
+        if not exact:
+            place[axis, j] = np.float32(at) / np.float32(max(lengths[axis] - 1, 1)) * two - one
+        point //= lengths[axis]
 
 
 @njit(cache=True, nogil=True)
@@ -216,24 +232,29 @@ def _leave(
     before: tuple[NDArray[np.float32], NDArray[np.int32]],
     slots: NDArray[np.int64],
     ages: NDArray[np.int64],
-    rest: tuple[NDArray[np.int64], NDArray[np.int64], int],
+    rest: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int, bool],
     count: int,
 ) -> int:
     """Write the ends of points that are still or old enough; close the ranks; how many stay."""
-    strides, ends, oldest = rest
+    strides, ends, lengths, oldest, exact = rest
     place, whole = now
+    one, half = np.float32(1.0), np.float32(0.5)
     ndim = len(strides)
     kept = 0
+    # Published paths go on as long as anything changes: a slow one may still reach the next voxel.
+    still = _STILL if exact else np.float32(0.0)
     for j in range(count):
         moved = np.float32(0.0)
         for axis in range(ndim):
             step = np.float32(whole[axis, j] - before[1][axis, j])
             moved = max(moved, abs(step + (place[axis, j] - before[0][axis, j])))
-        if moved < _STILL or ages[j] >= oldest:
+        if moved <= still or ages[j] >= oldest:
             index = 0
             for axis in range(ndim):
-                at = np.int64(whole[axis, j]) + np.int64(place[axis, j])
-                index += (at + REACH) * strides[axis]
+                at = place[axis, j]
+                if not exact:
+                    at = (at + one) * half * np.float32(lengths[axis] - 1)
+                index += (np.int64(whole[axis, j]) + np.int64(at) + REACH) * strides[axis]
             ends[slots[j]] = index
         else:
             for axis in range(ndim):
@@ -249,26 +270,27 @@ def _leave(
 def _follow(
     field: NDArray[np.float32],
     points: NDArray[np.int64],
-    frame: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
+    frame: tuple[NDArray[np.int64], NDArray[np.int64]],
     corners: tuple[tuple[int, ...], tuple[int, ...]],
     strides: NDArray[np.int64],
-    steps: tuple[int, int],
+    steps: tuple[int, int, bool],
     ends: NDArray[np.int64],
 ) -> None:
     """Move all points; a block takes in new points as soon as others have arrived."""
-    ndim = len(frame[3])
-    exact = len(frame[0]) == 0
+    lengths = frame[1]
+    ndim = len(lengths)
+    exact = steps[2]
     place, whole = np.zeros((ndim, _BLOCK), np.float32), np.zeros((ndim, _BLOCK), np.int32)
     before = (np.zeros((ndim, _BLOCK), np.float32), np.zeros((ndim, _BLOCK), np.int32))
     part, move = np.zeros((ndim, _BLOCK), np.float32), np.zeros((ndim, _BLOCK), np.float32)
-    base = np.zeros(_BLOCK, np.uint32)
-    work = (part, move, base)
+    work = (part, move, np.zeros(_BLOCK, np.uint32))
     slots = np.zeros(_BLOCK, np.int64)
     ages = np.zeros(_BLOCK, np.int64)
+    rest = (strides, ends, lengths, steps[0], exact)
     count, taken = 0, 0
     while count > 0 or taken < len(points):
         while count < _BLOCK and taken < len(points):
-            _enter(place, whole, count, points[taken], frame)
+            _enter(place, whole, count, points[taken], lengths, exact)
             slots[count] = taken
             ages[count] = 0
             count += 1
@@ -276,11 +298,10 @@ def _follow(
         before[0][:, :count] = place[:, :count]
         before[1][:, :count] = whole[:, :count]
         for _ in range(steps[1]):
-            _locate(place, whole, part, base[:count], frame)
+            _locate(place, whole, work, frame, exact, count)
             _interpolate(field, work, corners, count)
-            _advance(place, whole, move, frame[3], exact, count)
+            _advance(place, whole, move, lengths, exact, count)
         ages[:count] += steps[1]
-        rest = (strides, ends, steps[0])
         count = _leave((place, whole), before, slots, ages, rest, count)
 
 

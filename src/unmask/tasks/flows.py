@@ -153,7 +153,7 @@ class Flows:
     def reasons(self) -> dict[str, str]:
         """Why foreground may be in no object."""
         return {
-            "undefined": "where the flow is not finite",
+            "undefined": "where flow or score is not finite",
             "speck": "in specks of fewer than 16 (task.compat=mediar)",
             "unsettled": "whose paths along the flow end nowhere together",
             "max_fraction": f"larger than {self.max_fraction:.0%} of the image (--set "
