@@ -29,16 +29,16 @@ def tiff(array: np.ndarray, **options: Any) -> Callable[[Path], object]:
     return lambda path: tifffile.imwrite(path, array, **settings)
 
 
-def nifti(kind: Any) -> Callable[[Path], None]:
+def nifti(kind: Any) -> Callable[[Path], object]:
     return lambda path: nibabel.save(kind(STACK, np.diag([2, 3, 4, 1.0])), path)
 
 
-def pillow(array: np.ndarray) -> Callable[[Path], None]:
+def pillow(array: np.ndarray) -> Callable[[Path], object]:
     return lambda path: Pillow.fromarray(array).save(path)
 
 
 # By name: how the file is written, number of axes, bytes of the header.
-FILES: dict[str, tuple[Callable[[Path], None], int, int]] = {
+FILES: dict[str, tuple[Callable[[Path], object], int, int]] = {
     "plain.tif": (tiff(PLANE, metadata=None), 2, 300),
     "big.tif": (tiff(PLANE, metadata=None, bigtiff=True), 2, 400),
     "lzw.tif": (tiff(PLANE, metadata=None, compression="lzw"), 2, 300),

@@ -59,7 +59,8 @@ def evaluate(
         return evaluate_classes(truth, predicted, metrics)
     problems: list[str] = []
     opened: list[tuple[str, Image, Image]] = []
-    matched = match_files(predicted, truth, rules, problems, by_habit=False)
+    notes: list[str] = []
+    matched = match_files(predicted, truth, rules, problems, notes=notes, by_habit=False)
     for name, predicted_path, truth_path in matched:
         try:
             pair = open_labels(truth_path or ""), open_labels(predicted_path)
@@ -70,7 +71,6 @@ def evaluate(
             problems.append(str(error))
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    notes: list[str] = []
     names = metrics
     if names is None:
         names, reason = choose_metrics(look_at(true.read()[0], ignore) for _, true, _ in opened)

@@ -12,7 +12,7 @@ import numpy as np
 from unmask.data.suffixes import Division, common_suffix, derived, divide, divide_by
 from unmask.data.tables import ImageClass, classes_of, listed
 from unmask.data.view import AS_IT_IS, View
-from unmask.errors import RecipeError
+from unmask.errors import RecipeError, grouped
 from unmask.io import Image
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.paths import format_of, left_out, locate, named_files, stem
@@ -33,10 +33,6 @@ _TWO = (
     "Put the labels into a folder of their own; or end their names in one of the usual suffixes, "
     "such as x.png and x_masks.png; or name the suffix: --set data.label_suffix=_masks. Of one "
     "container name both arrays: x.h5:raw and x.h5:labels."
-)
-_BOTH = (
-    "Give truth and predictions as different files; in one folder name their suffixes: --set "
-    "data.label_suffix=_masks (truth) --set data.image_suffix=_cp_masks (predictions)."
 )
 
 
@@ -86,7 +82,7 @@ def match_files(
 
     Where no two names are equal and none of the suffixes is set, the one that most files of a side
     carry is left out. Where images and labels come out of one folder they are told apart by their
-    suffixes (`unmask.data.suffixes`). A file never pairs with itself, under whatever name.
+    suffixes (`unmask.data.suffixes`). An image never pairs with itself, under whatever name.
 
     Args:
         images: images, or predictions.
@@ -120,7 +116,17 @@ def match_files(
     problems += _without_partner(by_name, labels_by_name)
     both = [name for name in by_name if name in labels_by_name]
     matched = [(name, by_name[name], labels_by_name[name]) for name in both]
-    return _refuse_itself(matched, problems, _TWO if by_habit else _BOTH)
+    if by_habit:
+        return _refuse_itself(matched, problems, _TWO)
+    # Labels that are compared with themselves are a usual check of a report: allowed, but noted.
+    told += grouped(
+        [
+            f"{labels}: compared with itself, so the scores say nothing about a prediction."
+            for _, image, labels in matched
+            if identities(image) & identities(labels)
+        ]
+    )
+    return [(name, image, labels) for name, image, labels in matched]
 
 
 def image_files(images: Paths, notes: list[str]) -> list[tuple[str, _File]]:
