@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +23,7 @@ from pydantic import (
 
 from unmask.errors import RecipeError, gather
 from unmask.lookup import Choice
+from unmask.recipe_repair import without_wrong
 from unmask.recipe_text import kind_at, with_texts
 from unmask.yaml_text import read_texts, read_yaml, tree_problems, write_yaml
 
@@ -323,7 +323,7 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
             problems += [
                 _explain(each) for each in items if not attempt or each["type"] != "missing"
             ]
-            current = _mended(current, error, {} if instead is None else instead.model_dump())
+            current = without_wrong(current, error, {} if instead is None else instead.model_dump())
         else:
             if not problems:
                 return mended
@@ -334,31 +334,6 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
 def _invalid(source: str, problems: Sequence[str], mended: Recipe | None) -> RecipeError:
     message = gather(problems, heading=f"{source} is not valid:")
     return RecipeError(message, problems, mended)
-
-
-def _mended(
-    tree: dict[str, Any], error: ValidationError, instead: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A copy without the fields of an error, or with what they were before."""
-    copy = deepcopy(tree)
-    for item in error.errors():
-        # A union's name stands behind the field; what cannot be reached is left as it is.
-        _restore(copy, [str(part) for part in item["loc"]] or ["infer"], instead)
-    return copy
-
-
-def _restore(node: Any, place: list[str], before: Any) -> None:
-    """Take ``place`` out of a tree of mappings, or put back what was there before."""
-    name, *rest = place
-    known = before.get(name) if isinstance(before, Mapping) else None
-    inner = node.get(name) if isinstance(node, dict) else None
-    beside = known if isinstance(known, Mapping) else {}
-    if rest and isinstance(inner, dict) and (rest[0] in inner or rest[0] in beside):
-        _restore(inner, rest, known)
-    elif known is not None:
-        node[name] = known
-    elif isinstance(node, dict):
-        node.pop(name, None)
 
 
 def load(source: str | Path | Recipe) -> Recipe:
