@@ -146,7 +146,7 @@ class Doubts:
     ) -> None:
         both = f"classes {_listed(predicted)} of the prediction and {_listed(truth)} of the truth"
         if not np.intersect1d(truth, predicted).size:
-            self._add(name, f"{both} have nothing in common: {', '.join(metrics)} are 0")
+            self._add(name, f"{both} have nothing in common: {', '.join(metrics)} compare classes")
         elif min(len(truth), len(predicted)) <= _FEW < 2 * _FEW < max(len(truth), len(predicted)):
             self._add(
                 name,
