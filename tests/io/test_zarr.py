@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -159,25 +160,26 @@ PLAIN = bytes(4 * 64 * 64)
 @pytest.mark.parametrize(
     ("codec", "data"),
     [
-        ({"id": "zlib"}, numcodecs.Zlib(9).encode(bytes(2**26))),
-        ({"id": "gzip"}, numcodecs.GZip(9).encode(bytes(2**26))),
-        ({"id": "zstd"}, numcodecs.Zstd(1).encode(bytes(2**26))),
-        ({"id": "blosc"}, numcodecs.Blosc("zstd").encode(bytes(2**26))),
-        ({"id": "lz4"}, numcodecs.LZ4().encode(bytes(2**26))),
-        ({"id": "bz2"}, numcodecs.BZ2(1).encode(bytes(2**24))),
-        ({"id": "lzma"}, numcodecs.LZMA(preset=0).encode(bytes(2**24))),
-        ({"id": "zstd"}, numcodecs.Zstd(1).encode(PLAIN + b"1")),
-        ({"id": "zstd"}, numcodecs.Zstd(1).encode(PLAIN[1:])),
-        ({"id": "zlib"}, numcodecs.Zlib(1).encode(PLAIN)[:-2]),
-        ({"id": "blosc"}, bytes(numcodecs.Blosc().encode(PLAIN))[:30]),
-        ({"id": "blosc"}, b"short"),
-        (None, PLAIN + b"1"),
-        (None, bytes(2**20)),
+        ({"id": "zlib"}, lambda: numcodecs.Zlib(9).encode(bytes(2**26))),
+        ({"id": "gzip"}, lambda: numcodecs.GZip(9).encode(bytes(2**26))),
+        ({"id": "zstd"}, lambda: numcodecs.Zstd(1).encode(bytes(2**26))),
+        ({"id": "blosc"}, lambda: numcodecs.Blosc("zstd").encode(bytes(2**26))),
+        ({"id": "lz4"}, lambda: numcodecs.LZ4().encode(bytes(2**26))),
+        ({"id": "bz2"}, lambda: numcodecs.BZ2(1).encode(bytes(2**24))),
+        ({"id": "lzma"}, lambda: numcodecs.LZMA(preset=0).encode(bytes(2**24))),
+        ({"id": "zstd"}, lambda: numcodecs.Zstd(1).encode(PLAIN + b"1")),
+        ({"id": "zstd"}, lambda: numcodecs.Zstd(1).encode(PLAIN[1:])),
+        ({"id": "zlib"}, lambda: numcodecs.Zlib(1).encode(PLAIN)[:-2]),
+        ({"id": "blosc"}, lambda: bytes(numcodecs.Blosc().encode(PLAIN))[:30]),
+        ({"id": "blosc"}, lambda: b"short"),
+        (None, lambda: PLAIN + b"1"),
+        (None, lambda: bytes(2**20)),
     ],
-    ids=lambda value: str(value)[:30],
+    # Packing takes time and may depend on the clock, so it is left to the test.
+    ids=lambda value: "" if callable(value) else str(value),
 )
-def test_a_chunk_cannot_grow(tmp_path: Path, codec: Any, data: bytes) -> None:
-    refused(version_2(tmp_path / "a.zarr", bytes(data), compressor=codec), "a.zarr", "1.0.0")
+def test_a_chunk_cannot_grow(tmp_path: Path, codec: Any, data: Callable[[], bytes]) -> None:
+    refused(version_2(tmp_path / "a.zarr", bytes(data()), compressor=codec), "a.zarr", "1.0.0")
 
 
 def test_filters_cannot_grow_without_a_bound(tmp_path: Path) -> None:
