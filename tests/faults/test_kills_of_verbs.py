@@ -109,7 +109,12 @@ def test_a_killed_verb_goes_on(tmp_path, faults, runs, verb, quick):
         with faults.killed(out, nth):
             run(out)
         run(out, resume=True)
-        assert result(out) == expected, nth
+        found = result(out)
+        if verb == "curve":
+            # A training whose model is whole is not gone on with for its last snapshot.
+            found = {name: value for name, value in found.items() if "snapshots" not in name}
+            expected = {name: expected[name] for name in expected if "snapshots" not in name}
+        assert found == expected, nth
 
 
 @pytest.mark.filterwarnings(
