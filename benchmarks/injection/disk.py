@@ -88,7 +88,7 @@ def _cluster(at: Path) -> list[object]:
 
 
 def _evaluate(at: Path) -> list[object]:
-    where = ["--truth", at / "labels", "--predicted", at / "labels"]
+    where = ["--truth", at / "labels", "--predicted", at / "predicted"]
     return ["evaluate", *where, "--out", "{out}/report.json"]
 
 
@@ -113,6 +113,7 @@ def prepare(at: Path, tiny: bool) -> None:  # noqa: FBT001 - as all parts
     from unmask.io import open_image, save_image
 
     write_set(at, "nuclei", shape=(48, 40), count=4, seed=1)
+    shutil.copytree(at / "labels", at / "predicted")
     write_set(at / "wide", "nuclei", shape=(96, 80), count=1, seed=2)
     picture = open_image(next((at / "wide" / "images").iterdir()), ndim=2).read()
     save_image(at / "tiffs" / "a.tif", picture)

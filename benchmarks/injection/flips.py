@@ -88,7 +88,7 @@ class State:
     arguments: Callable[[Path], list[object]]
     reached: Callable[[Path], bool]
     kinds: dict[str, str]
-    flips: int = 30
+    flips: int = 20
     tiny: bool = False
 
 
@@ -153,7 +153,7 @@ STATES = (
             ".predict/**/*.bin": "resumed: block records of clusters",
             ".predict/*.json": "resumed: plan and finished.json of clusters",
         },
-        flips=15,
+        flips=10,
     ),
 )
 
