@@ -146,11 +146,13 @@ class Doubts:
     ) -> None:
         both = f"classes {_listed(predicted)} of the prediction and {_listed(truth)} of the truth"
         if not np.intersect1d(truth, predicted).size:
-            self._add(name, f"{both} have nothing in common: {', '.join(metrics)} compare classes")
+            self._add(
+                name, f"{both} have nothing in common (metrics of classes: {', '.join(metrics)})"
+            )
         elif min(len(truth), len(predicted)) <= _FEW < 2 * _FEW < max(len(truth), len(predicted)):
             self._add(
                 name,
-                f"{both}: does one side number objects? {', '.join(metrics)} compare classes",
+                f"{both}: does one side number objects? (metrics of classes: {', '.join(metrics)})",
             )
 
     def _add(self, name: str, sentence: str) -> None:
