@@ -120,8 +120,9 @@ class TestDoubts:
         assert note.startswith("00, 01, 02 and 6 more: the truth has 1 in 8 separate pieces")
 
     def test_nothing_is_said_of_pairs_of_one_kind(self, tmp_path):
-        folder = write(tmp_path / "t", {"a": objects(8), "b": objects(1), "c": objects(0)})
-        report = unmask.evaluate(truth=folder, predicted=folder, metrics=["f1@0.5", "dice"])
+        labels = {"a": objects(8), "b": objects(1), "c": objects(0)}
+        folders = [write(tmp_path / side, labels) for side in "tp"]
+        report = unmask.evaluate(truth=folders[0], predicted=folders[1], metrics=["f1@0.5", "dice"])
         assert "notes" not in report.settings
         assert report.summary["f1@0.5"] == {"mean": 1, "median": 1, "n": 2, "undefined": 1}
 

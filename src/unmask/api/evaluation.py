@@ -59,8 +59,8 @@ def evaluate(
         return evaluate_classes(truth, predicted, metrics)
     problems: list[str] = []
     opened: list[tuple[str, Image, Image]] = []
-    notes: list[str] = []
-    matched = match_files(predicted, truth, rules, problems, notes=notes, by_habit=False)
+    pairing_notes: list[str] = []
+    matched = match_files(predicted, truth, rules, problems, notes=pairing_notes, by_habit=False)
     for name, predicted_path, truth_path in matched:
         try:
             pair = open_labels(truth_path or ""), open_labels(predicted_path)
@@ -71,7 +71,7 @@ def evaluate(
             problems.append(str(error))
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    names = metrics
+    names, notes = metrics, list[str]()
     if names is None:
         names, reason = choose_metrics(look_at(true.read()[0], ignore) for _, true, _ in opened)
         notes.append(reason_note(names, reason))
@@ -79,7 +79,7 @@ def evaluate(
         names = _of_every_class(names, [true for _, true, _ in opened], ignore)
     doubts = Doubts(names, ignore)
     rows = [_row(*each, names, ignore=ignore, doubts=doubts) for each in opened]
-    notes += doubts.notes()
+    notes += [*doubts.notes(), *pairing_notes]
     return Report.of(rows, settings={"metrics": list(names), **({"notes": notes} if notes else {})})
 
 
