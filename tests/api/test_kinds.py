@@ -38,7 +38,7 @@ class TestChoice:
         folder = write(tmp_path / "t", truth)
         report = unmask.evaluate(truth=folder, predicted=folder)
         assert report.settings["metrics"] == list(INSTANCE)
-        [note] = report.settings["notes"]
+        note = report.settings["notes"][0]
         assert "compared as objects, because truth has 43 pieces of 30 label value(s)" in note
         assert "--metrics dice,iou" in note
 
