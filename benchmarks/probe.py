@@ -22,8 +22,8 @@ from skimage.segmentation import find_boundaries
 from torch import Tensor
 
 from unmask.checkpoint import load_model
+from unmask.data import NORMALIZERS
 from unmask.data.channels import match_channels
-from unmask.data.normalize import NORMALIZERS
 from unmask.io import open_image, open_labels
 from unmask.lookup import build
 from unmask.recipe import Recipe, parse

@@ -94,6 +94,7 @@ expected = {
     "cluster": (cluster, 0),
     "evaluate": (["evaluate", "--truth", classes, "--predicted", out / "predicted", "--metrics",
                   "dice", "--out", out / "report.json"], 0),
+    "measure": (["measure", "--labels", classes, "--images", images, "--out", out / "table.csv"], 0),
     "folds": (["folds", out / "report.json", out / "report.json", "--out", out / "folds.json"], 0),
     "curve": (["curve", "--preset", "semantic2d", "--images", images, "--labels", classes,
                "--labels-per-run", "1", "--repeats", "1", "--out", out / "curve",

@@ -195,7 +195,7 @@ def remove(path: Path) -> None:
 
 def aside_name(path: Path) -> str:
     """Hidden temporary name for ``path`` with its suffix, at most 255 bytes long."""
-    start = path.name.encode()[:LONGEST].decode(errors="ignore")
+    start = os.fsencode(path.name)[:LONGEST].decode(errors="ignore")
     suffix = "".join(part for part in path.suffixes[-2:] if len(part) < 16)
     return f".{start}.{owner()}.tmp{suffix}"
 

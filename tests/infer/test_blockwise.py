@@ -256,7 +256,7 @@ def test_a_grid_of_the_network_is_left_again(suffix, cluster, tmp_path):
     out = tmp_path / "out" / f"a{suffix}"
     out.parent.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(units, "load_predictor", lambda *_: model)
+        patch.setattr(units, "load_predictor", lambda *_, **__: model)
         predict_blocks(model, image, out, block=(8, 12, 12), cluster=cluster)
         if cluster is None:
             scores = tmp_path / "out" / "scores.zarr"
@@ -279,7 +279,7 @@ def test_channels_in_files_of_their_own(tmp_path, monkeypatch):
     image = open_image(tmp_path / "a_{0,1}.tif", ndim=2)
     model = replace(predictor(2, channels=2), origin=Origin(("a.safetensors",)))
     units._loaded.cache_clear()
-    monkeypatch.setattr(units, "load_predictor", lambda *_: model)
+    monkeypatch.setattr(units, "load_predictor", lambda *_, **__: model)
     predict_blocks(model, image, tmp_path / "out.tif", block=(16, 16), cluster="threads:1")
     assert same_objects(read(tmp_path / "out.tif", 2), model.predict(image).labels)
 

@@ -313,7 +313,9 @@ def test_names_of_channels(tmp_path: Path) -> None:
     def opened(omero: Any) -> Any:
         return open_image(ome(tmp_path / "a.zarr", {"omero": omero})).meta.get("channels")
 
-    assert opened({"channels": [{"label": "DAPI"}, {"label": "actin"}]}) == ("DAPI", "actin")
+    assert opened({"channels": [{"label": "DAPI"}]}) == ("DAPI",)
+    # More names than channels name nothing.
+    assert opened({"channels": [{"label": "DAPI"}, {"label": "actin"}]}) is None
     assert opened({"channels": [{"label": 3}]}) is None
     assert opened({"channels": [{}]}) is None
     assert opened([]) is None

@@ -23,7 +23,8 @@ VALUE_NAMES = ("mean", "median", "min", "max", "std")
 
 
 def opened(array: np.ndarray, ndim: int) -> Image:
-    return Image.from_array(array, ndim=ndim)
+    channels = "C" * (array.ndim - ndim)
+    return Image.from_array(array, axes=channels + "ZYX"[-ndim:], ndim=ndim)
 
 
 def pixels(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray:

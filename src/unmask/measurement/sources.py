@@ -253,7 +253,10 @@ def _open_image(image: Given, labels: Image) -> Image:
     if isinstance(image, Image):
         return image
     if isinstance(image, np.ndarray):
-        return Image.from_array(image, ndim=labels.ndim, name="images")
+        # The labels tell apart what the shape alone leaves open, such as (2, 1, 1).
+        first = image.ndim == labels.ndim + 1 and image.shape[1:] == labels.shape[1:]
+        axes = f"C{labels.axes.removeprefix('C')}" if first else None
+        return Image.from_array(image, axes=axes, ndim=labels.ndim, name="images")
     try:
         opened = open_image(image, ndim=labels.ndim)
     except DataError:
