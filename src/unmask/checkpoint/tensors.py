@@ -19,6 +19,7 @@ import xxhash
 from torch import Tensor
 
 from unmask.errors import CheckpointError, told
+from unmask.memory import free_memory
 
 MAX_HEADER = 10_000_000
 MAX_TENSORS = 100_000
@@ -161,6 +162,19 @@ def _read_file(path: Path) -> tuple[bytearray, int]:
                         expected=f"a safetensors header within {min(size, MAX_HEADER)} bytes",
                         found=f"{size} bytes that claim a header of {length}",
                         do=_AGAIN,
+                    )
+                )
+            header = _parse_header(file.read(length), path)
+            header.pop("__metadata__", None)
+            _check_spans(header, size - 8 - length, path)
+            # A sparse file may claim any size at no cost.
+            if size > free_memory() // 2:
+                raise CheckpointError(
+                    told(
+                        path,
+                        expected=f"at most half of the free memory, {free_memory() // 2} bytes",
+                        found=f"{size} bytes",
+                        do="Use a machine with more memory, or another copy of the file.",
                     )
                 )
             file.seek(0)

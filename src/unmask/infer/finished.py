@@ -62,7 +62,18 @@ def build_finished(
         CheckpointError: names or shapes differ; nothing of the claimed size was made.
         RecipeError: options that no network can be built with.
     """
-    finished = without_start_weights(recipe)
+    try:
+        return _build(without_start_weights(recipe), weights, build, source)
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from error
+
+
+def _build(
+    finished: Recipe,
+    weights: Mapping[str, Tensor],
+    build: Callable[[Recipe], Network],
+    source: object,
+) -> Network:
     # Parts from files ran because the user trusts them; few of them can be built on ``meta``.
     if not any(references(finished.model_dump(include={"model", "task"}))):
         _check_sizes(finished, weights, source)

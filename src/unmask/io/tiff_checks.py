@@ -115,6 +115,13 @@ def check_page(location: Location, page: Any, size: int) -> None:
     unit = page.chunks
     limits.check_claim(location.source, prod(unit) * dtype.itemsize, size)
     limits.check_unit(location.source, unit, dtype.itemsize, name="tile or strip")
+    # Border tiles are padded, but nothing writes tiles many times as large as the image.
+    if prod(unit) * dtype.itemsize > limits.HARMLESS and prod(unit) > 4 * prod(page.shaped):
+        raise _contradiction(
+            location,
+            f"tiles no larger than the image, {tuple(page.shaped)}",
+            f"tiles of {tuple(unit)}",
+        )
     if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
         raise DataError(
             told(location.source, expected="grey or RGB", found="CMYK", do="Convert it to RGB.")

@@ -36,6 +36,7 @@ def create_zarr(
     chunks: Sequence[int] | None = None,
     spacing: Sequence[float] | None = None,
     unit: str | None = None,
+    name: str | None = None,
 ) -> zarr.Array[Any]:
     """Make an empty OME-Zarr 0.5 image to be written block by block; its one level is returned.
 
@@ -49,6 +50,7 @@ def create_zarr(
         chunks: shape of a chunk; chosen where not given.
         spacing: voxel size of the spatial axes.
         unit: short symbol.
+        name: of the image; default: that of the folder.
     """
     sizes = dict(zip(axes.replace("C", ""), spacing or (), strict=False))
     group = zarr.create_group(store=path, zarr_format=3)
@@ -56,7 +58,7 @@ def create_zarr(
         "version": "0.5",
         "multiscales": [
             {
-                "name": path.name,
+                "name": name or path.name,
                 "axes": [_axis(letter, unit) for letter in axes],
                 "datasets": [
                     {
@@ -103,6 +105,8 @@ def save_zarr(location: Location, content: Content) -> None:
             axes=content.axes,
             spacing=content.spacing,
             unit=content.unit,
+            # The folder still has a temporary name, which viewers would show.
+            name=location.path.name,
         )
         array[...] = content.array
 
