@@ -161,7 +161,10 @@ def write_result(found: dict[str, list[dict[str, Any]]], path: Path = RESULT) ->
     stored: dict[str, Any] = {"parts": {}}
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
-    stored |= {"page": PAGE.name, "machine": machine(), "code": code_digest()}
+    # Verdicts on another program do not stand next to these.
+    if stored.get("code") != (code := code_digest()):
+        stored["parts"] = {}
+    stored |= {"page": PAGE.name, "machine": machine(), "code": code}
     stored["date"] = datetime.date.today().isoformat()
     for part, records in found.items():
         failures = [record for record in records if record["verdict"] not in GOOD]
@@ -172,7 +175,7 @@ def write_result(found: dict[str, list[dict[str, Any]]], path: Path = RESULT) ->
                 {key: record[key] for key in ("key", "group", "verdict")} for record in failures
             ][:_SHOWN],
         }
-    stored["cpu_minutes"] = round(sum(p["cpu_s"] for p in stored["parts"].values()) / 60, 1)
+    stored["cpu_minutes"] = round(sum(part["cpu_s"] for part in stored["parts"].values()) / 60, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 

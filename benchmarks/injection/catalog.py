@@ -51,7 +51,6 @@ ROWS = (
         "SIGKILL at every file operation of a save, and at random moments of a training",
         groups=((_KILLS, "pretrain"), (_KILLS, "train")),
         tests=(f"{_SAVES}test_kill_at_every_operation_of_a_save",
-               f"{_SAVES}test_kill_at_any_operation",
                f"{_SAVES}test_a_good_snapshot_survives_random_kills"),
     ),
     Row(
@@ -273,7 +272,6 @@ ROWS = (
         "SIGKILL at random moments, in memory and in blocks, TIFF and OME-Zarr, with scores",
         groups=((_KILLS, "predict"), (_KILLS, "cluster")),
         tests=("e2e/test_blockwise.py::test_a_killed_run_goes_on",
-               "e2e/test_clusters.py::test_a_killed_run_goes_on",
                f"{_STORE_KILLS}test_a_killed_prediction_goes_on"),
     ),
     Row(
