@@ -6,6 +6,7 @@ import gzip
 import random
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,23 @@ COLORS = RNG.integers(0, 255, (24, 33, 3)).astype(np.uint8)
 def tiff(array: np.ndarray, **options: Any) -> Callable[[Path], object]:
     settings: dict[str, Any] = {"photometric": "minisblack"} | options
     return lambda path: tifffile.imwrite(path, array, **settings)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "I;16"])
+def test_a_png_is_verified_by_its_checksums(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.png"
+    if mode == "I;16":
+        Pillow.fromarray(STACK[0]).save(path)
+    else:
+        Pillow.fromarray(COLORS).convert(mode).save(path)
+    before, whole = open_image(path).read(), path.read_bytes()
+    for place in range(len(whole) - 30, 60, -97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 8]) + whole[place + 1 :])
+        with suppress(DataError):
+            np.testing.assert_array_equal(open_image(path).read(), before)
+    path.write_bytes(whole[:-12])
+    with pytest.raises(DataError, match=r"a\.png"):
+        open_image(path).read()
 
 
 def nifti(kind: Any) -> Callable[[Path], object]:

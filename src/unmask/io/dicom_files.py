@@ -130,7 +130,11 @@ def read_header(pydicom: Any, path: Path) -> Slice:
     if min(one.shape) < 1:
         raise one.refused("at least one pixel", f"{one.shape}")
     stored = path.stat().st_size
-    if not _syntax(one.header).is_compressed:
+    try:
+        compressed = _syntax(one.header).is_compressed
+    except ValueError as error:
+        raise one.refused("a transfer syntax", f"{_syntax(one.header)}") from error
+    if not compressed:
         needed = _nbytes(one)
         if needed > stored:
             raise one.refused(f"{needed} bytes of pixels", f"a file of {stored} (truncated)")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -228,7 +229,31 @@ def _png_depth(start: bytes) -> tuple[int, int]:
     return depth, colour
 
 
+def _check_png(path: Path) -> None:
+    """Verify the checksums of the header, the palette and the pixels, which Pillow does not.
+
+    Checksums of other chunks, such as comments, are often wrong and do not matter.
+    """
+    with path.open("rb") as handle:
+        handle.seek(8)
+        while len(start := handle.read(8)) == 8:
+            length, name = struct.unpack(">I4s", start)
+            if name == b"IEND":
+                return
+            if name not in (b"IHDR", b"PLTE", b"IDAT"):
+                handle.seek(length + 4, 1)
+                continue
+            found = zlib.crc32(name)
+            while length and (part := handle.read(min(length, 1 << 20))):
+                found, length = zlib.crc32(part, found), length - len(part)
+            if length or handle.read(4) != struct.pack(">I", found):
+                raise ValueError(f"the checksum of its chunk {name.decode()} is wrong")
+    raise ValueError("it ends before its last chunk")
+
+
 def _decode(location: Location, header: _Header) -> np.ndarray:
+    if header.decoder is PngImageFile:
+        _check_png(location.path)
     if header.deep_colour:
         return _decode_deep(location.path)
     with header.decoder(str(location.path)) as file:
