@@ -30,7 +30,7 @@ def agreement(labels: np.ndarray, back: np.ndarray) -> list[float]:
     return [float(shared), dice(labels, back), dice(labels, back, label=ORGANS)]
 
 
-def told(labels: np.ndarray, back: np.ndarray) -> str:
+def describe_losses(labels: np.ndarray, back: np.ndarray) -> str:
     return ", ".join(f"{value:.4f}" for value in agreement(labels, back))
 
 
@@ -75,7 +75,7 @@ def main() -> None:
             lambda: place.back(seen),
             lambda: peer(seen, SHAPE, 0),
             "Dice of there and back: all organs' voxels, mean organ, smallest organ: "
-            f"{told(labels, back)}; peer {told(labels, plain)}",
+            f"{describe_losses(labels, back)}; peer {describe_losses(labels, plain)}",
         ),
     }
     rows = []

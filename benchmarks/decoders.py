@@ -72,7 +72,7 @@ def compare(
         yield options, {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def told(options: Mapping[str, Any], figures: Mapping[str, float]) -> str:
+def describe_options(options: Mapping[str, Any], figures: Mapping[str, float]) -> str:
     """One line of the table."""
     shown = {k: v for k, v in options.items() if k not in ("method", "watershed", "min_size")}
     what = options["method"] + " " + " ".join(f"{k}={v}" for k, v in shown.items())
@@ -114,7 +114,7 @@ def main() -> None:
     )
     print(f"{'':<42}" + "".join(f"{name:>10}" for name in (*METRICS, "s")))
     for options, figures in compare(scenes, tried):
-        print(told(options, figures), flush=True)
+        print(describe_options(options, figures), flush=True)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from harness import write
 from unmask.data.pairs import open_pairs
 from unmask.recipe import Recipe, load
 from unmask.training.assemble import build_crops, layout, new_segmenter
-from unmask.training.origin import initialise
+from unmask.training.origin import initialize
 
 COUNTS, BATCH = (4, 12, 60), 10
 BLOCKS = (0, 4, 8)
@@ -51,7 +51,7 @@ def features(recipe: Recipe, run: Path | None, images: Tensor) -> Iterator[tuple
     chosen = recipe.with_settings([f"model.backbone.taps={list(BLOCKS)}"])
     segmenter = new_segmenter(chosen)
     if run is not None:
-        initialise(segmenter, run)
+        initialize(segmenter, run)
     backbone: Any = segmenter.backbone.eval()
     for block, feature in zip(BLOCKS, backbone(images)[1:], strict=True):
         tokens = feature.flatten(2).transpose(1, 2)

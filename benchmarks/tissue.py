@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from accuracy import DATA, ROOT, Study, train
-from decoders import THRESHOLDS, Scene, candidates, compare, read, told
+from decoders import THRESHOLDS, Scene, candidates, compare, describe_options, read
 from harness import write
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels
@@ -197,7 +197,7 @@ def main() -> None:
             what = label + ", flips averaged" * flips
             for options, figures in compare(averaged(tissue, folders, flips=flips), picked):
                 rows += lines(tissue, what, options, figures)
-                print(told(options, figures), what, flush=True)
+                print(describe_options(options, figures), what, flush=True)
     write(f"accuracy_{given.name}", rows)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.errors import CheckpointError, DataError, RecipeError, SaveError, UnmaskError, told
+from unmask.errors import CheckpointError, DataError, RecipeError, SaveError, UnmaskError, message
 from unmask.plain_text import csv_text, from_cell, guard_formula, json_text, printable, to_cell
 
 NASTY = "a\x1b[2J\x9b1m\x07\u202egnp.tif\udcff\u2028\r"
@@ -65,5 +65,5 @@ def test_messages_are_safe_and_keep_their_lines(kind):
 
 
 def test_a_name_stays_in_its_line():
-    text = told("a\nError: b.tif", expected="1", found="2", do="3.")
+    text = message("a\nError: b.tif", expected="1", found="2", do="3.")
     assert "\n" not in text

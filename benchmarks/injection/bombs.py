@@ -71,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
     except UnmaskError as error:
         named = path.stem.partition(".")[0] in str(error)
         return Verdict(group, "refused" if named else "unnamed", str(error)).json()
-    # A picture with a bomb beside its pixels may be read; its pixels are all 7.
+    # A picture with a bomb next to its pixels may be read; its pixels are all 7.
     right = getattr(value, "size", 0) in (256, 4096) and (value == 7).all()
     shape = getattr(value, "shape", type(value).__name__)
     return Verdict(group, "read" if right else "accepted", json.dumps(str(shape))).json()

@@ -223,7 +223,7 @@ ROWS = (
         "Files of each type",
         tests=("infer/test_predictor.py::test_number_types_and_constant_images",
                f"{_INPUTS}test_complex_is_refused_by_name",
-               f"{_INPUTS}test_colour_modes_without_meaning",
+               f"{_INPUTS}test_color_modes_without_meaning",
                "io/test_formats.py::test_tiff_bilevel"),
     ),
     Row(
@@ -233,7 +233,7 @@ ROWS = (
         tests=(f"{_REQUESTS}test_large_ids_are_kept",
                "faults/test_bad_cells.py::test_more_cells_than_16_bits_number",
                f"{_INPUTS}test_broken_ids", f"{_INPUTS}test_whole_floats_are_ids",
-               f"{_INPUTS}test_colour_coded_labels"),
+               f"{_INPUTS}test_color_coded_labels"),
     ),
     Row(
         21, "Order of axes and number of channels",

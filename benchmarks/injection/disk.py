@@ -189,7 +189,7 @@ def _fail(at: Path, number: int, name: str, nth: int, code: int) -> dict[str, An
     if verdict == "equal" and problems and name != "size" and "/pictures/" not in place:
         verdict = "silent" if any("other content" in line for line in problems) else "equal"
     if verdict == "message" and verb.again:
-        # What stood there before is whole, and nothing half-written stands beside it; hidden
+        # What stood there before is whole, and nothing half-written stands next to it; hidden
         # files go with the next run.
         stale = [line for line in problems if not line.startswith(".") and "/." not in line]
         verdict = "old files damaged" if stale else verdict

@@ -45,7 +45,7 @@ def prepare(at: Path, tiny: bool) -> None:  # noqa: ARG001, FBT001 - as all part
     """Write the good files and the shapes that they have."""
     shapes: dict[str, Any] = {}
     for name, (make, _) in SEEDS.items():
-        # A folder for each, since a list of data has images beside it.
+        # A folder for each, since a list of data has images next to it.
         folder = at / "seeds" / name.replace(".", "_")
         folder.mkdir(parents=True)
         make(folder / name)

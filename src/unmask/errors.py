@@ -82,14 +82,18 @@ class Interrupted(Exception):  # noqa: N818 - an end that was asked for, not an 
         self.code = code
 
 
-def told(subject: object, *, expected: str, found: str, do: str) -> str:
-    """Message in the house form.
+def message(subject: object, *, expected: str, found: str, do: str) -> str:
+    """Format what was expected, what was found and what to do about ``subject``.
 
     Examples:
-        >>> print(told("a.tif", expected="2 axes", found="3 axes", do="Give --set data.axes=zyx."))
-        a.tif: expected 2 axes, found 3 axes. Give --set data.axes=zyx.
+        >>> print(message("a.tif", expected="2 axes", found="3 axes", do="Give data.axes=ZYX."))
+        a.tif: expected 2 axes, found 3 axes. Give data.axes=ZYX.
     """
     return f"{printable(subject, one_line=True)}: expected {expected}, found {found}. {do}"
+
+
+# The old name, for parts that were written for the first version.
+told = message
 
 
 def gather(problems: Sequence[str], *, heading: str) -> str:
@@ -102,7 +106,7 @@ def grouped(problems: Sequence[str], *, most: int = 10, named: int = 8) -> list[
     """Lines about files, with more than ``most`` that say the same of different files as one.
 
     Args:
-        problems: lines as of `told`, ``subject: rest``.
+        problems: lines as of `message`, ``subject: rest``.
         most: lines of one kind that are kept apart.
         named: subjects that the joined line names.
 

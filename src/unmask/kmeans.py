@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.kernels import njit
 from unmask.space.random import generator
 
@@ -127,7 +127,7 @@ def lloyd(points: np.ndarray, centres: np.ndarray, iterations: int, steady: floa
 def _checked(points: np.ndarray, count: int, restarts: int, iterations: int) -> np.ndarray:
     if points.shape != (len(points), points.shape[-1]) or points.dtype != np.float32:
         raise DataError(
-            told(
+            message(
                 "k-means",
                 expected="points (n, d) of float32",
                 found=f"{points.shape} of {points.dtype}",
@@ -136,7 +136,7 @@ def _checked(points: np.ndarray, count: int, restarts: int, iterations: int) -> 
         )
     if min(count, restarts) < 1 or iterations < 0:
         raise DataError(
-            told(
+            message(
                 "k-means",
                 expected="at least one centre and one start",
                 found=f"count={count}, restarts={restarts}, iterations={iterations}",
@@ -150,7 +150,7 @@ def _checked(points: np.ndarray, count: int, restarts: int, iterations: int) -> 
 
 def _too_many(count: int, distinct: int) -> DataError:
     return DataError(
-        told(
+        message(
             "k-means",
             expected=f"at least {count} distinct points for {count} clusters",
             found=str(distinct),
@@ -247,7 +247,7 @@ def _pass(
 
 def _not_finite() -> DataError:
     return DataError(
-        told(
+        message(
             "k-means",
             expected="finite points",
             found="some that are infinite or not a number",

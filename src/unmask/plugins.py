@@ -21,7 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from unmask.errors import CheckpointError, RecipeError, told
+from unmask.errors import CheckpointError, RecipeError, message
 
 _NAME = re.compile(
     r"(?P<file>.+\.py)(?:#(?P<digest>[0-9a-f]{16}))?:(?P<attribute>[^\W\d]\w*)", re.DOTALL
@@ -81,7 +81,7 @@ def load_part(name: str, kind: str) -> Any:
     match = _NAME.fullmatch(name)
     if match is None:
         raise RecipeError(
-            told(
+            message(
                 f"{kind}={name!r}",
                 expected="path/to/file.py:Name",
                 found="another form of name",
@@ -92,7 +92,7 @@ def load_part(name: str, kind: str) -> Any:
     code = _read_code(file, f"{kind}={name!r}") if digest is None else _ADMITTED.get(digest)
     if code is None:
         raise RecipeError(
-            told(
+            message(
                 f"{kind}={name!r}",
                 expected="source that was allowed with --allow-code",
                 found="none",
@@ -182,7 +182,7 @@ def admit(
         short = code.digest[:_SHORT]
         if _ADMITTED.setdefault(short, code).source != code.source:
             raise CheckpointError(
-                told(
+                message(
                     subject,
                     expected=f"another source of {file} than that of an earlier model",
                     found="an equal start of its digest",
@@ -202,7 +202,7 @@ def source_digest(part: object) -> str | None:
 def refusal(subject: object, names: Sequence[tuple[tuple[str | int, ...], str]]) -> str:
     """The message about a model file whose parts need code."""
     parts = ", ".join(f"{_dotted(position)}={name}" for position, name in sorted(names, key=str))
-    return told(
+    return message(
         subject,
         expected="a model of parts that come with unmask",
         found=f"parts with code of their own: {parts}",
@@ -232,7 +232,7 @@ def _carried(carried: object, subject: object) -> dict[str, Code]:
             Code(file, source).digest != digest
         ):
             raise CheckpointError(
-                told(
+                message(
                     subject,
                     expected="sources of its parts with file, source and sha256 that agree",
                     found=repr({"file": file, "sha256": digest})[:120],
@@ -266,7 +266,7 @@ def _read_code(file: str, label: str) -> Code:
         raise RecipeError(f"{label}: there is no file {file!r}. Check the path.")
     if path.stat().st_size > _MAX_BYTES:
         raise RecipeError(
-            told(
+            message(
                 label,
                 expected=f"a Python file of at most {_MAX_BYTES} bytes",
                 found=f"{path.stat().st_size}",

@@ -25,8 +25,8 @@ def _restore(node: Any, place: list[str], before: Any) -> None:
     name, *rest = place
     known = before.get(name) if isinstance(before, Mapping) else None
     inner = node.get(name) if isinstance(node, dict) else None
-    beside = known if isinstance(known, Mapping) else {}
-    if rest and isinstance(inner, dict) and (rest[0] in inner or rest[0] in beside):
+    siblings = known if isinstance(known, Mapping) else {}
+    if rest and isinstance(inner, dict) and (rest[0] in inner or rest[0] in siblings):
         _restore(inner, rest, known)
     elif known is not None:
         node[name] = known

@@ -9,7 +9,7 @@ from typing import Any
 import xxhash
 
 from unmask.atomic import append, atomic_write
-from unmask.errors import CheckpointError, told
+from unmask.errors import CheckpointError, message
 
 _LENGTH = 32
 
@@ -32,7 +32,7 @@ def read(path: Path) -> Any:
     values = read_lines(path)
     if len(values) != 1:
         raise CheckpointError(
-            told(
+            message(
                 path,
                 expected="a value that matches its digest",
                 found="damage" if path.exists() else "no file",

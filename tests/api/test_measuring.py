@@ -193,7 +193,7 @@ def test_measuring_never_loads_torch(tmp_path):
     assert done.stdout.split()[-3:] == ["code", "0", "False"]
 
 
-def test_outlines_beside_the_table(folders, command):
+def test_outlines_next_to_the_table(folders, command):
     out = folders / "out" / "objects.csv"
     done = command("measure", "--labels", folders / "labels", "--images", folders / "images",
                    "--out", out, "--rois", "imagej,geojson,coco")  # fmt: skip

@@ -42,11 +42,11 @@ def test_a_second_run_is_refused_and_a_dead_one_replaced(tmp_path):
         ):
             pass
         process.send_signal(signal.SIGKILL)
-    told = []
-    with lock_run(tmp_path, report=told.append):
+    warned = []
+    with lock_run(tmp_path, report=warned.append):
         assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
-    assert len(told) == 1
-    assert "taken over" in told[0]
+    assert len(warned) == 1
+    assert "taken over" in warned[0]
     with lock_run(tmp_path):  # released in order: nothing to tell
         pass
 
@@ -140,10 +140,10 @@ def test_what_a_killed_run_left_on_a_disk_without_locks(tmp_path, without_locks)
     here = {"host": socket.gethostname(), "started": "then"}
     for ended in ({"pid": 2**30}, {"pid": os.getpid(), "begun": "earlier"}):
         owner.write_text(json.dumps(here | ended))
-        told = []
-        with lock_run(tmp_path, report=told.append):
+        warned = []
+        with lock_run(tmp_path, report=warned.append):
             assert json.loads(owner.read_text())["pid"] == os.getpid()
-        assert f"process {ended['pid']}" in told[0]
+        assert f"process {ended['pid']}" in warned[0]
         assert not owner.exists()
     for unknown in ({"pid": 7, "host": "elsewhere", "started": "then"}, {}):
         owner.write_text(json.dumps(unknown))
@@ -198,18 +198,18 @@ def test_the_lock_of_windows(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS])
 def test_an_error_of_the_disk_names_folder_and_space(tmp_path, faults, number):
-    folder, told = tmp_path / "run", []
+    folder, warned = tmp_path / "run", []
     for nth in itertools.count(1):
         with faults.failing(tmp_path, nth, number) as disk:
             try:
                 with lock_run(folder):
                     pass
             except SaveError as error:
-                told.append(str(error))
+                warned.append(str(error))
         if len(disk.calls) < nth:
             break
         with lock_run(folder, report=lambda _: None):
             pass
     # Making the folder, opening the file, signing it; errors on the way out do no harm.
-    assert len(told) >= 4
-    assert all(str(folder) in each and "MB free" in each for each in told)
+    assert len(warned) >= 4
+    assert all(str(folder) in each and "MB free" in each for each in warned)

@@ -135,10 +135,10 @@ def test_an_error_of_the_system_is_no_traceback(monkeypatch, capsys, tmp_path):
     for number, handler in handlers.items():
         signal.signal(number, handler)
     assert end.value.code == 2
-    told = capsys.readouterr().err
-    assert str(tmp_path / "a") in told
-    assert "Permission denied" in told
-    assert "MB free" in told
+    stderr = capsys.readouterr().err
+    assert str(tmp_path / "a") in stderr
+    assert "Permission denied" in stderr
+    assert "MB free" in stderr
 
 
 def test_errors_of_threads(capsys):

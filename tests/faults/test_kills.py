@@ -171,7 +171,7 @@ def test_older_outputs_outlive_a_kill(request_of, faults, name):
 
 
 def test_lost_and_damaged_chunks_are_computed_again(request_of, faults):
-    """After a kill while blocks are labelled, the stored scores are spoilt."""
+    """After a kill while blocks are labeled, the stored scores are damaged."""
     request = request_of("blocks, zarr and scores")
     for spoil in (Path.unlink, lambda path: path.write_bytes(bytes(9))):
         request.fresh()

@@ -14,7 +14,7 @@ from unmask.models import ResNet
 from unmask.pretraining import Spark
 from unmask.recipe import load
 from unmask.training.assemble import new_method
-from unmask.training.origin import initialise
+from unmask.training.origin import initialize
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,9 @@ def test_round_trip(method, layout, file, tmp_path):
     assert all(torch.equal(found.weights[name], own[name]) for name in names)
     save_model(tmp_path / "a.safetensors", found.weights, card(found))
     other = new_method(found.recipe)
-    told = initialise(other, tmp_path / "a.safetensors")
-    assert "backbone 100% taken over" in told[0]
-    assert told[0].count("100% taken over") == (1 if layout == "timm" else 3)
+    lines = initialize(other, tmp_path / "a.safetensors")
+    assert "backbone 100% taken over" in lines[0]
+    assert lines[0].count("100% taken over") == (1 if layout == "timm" else 3)
     backbone = other.get_submodule("backbone")
     for name, value in backbone.state_dict().items():
         assert torch.equal(value, own[f"backbone.{name}"])

@@ -285,7 +285,7 @@ def test_complex_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
     refused(path, "complex64")
 
 
-def test_colour_modes_without_meaning(tmp_path: Path) -> None:
+def test_color_modes_without_meaning(tmp_path: Path) -> None:
     Pillow.new("CMYK", (8, 8)).save(tmp_path / "a.jpg")
     refused(tmp_path / "a.jpg", "CMYK")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8, 4), np.uint8), photometric="separated")
@@ -371,7 +371,7 @@ def test_whole_floats_are_ids(tmp_path: Path) -> None:
     assert open_labels(tmp_path / "l.tif").dtype == np.uint32
 
 
-def test_colour_coded_labels(tmp_path: Path) -> None:
+def test_color_coded_labels(tmp_path: Path) -> None:
     colours = np.zeros((8, 8, 3), np.uint8)
     colours[2:4, 2:4] = (255, 0, 0)
     Pillow.fromarray(colours).save(tmp_path / "l.png")

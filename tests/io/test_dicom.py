@@ -181,7 +181,7 @@ def test_a_damaged_slice_is_not_left_out(tmp_path, place, damage):
     refused(folder, file.name)
 
 
-def test_other_files_beside_a_series_are_reported(tmp_path):
+def test_other_files_next_to_a_series_are_reported(tmp_path):
     folder = series(tmp_path / "scan")
     for name in ("A_notes.txt", "0.json", ".hidden", "DICOMDIR", "b.xml", "c.csv", "d.log"):
         (folder / name).write_text("x" * 200)

@@ -261,7 +261,7 @@ def test_palette(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("RGBA", 4), ("LA", 2), ("RGB", 3), ("L", 1)])
-def test_colour_modes(tmp_path: Path, mode: str, channels: int) -> None:
+def test_color_modes(tmp_path: Path, mode: str, channels: int) -> None:
     shape = (9, 13, channels) if channels > 1 else (9, 13)
     values = RNG.integers(0, 255, shape).astype(np.uint8)
     Pillow.fromarray(values, mode=None).save(tmp_path / "m.png")

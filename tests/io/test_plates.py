@@ -25,7 +25,7 @@ def image(path: Path, value: int, version: Any = 2) -> None:
 
 
 def plate(path: Path, version: Any = 2) -> Path:
-    """Wells A/1 with two fields and B/10 with one, labelled."""
+    """Wells A/1 with two fields and B/10 with one, labeled."""
 
     def group(folder: Path, **attributes: Any) -> None:
         found = zarr.open_group(folder, mode="a", zarr_format=version)

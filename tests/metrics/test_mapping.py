@@ -105,5 +105,5 @@ def test_transferred_mapping_may_miss_clusters_and_classes():
 
 
 def test_no_voxels():
-    with pytest.raises(DataError, match="labelled voxels"):
+    with pytest.raises(DataError, match="labeled voxels"):
         counted([overlap(np.full(3, 9, np.uint8), np.ones(3, np.uint8), ignore=9)])

@@ -9,7 +9,7 @@ from unmask.checkpoint import code_fields, save_model
 from unmask.errors import CheckpointError, DataError
 from unmask.recipe import Recipe, load
 from unmask.training.assemble import new_method, new_segmenter
-from unmask.training.origin import code_marks, initialise, is_new_run, note_run, versions
+from unmask.training.origin import code_marks, initialize, is_new_run, note_run, versions
 
 MARKS = {"a.tif": "10:5", "b.tif": "20:6"}
 VIT = "{name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}"
@@ -105,8 +105,8 @@ class TestInitialise:
         path = self.saved(tmp_path, before, method)
         segmenter = new_segmenter(recipe("semantic2d"))
         fresh = segmenter.head.get_parameter("weight").clone()
-        told = initialise(segmenter, path)
-        assert any("backbone" in line for line in told)
+        lines = initialize(segmenter, path)
+        assert any("backbone" in line for line in lines)
         wanted = method.state_dict()
         for name, tensor in segmenter.backbone.state_dict().items():
             assert torch.equal(tensor, wanted[f"backbone.{name}"]), name
@@ -116,14 +116,14 @@ class TestInitialise:
         before = recipe("mae2d")
         path = self.saved(tmp_path, before, new_method(before))
         segmenter = new_segmenter(recipe("semantic2d", "data.crop=[48, 40]"))
-        assert any("pos_embed" in line for line in initialise(segmenter, path))
+        assert any("pos_embed" in line for line in initialize(segmenter, path))
 
     def test_a_whole_segmenter(self, tmp_path):
         chosen = recipe("semantic2d")
         first = new_segmenter(chosen)
         path = self.saved(tmp_path, chosen, first)
         second = new_segmenter(chosen)
-        initialise(second, path)
+        initialize(second, path)
         wanted = first.state_dict()
         assert all(torch.equal(tensor, wanted[n]) for n, tensor in second.state_dict().items())
 
@@ -132,8 +132,8 @@ class TestInitialise:
         path = self.saved(tmp_path, chosen, new_segmenter(chosen))
         other = new_segmenter(recipe("semantic2d", "task.classes=4"))
         fresh = other.head.get_parameter("weight").clone()
-        told = initialise(other, path)
-        assert any("head not taken over; weight is (" in line for line in told), told
+        lines = initialize(other, path)
+        assert any("head not taken over; weight is (" in line for line in lines), lines
         assert torch.equal(other.head.get_parameter("weight"), fresh)
 
     @pytest.mark.parametrize(
@@ -151,12 +151,12 @@ class TestInitialise:
         chosen = before.with_settings(here)
         other = new_segmenter(chosen)
         fresh = other.head.get_parameter("weight").clone()
-        told = initialise(other, path, chosen)
-        assert len(told) == 1
-        assert "head not taken over" in told[0]
-        assert words in told[0]
-        assert "backbone 100% taken over" in told[0]
-        assert "decoder 100% taken over" in told[0]
+        lines = initialize(other, path, chosen)
+        assert len(lines) == 1
+        assert "head not taken over" in lines[0]
+        assert words in lines[0]
+        assert "backbone 100% taken over" in lines[0]
+        assert "decoder 100% taken over" in lines[0]
         assert torch.equal(other.head.get_parameter("weight"), fresh)
 
     @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ class TestInitialise:
         path = self.saved(tmp_path, before, first)
         chosen = before.with_settings([setting])
         other = new_segmenter(chosen)
-        told = initialise(other, path, chosen)
-        assert "head 100% taken over" in told[0]
+        lines = initialize(other, path, chosen)
+        assert "head 100% taken over" in lines[0]
         wanted = first.state_dict()
         assert all(torch.equal(tensor, wanted[n]) for n, tensor in other.state_dict().items())
 
@@ -182,9 +182,9 @@ class TestInitialise:
         path = self.saved(tmp_path, before, method)
         chosen = load(f"classify{ndim}d").with_settings(small)
         other = new_segmenter(chosen)
-        told = initialise(other, path, chosen)
-        assert "backbone 100% taken over" in told[0]
-        assert "decoder" not in told[0]
+        lines = initialize(other, path, chosen)
+        assert "backbone 100% taken over" in lines[0]
+        assert "decoder" not in lines[0]
         wanted = method.state_dict()
         for name, tensor in other.backbone.state_dict().items():
             assert torch.equal(tensor, wanted[f"backbone.{name}"]), name
@@ -197,8 +197,8 @@ class TestInitialise:
             [resunet, "data.crop=[32, 32]", "data.channels=2", "task.classes=2",
              "model.decoder=spark"]
         )  # fmt: skip
-        told = initialise(new_segmenter(chosen), path, chosen)
-        assert "head not taken over" in told[0]
+        lines = initialize(new_segmenter(chosen), path, chosen)
+        assert "head not taken over" in lines[0]
 
     def test_code_of_the_other_model_is_not_run(self, tmp_path):
         marker, file = tmp_path / "marker", tmp_path / "evil.py"
@@ -209,10 +209,10 @@ class TestInitialise:
         for task in (f"{file}:T", {"name": "affinities", "decoding": f"{file}:T"}):
             tree["task"] = task
             save_model(tmp_path / "m.safetensors", weights, {"recipe": tree, "code": 3})
-            told = initialise(new_segmenter(before), tmp_path / "m.safetensors", before)
-            assert "code was not run" in told[0]
-            assert "evil.py:T" in told[0]
-            assert "head not taken over" in told[0]
+            lines = initialize(new_segmenter(before), tmp_path / "m.safetensors", before)
+            assert "code was not run" in lines[0]
+            assert "evil.py:T" in lines[0]
+            assert "head not taken over" in lines[0]
         assert not marker.exists()
 
     def test_a_task_from_a_file_is_known_by_its_source(self, tmp_path):
@@ -223,10 +223,10 @@ class TestInitialise:
         card = {"recipe": chosen.model_dump(mode="json"), **code_fields(chosen)}
         path = tmp_path / "m.safetensors"
         save_model(path, segmenter.state_dict(), card)
-        assert "head 100% taken over" in initialise(new_segmenter(chosen), path, chosen)[0]
+        assert "head 100% taken over" in initialize(new_segmenter(chosen), path, chosen)[0]
         file.write_text(file.read_text() + "\n# changed")
         again = new_segmenter(chosen)
-        assert "head not taken over" in initialise(again, path, chosen)[0]
+        assert "head not taken over" in initialize(again, path, chosen)[0]
 
     def test_another_backbone_is_refused_and_nothing_changes(self, tmp_path):
         before = recipe("mae2d")
@@ -235,7 +235,7 @@ class TestInitialise:
         segmenter = new_segmenter(recipe("semantic2d", resunet))
         kept = {name: tensor.clone() for name, tensor in segmenter.state_dict().items()}
         with pytest.raises(CheckpointError, match=r"model\.safetensors"):
-            initialise(segmenter, path)
+            initialize(segmenter, path)
         assert all(torch.equal(tensor, kept[n]) for n, tensor in segmenter.state_dict().items())
 
     def test_a_deeper_backbone_is_not_cut_short(self, tmp_path):
@@ -245,7 +245,7 @@ class TestInitialise:
         segmenter = new_segmenter(flat)
         kept = {name: tensor.clone() for name, tensor in segmenter.state_dict().items()}
         with pytest.raises(CheckpointError) as caught:
-            initialise(segmenter, path)
+            initialize(segmenter, path)
         text = str(caught.value)
         for word in (str(path), "block2.2.", "MixTransformer", "depths: [1, 3]"):
             assert word in text

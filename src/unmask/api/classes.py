@@ -12,7 +12,7 @@ import numpy as np
 from unmask.api.values import Say
 from unmask.data.pairs import Pair, Paths
 from unmask.data.tables import CLASS, NAME, listed, read_table, write_table
-from unmask.errors import DataError, gather, told
+from unmask.errors import DataError, gather, message
 from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import MeanSink
 from unmask.infer.tiled import Progress
@@ -158,7 +158,7 @@ def _shares(path: str, line: Mapping[str, str], names: Sequence[str]) -> list[fl
         return [float(line[name]) for name in names]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            told(
+            message(
                 f"{path}, {line[NAME]!r}",
                 expected=f"a number for each of {', '.join(names)}",
                 found=str(error),

@@ -51,7 +51,7 @@ from unmask.training.assemble import (
     new_segmenter,
     settled,
 )
-from unmask.training.origin import code_marks, initialise, is_new_run, note_run, versions
+from unmask.training.origin import code_marks, initialize, is_new_run, note_run, versions
 
 # Batches between two looks at the files' sizes and times.
 _LOOK_EVERY = 100
@@ -121,13 +121,13 @@ def pretrain(
     method = new_method(chosen)
     refuse_inside(out, images)
     notes: list[str] = []
-    pairs = viewed(_unlabelled(images, chosen, notes), layout(chosen).view)
+    pairs = viewed(_unlabeled(images, chosen, notes), layout(chosen).view)
     if chosen.data.sections is not None:
         pairs = oriented(pairs, chosen.data.sections)
     return _run(chosen, method, pairs, start=Start(out, init, devices, resume), notes=notes)
 
 
-def _unlabelled(images: Paths, chosen: Recipe, notes: list[str]) -> list[Pair]:
+def _unlabeled(images: Paths, chosen: Recipe, notes: list[str]) -> list[Pair]:
     """Images to pre-train on; the error says so where volumes can be learnt from by sections."""
     rules, channels = layout(chosen), chosen.data.channels
     try:
@@ -249,7 +249,7 @@ def _run(
     sampling = build_sampling(recipe)
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
-    origin = [] if start.init is None else initialise(objective, start.init, recipe)
+    origin = [] if start.init is None else initialize(objective, start.init, recipe)
     code = checkpoint.code_fields(recipe)
     count, machines = started(start.devices)
     crop = (recipe.data.channels, *recipe.data.crop)
@@ -279,8 +279,8 @@ def _run(
         with Journal(folder, steps=recipe.train.steps) as journal:
             first = crops.first if isinstance(crops, Replay) else crops
             empty = [f"{source}: no object, all labels are 0." for source in first.empty]
-            told = (f"note: {note}" for note in grouped([*notes, *empty]))
-            for line in (*told, *origin, *_at_rest(objective)):
+            noted = (f"note: {note}" for note in grouped([*notes, *empty]))
+            for line in (*noted, *origin, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(
                 objective,

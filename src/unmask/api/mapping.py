@@ -7,7 +7,7 @@ from typing import Any
 
 from unmask.api.values import Settings
 from unmask.data.pairs import Paths, match_files, pairing
-from unmask.errors import DataError, RecipeError, gather, told
+from unmask.errors import DataError, RecipeError, gather, message
 from unmask.io import open_labels
 from unmask.metrics import Overlap, Report, overlap
 from unmask.metrics.mapping import (
@@ -90,7 +90,7 @@ def _overlaps(
             left, right = open_labels(true or ""), open_labels(clusters)
             if left.shape != right.shape:
                 problems.append(
-                    told(
+                    message(
                         right.source,
                         expected=f"the size of the truth {left.source}, {left.shape[1:]}",
                         found=str(right.shape[1:]),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.io.stored import unit_symbol
 from unmask.measurement import Table, concatenate, measure_image
@@ -202,7 +202,7 @@ def _extended(table: Table, columns: Extra) -> Table:
             added[name] = np.asarray(values)
         else:
             raise DataError(
-                told(
+                message(
                     f"columns[{name!r}]",
                     expected=f"one value for each of {len(table)} objects",
                     found=f"{len(values)}",
@@ -218,6 +218,6 @@ def _keep_inputs(sources: Sequence[Source], out: Path) -> None:
         for image in (source.labels, source.image):
             if image is not None and Path(image.source).resolve() == out.resolve():
                 raise DataError(
-                    told(out, expected="a new file", found="one of the inputs",
+                    message(out, expected="a new file", found="one of the inputs",
                          do="Choose another name with --out.")
                 )  # fmt: skip

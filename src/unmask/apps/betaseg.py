@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.apps import command
-from unmask.errors import DataError, gather, told
+from unmask.errors import DataError, gather, message
 from unmask.io import Image, open_image, save_image
 from unmask.space.box import Box
 
@@ -83,7 +83,7 @@ def cells(archive: Path) -> dict[str, Path]:
             continue
         if match[1] in found:
             raise DataError(
-                told(
+                message(
                     path,
                     expected=f"one source volume of {match[1]}",
                     found=f"{found[match[1]]} as well",
@@ -93,7 +93,7 @@ def cells(archive: Path) -> dict[str, Path]:
         found[match[1]] = path
     if not found:
         raise DataError(
-            told(
+            message(
                 archive,
                 expected="volumes such as high_c1_source.tif",
                 found="none",
@@ -120,7 +120,7 @@ def masks_of(source: Path, cell: str) -> dict[str, Path]:
         ]
         if len(names) > 1:
             raise DataError(
-                told(
+                message(
                     source,
                     expected=f"one mask {kind}",
                     found=", ".join(path.name for path in names),
@@ -132,7 +132,7 @@ def masks_of(source: Path, cell: str) -> dict[str, Path]:
     missing = [kind for kind in (*CLASSES, _CELL_MASK) if kind not in found]
     if found and missing:
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"masks {', '.join((*CLASSES, _CELL_MASK))} in {folders[0].name} or "
                 "beside it",
@@ -154,7 +154,7 @@ def read_labels(image: Image, masks: dict[str, Path]) -> np.ndarray:
     for kind, mask in opened.items():
         if mask.shape[1:] != space:
             raise DataError(
-                told(
+                message(
                     masks[kind],
                     expected=f"the size of {image.source}, {space}",
                     found=f"{mask.shape[1:]}",

@@ -16,14 +16,14 @@ from unmask.apps.curve_plan import Files, Plan, check_plan, divided, facts, note
 from unmask.apps.curve_runs import Pretraining, Training, is_done, run_all
 from unmask.apps.curve_table import SCRATCH, Row, sentences, write
 from unmask.data.pairs import Pair, open_pairs
-from unmask.errors import CheckpointError, DataError, RecipeError, told
+from unmask.errors import CheckpointError, DataError, RecipeError, message
 from unmask.models.base import TokenBackbone
 from unmask.plugins import is_file_name
 from unmask.recipe import Part, Recipe, load
 from unmask.space.random import generator
 from unmask.tasks.segmenter import build_backbone, build_task
 from unmask.training.assemble import layout, new_method, new_segmenter
-from unmask.training.origin import initialise
+from unmask.training.origin import initialize
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _refuse_code(backbone: Part, model: Path | Pretraining) -> None:
     """Refuse a backbone from a file that only a model names: a model file runs no code."""
     if not isinstance(model, Pretraining) and is_file_name(backbone.name):
         raise CheckpointError(
-            told(
+            message(
                 model,
                 expected="a backbone that comes with unmask, or that of the recipe",
                 found=f"model.backbone={backbone.name}, whose code was not run",
@@ -229,7 +229,7 @@ def _check_parts(starts: Sequence[_Start], pretrainings: Mapping[str, Pretrainin
     for start in starts:
         segmenter = new_segmenter(start.recipe)
         if start.init is not None and start.name not in pretrainings:
-            initialise(segmenter, start.init, start.recipe)
+            initialize(segmenter, start.init, start.recipe)
     return found
 
 

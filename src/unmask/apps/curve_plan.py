@@ -16,7 +16,7 @@ from unmask.atomic import atomic_write
 from unmask.checkpoint.model import MODEL_FILE
 from unmask.data.fingerprint import same_images
 from unmask.data.pairs import Pair, Paths, fingerprint, open_pairs
-from unmask.errors import CheckpointError, DataError, RecipeError, told
+from unmask.errors import CheckpointError, DataError, RecipeError, message
 from unmask.leftovers import remove_leftovers
 from unmask.recipe import Recipe, parse
 from unmask.space.random import generator
@@ -229,7 +229,7 @@ def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
     if path.is_file():
         if not resume:
             raise CheckpointError(
-                told(
+                message(
                     out,
                     expected="a folder without a curve",
                     found="one that was begun",
@@ -251,7 +251,7 @@ def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
         facts = {**facts, "files": {name: kept.get(name, {}) | marks[name] for name in marks}}
         if differ:
             raise CheckpointError(
-                told(
+                message(
                     out,
                     expected="the curve to go on with",
                     found=f"another {' and '.join(differ)}",

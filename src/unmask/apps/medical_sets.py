@@ -28,7 +28,7 @@ from PIL import Image, UnidentifiedImageError
 
 from unmask.apps import command
 from unmask.data.tables import CLASS, NAME, write_table
-from unmask.errors import DataError, RecipeError, SaveError, gather, told
+from unmask.errors import DataError, RecipeError, SaveError, gather, message
 from unmask.io import save_image
 
 _END = r"\.nii(?:\.gz)?"
@@ -181,7 +181,7 @@ def _cases(archive: Path, layout: Volumes | Scans) -> list[Case]:
         expected = f"volumes {' and '.join(f'{each}.nii.gz' for each in layout.images)}"
     if not any(case.labels is not None for case in found):
         raise DataError(
-            told(archive, expected=expected, found="none", do="Unpack the archive there.")
+            message(archive, expected=expected, found="none", do="Unpack the archive there.")
         )
     return sorted(found, key=lambda case: (_natural(case.unit), _natural(case.name)))
 
@@ -208,7 +208,7 @@ def _volumes(
             yield Case(name, name, path, beside[0])
         else:
             problems.append(
-                told(
+                message(
                     path, expected=f"its labels {stem}.nii.gz", found="none", do="Unpack them too."
                 )
             )
@@ -257,7 +257,7 @@ def _listed(cases: Sequence[Case], path: Path) -> set[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            told(path, expected="a list of cases", found=str(error), do="Check the path.")
+            message(path, expected="a list of cases", found=str(error), do="Check the path.")
         ) from error
     rows = list(csv.DictReader(lines))
     if rows and {"patient_id", "scan_id", "label"} <= rows[0].keys():
@@ -267,7 +267,7 @@ def _listed(cases: Sequence[Case], path: Path) -> set[str]:
     strange = sorted(wanted - {case.name for case in cases})
     if strange:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="cases of the archive, such as " + cases[0].name,
                 found=f"{len(strange)} others ({', '.join(strange[:6])})",
@@ -324,12 +324,12 @@ def _stacked(folder: Path) -> np.ndarray:
                 slices.append(np.asarray(file.convert("L")))
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
             raise DataError(
-                told(path, expected="an image", found=str(error), do="Unpack the archive again.")
+                message(path, expected="an image", found=str(error), do="Unpack the archive again.")
             ) from error
     sizes = sorted({each.shape for each in slices})
     if len(sizes) > 1:
         raise DataError(
-            told(
+            message(
                 folder,
                 expected="slices of one size",
                 found=", ".join(map(str, sizes)),

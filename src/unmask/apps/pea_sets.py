@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from unmask.apps import command
-from unmask.errors import DataError, RecipeError, gather, told
+from unmask.errors import DataError, RecipeError, gather, message
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, save_image
 from unmask.labels import connected_components, relabel, remove_small
@@ -121,7 +121,7 @@ def read_ac34(archive: Path) -> Iterator[Sample]:
         _same_size(labels, image.shape, paths[1])
         if len(image) < abs(first) or len(image) < (last or 0):
             raise DataError(
-                told(
+                message(
                     paths[0],
                     expected=f"{max(abs(first), last or 0)} slices or more",
                     found=f"{len(image)}",
@@ -207,7 +207,7 @@ def submit(predicted: Path, out: Path) -> list[str]:
         labels = relabel(_read(path)[0])
         if labels.shape != CVPPP_SIZE or labels.max(initial=0) > 255:
             problems.append(
-                told(
+                message(
                     path,
                     expected=f"{CVPPP_SIZE} pixels and at most 255 leaves",
                     found=f"{labels.shape} and {labels.max(initial=0)}",
@@ -231,7 +231,7 @@ def _read(path: Path) -> np.ndarray:
             array = np.asarray(file)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(
-            told(path, expected="an image", found=str(error), do="Unpack the archive again.")
+            message(path, expected="an image", found=str(error), do="Unpack the archive again.")
         ) from error
     return np.moveaxis(np.atleast_3d(array), -1, 0)
 
@@ -243,7 +243,7 @@ def _volume(path: Path) -> np.ndarray:
             array = np.asarray(file["main"])
     except (OSError, KeyError) as error:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="an HDF5 file with the data set main",
                 found=str(error),
@@ -252,7 +252,9 @@ def _volume(path: Path) -> np.ndarray:
         ) from error
     if array.shape != array.shape[-3:]:
         raise DataError(
-            told(path, expected="axes (z, y, x)", found=f"{array.shape}", do="Get the file again.")
+            message(
+                path, expected="axes (z, y, x)", found=f"{array.shape}", do="Get the file again."
+            )
         )
     return array
 
@@ -266,13 +268,13 @@ def _only(folder: Path, stem: str, ends: Sequence[str]) -> Path:
 
 def _expect(found: Sequence[Path], place: Path, what: str) -> None:
     if not found:
-        raise DataError(told(place, expected=what, found="none", do="Unpack the archive there."))
+        raise DataError(message(place, expected=what, found="none", do="Unpack the archive there."))
 
 
 def _same_size(array: np.ndarray | None, space: tuple[int, ...], source: Path) -> None:
     if array is not None and array.shape != space:
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"the size of its image, {space}",
                 found=f"{array.shape}",

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from unmask.apps import command
-from unmask.errors import DataError, gather, told
+from unmask.errors import DataError, gather, message
 from unmask.io import save_image
 from unmask.space.random import generator
 
@@ -88,7 +88,7 @@ def read_split(archive: Path, split: str) -> dict[str, list[str]]:
     names = sorted(path.stem for path in (archive / "images").glob("*.jpg"))
     if not names:
         raise DataError(
-            told(
+            message(
                 archive / "images",
                 expected="the photographs *.jpg of the archive",
                 found="none",
@@ -115,7 +115,7 @@ def read_pair(
     trimap = _opened(source)
     if trimap.size != image.size:
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"the size of its photograph, {image.size[::-1]}",
                 found=f"{trimap.size[::-1]}",
@@ -140,7 +140,7 @@ def trimap_labels(trimap: np.ndarray, *, border: str, source: str) -> np.ndarray
     values = np.unique(trimap)
     if trimap.shape != trimap.shape[:2] or not set(values.tolist()) <= {1, 2, 3}:
         raise DataError(
-            told(
+            message(
                 source,
                 expected="one channel with the values 1 (pet), 2 (background), 3 (border)",
                 found=f"shape {trimap.shape} with the values {values[:8].tolist()}",
@@ -156,7 +156,7 @@ def _listed(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="a list of the official archive",
                 found=str(error),
@@ -167,7 +167,7 @@ def _listed(path: Path) -> list[str]:
     strange = [name for name in names if Path(name).name != name]
     if strange or not names:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="names of images, one a line",
                 found=f"{strange[:3] or 'no line'}",
@@ -184,7 +184,7 @@ def _opened(path: Path) -> Any:
             return file.copy()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(
-            told(path, expected="an image", found=str(error), do="Unpack the archive again.")
+            message(path, expected="an image", found=str(error), do="Unpack the archive again.")
         ) from error
 
 

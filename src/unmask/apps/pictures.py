@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from skimage.segmentation import find_boundaries
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.space.random import generator
 from unmask.training.journal import read_journal
 
@@ -84,7 +84,7 @@ def _figures(journals: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
 
 
 def _unknown(name: str, journals: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    return told(
+    return message(
         f"--figures {name}",
         expected="a figure that a run's journal has",
         found=f"{', '.join(_figures(journals)) or 'empty journals'}",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unmask.apps.pictures import curves
 from unmask.atomic import atomic_write
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 
 _FORMS = {".png": "png", ".svg": "svg"}
 
@@ -27,7 +27,7 @@ def run_plot(runs: Sequence[str], *, out: str | Path, figures: Sequence[str] | N
     out = Path(out)
     if out.suffix.lower() not in _FORMS:
         raise DataError(
-            told(
+            message(
                 out,
                 expected="a figure that ends in .png or .svg",
                 found=out.suffix or "no suffix",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from unmask.errors import CheckpointError, told
+from unmask.errors import CheckpointError, message
 from unmask.plugins import admit, collect
 from unmask.recipe import Recipe, parse
 from unmask.yaml_text import tree_problems
@@ -24,7 +24,7 @@ def read_card(text: str, subject: object) -> dict[str, Any]:
         card = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            told(
+            message(
                 subject,
                 expected="a card that is JSON",
                 found=f"other text ({str(error)[:120] or type(error).__name__})",
@@ -33,7 +33,7 @@ def read_card(text: str, subject: object) -> dict[str, Any]:
         ) from error
     if not isinstance(card, dict):
         raise CheckpointError(
-            told(
+            message(
                 subject,
                 expected="a card of fields and values",
                 found=type(card).__name__,
@@ -42,7 +42,7 @@ def read_card(text: str, subject: object) -> dict[str, Any]:
         )
     if problems := tree_problems(card):
         raise CheckpointError(
-            told(subject, expected="a card of plain values", found=problems[0], do=_AGAIN)
+            message(subject, expected="a card of plain values", found=problems[0], do=_AGAIN)
         )
     return card
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from unmask.checkpoint.tensors import read_tensors
-from unmask.errors import CheckpointError, told
+from unmask.errors import CheckpointError, message
 
 _SCRIPT = Path(__file__).with_name("unpickle.py")
 # Address space of a process that only imports torch is some 10 GB where CUDA is linked in.
@@ -37,7 +37,7 @@ def load_foreign(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(
-            told(path, expected="a file of weights", found="nothing", do="Check the path.")
+            message(path, expected="a file of weights", found="nothing", do="Check the path.")
         )
     if path.suffix == ".safetensors":
         return dict(read_tensors(path, digest=False)[0])
@@ -48,7 +48,7 @@ def load_foreign(path: Path | str) -> dict[str, Any]:
     loaded = _dress(json.loads(metadata["tree"]), tensors)
     if not isinstance(loaded, dict):
         raise CheckpointError(
-            told(
+            message(
                 path,
                 expected="a dict of tensors",
                 found=type(loaded).__name__,
@@ -79,7 +79,7 @@ def _run_child(path: Path, result: Path) -> None:
     if done.returncode:
         cause = _CAUSE.search(done.stderr)
         raise CheckpointError(
-            told(
+            message(
                 path,
                 expected="a PyTorch file of tensors alone",
                 found="damage, or code that was not run "

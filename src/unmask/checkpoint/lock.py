@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.atomic import free_space, make_folder
-from unmask.errors import CheckpointError, SaveError, told
+from unmask.errors import CheckpointError, SaveError, message
 from unmask.processes import begin_of, is_running
 
 LOCK_FILE = ".lock"
@@ -219,7 +219,7 @@ def _held(folder: Path, holder: str, stale: Path | None = None) -> CheckpointErr
     if stale is not None:
         do += f" If it no longer runs, remove {stale}."
     found = f"{_describe(holder)} at work in it"
-    return CheckpointError(told(folder, expected="a free run folder", found=found, do=do))
+    return CheckpointError(message(folder, expected="a free run folder", found=found, do=do))
 
 
 def _describe(holder: str) -> str:

@@ -15,7 +15,7 @@ from unmask import shipped
 from unmask.atomic import atomic_path
 from unmask.checkpoint.card import read_card
 from unmask.checkpoint.tensors import read_tensors, write_tensors
-from unmask.errors import CheckpointError, gather, told
+from unmask.errors import CheckpointError, gather, message
 
 MODEL_FILE = "model.safetensors"
 _SHOWN = 5
@@ -67,7 +67,7 @@ def load_model(path: Path | str) -> Model:
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
         raise CheckpointError(
-            told(
+            message(
                 path,
                 expected=f"a model file, a run folder with {MODEL_FILE} or a shipped model",
                 found="an empty run folder" if path.is_dir() else "nothing",
@@ -77,7 +77,7 @@ def load_model(path: Path | str) -> Model:
     with file.open("rb") as handle:
         if handle.read(4) in _PICKLES:
             raise CheckpointError(
-                told(
+                message(
                     file,
                     expected="safetensors",
                     found="a PyTorch pickle",
@@ -87,7 +87,7 @@ def load_model(path: Path | str) -> Model:
     weights, metadata = read_tensors(file)
     if "unmask" not in metadata:
         raise CheckpointError(
-            told(
+            message(
                 file,
                 expected="a model file with a card",
                 found="weights alone",

@@ -18,7 +18,7 @@ import torch
 import xxhash
 from torch import Tensor
 
-from unmask.errors import CheckpointError, told
+from unmask.errors import CheckpointError, message
 from unmask.memory import free_memory
 
 MAX_HEADER = 10_000_000
@@ -105,7 +105,7 @@ def _encode_header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], p
     for name, tensor in tensors.items():
         if tensor.dtype not in _NAMES or name == "__metadata__":
             raise CheckpointError(
-                told(
+                message(
                     f"{path}: {name}",
                     expected="a tensor of numbers under another name than __metadata__",
                     found=str(tensor.dtype),
@@ -157,7 +157,7 @@ def _read_file(path: Path) -> tuple[bytearray, int]:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > min(size - 8, MAX_HEADER):
                 raise CheckpointError(
-                    told(
+                    message(
                         path,
                         expected=f"a safetensors header within {min(size, MAX_HEADER)} bytes",
                         found=f"{size} bytes that claim a header of {length}",
@@ -170,7 +170,7 @@ def _read_file(path: Path) -> tuple[bytearray, int]:
             # A sparse file may claim any size at no cost.
             if size > free_memory() // 2:
                 raise CheckpointError(
-                    told(
+                    message(
                         path,
                         expected=f"at most half of the free memory, {free_memory() // 2} bytes",
                         found=f"{size} bytes",
@@ -192,7 +192,7 @@ def _parse_header(text: bytes | bytearray, path: Path) -> dict[str, Any]:
     # Counted before parsing: objects in the thousands of thousands take seconds to build.
     if (count := text.count(b"data_offsets")) > MAX_TENSORS:
         raise CheckpointError(
-            told(path, expected=f"at most {MAX_TENSORS} tensors", found=f"{count}", do=_AGAIN)
+            message(path, expected=f"at most {MAX_TENSORS} tensors", found=f"{count}", do=_AGAIN)
         )
     try:
         header = json.loads(bytes(text), object_pairs_hook=_without_duplicates)
@@ -203,7 +203,7 @@ def _parse_header(text: bytes | bytearray, path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(header, dict):
         raise CheckpointError(
-            told(path, expected="tensors by name", found=type(header).__name__, do=_AGAIN)
+            message(path, expected="tensors by name", found=type(header).__name__, do=_AGAIN)
         )
     return header
 
@@ -228,7 +228,7 @@ def _check_spans(header: dict[str, Any], size: int, path: Path) -> dict[str, tup
     for name, (first, end) in sorted(spans.items(), key=lambda item: item[1]):
         if first != position:
             raise CheckpointError(
-                told(
+                message(
                     f"{path}: {name!r:.80}",
                     expected=f"bytes from {position} on, without gap or overlap",
                     found=f"bytes from {first} on",
@@ -238,7 +238,7 @@ def _check_spans(header: dict[str, Any], size: int, path: Path) -> dict[str, tup
         position = end
     if position != size:
         raise CheckpointError(
-            told(path, expected=f"{position} bytes of tensors", found=f"{size}", do=_AGAIN)
+            message(path, expected=f"{position} bytes of tensors", found=f"{size}", do=_AGAIN)
         )
     return spans
 
@@ -256,7 +256,7 @@ def _span(entry: object, label: str) -> tuple[int, int]:
         ):
             return offsets[0], offsets[1]
     raise CheckpointError(
-        told(
+        message(
             label,
             expected="a known dtype, a shape and the bytes that belong to it",
             found=repr(entry)[:120],
@@ -280,7 +280,7 @@ def _verify(buffer: bytearray, start: int, metadata: Mapping[str, str], path: Pa
     digest.update(memoryview(buffer)[start:])
     if digest.hexdigest() != told_digest:
         raise CheckpointError(
-            told(
+            message(
                 path,
                 expected=f"content of digest {told_digest or '(none given)'}",
                 found=digest.hexdigest(),

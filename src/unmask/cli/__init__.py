@@ -79,7 +79,7 @@ def main() -> None:
     except OSError as error:
         show(f"Error: {_of_the_system(error)}", err=True)
         sys.exit(2)
-    except Exception:  # noqa: BLE001 - the last resort, told as our fault
+    except Exception:  # noqa: BLE001 - the last resort, reported as our fault
         traceback.print_exc()
         show("This is a defect of unmask. Please report it with the lines above.", err=True)
         sys.exit(1)

@@ -29,7 +29,7 @@ def pretrain(  # noqa: PLR0913 - the options promised
     precision: Precision = None,
     resume: Resume = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
-    """Learn from unlabelled images."""
+    """Learn from unlabeled images."""
     from unmask import api
     from unmask.training.parallel import is_first
 

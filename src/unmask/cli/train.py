@@ -44,7 +44,7 @@ def train(  # noqa: PLR0913 - the options promised
     precision: Precision = None,
     resume: Resume = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
-    """Learn to segment from labelled images."""
+    """Learn to segment from labeled images."""
     from unmask import api
     from unmask.training.parallel import is_first
 

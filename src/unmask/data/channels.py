@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 
 # More channels than a microscope has.
 _MANY = 12
@@ -69,7 +69,7 @@ def check_channels(found: int, channels: int, *, source: str) -> None:
         else "say what the axes are (--set data.axes=...) if these are not channels"
     )
     raise DataError(
-        told(
+        message(
             source,
             expected=f"{channels} channel{plural} as the network sees",
             found=f"{found}",
@@ -87,7 +87,7 @@ def check_alpha(alpha: np.ndarray, *, source: str) -> None:
     """
     if alpha.size and (low := alpha.min()) != (high := alpha.max()):
         raise DataError(
-            told(
+            message(
                 source,
                 expected="a constant alpha channel (RGBA to RGB)",
                 found=f"a fourth channel between {low} and {high}",

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from unmask.data.pairing import Pair
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.io.orientation import apart
 from unmask.space.box import Box
@@ -114,7 +114,7 @@ def check_content(
         objects: the task numbers objects.
         ignore: label value without truth.
 
-    Files that cannot be read are passed over: whoever reads all of them reports all of them.
+    Files that cannot be read are passed over: the check that reads all of them reports them.
     """
     problems: list[str] = []
     notes: list[str] = []
@@ -123,7 +123,7 @@ def check_content(
         return problems, notes
     if not any(_has_object(pair, ignore) for pair in labeled):
         problems.append(
-            told(
+            message(
                 _sources(labeled),
                 expected="objects in at least one label image",
                 found="0 everywhere",
@@ -185,7 +185,7 @@ def _exchanged(looks: Sequence[_Look]) -> list[str]:
     pictures = [look for look in looks if look.same]
     if pictures:
         return [
-            told(
+            message(
                 _sources([look.pair for look in pictures]),
                 expected="labels",
                 found="the pixels of the image itself",
@@ -201,7 +201,7 @@ def _exchanged(looks: Sequence[_Look]) -> list[str]:
     if not swapped or not all(swapped):
         return []
     return [
-        told(
+        message(
             _sources([look.pair for look in looks]),
             expected="labels: areas of one number each",
             found="what looks like pictures, and images that look like labels",
@@ -219,7 +219,7 @@ def _masks(looks: Sequence[_Look], problems: list[str], notes: list[str]) -> Non
     binary = len(one) == 1 and all(len(look.values) == 1 for look in drawn)
     if binary and max(3, 2 * len(drawn)) <= sum(look.pieces for look in drawn):
         problems.append(
-            told(
+            message(
                 _sources([look.pair for look in drawn]),
                 expected="a number of its own for each object",
                 found=f"one id ({one.pop()}) in {drawn[0].pieces} separate pieces: a mask",

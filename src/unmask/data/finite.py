@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 
 
 def check_finite(array: np.ndarray, source: str, *, corner: Sequence[int] | None = None) -> None:
@@ -30,7 +30,7 @@ def check_finite(array: np.ndarray, source: str, *, corner: Sequence[int] | None
     if len(bad):
         first = tuple(int(i) for i in bad[0] + (0 if corner is None else np.asarray(corner)))
         raise DataError(
-            told(
+            message(
                 source,
                 expected="finite values",
                 found=f"{len(bad)} NaN or infinite ones, the first at (channel, *space) = {first}",

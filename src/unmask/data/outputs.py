@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unmask.data.pairing import Pair, Paths
-from unmask.errors import DataError, SaveError, gather, told
+from unmask.errors import DataError, SaveError, gather, message
 from unmask.io import output_name
 from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.paths import locate
@@ -29,7 +29,7 @@ def refuse_inside(out: str | Path, *inputs: Paths | None) -> None:
             folder = Path(path).resolve()
             if folder == target or folder in target.parents:
                 raise DataError(
-                    told(
+                    message(
                         out,
                         expected="a folder of its own for the run",
                         found=f"one inside {path}, where images or labels are",
@@ -49,16 +49,16 @@ def keep_inputs(pairs: Sequence[Pair], out: Path, *, resume: bool = False) -> No
         SaveError: there can be no such folder.
     """
     inputs = {locate(pair.image.source).path.resolve() for pair in pairs}
-    beside = out.resolve() in {path.parent for path in inputs} and not resume
+    among_inputs = out.resolve() in {path.parent for path in inputs} and not resume
     problems: list[str] = []
     for pair in pairs:
         path = output_name(pair.image, out)
         if path.resolve() in inputs:
             problems.append(
-                f"{pair.image.source}: expected an output beside the inputs, found that {path} is "
-                "one of them and would be overwritten. Choose another --out."
+                f"{pair.image.source}: expected an output apart from the inputs, found that {path} "
+                "is one of them and would be overwritten. Choose another --out."
             )
-        elif beside and path.exists():
+        elif among_inputs and path.exists():
             problems.append(
                 f"{pair.image.source}: expected no file of the output's name in the folder of the "
                 f"images, found {path}. Choose another --out, or move that file."

@@ -81,7 +81,7 @@ def match_files(
     """Names with the paths of image and labels.
 
     Where no two names are equal and none of the suffixes is set, the one that most files of a side
-    carry is left out. Where images and labels come out of one folder they are told apart by their
+    carry is left out. Where images and labels come out of one folder, they are divided by their
     suffixes (`unmask.data.suffixes`). An image never pairs with itself, under whatever name.
 
     Args:
@@ -93,33 +93,33 @@ def match_files(
         by_habit: one folder is divided by the suffixes that the field uses; otherwise only by
             those of ``layout``, because both sides are label images.
     """
-    told = [] if notes is None else notes
+    said = [] if notes is None else notes
     if labels is None:
-        by_name = _by_name(image_files(images, told), layout.image_suffix, problems)
+        by_name = _by_name(image_files(images, said), layout.image_suffix, problems)
         return [(name, path, None) for name, path in by_name.items()]
     files = named_files(images)
-    told += _state_files(images)
+    said += _state_files(images)
     truths = named_files(labels, labels=True)
-    told += [note for note in _state_files(labels) if note not in told]
+    said += [note for note in _state_files(labels) if note not in said]
     suffixes = layout.image_suffix or layout.label_suffix
     every = _one_folder(files, truths) if by_habit or suffixes else None
     if every is not None:
-        by_name, labels_by_name = _divided(every, files, truths, layout, problems, notes=told)
+        by_name, labels_by_name = _divided(every, files, truths, layout, problems, notes=said)
     else:
         by_name = _by_name(files, layout.image_suffix, problems)
         labels_by_name = _by_name(truths, layout.label_suffix, problems)
         if not (suffixes or by_name.keys() & labels_by_name.keys()):
-            labels_by_name = _shortened(labels_by_name, by_name, "label", told)
-            by_name = _shortened(by_name, labels_by_name, "image", told)
-            labels_by_name = _of_several_endings(labels_by_name, by_name, told)
-        by_name, labels_by_name = _without_outputs(by_name, labels_by_name, told)
+            labels_by_name = _shortened(labels_by_name, by_name, "label", said)
+            by_name = _shortened(by_name, labels_by_name, "image", said)
+            labels_by_name = _of_several_endings(labels_by_name, by_name, said)
+        by_name, labels_by_name = _without_outputs(by_name, labels_by_name, said)
     problems += _without_partner(by_name, labels_by_name)
     both = [name for name in by_name if name in labels_by_name]
     matched = [(name, by_name[name], labels_by_name[name]) for name in both]
     if by_habit:
         return _refuse_itself(matched, problems, _TWO)
     # Labels that are compared with themselves are a usual check of a report: allowed, but noted.
-    told += grouped(
+    said += grouped(
         [
             f"{labels}: compared with itself, so the scores say nothing about a prediction."
             for _, image, labels in matched
@@ -130,7 +130,7 @@ def match_files(
 
 
 def image_files(images: Paths, notes: list[str]) -> list[tuple[str, _File]]:
-    """Names and paths of images without labels; what a folder holds besides is told in ``notes``.
+    """Names and paths of images without labels; what else a folder holds is reported in ``notes``.
 
     Raises:
         DataError: a path leads to nothing, or to a file of another kind.
@@ -268,7 +268,7 @@ def _divided(
     *,
     notes: list[str],
 ) -> tuple[dict[str, _File], dict[str, _File]]:
-    """Images among ``files`` and labels among ``truths``, told apart by their names."""
+    """Images among ``files`` and labels among ``truths``, divided by their names."""
     image, label = layout.image_suffix, layout.label_suffix
     given = bool(image or label)
     parts = divide_by(every, image_suffix=image, label_suffix=label) if given else divide(every)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from unmask.data.pairs import Pair
-from unmask.errors import DataError, RecipeError, gather, told
+from unmask.errors import DataError, RecipeError, gather, message
 from unmask.io import Image
 
 # Ratio of voxel sizes up to which sections of two orientations look alike.
@@ -46,7 +46,7 @@ def oriented(pairs: Sequence[Pair], across: Sequence[int]) -> list[Pair]:
         spacing = pair.image.spacing
         if len(across) > 1 and spacing is not None and max(spacing) > _EQUAL * min(spacing):
             problems.append(
-                told(
+                message(
                     pair.image.source,
                     expected="voxels of equal sides for sections of several orientations",
                     found=f"spacing {spacing}",

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.atomic import atomic_write
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import Image, foreign, stem
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs, only_paths
 from unmask.plain_text import csv_text, from_cell
@@ -46,15 +46,15 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
-            told(path, expected="a table (.csv)", found=str(error), do="Check the path.")
+            message(path, expected="a table (.csv)", found=str(error), do="Check the path.")
         ) from error
     if lines and (other := foreign.describe_columns(lines[0])):
         what, do = other
-        raise DataError(told(path, expected="a table of classes", found=what, do=do))
+        raise DataError(message(path, expected="a table of classes", found=what, do=do))
     if not lines or not {NAME, CLASS} <= lines[0].keys():
         found = f"the columns {', '.join(map(str, lines[0]))}" if lines else "no line"
         raise DataError(
-            told(
+            message(
                 path,
                 expected=f"a first line with {NAME} and {CLASS}, and one line an image",
                 found=found,
@@ -66,7 +66,7 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="one line an image",
                 found=f"several of {', '.join(twice[:8])}",
@@ -131,7 +131,7 @@ def classes_of(paths: Inputs, classes: Sequence[str], problems: list[str]) -> di
 def _unknown(path: str, name: str, given: str, classes: Sequence[str]) -> str:
     near = difflib.get_close_matches(given or "", classes, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    return told(
+    return message(
         f"{path}, {name!r}",
         expected=f"one of the classes {', '.join(classes)}",
         found=repr(given),
@@ -140,7 +140,7 @@ def _unknown(path: str, name: str, given: str, classes: Sequence[str]) -> str:
 
 
 def _contradiction(path: str, name: str, before: ImageClass, classes: Sequence[str]) -> str:
-    return told(
+    return message(
         f"{path}, {name!r}",
         expected=f"the class that {before.source} says, {classes[before.value - 1]!r}",
         found="another",
@@ -166,7 +166,7 @@ def listed(paths: Inputs) -> list[Path]:
     given = as_inputs(paths)
     if arrays := [item for item in given if isinstance(item, ArrayInput)]:
         raise DataError(
-            told(
+            message(
                 arrays[0],
                 expected="tables (.csv) of the classes of images",
                 found="an array",

@@ -16,7 +16,7 @@ import numpy as np
 
 from unmask.data.finite import check_finite
 from unmask.data.regrid import Line, interpolated, voted
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.space.box import Box
 
@@ -159,7 +159,7 @@ class View:
             return
         if image.spacing is None:
             raise DataError(
-                told(
+                message(
                     image.source,
                     expected=f"a voxel size, to bring it to data.spacing={list(self.spacing)}",
                     found="none",
@@ -169,7 +169,7 @@ class View:
             )
         if len(self.spacing) != image.ndim:
             raise DataError(
-                told(
+                message(
                     image.source,
                     expected=f"{len(self.spacing)} spatial axes as data.spacing has",
                     found=f"{image.ndim} (size {tuple(image.shape[1:])})",
@@ -208,14 +208,14 @@ class View:
         """The message for a grid of so many voxels that one of the numbers must be wrong."""
         found = f"{box.size} voxels that become {prod(shape)}"
         if self.spacing is None:
-            return told(
+            return message(
                 image.source,
                 expected="objects that are smaller in the image by a reasonable factor",
                 found=found,
                 do="Give another --diameter or infer.scale.",
             )
         spacing = None if image.spacing is None else list(image.spacing)
-        return told(
+        return message(
             image.source,
             expected=f"voxels of about data.spacing={list(self.spacing)}",
             found=f"{spacing}, so {found}",
@@ -227,7 +227,7 @@ class View:
             return (1.0 if self.scale is None else float(self.scale),) * image.ndim
         if len(self.scale) != image.ndim:
             raise DataError(
-                told(
+                message(
                     image.source,
                     expected=f"one infer.scale, or {image.ndim} for its {image.ndim} axes",
                     found=f"{len(self.scale)}: {list(self.scale)}",

@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 
 from unmask.atomic import atomic_path
-from unmask.errors import CheckpointError, told
+from unmask.errors import CheckpointError, message
 from unmask.io.codecs import imagecodecs
 
 _MAGIC = b"unmaskb1"
@@ -110,6 +110,6 @@ def _packed(path: Path, handle: BinaryIO, header: Mapping[str, Any], name: str) 
 
 
 def _damaged(path: Path, found: str) -> str:
-    return told(
+    return message(
         path, expected="the file of a finished block", found=found, do="Go on with --resume."
     )

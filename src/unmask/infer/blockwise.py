@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from unmask.atomic import atomic_path, replace_folder, saving
 from unmask.data.view import AS_IT_IS, Place
-from unmask.errors import DataError, RecipeError, told
+from unmask.errors import DataError, RecipeError, message
 from unmask.infer import units
 from unmask.infer.agreement import Verdict, cut_note, doubt_note
 from unmask.infer.assembly import RESUME, Result, assemble
@@ -76,7 +76,7 @@ def plan_blocks(
     space, task, block = tuple(image.shape[1:]), predictor.task, block or predictor.block
     if len(space) != predictor.ndim:
         raise DataError(
-            told(
+            message(
                 image.source,
                 expected=f"{predictor.ndim} spatial axes as the model has",
                 found=f"{len(space)} (size {space})",

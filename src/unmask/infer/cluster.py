@@ -18,7 +18,7 @@ import xxhash
 
 from unmask import checkpoint
 from unmask.data.normalize import Measured, Normalizer
-from unmask.errors import CheckpointError, DataError, told
+from unmask.errors import CheckpointError, DataError, message
 from unmask.infer.features import Dense
 from unmask.infer.padded import Read, padded
 from unmask.infer.source import ImageSource
@@ -84,7 +84,7 @@ class Centres:
             or not values.is_floating_point()
         ):
             raise CheckpointError(
-                told(
+                message(
                     path,
                     expected="centres of `unmask cluster`",
                     found="another model file",
@@ -98,7 +98,7 @@ class Centres:
         ]
         if other:
             raise CheckpointError(
-                told(
+                message(
                     path,
                     expected="centres of the features asked for",
                     found="; ".join(other),
@@ -143,7 +143,7 @@ def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer)
     image = kept(image)
     if image.ndim < dense.backbone.ndim:
         raise DataError(
-            told(
+            message(
                 image.source,
                 expected=f"at least {dense.backbone.ndim} spatial axes for this model",
                 found=f"{image.ndim} (size {tuple(image.shape[1:])})",
@@ -226,7 +226,7 @@ def sampled(
         parts.append(vectors if volume.mean is None else vectors - volume.mean)
     if seen[0] == seen[1]:
         raise DataError(
-            told(
+            message(
                 ", ".join(volume.image.source for volume in volumes),
                 expected="images with structure",
                 found=f"the value {seen[0]:g} everywhere after normalisation",

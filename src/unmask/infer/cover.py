@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unmask.errors import DataError, RecipeError, told
+from unmask.errors import DataError, RecipeError, message
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def official(length: int, tokens: Tokens, *, last_axis: bool) -> Cover:
     room = length + 2 * pad - tokens.window + 1
     if room < 1:
         raise DataError(
-            told(
+            message(
                 "features with compat=official",
                 expected=f"at least {tokens.window - 2 * pad} voxels along an axis",
                 found=str(length),

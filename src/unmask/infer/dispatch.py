@@ -13,7 +13,7 @@ from dask.callbacks import Callback
 from dask.delayed import delayed
 
 from unmask import interruption
-from unmask.errors import DataError, RecipeError, told
+from unmask.errors import DataError, RecipeError, message
 from unmask.lookup import optional_import
 
 Unit = TypeVar("Unit")
@@ -92,7 +92,7 @@ def _on_cluster(
             future.release()
     except distributed.KilledWorker as error:
         raise DataError(
-            told(
+            message(
                 "--cluster",
                 expected="workers that survive their work",
                 found=f"several that died over the same part of it ({error})",
@@ -118,7 +118,7 @@ def _client(distributed: Any, cluster: str) -> Generator[Any, None, None]:
         client = distributed.Client(**options, set_as_default=False)
     except (OSError, RuntimeError, TimeoutError, ValueError) as error:
         raise RecipeError(
-            told(
+            message(
                 f"--cluster {cluster}",
                 expected="the address of a running dask scheduler (tcp://host:8786), threads:N or "
                 "processes:N",

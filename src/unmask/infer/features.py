@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from unmask.errors import DataError, RecipeError, told
+from unmask.errors import DataError, RecipeError, message
 from unmask.infer import surround
 from unmask.infer.cover import Cover, Tokens, aligned, official
 from unmask.infer.memory import Halving
@@ -329,7 +329,7 @@ def _leading(space: Sequence[int], backbone: Any) -> int:
     leading = len(space) - backbone.ndim
     if leading < 0:
         raise DataError(
-            told(
+            message(
                 "features",
                 expected=f"an image of at least {backbone.ndim} axes for this model",
                 found=f"{len(space)} (size {tuple(space)})",

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from unmask import checkpoint
-from unmask.errors import CheckpointError, RecipeError, told
+from unmask.errors import CheckpointError, RecipeError, message
 from unmask.lookup import find
 from unmask.models import BACKBONES, DECODERS, HEADS
 from unmask.plugins import references
@@ -119,7 +119,7 @@ def _check_sizes(recipe: Recipe, weights: Mapping[str, Tensor], source: object) 
     for position, value in leaves(recipe.model.model_dump()):
         if isinstance(value, int) and abs(value) > most:
             raise CheckpointError(
-                told(
+                message(
                     source,
                     expected=f"sizes of at most {most}, as its {len(weights)} tensors have",
                     found=f"model.{'.'.join(position)}={value}"[:80],
@@ -144,7 +144,7 @@ def _limited(tensors: int, source: object) -> Generator[None, None, None]:
         counts[kind] += 1
         if counts[kind] > limits[kind]:
             raise CheckpointError(
-                told(
+                message(
                     source,
                     expected=f"a card that describes the {tensors} tensors of the file",
                     found="one of a far larger network",
@@ -161,7 +161,7 @@ def _limited(tensors: int, source: object) -> Generator[None, None, None]:
         yield
     except (MemoryError, OverflowError) as error:
         raise RecipeError(
-            told(
+            message(
                 source,
                 expected="sizes that a network can have",
                 found=f"larger ones in its card ({error or type(error).__name__})",
@@ -179,9 +179,9 @@ def _check_buffers(outline: nn.Module, source: object) -> None:
     size = sum(b.nbytes for name, b in outline.named_buffers() if name not in kept)
     if size > _BUFFER_BYTES:
         raise CheckpointError(
-            told(
+            message(
                 source,
-                expected=f"tables of at most {_BUFFER_BYTES >> 20} MB beside the weights",
+                expected=f"tables of at most {_BUFFER_BYTES >> 20} MB in addition to the weights",
                 found=f"a card that asks for {size >> 20} MB",
                 do="Use another copy of the file.",
             )

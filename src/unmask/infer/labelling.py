@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.data.normalize import Measured
-from unmask.errors import CheckpointError, DataError, RecipeError, told
+from unmask.errors import CheckpointError, DataError, RecipeError, message
 from unmask.infer.assembly import Result, assemble
 from unmask.infer.blockfile import read_array, write_arrays
 from unmask.infer.blocks import Grid
@@ -267,7 +267,7 @@ def _loaded(file: EncoderFile) -> Dense:
     encoder = load_encoder(file.model, file.settings, allow_code=file.allow_code)
     if encoder.digest != file.digest:
         raise CheckpointError(
-            told(
+            message(
                 file.model,
                 expected="the weights that the run began with",
                 found="others",

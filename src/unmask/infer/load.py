@@ -14,7 +14,7 @@ from unmask.data import NORMALIZERS
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.pairs import Layout
 from unmask.data.view import View
-from unmask.errors import CheckpointError, RecipeError, told
+from unmask.errors import CheckpointError, RecipeError, message
 from unmask.infer.finished import build_finished
 from unmask.infer.predictor import Origin, Predictor
 from unmask.lookup import build
@@ -82,7 +82,7 @@ def _rescaled(
     """Settings that bring objects of ``diameter`` pixels to the size of the training objects."""
     if trained is None:
         raise CheckpointError(
-            told(
+            message(
                 model,
                 expected="a model that names the sizes of its training objects (object_diameters)",
                 found="a card without them",
@@ -95,7 +95,7 @@ def _rescaled(
         )
     if any(line.partition("=")[0].strip() == "infer.scale" for line in settings):
         raise RecipeError(
-            "--diameter: expected no infer.scale beside it, found both. They mean the same; leave "
+            "--diameter: expected no infer.scale with it, found both. They mean the same; leave "
             "one of them out."
         )
     scale = trained.median / diameter

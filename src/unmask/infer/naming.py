@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unmask.atomic import atomic_write
-from unmask.errors import RecipeError, told
+from unmask.errors import RecipeError, message
 from unmask.infer.labelling import Counts
 from unmask.io import Image, open_labels
 from unmask.labels import connected_components
@@ -57,7 +57,7 @@ def _read_names(path: Path, count: int) -> dict[str, list[int]]:
     good = all(type(number) is int and 1 <= number <= count for number in numbers)
     if not groups or not good or len(set(numbers)) < len(numbers):
         raise RecipeError(
-            told(
+            message(
                 path,
                 expected=f"names, each with different numbers of clusters from 1 to {count}, such "
                 "as 'nucleus: [3, 5]'",

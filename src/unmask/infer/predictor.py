@@ -17,7 +17,7 @@ from unmask.data.diameters import ObjectDiameters
 from unmask.data.normalize import Normalizer, Percentile
 from unmask.data.pairs import Layout
 from unmask.data.view import AS_IT_IS, View
-from unmask.errors import DataError, RecipeError, told
+from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.infer.notes import decode_scores, describe
@@ -329,7 +329,7 @@ class Predictor:
             return Image.from_array(image, ndim=self.ndim)
         if len(image.shape) != self.ndim + 1:
             raise DataError(
-                told(
+                message(
                     image.source,
                     expected=f"{self.ndim} spatial axes (infer.tile = {tuple(self.tile)})",
                     found=f"{len(image.shape) - 1} (size {tuple(image.shape[1:])})",

@@ -106,8 +106,8 @@ class MeanSink:
 class ZarrSink:
     """Scores as a Zarr v3 array ``(S, *space)`` float32, zstd with checksum.
 
-    Every piece is on the disk before a record of it, with digests, is added to a hidden file beside
-    the array. So a run that was killed, or whose machine lost power, goes on from the first piece
+    Every piece is on the disk before a record of it, with digests, is added to a hidden file next
+    to the array. So a run that was killed, or whose machine lost power, resumes at the first piece
     that is missing or damaged. The array's attribute ``complete`` says whether all lines are there.
 
     Args:

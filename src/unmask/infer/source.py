@@ -12,7 +12,7 @@ import numpy as np
 from unmask.data.channels import match_channels
 from unmask.data.finite import check_finite
 from unmask.data.normalize import Measured, Normalizer
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.space.box import Box
 
@@ -60,7 +60,7 @@ class ImageSource:
         self.shape = (channels, *image.shape[1:])
         if min(image.shape) < 1:
             raise DataError(
-                told(
+                message(
                     image.source,
                     expected="at least one voxel along every axis",
                     found=f"shape {tuple(image.shape)}",

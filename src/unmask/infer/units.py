@@ -17,7 +17,7 @@ import numpy as np
 from unmask.data.finite import check_finite
 from unmask.data.normalize import Measured
 from unmask.data.view import AS_IT_IS, Place
-from unmask.errors import CheckpointError, DataError, told
+from unmask.errors import CheckpointError, DataError, message
 from unmask.infer.agreement import ARRAYS, Shared, Verdict, compare, find_shared
 from unmask.infer.blockfile import read_array, write_arrays
 from unmask.infer.blocks import Grid
@@ -272,7 +272,7 @@ def _loaded(files: ModelFiles) -> Predictor:
     predictor = load_predictor(list(origin.models), origin.settings, allow_code=origin.allow_code)
     if files.digest != weights_digest(predictor):
         raise CheckpointError(
-            told(
+            message(
                 ", ".join(files.origin.models),
                 expected="the weights that the run began with",
                 found="others",
@@ -292,7 +292,7 @@ def _opened(file: ImageFile) -> Image:
     )
     if image.shape != file.shape:
         raise DataError(
-            told(
+            message(
                 file.source,
                 expected=f"the image that the run began with, of shape {file.shape}",
                 found=f"shape {image.shape}",

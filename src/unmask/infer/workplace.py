@@ -19,7 +19,7 @@ from unmask.atomic import fsync_folder, remove, saving
 from unmask.checkpoint import lock_run
 from unmask.checkpoint.lock import LOCK_FILE, OWNER_FILE, warn
 from unmask.data.normalize import Measured
-from unmask.errors import CheckpointError, told
+from unmask.errors import CheckpointError, message
 from unmask.infer.blockfile import read_values
 from unmask.infer.blocks import Grid
 from unmask.infer.predictor import Predictor
@@ -267,7 +267,7 @@ def _continues(folder: Path, facts: Mapping[str, Any], out: Path) -> bool:
     ]
     if other:
         raise CheckpointError(
-            told(
+            message(
                 out,
                 expected="--resume with what the ended run was given",
                 found="; ".join(other),

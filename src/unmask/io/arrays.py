@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.stored import Index, Stored
 
 # Libraries whose arrays are indexed before they are converted.
@@ -39,7 +39,7 @@ def not_an_input(value: object, name: str = "images") -> str:
     """Message for what is neither a path nor an array."""
     kind = type(value)
     where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return told(
+    return message(
         name,
         expected="a path, or an array such as numpy.ndarray, or a list of them",
         found=f"{where}{kind.__qualname__}",
@@ -57,7 +57,7 @@ def stored_array(array: Any, *, name: str) -> Stored:
         raise DataError(not_an_input(array, name))
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise DataError(
-            told(
+            message(
                 name,
                 expected="an array without a mask",
                 found="a masked array with masked values",
@@ -98,7 +98,7 @@ def array_axes(shape: Sequence[int], ndim: int | None, *, name: str) -> str | No
         return f"{space}C"
     if first > 4 and (last == 2 or (1 < last <= _FEW and first > _RATIO * last)):
         raise DataError(
-            told(
+            message(
                 name,
                 expected=f"an array (channels, {', '.join(space.lower())}), or one that ends in 1, "
                 "3 or 4 channels",
@@ -134,7 +134,7 @@ def _numpy(array: Any, name: str) -> np.ndarray:
         return np.asarray(array if detach is None else detach().cpu())
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            told(
+            message(
                 name,
                 expected="an array that numpy can read",
                 found=f"{type(array).__module__}.{type(array).__qualname__} ({error})",
@@ -149,7 +149,7 @@ def _dtype(array: Any, name: str) -> np.dtype[Any]:
         return np.dtype(given).newbyteorder("=")
     except TypeError as error:
         raise DataError(
-            told(
+            message(
                 name,
                 expected="numbers",
                 found=f"dtype {given}",

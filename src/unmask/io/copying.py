@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image
 from unmask.io.paths import format_of, locate
@@ -30,7 +30,7 @@ def copy_image(image: Image, path: str | Path, *, like: Image | None = None) -> 
     if form is None or form.copy is None or image.shape[0] != 1:
         able = " ".join(suffix for suffix, each in FORMATS.items() if each.copy)
         raise DataError(
-            told(
+            message(
                 path,
                 expected=f"an image of one channel and one of the suffixes {able}",
                 found=f"{image.shape[0]} channel(s) and {location.path.suffix!r}",

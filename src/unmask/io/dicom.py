@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from nibabel import Nifti1Header
 
-from unmask.errors import DataError, MissingPackageError, told
+from unmask.errors import DataError, MissingPackageError, message
 from unmask.io.dicom_files import Slice, has_slice_name, is_dicom, read_header, read_pixels
 from unmask.io.dicom_series import axes_of, check_grey, read_series, sort_slices, visible_files
 from unmask.io.nifti import position_fields
@@ -47,7 +47,7 @@ def is_slice(path: Path) -> bool:
 def is_series(folder: Path) -> bool:
     """Whether a folder holds the slices of a volume.
 
-    Other files beside the slices do not matter, but images of other formats may not be more than
+    Other files next to the slices do not matter, but images of other formats may not be more than
     the slices. A folder of radiographs is a folder of images and no series.
     """
     try:
@@ -100,7 +100,7 @@ def series_of(files: Iterable[object]) -> dict[str, str]:
         missing = [f.name for f in visible_files(folder) if is_dicom(f) and f.name not in names]
         if missing:
             raise DataError(
-                told(
+                message(
                     folder,
                     expected="all slices of the series, or one of them",
                     found=f"{len(given)} without {', '.join(missing[:8])}",
@@ -139,7 +139,7 @@ def open_slice(location: Location, *, level: int = 0, labels: bool = False) -> S
     pydicom: Any = optional_import("pydicom", "dicom")
     if not is_dicom(location.path):
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="a DICOM file",
                 found="another format, or a damaged header",
@@ -255,7 +255,9 @@ def _dtype(slices: list[Slice]) -> np.dtype[Any]:
 def _save(location: Location, content: object) -> None:
     del content
     raise DataError(
-        told(location.source, expected="another format to write", found="DICOM", do="Give .nii.gz.")
+        message(
+            location.source, expected="another format to write", found="DICOM", do="Give .nii.gz."
+        )
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import limits
 
 # The transfer syntax whose data set is deflated, and the most that one file may inflate to.
@@ -63,7 +63,7 @@ class Slice:
         value = self.header.get(tag)
         if value is None or not hasattr(value, "__len__") or len(value) != count:
             raise DataError(
-                told(
+                message(
                     self.path,
                     expected=f"{tag}, {count} numbers",
                     found="none" if value is None else str(value),
@@ -85,7 +85,7 @@ class Slice:
     def refused(self, expected: str, found: str) -> DataError:
         """An error about this file."""
         return DataError(
-            told(
+            message(
                 self.path,
                 expected=expected,
                 found=found,
@@ -181,7 +181,7 @@ def _read(pydicom: Any, path: Path, **options: Any) -> Any:
         # Parsers raise anything on damaged headers.
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise DataError(
-            told(
+            message(
                 path,
                 expected="a DICOM file",
                 found=f"damaged content ({reason})",
@@ -225,7 +225,7 @@ def _check_deflated(path: Path) -> None:
                 piece = stream.unconsumed_tail
                 if total > _INFLATED_LIMIT:
                     raise DataError(
-                        told(
+                        message(
                             path,
                             expected="at most 256 MiB in a deflated file",
                             found="more",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.dicom_files import Slice, has_slice_name, is_dicom, read_header
 
 # Share of the usual distance of slices by which one distance may differ.
@@ -22,8 +22,8 @@ _EVEN = 0.05
 _PARALLEL = 1e-3
 # Slices at one position, in mm.
 _SAME = 1e-2
-# Slices may lie beside each other by this share of a pixel: headers are rounded.
-_BESIDE = 0.5
+# Slices may be shifted against each other by this share of a pixel: headers are rounded.
+_MOST_SHIFT = 0.5
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
@@ -62,7 +62,7 @@ def read_series(pydicom: Any, folder: Path, source: str) -> tuple[list[Slice], l
             ignored.append(file.name)
     if problems:
         raise DataError(
-            told(
+            message(
                 source,
                 expected="slices that can be read",
                 found="; ".join(problems[:8]),
@@ -78,7 +78,7 @@ def _check_alike(source: str, slices: list[Slice]) -> None:
     series = Counter(str(one.header.get("SeriesInstanceUID", "")) for one in slices)
     if len(series) > 1:
         raise DataError(
-            told(
+            message(
                 source,
                 expected="the slices of one series",
                 found=f"{len(series)} series of {', '.join(map(str, series.values()))} files",
@@ -92,7 +92,7 @@ def _check_alike(source: str, slices: list[Slice]) -> None:
         usual = kinds.most_common(1)[0][0]
         strange = [one.name for one in slices if _kind(one) != usual]
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"slices of one size, direction and pixel spacing, {usual}",
                 found=f"others in {', '.join(strange[:8])}",
@@ -111,7 +111,7 @@ def check_grey(one: Slice) -> None:
     colored = int(one.header.get("SamplesPerPixel") or 1) != 1
     if frames > 1 or colored:
         raise DataError(
-            told(
+            message(
                 one.path,
                 expected="one grey slice a file",
                 found="colors" if colored else f"several frames ({frames})",
@@ -165,15 +165,15 @@ def sort_slices(source: str, slices: list[Slice]) -> tuple[list[Slice], np.ndarr
     _check_gaps(source, slices, gaps, usual)
     rows, columns = slices[0].numbers("PixelSpacing", 2)
     moved = places - places[0]
-    beside = np.abs(moved @ np.stack([along / columns, down / rows], 1)).max()
-    if beside > _BESIDE:
+    shift = np.abs(moved @ np.stack([along / columns, down / rows], 1)).max()
+    if shift > _MOST_SHIFT:
         side = np.linalg.norm(moved[-1] - normal * (moved[-1] @ normal))
         angle = np.degrees(np.arctan2(side, abs(moved[-1] @ normal)))
         raise DataError(
-            told(
+            message(
                 source,
                 expected="slices stacked along their normal",
-                found=f"slices that are moved sideways by up to {beside:.1f} pixels, at an angle "
+                found=f"slices that are moved sideways by up to {shift:.1f} pixels, at an angle "
                 f"of {angle:.1f} degrees (gantry tilt)",
                 do="Convert the series to NIfTI with a program that corrects the tilt, such as "
                 "dcm2niix.",
@@ -188,7 +188,7 @@ def _check_volumes(source: str, gaps: np.ndarray) -> None:
     counts = np.diff(starts)
     if counts[0] > 1 and (counts == counts[0]).all():
         raise DataError(
-            told(
+            message(
                 source,
                 expected="one volume",
                 found=f"{counts[0]} images at each of {len(counts)} positions (time points, echoes "
@@ -207,7 +207,7 @@ def _check_gaps(source: str, slices: list[Slice], gaps: np.ndarray, usual: float
             problems.append(f"{gap:.3g} mm between {below.name} and {above.name}")
     if problems:
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"slices every {usual:.3g} mm",
                 found="; ".join(problems[:8]),

@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.lib import format as npy_format
 
-from unmask.errors import told
+from unmask.errors import message
 
 _SEG = "_seg.npy"
 # Enough of a JSON file to recognize large ones, which are not parsed for a message.
@@ -52,15 +52,15 @@ def advice(path: str | Path) -> tuple[str, str] | None:
     return None
 
 
-def message(path: str | Path, *, expected: str = "an image or a label image") -> str | None:
+def advice_message(path: str | Path, *, expected: str = "an image or a label image") -> str | None:
     """`advice` in the house form; None where there is none."""
     found = advice(path)
-    return None if found is None else told(path, expected=expected, found=found[0], do=found[1])
+    return None if found is None else message(path, expected=expected, found=found[0], do=found[1])
 
 
 def first_message(paths: Iterable[Path]) -> str | None:
     """The message about the first file of another program among some; None: there is none."""
-    return next((text for path in paths if (text := message(path))), None)
+    return next((text for path in paths if (text := advice_message(path))), None)
 
 
 def is_pickled_seg(path: Path) -> bool:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import limits, recent
 from unmask.io.chunked import Cell, reader
 from unmask.io.hdf5_chunks import check_all, packed
@@ -142,7 +142,7 @@ def _open(location: Location) -> h5py.File:
     with location.path.open("rb") as handle:
         if handle.read(4) == _HDF4:
             raise DataError(
-                told(
+                message(
                     location.source,
                     expected="an HDF5 file",
                     found="HDF4, an older format",

@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.chunked import Cell
 from unmask.io.codecs import imagecodecs
 from unmask.io.stored import Location
@@ -101,7 +101,7 @@ class Packed:
         except DAMAGED as error:
             place = ", ".join(map(str, corner))
             raise DataError(
-                told(
+                message(
                     self.location.source,
                     expected=f"a chunk of {size} bytes at ({place}) of {self.key}",
                     found=f"a damaged one ({' '.join(str(error).split())[:200]})",
@@ -143,7 +143,7 @@ def packed(
     strange = [name or str(number) for number, _, name in filters if not _supported(number)]
     if strange:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="HDF5 filters gzip, lzf, szip, shuffle, blosc, zstd, bzip2 or fletcher32",
                 found=", ".join(strange),

@@ -14,7 +14,7 @@ from typing import Any
 
 import h5py
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import hdf5_links
 from unmask.io.hdf5_chunks import check_all
 from unmask.io.stored import Location, unit_symbol
@@ -57,7 +57,7 @@ def choose(location: Location, file: h5py.File, *, labels: bool) -> h5py.Dataset
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     best = suggest(names, labels=labels)
     raise DataError(
-        told(
+        message(
             location.source,
             expected=f"the data set {location.key!r}" if location.key else "one data set",
             found=f"these with two axes or more: {listed}{more}",
@@ -142,7 +142,7 @@ def bdv_spacing(
         return _bdv_size(ET.fromstring(text), int(found["setup"]), level)
     except (ET.ParseError, ValueError) as error:
         raise DataError(
-            told(
+            message(
                 path,
                 expected=f"the XML file of BigDataViewer for {location.path.name}",
                 found=f"another ({error})",

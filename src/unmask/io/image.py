@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, UnmaskError, told
+from unmask.errors import DataError, UnmaskError, message
 from unmask.io import limits
 from unmask.io.arrays import array_axes, stored_array
 from unmask.io.layout import resolve
@@ -100,7 +100,7 @@ class Image:
             raise
         except MemoryError as error:
             raise DataError(
-                told(
+                message(
                     self.source,
                     expected="memory for this read",
                     found=f"none for shape {shape}",
@@ -155,7 +155,7 @@ def from_stored(
     check_dtype(source, stored.dtype)
     if 0 in stored.shape:
         raise DataError(
-            told(
+            message(
                 source,
                 expected="at least one voxel",
                 found=f"shape {stored.shape}",
@@ -215,7 +215,7 @@ def check_dtype(source: str, dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         kind = "complex numbers" if dtype.kind == "c" else "this type"
         raise DataError(
-            told(
+            message(
                 source,
                 expected="bool, integer or float values of at most 64 bits",
                 found=f"dtype {dtype} ({kind} cannot be an image)",
@@ -227,7 +227,7 @@ def check_dtype(source: str, dtype: np.dtype[Any]) -> None:
 def unreadable(source: str, error: Exception) -> str:
     """Message for a file that a decoder gave up on."""
     reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return told(
+    return message(
         source,
         expected="a readable image",
         found=f"damaged or unsupported content ({reason})",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.space.axes import SPACE, parse
 
 # RGB and RGBA: the only lengths at which a last axis without a name is taken for channels.
@@ -50,7 +50,7 @@ def _fit(source: str, shape: Sequence[int], given: str) -> list[str]:
         rest = iter(given)
         return [next(rest) if n != 1 else "-" for n in shape]
     raise DataError(
-        told(
+        message(
             source,
             expected=f"one letter for each of its axes {tuple(shape)}",
             found=f"axes={given!r}",
@@ -96,7 +96,7 @@ def _ambiguous(source: str, shape: Sequence[int], letters: list[str], ndim: int 
     found = f"shape {tuple(shape)} with axes {known!r}, where ? has no name in the file"
     lengths = [n for n, letter in zip(shape, letters, strict=True) if letter != "-" and n != 1]
     if ndim is None or len(lengths) != ndim + 1:
-        return told(
+        return message(
             source,
             expected=f"{ndim} spatial axes" if ndim else "axes with names",
             found=found,
@@ -108,7 +108,7 @@ def _ambiguous(source: str, shape: Sequence[int], letters: list[str], ndim: int 
     channels = f"{space}C" if last else f"C{space}"
     count = lengths[-1] if last else lengths[0]
     part = "planes" if ndim == len("YX") else "volumes"
-    return told(
+    return message(
         source,
         expected=f"{ndim} spatial axes",
         found=f"a stack of {count} {part} ({found})",
@@ -139,7 +139,7 @@ def _channels(source: str, shape: Sequence[int], letters: list[str]) -> list[str
     channel = upper.index("C")
     if shape[channel] != 1 and shape[sample] != 1:
         raise DataError(
-            told(
+            message(
                 source,
                 expected="one channel axis",
                 found=f"{shape[channel]} channels with {shape[sample]} samples each",
@@ -159,7 +159,7 @@ def _drop(source: str, shape: Sequence[int], letters: list[str], ndim: int | Non
     for letter, length in zip(letters, shape, strict=True):
         if letter in "Tt" and length != 1:
             raise DataError(
-                told(
+                message(
                     source,
                     expected="one point in time",
                     found=f"{length} of them (axes {''.join(letters).upper()})",
@@ -203,7 +203,7 @@ def _check(
     else:
         do = "Say what the axes are: one letter each out of T, C, Z, Y, X (--set data.axes=ZYX)."
     raise DataError(
-        told(
+        message(
             source,
             expected=f"{ndim} spatial axes" if ndim else "the spatial axes y, x or z, y, x",
             found=f"{len(found)} spatial axes ({', '.join(found.lower())} = {lengths}) in shape "

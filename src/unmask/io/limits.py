@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.memory import free_memory
 
 RATIO = 10_000
@@ -37,7 +37,7 @@ def check_claim(
     """
     if claimed > harmless and claimed > stored * ratio:
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"at most {ratio} times as many bytes as the file has ({stored})",
                 found=f"a header that claims {_human(claimed)}",
@@ -58,7 +58,7 @@ def check_memory(source: str, nbytes: int, *, what: str = "this read") -> None:
     free = free_memory()
     if nbytes > free // 2:
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"at most {_human(free // 2)} for {what} (half of the free memory)",
                 found=f"{_human(nbytes)}",

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import foreign
 from unmask.io.several import joined
 from unmask.space.random import generator
@@ -70,7 +70,7 @@ def part_of(path: str | Path, part: str, fold: int | None) -> str:
     found = _NAME.fullmatch(str(path))
     if found is None or found["part"]:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="a whole list, such as dataset.json, of which parts are taken",
                 found="a part of one",
@@ -88,7 +88,7 @@ def cases(path: str | Path) -> list[Case]:
     """
     found = _NAME.fullmatch(str(path))
     if found is None:
-        raise DataError(told(path, expected="a .json file", found="another", do="Give a list."))
+        raise DataError(message(path, expected="a .json file", found="another", do="Give a list."))
     listing = read_listing(found["file"])
     if found["part"] is None:
         return [*listing.train, *listing.val]
@@ -96,7 +96,7 @@ def cases(path: str | Path) -> list[Case]:
     if found["fold"] is None:
         return list(getattr(listing, part))
     if part == "test":
-        raise DataError(told(path, expected=":test", found="a fold of it", do="Leave it out."))
+        raise DataError(message(path, expected=":test", found="a fold of it", do="Leave it out."))
     return _of_fold(Path(found["file"]), listing, part, int(found["fold"]))
 
 
@@ -110,7 +110,7 @@ def read_listing(path: str | Path) -> Listing:
     tree = _json(path)
     if other := foreign.describe_json(tree):
         what, do = other
-        raise DataError(told(path, expected="a list of images", found=what, do=do))
+        raise DataError(message(path, expected="a list of images", found=what, do=do))
     if not isinstance(tree, Mapping):
         raise _strange(path, f"a {type(tree).__name__}")
     if isinstance(tree.get("training"), Sequence):
@@ -185,7 +185,7 @@ def _of_fold(path: Path, listing: Listing, part: str, fold: int) -> list[Case]:
         return _of_splits(splits, every, part, fold)
     elif listing.val:
         raise DataError(
-            told(
+            message(
                 f"{path}, fold {fold}",
                 expected="entries that say their fold, or one list of all cases",
                 found="one split, under training and validation",
@@ -225,7 +225,7 @@ def _json(path: Path) -> Any:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            told(path, expected="a list in JSON", found=str(error)[:200], do="Check the path.")
+            message(path, expected="a list in JSON", found=str(error)[:200], do="Check the path.")
         ) from error
 
 
@@ -242,13 +242,13 @@ def _stem(file: str) -> str:
 
 def _no_fold(path: Path, fold: int, known: Sequence[int]) -> DataError:
     return DataError(
-        told(path, expected=f"one of the folds {list(known)}", found=str(fold), do="Correct it.")
+        message(path, expected=f"one of the folds {list(known)}", found=str(fold), do="Correct it.")
     )
 
 
 def _strange(path: Path, found: str) -> DataError:
     return DataError(
-        told(
+        message(
             path,
             expected="training: [{image, label}, ...] as MSD and MONAI have it, or channel_names "
             "and file_ending as nnU-Net 2",

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 import nibabel
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import limits
 from unmask.io.stored import Location
 
@@ -64,7 +64,7 @@ def read_header(location: Location, size: int, *, packed: bool) -> NiftiHeader:
     stored = fields.get_data_dtype()
     if stored.fields:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="grey values",
                 found="RGB values",
@@ -175,7 +175,7 @@ def _wrong_length(location: Location, header: NiftiHeader, found: str) -> DataEr
     needed = header.offset + header.nbytes
     number = int(found) if found.isdigit() else needed + 1
     return DataError(
-        told(
+        message(
             location.source,
             expected=f"{needed} bytes, as its header says",
             found=f"{found}{' (truncated)' if number < needed else ''}",
@@ -186,5 +186,7 @@ def _wrong_length(location: Location, header: NiftiHeader, found: str) -> DataEr
 
 def _damaged(location: Location, expected: str, found: str) -> DataError:
     return DataError(
-        told(location.source, expected=expected, found=found, do="Copy or export the file again.")
+        message(
+            location.source, expected=expected, found=found, do="Copy or export the file again."
+        )
     )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import foreign, recent
 from unmask.io.stored import (
     Content,
@@ -42,8 +42,8 @@ def open_npy(location: Location, *, level: int = 0, labels: bool = False) -> Sto
         offset = handle.tell()
     if dtype.hasobject:
         raise DataError(
-            foreign.message(location.source)
-            or told(
+            foreign.advice_message(location.source)
+            or message(
                 location.source,
                 expected="an array of numbers",
                 found="a pickled object array, which could run code",
@@ -55,7 +55,7 @@ def open_npy(location: Location, *, level: int = 0, labels: bool = False) -> Sto
     if mark.size != needed:
         short = mark.size < needed
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected=f"{needed} bytes for shape {shape}, {dtype}",
                 found=f"{mark.size} bytes{' (truncated)' if short else ''}",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 
 # Bytes of XML; its tree takes ten times as much memory. A plane takes about 200 bytes.
 MAX_XML = 64 * 2**20
@@ -70,7 +70,7 @@ def parse_ome(source: str, text: str) -> OmeDocument:
     if len(text) > MAX_XML or "<!DOCTYPE" in text or "<!ENTITY" in text:
         large = len(text) > MAX_XML
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"plain OME metadata of at most {MAX_XML >> 20} MiB",
                 found=f"{len(text)} characters" if large else "a document type in its XML",
@@ -81,7 +81,7 @@ def parse_ome(source: str, text: str) -> OmeDocument:
         root = ET.fromstring(text)
     except ET.ParseError as error:
         raise DataError(
-            told(source, expected="OME metadata in XML", found=str(error), do="Export it again.")
+            message(source, expected="OME metadata in XML", found=str(error), do="Export it again.")
         ) from error
     only = next(_children(root, "BinaryOnly"), None)
     images = tuple(
@@ -105,7 +105,7 @@ def without_file_names(text: str) -> str:
 
 
 def without_uuid(text: str) -> str:
-    """The XML without a word on whose it is: files are then told by their names."""
+    """The XML without identifiers: files are then recognized by their names."""
     root = ET.fromstring(text)
     root.attrib.pop("UUID", None)
     return ET.tostring(root, encoding="unicode")
@@ -160,7 +160,7 @@ def _check_planes(source: str, root: ET.Element, images: tuple[OmeImage, ...]) -
     claimed = max(sum(claims), sum(map(abs, counts)))
     if claimed > _MOST_PLANES:
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"at most {_MOST_PLANES} planes",
                 found=f"{claimed} in its OME metadata",

@@ -1,4 +1,4 @@
-"""OME-TIFF sets: one image in several files, with the metadata in each, in one, or beside them.
+"""OME-TIFF sets: one image in several files, with the metadata in each, in one, or next to them.
 
 A file names its partners, and a name is a claim. A partner is a plain file inside the folder of the
 file that was given: never a device or a pipe, which would block a reader, and never a file outside
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.ome import (
     MAX_XML,
     OmeDocument,
@@ -206,7 +206,7 @@ def _metadata_of(holder: Path) -> str:
         return first_description(holder)
     if holder.stat().st_size > MAX_XML:
         raise DataError(
-            told(
+            message(
                 holder,
                 expected=f"OME metadata of at most {MAX_XML >> 20} MiB",
                 found=f"{holder.stat().st_size} bytes",
@@ -218,7 +218,7 @@ def _metadata_of(holder: Path) -> str:
 
 def _bad_partner(location: Location, name: str, what: str, found: str) -> DataError:
     return DataError(
-        told(
+        message(
             location.source,
             expected=f"{what}, {name!r}, as a plain file in its folder",
             found=found,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.outside import check_inside
 from unmask.io.stored import METRES, Location, unit_symbol
 from unmask.io.voxel_attributes import Voxels
@@ -67,7 +67,7 @@ def read_attributes(location: Location, folder: Path) -> dict[str, Any]:
             ome = attributes.get("ome", {})
             return {**attributes, **(ome if isinstance(ome, Mapping) else {})}
     raise DataError(
-        told(
+        message(
             location.source,
             expected="an OME-Zarr image or a Zarr array",
             found=f"no Zarr metadata in {folder}",
@@ -81,7 +81,7 @@ def _read_json(location: Location, file: Path) -> Mapping[str, Any]:
     size = file.stat().st_size
     if size > _METADATA_LIMIT:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="metadata of at most 10 MiB",
                 found=f"{file.name} of {size} bytes",
@@ -227,7 +227,7 @@ def _mapping(location: Location, value: Any, name: str) -> Mapping[str, Any]:
 
 def _broken(location: Location, found: str) -> DataError:
     return DataError(
-        told(
+        message(
             location.source,
             expected="OME-Zarr metadata as the format defines them",
             found=found,

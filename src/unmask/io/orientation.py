@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from nibabel import orientations
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.stored import Index
 
 # Columns of an affine that span less than this share of a box of their lengths lie in a plane.
@@ -90,7 +90,7 @@ def turn_of(affine: np.ndarray, source: str) -> Turn:
     flat = not np.isfinite(affine).all() or not lengths.all()
     if flat or abs(np.linalg.det(columns / lengths)) < _FLAT:
         raise DataError(
-            told(
+            message(
                 source,
                 expected="an affine that maps voxels to three dimensions",
                 found=f"a singular one, {np.round(affine[:3], 4).tolist()}",

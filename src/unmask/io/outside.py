@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.stored import Location
 
 _OPTION = (
@@ -30,7 +30,7 @@ def refuse_outside(location: Location, found: str) -> None:
     """
     if not location.allow_external:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="an image that reads no other files",
                 found=found,

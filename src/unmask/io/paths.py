@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import dicom, foreign, plates
 from unmask.io.formats import FORMATS
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
@@ -134,7 +134,7 @@ def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:
     bare = [case.name for case in every if case.label is None] if labels else []
     if bare or not every:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="a label of every case" if bare else "at least one case",
                 found=f"none of {', '.join(bare[:8])}" if bare else "none",
@@ -181,7 +181,7 @@ def _matches(path: str) -> Iterator[str]:
         # The folder of another program's annotations: its message says what to do.
         raise DataError(
             foreign.first_message(sorted(inside, key=_natural))
-            or told(
+            or message(
                 path,
                 expected="a file, a folder of images, a glob, an OME-Zarr or file.h5:key",
                 found=what,
@@ -218,7 +218,7 @@ def left_out(paths: Inputs) -> list[Path]:
 
 def unknown_suffix(path: str | Path) -> str:
     """Message for a file whose suffix is not that of an image."""
-    return foreign.message(path) or told(
+    return foreign.advice_message(path) or message(
         path,
         expected=f"an image file ({' '.join(FORMATS)})",
         found=f"the suffix {Path(path).suffix!r}",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.ome_zarr import read_attributes
 from unmask.io.stored import Location
 
@@ -117,7 +117,7 @@ def _paths(location: Location, holder: Any, name: str) -> list[str]:
 
 def _damaged(location: Location, found: str) -> DataError:
     return DataError(
-        told(
+        message(
             location.source,
             expected="a plate or well as OME-Zarr defines it",
             found=found,

@@ -22,7 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import exif, limits, recent
 from unmask.io.codecs import imagecodecs
 from unmask.io.stored import (
@@ -126,7 +126,7 @@ def save_raster(location: Location, content: Content) -> None:
     )
     if not fits or (name == "JPEG" and array.dtype != np.uint8):
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected=f"what {name} can hold: 2D, uint8 in 1 or {colours} channels",
                 found=f"axes {content.axes}, shape {content.array.shape}, {array.dtype}",
@@ -143,7 +143,7 @@ def _header(location: Location, mark: Mark, *, labels: bool) -> _Header:
     decoder = next((d for magic, d in _DECODERS.items() if start.startswith(magic)), None)
     if decoder is None:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="a PNG, JPEG or BMP file",
                 found=f"{len(start)} bytes" if len(start) < 8 else f"a file that starts {start!r}",
@@ -159,7 +159,7 @@ def _header(location: Location, mark: Mark, *, labels: bool) -> _Header:
             mode = "RGBA" if "transparency" in file.info else "RGB"
     if decoder is JpegImageFile and prod(size) > mark.size * _JPEG_PIXELS:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected=f"at most {_JPEG_PIXELS} pixels per byte, as JPEG can pack",
                 found=f"{size[0]} x {size[1]} pixels in {mark.size} bytes",
@@ -168,7 +168,7 @@ def _header(location: Location, mark: Mark, *, labels: bool) -> _Header:
         )
     if mode not in _MODES:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="grey, RGB or RGBA values",
                 found=f"colour mode {mode}",
@@ -179,10 +179,10 @@ def _header(location: Location, mark: Mark, *, labels: bool) -> _Header:
         _check_bmp(location, mark.size)
     if decoder is PngImageFile and not block:
         block = _late_exif(location.path)
-    depth, colour = _png_depth(start) if decoder is PngImageFile else (8, 0)
+    depth, color = _png_depth(start) if decoder is PngImageFile else (8, 0)
     # Pillow stretches grey values of 2 and 4 bits to 255, which would change ids.
-    stretch = 255 // (2**depth - 1) if colour == 0 and 1 < depth < 8 else 1
-    deep = depth == 16 and colour in (2, 4, 6)
+    stretch = 255 // (2**depth - 1) if color == 0 and 1 < depth < 8 else 1
+    deep = depth == 16 and color in (2, 4, 6)
     return _Header(decoder, mode, size, deep, stretch, exif.orientation_in(block))
 
 
@@ -214,7 +214,7 @@ def _check_bmp(location: Location, size: int) -> None:
     (said,) = struct.unpack_from("<I", start, 2)
     if not (size == needed or (needed < size < needed + 4 and said in (0, size))):
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected=f"{needed} bytes for {width} x {height} pixels of {bits} bits",
                 found=f"{size} bytes",

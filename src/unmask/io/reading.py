@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, UnmaskError, told
+from unmask.errors import DataError, UnmaskError, message
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, from_stored, unreadable
 from unmask.io.inputs import ArrayInput, Input, one_input
@@ -81,7 +81,7 @@ def open_labels(
     form = format_of(locate(path))
     if form is not None and form.lossy:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="labels in a format that keeps every value",
                 found=f"{form.name}, which changes ids when it is saved",
@@ -118,14 +118,14 @@ def _checked_format(location: Location) -> Format:
         folder, size = path.is_dir(), path.stat().st_size
     except (OSError, ValueError) as error:
         raise DataError(
-            told(source, expected="a file", found=f"none ({error})", do="Check the path.")
+            message(source, expected="a file", found=f"none ({error})", do="Check the path.")
         ) from error
     form = format_of(location)
     if form is None and not folder:
         raise DataError(unknown_suffix(source))
     if form is None or form.folder != folder:
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"an image file ({' '.join(FORMATS)})",
                 found="a folder" if folder else f"the suffix {path.suffix!r}",
@@ -140,7 +140,7 @@ def _checked_format(location: Location) -> Format:
         )
     if size == 0 and not folder:
         raise DataError(
-            told(source, expected=f"a {form.name} file", found="0 bytes", do="Copy it again.")
+            message(source, expected=f"a {form.name} file", found="0 bytes", do="Copy it again.")
         )
     return form
 
@@ -151,7 +151,7 @@ def _as_labels(image: Image) -> Image:
     channels = image.shape[0]
     if channels not in (1, 2, 3, 4):
         raise DataError(
-            told(
+            message(
                 image.source,
                 expected="labels in one channel",
                 found=f"{channels} channels (axes {image.axes}, shape {image.shape})",
@@ -177,7 +177,7 @@ def _label_dtype(source: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind in "ui":
         return np.dtype(f"u{dtype.itemsize}")
     raise DataError(
-        told(source, expected="integer ids", found=f"dtype {dtype}", do="Save integers.")
+        message(source, expected="integer ids", found=f"dtype {dtype}", do="Save integers.")
     )
 
 
@@ -192,7 +192,7 @@ def _grey(
         alpha = every[-1:] if channels in (2, 4) else every[:0]
         if (colours != colours[:1]).any() or (alpha.size and (alpha != alpha.flat[0]).any()):
             raise DataError(
-                told(
+                message(
                     source,
                     expected="ids in one channel, or equal channels",
                     found=f"{channels} channels that differ (colors instead of ids, or images "
@@ -216,7 +216,7 @@ def _ids(source: str, values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
         return values.astype(dtype, copy=False)
     if wrong.any():
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"ids: whole numbers from 0 to {2 ** (8 * dtype.itemsize) - 1}",
                 found=f"{values[wrong][0]} ({int(wrong.sum())} such voxels)",

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.image import Image
 
 _BRACES = re.compile(r"(?P<head>[^{}]*)\{(?P<parts>[^{}]*,[^{}]*)\}(?P<tail>[^{}]*)")
@@ -48,7 +48,7 @@ def joined(files: Sequence[str]) -> str:
         return files[0]
     if strange := [file for file in files if set(file) & set("{},")]:
         raise DataError(
-            told(strange[0], expected="a name without {, } and ,", found="one", do="Rename it.")
+            message(strange[0], expected="a name without {, } and ,", found="one", do="Rename it.")
         )
     head = _shared(files)
     rests = [file[len(head) :] for file in files]
@@ -93,7 +93,7 @@ def stacked(images: Sequence[Image], source: str, name: str) -> Image:
         )
         if other.shape[1:] != first.shape[1:] or other.spacing != first.spacing or not alike:
             raise DataError(
-                told(
+                message(
                     other.source,
                     expected=f"the grid of {first.source}, {first.shape[1:]} voxels of "
                     f"{first.spacing}",
@@ -131,7 +131,7 @@ def _meta_of_all(images: Sequence[Image], source: str) -> dict[str, Any]:
     in_sets = [path for image in images for path in image.meta.get("files", ())]
     if len(set(in_sets)) < len(in_sets):
         raise DataError(
-            told(
+            message(
                 source,
                 expected="files that are one channel or group of channels each",
                 found="files of one OME-TIFF set, each of which stands for the whole set",

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 
 Index = tuple[slice, ...]
 
@@ -150,7 +150,7 @@ def only_level(location: Location, level: int) -> None:
     """
     if level != 0:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="level 0, its only resolution level",
                 found=f"level={level}",
@@ -204,7 +204,7 @@ def check_same(source: str, status: os.stat_result, expected: Mark) -> None:
     stamps = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if stamps != expected[:3] or expected.inode not in (0, status.st_ino):
         raise DataError(
-            told(
+            message(
                 source,
                 expected="the file that was opened",
                 found="another size or time of change",
@@ -223,7 +223,7 @@ def check_file(location: Location, expected: Mark) -> None:
         status = location.path.stat()
     except OSError as error:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="the file that was opened",
                 found=f"none ({error.strerror})",

@@ -20,7 +20,7 @@ import numpy as np
 import tifffile
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import exif, limits, recent
 from unmask.io.ome_files import is_ome, ome_source
 from unmask.io.stored import (
@@ -80,7 +80,7 @@ def open_tiff(location: Location, *, level: int = 0, labels: bool = False) -> St
         levels = file.series[number].levels
         if not 0 <= level < len(levels):
             raise DataError(
-                told(
+                message(
                     location.source,
                     expected=f"a level from 0 to {len(levels) - 1}",
                     found=f"level={level}",
@@ -111,7 +111,7 @@ def _checked(location: Location, path: Path) -> Source:
     mark = signature(path)
     if mark.size < 16:
         raise DataError(
-            told(own.source, expected="a TIFF", found=f"{mark.size} bytes", do="Copy it again.")
+            message(own.source, expected="a TIFF", found=f"{mark.size} bytes", do="Copy it again.")
         )
     with map_file(own, mark) as buffer:
         check_magic(own, buffer)
@@ -135,7 +135,7 @@ def _only_this_file(location: Location, file: tifffile.TiffFile) -> None:
         file.is_mmstack = False
     if file.is_ndtiff and (folder / "NDTiff.index").exists():
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="an image in one file, or in an OME-TIFF set",
                 found="a part of an NDTiff data set",
@@ -195,7 +195,7 @@ def _mapped(
     needed = offset + prod(shape) * dtype.itemsize
     if needed > mark.size:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected=f"{needed} bytes for shape {shape}, {dtype}",
                 found=f"{mark.size} bytes (truncated)",
@@ -302,7 +302,7 @@ def _refuse_number(location: Location) -> None:
     """An image cannot be added to a TIFF, and the file must not be replaced by it."""
     if location.key:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="the name of a TIFF file to write",
                 found=f"a number after it, :{location.key}",

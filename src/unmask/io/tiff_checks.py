@@ -9,7 +9,7 @@ from typing import Any
 
 import tifffile
 
-from unmask.errors import DataError, MissingPackageError, told
+from unmask.errors import DataError, MissingPackageError, message
 from unmask.io import limits
 from unmask.io.ome import OmeImage
 from unmask.io.stored import Location
@@ -25,7 +25,7 @@ def check_magic(location: Location, buffer: mmap.mmap) -> None:
     start = buffer[:4]
     if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="a TIFF file",
                 found=f"a file that starts {bytes(buffer[:12])!r}",
@@ -51,7 +51,7 @@ def check_chain(location: Location, buffer: mmap.mmap) -> None:
                 else f"page {len(seen)} past its end (truncated)"
             )
             raise DataError(
-                told(
+                message(
                     location.source,
                     expected="a chain of pages that ends",
                     found=problem,
@@ -63,7 +63,7 @@ def check_chain(location: Location, buffer: mmap.mmap) -> None:
         after = offset + count.size + tags * tag
         if after + link.size > len(buffer):
             raise DataError(
-                told(
+                message(
                     location.source,
                     expected=f"{tags} tags on page {len(seen) - 1}",
                     found="the end of the file (truncated)",
@@ -90,7 +90,7 @@ def check_tags(location: Location, buffer: mmap.mmap) -> None:
         nbytes = values * _TYPE_SIZES.get(kind, 1)
         if nbytes > (8 if big else 4) and offset + nbytes > len(buffer):
             raise DataError(
-                told(
+                message(
                     location.source,
                     expected=f"{offset + nbytes} bytes, as its tag {tag} says",
                     found=f"{len(buffer)} bytes (truncated)",
@@ -104,7 +104,7 @@ def check_page(location: Location, page: Any, size: int) -> None:
     dtype = page.dtype
     if dtype is None:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="bool, integer or float values",
                 found=f"{page.bitspersample} bits of sample format {page.sampleformat}",
@@ -124,7 +124,7 @@ def check_page(location: Location, page: Any, size: int) -> None:
         )
     if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
         raise DataError(
-            told(location.source, expected="grey or RGB", found="CMYK", do="Convert it to RGB.")
+            message(location.source, expected="grey or RGB", found="CMYK", do="Convert it to RGB.")
         )
     try:
         _ = page.compression == 1 or tifffile.TIFF.DECOMPRESSORS[page.compression]
@@ -191,7 +191,7 @@ def check_ome(location: Location, series: Any, image: OmeImage | None) -> None:
 
 def _contradiction(location: Location, expected: str, found: str) -> DataError:
     return DataError(
-        told(
+        message(
             location.source,
             expected=expected,
             found=found,

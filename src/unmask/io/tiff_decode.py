@@ -1,6 +1,6 @@
 """How the strips and tiles of a TIFF page are laid out, and decoders that stay within them.
 
-A decoder that believes the data it decodes can be told to fill any memory: a strip may hold a PNG
+A decoder that believes the data it decodes can be made to fill any memory: a strip may hold a PNG
 of a gigapixel. So every decoder here gets the room that the page's own header gives its strip, and
 data that do not fit are refused before they are decoded.
 """

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import recent
 from unmask.io.stored import Index, Location, Mark, check_file, map_file
 from unmask.io.tiff_checks import check_page
@@ -144,7 +144,7 @@ class Pages:
         buffer = self._maps.get(table.file, lambda: map_file(source.location, source.mark))
         if offset + count > len(buffer):
             raise DataError(
-                told(
+                message(
                     source.location.source,
                     expected=f"{offset + count} bytes, as page {number} says",
                     found=f"{len(buffer)} bytes (truncated)",
@@ -168,7 +168,7 @@ class Pages:
         table = self._tables[number] if number < len(self._tables) else None
         if table is None:
             raise DataError(
-                told(
+                message(
                     self._source,
                     expected=f"{self._count} pages",
                     found=f"no page {number}",
@@ -229,7 +229,7 @@ def tables_of_set(
         key = page.keyframe
         if key.shaped != shape or key.dtype != dtype:
             raise DataError(
-                told(
+                message(
                     path,
                     expected=f"pages of shape {shape}, {dtype}, as in {sources[0].location.source}",
                     found=f"shape {key.shaped}, {key.dtype}",

@@ -12,7 +12,7 @@ from typing import Any
 
 import tifffile
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.stored import Location
 
 # How scanners name what is not the specimen ("label image", "Macro", "slide 3 - thumbnail").
@@ -33,13 +33,13 @@ def choose_series(location: Location, file: tifffile.TiffFile) -> int:
     series = file.series
     if not series:
         raise DataError(
-            told(location.source, expected="an image", found="no pages", do="Export it again.")
+            message(location.source, expected="an image", found="no pages", do="Export it again.")
         )
     if location.key:
         number = int(location.key)
         if number >= len(series):
             raise DataError(
-                told(
+                message(
                     location.source,
                     expected=f"a number from 0 to {len(series) - 1} after the colon",
                     found=f"{number}; the images are {_listed(series)}",
@@ -47,13 +47,13 @@ def choose_series(location: Location, file: tifffile.TiffFile) -> int:
                 )
             )
         return number
-    images = [number for number, one in enumerate(series) if not _is_beside(one)] or [0]
+    images = [number for number, one in enumerate(series) if not _is_secondary(one)] or [0]
     several = len(images) > 1
     if not several and not _may_be_images(series[images[0]].levels):
         return images[0]
     listed = _listed(series) if several else _listed(series[images[0]].levels)
     raise DataError(
-        told(
+        message(
             location.source,
             expected="one image in the file",
             found=f"{len(series) if several else len(series[images[0]].levels)}: {listed}",
@@ -76,7 +76,7 @@ def _may_be_images(levels: list[Any]) -> bool:
     return len(coarser) == 1 and not said and levels[0].kind in ("generic", "uniform")
 
 
-def _is_beside(series: Any) -> bool:
+def _is_secondary(series: Any) -> bool:
     """Whether a series is a picture that belongs to another one."""
     kinds = int(getattr(series.keyframe, "subfiletype", 0) or 0)
     name = _BESIDE.fullmatch(series.name or "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, check_dtype
 from unmask.io.paths import format_of, locate
@@ -48,7 +48,7 @@ def save_image(
     form = format_of(location)
     if form is None:
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"one of the suffixes {' '.join(FORMATS)}",
                 found=f"{location.path.suffix!r}",
@@ -85,7 +85,7 @@ def smallest_uint(labels: np.ndarray) -> np.ndarray:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or labels.dtype.kind not in "ui":
         raise DataError(
-            told(
+            message(
                 "labels",
                 expected="integer ids from 0",
                 found=f"{labels.dtype} from {low} to {high}",
@@ -121,7 +121,7 @@ def _axes(
         ndim = min(array.ndim, 3)
     if array.ndim not in (ndim, ndim + 1) or ndim not in (2, 3):
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"{ndim} spatial axes (2 or 3), or one more for channels",
                 found=f"an array of shape {array.shape}",
@@ -136,7 +136,7 @@ def _canonical(source: str, array: np.ndarray, letters: str) -> tuple[np.ndarray
     order = [letters.index(letter) for letter in "CZYX" if letter in letters]
     if len(order) != len(letters) or not letters.replace("C", "").endswith(("YX", "XY")):
         raise DataError(
-            told(source, expected="axes C, Z, Y, X", found=letters, do="Leave out other axes.")
+            message(source, expected="axes C, Z, Y, X", found=letters, do="Leave out other axes.")
         )
     array, letters = array.transpose(order), "".join(a for a in "CZYX" if a in letters)
     if letters.startswith("C") and array.shape[0] == 1:

@@ -13,7 +13,7 @@ import zarr
 from zarr.codecs import BytesCodec, ZstdCodec
 
 from unmask.atomic import aside_name, make_folder, remove, replace_folder, saving
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.stored import Content, Format, Location
 from unmask.io.zarr_open import open_zarr
 
@@ -90,7 +90,7 @@ def save_zarr(location: Location, content: Content) -> None:
     """
     if location.key:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="the folder of a new OME-Zarr",
                 found=f"a path inside one ({location.key})",

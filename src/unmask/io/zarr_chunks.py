@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import recent
 from unmask.io.chunked import Cell, reader
 from unmask.io.outside import check_inside
@@ -154,7 +154,7 @@ def chunk_reader(location: Location, folder: Path, array: Any) -> Callable[[Inde
         )
     except UnknownCodecError as error:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="a Zarr codec out of blosc, zstd, gzip, zlib, lz4, bz2 and lzma",
                 found=str(error),

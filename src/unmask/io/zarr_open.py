@@ -10,7 +10,7 @@ from typing import Any
 import zarr
 from zarr.errors import NodeNotFoundError
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import limits
 from unmask.io.ome_zarr import Multiscale, axis_names, read_attributes, read_multiscale
 from unmask.io.outside import check_inside
@@ -37,7 +37,7 @@ def open_zarr(location: Location, *, level: int = 0, labels: bool = False) -> St
         return _stored(location, folder, attributes, None, Voxels())
     if not 0 <= level < len(image.paths):
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected=f"a level from 0 to {len(image.paths) - 1}",
                 found=f"level={level}",
@@ -63,7 +63,7 @@ def find_image(location: Location) -> tuple[Path, dict[str, Any]]:
         names = ", ".join(f"{location.source.rstrip('/')}/{name}" for name in images[:8])
         more = f" and {len(images) - 8} more" if len(images) > 8 else ""
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="one image",
                 found=f"a collection of {len(images)}: {names}{more}",
@@ -115,7 +115,7 @@ def _stored(
 
 def _open_array(location: Location, folder: Path) -> Any:
     missing = DataError(
-        told(
+        message(
             location.source,
             expected=f"an array at {folder}",
             found="none",
@@ -133,7 +133,7 @@ def _open_array(location: Location, folder: Path) -> Any:
     if not isinstance(node, zarr.Array):
         inside = ", ".join(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected="an OME-Zarr image or a Zarr array",
                 found=f"a group without image metadata; it holds: {inside or 'nothing'}",
@@ -156,7 +156,7 @@ def _check_shape(location: Location, folder: Path, array: Any) -> None:
         key = array.metadata.encode_chunk_key(cell)
         if (folder / key).is_file():
             raise DataError(
-                told(
+                message(
                     location.source,
                     expected=f"no chunks beyond the shape {tuple(array.shape)}",
                     found=f"the chunk {key}",
@@ -172,7 +172,7 @@ def _axes(
     ndim = array.ndim
     if image is not None and image.axes and len(image.axes) != ndim:
         raise DataError(
-            told(
+            message(
                 location.source,
                 expected=f"an array of the {len(image.axes)} axes {image.axes}",
                 found=f"one of {ndim} axes",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError, RecipeError, told
+from unmask.errors import DataError, RecipeError, message
 from unmask.labels.agglomeration import average_linkage, waterz
 from unmask.labels.components import connected_components
 from unmask.labels.dropped import Tally
@@ -133,7 +133,7 @@ def segment(  # noqa: PLR0913 - what all decoders share, each once
 def _check_options(alone_below: float, counts: Mapping[str, int]) -> None:
     if not 0 <= alone_below <= 1:
         raise DataError(
-            told(
+            message(
                 "decoding: alone_below",
                 expected="an affinity in [0, 1]",
                 found=str(alone_below),
@@ -143,7 +143,7 @@ def _check_options(alone_below: float, counts: Mapping[str, int]) -> None:
     for name, size in counts.items():
         if not size >= 0:
             raise DataError(
-                told(
+                message(
                     f"decoding: {name}",
                     expected="a number of voxels of 0 or more",
                     found=str(size),

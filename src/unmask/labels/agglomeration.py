@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.labels.contraction import LEVELS, MEAN, contract
 from unmask.labels.edges import Offsets, checked_edges
 from unmask.labels.regions import Regions, region_graph
@@ -103,7 +103,7 @@ def agglomerate(
     }
     for name in (name for name, bad in wrong.items() if bad):
         raise DataError(
-            told(
+            message(
                 f"agglomeration: {name}",
                 expected="threshold in [0, 1], quantile in 0 .. 99 or none, bins a whole number "
                 "of 0 or more",

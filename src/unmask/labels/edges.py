@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 
 Offsets = Sequence[Sequence[int]]
 # Averages of tiles and cosines of float16 embeddings leave the range by rounding.
@@ -63,7 +63,7 @@ def checked_edges(affinities: np.ndarray, offsets: Offsets, foreground: np.ndarr
     values = np.asarray(affinities)
     if values.ndim < 2 or values.dtype.kind not in "fiub":
         raise DataError(
-            told(
+            message(
                 "affinities",
                 expected="numbers (offsets, *space)",
                 found=f"{values.dtype} of shape {values.shape}",
@@ -107,7 +107,7 @@ def checked_foreground(
     where = np.asarray(foreground)
     if where.shape != space or where.dtype.kind not in "biu":
         raise DataError(
-            told(
+            message(
                 "foreground",
                 expected=f"booleans of shape {space}",
                 found=f"{where.dtype} of shape {where.shape}",
@@ -123,7 +123,7 @@ def _checked_offsets(offsets: Offsets, shape: tuple[int, ...]) -> tuple[tuple[in
     fitting = [step for step in steps if len(step) == len(space) and any(step)]
     if len(steps) != shape[0] or len(fitting) != len(steps):
         raise DataError(
-            told(
+            message(
                 "offsets",
                 expected=f"{shape[0]} offsets other than 0, one for each channel, of {len(space)} "
                 f"numbers, one for each axis of {space}",
@@ -133,7 +133,7 @@ def _checked_offsets(offsets: Offsets, shape: tuple[int, ...]) -> tuple[tuple[in
         )
     if max(space) > 1 and not any(length(s) == 1 and inside(s, space) for s in steps):
         raise DataError(
-            told(
+            message(
                 "offsets",
                 expected=f"at least one to a face neighbour (length 1) inside {space}",
                 found=str(list(steps)),
@@ -149,7 +149,7 @@ def _in_range(values: np.ndarray) -> NDArray[np.float32]:
     # NaN fails every comparison.
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         raise DataError(
-            told(
+            message(
                 "affinities",
                 expected="values in [0, 1]",
                 found=f"{int(np.isnan(array).sum())} NaN, else from {np.nanmin(array):.4g} to "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.labels.relabel import compact
 from unmask.labels.small import remove_small
 from unmask.labels.watershed import flood
@@ -62,7 +62,7 @@ def merge_small(labels: np.ndarray, passes: Sequence[Sequence[int]]) -> NDArray[
         whole = all(isinstance(number, int | np.integer) for number in each)
         if len(each) != 2 or not whole or min(each) < 1:
             raise DataError(
-                told(
+                message(
                     "merges",
                     expected="pairs of size and window, whole numbers of 1 voxel or more",
                     found=str(each),

@@ -19,7 +19,7 @@ from bioimage_cpp.graph.multicut import (
 )
 from numpy.typing import NDArray
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.labels.edges import Offsets, checked_edges
 from unmask.labels.regions import Regions, region_graph
 from unmask.labels.relabel import relabel
@@ -71,7 +71,7 @@ def multicut_regions(
     """
     if not 0 < beta < 1 or solver not in ("kernighan_lin", "greedy"):
         raise DataError(
-            told(
+            message(
                 "multicut",
                 expected="beta in (0, 1), solver kernighan_lin or greedy",
                 found=f"beta={beta}, solver={solver!r}",

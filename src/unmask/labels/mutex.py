@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.labels.edges import Edges, Offsets, checked_edges, shifted
 from unmask.labels.exclusion import packed, partition, sorted_down
 from unmask.labels.relabel import relabel
@@ -58,7 +58,7 @@ def mutex_watershed(
     # NaN fails every comparison.
     if not join_above <= 1:
         raise DataError(
-            told(
+            message(
                 "join_above",
                 expected="an affinity up to 1, or a number below 0 to let all near edges join",
                 found=str(join_above),
@@ -70,7 +70,7 @@ def mutex_watershed(
     total = sum(len(each) for each, _, _ in kinds)
     if max(count, total) > _MOST:
         raise DataError(
-            told(
+            message(
                 f"mutex watershed of {edges.space}",
                 expected=f"at most {_MOST} voxels and edges",
                 found=f"{count} voxels and {total} edges",
@@ -127,7 +127,7 @@ def _checked_strides(strides: int | Sequence[int], ndim: int) -> tuple[int, ...]
     given = (strides,) * ndim if isinstance(strides, int) else tuple(int(step) for step in strides)
     if len(given) != ndim or min(given) < 1:
         raise DataError(
-            told(
+            message(
                 "strides",
                 expected=f"a number of 1 or more, or {ndim} of them, one for each axis",
                 found=str(strides),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from skimage import segmentation
 from skimage.morphology import local_maxima
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.labels.basins import basins
 from unmask.labels.components import connected_components
 from unmask.labels.edges import Edges, inside, shifted
@@ -82,7 +82,7 @@ class Watershed:
         }
         for name in (name for name, bad in wrong.items() if bad):
             raise DataError(
-                told(
+                message(
                     f"watershed: {name}",
                     expected="boundary mean or max, threshold and alpha in [0, 1], sigma and "
                     "min_size of 0 or more, connectivity of 1 or more or none, rim copied or "
@@ -105,7 +105,7 @@ def checked_watershed(options: Mapping[str, Any] | Watershed | None) -> Watershe
     unknown = [name for name in options if name not in known]
     if unknown:
         raise DataError(
-            told(
+            message(
                 "watershed",
                 expected=f"some of {', '.join(known)}",
                 found=", ".join(unknown),

@@ -1,4 +1,4 @@
-"""Outlines beside a table: labels that are given as outlines, and outlines that are written."""
+"""Outlines of measured objects: labels given as outlines, and outlines that are written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.io.outlines import SUFFIXES, WRITTEN, is_outlines, read_outlines
 from unmask.io.outlines.coco import coco_annotations, coco_image, write_entries
@@ -92,7 +92,7 @@ class OutlineFiles:
         for name in formats:
             if name not in WRITTEN:
                 raise DataError(
-                    told("rois", expected=f"some of {', '.join(WRITTEN)}", found=repr(name),
+                    message("rois", expected=f"some of {', '.join(WRITTEN)}", found=repr(name),
                          do="Separate them by commas.")
                 )  # fmt: skip
         if "imagej" in formats:
@@ -110,7 +110,7 @@ class OutlineFiles:
         """
         if "coco" in self.formats and labels.ndim > 2 and not divided:
             raise DataError(
-                told(
+                message(
                     labels.source,
                     expected="label images of two axes for coco, which has no volumes",
                     found=f"shape {labels.shape[1:]}",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, gather, told
+from unmask.errors import DataError, gather, message
 from unmask.io import Image, open_image, open_labels
 from unmask.io.paths import named_files, stem
 from unmask.measurement.outlined import colored_labels, drawn_labels, outline_files
@@ -50,7 +50,7 @@ def open_sources(
     """
     if planes not in (None, "z", "t"):
         raise DataError(
-            told("planes", expected="z or t", found=repr(planes), do="Leave it out for volumes.")
+            message("planes", expected="z or t", found=repr(planes), do="Leave it out for volumes.")
         )
     problems: list[str] = []
     sources: list[Source] = []
@@ -81,12 +81,14 @@ def as_ids(array: np.ndarray, source: str = "labels") -> np.ndarray:
         return array.astype(np.uint8)
     if kind not in "if":
         raise DataError(
-            told(source, expected="whole numbers", found=f"{array.dtype}", do="Give integer ids.")
+            message(
+                source, expected="whole numbers", found=f"{array.dtype}", do="Give integer ids."
+            )
         )
     wrong = ~((array >= 0) & (array < 2.0 ** (8 * max(size, 4))) & (array == np.floor(array)))
     if wrong.any():
         raise DataError(
-            told(
+            message(
                 source,
                 expected="ids: whole numbers from 0",
                 found=f"{array[wrong][0]} ({int(wrong.sum())} such voxels)",
@@ -120,7 +122,7 @@ def _paired(
             images = images[0] if len(images) == 1 else None
             if images is None:
                 raise DataError(
-                    told("images", expected="one image for one label array",
+                    message("images", expected="one image for one label array",
                          found="several", do="Give the image of these labels.")
                 )  # fmt: skip
         known = isinstance(images, (str, Path))
@@ -133,7 +135,7 @@ def _paired(
     if isinstance(images, (np.ndarray, Image)):
         if len(by_name) != 1:
             raise DataError(
-                told("images", expected=f"a path for {len(by_name)} label files",
+                message("images", expected=f"a path for {len(by_name)} label files",
                      found="one array", do="Give a folder of images.")
             )  # fmt: skip
         return [(name, path, images) for name, path in by_name.items()]
@@ -145,7 +147,7 @@ def _paired(
     partners = pair_names(list(by_name), list(others))
     hint = "Pair by equal stems; the labels may carry an ending, as in a_label.tif for a.tif."
     problems += [
-        told(path, expected=f"an image named {name!r}", found="none", do=hint)
+        message(path, expected=f"an image named {name!r}", found="none", do=hint)
         for name, path in by_name.items()
         if name not in partners
     ]
@@ -185,7 +187,7 @@ def _by_name(
     for name, path in named_files(paths, labels=labels):
         if name in found:
             problems.append(
-                told(path, expected=f"one file named {name!r}", found=f"{found[name]} as well",
+                message(path, expected=f"one file named {name!r}", found=f"{found[name]} as well",
                      do="Rename one of them, or give one at a time.")
             )  # fmt: skip
         found[name] = str(path)
@@ -239,7 +241,7 @@ def _open_labels(label: Given, planes: str | None) -> Image:
 def _check_planes(opened: Image, planes: str | None) -> None:
     if planes and opened.ndim < 3:
         raise DataError(
-            told(
+            message(
                 opened.source,
                 expected=f"a stack to be divided along {planes}",
                 found=f"{opened.ndim} axes of shape {opened.shape[1:]}",
@@ -276,7 +278,7 @@ def _check_shapes(source: Source) -> None:
     image, labels = source.image, source.labels
     if image is not None and image.shape[1:] != labels.shape[1:]:
         raise DataError(
-            told(
+            message(
                 labels.source,
                 expected=f"the shape of its image {image.source}, {image.shape[1:]}",
                 found=f"{labels.shape[1:]}",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.measurement.columns import object_columns
 from unmask.measurement.compact import halo_box, number_block
@@ -58,7 +58,7 @@ def measure_image(
     """
     if image is not None and image.shape[1:] != labels.shape[1:]:
         raise DataError(
-            told(
+            message(
                 image.source,
                 expected=f"the shape of its labels {labels.source}, {labels.shape[1:]}",
                 found=f"{image.shape[1:]}",
@@ -131,7 +131,7 @@ def channel_names(image: Image, names: Sequence[str] | None = None) -> list[str]
     known = list(names) if names is not None else _stored_names(image)
     if names is not None and len(known) != count:
         raise DataError(
-            told(
+            message(
                 image.source,
                 expected=f"a name for each of its {count} channel(s)",
                 found=f"{len(known)} ({', '.join(known)})",

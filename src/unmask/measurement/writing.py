@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.lookup import optional_import
 from unmask.measurement.table import Table
 
@@ -45,7 +45,7 @@ def table_writer(path: str | Path) -> Callable[[Table, Path], None]:
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
         raise DataError(
-            told(
+            message(
                 path,
                 expected=f"a table with one of the suffixes {' '.join(_WRITERS)}",
                 found=repr(suffix),

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.metrics.report import Report
 
 _LEVEL = 0.95
@@ -44,7 +44,7 @@ def read_report(path: str | Path) -> Report:
         return Report(tree["images"], tree["summary"], tree["settings"], tree["version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="a report of `unmask evaluate --out REPORT.json`",
                 found=f"{type(error).__name__}: {error}",

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.metrics.assignment import assign
 from unmask.metrics.overlap import Objects, Overlap, table_of
 
@@ -170,7 +170,7 @@ def match_objects(
     """`matching` for a chosen set of objects."""
     if not 0 < threshold <= 1:
         raise DataError(
-            told(
+            message(
                 "threshold",
                 expected="a number above 0 and up to 1",
                 found=str(threshold),

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.metrics.overlap import Overlap
 
 ORACLES = ("one_to_one", "majority")
@@ -69,7 +69,9 @@ def counted(tables: Iterable[Overlap]) -> Counted:
     ]
     if not sum(count.sum() for _, _, count in parts):
         raise DataError(
-            told("mapping", expected="labelled voxels", found="none", do="Give images with truth.")
+            message(
+                "mapping", expected="labeled voxels", found="none", do="Give images with truth."
+            )
         )
     truth, predicted, count = (np.concatenate(each) for each in zip(*parts, strict=True))
     classes, rows = np.unique(truth, return_inverse=True)

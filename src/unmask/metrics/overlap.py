@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.kernels import njit
 
 Ids = NDArray[np.uint64]
@@ -160,7 +160,7 @@ def same_shape(truth: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.n
     left, right = np.asarray(truth), np.asarray(predicted)
     if left.shape != right.shape:
         raise DataError(
-            told(
+            message(
                 "predicted",
                 expected=f"the shape of truth {left.shape}",
                 found=f"{right.shape}",
@@ -173,7 +173,7 @@ def same_shape(truth: ArrayLike, predicted: ArrayLike) -> tuple[np.ndarray, np.n
 def _refuse_scores(labels: np.ndarray, name: str) -> None:
     if labels.dtype.kind not in "biu":
         raise DataError(
-            told(
+            message(
                 name,
                 expected="a label image of whole numbers",
                 found=f"values of type {labels.dtype}",
@@ -202,7 +202,7 @@ def _refuse_negative(ids: NDArray[np.uint64], dtype: np.dtype, name: str) -> Non
     bits = 8 * dtype.itemsize
     if dtype.kind == "i" and ids.size and int(ids.max()) >= 1 << (bits - 1):
         raise DataError(
-            told(
+            message(
                 name,
                 expected="ids of 0 (background) and above",
                 found=f"the id {int(ids.max()) - (1 << bits)}",

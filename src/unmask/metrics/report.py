@@ -14,7 +14,7 @@ from statistics import fmean, median
 from typing import Any
 
 from unmask.atomic import atomic_write
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.plain_text import csv_text, json_text, printable
 
 _PAGE = """<!doctype html>
@@ -157,7 +157,7 @@ class Report:
         }
         if path.suffix.lower() not in forms:
             raise DataError(
-                told(
+                message(
                     path,
                     expected=f"a report ending in {', '.join(forms)}",
                     found=repr(path.suffix),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.metrics.instance import Empty
 from unmask.metrics.overlap import Overlap, table_of
 
@@ -100,7 +100,7 @@ def auc(truth: ArrayLike, scores: ArrayLike, *, label: int | None = None) -> flo
         return _area(chosen.ravel(), values.ravel())
     if values.ndim == 0 or values.shape[1:] != classes.shape:
         raise DataError(
-            told(
+            message(
                 "scores",
                 expected=f"shape {classes.shape} or (classes, *{classes.shape})",
                 found=f"shape {values.shape}",

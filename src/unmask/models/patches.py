@@ -59,7 +59,7 @@ class PatchEmbed(nn.Module):
         self.proj = nd.patch_conv(ndim, in_channels, dim, self.patch)
 
     @torch.no_grad()
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Xavier-uniform as the matrix that it is, without offset."""
         nn.init.xavier_uniform_(self.proj.weight.flatten(1))
         if self.proj.bias is not None:

@@ -75,7 +75,7 @@ class ViT(nn.Module):
             TransformerBlock(dim, heads, mlp_ratio=mlp_ratio) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        initialise(self)
+        initialize(self)
 
     def embed(self, image: Float[Tensor, "b c *space"]) -> Tokens:
         """Patch tokens with their positions; sizes must be multiples of ``patch``."""
@@ -116,14 +116,14 @@ class ViT(nn.Module):
         return torch.cat([start, tokens], dim=1)
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Start of arXiv:2111.06377: Xavier-uniform linear maps, patches too; tokens N(0, 0.02)."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.xavier_uniform_(part.weight)
             nn.init.zeros_(part.bias)
         elif isinstance(part, PatchEmbed):
-            part.initialise()
+            part.initialize()
     for name, parameter in module.named_parameters():
         if name.endswith("_token"):
             nn.init.normal_(parameter, std=0.02)

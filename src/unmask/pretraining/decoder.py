@@ -19,7 +19,7 @@ from unmask.models import positions
 from unmask.models.base import TokenBackbone
 from unmask.models.blocks import TransformerBlock
 from unmask.models.patches import grid_of, patchify, unpatchify
-from unmask.models.vit import initialise
+from unmask.models.vit import initialize
 from unmask.pretraining.masks import Mask
 
 
@@ -83,7 +83,7 @@ class PatchDecoder(nn.Module):
         )
         self.decoder_norm = nn.LayerNorm(dim, eps=1e-6)
         self.decoder_pred = nn.Linear(dim, prod(backbone.patch) * backbone.in_channels)
-        initialise(self)
+        initialize(self)
 
     def decode(
         self, latent: Float[Tensor, "b l d"], mask: Mask, grid: Sequence[int]

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Integer
 from scipy.ndimage import maximum_filter, minimum_filter
 from torch import Tensor
 
-from unmask.errors import DataError, RecipeError, told
+from unmask.errors import DataError, RecipeError, message
 from unmask.labels.affinities import SHARED, decoder, segment
 from unmask.labels.dropped import Tally
 from unmask.labels.edges import inside, shifted
@@ -205,7 +205,7 @@ def decoded(
         wrong = scores[count].size - int(np.count_nonzero(np.isfinite(scores[count])))
         if wrong:
             raise DataError(
-                told(
+                message(
                     "scores of the foreground",
                     expected="finite numbers",
                     found=f"{wrong} that are NaN or infinite",
@@ -255,7 +255,7 @@ def tried_decoding(
     ]
     named = ", ".join(f"{name}={found[name]!r}" for name in alone or options)
     raise RecipeError(
-        told(
+        message(
             f"task {task}: decoding {found['name']!r}",
             expected="options and offsets that can decode",
             found=f"{named or [list(offset) for offset in offsets]} "

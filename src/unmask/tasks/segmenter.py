@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unmask.errors import RecipeError, told
+from unmask.errors import RecipeError, message
 from unmask.lookup import build
 from unmask.models import BACKBONES, DECODERS, HEADS, nd
 from unmask.models.base import Objective, Step, TokenBackbone
@@ -188,7 +188,7 @@ def _check_part(part: object, members: Sequence[str], label: str) -> None:
     missing = [name for name in members if not hasattr(part, name)]
     if missing:
         raise RecipeError(
-            told(
+            message(
                 label,
                 expected=f"a part with {', '.join(members)}",
                 found=f"{type(part).__name__} without {', '.join(missing)}",

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from unmask.atomic import append, atomic_path, atomic_write
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.plain_text import printable
 
 _SECONDS = 10.0
@@ -215,7 +215,7 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
         return [*found, *(json.loads(line) for line in lines[-1:] if _upto(line, sys.maxsize))]
     except (OSError, ValueError) as error:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="the journal of a run",
                 found=str(error),

@@ -21,7 +21,7 @@ from torch import nn
 from unmask.atomic import atomic_write
 from unmask.data.crops import Crops
 from unmask.data.sampling import Modalities, oversampled
-from unmask.errors import CheckpointError, RecipeError, told
+from unmask.errors import CheckpointError, RecipeError, message
 from unmask.kmeans import kmeans
 from unmask.plain_text import from_cell, guard_formula
 
@@ -178,7 +178,7 @@ def _read(path: Path, names: Sequence[str]) -> list[int]:
 
 def _unusable(path: Path, found: str) -> CheckpointError:
     return CheckpointError(
-        told(
+        message(
             path,
             expected="a line for each training image: image,cluster",
             found=found,

@@ -53,7 +53,7 @@ def note_run(folder: Path, recipe: Recipe, marks: Mapping[str, str]) -> None:
     atomic_write(folder / _RECIPE, recipe.to_yaml())
 
 
-def initialise(objective: Objective, init: str | Path, recipe: Recipe | None = None) -> list[str]:
+def initialize(objective: Objective, init: str | Path, recipe: Recipe | None = None) -> list[str]:
     """Take over the weights of another model: its backbone, and decoder and head where they fit.
 
     The head is taken over for the same task only: equal shapes alone do not make three flows into

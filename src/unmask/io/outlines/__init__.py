@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, UnmaskError, told
+from unmask.errors import DataError, UnmaskError, message
 from unmask.io.outlines.coco import read_coco, write_coco
 from unmask.io.outlines.colors import is_colored, read_colors
 from unmask.io.outlines.drawn import Drawing, rasterize
@@ -73,12 +73,14 @@ def read_outlines(
     """
     file = Path(path)
     if not file.exists():
-        raise DataError(told(path, expected="a file or folder", found="none", do="Check the path."))
+        raise DataError(
+            message(path, expected="a file or folder", found="none", do="Check the path.")
+        )
     if file.is_file() and file.suffix.lower() not in SUFFIXES and is_colored(file):
         labels = read_colors(file)
         if shape is not None and tuple(shape) != labels.shape:
             raise DataError(
-                told(path, expected=f"labels of shape {tuple(shape)}", found=f"{labels.shape}",
+                message(path, expected=f"labels of shape {tuple(shape)}", found=f"{labels.shape}",
                      do="Give the image that the labels were made from.")
             )  # fmt: skip
         return labels
@@ -109,7 +111,7 @@ def write_outlines(
     suffix = file.suffix.lower()
     if suffix not in WRITTEN.values():
         raise DataError(
-            told(
+            message(
                 path,
                 expected=f"one of the suffixes {' '.join(WRITTEN.values())}",
                 found=repr(suffix),
@@ -118,7 +120,7 @@ def write_outlines(
         )
     if labels.ndim not in (2, 3) or labels.dtype.kind not in "ub":
         raise DataError(
-            told(
+            message(
                 path,
                 expected="unsigned labels with two or three axes",
                 found=f"{labels.dtype} of shape {labels.shape}",
@@ -155,7 +157,7 @@ def _drawing(file: Path, image: str | None) -> Drawing:
         # Parsers raise anything on damaged files; the user needs the file's name with it.
         raise strange(file, f"{error or type(error).__name__}", "outlines") from error
     raise DataError(
-        told(
+        message(
             file,
             expected=f"outlines ({' '.join(SUFFIXES)}), a folder of masks or an RGB label image",
             found=repr(suffix),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unmask.atomic import atomic_write
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.outlines.drawn import Drawing, Drawn
 from unmask.io.outlines.fill import Filled
 from unmask.io.outlines.rle import box_of, check_runs, decode, encode, from_text, to_text
@@ -63,7 +63,7 @@ def coco_annotations(
     """
     if labels.ndim > 2:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="images of two axes, as COCO has no volumes",
                 found=f"labels of shape {labels.shape}",
@@ -137,7 +137,7 @@ def _entry(path: Path, images: Sequence[Any], name: str | None) -> Mapping[str, 
             return entry
     files = ", ".join(str(each.get("file_name")) for each in entries[:5])
     raise DataError(
-        told(
+        message(
             path,
             expected=f"an image named {name!r}" if name else "one image",
             found=f"{len(entries)}: {files}",

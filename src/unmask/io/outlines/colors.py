@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.paths import format_of, locate
 from unmask.io.reading import open_image
 
@@ -18,7 +18,7 @@ def is_colored(path: Path) -> bool:
     try:
         image = open_image(path, ndim=2)
     except DataError:
-        # A volume or a damaged file; whoever opens it next says so.
+        # A volume or a damaged file; the reader that opens it next reports it.
         return False
     return image.shape[0] in (3, 4) and image.dtype == np.uint8
 
@@ -35,7 +35,7 @@ def read_colors(path: Path) -> np.ndarray:
     if (form is not None and form.lossy) or not opaque:
         found = "transparency" if not opaque else "a format that changes colors"
         raise DataError(
-            told(path, expected="one exact color per object", found=found,
+            message(path, expected="one exact color per object", found=found,
                  do="Export the label image as PNG or TIFF without transparency.")
         )  # fmt: skip
     return (values[0] << 16) | (values[1] << 8) | values[2]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io import limits
 from unmask.io.outlines.fill import Filled, fill
 
@@ -111,7 +111,7 @@ def _plane(one: Drawn, size: Sequence[int], source: str) -> int:
     position = 0 if one.plane is None and count == 1 else one.plane
     if position is None or not 0 <= position < count:
         raise DataError(
-            told(
+            message(
                 f"{source}, {one.name}",
                 expected=f"a plane from 0 to {count - 1} (shape {tuple(size)})",
                 found="none" if position is None else f"plane {position}",
@@ -128,7 +128,7 @@ def _filled(one: Drawn, shape: tuple[int, int], source: str) -> list[Filled]:
         for piece in one.pieces:
             if any(len(ring) < 3 or not np.isfinite(ring).all() for ring in piece):
                 raise DataError(
-                    told(
+                    message(
                         f"{source}, {one.name}",
                         expected="at least three corners with finite coordinates",
                         found=f"{min(map(len, piece))} corner(s)",
@@ -138,7 +138,7 @@ def _filled(one: Drawn, shape: tuple[int, int], source: str) -> list[Filled]:
         parts = [fill(piece, shape) for piece in one.pieces]
     if all(part.clipped and not part.mask.any() for part in parts):
         raise DataError(
-            told(
+            message(
                 f"{source}, {one.name}",
                 expected=f"an outline inside of the image of shape {shape}",
                 found="one outside of it",
@@ -155,7 +155,7 @@ def _agreed(
     """The shape of the image, from the file or from the caller."""
     if stored is not None and given is not None and tuple(stored) != tuple(given):
         raise DataError(
-            told(
+            message(
                 source,
                 expected=f"outlines on an image of shape {tuple(given)}",
                 found=f"a file for {tuple(stored)}",
@@ -165,7 +165,7 @@ def _agreed(
     size = given if given is not None else stored
     if size is None or len(size) not in (2, 3) or min(size) < 1:
         raise DataError(
-            told(
+            message(
                 source,
                 expected="the shape of the image, (y, x) or (z, y, x); this format does not say it",
                 found=str(size),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.outlines.drawn import Drawing, Drawn
 from unmask.io.outlines.fill import ellipse
 from unmask.io.outlines.trace import Outline
@@ -58,7 +58,7 @@ def read_imagej(path: Path) -> Drawing:
             notes.append(f"{name}: the rounded corners of the rectangle are filled.")
     if refused:
         raise DataError(
-            told(
+            message(
                 path,
                 expected="ROIs that enclose an area",
                 found=f"{len(refused)} that do not: {', '.join(refused[:5])}",

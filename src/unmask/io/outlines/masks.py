@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.outlines.drawn import Drawing, Drawn
 from unmask.io.outlines.fill import Filled
 from unmask.io.paths import list_files
@@ -29,7 +29,7 @@ def read_masks(path: Path) -> Drawing:
     shape = opened[0].shape[1:]
     if other := [each for each in opened if each.shape[1:] != shape]:
         raise DataError(
-            told(
+            message(
                 other[0].source,
                 expected=f"the size of the other masks, {shape}",
                 found=f"{other[0].shape[1:]}",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 from unmask.io.outlines.drawn import Drawing, Drawn
 from unmask.io.outlines.fill import ellipse
 
@@ -59,7 +59,7 @@ def _drawn(path: Path, key: str, kind: str, corners: np.ndarray) -> Drawn:
 
 def _strange(path: Path, found: str) -> DataError:
     return DataError(
-        told(
+        message(
             path,
             expected=f"napari's polygons, rectangles and ellipses ({', '.join(_COLUMNS)})",
             found=found[:200],

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import DataError, told
+from unmask.errors import DataError, message
 
 _MAX_BYTES = 2_000_000_000
 
@@ -19,18 +19,18 @@ def read_json(path: Path) -> Any:
     """
     if path.stat().st_size > _MAX_BYTES:
         raise DataError(
-            told(path, expected=f"at most {_MAX_BYTES} bytes of JSON",
+            message(path, expected=f"at most {_MAX_BYTES} bytes of JSON",
                  found=f"{path.stat().st_size}", do="Divide the file.")
         )  # fmt: skip
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DataError(
-            told(path, expected="JSON", found=f"something else ({str(error)[:100]})",
+            message(path, expected="JSON", found=f"something else ({str(error)[:100]})",
                  do="Export the file again.")
         ) from error  # fmt: skip
 
 
 def strange(path: Path, found: str, what: str) -> DataError:
     """The error for a file whose content is not as its format says."""
-    return DataError(told(path, expected=what, found=found[:200], do="Export the file again."))
+    return DataError(message(path, expected=what, found=found[:200], do="Export the file again."))
