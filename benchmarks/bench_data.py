@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 import harness
-from unmask.data.augment import Part, augment, read_shape
-from unmask.data.intensity import Brightness, Contrast, Gamma
+from unmask.data.augment.apply import Part, augment, read_shape
+from unmask.data.augment.intensity import Brightness, Contrast, Gamma
+from unmask.data.augment.spatial import Spatial
+from unmask.data.augment.texture import Blur, Noise
 from unmask.data.normalize import Percentile
-from unmask.data.resample import resample_cpu, resample_torch
-from unmask.data.spatial import Spatial
-from unmask.data.texture import Blur, Noise
+from unmask.data.warp import resample_cpu, resample_torch
 from unmask.space.random import generator
 
 CROP = (256, 256)

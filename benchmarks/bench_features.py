@@ -14,7 +14,7 @@ import torch
 from scipy import ndimage
 
 from harness import row, write
-from unmask.infer.features import Dense
+from unmask.cluster.dense import Dense
 from unmask.infer.padded import padded
 from unmask.infer.predictor import Precision
 from unmask.models import ViT

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness import interleave, write
-from unmask.data.phantoms import nuclei
 from unmask.models import BranchHead, ManetDecoder, MixTransformer
 from unmask.models.mit import MixBlock, ReducedAttention
+from unmask.phantoms.cells import nuclei
 from unmask.recipe import load
 from unmask.space.batch import Batch
 from unmask.tasks.flows import Flows

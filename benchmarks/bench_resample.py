@@ -12,7 +12,7 @@ from scipy.ndimage import zoom
 
 from harness import interleave, row, write
 from torso import ORGANS, organs
-from unmask.data.view import Place, View
+from unmask.data.grid import Place, View
 from unmask.io import Image
 from unmask.metrics import dice
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from harness import interleave, measure, row, write
-from unmask.infer.blocks import Grid
+from unmask.blocks.grid import Grid
 from unmask.labels import connected_components
 from unmask.labels.stitch import joined, matched
 

@@ -23,7 +23,7 @@ from torch import Tensor
 import harness
 from unmask.infer.sinks import MemorySink, ZarrSink
 from unmask.infer.source import ArraySource
-from unmask.infer.tiled import Sink, Tiling, run_tiles
+from unmask.infer.tiles import Sink, Tiling, run_tiles
 from unmask.space.box import Box
 
 WINDOW = (512, 512)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from harness import interleave, row, write
+from unmask.build import new_segmenter, settled
 from unmask.infer.load import make_predictor
-from unmask.training.assemble import new_segmenter, settled
 
 SHAPES = {
     "cells": (1024, 1024),

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from organelles import middle
+from unmask.cluster.centers import prepare
+from unmask.cluster.encoder import Encoder, load_encoder
 from unmask.data import NORMALIZERS
-from unmask.infer.cluster import prepare
-from unmask.infer.pretrained import Encoder, load_encoder
 from unmask.io import Image, list_files, open_image, open_labels
 from unmask.lookup import build
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from unmask import shipped
+from unmask.build import layout
 from unmask.checkpoint import load_model, save_model
 from unmask.data.diameters import measure_diameters
 from unmask.data.pairs import open_pairs, viewed
 from unmask.recipe import parse
-from unmask.training.assemble import layout
 
 
 def add_sizes(model: str | Path, images: Path, labels: Path) -> dict[str, dict[str, Any]]:

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from curves import DATA, STUDIES
 from harness import write
+from unmask.build import build_crops, layout, new_segmenter
 from unmask.data.pairs import open_pairs
 from unmask.recipe import Recipe, load
-from unmask.training.assemble import build_crops, layout, new_segmenter
-from unmask.training.origin import initialize
+from unmask.training.provenance import initialize
 
 COUNTS, BATCH = (4, 12, 60), 10
 BLOCKS = (0, 4, 8)

@@ -21,7 +21,7 @@ from jaxtyping import install_import_hook
 
 from unmask import interruption
 from unmask.cli import main
-from unmask.data.phantoms import write_set
+from unmask.phantoms.cells import write_set
 
 # Kernels compiled by numba cannot be wrapped, so labels, metrics and data are left out.
 _CHECKED = [

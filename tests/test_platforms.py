@@ -55,7 +55,7 @@ PROGRAM = """
 from pathlib import Path
 from unmask.cli import main
 from unmask.apps import demo
-from unmask.data.phantoms import write_set
+from unmask.phantoms.cells import write_set
 import warnings
 warnings.filterwarnings("ignore", message=".*cannot lock files")
 

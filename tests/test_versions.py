@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from unmask import api
+from unmask.build import layout
 from unmask.checkpoint import load_model
 from unmask.data.pairs import fingerprint, open_pairs
 from unmask.recipe import load
-from unmask.training.assemble import layout
 
 VERSIONS = sorted((Path(__file__).parent / "fixtures").glob("v*"))
 

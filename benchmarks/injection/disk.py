@@ -109,8 +109,8 @@ VERBS = (
 
 def prepare(at: Path, tiny: bool) -> None:  # noqa: FBT001 - as all parts
     """Inputs, a reference of every verb, and its calls."""
-    from unmask.data.phantoms import write_set
     from unmask.io import open_image, save_image
+    from unmask.phantoms.cells import write_set
 
     write_set(at, "nuclei", shape=(48, 40), count=4, seed=1)
     shutil.copytree(at / "labels", at / "predicted")

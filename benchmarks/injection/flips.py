@@ -160,8 +160,8 @@ STATES = (
 
 def prepare(at: Path, tiny: bool) -> None:  # noqa: FBT001 - as all parts
     """One file of each format, a model, predictions, and the killed runs."""
-    from unmask.data.phantoms import write_set
     from unmask.io import open_image, save_image
+    from unmask.phantoms.cells import write_set
 
     write_set(at, "nuclei", shape=(48, 40), count=2, seed=1)
     write_set(at / "wide", "nuclei", shape=(96, 80), count=2, seed=2)

@@ -197,7 +197,7 @@ def _model(path: Path) -> None:
 
 
 def _record(path: Path) -> None:
-    from unmask.infer.blockfile import read_array, read_values
+    from unmask.blocks.store import read_array, read_values
 
     read_values(path)
     read_array(path, "labels")

@@ -135,7 +135,7 @@ SCENARIOS = (
 
 def small_blocks() -> None:
     """Let ``cluster`` divide small images; without effect if the product has no such constant."""
-    from unmask.infer import features
+    from unmask.cluster import dense as features
 
     if hasattr(features, "_BLOCK_BYTES"):
         setattr(features, "_BLOCK_BYTES", 4 * 24 * 32 * 32)  # noqa: B010 - not ours to know
@@ -143,8 +143,8 @@ def small_blocks() -> None:
 
 def prepare(at: Path, tiny: bool) -> None:  # noqa: FBT001 - as all parts
     """Images, volumes and models, then an uninterrupted run of every verb with its duration."""
-    from unmask.data.phantoms import write_set
     from unmask.io import open_image, save_image
+    from unmask.phantoms.cells import write_set
 
     write_set(at, "nuclei", shape=(48, 40), count=4, seed=1)
     write_set(at / "volumes", "nuclei", shape=(10, 24, 20), count=2, seed=1)

@@ -48,7 +48,7 @@ class _Payload:
 
 def prepare(at: Path, tiny: bool) -> None:  # noqa: ARG001, FBT001 - as all parts
     """An image, a model, and a secret."""
-    from unmask.data.phantoms import write_set
+    from unmask.phantoms.cells import write_set
 
     write_set(at, "nuclei", shape=(48, 40), count=2, seed=1)
     write_model(at / "good.safetensors", json.dumps({"recipe": SMALL}))

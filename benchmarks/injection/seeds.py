@@ -119,7 +119,7 @@ def _model(path: Path) -> None:
 
 
 def _record(path: Path) -> None:
-    from unmask.infer.blockfile import write_arrays
+    from unmask.blocks.store import write_arrays
 
     write_arrays(path, {"labels": VOLUME, "slab": PLANE}, {"top": 3, "own": 2})
 

@@ -9,9 +9,9 @@ import pytest
 
 from unmask import api
 from unmask.checkpoint import lock_run
+from unmask.cluster import assign as labelling
+from unmask.cluster.names import classes_of, template, write_template
 from unmask.errors import CheckpointError, DataError, RecipeError
-from unmask.infer import labelling
-from unmask.infer.naming import classes_of, template, write_template
 from unmask.io import open_image, open_labels, save_image
 from unmask.space.random import generator
 
@@ -260,7 +260,7 @@ def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return plain(*args)
 
-    monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 24 * 33 * 24)
+    monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
     source = [files / "images" / "a.tif"]
     whole = api.cluster(model, source, out=tmp_path / "whole", classes=4, say=lambda _: None)
     monkeypatch.setattr(labelling, "label_block", counting)
@@ -291,7 +291,7 @@ def ended(model, files, tmp_path, monkeypatch):
         calls.append((source, number))
         return plain(job, number)
 
-    monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 24 * 33 * 24)
+    monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
     monkeypatch.setattr(labelling, "label_block", counting)
     out = tmp_path / "out"
     request = ("cluster", files / "images", "--model", model, "--quality", "draft", "--out", out)

@@ -18,8 +18,8 @@ from unmask.apps import curve, curve_runs
 from unmask.apps.curve import Files, Plan, run_curve
 from unmask.apps.curve_plan import divided, facts, note
 from unmask.checkpoint import load_model
-from unmask.data.phantoms import write_set
 from unmask.errors import CheckpointError, DataError, RecipeError
+from unmask.phantoms.cells import write_set
 from unmask.recipe import load
 
 SMALL = (

@@ -6,6 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from unmask.build import (
+    build_crops,
+    build_optimizer,
+    build_plan,
+    new_method,
+    new_segmenter,
+)
 from unmask.data.pairs import Pair
 from unmask.io import Image
 from unmask.recipe import Recipe, load, presets
@@ -13,13 +20,6 @@ from unmask.space.random import generator
 from unmask.tasks.embeddings import Embeddings
 from unmask.tasks.segmenter import build_segmenter, build_task
 from unmask.training import schedule
-from unmask.training.assemble import (
-    build_crops,
-    build_optimizer,
-    build_plan,
-    new_method,
-    new_segmenter,
-)
 
 SPACES = {2: (40, 44), 3: (12, 40, 36)}
 CROPS = {2: [32, 32], 3: [8, 32, 32]}

@@ -3,10 +3,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from unmask.data.augment.spatial import Spatial
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.normalize import NoNormalize
 from unmask.data.pairs import Pair
-from unmask.data.spatial import Spatial
 from unmask.errors import DataError
 from unmask.io import Image
 

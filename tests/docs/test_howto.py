@@ -11,8 +11,8 @@ import pytest
 import torch
 import yaml
 
-from unmask.data.phantoms import nuclei
 from unmask.lookup import Choice, build
+from unmask.phantoms.cells import nuclei
 from unmask.recipe import DataRecipe, load
 from unmask.tasks.base import Task
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.data.phantoms import write_set
+from unmask.phantoms.cells import write_set
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from unmask.infer.blockwise import predict_blocks
 from unmask.infer.load import load_predictor
+from unmask.infer.predict_blocks import predict_blocks
 from unmask.io import open_image, open_labels, save_image
 
 PROGRAM = "from unmask.cli import main; main()"
@@ -150,7 +150,7 @@ MEASURE = """
 import sys, threading, time
 from pathlib import Path
 import torch
-from unmask.infer.blockwise import predict_blocks
+from unmask.infer.predict_blocks import predict_blocks
 from unmask.infer.predictor import Predictor
 from unmask.io import open_image
 from unmask.tasks.semantic import Semantic

@@ -17,8 +17,8 @@ import yaml
 
 import unmask
 from unmask.checkpoint import load_model
-from unmask.data.phantoms import write_set
 from unmask.io import open_image, open_labels, save_image
+from unmask.phantoms.cells import write_set
 from unmask.recipe import load
 
 INSTALLED = Path(sys.executable).with_name("unmask")

@@ -10,8 +10,10 @@ import sys
 import pytest
 
 from unmask import interruption
+from unmask.blocks import engine as units
 from unmask.cli import main
-from unmask.infer import labelling, sinks, units
+from unmask.cluster import assign as labelling
+from unmask.infer import sinks
 from unmask.training.guard import Guard
 
 BLOCKS = ("--set", "infer.block=[30, 30]", "--set", "infer.tile=[8, 8]")
@@ -47,7 +49,7 @@ def test_predict(command, trained, images, signalled, content, tmp_path, name, c
     holder = (sinks.ZarrSink, "write") if place == "scores" else (units, "write_arrays")
     with pytest.MonkeyPatch.context() as patch:
         # Pieces of the scores of one row of chunks each.
-        patch.setattr("unmask.infer.tiled._PIECE_BYTES", 1)
+        patch.setattr("unmask.infer.tiles._PIECE_BYTES", 1)
         signalled(*holder, 2, getattr(signal, name))
         answer = command(*where, *scores, "--out", tmp_path / "out")
     assert answer.code == code, answer.err
@@ -63,7 +65,7 @@ def test_predict(command, trained, images, signalled, content, tmp_path, name, c
 def test_cluster(
     command, phantoms, tiny, images, signalled, content, tmp_path, monkeypatch, name, code
 ):
-    monkeypatch.setattr("unmask.infer.features._BLOCK_BYTES", 4 * 24 * 32 * 32)
+    monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 32 * 32)
     run = tmp_path / "run"
     where = ("--preset", "mae2d", "--images", phantoms[2] / "images", "--out", run)
     assert command("pretrain", *where, *tiny(2, steps=1, backbone="vit")).code == 0

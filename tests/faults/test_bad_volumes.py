@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from unmask import recipe as recipes
+from unmask.build import encoder
 from unmask.data.pairs import Layout, audit_pairs
 from unmask.metrics import auc, evaluate_pair
 from unmask.tasks.segmenter import build_task
-from unmask.training.assemble import encoder
 
 SHAPE = (6, 5, 4)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from unmask.api.prediction import Options, predict_files
-from unmask.data.phantoms import write_set
 from unmask.errors import SaveError
 from unmask.io import list_files, open_image, save_image
+from unmask.phantoms.cells import write_set
 
 BLOCKS = ("infer.block=[30, 30]", "infer.tile=[16, 16]")
 NUMBERS = [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS]

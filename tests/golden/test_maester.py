@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from unmask import recipe
-from unmask.infer.features import Dense
+from unmask.build import new_method
+from unmask.cluster.dense import Dense
 from unmask.infer.padded import padded
 from unmask.pretraining import masks
-from unmask.training.assemble import new_method
 
 
 def figure(pattern, text):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unmask.infer.blend import FLOOR, WeightSums, gaussian
-from unmask.infer.tiled import Tiling
+from unmask.infer.tiles import Tiling
 
 
 def added(weight, starts, space):

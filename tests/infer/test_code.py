@@ -12,9 +12,9 @@ import torch
 
 from unmask import api
 from unmask.checkpoint import load_model, save_model
+from unmask.cluster.encoder import load_encoder
 from unmask.errors import CheckpointError, UnmaskError
 from unmask.infer.load import load_predictor
-from unmask.infer.pretrained import load_encoder
 from unmask.io import open_labels
 
 EVIL = """

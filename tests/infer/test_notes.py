@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from unmask.data.diameters import ObjectDiameters
+from unmask.data.grid import View
 from unmask.data.normalize import NoNormalize
-from unmask.data.view import View
-from unmask.infer.blockwise import predict_blocks
+from unmask.infer.predict_blocks import predict_blocks
 from unmask.infer.predictor import Predictor
 from unmask.io import open_labels
 from unmask.labels import labels_to_flows

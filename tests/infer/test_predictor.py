@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from unmask.data.grid import View
 from unmask.data.normalize import MinMax, NoNormalize, Percentile
-from unmask.data.view import View
 from unmask.errors import DataError, RecipeError
 from unmask.infer.predictor import Predictor, arithmetic
 from unmask.infer.sinks import MemorySink, ZarrSink

@@ -9,7 +9,7 @@ import zarr
 from unmask.errors import DataError
 from unmask.infer.sinks import MemorySink, ZarrSink, chunk_shape
 from unmask.infer.source import ArraySource
-from unmask.infer.tiled import Tiling, run_tiles
+from unmask.infer.tiles import Tiling, run_tiles
 from unmask.space.box import Box
 
 TILING = Tiling((32, 32), overlap=0.5, batch_size=4)
@@ -55,7 +55,7 @@ def test_zarr_equals_memory(tmp_path):
 
 
 def test_a_killed_run_goes_on_bit_by_bit(tmp_path, monkeypatch):
-    monkeypatch.setattr("unmask.infer.tiled._PIECE_BYTES", 1)
+    monkeypatch.setattr("unmask.infer.tiles._PIECE_BYTES", 1)
     whole = ZarrSink(tmp_path / "whole.zarr")
     run_tiles(three, ArraySource(image()), whole, tiling=TILING)
 

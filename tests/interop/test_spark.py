@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unmask.build import new_method
 from unmask.checkpoint import load_model, save_model
 from unmask.errors import CheckpointError
 from unmask.infer.load import load_predictor
@@ -13,8 +14,7 @@ from unmask.io import Image
 from unmask.models import ResNet
 from unmask.pretraining import Spark
 from unmask.recipe import load
-from unmask.training.assemble import new_method
-from unmask.training.origin import initialize
+from unmask.training.provenance import initialize
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ import zarr
 from PIL import Image as Pillow
 
 from unmask.errors import DataError
-from unmask.io import list_files, open_image, open_labels, recent, save_image, stem
+from unmask.io import cache as recent
+from unmask.io import list_files, open_image, open_labels, save_image, stem
 from unmask.space import Box
 
 RNG = np.random.default_rng(3)

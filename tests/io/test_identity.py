@@ -11,7 +11,7 @@ import zarr
 
 from unmask.errors import DataError
 from unmask.io import open_image, save_image
-from unmask.io.stored import Mark, check_same, mark_of
+from unmask.io.contract import Mark, check_same, mark_of
 
 SUFFIXES = [".tif", ".ome.tif", ".png", ".bmp", ".nii", ".nii.gz", ".npy"]
 

@@ -9,8 +9,8 @@ from unmask.data.pairs import Layout, open_pairs
 from unmask.errors import DataError
 from unmask.io import list_files, open_image, save_image
 from unmask.io.listing import cases, part_of, read_listing
+from unmask.io.multi_file import files_of, joined, stacked, without_parts
 from unmask.io.paths import named_files
-from unmask.io.several import files_of, joined, stacked, without_parts
 
 
 def write(folder, tree, name="dataset.json"):

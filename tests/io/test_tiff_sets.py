@@ -15,7 +15,7 @@ import tifffile
 from unmask.data.pairs import Pair, check_unchanged, fingerprint
 from unmask.errors import DataError
 from unmask.io import list_files, open_image, save_image, tiff
-from unmask.io.stored import Location
+from unmask.io.contract import Location
 from unmask.space import Box
 
 RNG = np.random.default_rng(7)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unmask.blocks.grid import Grid
 from unmask.errors import DataError
-from unmask.infer.blocks import Grid
 from unmask.labels import connected_components
 from unmask.labels.stitch import joined, matched
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from unmask.api.inputs import content_of, labels_of, parts_of, same_notes
 from unmask.api.values import RecipeLike, Say, Settings
+from unmask.build import encoder, layout, settled
 from unmask.data.pairs import Audit, Layout, Paths, audit_pairs
 from unmask.recipe import Recipe, load
 from unmask.tasks.segmenter import build_task
 from unmask.training.advice import describe, forecast, suggest
-from unmask.training.assemble import encoder, layout, settled
 
 
 def _suggested(images: Paths, labels: Paths | None, settings: list[str]) -> tuple[Recipe, str]:

@@ -15,6 +15,13 @@ import numpy as np
 
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.atomic import atomic_write
+from unmask.blocks.resume import Finished, batch, clear, mark
+from unmask.cluster.assign import Counts, EncoderFile, label_volume, needs, plan_labels
+from unmask.cluster.centers import Centres, Volume, fit, prepare, without_mean
+from unmask.cluster.contact_sheet import contact_sheet
+from unmask.cluster.dense import Dense
+from unmask.cluster.encoder import Encoder, load_encoder
+from unmask.cluster.names import as_csv, classes_of, describe, write_template
 from unmask.data import NORMALIZERS
 from unmask.data.pairing import image_files
 from unmask.data.pairs import (
@@ -25,16 +32,9 @@ from unmask.data.pairs import (
     keep_inputs,
 )
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
-from unmask.infer.cluster import Centres, Volume, fit, prepare, without_mean
-from unmask.infer.contact import contact_sheet
-from unmask.infer.features import Dense
-from unmask.infer.labelling import Counts, EncoderFile, label_volume, needs, plan_labels
-from unmask.infer.naming import as_csv, classes_of, describe, write_template
-from unmask.infer.pretrained import Encoder, load_encoder
-from unmask.infer.tiled import Progress
-from unmask.infer.workplace import Finished, batch, clear, mark
+from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image, open_labels, output_name
-from unmask.io.unwritten import unwritten
+from unmask.io.missing_chunks import unwritten
 from unmask.lookup import build
 
 CENTRES, STATISTICS, NAMES = "clusters.safetensors", "clusters.csv", "names.yaml"
@@ -47,7 +47,7 @@ class ClusterOptions:
     """How ``cluster`` works.
 
     Attributes:
-        quality: ``exact``, ``fast`` or ``draft``, see ``unmask.infer.features.Dense``.
+        quality: ``exact``, ``fast`` or ``draft``, see ``unmask.cluster.dense.Dense``.
         compat: ``aligned``, or ``official`` for the displaced vectors of MAESTER's program.
         surround: voxels; what is that far around a voxel counts as well, 0: no.
         turns: mean vectors of four quarter turns, at four times the cost, so that clusters do not

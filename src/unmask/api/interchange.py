@@ -10,7 +10,7 @@ from unmask import checkpoint
 from unmask.api.values import Settings
 from unmask.errors import RecipeError
 from unmask.interop import official
-from unmask.training.origin import versions
+from unmask.training.provenance import versions
 
 
 def convert(weights: str | Path, *, source: str, out: str | Path, settings: Settings = ()) -> Path:

@@ -16,6 +16,17 @@ from unmask import checkpoint
 from unmask.api.inputs import content_notes, labels_of, parts_of, same_notes
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
+from unmask.build import (
+    build_crops,
+    build_optimizer,
+    build_plan,
+    build_replay,
+    build_sampling,
+    layout,
+    new_method,
+    new_segmenter,
+    settled,
+)
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
 from unmask.data.fingerprint import same_images
@@ -40,18 +51,7 @@ from unmask.space.random import generator
 from unmask.tasks.segmenter import Segmenter
 from unmask.training import Journal, RunFolder, fit, launched, make_fabric, modalities, started
 from unmask.training.allocator import keep_freed_memory
-from unmask.training.assemble import (
-    build_crops,
-    build_optimizer,
-    build_plan,
-    build_replay,
-    build_sampling,
-    layout,
-    new_method,
-    new_segmenter,
-    settled,
-)
-from unmask.training.origin import code_marks, initialize, is_new_run, note_run, versions
+from unmask.training.provenance import code_marks, initialize, is_new_run, note_run, versions
 
 # Batches between two looks at the files' sizes and times.
 _LOOK_EVERY = 100

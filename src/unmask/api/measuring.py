@@ -11,7 +11,7 @@ import numpy as np
 
 from unmask.errors import DataError, message
 from unmask.io import Image
-from unmask.io.stored import unit_symbol
+from unmask.io.contract import unit_symbol
 from unmask.measurement import Table, concatenate, measure_image
 from unmask.measurement.outlined import OutlineFiles
 from unmask.measurement.sources import Several, Source, open_sources, plane

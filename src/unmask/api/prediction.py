@@ -10,6 +10,7 @@ from typing import Any, overload
 
 from unmask.api.classes import write_classes
 from unmask.api.values import ModelLike, Say, Settings
+from unmask.blocks.resume import batch, plan_facts, weights_digest
 from unmask.data.pairs import (
     Layout,
     Pair,
@@ -20,16 +21,15 @@ from unmask.data.pairs import (
     keep_inputs,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
-from unmask.infer.blockwise import is_large, plan_blocks, predict_blocks
 from unmask.infer.load import load_predictor
+from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.infer.tiled import Progress
-from unmask.infer.workplace import batch, plan_facts, weights_digest
+from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image, output_name, save_image
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
+from unmask.io.missing_chunks import unwritten
+from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
-from unmask.io.several import files_of
-from unmask.io.unwritten import unwritten
 from unmask.space.spacing import checked
 from unmask.tasks.base import WholeImage
 
@@ -169,8 +169,8 @@ def predict_files(
 ) -> list[Path]:
     """Segment files; one label image an input in ``out``, same stem and format family.
 
-    Large images are predicted in blocks, see ``unmask.infer.blockwise``. A task about whole images
-    writes one table instead, see ``unmask.api.classes``.
+    Large images are predicted in blocks, see ``unmask.infer.predict_blocks``. A task about whole
+    images writes one table instead, see ``unmask.api.classes``.
 
     Args:
         model: model file, run folder, name of a shipped model, or several of them (an ensemble).

@@ -13,6 +13,7 @@ from unmask import shipped
 from unmask.api.inputs import labels_of, parts_of
 from unmask.apps.curve_table import SCRATCH
 from unmask.atomic import atomic_write
+from unmask.build import layout
 from unmask.checkpoint.model import MODEL_FILE
 from unmask.data.fingerprint import same_images
 from unmask.data.pairs import Pair, Paths, fingerprint, open_pairs
@@ -20,8 +21,7 @@ from unmask.errors import CheckpointError, DataError, RecipeError, message
 from unmask.leftovers import remove_leftovers
 from unmask.recipe import Recipe, parse
 from unmask.space.random import generator
-from unmask.training.assemble import layout
-from unmask.training.origin import recipe_changes
+from unmask.training.provenance import recipe_changes
 
 _PLAN = "plan.json"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")

@@ -13,10 +13,10 @@ from typing import Any
 
 from unmask import api, checkpoint
 from unmask.apps.curve_table import Row
+from unmask.blocks.scheduler import scheduler
 from unmask.checkpoint.model import MODEL_FILE
 from unmask.data.pairs import Paths
 from unmask.errors import UnmaskError
-from unmask.infer.dispatch import scheduler
 from unmask.recipe import Recipe
 
 # A training seeds the chance of its whole process: two of them must not share one at a time.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from unmask import api
 from unmask.apps import pictures
-from unmask.data.phantoms import write_set
 from unmask.io import open_image, open_labels
 from unmask.metrics import Picture
+from unmask.phantoms.cells import write_set
 
 _SHAPES = {2: (192, 192), 3: (32, 80, 80)}
 # A network small enough for two cores and a few minutes; the presets' own are larger.

@@ -1,6 +1,6 @@
 import unmask.parts
 
-from .augment import read_shape
+from .augment.apply import read_shape
 from .label_changes import LABEL_CHANGES
 from .sampling import SAMPLINGS
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from unmask.data.augment import Part, augment, read_shape
+from unmask.data.augment.apply import Part, augment, read_shape
+from unmask.data.augment.zoom import Zoom, region, resized, resized_labels
 from unmask.data.channels import match_channels
 from unmask.data.finite import check_finite
 from unmask.data.label_changes import LabelChange, changed
 from unmask.data.normalize import Measured, Normalizer
 from unmask.data.pairs import Encode, Pair, check_values, encoded
 from unmask.data.sampling import Order
-from unmask.data.zoom import Zoom, region, resized, resized_labels
 from unmask.errors import DataError, gather
 from unmask.space.batch import Batch
 from unmask.space.box import Box

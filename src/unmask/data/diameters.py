@@ -17,7 +17,7 @@ from unmask.data.pairs import Pair
 from unmask.errors import DataError
 from unmask.labels.dropped import diameter
 from unmask.labels.objects import find_objects
-from unmask.labels.relabel import relabel
+from unmask.labels.relabeling import relabel
 from unmask.space.box import Box
 
 # Label images that are read at most, spread evenly over all, and voxels of each.

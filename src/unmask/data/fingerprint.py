@@ -13,8 +13,8 @@ import xxhash
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, gather
 from unmask.io import Image
+from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
-from unmask.io.several import files_of
 from unmask.space.box import Box
 
 # Edge of the box that is compared before whole images are, and bytes that are compared at most.

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from unmask.data.grid import AS_IT_IS, View
 from unmask.data.suffixes import Division, common_suffix, derived, divide, divide_by
 from unmask.data.tables import ImageClass, classes_of, listed
-from unmask.data.view import AS_IT_IS, View
 from unmask.errors import RecipeError, grouped
 from unmask.io import Image
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
+from unmask.io.multi_file import files_of
 from unmask.io.paths import format_of, left_out, locate, named_files, stem
-from unmask.io.several import files_of
 
 # A path or array, or several of them.
 Paths = Inputs

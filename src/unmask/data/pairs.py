@@ -18,15 +18,15 @@ from unmask.data.checks import (
 )
 from unmask.data.fingerprint import Digest, check_unchanged, fingerprint
 from unmask.data.finite import check_finite
+from unmask.data.grid import View
 from unmask.data.outputs import keep_inputs
 from unmask.data.pairing import Layout, Pair, Paths, match_files, match_tables, pairing
 from unmask.data.portions import portions
 from unmask.data.tables import ImageClass
-from unmask.data.view import View
 from unmask.errors import DataError, gather
 from unmask.io import open_image, open_labels
 from unmask.io.inputs import Input
-from unmask.io.unwritten import unwritten
+from unmask.io.missing_chunks import unwritten
 
 __all__ = [
     "Audit", "Encode", "Layout", "Pair", "Paths", "audit_pairs", "check_finite", "check_place",

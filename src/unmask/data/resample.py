@@ -1,284 +1,234 @@
-"""One map of geometry applied to image and labels: turned, linearly mapped, elastically warped.
+"""Values of one grid at the voxels of another that covers the same box: linear, or by vote.
 
-Images are interpolated linearly, label ids are gathered from the nearest voxel and never computed
-with. Beyond the border of the region read the content is mirrored. On the CPU a compiled kernel
-computes positions and values row by row; elsewhere the same map is written in torch.
+Voxels are areas, so a grid of fewer voxels along an axis has longer ones over the same extent, and
+the way back ends on the very grid it began with. Values are interpolated linearly between voxel
+centres, as is common for medical volumes (no filter against aliasing: at ratios up to about 2 it
+would blur more than it saves).
+
+Labels vote: a voxel takes the label whose own mask, interpolated, is largest there; what one mask a
+label and argmax give, without the masks. Where a grid gets finer the masks are smoothed by a cubic
+B-spline, which undoes the stairs that sampling has left (Unser 1999, doi:10.1109/79.799930), except
+on what is thinner than two voxels and would fade: that goes by the nearest neighbour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from unmask.kernels import njit
 
 
 @dataclass(frozen=True)
-class Warp:
-    """The geometry of one sample: crop -> (turned, mirrored) -> linear map -> elastic shift.
+class Line:
+    """Places along one axis.
 
     Attributes:
-        axes: axis of the region read that each axis of the crop runs along.
-        flips: which of the crop's axes run backwards.
-        linear: ``(n, n)`` matrix around the centre, in the crop's axes; None: identity.
-        control: ``(n, *grid)`` float32 shifts in voxels at the control points, in the axes of the
-            region read; None: no elastic warping.
-        grid: voxels between control points.
+        index: ``(places, taps)`` the neighbours of each place.
+        weight: ``(places, taps)`` their weights; their sum is 1.
+        near: ``(places,)`` the nearest neighbour.
     """
 
-    axes: tuple[int, ...]
-    flips: tuple[bool, ...]
-    linear: np.ndarray | None = None
-    control: np.ndarray | None = None
-    grid: float = 1.0
+    index: np.ndarray
+    weight: np.ndarray
+    near: np.ndarray
+
+    @classmethod
+    def between(
+        cls,
+        source: int,
+        target: int,
+        part: slice | None = None,
+        *,
+        smooth: bool = False,
+        average: bool = False,
+    ) -> Line:
+        """Voxels ``part`` (all) of ``target`` ones among ``source`` ones over the same extent.
+
+        Args:
+            source: voxels that have values.
+            target: voxels that get some.
+            part: start and stop of those that are asked for.
+            smooth: cubic B-spline in place of linear where the grid gets finer.
+            average: where the grid gets coarser, weigh all voxels around a place by a triangle as
+                wide as two of the new voxels, so that fine structure does not alias.
+        """
+        wanted = np.arange(target) if part is None else np.arange(part.start, part.stop)
+        places = np.clip((wanted + 0.5) * (source / target) - 0.5, 0, source - 1)
+        low = np.floor(places).astype(np.int64)
+        t = places - low
+        if smooth and target > source:
+            steps = np.arange(-1, 3)
+            inner = (3 * t**3 - 6 * t**2 + 4, 3 * (t + t**2 - t**3) + 1)
+            weight = np.stack([(1 - t) ** 3, *inner, t**3], 1) / 6
+        elif average and target < source:
+            reach = source / target
+            steps = np.arange(-int(reach), int(reach) + 2)
+            # Places near the border are not clipped here: their voxel is not shifted inwards.
+            places = (wanted + 0.5) * reach - 0.5
+            low = np.floor(places).astype(np.int64)
+            t = places - low
+            weight = np.maximum(0.0, 1 - np.abs(steps - t[:, None]) / reach)
+            beyond = (low[:, None] + steps < 0) | (low[:, None] + steps >= source)
+            weight[beyond] = 0.0
+            weight /= weight.sum(axis=1, keepdims=True)
+        else:
+            steps, weight = np.arange(2), np.stack([1 - t, t], 1)
+        index = np.clip(low[:, None] + steps, 0, source - 1)
+        return cls(index, weight, np.clip(low + (t >= 0.5), 0, source - 1))
 
     @property
-    def exact(self) -> bool:
-        """Whether voxels move to voxels, so that nothing is interpolated."""
-        return self.linear is None and self.control is None
+    def bounds(self) -> tuple[int, int]:
+        """Start and stop of what is needed of the source."""
+        return int(self.index[0, 0]), int(self.index[-1, -1]) + 1
 
-    def matrix(self) -> np.ndarray:
-        """``(n, n)``: offset from the centre of the crop -> offset in the region read."""
-        ndim = len(self.axes)
-        turn = np.zeros((ndim, ndim))
-        for axis, (source, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
-            turn[source, axis] = -1.0 if flip else 1.0
-        return turn if self.linear is None else turn @ self.linear
+    def moved(self, offset: int) -> Line:
+        """The same places in a source of which the first ``offset`` voxels are left out."""
+        return Line(self.index - offset, self.weight, self.near - offset)
 
 
-def centre(array: Tensor, size: Sequence[int]) -> Tensor:
-    """The middle of the last ``len(size)`` axes; what reaches outside is mirrored at the border."""
-    for axis, length in enumerate(size, start=array.ndim - len(size)):
-        here = array.shape[axis]
-        start = (here - length) // 2
-        if start >= 0:
-            array = array.narrow(axis, start, length)
-        else:
-            index = _mirrored(torch.arange(start, start + length, device=array.device), here)
-            array = array.index_select(axis, index)
-    return array
+def interpolated(values: np.ndarray, lines: Sequence[Line]) -> np.ndarray:
+    """Values ``(*space)`` at the places of ``lines``, linear, rounded where they are integers."""
+    if values.dtype == bool:
+        return interpolated(values.view(np.uint8), lines).view(bool)
+    if values.dtype == np.float16:
+        return interpolated(values.astype(np.float32), lines).astype(np.float16)
+    rows, last = _rows(values.shape, lines), lines[-1]
+    whole = values.dtype.kind in "iu"
+    wide = values.dtype.itemsize > (2 if whole else 4)
+    line = np.empty(values.shape[-1], np.float64 if wide else np.float32)
+    result = np.empty((len(rows[0]), len(last.near)), values.dtype)
+    source = np.ascontiguousarray(values).reshape(-1, values.shape[-1])
+    _linear(source, *rows[:2], last.index, last.weight, line, result, whole)
+    return result.reshape([len(each.near) for each in lines])
 
 
-def turned(array: Tensor, warp: Warp, size: Sequence[int]) -> Tensor:
-    """The centre of ``array`` turned and mirrored as ``warp`` says; ``size`` is the result's."""
-    lead = array.ndim - len(size)
-    source = [0] * len(size)
-    for length, axis in zip(size, warp.axes, strict=True):
-        source[axis] = length
-    middle = centre(array, source).permute(*range(lead), *(lead + axis for axis in warp.axes))
-    return middle.flip([lead + axis for axis, flip in enumerate(warp.flips) if flip])
+def voted(labels: np.ndarray, lines: Sequence[Line]) -> np.ndarray:
+    """Labels ``(*space)`` at the places of ``lines``: the label of the largest weight."""
+    rows, last = _rows(labels.shape, lines), lines[-1]
+    finer = any(line.index.shape[1] > 2 for line in lines)
+    thin = ~_thick(labels) if finer else np.zeros((1,) * labels.ndim, bool)
+    result = np.empty((len(rows[0]), len(last.near)), labels.dtype)
+    source = np.ascontiguousarray(labels).reshape(-1, labels.shape[-1])
+    thin = thin.reshape(-1, thin.shape[-1])
+    _vote(source, *rows, last.index, last.weight, last.near, thin, result)
+    return result.reshape([len(each.near) for each in lines])
 
 
-def resample_torch(
-    image: Tensor, labels: Tensor | None, warp: Warp, *, into: tuple[Tensor, Tensor | None]
-) -> None:
-    """One sample ``(C, *read)`` and its labels ``(*read)`` warped, on the device of the image.
+def _rows(shape: Sequence[int], lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of the source, along its last axis, for each row of the result.
 
-    ``into`` is filled: ``(C, *crop)`` for the image and ``(*crop)`` for the labels, if any.
+    Returns:
+        ``(rows, k)`` indices and weights of those around it, and ``(rows,)`` the nearest one.
     """
-    warped, moved = into
-    crop = warped.shape[1:]
-    read, device = image.shape[1:], image.device
-    steps = [torch.arange(n, device=device, dtype=torch.float64) - (n - 1) / 2 for n in crop]
-    offsets = torch.stack(torch.meshgrid(*steps, indexing="ij"))
-    matrix = torch.as_tensor(warp.matrix(), device=device)
-    position = torch.tensordot(matrix, offsets, dims=1)
-    if warp.control is not None:
-        position += _shifts(warp, crop, device)
-    whole, share, nearest = [], [], []
-    for axis, length in enumerate(read):
-        along = _mirrored(position[axis] + (length - 1) / 2, length)
-        lower = along.floor().clamp(max=max(0, length - 2))
-        whole.append(lower.long())
-        share.append((along - lower).float())
-        nearest.append((along + 0.5).long())
-    warped.zero_()
-    for corner in product((0, 1), repeat=len(read)):
-        index = [
-            (lower + step).clamp(max=length - 1)
-            for lower, step, length in zip(whole, corner, read, strict=True)
-        ]
-        weight = torch.ones_like(share[0])
-        for part, step in zip(share, corner, strict=True):
-            weight = weight * (part if step else 1 - part)
-        warped += weight * image[(slice(None), *index)]
-    if labels is not None and moved is not None:
-        moved[...] = labels[tuple(nearest)]
+    index, weight, near = np.zeros((1, 1), np.int64), np.ones((1, 1)), np.zeros(1, np.int64)
+    for length, line in zip(shape[:-1], lines[:-1], strict=True):
+        count = len(index) * len(line.near), index.shape[1] * line.index.shape[1]
+        index = (index[:, None, :, None] * length + line.index[None, :, None, :]).reshape(count)
+        weight = (weight[:, None, :, None] * line.weight[None, :, None, :]).reshape(count)
+        near = (near[:, None] * length + line.near[None]).reshape(-1)
+    return index, weight, near
 
 
-def resample_cpu(
-    image: Tensor, labels: Tensor | None, warp: Warp, *, into: tuple[Tensor, Tensor | None]
-) -> None:
-    """The same as ``resample_torch`` by a compiled kernel; float32 image, int64 labels.
-
-    ``into`` must be contiguous.
-    """
-    warped, moved = into
-    crop = warped.shape[1:]
-    read, size = np.array(image.shape[1:]), np.array(crop)
-    matrix = warp.matrix()
-    origin = (read - 1) / 2 - matrix @ ((size - 1) / 2)
-    if warp.control is None:
-        shifts = np.empty(0, np.float32)
-    else:
-        shifts = _shifts(warp, crop, image.device).numpy().reshape(-1)
-    values = image.contiguous().numpy().reshape(len(image), -1)
-    ids = None if labels is None else labels.contiguous()
-    channels = warped.view(len(image), -1).numpy()
-    mapping = (matrix, origin, shifts)
-    _resample(values, _flat(ids), read, mapping, size, channels, _flat(moved))
-
-
-def _flat(labels: Tensor | None) -> np.ndarray:
-    """Ids as a flat view; none are an empty array, so that the kernel has one type."""
-    return np.empty(0, np.int64) if labels is None else labels.view(-1).numpy()
-
-
-def _shifts(warp: Warp, crop: Sequence[int], device: torch.device) -> Tensor:
-    """Elastic shift ``(n, *crop)`` float32 of every voxel: cubic B-spline of the control points.
-
-    The spline stays inside the hull of its control points, so their bound is the shift's bound.
-    """
-    field = torch.as_tensor(warp.control, device=device)
-    for length, points in zip(crop, field.shape[1:], strict=True):
-        basis = _spline(length, points, warp.grid).to(device)
-        # The first grid axis goes and the crop's comes last, so n rounds restore the order.
-        field = torch.einsum("ag...,xg->a...x", field, basis)
-    return field.contiguous()
-
-
-@lru_cache(maxsize=64)
-def _spline(length: int, points: int, grid: float) -> Tensor:
-    """``(length, points)`` float32 weights of uniform cubic B-splines ``grid`` voxels apart."""
-    position = np.arange(length) / grid
-    first = np.floor(position).astype(np.int64)
-    t = position - first
-    weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * t * (t * (1 - t) + 1) + 1, t**3)
-    basis = np.zeros((length, points), np.float32)
-    for step, weight in enumerate(weights):
-        basis[np.arange(length), first + step] = weight / 6
-    return torch.from_numpy(basis)
-
-
-def _mirrored(position: Tensor, length: int) -> Tensor:
-    """Positions folded into ``[0, length - 1]`` by reflection at the outermost voxels' centres."""
-    if length == 1:
-        return torch.zeros_like(position)
-    period = 2 * (length - 1)
-    folded = position.abs() % period
-    return torch.minimum(folded, period - folded)
+def _thick(labels: np.ndarray) -> np.ndarray:
+    """Voxels in a cube of two voxels a side that has one label; axes of length 1 do not count."""
+    even = np.ones(labels.shape, bool)
+    sides = []
+    for axis, length in enumerate(labels.shape):
+        if length > 1:
+            lead = (slice(None),) * axis
+            here, there = (*lead, slice(None, -1)), (*lead, slice(1, None))
+            sides.append((here, there))
+            even[here] &= even[there]
+            even[here] &= labels[here] == labels[there]
+            even[(*lead, slice(-1, None))] = False
+    for here, there in sides:
+        # From the far end, so that a cube grows by one voxel an axis and no more.
+        even[there] = even[there] | even[here]
+    return even
 
 
 @njit(cache=True, nogil=True)
-def _resample(
-    values: np.ndarray,
-    ids: np.ndarray,
-    read: np.ndarray,
-    mapping: tuple[np.ndarray, np.ndarray, np.ndarray],
-    size: np.ndarray,
-    warped: np.ndarray,
-    moved: np.ndarray,
-) -> None:
-    """Row by row along the last axis: positions, then the 2^n neighbours, then their mean.
-
-    Values are ``(C, voxels)``, ids ``(voxels)`` or empty, shifts flat ``n * voxels of the crop``
-    or empty. Buffers hold one row, so they stay in the first-level cache.
-    """
-    matrix, origin, shifts = mapping
-    ndim, width = len(read), size[-1]
-    stride = np.ones(ndim, np.int64)
-    for axis in range(ndim - 2, -1, -1):
-        stride[axis] = stride[axis + 1] * read[axis + 1]
-    jump = _jumps(read, stride)
-    lower, nearest = np.empty(width, np.uint64), np.empty(width, np.uint64)
-    share = np.empty((ndim, width), np.float32)
-    corners = np.empty((1 << ndim, width), np.float32)
-    index = np.zeros(ndim, np.int64)
-    for row in range(warped.shape[1] // width):
-        rest = row
-        for axis in range(ndim - 2, -1, -1):
-            index[axis] = rest % size[axis]
-            rest //= size[axis]
-        here = slice(row * width, (row + 1) * width)
-        lower[:] = 0
-        nearest[:] = 0
-        for axis in range(ndim):
-            start = origin[axis]
-            for other in range(ndim - 1):
-                start += matrix[axis, other] * index[other]
-            first = axis * warped.shape[1] + row * width
-            shift = shifts[first : first + width]
-            line = (start, matrix[axis, ndim - 1], read[axis], stride[axis])
-            _locate(line, shift, lower, nearest, share[axis])
-        for channel in range(len(values)):
-            _interpolate(values[channel], lower, jump, share, corners)
-            warped[channel, here] = corners[0]
-        if len(ids):
-            for x in range(width):
-                moved[row * width + x] = ids[nearest[x]]
-
-
-@njit(cache=True, nogil=True)
-def _jumps(read: np.ndarray, stride: np.ndarray) -> np.ndarray:
-    """Distance in memory from the lowest neighbour to each of the 2^n; axis a is bit a."""
-    jump = np.zeros(1 << len(read), np.uint64)
-    for corner in range(len(jump)):
-        for axis in range(len(read)):
-            if (corner >> axis) & 1 and read[axis] > 1:
-                jump[corner] += np.uint64(stride[axis])
-    return jump
-
-
-@njit(cache=True, nogil=True)
-def _locate(
-    line: tuple[float, float, int, int],
-    shift: np.ndarray,
-    lower: np.ndarray,
-    nearest: np.ndarray,
-    share: np.ndarray,
-) -> None:
-    """Add one axis' part to the addresses of a row; ``share`` is the weight of the upper voxel."""
-    start, slope, length, stride = line
-    if length == 1:
-        share[:] = 0
-        return
-    period = 2.0 * (length - 1)
-    for x in range(len(lower)):
-        along = start + slope * x
-        if len(shift):
-            along += shift[x]
-        along = abs(along)
-        along -= period * np.floor(along / period)
-        along = min(along, period - along)
-        whole = min(np.floor(along), length - 2.0)
-        share[x] = along - whole
-        lower[x] += np.uint64(np.int64(whole) * stride)
-        nearest[x] += np.uint64(np.int64(along + 0.5) * stride)
-
-
-@njit(cache=True, nogil=True)
-def _interpolate(
+def _linear(
     source: np.ndarray,
-    lower: np.ndarray,
-    jump: np.ndarray,
-    share: np.ndarray,
-    corners: np.ndarray,
+    index: np.ndarray,
+    weight: np.ndarray,
+    places: np.ndarray,
+    parts: np.ndarray,
+    line: np.ndarray,
+    result: np.ndarray,
+    whole: bool,  # noqa: FBT001
 ) -> None:
-    """Gather a row's 2^n neighbours, then halve them axis by axis down to ``corners[0]``."""
-    for corner in range(len(jump)):
-        step, gathered = jump[corner], corners[corner]
-        for x in range(len(lower)):
-            gathered[x] = source[lower[x] + step]
-    left = len(jump)
-    for axis in range(len(share) - 1, -1, -1):
-        left //= 2
-        for corner in range(left):
-            near, far, part = corners[corner], corners[corner + left], share[axis]
-            for x in range(len(lower)):
-                near[x] += part[x] * (far[x] - near[x])
+    """Rows of ``result``: a weighted sum of source rows in ``line``, then along it."""
+    for row in range(index.shape[0]):
+        line[:] = 0
+        for corner in range(index.shape[1]):
+            part = line.dtype.type(weight[row, corner])
+            if part != 0:
+                values = source[index[row, corner]]
+                for place in range(line.size):
+                    line[place] += part * values[place]
+        for place in range(result.shape[1]):
+            value = 0.0
+            for tap in range(places.shape[1]):
+                value += line[places[place, tap]] * parts[place, tap]
+            result[row, place] = np.floor(value + 0.5) if whole else value
+
+
+@njit(cache=True, nogil=True)
+def _counted(name: int, vote: float, names: np.ndarray, votes: np.ndarray, count: int) -> int:
+    """Add a vote to those for ``name``; the number of names after it."""
+    seat = 0
+    while seat < count and names[seat] != name:
+        seat += 1
+    if seat == count:
+        names[seat], votes[seat] = name, 0.0
+        count += 1
+    votes[seat] += vote
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _vote(  # noqa: PLR0913 - a kernel takes arrays
+    source: np.ndarray,
+    index: np.ndarray,
+    weight: np.ndarray,
+    near_row: np.ndarray,
+    places: np.ndarray,
+    parts: np.ndarray,
+    near: np.ndarray,
+    thin: np.ndarray,
+    result: np.ndarray,
+) -> None:
+    """Rows of ``result``; where all neighbours agree nothing is counted."""
+    rows, taps = index.shape[1], places.shape[1]
+    names = np.empty(rows * taps, source.dtype)
+    votes = np.empty(rows * taps)
+    even = np.empty(source.shape[1], np.bool_)
+    for row in range(index.shape[0]):
+        first = source[index[row, 0]]
+        even[:] = True
+        for corner in range(1, rows):
+            other = source[index[row, corner]]
+            for place in range(even.size):
+                even[place] &= first[place] == other[place]
+        for place in range(result.shape[1]):
+            agreed = True
+            for tap in range(taps):
+                at = places[place, tap]
+                agreed &= even[at] and first[at] == first[places[place, 0]]
+            if agreed:
+                result[row, place] = first[places[place, 0]]
+                continue
+            if thin.size > 1 and thin[near_row[row], near[place]]:
+                result[row, place] = source[near_row[row], near[place]]
+                continue
+            count = 0
+            for corner in range(rows):
+                line = source[index[row, corner]]
+                for tap in range(taps):
+                    vote = parts[place, tap] * weight[row, corner]
+                    count = _counted(line[places[place, tap]], vote, names, votes, count)
+            result[row, place] = names[np.argmax(votes[:count])]

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.infer.blocks import Grid
+from unmask.blocks.grid import Grid
 from unmask.labels.objects import find_objects
-from unmask.labels.relabel import compact
+from unmask.labels.relabeling import compact
 from unmask.labels.stitch import digests
 from unmask.space.box import Box, Tile
 from unmask.tasks.base import Task

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from unmask.errors import RecipeError
-from unmask.infer.tiled import Sink
+from unmask.infer.tiles import Sink
 from unmask.space.box import Box
 from unmask.tasks.base import Task
 

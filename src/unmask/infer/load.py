@@ -12,8 +12,8 @@ import torch
 from unmask import checkpoint
 from unmask.data import NORMALIZERS
 from unmask.data.diameters import ObjectDiameters
+from unmask.data.grid import View
 from unmask.data.pairs import Layout
-from unmask.data.view import View
 from unmask.errors import CheckpointError, RecipeError, message
 from unmask.infer.finished import build_finished
 from unmask.infer.predictor import Origin, Predictor

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from unmask.data.diameters import ObjectDiameters
-from unmask.data.view import Place
+from unmask.data.grid import Place
 from unmask.errors import DataError
 from unmask.io import Image
 from unmask.labels.dropped import Region, Tally, diameter
 from unmask.labels.objects import find_objects
-from unmask.labels.relabel import compact
+from unmask.labels.relabeling import compact
 from unmask.tasks.base import Removing, Task, WholeImage
 
 Facts = dict[str, int]

@@ -14,16 +14,16 @@ from jaxtyping import Float, Float32, Integer
 from torch import Tensor, nn
 
 from unmask.data.diameters import ObjectDiameters
+from unmask.data.grid import AS_IT_IS, View
 from unmask.data.normalize import Normalizer, Percentile
 from unmask.data.pairs import Layout
-from unmask.data.view import AS_IT_IS, View
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.sinks import MemorySink
 from unmask.infer.source import ImageSource
-from unmask.infer.tiled import Progress, Sink, Tiling, run_tiles
+from unmask.infer.tiles import Progress, Sink, Tiling, run_tiles
 from unmask.io import Image, smallest_uint
 from unmask.space.bf16 import has_bf16
 from unmask.tasks.base import Task, WholeImage

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import DataError, message
-from unmask.io.stored import Index, Stored
+from unmask.io.contract import Index, Stored
 
 # Libraries whose arrays are indexed before they are converted.
 _LAZY = ("dask", "zarr", "h5py", "xarray", "tensorstore")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable
 
 import numpy as np
 
-from unmask.io import recent
-from unmask.io.stored import Index
+from unmask.io import cache as recent
+from unmask.io.contract import Index
 
 Cell = tuple[int, ...]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from unmask.errors import DataError, message
+from unmask.io.contract import Index, Stored
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image
 from unmask.io.paths import format_of, locate
-from unmask.io.stored import Index, Stored
 
 
 def copy_image(image: Image, path: str | Path, *, like: Image | None = None) -> None:

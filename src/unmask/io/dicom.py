@@ -20,11 +20,11 @@ import numpy as np
 from nibabel import Nifti1Header
 
 from unmask.errors import DataError, MissingPackageError, message
+from unmask.io.contract import Format, Index, Location, Stored, only_level
 from unmask.io.dicom_files import Slice, has_slice_name, is_dicom, read_header, read_pixels
 from unmask.io.dicom_series import axes_of, check_grey, read_series, sort_slices, visible_files
 from unmask.io.nifti import position_fields
 from unmask.io.orientation import Turn, turn_of, turned_affine
-from unmask.io.stored import Format, Index, Location, Stored, only_level
 from unmask.lookup import optional_import
 
 # Files of a folder that are looked at to see whether it is a series.

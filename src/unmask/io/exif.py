@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from PIL import Image as Pillow
 
+from unmask.io.contract import Stored
 from unmask.io.orientation import Turn
-from unmask.io.stored import Stored
 
 TAG = 0x0112
 # For each value of the tag: whether rows and columns swap, and which of the shown rows and columns

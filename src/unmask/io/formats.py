@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.io import dicom, hdf5, nifti, npy, raster, tiff, zarr
-from unmask.io.stored import Format
+from unmask.io.contract import Format
 
 FORMATS: dict[str, Format] = {
     ".tif": tiff.FORMAT,

@@ -14,12 +14,10 @@ import numpy as np
 
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, message
-from unmask.io import limits, recent
+from unmask.io import cache as recent
+from unmask.io import limits
 from unmask.io.chunked import Cell, reader
-from unmask.io.hdf5_chunks import check_all, packed
-from unmask.io.hdf5_links import reached
-from unmask.io.hdf5_sets import bdv_spacing, choose, is_bdv
-from unmask.io.stored import (
+from unmask.io.contract import (
     Content,
     Format,
     Index,
@@ -28,6 +26,9 @@ from unmask.io.stored import (
     only_level,
     spacing_in_order,
 )
+from unmask.io.hdf5_chunks import check_all, packed
+from unmask.io.hdf5_links import reached
+from unmask.io.hdf5_sets import bdv_spacing, choose, is_bdv
 from unmask.io.voxel_attributes import Voxels, read_voxels
 
 # Where files with one array, ours included, usually keep it.

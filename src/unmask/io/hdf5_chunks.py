@@ -20,7 +20,7 @@ import numpy as np
 from unmask.errors import DataError, message
 from unmask.io.chunked import Cell
 from unmask.io.codecs import imagecodecs
-from unmask.io.stored import Location
+from unmask.io.contract import Location
 from unmask.io.unpack import (
     DAMAGED,
     Decoder,

@@ -6,8 +6,8 @@ from typing import Any
 
 import h5py
 
+from unmask.io.contract import Location
 from unmask.io.outside import refuse_outside
-from unmask.io.stored import Location
 
 # Soft links may lead to each other in a circle.
 _MOST_HOPS = 32

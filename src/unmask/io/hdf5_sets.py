@@ -16,8 +16,8 @@ import h5py
 
 from unmask.errors import DataError, message
 from unmask.io import hdf5_links
+from unmask.io.contract import Location, unit_symbol
 from unmask.io.hdf5_chunks import check_all
-from unmask.io.stored import Location, unit_symbol
 
 # An array with fewer than two axes of at least this length is a table.
 _SMALLEST_SIDE = 8

@@ -12,8 +12,8 @@ import numpy as np
 from unmask.errors import DataError, UnmaskError, message
 from unmask.io import limits
 from unmask.io.arrays import array_axes, stored_array
+from unmask.io.contract import Index, Stored
 from unmask.io.layout import resolve
-from unmask.io.stored import Index, Stored
 from unmask.space.axes import SPACE
 from unmask.space.box import Box
 from unmask.space.spacing import checked

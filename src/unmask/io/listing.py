@@ -22,7 +22,7 @@ from typing import Any
 
 from unmask.errors import DataError, message
 from unmask.io import foreign
-from unmask.io.several import joined
+from unmask.io.multi_file import joined
 from unmask.space.random import generator
 
 _NAME = re.compile(r"(?P<file>.*\.json)(:(?P<part>train|val|test)(?P<fold>\d+)?)?", re.IGNORECASE)
@@ -36,7 +36,7 @@ class Case:
 
     Attributes:
         name: of the case.
-        image: its file; several ones as `unmask.io.several` writes them.
+        image: its file; several ones as `unmask.io.multi_file` writes them.
         label: its label image, where it has one.
         fold: the fold that holds it out, where the list says so.
     """

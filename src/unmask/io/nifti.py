@@ -17,10 +17,9 @@ import nibabel
 import numpy as np
 
 from unmask.atomic import atomic_path
-from unmask.io import limits, recent
-from unmask.io.nifti_header import read_header, unpack
-from unmask.io.orientation import Turn, turn_of, turned_affine
-from unmask.io.stored import (
+from unmask.io import cache as recent
+from unmask.io import limits
+from unmask.io.contract import (
     Content,
     Format,
     Index,
@@ -33,6 +32,8 @@ from unmask.io.stored import (
     spacing_in_order,
     unit_symbol,
 )
+from unmask.io.nifti_header import read_header, unpack
+from unmask.io.orientation import Turn, turn_of, turned_affine
 
 # NIfTI's fourth axis is time, its fifth holds vectors.
 _AXES = "CTZYX"

@@ -13,7 +13,7 @@ import numpy as np
 
 from unmask.errors import DataError, message
 from unmask.io import limits
-from unmask.io.stored import Location
+from unmask.io.contract import Location
 
 # Extensions between header and values: the largest known ones (CIFTI) have a few tens of MB.
 _MOST_EXTENSIONS = 64 * 2**20

@@ -7,8 +7,9 @@ from numpy.lib import format as npy_format
 
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, message
-from unmask.io import foreign, recent
-from unmask.io.stored import (
+from unmask.io import cache as recent
+from unmask.io import foreign
+from unmask.io.contract import (
     Content,
     Format,
     Index,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from unmask.errors import DataError, message
+from unmask.io.contract import Location
 from unmask.io.ome import (
     MAX_XML,
     OmeDocument,
@@ -22,7 +23,6 @@ from unmask.io.ome import (
     without_file_names,
     without_uuid,
 )
-from unmask.io.stored import Location
 from unmask.io.tiff_header import first_description
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import DataError, message
+from unmask.io.contract import METRES, Location, unit_symbol
 from unmask.io.outside import check_inside
-from unmask.io.stored import METRES, Location, unit_symbol
 from unmask.io.voxel_attributes import Voxels
 
 # Metadata is a page; a larger one is an attack or a mistake.

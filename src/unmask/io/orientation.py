@@ -14,7 +14,7 @@ import numpy as np
 from nibabel import orientations
 
 from unmask.errors import DataError, message
-from unmask.io.stored import Index
+from unmask.io.contract import Index
 
 # Columns of an affine that span less than this share of a box of their lengths lie in a plane.
 _FLAT = 1e-4

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unmask.errors import DataError, message
-from unmask.io.stored import Location
+from unmask.io.contract import Location
 
 _OPTION = (
     "If you trust the source of this file, allow it with --set data.allow_external=true "

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from unmask.errors import DataError, message
 from unmask.io import dicom, foreign, plates
+from unmask.io.contract import Format, Location
 from unmask.io.formats import FORMATS
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.listing import cases, is_listing
+from unmask.io.multi_file import files_of, without_parts
 from unmask.io.ome_files import one_per_set
 from unmask.io.ome_zarr import N5_ADVICE, is_n5
-from unmask.io.several import files_of, without_parts
-from unmask.io.stored import Format, Location
 
 # Second suffixes that belong to the name of a format, not to the name of an image.
 _DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
@@ -83,9 +83,9 @@ def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
     """Every image behind a file, folder, glob, OME-Zarr or ``file.h5:key``, or several of them.
 
     ``dataset.json`` stands for the images that it lists (`unmask.io.listing`), and braces for files
-    that are channels of one image (`unmask.io.several`). Files of a folder or glob come in natural
-    order (2 before 10); hidden files and files that are no images are left out; sub-folders are not
-    entered.
+    that are channels of one image (`unmask.io.multi_file`). Files of a folder or glob come in
+    natural order (2 before 10); hidden files and files that are not images are left out; subfolders
+    are not entered.
 
     Raises:
         DataError: a path leads to nothing, or to a file of another kind.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import DataError, message
+from unmask.io.contract import Location
 from unmask.io.ome_zarr import read_attributes
-from unmask.io.stored import Location
 
 
 def inner_images(location: Location, folder: Path, attributes: Mapping[str, Any]) -> list[str]:

@@ -23,9 +23,10 @@ from PIL.PngImagePlugin import PngImageFile
 
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, message
-from unmask.io import exif, limits, recent
+from unmask.io import cache as recent
+from unmask.io import exif, limits
 from unmask.io.codecs import imagecodecs
-from unmask.io.stored import (
+from unmask.io.contract import (
     Content,
     Format,
     Index,

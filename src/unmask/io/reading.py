@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import DataError, UnmaskError, message
+from unmask.io.contract import Format, Location, Stored
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, from_stored, unreadable
 from unmask.io.inputs import ArrayInput, Input, one_input
+from unmask.io.multi_file import files_of, stacked
 from unmask.io.ome_zarr import N5_ADVICE, is_n5
 from unmask.io.paths import format_of, locate, stem, unknown_suffix
-from unmask.io.several import files_of, stacked
-from unmask.io.stored import Format, Location, Stored
 
 
 def open_image(

@@ -21,9 +21,9 @@ import tifffile
 
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, message
-from unmask.io import exif, limits, recent
-from unmask.io.ome_files import is_ome, ome_source
-from unmask.io.stored import (
+from unmask.io import cache as recent
+from unmask.io import exif, limits
+from unmask.io.contract import (
     Content,
     Format,
     Index,
@@ -35,6 +35,7 @@ from unmask.io.stored import (
     signature,
     spacing_in_order,
 )
+from unmask.io.ome_files import is_ome, ome_source
 from unmask.io.tiff_checks import (
     check_chain,
     check_magic,

@@ -11,8 +11,8 @@ import tifffile
 
 from unmask.errors import DataError, MissingPackageError, message
 from unmask.io import limits
+from unmask.io.contract import Location
 from unmask.io.ome import OmeImage
-from unmask.io.stored import Location
 
 # Walking the chain of a million pages takes a second; no microscope writes as many.
 _MOST_PAGES = 200_000

@@ -10,8 +10,8 @@ from typing import Any
 
 import tifffile
 
+from unmask.io.contract import METRES, unit_symbol
 from unmask.io.ome import OmeDocument, OmeImage
-from unmask.io.stored import METRES, unit_symbol
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import DataError, message
-from unmask.io import recent
-from unmask.io.stored import Index, Location, Mark, check_file, map_file
+from unmask.io import cache as recent
+from unmask.io.contract import Index, Location, Mark, check_file, map_file
 from unmask.io.tiff_checks import check_page
 from unmask.io.tiff_decode import Layout, check_table, layout_of
 

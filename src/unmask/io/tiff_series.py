@@ -13,7 +13,7 @@ from typing import Any
 import tifffile
 
 from unmask.errors import DataError, message
-from unmask.io.stored import Location
+from unmask.io.contract import Location
 
 # How scanners name what is not the specimen ("label image", "Macro", "slide 3 - thumbnail").
 _BESIDE = re.compile(

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.io.stored import unit_symbol
+from unmask.io.contract import unit_symbol
 
 _SPACE = "ZYX"
 # CREMI, MALA and funlib state no unit; their numbers are nanometers.

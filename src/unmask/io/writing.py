@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from unmask.errors import DataError, message
+from unmask.io.contract import Content
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, check_dtype
 from unmask.io.paths import format_of, locate
-from unmask.io.stored import Content
 from unmask.space.axes import SPACE, parse
 from unmask.space.spacing import checked
 

@@ -14,7 +14,7 @@ from zarr.codecs import BytesCodec, ZstdCodec
 
 from unmask.atomic import aside_name, make_folder, remove, replace_folder, saving
 from unmask.errors import DataError, message
-from unmask.io.stored import Content, Format, Location
+from unmask.io.contract import Content, Format, Location
 from unmask.io.zarr_open import open_zarr
 
 _UNIT_WORDS = {

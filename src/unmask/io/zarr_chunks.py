@@ -18,10 +18,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from unmask.errors import DataError, message
-from unmask.io import recent
+from unmask.io import cache as recent
 from unmask.io.chunked import Cell, reader
+from unmask.io.contract import Index, Location, mark_of
 from unmask.io.outside import check_inside
-from unmask.io.stored import Index, Location, mark_of
 from unmask.io.zarr_codecs import Pipeline, UnknownCodecError, parse_codecs, pipeline_of
 
 # The clock of a file system ticks every 10 ms at the slowest usual setting of the kernel.

@@ -12,10 +12,10 @@ from zarr.errors import NodeNotFoundError
 
 from unmask.errors import DataError, message
 from unmask.io import limits
+from unmask.io.contract import Location, Stored
 from unmask.io.ome_zarr import Multiscale, axis_names, read_attributes, read_multiscale
 from unmask.io.outside import check_inside
 from unmask.io.plates import inner_images
-from unmask.io.stored import Location, Stored
 from unmask.io.voxel_attributes import Voxels, read_voxels
 from unmask.io.zarr_chunks import chunk_reader
 

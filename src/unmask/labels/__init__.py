@@ -5,11 +5,11 @@ from unmask.labels.agglomeration import average_linkage, waterz
 from unmask.labels.components import connected_components
 from unmask.labels.fill import fill_holes
 from unmask.labels.flows import flows_to_labels, labels_to_flows
-from unmask.labels.merge_small import merge_small, refill_small
-from unmask.labels.multicut import multicut
+from unmask.labels.multicut_partition import multicut
 from unmask.labels.mutex import mutex_watershed
-from unmask.labels.relabel import relabel
+from unmask.labels.relabeling import relabel
 from unmask.labels.small import remove_small
+from unmask.labels.small_objects import merge_small, refill_small
 
 __all__ = [
     "average_linkage",

@@ -22,11 +22,11 @@ from unmask.labels.agglomeration import average_linkage, waterz
 from unmask.labels.components import connected_components
 from unmask.labels.dropped import Tally
 from unmask.labels.edges import Edges, Offsets, checked_edges
-from unmask.labels.merge_small import merge_small, refill_small
-from unmask.labels.multicut import multicut
+from unmask.labels.multicut_partition import multicut
 from unmask.labels.mutex import mutex_watershed
-from unmask.labels.relabel import relabel
+from unmask.labels.relabeling import relabel
 from unmask.labels.small import remove_small, sizes
+from unmask.labels.small_objects import merge_small, refill_small
 from unmask.labels.watershed import boundaries, kinship
 from unmask.lookup import find
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError, message
-from unmask.labels.contraction import LEVELS, MEAN, contract
+from unmask.labels.agglomeration_kernel import LEVELS, MEAN, contract
 from unmask.labels.edges import Offsets, checked_edges
 from unmask.labels.regions import Regions, region_graph
-from unmask.labels.relabel import relabel
+from unmask.labels.relabeling import relabel
 from unmask.labels.watershed import Watershed, checked_watershed, fragments
 
 

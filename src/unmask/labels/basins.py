@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unmask.kernels import njit
 from unmask.labels.edges import Edges, inside
-from unmask.labels.relabel import relabel
+from unmask.labels.relabeling import relabel
 
 # Directions take two bits for each axis; images have far fewer axes than that leaves.
 _VISITED = np.uint32(1 << 31)

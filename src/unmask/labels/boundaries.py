@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unmask.labels.relabel import compact
+from unmask.labels.relabeling import compact
 from unmask.labels.small import sizes
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unmask.errors import DataError
 from unmask.kernels import njit
-from unmask.labels.relabel import compact
+from unmask.labels.relabeling import compact
 
 
 def connected_components(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from unmask.kernels import njit
 from unmask.labels.diffusion import box_strides, row_count, row_start
 from unmask.labels.objects import Objects, find_objects
-from unmask.labels.relabel import compact
+from unmask.labels.relabeling import compact
 
 _FREE, _WALL, _OUTSIDE = 0, 1, 2
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
-from unmask.labels import published, tracking
+from unmask.labels import compat as published
+from unmask.labels import tracking
 from unmask.labels.diffusion import squared_distance, unit_fields
 from unmask.labels.dropped import Tally
 from unmask.labels.fill import fill_boxes
 from unmask.labels.objects import Objects, find_objects
-from unmask.labels.relabel import compact, relabel
+from unmask.labels.relabeling import compact, relabel
 from unmask.labels.small import sizes
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from unmask.errors import DataError, message
 from unmask.labels.edges import Edges, Offsets, checked_edges, shifted
-from unmask.labels.exclusion import packed, partition, sorted_down
-from unmask.labels.relabel import relabel
+from unmask.labels.mutex_kernel import packed, partition, sorted_down
+from unmask.labels.relabeling import relabel
 from unmask.space.random import generator
 
 # Voxels and edges are counted in 32 bits.

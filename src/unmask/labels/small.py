@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.labels.relabel import compact
+from unmask.labels.relabeling import compact
 
 
 def sizes(labels: NDArray[np.int32]) -> NDArray[np.int64]:

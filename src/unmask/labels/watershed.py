@@ -23,7 +23,7 @@ from unmask.errors import DataError, message
 from unmask.labels.basins import basins
 from unmask.labels.components import connected_components
 from unmask.labels.edges import Edges, inside, shifted
-from unmask.labels.relabel import relabel
+from unmask.labels.relabeling import relabel
 from unmask.labels.small import sizes
 
 # Axes that the compiled library knows.

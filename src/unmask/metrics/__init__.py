@@ -19,7 +19,7 @@ from unmask.metrics.instance import Matching, ap, dq, f1, matching, pq, sq
 from unmask.metrics.jaccard import aji, aji_cellpose, aji_pea, aji_plus
 from unmask.metrics.leaves import abs_dic, best_dice, dic, fgbg_dice, sbd, sbd_max
 from unmask.metrics.metric import Metric, find_metric, measure, of_arrays, of_table
-from unmask.metrics.overlap import Overlap, overlap
+from unmask.metrics.overlap_table import Overlap, overlap
 from unmask.metrics.partition import Rand, arand, cremi, rand, voi, voi_merge, voi_split
 from unmask.metrics.report import Picture, Report, summarise
 from unmask.metrics.semantic import accuracy, auc, balanced_accuracy, dice, iou

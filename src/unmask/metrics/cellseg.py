@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unmask.metrics.instance import Empty, Matching, match_objects
-from unmask.metrics.overlap import overlap, same_shape
+from unmask.metrics.overlap_table import overlap, same_shape
 from unmask.space.box import Box, tiles
 
 FRAME = 2

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unmask.errors import DataError, message
 from unmask.metrics.assignment import assign
-from unmask.metrics.overlap import Objects, Overlap, table_of
+from unmask.metrics.overlap_table import Objects, Overlap, table_of
 
 Empty = Literal["undefined", "reference"]
 Criterion = Literal["iou", "iot", "iop"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unmask.metrics.assignment import assign
-from unmask.metrics.overlap import Objects, Overlap, table_of
+from unmask.metrics.overlap_table import Objects, Overlap, table_of
 
 
 def aji(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float:

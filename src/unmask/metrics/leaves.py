@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from unmask.metrics.instance import Empty
-from unmask.metrics.overlap import Objects, Overlap, table_of
+from unmask.metrics.overlap_table import Objects, Overlap, table_of
 
 
 def sbd(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from unmask.errors import DataError, message
-from unmask.metrics.overlap import Overlap
+from unmask.metrics.overlap_table import Overlap
 
 ORACLES = ("one_to_one", "majority")
 TRANSFERRED = ("transferred", "transferred_dice")

@@ -12,7 +12,7 @@ import numpy as np
 
 from unmask.errors import RecipeError
 from unmask.lookup import find
-from unmask.metrics.overlap import Overlap, overlap, same_shape
+from unmask.metrics.overlap_table import Overlap, overlap, same_shape
 from unmask.metrics.surface import Surfaces
 
 Kind = Literal["instance", "semantic", "scores"]

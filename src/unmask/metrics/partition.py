@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unmask.metrics.overlap import Overlap, table_of
+from unmask.metrics.overlap_table import Overlap, table_of
 
 Convention = Literal["skimage", "cremi"]
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unmask.errors import DataError, message
 from unmask.metrics.instance import Empty
-from unmask.metrics.overlap import Overlap, table_of
+from unmask.metrics.overlap_table import Overlap, table_of
 
 
 def dice(

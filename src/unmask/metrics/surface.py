@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
 
 from unmask.kernels import njit
-from unmask.metrics.overlap import same_shape
+from unmask.metrics.overlap_table import same_shape
 from unmask.space import spacing as voxel_size
 
 Distances = tuple[NDArray[np.float64], NDArray[np.float64]]

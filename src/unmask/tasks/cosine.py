@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from unmask.labels.edges import inside, length, shifted
-from unmask.labels.products import Vectors, cosines, rows_of, spread
+from unmask.labels.pair_products import Vectors, cosines, rows_of, spread
 from unmask.tasks.offsets import Offset, pairs_of, with_border
 
 _EPS = 1e-12

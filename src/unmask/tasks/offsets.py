@@ -18,7 +18,7 @@ from unmask.errors import DataError, RecipeError, message
 from unmask.labels.affinities import SHARED, decoder, segment
 from unmask.labels.dropped import Tally
 from unmask.labels.edges import inside, shifted
-from unmask.labels.relabel import relabel
+from unmask.labels.relabeling import relabel
 from unmask.tasks.base import Target
 
 Offset = tuple[int, ...]

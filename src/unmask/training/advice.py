@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from unmask.build import build_crops, layout, new_method, new_segmenter
 from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
 from unmask.data.portions import middle_box
 from unmask.data.tables import CLASS, ImageClass, is_table, listed, read_table
@@ -25,7 +26,6 @@ from unmask.metrics import SEMANTIC, default_metrics
 from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import Task, WholeImage
-from unmask.training.assemble import build_crops, layout, new_method, new_segmenter
 from unmask.training.parallel import make_fabric
 from unmask.training.progress import Forward, Parcel
 

@@ -1,0 +1,1 @@
+"""A grid of blocks of a large volume, each computed once, on any machine, resumably."""

@@ -1,0 +1,1 @@
+"""Dense features of unlabeled volumes, cluster centers, and volumes of cluster ids."""

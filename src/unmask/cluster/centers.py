@@ -1,0 +1,244 @@
+"""Cluster centres: k-means of dense features from places spread over all volumes.
+
+Vectors are never stored. After MAESTER (Xie et al., CVPR 2023, pp. 3292-3301); ``labelling`` gives
+every voxel the nearest centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+
+from unmask import checkpoint
+from unmask.blocks.engine import kept
+from unmask.cluster.dense import Dense
+from unmask.data.normalize import Measured, Normalizer
+from unmask.errors import CheckpointError, DataError, message
+from unmask.infer.padded import Read, padded
+from unmask.infer.source import ImageSource
+from unmask.io import Image
+from unmask.kmeans import kmeans
+from unmask.space.box import Box
+from unmask.space.random import generator
+
+# Windows that vectors are taken from at least, as far as there are so many.
+_PLACES = 64
+_SAMPLE = 200_000
+# Vectors that the mean of a volume is taken of.
+_MEAN_SAMPLE = 8_000
+_KIND = "clusters"
+# Axes of a table of vectors, one row per cluster.
+_TABLE = 2
+
+
+@dataclass(frozen=True)
+class Centres:
+    """Cluster centres and the features that they are centres of.
+
+    Attributes:
+        values: ``(k, d)`` float32; label ``i + 1`` is row ``i``, the first has the most vectors.
+        facts: what the features depend on: model, quality, compat, normalisation.
+    """
+
+    values: np.ndarray
+    facts: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Of all values."""
+        values = np.ascontiguousarray(self.values)
+        return xxhash.xxh3_128_hexdigest(
+            f"{values.shape} {values.dtype}".encode() + values.tobytes()
+        )
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file.
+
+        Raises:
+            SaveError: the file could not be written.
+        """
+        weights = {"centres": torch.from_numpy(self.values)}
+        checkpoint.save_model(path, weights, {"kind": _KIND, "features": self.facts})
+
+    @classmethod
+    def load(cls, path: str | Path, facts: dict[str, Any]) -> Centres:
+        """Read centres, for the features of ``facts`` only.
+
+        Raises:
+            CheckpointError: no such file, or centres of other features.
+        """
+        model = checkpoint.load_model(path)
+        theirs, values = model.card.get("features"), model.weights.get("centres")
+        if (
+            model.card.get("kind") != _KIND
+            or not isinstance(theirs, dict)
+            or values is None
+            or values.ndim != _TABLE
+            or not values.is_floating_point()
+        ):
+            raise CheckpointError(
+                message(
+                    path,
+                    expected="centres of `unmask cluster`",
+                    found="another model file",
+                    do="Give the clusters.safetensors of an earlier run.",
+                )
+            )
+        other = [
+            f"{name} {theirs.get(name)!r}, not {facts.get(name)!r}"
+            for name in facts | theirs
+            if theirs.get(name) != facts.get(name)
+        ]
+        if other:
+            raise CheckpointError(
+                message(
+                    path,
+                    expected="centres of the features asked for",
+                    found="; ".join(other),
+                    do="Give the model and options that the centres were made with.",
+                )
+            )
+        return cls(values.numpy(), theirs)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image with vectors.
+
+    Attributes:
+        image: the image.
+        read: network input of any box, reflected beyond the image.
+        inside: network input of boxes inside.
+        channels: that the network sees.
+        measured: what brought the image to the network's range.
+        mean: ``(d,)`` that is taken from all vectors, None: nothing; see ``without_mean``.
+    """
+
+    image: Image
+    read: Read
+    inside: Read
+    channels: int
+    measured: Measured
+    mean: np.ndarray | None = None
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Voxels."""
+        return tuple(self.image.shape[1:])
+
+
+def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer) -> Volume:
+    """Make an image ready for vectors; an image that cannot be read in parts is read whole.
+
+    Raises:
+        DataError: values that are not finite, channels or axes that do not fit; names the file.
+    """
+    image = kept(image)
+    if image.ndim < dense.backbone.ndim:
+        raise DataError(
+            message(
+                image.source,
+                expected=f"at least {dense.backbone.ndim} spatial axes for this model",
+                found=f"{image.ndim} (size {tuple(image.shape[1:])})",
+                do="Use a model for them, or name the file's axes (--set data.axes=ZYX).",
+            )
+        )
+    source = ImageSource(image, channels=channels, normalize=normalize)
+    read = padded(source.box, image.shape[1:], mode=dense.pad)
+    return Volume(image, read, source.box, channels, source.measured)
+
+
+def without_mean(dense: Dense, volume: Volume) -> Volume:
+    """The volume with the mean of its vectors to be taken from them.
+
+    Microscopes, stains and animals differ by about a constant vector, which would otherwise sort
+    volumes and not what is in them. The mean is that of windows spread over the volume, the same
+    ones each time.
+    """
+    count = dense.windows(volume.space)
+    chosen = _chosen(count, prod(volume.space), _MEAN_SAMPLE, generator(0, "mean places"))
+    vectors = dense.some(volume.read, volume.space, chosen)
+    return replace(volume, mean=vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+def fit(
+    dense: Dense,
+    volumes: Sequence[Volume],
+    count: int,
+    *,
+    seed: int,
+    facts: dict[str, Any],
+    sample: int = _SAMPLE,
+) -> Centres:
+    """Centres of vectors from places spread over all volumes.
+
+    Args:
+        dense: gives vectors.
+        volumes: where from; a larger one gives more.
+        count: number of clusters.
+        seed: of places and starts.
+        facts: what is kept with the centres.
+        sample: vectors in all, about.
+
+    Raises:
+        DataError: images of one value, or fewer distinct vectors than clusters.
+    """
+    points = sampled(dense, volumes, seed=seed, sample=sample)
+    try:
+        found = kmeans(points, count, seed=seed, sample=None)
+    except DataError as error:
+        names = ", ".join(volume.image.source for volume in volumes)
+        raise DataError(f"{names}: {error}") from error
+    order = np.argsort(-np.bincount(found.labels, minlength=count), kind="stable")
+    return Centres(np.ascontiguousarray(found.centres[order]), facts)
+
+
+def sampled(
+    dense: Dense, volumes: Sequence[Volume], *, seed: int, sample: int = _SAMPLE
+) -> np.ndarray:
+    """Vectors ``(n, d)`` of windows drawn without repetition from those of all volumes.
+
+    Raises:
+        DataError: the network sees one value everywhere.
+    """
+    counts = [dense.windows(volume.space) for volume in volumes]
+    voxels = sum(prod(volume.space) for volume in volumes)
+    last = np.cumsum(counts)
+    chosen = _chosen(int(last[-1]), voxels, sample, generator(seed, "cluster places"))
+    seen = [np.inf, -np.inf]
+    parts: list[np.ndarray] = []
+    for volume, first, count in zip(volumes, last - counts, counts, strict=True):
+
+        def watched(box: Box, read: Read = volume.read) -> np.ndarray:
+            array = read(box)
+            seen[:] = min(seen[0], array.min()), max(seen[1], array.max())
+            return array
+
+        numbers = chosen[(chosen >= first) & (chosen < first + count)] - first
+        vectors = dense.some(watched, volume.space, numbers)
+        parts.append(vectors if volume.mean is None else vectors - volume.mean)
+    if seen[0] == seen[1]:
+        raise DataError(
+            message(
+                ", ".join(volume.image.source for volume in volumes),
+                expected="images with structure",
+                found=f"the value {seen[0]:g} everywhere after normalisation",
+                do="Give other images, or normalise them by their own values: "
+                "--set data.normalize=percentile.",
+            )
+        )
+    return np.concatenate(parts)
+
+
+def _chosen(windows: int, voxels: int, sample: int, rng: np.random.Generator) -> np.ndarray:
+    """Rising numbers of windows that give about ``sample`` vectors."""
+    share = max(1.0, voxels / windows)
+    wanted = min(windows, max(ceil(sample / share), _PLACES))
+    return np.sort(rng.choice(windows, wanted, replace=False, shuffle=False))

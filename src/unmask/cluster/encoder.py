@@ -1,0 +1,101 @@
+"""The backbone of any model file, to look at images with: of a pre-training or of a segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+
+from unmask import checkpoint
+from unmask.cluster.dense import Dense
+from unmask.errors import RecipeError
+from unmask.infer.finished import build_finished
+from unmask.recipe import Recipe
+from unmask.tasks.segmenter import build_backbone
+
+# What may differ between training and looking.
+_FREE = (
+    *("data.normalize", "data.axes", "data.spacing", "data.foreground_crop"),
+    *("infer.precision", "infer.batch_size"),
+)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A backbone and what it expects of images.
+
+    Attributes:
+        backbone: in evaluation mode, on the GPU where there is one.
+        recipe: of its training, with the settings.
+        digest: of its weights.
+    """
+
+    backbone: Any
+    recipe: Recipe
+    digest: str
+
+    def dense(
+        self, *, quality: str, compat: str, surround: float = 0.0, turns: bool = False
+    ) -> Dense:
+        """What computes its vectors; see there for the errors."""
+        given = self.recipe.infer
+        return Dense(
+            self.backbone,
+            quality=quality,
+            compat=compat,
+            surround=surround,
+            turns=turns,
+            precision=given.precision,
+            batch_size=given.batch_size,
+        )
+
+
+def load_encoder(
+    path: str | Path,
+    settings: Iterable[str] = (),
+    *,
+    allow_code: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> Encoder:
+    """Load the backbone of a model file or run folder.
+
+    Args:
+        path: the model.
+        settings: changes to ``data.normalize``, ``data.axes`` and arithmetic.
+        allow_code: run parts that the model carries as source.
+        say: gets what a user should know of the code that runs, a line each.
+
+    Raises:
+        CheckpointError: missing, damaged, a model with code that was not allowed, or not a model of
+            its recipe.
+        RecipeError: another setting, or one that does not exist.
+    """
+    model = checkpoint.load_model(path)
+    recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
+    if say is not None:
+        for note in notes:
+            say(note)
+    lines = list(settings)
+    fixed = [line for line in lines if not line.strip().startswith(_FREE)]
+    if fixed:
+        raise RecipeError(
+            f"--set {' '.join(fixed)}: expected some of {', '.join(_FREE)}, found fields that were "
+            "settled in training or that are not used here."
+        )
+    weights = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in model.weights.items()
+        if name.startswith("backbone.")
+    }
+    backbone = build_finished(recipe, weights, build_backbone, source=path)
+    digest = xxhash.xxh3_128()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    found = torch.accelerator.current_accelerator(check_available=True)
+    place = torch.device("cpu") if found is None else found
+    return Encoder(backbone.to(place), recipe.with_settings(lines), digest.hexdigest())

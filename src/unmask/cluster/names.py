@@ -1,0 +1,143 @@
+"""Clusters for people: their names, their figures, and the file that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.atomic import atomic_write
+from unmask.cluster.assign import Counts
+from unmask.errors import RecipeError, message
+from unmask.io import Image, open_labels
+from unmask.labels import connected_components
+from unmask.plain_text import csv_text
+from unmask.space.box import Box
+from unmask.yaml_text import read_yaml
+
+# Voxels of the middle of a volume in which connected pieces are counted.
+_PIECES_VOXELS = 1 << 20
+
+
+def classes_of(path: str | Path | None, count: int) -> tuple[np.ndarray, dict[int, str]]:
+    """Label of each cluster ``(k,)``, and the name of each label.
+
+    Args:
+        path: YAML of names with lists of clusters; None: every cluster is its own label, from 1.
+        count: number of clusters.
+
+    Raises:
+        RecipeError: no such YAML, or clusters there are not.
+    """
+    if path is None:
+        labels = np.arange(1, count + 1)
+        return labels, {int(label): f"cluster {label}" for label in labels}
+    groups = _read_names(Path(path), count)
+    labels = np.zeros(count, np.int64)
+    names = {0: "background"}
+    for name, numbers in groups.items():
+        label = 0 if name == "background" else len(names)
+        names[label] = name
+        labels[[number - 1 for number in numbers]] = label
+    return labels, names
+
+
+def _read_names(path: Path, count: int) -> dict[str, list[int]]:
+    try:
+        tree = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            f"{path}: expected YAML such as 'nucleus: [3, 5]', found none ({error})."
+        ) from error
+    groups: Mapping[Any, Any] = tree if isinstance(tree, dict) else {}
+    listed = [value if isinstance(value, list) else [value] for value in groups.values()]
+    numbers = [number for values in listed for number in values]
+    good = all(type(number) is int and 1 <= number <= count for number in numbers)
+    if not groups or not good or len(set(numbers)) < len(numbers):
+        raise RecipeError(
+            message(
+                path,
+                expected=f"names, each with different numbers of clusters from 1 to {count}, such "
+                "as 'nucleus: [3, 5]'",
+                found=str(tree)[:200],
+                do="Correct the file.",
+            )
+        )
+    return {str(name): values for name, values in zip(groups, listed, strict=True)}
+
+
+def describe(
+    image: Image, path: Path, counts: Counts, table: np.ndarray, names: Mapping[int, str]
+) -> list[dict[str, Any]]:
+    """One row for every label: its clusters, share, mean input and connected pieces."""
+    voxels, pieces = counts.voxels, _pieces(path, image.ndim)
+    rows: list[dict[str, Any]] = []
+    for label, name in names.items():
+        mine = table == label
+        inside = int(voxels[mine].sum())
+        sums = np.nansum(voxels[mine] * np.nan_to_num(counts.intensity[mine]))
+        sizes = pieces.get(label, np.zeros(0, np.int64))
+        rows.append(
+            {
+                "volume": image.name,
+                "label": label,
+                "name": name,
+                "clusters": " ".join(str(number + 1) for number in np.flatnonzero(mine)),
+                "voxels": inside,
+                "share": round(inside / max(1, int(voxels.sum())), 6),
+                "mean_intensity": round(float(sums / inside), 6) if inside else "",
+                "pieces": len(sizes),
+                "median_piece_voxels": float(np.median(sizes)) if len(sizes) else "",
+            }
+        )
+    return rows
+
+
+def _pieces(path: Path, ndim: int) -> dict[int, np.ndarray]:
+    """Sizes of the connected pieces of every label in the middle of a volume."""
+    labels = open_labels(path, ndim=ndim)
+    space = labels.shape[1:]
+    share = min(1.0, (_PIECES_VOXELS / np.prod(space)) ** (1 / ndim))
+    size = [max(1, int(n * share)) for n in space]
+    start = tuple((n - s) // 2 for n, s in zip(space, size, strict=True))
+    part = labels.read(Box(start, tuple(a + s for a, s in zip(start, size, strict=True))))[0]
+    # Label 0 has pieces, too: every label is moved up by one.
+    pieces = connected_components(part.astype(np.int64) + 1, connectivity=1)
+    sizes = np.bincount(pieces.ravel())[1:]
+    owner = np.zeros(len(sizes) + 1, np.int64)
+    owner[pieces.ravel()] = part.ravel()
+    return {int(label): sizes[owner[1:] == label] for label in np.unique(part)}
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of equal keys as CSV."""
+    return csv_text(rows[0], rows)
+
+
+def template(count: int) -> str:
+    """A file of names to be edited by a person."""
+    lines = [f"class_{number}: [{number}]" for number in range(1, count + 1)]
+    head = (
+        "# Look at contact/*.png, rename the classes, join their clusters: 'nucleus: [3, 5]'.\n"
+        "# 'background' becomes 0. Apply with --centres clusters.safetensors --names names.yaml.\n"
+    )
+    return head + "\n".join(lines) + "\n"
+
+
+def write_template(path: Path, count: int) -> str:
+    """Write a template beside clusters; one that was edited by a person stays.
+
+    Returns:
+        A line about a file that stays, else "".
+    """
+    if path.exists():
+        before = path.read_text(encoding="utf-8", errors="replace")
+        if before != template(before.count("\nclass_")):
+            return (
+                f"{path}: changed by hand, so it stays as it is. Check that its numbers are those "
+                f"of these {count} clusters, or remove it and run again for a new template."
+            )
+    atomic_write(path, template(count))
+    return ""
