@@ -89,7 +89,7 @@ ROWS = (
         tests=(f"{_SAVES}test_a_full_disk_ends_with_a_message_and_what_was_saved",
                f"{_SAVES}test_a_file_too_large_keeps_the_older_ones",
                f"{_STORE_KILLS}test_an_error_of_the_disk_is_explained",
-               "infer/test_labelling.py::test_a_full_disk_keeps_finished_blocks"),
+               "cluster/test_assign.py::test_a_full_disk_keeps_finished_blocks"),
         limit="A training ends; it does not go on without saving.",
     ),
     Row(
@@ -184,8 +184,8 @@ ROWS = (
         15, "Too little memory",
         "A prediction halves its batch and continues; a training says what would fit.",
         "Errors of the allocator, injected",
-        tests=("infer/test_tiled.py::test_out_of_memory_halves_the_batch_and_goes_on",
-               "infer/test_tiled.py::test_a_window_that_never_fits_is_told",
+        tests=("infer/test_tiles.py::test_out_of_memory_halves_the_batch_and_goes_on",
+               "infer/test_tiles.py::test_a_window_that_never_fits_is_told",
                "training/test_loop.py::test_short_memory_is_told"),
         limit="A training does not change its own batch size: results would depend on the machine.",
     ),
@@ -281,7 +281,7 @@ ROWS = (
         tests=("labels/test_stitch.py::test_random_volumes_equal_one_pass",
                "labels/test_stitch.py::test_a_thousand_random_volumes_equal_one_pass",
                "labels/test_stitch.py::test_objects_over_many_blocks",
-               "infer/test_blockwise.py::test_objects_are_those_of_the_whole"),
+               "infer/test_predict_blocks.py::test_objects_are_those_of_the_whole"),
     ),
     Row(
         27, "OME-Zarr: kills, missing and damaged chunks and metadata, a second writer",
@@ -362,7 +362,7 @@ ROWS = (
         tests=("api/test_verbs.py::test_truth_without_a_prediction_is_named",
                f"{_REQUESTS}test_truth_and_prediction_of_different_sizes",
                f"{_REQUESTS}test_evaluation",
-               "metrics/test_overlap.py::test_hundred_thousand_objects_need_little_memory"),
+               "metrics/test_overlap_table.py::test_hundred_thousand_objects_need_little_memory"),
     ),
     Row(
         38, "Flows: zero, NaN, one sink, out of the image, no foreground",
@@ -404,7 +404,7 @@ ROWS = (
         "Later steps and larger images need no more.",
         "Resident memory over many steps, and over images 64 times as large",
         tests=("training/test_loop.py::test_later_steps_hold_no_more_memory",
-               "infer/test_tiled.py::test_memory_does_not_grow_with_the_first_axis",
+               "infer/test_tiles.py::test_memory_does_not_grow_with_the_first_axis",
                "e2e/test_blockwise.py::test_memory_does_not_grow_with_the_image"),
     ),
     Row(
