@@ -1,5 +1,16 @@
 from . import labels, metrics
-from .api import check, cluster, convert, evaluate, load_official, measure, predict, pretrain, train
+from .api import (
+    check,
+    cluster,
+    convert,
+    evaluate,
+    load_official,
+    measure,
+    plan,
+    predict,
+    pretrain,
+    train,
+)
 from .infer.predictor import Prediction, Predictor
 from .io import open_image, save_image
 from .io.outlines import read_outlines, write_outlines
@@ -18,6 +29,7 @@ __all__ = [
     "measure",
     "metrics",
     "open_image",
+    "plan",
     "predict",
     "pretrain",
     "read_outlines",

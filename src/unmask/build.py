@@ -66,7 +66,7 @@ def layout(recipe: Recipe) -> Layout:
     ndim = part.ndim + (part.sections is not None)
     task = None if recipe.task is None else build_task(recipe)
     classes = task.names if isinstance(task, WholeImage) else ()
-    view = View(part.spacing, part.foreground_crop)
+    view = View(part.spacing, part.foreground_crop, part.scale)
     return Layout(
         ndim, part.axes, part.image_suffix, part.label_suffix, classes, view, part.allow_external
     )

@@ -87,6 +87,11 @@ class DataRecipe(_Section):
         description="voxel size of the network's grid, slow axis first, in the unit of the files; "
         "default: that of each image",
     )
+    scale: Scale | tuple[Scale, ...] | None = Field(
+        default=None,
+        description="factor on the size of the images before the network, or one per axis, after "
+        "spacing; labels come back at the size of the image",
+    )
     foreground_crop: float | None = Field(
         default=None,
         description="only the box of voxels above this value is seen; default: everything",
@@ -260,12 +265,12 @@ class Recipe(_Section):
                 f"infer.tile={self.infer.tile} has {len(self.infer.tile)} axes, "
                 f"data.crop={self.data.crop} has {self.data.ndim}"
             )
-        scale = self.infer.scale
-        if isinstance(scale, tuple) and len(scale) != self.data.ndim:
-            raise ValueError(
-                f"infer.scale={scale} has {len(scale)} axes, data.crop={self.data.crop} has "
-                f"{self.data.ndim}; give one number, or one for each axis"
-            )
+        for name, scale in (("data.scale", self.data.scale), ("infer.scale", self.infer.scale)):
+            if isinstance(scale, tuple) and len(scale) != self.data.ndim:
+                raise ValueError(
+                    f"{name}={scale} has {len(scale)} axes, data.crop={self.data.crop} has "
+                    f"{self.data.ndim}; give one number, or one for each axis"
+                )
         views = () if isinstance(self.infer.tta, bool) else self.infer.tta
         if any(not 0 <= axis < self.data.ndim for axes in views for axis in axes):
             raise ValueError(

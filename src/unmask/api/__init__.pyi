@@ -6,6 +6,7 @@ from .interchange import convert, load_official
 from .learning import Run, pretrain, train
 from .mapping import evaluate_clusters
 from .measuring import MeasureOptions, measure, measure_files
+from .planning import plan
 from .prediction import predict, predict_files
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "measure",
     "measure_files",
     "model_card",
+    "plan",
     "predict",
     "predict_files",
     "pretrain",

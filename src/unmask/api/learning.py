@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 
 from unmask import checkpoint
 from unmask.api.inputs import content_notes, labels_of, parts_of, same_notes
+from unmask.api.planning import plan
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import (
@@ -45,6 +46,8 @@ from unmask.data.replay import Replay
 from unmask.data.sections import oriented
 from unmask.errors import DataError, RecipeError, grouped
 from unmask.models.base import Objective
+from unmask.planning.plan import Plan
+from unmask.planning.text import describe_plan
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
 from unmask.space.random import generator
@@ -145,7 +148,7 @@ def _unlabeled(images: Paths, chosen: Recipe, notes: list[str]) -> list[Pair]:
 
 
 def train(  # noqa: PLR0913 - the verb's promised arguments
-    recipe: RecipeLike,
+    recipe: RecipeLike | Plan | None = None,
     *,
     images: Paths,
     labels: Paths | None = None,
@@ -155,6 +158,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     val_labels: Paths | None = None,
     replay_images: Paths | None = None,
     replay_labels: Paths | None = None,
+    minutes: float | None = None,
     settings: Settings = (),
     devices: int = 1,
     resume: bool = False,
@@ -165,7 +169,8 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     model. Arguments and errors are those of ``pretrain``, and:
 
     Args:
-        recipe: preset name, YAML file or recipe with a ``task``.
+        recipe: preset name, YAML file or recipe with a ``task``, or a plan; None: a plan is made
+            from the data (`unmask.plan`), and a run that resumes keeps its own recipe.
         images: images; they pair with labels by stem. A ``dataset.json`` has both, and with
             ``data.fold`` or a split of its own what is held out.
         labels: label images.
@@ -176,11 +181,13 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         replay_images: images of a second source, such as those that the model ``init`` was trained
             on; every batch has ``data.replay.batch`` crops of it, 1 where the recipe says nothing.
         replay_labels: labels of the second source.
+        minutes: time for the training, if a plan is made.
         settings: ``key=value`` changes to the recipe.
         devices: number of GPUs or processes.
         resume: go on from the newest snapshot in ``out``.
     """
-    chosen = _with_replay(settled(recipe, settings), given=replay_images is not None)
+    source, reasons = _recipe_of(recipe, images, labels, out, minutes, settings, resume=resume)
+    chosen = _with_replay(settled(source, settings), given=replay_images is not None)
     segmenter = new_segmenter(chosen)
     images, val_images = parts_of(images, val_images, chosen.data.fold)
     labels = labels_of(images, labels)
@@ -201,8 +208,41 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     second = None if second is None else viewed(second, layout(chosen).view)
     start = Start(out, init, devices, resume)
     return _run(
-        chosen, segmenter, pairs, start=start, second=second, validate=validate, notes=notes
+        chosen,
+        segmenter,
+        pairs,
+        start=start,
+        second=second,
+        validate=validate,
+        notes=notes,
+        reasons=reasons,
     )
+
+
+def _recipe_of(
+    recipe: RecipeLike | Plan | None,
+    images: Paths,
+    labels: Paths | None,
+    out: str | Path,
+    minutes: float | None,
+    settings: Settings,
+    *,
+    resume: bool,
+) -> tuple[RecipeLike, list[str]]:
+    """The recipe that was asked for, that of the run that resumes, or a plan with its reasons."""
+    if minutes is not None and recipe is not None:
+        raise RecipeError(
+            "minutes: expected no recipe with it, found one. They are for plans; leave out either, "
+            "or --set train.steps=..."
+        )
+    written = Path(out) / "recipe.yaml"
+    if recipe is None and resume and written.is_file():
+        return str(written), []
+    if recipe is None:
+        recipe = plan(images, labels=labels, minutes=minutes, settings=settings)
+    if not isinstance(recipe, Plan):
+        return recipe, []
+    return recipe.recipe, ["Plan:", *describe_plan(recipe)]
 
 
 def _with_replay(recipe: Recipe, *, given: bool) -> Recipe:
@@ -242,6 +282,7 @@ def _run(
     second: Sequence[Pair] | None = None,
     validate: Callable[[Segmenter], dict[str, float]] | None = None,
     notes: Sequence[str] = (),
+    reasons: Sequence[str] = (),
 ) -> Run:
     """Train ``objective`` on ``pairs``, and on a share of ``second``, into a run folder."""
     begin = time.perf_counter()
@@ -280,7 +321,7 @@ def _run(
             first = crops.first if isinstance(crops, Replay) else crops
             empty = [f"{source}: no object, all labels are 0." for source in first.empty]
             noted = (f"note: {note}" for note in grouped([*notes, *empty]))
-            for line in (*noted, *origin, *_at_rest(objective)):
+            for line in (*reasons, *noted, *origin, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(
                 objective,

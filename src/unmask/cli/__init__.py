@@ -24,6 +24,7 @@ from unmask.cli.evaluate import evaluate
 from unmask.cli.folds import folds
 from unmask.cli.measure import measure
 from unmask.cli.models import models
+from unmask.cli.plan import plan
 from unmask.cli.plot import plot
 from unmask.cli.predict import predict
 from unmask.cli.presets import presets
@@ -43,7 +44,7 @@ app = typer.Typer(
 
 # In the order of a project: what to look at first, then training, results and tools.
 for verb in (
-    demo, presets, models, check, pretrain, train, predict, measure, cluster, evaluate, folds,
+    demo, presets, models, check, plan, pretrain, train, predict, measure, cluster, evaluate, folds,
     curve, plot, convert,
 ):  # fmt: skip
     app.command()(verb)

@@ -39,6 +39,10 @@ def train(  # noqa: PLR0913 - the options promised
         list[str] | None, typer.Option("--replay-images", help="a second source, for every batch")
     ] = None,
     replay_labels: Annotated[list[str] | None, typer.Option("--replay-labels")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", min=0.1, help="time for the training, without --preset"),
+    ] = None,
     settings: Settings = None,
     devices: Devices = 1,
     precision: Precision = None,
@@ -49,7 +53,7 @@ def train(  # noqa: PLR0913 - the options promised
     from unmask.training.parallel import is_first
 
     run = api.train(
-        chosen_recipe(preset, recipe),
+        None if preset is None and recipe is None else chosen_recipe(preset, recipe),
         images=images,
         labels=labels,
         out=out,
@@ -58,6 +62,7 @@ def train(  # noqa: PLR0913 - the options promised
         val_labels=val_labels,
         replay_images=replay_images,
         replay_labels=replay_labels,
+        minutes=minutes,
         settings=settings_with_precision(settings, precision),
         devices=devices,
         resume=resume,

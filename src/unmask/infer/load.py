@@ -128,7 +128,9 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
         batch_size=infer.batch_size,
         precision=infer.precision,
         block=infer.block,
-        view=View(recipe.data.spacing, recipe.data.foreground_crop, infer.scale),
+        view=View(
+            recipe.data.spacing, recipe.data.foreground_crop, infer.scale or recipe.data.scale
+        ),
         layout=Layout(
             recipe.data.ndim,
             recipe.data.axes,

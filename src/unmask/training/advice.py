@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
-import torch
 
-from unmask.build import build_crops, layout, new_method, new_segmenter
-from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
+from unmask.data.pairs import Audit, Pair, Paths, label_values
 from unmask.data.portions import middle_box
-from unmask.data.tables import CLASS, ImageClass, is_table, listed, read_table
+from unmask.data.tables import CLASS, is_table, listed, read_table
 from unmask.errors import DataError, gather, grouped
 from unmask.io import open_image, open_labels
 from unmask.io.inputs import Input
 from unmask.io.paths import named_files
-from unmask.memory import peak_memory
 from unmask.metrics import SEMANTIC, default_metrics
-from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
-from unmask.tasks.base import Task, WholeImage
-from unmask.training.parallel import make_fabric
-from unmask.training.progress import Forward, Parcel
+from unmask.training.timing import time_updates
 
 Read = TypeVar("Read")
 
@@ -51,7 +43,7 @@ def suggest(
         DataError: no image can be read; every problem at once.
     """
     first = partial(open_image, allow_external=allow_external)
-    image = next(_readable([image for _, image in named_files(images)], first))
+    image = next(readable([image for _, image in named_files(images)], first))
     if labels is None:
         return _advice(f"mae{image.ndim}d", [])
     if is_table(labels):
@@ -62,7 +54,7 @@ def suggest(
     seen: _Labels = []
     truths = [path for _, path in named_files(labels, labels=True)]
     read = partial(_read_labels, allow_external=allow_external)
-    for each in _readable(truths[:_LOOKED], read):
+    for each in readable(truths[:_LOOKED], read):
         seen.append(each)
     values = sorted({int(value) for each in seen for value in label_values(each)})
     if not _are_classes(seen, values):
@@ -88,7 +80,7 @@ def _read_labels(path: Input, *, allow_external: bool) -> np.ndarray:
     return labels.read(middle_box(labels))[0]
 
 
-def _readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[Read]:
+def readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[Read]:
     """What can be read; where nothing can, every problem at once."""
     problems: list[str] = []
     for path in paths:
@@ -122,41 +114,14 @@ def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
     yield from (f"PROBLEM: {problem}" for problem in grouped(audit.problems))
 
 
-def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterator[str]:
+def forecast(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[str]:
     """Lines on time and memory, from a few real updates on the first images."""
-    objective: Objective = new_segmenter(recipe) if recipe.task else new_method(recipe)
-    task = getattr(objective, "task", None)
-    if task is not None:
-        pairs = [_labeled(pair, task) for pair in pairs[:4]]
-    crops = build_crops(recipe, viewed(pairs[:4], layout(recipe).view), task)
-    fabric = make_fabric(1, recipe.train.precision)
-    model = fabric.setup_module(Forward(objective))
-    seconds = []
-    for index in range(steps):
-        begin = time.perf_counter()
-        batch = crops.batch(index).to(fabric.device)
-        fabric.backward(model(Parcel(batch)))
-        seconds.append(time.perf_counter() - begin)
-    parameters = sum(p.numel() for p in objective.parameters())
-    yield f"Network: {parameters / 1e6:.1f} million parameters on {fabric.device}."
-    total = min(seconds) * recipe.train.steps * recipe.train.accumulate
+    timing = time_updates(pairs, recipe)
+    yield f"Network: {timing.parameters / 1e6:.1f} million parameters on {timing.device}."
+    total = timing.update * recipe.train.steps
     yield (
         f"Forecast: {recipe.train.steps} updates of {recipe.train.batch_size} crops "
-        f"{recipe.data.crop}, about {min(seconds):.2f} s each: {total / 60:.0f} minutes."
+        f"{recipe.data.crop}, about {timing.update:.2f} s each: {total / 60:.0f} minutes."
     )
-    if (peak := _peak(fabric.device)) is not None:
-        yield f"Memory: about {peak / 1e9:.1f} GB."
-
-
-def _labeled(pair: Pair, task: Task) -> Pair:
-    """The pair with labels; without its own, of one value, which costs as much time."""
-    if pair.labels is not None:
-        return pair
-    value = 1 if isinstance(task, WholeImage) else 0
-    return replace(pair, labels=ImageClass("no labels", value).labels(pair.image))
-
-
-def _peak(device: torch.device) -> int | None:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return peak_memory()
+    if timing.peak is not None:
+        yield f"Memory: about {timing.peak / 1e9:.1f} GB."

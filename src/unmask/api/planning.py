@@ -1,0 +1,113 @@
+"""``plan``: from images and labels to a recipe with the reason for every choice."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from unmask.api.inputs import labels_of, parts_of
+from unmask.api.values import Settings
+from unmask.atomic import atomic_write
+from unmask.data.pairs import Layout, Pair, Paths, open_pairs
+from unmask.data.tables import is_table
+from unmask.errors import DataError, message
+from unmask.io import open_image
+from unmask.io.paths import named_files
+from unmask.planning.decision import Decision
+from unmask.planning.network_rules import schedule_decisions
+from unmask.planning.plan import Plan, make_plan, measure
+from unmask.planning.text import plan_to_yaml
+from unmask.training.advice import readable
+from unmask.training.timing import time_updates
+
+# Part of the minutes that updates get; the rest is for validation, snapshots and start-up.
+_UPDATES = 0.85
+_FEWEST, _MOST = 20, 50_000
+
+
+def plan(
+    images: Paths,
+    *,
+    labels: Paths | None = None,
+    minutes: float | None = None,
+    out: str | Path | None = None,
+    settings: Settings = (),
+) -> Plan:
+    """Measure images and labels and derive a recipe from them.
+
+    Args:
+        images: file, folder, glob or OME-Zarr, or several of them; arrays work too.
+        labels: labels of some or all of the images.
+        minutes: time for the training on this device; a few updates are timed. Default: the number
+            of updates of the presets.
+        out: YAML file that gets the recipe, with the reasons as comments.
+        settings: ``key=value`` choices of your own, which the plan keeps.
+
+    Returns:
+        The plan; ``plan.recipe`` goes to `unmask.train`.
+
+    Raises:
+        DataError: files cannot be read, or there are no labels.
+    """
+    labels = labels_of(images, labels)
+    images, _ = parts_of(images, None, None)
+    if labels is None or is_table(labels):
+        raise DataError(
+            message(
+                "plan",
+                expected="label images, to derive the task from",
+                found="none" if labels is None else "a table of classes",
+                do="Give --labels. Without labels, pre-train: unmask pretrain --preset mae2d. For "
+                "classes of whole images: unmask train --preset classify2d.",
+            )
+        )
+    pairs = _opened(images, labels, settings)
+    chosen = _decided(make_plan(measure(pairs), minutes=minutes), settings)
+    if minutes is not None and not _sets(settings, "train.steps"):
+        chosen = _timed(chosen, pairs, minutes)
+    if out is not None:
+        atomic_write(out, plan_to_yaml(chosen))
+    return chosen
+
+
+def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
+    """Pairs of as many axes as the first readable image has."""
+    allowed = _sets(settings, "data.allow_external")
+    read = partial(open_image, allow_external=allowed)
+    first = next(readable([image for _, image in named_files(images)], read))
+    rules = Layout(first.ndim, allow_external=allowed)
+    return open_pairs(images, labels, rules)
+
+
+def _decided(made: Plan, settings: Settings) -> Plan:
+    """The plan with the user's own choices in place of its decisions."""
+    own = [line for line in settings if line]
+    if not own:
+        return made
+    recipe = made.recipe.with_settings(own)
+    fields = {line.partition("=")[0].strip() for line in own}
+    kept = tuple(each for each in made.decisions if each.field not in fields)
+    return Plan(recipe, kept, made.facts, made.notes)
+
+
+def _timed(made: Plan, pairs: list[Pair], minutes: float) -> Plan:
+    """The plan with as many updates as fit into ``minutes``."""
+    timing = time_updates([pair for pair in pairs if pair.labels is not None], made.recipe)
+    steps = int(minutes * 60 * _UPDATES / timing.update)
+    bounded = max(_FEWEST, min(steps, _MOST))
+    reason = (
+        f"one update takes {timing.update:.2f} s on {timing.device}, "
+        f"and {minutes:g} minutes were given"
+    )
+    every = max(10, min(500, bounded // 8))
+    return made.with_decisions(
+        [
+            *schedule_decisions(bounded, reason),
+            Decision("train.validate_every", every, "eight validations, one per 500 at least"),
+            Decision("train.save_every", every, "a snapshot with every validation"),
+        ]
+    )
+
+
+def _sets(settings: Settings, field: str) -> bool:
+    return any(line.partition("=")[0].strip() == field for line in settings)

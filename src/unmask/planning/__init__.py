@@ -1,0 +1,1 @@
+"""From measurements of images and labels to a recipe, with a reason for every choice."""

@@ -1,0 +1,187 @@
+"""What the network sees: channels, voxel size or scale, crop, normalization, augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, prod, sqrt
+
+from unmask.planning.decision import Decision, multiple
+from unmask.planning.image_facts import ImageFacts
+from unmask.planning.objects import ObjectFacts
+
+# Median diameters in voxels that networks of this depth learn well; beyond them images are resized
+# to the target. A crop then holds several objects, and a coarse voxel less than one.
+_SMALLEST, _LARGEST, _TARGET_SMALL, _TARGET_LARGE = 9.0, 56.0, 14.0, 36.0
+# Voxels of a training crop by number of axes, and the fewest and most along an axis.
+_VOLUME = {1: 4096, 2: 256 * 256, 3: 300_000}
+_SMALL_CROP, _MOST = 128, 384
+# A crop holds so many diameters of the larger objects, and lengths of the longest ones.
+_ACROSS, _LONGEST = 3.5, 1.5
+# Crop lengths are multiples of it.
+_STEP = {1: 16, 2: 16, 3: 8}
+# Voxel volumes that differ by more are brought to one size.
+_UNEQUAL = 1.3
+_AIR = -500
+# Share of crops centered on an object, by the share of voxels that labels cover.
+_SHARES = ((0.02, 0.9), (0.1, 0.7), (0.6, 0.5), (1.0, 0.0))
+
+
+def channel_decision(images: ImageFacts) -> Decision:
+    """Three channels for color, one for gray, otherwise those of the files."""
+    if images.channels in (1, 3, 4) and not images.color:
+        saved = " though saved as RGB" if images.channels > 1 else ""
+        return Decision("data.channels", 1, f"images are gray{saved}")
+    if images.channels in (3, 4):
+        return Decision("data.channels", 3, "some images are in color")
+    return Decision("data.channels", images.channels, f"files have {images.channels} channels")
+
+
+def spacing_decisions(images: ImageFacts) -> list[Decision]:
+    """One voxel size for images whose voxels differ."""
+    if images.spacing is None:
+        return []
+    if images.with_spacing < images.count:
+        text = f"only {images.with_spacing} of {images.count} images have a voxel size"
+        return [
+            Decision(
+                "data.spacing",
+                None,
+                f"{text}, so images are used as they are",
+                sure=False,
+                otherwise="save all images with their voxel size",
+            )
+        ]
+    if images.spacing_ratio <= _UNEQUAL:
+        return []
+    text = f"voxel volumes differ by a factor of {images.spacing_ratio:.1f}; this is their median"
+    return [Decision("data.spacing", list(images.spacing), text)]
+
+
+def scale_of(objects: ObjectFacts | None) -> float:
+    """Factor on the images that brings the median diameter to what networks learn well."""
+    if objects is None or _SMALLEST <= objects.median <= _LARGEST:
+        return 1.0
+    large = objects.median > _LARGEST
+    scale = (_TARGET_LARGE if large else _TARGET_SMALL) / objects.median
+    if large:
+        # The smallest objects have to stay visible.
+        scale = min(1.0, max(scale, 6.0 / objects.low))
+    return float(f"{scale:.2g}")
+
+
+def scale_decisions(objects: ObjectFacts | None, scale: float) -> list[Decision]:
+    """The factor, if there is one."""
+    if objects is None or scale == 1:
+        return []
+    text = (
+        f"objects have a median diameter of {objects.median:.0f} voxels, "
+        f"{objects.median * scale:.0f} after resizing"
+    )
+    return [Decision("data.scale", scale, text, otherwise="--set data.scale=null")]
+
+
+def crop_of(
+    images: ImageFacts, objects: ObjectFacts | None, scale: float, voxel: Sequence[float]
+) -> tuple[int, ...]:
+    """A crop of a fixed volume, shaped as the voxels are, that holds several objects."""
+    volume = _VOLUME.get(images.ndim, _VOLUME[3])
+    if objects is not None and images.ndim < 3:
+        across = max(_ACROSS * objects.high, _LONGEST * objects.longest)
+        wanted = max(_SMALL_CROP, across * scale)
+        volume = min(volume, wanted**images.ndim)
+    space = [n * scale for n in images.shape]
+    edge = (volume * prod(voxel)) ** (1 / images.ndim)
+    lengths = [edge / v for v in voxel]
+    for _ in range(images.ndim):
+        # What short axes leave over goes to the others.
+        lengths = [min(n, most) for n, most in zip(lengths, space, strict=True)]
+        free = [i for i, (n, most) in enumerate(zip(lengths, space, strict=True)) if n < most]
+        if not free or prod(lengths) >= 0.9 * volume:
+            break
+        factor = (volume / prod(lengths)) ** (1 / len(free))
+        lengths = [n * factor if i in free else n for i, n in enumerate(lengths)]
+    step = _STEP.get(images.ndim, _STEP[3])
+    return tuple(_length(n, most, step) for n, most in zip(lengths, space, strict=True))
+
+
+def _length(wanted: float, most: float, step: int) -> int:
+    """A multiple of ``step``; an image that hardly exceeds it is seen whole."""
+    if most < step:
+        return max(1, round(most))
+    if wanted >= 0.8 * most:
+        return min(_MOST, ceil(most / step) * step)
+    return min(_MOST, multiple(wanted, step))
+
+
+def crop_decision(
+    crop: Sequence[int], images: ImageFacts, objects: ObjectFacts | None, scale: float
+) -> Decision:
+    """The crop with its reason."""
+    typical = " x ".join(str(round(n * scale)) for n in images.shape)
+    text = f"images are {typical} voxels"
+    if objects is not None:
+        text += f", objects up to {objects.high * scale:.0f} across"
+    return Decision("data.crop", list(crop), text)
+
+
+def normalize_decision(images: ImageFacts, *, classes: bool) -> Decision:
+    """Fixed values for CT, mean and deviation for other volumes of classes, else percentiles."""
+    if images.minimum <= _AIR and images.ndim > 2:
+        low, high = max(-1000.0, images.low), min(2000.0, images.high)
+        text = f"values go down to {images.minimum:.0f}, which are Hounsfield units of CT"
+        value = {"name": "window", "low": round(low), "high": round(high)}
+        return Decision("data.normalize", value, text, otherwise="--set data.normalize=zscore")
+    if classes and images.ndim > 2:
+        text = f"typical values are {images.low:.0f} to {images.high:.0f} without a fixed unit"
+        return Decision("data.normalize", "zscore", text)
+    text = f"typical values are {images.low:.0f} to {images.high:.0f}"
+    return Decision("data.normalize", {"name": "percentile", "low": 1.0, "high": 99.8}, text)
+
+
+def foreground_decision(foreground: float) -> Decision:
+    """Rare objects are drawn more often."""
+    share = next(share for below, share in _SHARES if foreground <= below)
+    text = f"labels cover {foreground:.1%} of the voxels"
+    return Decision("data.foreground", share, text)
+
+
+def augment_decision(
+    images: ImageFacts, objects: ObjectFacts | None, voxel: Sequence[float], *, aligned: bool
+) -> Decision:
+    """Geometry that keeps images plausible, and intensities within what microscopes vary."""
+    spread = objects.between_images if objects is not None else 1.0
+    # Images of one scale get +-35 %; if their objects differ, each is brought to the others' range.
+    reach = float(f"{min(2.0, max(1.35, sqrt(spread) * 1.2)):.2g}")
+    zoom = [round(1 / reach, 2), reach]
+    flat = max(voxel) >= 2
+    if aligned:
+        spatial = {"name": "spatial", "flip": False, "rotate90": False, "rotate": 15,
+                   "zoom": [0.85, 1.2], "elastic": 2.0}  # fmt: skip
+        text = "labels keep their places in the images, so orientation carries information"
+    elif images.ndim > 2:
+        spatial = {"name": "spatial", "rotate": 180, "zoom": [0.8, 1.25], "plane_only": flat}
+        if not flat:
+            spatial = {"name": "spatial", "rotate": 15, "zoom": [0.85, 1.2], "elastic": 3.0,
+                       "p_rotate": 0.3, "p_zoom": 0.3, "p_elastic": 0.3}  # fmt: skip
+        text = "voxels are about cubes"
+        if flat:
+            text = "voxels are longer along one axis, so only planes turn"
+    else:
+        spatial = {"name": "spatial", "rotate": 180, "zoom": zoom, "scale": 0.1, "elastic": 4.0}
+        text = "labels lie anywhere, so images may be turned and mirrored"
+        if objects is not None:
+            text += f"; median diameters of the images differ by a factor of {spread:.1f}"
+    parts: list[dict[str, object]] = [spatial]
+    if images.color:
+        parts += [{"name": "channel_shuffle", "p": 0.1}, {"name": "channel_mix", "p": 0.2},
+                  {"name": "grey", "p": 0.1}]  # fmt: skip
+    if objects is not None and images.ndim < 3:
+        parts.append({"name": "invert", "p": 0.1})
+    parts += [
+        {"name": "gamma", "p": 0.3},
+        {"name": "contrast", "p": 0.3},
+        {"name": "brightness", "p": 0.3},
+        {"name": "noise", "p": 0.25},
+        {"name": "blur", "p": 0.2},
+    ]
+    return Decision("data.augment", parts, text, sure=not aligned or images.ndim > 2)

@@ -1,0 +1,70 @@
+"""Depth, strides and kernels of the network, batch size, and the schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from unmask.planning.decision import Decision
+
+# Voxels that the coarsest level keeps along an axis, and levels at most, by number of axes.
+_COARSE = {2: 8, 3: 4}
+_LEVELS = {2: 6, 3: 5}
+# An axis is halved once its voxels are at most so much longer than the shortest (nnU-Net,
+# doi:10.1038/s41592-020-01008-z, keeps axes of twice the spacing).
+_LONG = 2.0
+
+
+def strides_of(crop: Sequence[int], voxel: Sequence[float]) -> list[list[int]]:
+    """Strides of the levels, fine to coarse: long axes are halved once the others caught up."""
+    ndim = len(crop)
+    coarse, most = _COARSE.get(ndim, 4), _LEVELS.get(ndim, 5)
+    strides = [[1] * ndim]
+    while len(strides) < most:
+        last = strides[-1]
+        lengths = [v * s for v, s in zip(voxel, last, strict=True)]
+        # Axes that can be halved without losing the last voxels.
+        able = [n >= 2 * s * coarse for n, s in zip(crop, last, strict=True)]
+        least = min((length for length, can in zip(lengths, able, strict=True) if can), default=0)
+        new = [
+            s * 2 if can and length < _LONG * least else s
+            for s, can, length in zip(last, able, lengths, strict=True)
+        ]
+        if new == last:
+            break
+        strides.append(new)
+    return strides
+
+
+def network_decisions(
+    crop: Sequence[int], voxel: Sequence[float], *, width: int, why: str
+) -> list[Decision]:
+    """Backbone options."""
+    strides = strides_of(crop, voxel)
+    depth = len(strides)
+    coarse = " x ".join(str(n // s) for n, s in zip(crop, strides[-1], strict=True))
+    text = f"the coarsest of {depth} levels has {coarse} voxels of a crop; {why}"
+    backbone: dict[str, object] = {"name": "resunet", "width": width}
+    if all(len(set(stride)) == 1 for stride in strides):
+        backbone["depth"] = depth
+        return [Decision("model.backbone", backbone, text)]
+    backbone["strides"] = strides
+    # While one axis is coarser than the others, its neighbors are too far for a common kernel.
+    backbone["kernel"] = [
+        [1 if v * s[i] >= _LONG * min(w * t for w, t in zip(voxel, s, strict=True)) else 3
+         for i, v in enumerate(voxel)]
+        for s in strides
+    ]  # fmt: skip
+    long = " x ".join(f"{v:.3g}" for v in voxel)
+    text += f"; voxels measure {long}, so long axes are halved later"
+    return [Decision("model.backbone", backbone, text)]
+
+
+def schedule_decisions(steps: int, why: str) -> list[Decision]:
+    """Number of updates, and what depends on it."""
+    # Averaged weights look back over a twentieth of the run, 200 updates at most.
+    ema = round(1 - 1 / max(10.0, min(200.0, steps / 20)), 4)
+    return [
+        Decision("train.steps", steps, why),
+        Decision("train.warmup", max(1, min(100, steps // 10)), "a tenth of the run, 100 at most"),
+        Decision("train.ema", ema, "averages over a twentieth of the run, 200 updates at most"),
+    ]

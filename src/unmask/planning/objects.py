@@ -1,0 +1,96 @@
+"""Objects as one set of numbers: diameters, extents, contacts and gaps over all label images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unmask.planning.image_facts import ImageFacts
+from unmask.planning.label_facts import LabelImage
+
+# Objects of one kind are about as long as wide, so a larger ratio of their mean extents says that
+# voxels are longer along the axis where objects seem short.
+_FLAT = 1.8
+_ENOUGH = 8
+
+
+@dataclass(frozen=True)
+class ObjectFacts:
+    """Measurements of all objects of a plan, in voxels of the files.
+
+    Attributes:
+        count: number of objects that were measured.
+        low: 5 % of the diameters are smaller.
+        median: of the diameters.
+        high: 5 % of the diameters are larger.
+        longest: 99th percentile of the bounding boxes' longest edges.
+        largest_share: share of its image that the largest object covers.
+        touching: share of the objects that touch another one.
+        foreground: median share of voxels that belong to objects.
+        gap: median thickness of the background between surfaces.
+        flatness: voxel size per axis that would make objects as long as wide, relative to the
+            smallest; ones where too few objects were measured.
+        between_images: largest median diameter of an image divided by the smallest one.
+    """
+
+    count: int
+    low: float
+    median: float
+    high: float
+    longest: float
+    largest_share: float
+    touching: float
+    foreground: float
+    gap: float
+    flatness: tuple[float, ...]
+    between_images: float
+
+
+def measure_objects(labels: Sequence[LabelImage], ndim: int) -> ObjectFacts | None:
+    """Numbers of all objects; those cut by the border count only if there are no others."""
+    seen = [one for one in labels if len(one.ids)]
+    if not seen:
+        return None
+    whole = any((~one.cut).any() for one in seen)
+    keep = [~one.cut if whole else np.ones(len(one.ids), bool) for one in seen]
+    diameters = [one.diameters[kept] for one, kept in zip(seen, keep, strict=True)]
+    every = np.concatenate(diameters)
+    extents = np.concatenate([one.extents[kept] for one, kept in zip(seen, keep, strict=True)])
+    low, median, high = (float(v) for v in np.percentile(every, (5, 50, 95)))
+    per_image = [float(np.median(each)) for each in diameters if len(each)]
+    mean = extents.mean(axis=0)
+    flat = mean.max() / mean if len(every) >= _ENOUGH else np.ones(ndim)
+    return ObjectFacts(
+        count=len(every),
+        low=low,
+        median=median,
+        high=high,
+        longest=float(np.percentile(extents.max(axis=1), 99)),
+        largest_share=max(float(one.sizes.max() / one.space.prod()) for one in seen),
+        touching=float(np.mean(np.concatenate([one.touching for one in seen]))),
+        foreground=float(np.median([one.foreground for one in seen])),
+        gap=float(np.median([one.gap for one in seen])),
+        flatness=tuple(float(f) if f >= _FLAT else 1.0 for f in flat),
+        between_images=max(per_image) / min(per_image),
+    )
+
+
+def voxel_shape(images: ImageFacts, objects: ObjectFacts | None) -> tuple[tuple[float, ...], str]:
+    """Length of a voxel per axis relative to the shortest one, and where it is known from."""
+    if images.spacing is not None:
+        return (
+            images.anisotropy,
+            f"voxels measure {_times(images.spacing)} {images.unit or ''}".rstrip(),
+        )
+    if objects is not None and images.ndim > 2 and max(objects.flatness) > 1:
+        return objects.flatness, (
+            "no file has a voxel size, and objects are "
+            f"{max(objects.flatness):.1f} times shorter along one axis"
+        )
+    return (1.0,) * images.ndim, "no file has a voxel size" if images.ndim > 2 else ""
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in values)

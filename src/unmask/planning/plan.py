@@ -1,0 +1,191 @@
+"""From facts to a recipe: the nearest preset with fields filled in, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from unmask.data.pairs import Pair
+from unmask.planning import data_rules as data
+from unmask.planning import network_rules as network
+from unmask.planning import task_rules as tasks
+from unmask.planning.decision import Decision
+from unmask.planning.image_facts import ImageFacts, measure_images
+from unmask.planning.kinds import Verdict, classes_or_objects
+from unmask.planning.label_facts import LabelImage, measure_labels
+from unmask.planning.objects import ObjectFacts, measure_objects, voxel_shape
+from unmask.recipe import Recipe, load
+
+# Presets whose other fields a plan keeps, by task and number of axes.
+_PRESETS = {
+    ("semantic", 2): "semantic2d",
+    ("semantic", 3): "semantic3d",
+    ("flows", 2): "cells",
+    ("flows", 3): "cells3d",
+    ("affinities", 2): "membranes2d",
+    ("affinities", 3): "neurites3d",
+}
+# Updates without a time limit: where the published curves of the presets level off.
+_STEPS = {2: 3000, 3: 2500}
+# Channels of the finest level; the narrow network learns more in a quarter of an hour of one CPU.
+_WIDTH, _NARROW = 24, 16
+# Voxels per update at which the presets were measured.
+_VOXELS = 520_000
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that was measured.
+
+    Attributes:
+        images: of all images, labeled or not.
+        labels: of the label images that were read.
+        labeled: number of images with labels.
+        verdict: whether labels are classes or objects.
+        objects: None if labels are classes, or all of them are empty.
+        voxel: length of a voxel per axis, relative to the shortest one.
+        voxel_reason: where ``voxel`` is known from.
+    """
+
+    images: ImageFacts
+    labels: tuple[LabelImage, ...]
+    labeled: int
+    verdict: Verdict
+    objects: ObjectFacts | None
+    voxel: tuple[float, ...]
+    voxel_reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe derived from data.
+
+    Attributes:
+        recipe: an ordinary recipe.
+        decisions: what was filled in, with reasons.
+        facts: what was measured.
+        notes: doubts and assumptions, one line each.
+    """
+
+    recipe: Recipe
+    decisions: tuple[Decision, ...]
+    facts: Facts
+    notes: tuple[str, ...] = ()
+
+    def with_decisions(self, decisions: Sequence[Decision]) -> Plan:
+        """The plan with more fields filled in; later decisions replace earlier ones."""
+        recipe = self.recipe.with_settings([each.setting for each in decisions])
+        kept = {each.field: each for each in (*self.decisions, *decisions)}
+        return replace(self, recipe=recipe, decisions=tuple(kept.values()))
+
+
+def measure(pairs: Sequence[Pair], *, ignore_label: int | None = None) -> Facts:
+    """Measure images and labels.
+
+    Args:
+        pairs: opened images, at least one of them with labels.
+        ignore_label: label value without truth.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    images = measure_images(pairs)
+    labels = measure_labels(pairs, ignore_label=ignore_label)
+    verdict = classes_or_objects(labels, images)
+    objects = None if verdict.classes else measure_objects(labels, images.ndim)
+    voxel, reason = voxel_shape(images, objects)
+    labeled = sum(pair.labels is not None for pair in pairs)
+    return Facts(images, tuple(labels), labeled, verdict, objects, voxel, reason)
+
+
+def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
+    """Fill in a recipe.
+
+    Args:
+        facts: from `measure`.
+        minutes: time for the training, which decides on the width of the network; the number of
+            updates needs a measurement on the device (`unmask.api.plan`).
+    """
+    images, objects = facts.images, facts.objects
+    # Volumes are resampled by their voxel size instead.
+    scale = data.scale_of(objects) if images.ndim < 3 else 1.0
+    task = _task(facts, scale)
+    base = load(_PRESETS[str(task[0].value), images.ndim])
+    crop = data.crop_of(images, objects, scale, facts.voxel)
+    aligned = facts.verdict.classes and facts.verdict.aligned
+    foreground = _median([one.foreground for one in facts.labels])
+    narrow = minutes is not None and minutes <= 15
+    why = f"{minutes:g} minutes suit a narrow network" if narrow else "the width of the presets"
+    steps = _STEPS.get(images.ndim, 2500)
+    decisions = [
+        *task,
+        data.channel_decision(images),
+        *data.spacing_decisions(images),
+        *data.scale_decisions(objects, scale),
+        data.crop_decision(crop, images, objects, scale),
+        data.normalize_decision(images, classes=facts.verdict.classes),
+        data.foreground_decision(foreground),
+        data.augment_decision(images, objects, facts.voxel, aligned=aligned),
+        *network.network_decisions(crop, facts.voxel, width=_NARROW if narrow else _WIDTH, why=why),
+        *network.schedule_decisions(steps, "no time limit was given (--minutes)"),
+        _batch(crop),
+        Decision(
+            "infer.tile", _tile(crop, images), "large tiles overlap less; volumes use the crop"
+        ),
+    ]
+    recipe = base.with_settings([each.setting for each in decisions])
+    recipe = recipe.model_copy(
+        update={"name": "plan", "description": f"planned from {facts.labeled} labeled images"}
+    )
+    return Plan(recipe, tuple(decisions), facts, tuple(_notes(facts)))
+
+
+def _task(facts: Facts, scale: float) -> list[Decision]:
+    if facts.objects is None:
+        return tasks.class_decisions(facts.labels, facts.verdict)
+    if tasks.is_dense(facts.objects):
+        return tasks.affinity_decisions(facts.objects, facts.verdict, scale, facts.voxel)
+    return tasks.flow_decisions(facts.objects, facts.verdict, scale, facts.images.ndim)
+
+
+def _batch(crop: Sequence[int]) -> Decision:
+    size = max(2, min(8, round(_VOXELS / prod(crop))))
+    return Decision("train.batch_size", size, f"{size * prod(crop):,} voxels are seen per update")
+
+
+def _tile(crop: Sequence[int], images: ImageFacts) -> list[int]:
+    """The crop; planes are predicted in larger tiles, which need less overlap."""
+    if images.ndim > 2:
+        return list(crop)
+    return [max(c, min(512, n // 16 * 16)) for c, n in zip(crop, images.shape, strict=True)]
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2] if ordered else 0.0
+
+
+def _notes(facts: Facts) -> list[str]:
+    notes: list[str] = []
+    images, objects = facts.images, facts.objects
+    if not any(len(one.ids) for one in facts.labels):
+        notes.append("All labels are empty: nothing can be learned from them.")
+    if objects is not None and objects.count < 5:
+        notes.append(
+            f"Only {objects.count} object(s) were measured, so diameters are rough. Label more, or "
+            "set data.scale, data.crop and task.reach yourself."
+        )
+    if objects is not None and objects.between_images > 4:
+        notes.append(
+            f"Median diameters of the images differ by a factor of {objects.between_images:.1f}. "
+            "Images of very different scales are learned better after resizing them to one."
+        )
+    if images.ndim > 2 and images.spacing is None:
+        notes.append(
+            f"Voxels are taken as {' x '.join(f'{v:.2g}' for v in facts.voxel)}, because "
+            f"{facts.voxel_reason}. Save the volumes with their voxel size if this is wrong."
+        )
+    if 0 < images.with_spacing < images.count:
+        notes.append(f"{images.with_spacing} of {images.count} images have a voxel size.")
+    return notes

@@ -1,0 +1,146 @@
+"""Which task labels ask for, and its options: classes, flows, or affinities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+
+from unmask.labels.dropped import diameter
+from unmask.planning.decision import Decision, whole
+from unmask.planning.kinds import Verdict, all_values
+from unmask.planning.label_facts import LabelImage
+from unmask.planning.objects import ObjectFacts
+
+# Objects that fill most of the image with thin layers between them are learned by the layers:
+# centers of branched or dense objects are ambiguous. Neurites in EM have 0.77 to 1.00 foreground
+# and gaps below 0.22 of a diameter; nuclei and cells 0.04 to 0.48, and gaps above 0.5.
+_DENSE, _THIN = 0.6, 0.35
+# Distances at which affinities tell objects apart, as shares of the median diameter; they span the
+# published 1, 3, 9, 27 at a diameter of 30 to 80 voxels.
+_SHORT, _REACH = (1, 3, 9, 27), 1.0
+# Objects of fewer voxels than this share of the smallest real ones are taken as debris.
+_DEBRIS, _MOST_DEBRIS = 0.3, 200
+# Values of a label image from which classes need a list of values.
+_LISTED = 16
+
+
+def class_decisions(labels: Sequence[LabelImage], verdict: Verdict) -> list[Decision]:
+    """Semantic segmentation with the values found."""
+    values = [0, *all_values(labels).tolist()]
+    reason = "; ".join(verdict.reasons[:3]) or "no label value besides 0 was found"
+    other = "--set task=flows"
+    decisions = [Decision("task", "semantic", reason, sure=verdict.sure, otherwise=other)]
+    if values[-1] < _LISTED:
+        count = max(2, values[-1] + 1)
+        text = f"label values go up to {values[-1]}"
+    else:
+        count = max(2, len(values))
+        text = f"{len(values)} values occur"
+        decisions.append(Decision("task.values", values, "the values are not 0, 1, 2, ..."))
+    return [*decisions, Decision("task.classes", count, f"{text}, background counts")]
+
+
+def is_dense(objects: ObjectFacts) -> bool:
+    """Whether objects fill the image up to thin layers."""
+    thin = objects.gap <= _THIN * objects.median or objects.foreground == 1
+    return objects.foreground >= _DENSE and thin
+
+
+def flow_decisions(
+    objects: ObjectFacts, verdict: Verdict, scale: float, ndim: int
+) -> list[Decision]:
+    """Flows to centers; lengths in voxels of the network's grid."""
+    reach = whole(ceil(objects.longest * scale * 0.6), least=8)
+    smallest = _DEBRIS * _voxels(objects.low * scale, ndim)
+    decisions = [
+        Decision(
+            "task",
+            "flows",
+            "; ".join(verdict.reasons[:2])
+            + f"; {objects.foreground:.0%} of the voxels are objects, which is not dense",
+            sure=verdict.sure,
+            otherwise="--set task=semantic",
+        ),
+        Decision(
+            "task.reach",
+            reach,
+            f"99 % of the objects are shorter than {objects.longest:.0f} voxels",
+        ),
+        Decision(
+            "task.min_size",
+            whole(min(smallest, _MOST_DEBRIS), least=4),
+            f"5 % of the objects have diameters below {objects.low:.1f} voxels",
+        ),
+    ]
+    steps = max(200, whole(reach * 3))
+    if steps > 200:
+        decisions.append(Decision("task.steps", steps, f"flows lead over {reach} voxels"))
+    if objects.largest_share > 0.3:
+        text = f"one object covers {objects.largest_share:.0%} of its image"
+        decisions.append(Decision("task.max_fraction", 1.0, text))
+    return decisions
+
+
+def affinity_decisions(
+    objects: ObjectFacts, verdict: Verdict, scale: float, voxel: Sequence[float]
+) -> list[Decision]:
+    """Affinities of neighbors at distances up to a diameter."""
+    across = objects.median * scale
+    # Labels without background between objects need a border to learn.
+    widen = objects.touching > 0.5
+    smallest = whole(_DEBRIS * _voxels(objects.low * scale, len(voxel)), least=4)
+    decisions = [
+        Decision(
+            "task",
+            "affinities",
+            f"{objects.foreground:.0%} of the voxels are objects, parted by layers of "
+            f"{objects.gap:.1f} voxels (median diameter {objects.median:.0f})",
+            sure=verdict.sure,
+            otherwise="--set task=flows",
+        ),
+        Decision(
+            "task.offsets",
+            neighbor_offsets(across, voxel),
+            f"pairs up to a diameter of {across:.0f} voxels apart tell objects from each other",
+        ),
+        Decision("task.background", "apart", "background lies between the objects"),
+    ]
+    if widen:
+        text = f"{objects.touching:.0%} of the objects touch without background between them"
+        decisions.append(Decision("task.widen", [1] * len(voxel), text))
+    text = f"5 % of the objects have diameters below {objects.low:.1f} voxels"
+    return [*decisions, Decision("task.decoding", _decoding(len(voxel), smallest), text)]
+
+
+def _voxels(across: float, ndim: int) -> float:
+    """Voxels of a disk or ball of this diameter."""
+    return (across / float(diameter(np.ones(1), ndim)[0])) ** ndim
+
+
+def neighbor_offsets(across: float, voxel: Sequence[float]) -> list[list[int]]:
+    """One voxel along every axis, then 3, 9 and 27 of the shortest as far as objects reach."""
+    offsets: list[list[int]] = []
+    for far in _SHORT:
+        if far > 1 and far > _REACH * across:
+            break
+        for axis, length in enumerate(voxel):
+            step = max(1, round(far / length))
+            offset = [-step if other == axis else 0 for other in range(len(voxel))]
+            if offset not in offsets:
+                offsets.append(offset)
+    return offsets
+
+
+def _decoding(ndim: int, min_size: int) -> dict[str, object]:
+    """The decoders of the presets membranes2d and neurites3d, which were chosen on real sets."""
+    if ndim > 2:
+        return {"name": "mutex", "strides": [4] * ndim, "join_above": 0.4, "min_size": min_size}
+    return {
+        "name": "waterz",
+        "threshold": 0.85,
+        "watershed": {"sigma": 1.0, "smooth_boundary": False},
+        "min_size": min_size,
+        "alone_below": 0.01,
+    }

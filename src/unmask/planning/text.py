@@ -1,0 +1,40 @@
+"""A plan in words: lines for the terminal, and a recipe with the reasons as comments."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from unmask.planning.plan import Plan
+
+_WIDTH = 96
+
+
+def describe_plan(plan: Plan) -> Iterator[str]:
+    """One line per decision, then the notes."""
+    for decision in plan.decisions:
+        yield f"  {decision}"
+    yield from (f"note: {note}" for note in plan.notes)
+
+
+def plan_to_yaml(plan: Plan) -> str:
+    """The recipe as YAML; above each field that was filled in, the reason as a comment."""
+    reasons = {decision.field: decision for decision in plan.decisions}
+    lines: list[str] = []
+    section = ""
+    for line in plan.recipe.to_yaml().splitlines():
+        key = line.strip().partition(":")[0]
+        depth = len(line) - len(line.lstrip())
+        if depth == 0:
+            section = key
+        name = key if depth == 0 else f"{section}.{key}" if depth == 2 else ""
+        if (decision := reasons.get(name)) is not None:
+            indent = " " * depth
+            lines += textwrap.wrap(
+                f"{decision.reason[0].upper()}{decision.reason[1:]}. {decision.doubt}",
+                width=_WIDTH,
+                initial_indent=f"{indent}# ",
+                subsequent_indent=f"{indent}# ",
+            )
+        lines.append(line)
+    return "\n".join(lines) + "\n"
