@@ -1,0 +1,87 @@
+"""From a folder to a recipe, and to a run, without a preset."""
+
+from __future__ import annotations
+
+import pytest
+
+from unmask import api
+from unmask.errors import DataError, RecipeError
+from unmask.phantoms.cells import write_set
+from unmask.recipe import load
+
+TINY = ["model.backbone.width=4", "model.backbone.depth=2", "data.crop=[32, 32]"]
+SHORT = [*TINY, "train.steps=2", "train.batch_size=1", "train.precision='32'"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("set")
+    write_set(folder, kind="nuclei", shape=(96, 96), count=3, seed=1)
+    return folder
+
+
+def test_a_plan_is_a_recipe_that_loads(folder, tmp_path):
+    made = api.plan(folder / "images", labels=folder / "labels", out=tmp_path / "plan.yaml")
+    assert load(tmp_path / "plan.yaml") == made.recipe
+    assert made.recipe.task is not None
+    assert made.recipe.task.name == "flows"
+
+
+def test_minutes_set_the_number_of_updates(folder):
+    images, labels = folder / "images", folder / "labels"
+    short, long = (
+        api.plan(images, labels=labels, minutes=minutes, settings=TINY) for minutes in (1, 60)
+    )
+    assert 20 <= short.recipe.train.steps < long.recipe.train.steps
+    reason = next(each.reason for each in long.decisions if each.field == "train.steps")
+    assert "60 minutes" in reason
+
+
+def test_own_settings_win(folder):
+    made = api.plan(
+        folder / "images", labels=folder / "labels", minutes=5, settings=["train.steps=7"]
+    )
+    assert made.recipe.train.steps == 7
+    assert "train.steps" not in {each.field for each in made.decisions}
+
+
+def test_training_without_a_preset_uses_the_plan_and_resumes(folder, tmp_path, capsys):
+    run = {"images": folder / "images", "labels": folder / "labels", "out": tmp_path / "run"}
+    api.train(**run, settings=SHORT)
+    assert "task = flows" in capsys.readouterr().err
+    written = load(tmp_path / "run" / "recipe.yaml")
+    assert written.train.steps == 2
+    again = api.train(**run, settings=["train.steps=3"], resume=True)
+    assert again.steps == 3
+    assert "task = flows" not in capsys.readouterr().err
+
+
+def test_a_plan_can_be_trained(folder, tmp_path):
+    images, labels = folder / "images", folder / "labels"
+    made = api.plan(images, labels=labels, settings=SHORT)
+    assert api.train(made, images=images, labels=labels, out=tmp_path / "run").steps == 2
+
+
+def test_minutes_are_for_plans(folder, tmp_path):
+    with pytest.raises(RecipeError, match="minutes"):
+        api.train(
+            "cells",
+            images=folder / "images",
+            labels=folder / "labels",
+            out=tmp_path / "run",
+            minutes=1,
+        )
+
+
+def test_without_labels_pretraining_is_named(folder):
+    with pytest.raises(DataError, match="unmask pretrain"):
+        api.plan(folder / "images")
+
+
+def test_the_scale_of_a_plan_is_used_by_prediction(folder, tmp_path):
+    images, labels = folder / "images", folder / "labels"
+    made = api.plan(images, labels=labels, settings=[*SHORT, "data.scale=0.5"])
+    run = api.train(made, images=images, labels=labels, out=tmp_path / "run")
+    image = sorted((folder / "images").iterdir())[0]
+    found = api.predict(run.model, image)
+    assert found.labels.shape == (96, 96)
