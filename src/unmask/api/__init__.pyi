@@ -8,6 +8,7 @@ from .mapping import evaluate_clusters
 from .measuring import MeasureOptions, measure, measure_files
 from .planning import plan
 from .prediction import predict, predict_files
+from .reporting import write_page
 
 __all__ = [
     "ClusterOptions",
@@ -30,4 +31,5 @@ __all__ = [
     "pretrain",
     "shipped_models",
     "train",
+    "write_page",
 ]

@@ -14,6 +14,9 @@ from unmask.cli.terminal import show
 def evaluate(  # noqa: PLR0913 - the options promised
     truth: Annotated[list[str], typer.Option("--truth", help="true labels")],
     predicted: Annotated[list[str], typer.Option("--predicted", help="predicted labels")],
+    images: Annotated[
+        list[str] | None, typer.Option("--images", help="images, for the pictures of a report")
+    ] = None,
     metrics: Annotated[str | None, typer.Option("--metrics", help="NAME,NAME,...")] = None,
     mapping: Annotated[
         str | None,
@@ -50,5 +53,9 @@ def evaluate(  # noqa: PLR0913 - the options promised
         )
     show(report.to_text())
     if out is not None:
-        report.write(out)
+        if mapping is None and out.suffix.lower() == ".html":
+            given = {"truth": truth, "predicted": predicted, "images": images}
+            api.write_page(report, out, **given, settings=settings or ())
+        else:
+            report.write(out)
         show(f"Report: {out}")
