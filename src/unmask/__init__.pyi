@@ -9,6 +9,7 @@ from .api import (
     plan,
     predict,
     pretrain,
+    select,
     train,
 )
 from .infer.predictor import Prediction, Predictor
@@ -34,6 +35,7 @@ __all__ = [
     "pretrain",
     "read_outlines",
     "save_image",
+    "select",
     "train",
     "write_outlines",
 ]

@@ -9,6 +9,7 @@ from .measuring import MeasureOptions, measure, measure_files
 from .planning import plan
 from .prediction import predict, predict_files
 from .reporting import write_page
+from .selecting import Selected, select
 
 __all__ = [
     "ClusterOptions",
@@ -16,6 +17,7 @@ __all__ = [
     "MeasureOptions",
     "ModelCard",
     "Run",
+    "Selected",
     "check",
     "cluster",
     "convert",
@@ -29,6 +31,7 @@ __all__ = [
     "predict",
     "predict_files",
     "pretrain",
+    "select",
     "shipped_models",
     "train",
     "write_page",
