@@ -72,7 +72,7 @@ def specks(
 def debris(grid: Grid, diameter: float, rng: np.random.Generator) -> Floats:
     """Light of a few small fragments of different brightness, in about half of the images."""
     count = int(rng.poisson(log_uniform(rng, 0.3, 12)))
-    cover, owner = specks(grid, count, (max(1.5, 0.06 * diameter), 0.3 * diameter), rng)
+    cover, owner = specks(grid, count, (max(1.5, 0.06 * diameter), max(2.0, 0.3 * diameter)), rng)
     levels = np.exp(rng.normal(-1.0, 0.8, count + 1)).astype(np.float32)
     return np.minimum(cover * levels[owner], 2)
 

@@ -56,11 +56,14 @@ class Seeds:
     """Seeds of a tessellation, one per cell of a lattice.
 
     Attributes:
-        at: ``(K, n)`` positions, in C order of the lattice.
+        at: ``(K, n)`` positions in the frame of the lattice, in C order.
         weight: ``(K,)`` squared lengths; a larger one gives a larger cell.
         group: ``(K,)`` numbers, starting at 1; neighbors of the same group are one cell.
         lattice: number of seeds per axis.
         step: distance of lattice planes per axis.
+        rotation: ``(n, n)`` from the grid to the frame of the lattice, which keeps rows of cells
+            from following the axes of the image.
+        middle: ``(n,)`` point of the grid about which the lattice is rotated.
     """
 
     at: NDArray[np.float64]
@@ -68,6 +71,13 @@ class Seeds:
     group: NDArray[np.int64]
     lattice: tuple[int, ...]
     step: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+    middle: NDArray[np.float64]
+
+    @property
+    def centers(self) -> NDArray[np.float64]:
+        """Positions of the seeds on the grid."""
+        return self.at @ self.rotation + self.middle
 
 
 def paint_ellipsoids(
@@ -126,8 +136,8 @@ def paint_cells(
     around = np.array(list(product((-1, 0, 1), repeat=len(grid.shape))), np.int64)
     _power_diagram(
         owner.reshape(-1), gap.reshape(-1), np.array(grid.shape), np.array(grid.spacing),
-        seeds.at, seeds.weight, seeds.group, np.array(seeds.lattice), seeds.step, around,
-        _flat(grid, warp),
+        seeds.at, seeds.weight, seeds.group, np.array(seeds.lattice), seeds.step, seeds.rotation,
+        seeds.middle, around, _flat(grid, warp),
     )  # fmt: skip
     return owner, gap
 
@@ -250,20 +260,23 @@ def _cones(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
 
 @njit(cache=True, nogil=True)
 def _power_diagram(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
-    owner, gap, shape, spacing, at, weight, group, lattice, step, around, warp
+    owner, gap, shape, spacing, at, weight, group, lattice, step, rotation, middle, around, warp
 ):  # pyright: ignore[reportMissingParameterType]
     n = len(shape)
-    place = np.zeros(n)
+    point, place = np.zeros(n), np.zeros(n)
     cell = np.zeros(n, np.int64)
     for voxel in range(len(owner)):
         rest = voxel
         for a in range(n - 1, -1, -1):
-            place[a] = (rest % shape[a]) * spacing[a]
+            point[a] = (rest % shape[a]) * spacing[a] - middle[a]
             rest //= shape[a]
             if warp.shape[1] > 0:
-                place[a] += warp[a, voxel]
-            # The lattice begins two steps before the grid, see `lattice_seeds`.
-            cell[a] = int(np.floor(place[a] / step[a])) + 2
+                point[a] += warp[a, voxel]
+        for a in range(n):
+            place[a] = 0.0
+            for b in range(n):
+                place[a] += rotation[a, b] * point[b]
+            cell[a] = int(np.floor(place[a] / step[a] + lattice[a] / 2))
         best, second = np.inf, np.inf
         nearest, other = -1, -1
         for k in range(len(around)):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,13 +118,32 @@ def lattice_seeds(
         spread: variation of the weights, in squared steps.
         stretch: factor on ``step`` per axis.
     """
-    steps = np.full(len(grid.shape), step) * (1.0 if stretch is None else stretch)
-    sizes = (np.ceil(grid.extent / steps) + 4).astype(int)
-    axes = [(np.arange(size) - 1.5) * length for size, length in zip(sizes, steps, strict=True)]
-    at = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+    n = len(grid.shape)
+    steps = np.full(n, step) * (1.0 if stretch is None else stretch)
+    rotation = orthonormal(1, n, rng)[0]
+    # The box that holds the rotated grid.
+    size = np.abs(rotation) @ grid.extent
+    counts = (np.ceil(size / steps) + 4).astype(int)
+    axes = [
+        (np.arange(count) - (count - 1) / 2) * length
+        for count, length in zip(counts, steps, strict=True)
+    ]
+    at = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, n)
     at += rng.uniform(-jitter, jitter, at.shape) * steps
     weight = spread * step**2 * rng.uniform(-1, 1, len(at))
-    return Seeds(at, weight, np.arange(1, len(at) + 1), tuple(sizes.tolist()), steps)
+    group = np.arange(1, len(at) + 1)
+    return Seeds(at, weight, group, tuple(counts.tolist()), steps, rotation, grid.extent / 2)
+
+
+def near_grid(grid: Grid, points: Points, margin: float) -> NDArray[np.bool_]:
+    """Whether points lie on the grid or within ``margin`` of it."""
+    return np.all((points > -margin) & (points < grid.extent + margin), axis=1)
+
+
+def value_at(grid: Grid, image: NDArray[Any], points: Points) -> NDArray[Any]:
+    """Values of an image at points; outside the grid, at the nearest voxel."""
+    index = np.clip((points / grid.spacing).astype(int), 0, np.array(grid.shape) - 1)
+    return image[tuple(index.T)]
 
 
 def merge_seeds(seeds: Seeds, share: float, rng: np.random.Generator) -> Seeds:
@@ -131,7 +153,7 @@ def merge_seeds(seeds: Seeds, share: float, rng: np.random.Generator) -> Seeds:
         axis = int(rng.integers(group.ndim))
         joined = rng.random(group.shape) < share / 2
         group = np.where(joined, np.roll(group, 1, axis), group)
-    return Seeds(seeds.at, seeds.weight, group.ravel(), seeds.lattice, seeds.step)
+    return replace(seeds, group=group.ravel())
 
 
 def random_ellipsoids(
@@ -152,12 +174,25 @@ def random_ellipsoids(
         reach: half-width of the box that is drawn, in units of the longest half-axis.
     """
     count, n = center.shape
-    rotation = np.linalg.qr(rng.standard_normal((count, n, n)))[0]
+    rotation = orthonormal(count, n, rng)
     stretch = elongation ** rng.uniform(-1, 1, (count, n))
     stretch /= np.prod(stretch, axis=1, keepdims=True) ** (1 / n)
     half = radius[:, None] * stretch
     longest = half.max(axis=1, initial=0)
-    return Bodies(center, rotation.swapaxes(1, 2) / half[:, :, None], longest * reach)
+    return Bodies(center, rotation / half[:, :, None], longest * reach)
+
+
+def orthonormal(count: int, n: int, rng: np.random.Generator) -> Points:
+    """``(count, n, n)`` random orthogonal matrices by Gram-Schmidt.
+
+    ``numpy.linalg.qr`` calls LAPACK once per matrix, which takes longer than painting an ellipsoid.
+    """
+    rows = rng.standard_normal((count, n, n))
+    for i in range(n):
+        for j in range(i):
+            rows[:, i] -= np.sum(rows[:, i] * rows[:, j], axis=1, keepdims=True) * rows[:, j]
+        rows[:, i] /= np.linalg.norm(rows[:, i], axis=1, keepdims=True)
+    return rows
 
 
 def planes(count: int, n: int, rng: np.random.Generator, flat: float = 1.0) -> Points:
