@@ -34,7 +34,7 @@ class Bacteria(Isotropic):
     pieces: ClassVar[bool] = False
 
     diameter: tuple[float, float] = (6.0, 40.0)
-    density: tuple[float, float] = (0.02, 0.75)
+    density: tuple[float, float] = (0.03, 0.9)
     aspect: tuple[float, float] = (1.2, 7.0)
     count: int | None = None
 

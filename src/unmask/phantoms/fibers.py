@@ -38,9 +38,9 @@ class Fibers(Isotropic):
         length = float(grid.extent.max()) * rng.uniform(0.4, 1.6)
         count = self.count
         if count is None:
-            share = log_uniform(rng, 0.02, 0.3)
+            share = log_uniform(rng, 0.05, 0.5)
             count = share * float(np.prod(grid.extent)) / (0.75 * length * width ** (n - 1))
-            count = min(120, max(1, round(count)))
+            count = min(150, max(1, round(count)))
         lengths = length * np.exp(0.3 * rng.standard_normal(count))
         bend = np.abs(rng.uniform(0.02, 2.0) * rng.standard_normal(count))
         middle = rng.uniform(-0.1, 1.1, (count, n)) * grid.extent

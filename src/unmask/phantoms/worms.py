@@ -91,17 +91,18 @@ def _bright_field(
     scene = np.exp(-sharp + rng.uniform(0, 0.5) * halo) * lamp(grid, rng.uniform(0.02, 0.4), rng)
     if rng.random() < 0.5:
         scene *= _well(grid, rng)
-    scene = rng.uniform(0.45, 0.95) * scene + rng.uniform(0, 0.08)
+    scene *= rng.uniform(0.45, 1.0) / max(0.2, float(np.quantile(scene, 0.98)))
+    scene += rng.uniform(0, 0.08)
     noise = np.float32(log_uniform(rng, 0.003, 0.05))
     return eight_bit(scene + noise * rng.standard_normal(grid.shape, dtype=np.float32))
 
 
 def _well(grid: Grid, rng: np.random.Generator) -> Floats:
     """1 inside a round-cornered box around all or part of the image, falling to 0 outside."""
-    power = log_uniform(rng, 2, 8)
+    power, side = log_uniform(rng, 2, 8), rng.uniform(0.6, 1.3)
     total = np.zeros(grid.shape, np.float32)
     for axis, size in enumerate(grid.shape):
-        radius = rng.uniform(0.5, 1.3)
+        radius = side * rng.uniform(0.9, 1.1)
         t = (np.linspace(-1, 1, size) - rng.uniform(-0.2, 0.2)) / radius
         total += (np.abs(t) ** power).astype(np.float32).reshape(-1, *(1,) * (total.ndim - axis - 1))
     edge = 1 / (1 + np.exp(np.clip((total - 1) * rng.uniform(15, 60), -30, 30)))
