@@ -165,19 +165,20 @@ def _thickness(
 
 def _phase_image(grid: Grid, cells: Cells, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Zernike contrast: thickness minus what the phase ring lets pass (halo and shade-off)."""
-    thick = blur(grid, cells.thickness, log_uniform(rng, 0.4, 1.5))
+    thick = blur(grid, cells.thickness, log_uniform(rng, 0.4, 1.3))
     thick += _litter(grid, cells.diameter, rng)
     near = blur(grid, thick, log_uniform(rng, 0.05, 0.2) * cells.diameter)
     wide = blur(grid, thick, log_uniform(rng, 0.3, 1.2) * cells.diameter)
     share = rng.uniform(0.2, 0.8)
     contrast = thick - share * near - (1 - share) * wide
     # Beyond a quarter of a wave, dark turns into bright: rounded cells shine.
-    turn = rng.uniform(0.7, 1.4)
+    contrast *= np.float32(log_uniform(rng, 0.5, 2.5))
+    turn = rng.uniform(0.6, 1.2)
     response = np.where(contrast < turn, -contrast, contrast - 2 * turn)
     response = np.clip(response, -1.2, 1.5)
-    if rng.random() < 0.15:
+    if rng.random() < 0.1:
         response = -response
-    scene = rng.uniform(0.3, 0.6) + log_uniform(rng, 0.12, 0.6) * response
+    scene = rng.uniform(0.3, 0.6) + log_uniform(rng, 0.2, 0.7) * response
     return _finish(grid, scene, cells.diameter, rng)
 
 

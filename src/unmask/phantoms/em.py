@@ -172,9 +172,9 @@ def _paint_mitochondria(
 ) -> tuple[Labels, Painted]:
     """Bent tubes in the middle of cells; each belongs to one cell and keeps off its membrane."""
     n = len(grid.shape)
-    density = log_uniform(rng, 0.15, 1.3)
-    count = int(rng.poisson(density * (grid.volume / cell**n) + 0.5))
-    room = np.flatnonzero(gap > 0.16 * cell)
+    density = log_uniform(rng, 0.3, 2.0)
+    count = int(rng.poisson(density * (grid.volume / cell**n) + 1))
+    room = np.flatnonzero(gap > max(0.3 * float(np.quantile(gap[..., ::3], 0.99)), 0.08 * cell))
     chosen = rng.choice(room, min(count, 500)) if room.size else room
     where = np.unravel_index(chosen, grid.shape)
     at = np.stack(where, axis=1) * np.array(grid.spacing)

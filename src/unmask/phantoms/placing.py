@@ -147,13 +147,19 @@ def value_at(grid: Grid, image: NDArray[Any], points: Points) -> NDArray[Any]:
 
 
 def merge_seeds(seeds: Seeds, share: float, rng: np.random.Generator) -> Seeds:
-    """Join a share of the seeds with a neighbor, so that cells become long and branched."""
+    """Join a share of the seeds: pairs of neighbors, and balls of seeds that become large cells."""
     group = seeds.group.reshape(seeds.lattice).copy()
     for _ in range(2):
         axis = int(rng.integers(group.ndim))
         joined = rng.random(group.shape) < share / 2
         group = np.where(joined, np.roll(group, 1, axis), group)
-    return replace(seeds, group=group.ravel())
+    group = group.ravel()
+    steps = seeds.at / seeds.step
+    for center in steps[rng.random(len(steps)) < 0.04 * share]:
+        radius = rng.uniform(0.9, 1.9) * rng.uniform(0.7, 1.4, steps.shape[1])
+        near = np.sum(((steps - center) / radius) ** 2, axis=1) < 1
+        group[near] = group[near][:1].repeat(near.sum())
+    return replace(seeds, group=group)
 
 
 def random_ellipsoids(
