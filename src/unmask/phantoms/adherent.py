@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.phantoms.bodies import Floats, Grid, Labels, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, Labels, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import blur, eight_bit, lamp, per_object, specks
 from unmask.phantoms.painting import Painted, Tubes, paint_ellipsoids, paint_tubes
 from unmask.phantoms.phantom import Isotropic, Phantom
@@ -172,8 +173,8 @@ def _phase_image(grid: Grid, cells: Cells, rng: np.random.Generator) -> NDArray[
     share = rng.uniform(0.2, 0.8)
     contrast = thick - share * near - (1 - share) * wide
     # Beyond a quarter of a wave, dark turns into bright: rounded cells shine.
-    contrast *= np.float32(log_uniform(rng, 0.5, 2.5))
-    turn = rng.uniform(0.6, 1.2)
+    contrast *= np.float32(log_uniform(rng, 0.6, 2.0))
+    turn = rng.uniform(1.0, 1.8)
     response = np.where(contrast < turn, -contrast, contrast - 2 * turn)
     response = np.clip(response, -1.2, 1.5)
     if rng.random() < 0.1:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from unmask.phantoms.bodies import Grid, displacement, field, solid
+from unmask.phantoms.bodies import Grid, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import electron_noise, per_object
 from unmask.phantoms.painting import paint_ellipsoids
 from unmask.phantoms.phantom import Isotropic, Phantom

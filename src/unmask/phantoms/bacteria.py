@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.kernels import njit
-from unmask.phantoms.bodies import Floats, Grid, Labels, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, Labels, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import blur, debris, eight_bit, fluorescence, lamp, per_object
 from unmask.phantoms.painting import Painted, Tubes, paint_tubes
 from unmask.phantoms.phantom import Isotropic, Phantom

@@ -15,7 +15,7 @@ from unmask.labels.components import connected_components
 from unmask.space.box import Box
 
 # Mean over all phases of the sum of squared cubic B-spline weights.
-_SPLINE_POWER = 151 / 315
+SPLINE_POWER = 151 / 315
 _SMALLEST = 8  # voxels; smaller scraps are no objects
 
 Floats = NDArray[np.floating]
@@ -89,7 +89,7 @@ def field(grid: Grid, scale: float, rng: np.random.Generator) -> Floats:
         at = np.arange(n) / step + 1 + rng.random()
         weights = _spline_weights(at, knots[axis])
         values = np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
-    return np.ascontiguousarray(values) / np.float32(_SPLINE_POWER ** (len(knots) / 2))
+    return np.ascontiguousarray(values) / np.float32(SPLINE_POWER ** (len(knots) / 2))
 
 
 def _spline_weights(at: NDArray[np.float64], knots: int) -> Floats:
@@ -186,3 +186,20 @@ def solid(owner: NDArray[np.int32], smallest: int = _SMALLEST) -> Labels:
     numbers = np.zeros(len(sizes), np.uint16 if len(chosen) < 2**16 else np.uint32)
     numbers[chosen] = np.arange(1, len(chosen) + 1)
     return numbers[pieces].reshape(owner.shape)
+
+
+def separate(owner: NDArray[np.int32], smallest: int = _SMALLEST) -> Labels:
+    """Consecutive labels, one for every connected piece; pieces that are too small are removed.
+
+    Args:
+        owner: ``(*space)`` body indices; 0 is background. Touching bodies stay apart.
+        smallest: pieces with fewer voxels become background.
+
+    Returns:
+        uint16, or uint32 if there are more pieces than uint16 can number.
+    """
+    pieces = connected_components(owner, connectivity=1)
+    kept = np.flatnonzero(np.bincount(pieces.ravel())[1:] >= smallest) + 1
+    numbers = np.zeros(int(pieces.max(initial=0)) + 1, np.uint16 if len(kept) < 2**16 else np.uint32)
+    numbers[kept] = np.arange(1, len(kept) + 1)
+    return numbers[pieces]

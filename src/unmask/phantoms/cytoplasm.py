@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.phantoms.bodies import Floats, Grid, Labels, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, Labels, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import debris, fluorescence, ghosts, per_object, ridges
 from unmask.phantoms.painting import paint_cells, paint_ellipsoids
 from unmask.phantoms.phantom import Isotropic, Phantom
@@ -49,7 +50,6 @@ class Cytoplasm(Isotropic):
         at = seeds.centers[held]
         radius = diameter / 2 * rng.uniform(0.9, 1.25) * np.exp(0.1 * rng.standard_normal(len(at)))
         bodies = random_ellipsoids(at, radius, rng, elongation=log_uniform(rng, 1.1, 1.8))
-        bodies = replace(bodies, reach=1.2 * bodies.reach)
         near = paint_ellipsoids(grid, bodies, warp)
         numbers = np.append(0, seeds.group[held])
         filled = (wall == numbers[near.owner]) & (near.owner > 0)

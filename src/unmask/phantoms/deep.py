@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from unmask.phantoms.bodies import Floats, Grid, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, solid
 from unmask.phantoms.crowded import uneven_chromatin
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.nuclei import chromatin
 from unmask.phantoms.optics import blur, expose, photons
 from unmask.phantoms.painting import paint_ellipsoids

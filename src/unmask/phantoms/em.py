@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.phantoms.bodies import Floats, Grid, Labels, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, Labels, separate, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import electron_noise, specks
 from unmask.phantoms.painting import Painted, Tubes, paint_cells, paint_tubes
 from unmask.phantoms.phantom import Isotropic, Phantom, Stack
@@ -160,15 +161,15 @@ def tissue(
         warp += shifts
     owner, gap = paint_cells(grid, seeds, warp)
     membrane = log_uniform(rng, 0.7, max(0.9, min(3.5, 0.06 * cell)))
-    cells = solid(np.where(gap > membrane, owner, 0).astype(np.int32))
+    cells = separate(np.where(gap > membrane, owner, 0).astype(np.int32))
     # Scraps that are not cells look like membranes cut obliquely, so image and truth agree.
     gap[(cells == 0) & (gap > membrane)] = 0
-    mitochondria, painted = _paint_mitochondria(grid, cells, gap, cell, warp, rng)
+    mitochondria, painted = _paint_mitochondria(grid, cells, gap, cell, shifts, rng)
     return Scene(cells, mitochondria, painted, gap, cell, membrane)
 
 
 def _paint_mitochondria(
-    grid: Grid, cells: Labels, gap: Floats, cell: float, warp: Floats, rng: np.random.Generator
+    grid: Grid, cells: Labels, gap: Floats, cell: float, shifts: Floats | None, rng: np.random.Generator
 ) -> tuple[Labels, Painted]:
     """Bent tubes in the middle of cells; each belongs to one cell and keeps off its membrane."""
     n = len(grid.shape)
@@ -178,15 +179,15 @@ def _paint_mitochondria(
     chosen = rng.choice(room, min(count, 500)) if room.size else room
     where = np.unravel_index(chosen, grid.shape)
     at = np.stack(where, axis=1) * np.array(grid.spacing)
-    # Tubes are painted in the bent space of the cells.
-    at += np.stack([warp[(axis, *where)] for axis in range(n)], axis=1)
+    if shifts is not None:
+        at += np.stack([shifts[(axis, *where)] for axis in range(n)], axis=1)
     width = cell * rng.uniform(0.28, 0.42)
     length = width * np.exp(rng.uniform(-1, 1.4, len(at)))
     bend = np.abs(rng.normal(0, 1.0, len(at)))
     paths = bent_paths(at, length, bend, rng, points=6)
     radius = width / 2 * np.exp(0.15 * rng.standard_normal((len(at), 1)))
     tubes = Tubes(paths, np.repeat(radius, 6, 1), np.arange(1, len(at) + 1))
-    painted = paint_tubes(grid, tubes, warp)
+    painted = paint_tubes(grid, tubes, shifts)
     home = np.append(0, cells.reshape(-1)[chosen]) if room.size else np.zeros(1, cells.dtype)
     inside = (home[painted.owner] == cells) & (cells > 0) & (gap > 0.05 * cell)
     return solid(np.where(inside, painted.owner, 0).astype(np.int32), 12), painted

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from unmask.phantoms.bodies import Grid, field
+from unmask.phantoms.bodies import Grid
+from unmask.phantoms.fields import field
 from unmask.phantoms.optics import debris, fluorescence, per_object
 from unmask.phantoms.painting import Tubes, paint_tubes
 from unmask.phantoms.phantom import Isotropic, Phantom

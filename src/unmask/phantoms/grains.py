@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from unmask.phantoms.bodies import Grid, displacement, field, solid
+from unmask.phantoms.bodies import Grid, separate
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import electron_noise, specks
 from unmask.phantoms.painting import paint_cells
 from unmask.phantoms.phantom import Isotropic, Phantom
@@ -39,7 +40,7 @@ class Grains(Isotropic):
         )  # fmt: skip
         warp = displacement(grid, 0.6 * diameter, rng.uniform(0, 0.05) * diameter, rng)
         owner, gap = paint_cells(grid, seeds, warp)
-        labels = solid(owner)
+        labels = separate(owner, 1)
         number = int(labels.max(initial=0)) + 1
         contrast = log_uniform(rng, 0.02, 0.25)
         level = (rng.uniform(0.35, 0.65) + contrast * rng.standard_normal(number)).astype(np.float32)
@@ -54,7 +55,7 @@ class Grains(Isotropic):
         gray += rng.uniform(0, 0.05) * field(grid, max(1.5, 0.1 * diameter), rng)
         dirt, _ = specks(grid, int(rng.poisson(log_uniform(rng, 0.5, 40))), (1.5, 5), rng)
         gray += rng.uniform(-0.4, 0.2) * dirt
-        image = electron_noise(grid, np.asarray(gray, np.float32), rng)
+        image = electron_noise(grid, np.asarray(gray, np.float32), rng, noise=0.07)
         return Phantom(image[None], labels, (labels > 0).astype(np.uint8), grid.spacing)
 
     def _twins(

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from unmask.phantoms.bodies import Grid, displacement, field, solid
+from unmask.phantoms.bodies import Grid, separate
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import blur, debris, fluorescence, per_object
 from unmask.phantoms.painting import paint_cells
 from unmask.phantoms.phantom import Isotropic, Phantom
@@ -44,7 +45,7 @@ class Membranes(Isotropic):
         region = field(grid, 3 * diameter, rng)
         chosen = value_at(grid, region, seeds.centers) >= np.quantile(region, max(0, 1 - share))
         filled = np.append(False, chosen)
-        labels = solid(np.where(filled[owner] & (share > 0), owner, 0).astype(np.int32))
+        labels = separate(np.where(filled[owner] & (share > 0), owner, 0).astype(np.int32))
         width = rng.uniform(0.5, max(0.8, 0.04 * diameter))
         wall = np.exp(-((gap / np.float32(width)) ** 2))
         # The outer wall of the tissue lies between a cell and no cell, so both sides show it.

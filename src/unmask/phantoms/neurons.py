@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from unmask.phantoms.bodies import Floats, Grid, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import blur, fluorescence, ghosts, per_object
 from unmask.phantoms.painting import Tubes, paint_ellipsoids, paint_tubes
 from unmask.phantoms.phantom import Isotropic, Phantom

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from unmask.phantoms.bodies import Floats, Grid, Labels, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, Labels, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import debris, fluorescence, ghosts, per_object
 from unmask.phantoms.painting import Painted, paint_ellipsoids
 from unmask.phantoms.phantom import Isotropic, Phantom

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from unmask.phantoms.bodies import Floats, Grid, Labels, field
+from unmask.phantoms.bodies import Floats, Grid, Labels
+from unmask.phantoms.fields import field
 from unmask.phantoms.painting import paint_ellipsoids
 from unmask.phantoms.placing import log_uniform, random_ellipsoids
 
@@ -139,13 +140,18 @@ def eight_bit(image: Floats) -> NDArray[np.uint8]:
     return np.clip(np.rint(image * np.float32(255)), 0, 255).astype(np.uint8)
 
 
-def electron_noise(grid: Grid, image: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Electron micrograph of a scene in 0 .. 1: blur, uneven stain, grain, contrast."""
+def electron_noise(
+    grid: Grid, image: Floats, rng: np.random.Generator, *, noise: float = 0.12
+) -> NDArray[np.uint8]:
+    """Electron micrograph of a scene in 0 .. 1: blur, uneven stain, grain, contrast.
+
+    ``noise`` is the largest standard deviation of the noise.
+    """
     image = blur(grid, image, rng.uniform(0.3, 1.1))
     image = image + np.float32(rng.uniform(0, 0.06)) * field(grid, 0.5 * float(grid.extent.max()), rng)
     contrast, brightness = rng.uniform(0.55, 1.15), rng.uniform(-0.12, 0.1)
     image = (image - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness)
-    strength = np.float32(log_uniform(rng, 0.01, 0.12))
+    strength = np.float32(log_uniform(rng, 0.01, noise))
     image += strength * rng.standard_normal(grid.shape, dtype=np.float32)
     grain = field(Grid(grid.shape, (1.0,) * len(grid.shape)), rng.uniform(1.3, 2.2), rng)
     return eight_bit(image + np.float32(rng.uniform(0.2, 0.7)) * strength * grain)

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.phantoms.bodies import Floats, Grid, Labels, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, Labels, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import blur, eight_bit, ridges
 from unmask.phantoms.painting import Tubes, paint_ellipsoids, paint_tubes
 from unmask.phantoms.phantom import Phantom, Stack
@@ -127,9 +128,9 @@ def _vessels(
     n, count = len(grid.shape), int(rng.poisson(5))
     at = middle + rng.uniform(-0.8, 0.8, (count, n)) * size
     length = diameter * np.exp(rng.uniform(-1.5, 1.2, count))
-    paths = bent_paths(at, length, rng.uniform(0.2, 2.0, count), rng, points=8)
+    paths = bent_paths(at, length, rng.uniform(0.2, 2.0, count), rng, points=16)
     radius = diameter * rng.uniform(0.05, 0.14) * np.exp(0.3 * rng.standard_normal((count, 1)))
-    tubes = Tubes(paths, np.repeat(np.maximum(radius, 1.2), 8, 1), np.arange(1, count + 1))
+    tubes = Tubes(paths, np.repeat(np.maximum(radius, 1.2), 16, 1), np.arange(1, count + 1))
     return paint_tubes(grid, tubes, warp).owner
 
 

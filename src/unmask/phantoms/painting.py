@@ -92,7 +92,7 @@ def paint_ellipsoids(
         stacked: a later body lies on top of earlier ones instead.
     """
     painted = _blank(grid)
-    low, high = _boxes(grid, bodies.center, bodies.reach)
+    low, high = _boxes(grid, bodies.center, bodies.reach[:, None])
     _ellipsoids(
         painted.owner.reshape(-1), painted.depth.reshape(-1), np.array(grid.shape),
         np.array(grid.spacing), bodies.center.astype(np.float64), bodies.form, low, high,
@@ -111,8 +111,8 @@ def paint_tubes(grid: Grid, tubes: Tubes, warp: Floats | None = None) -> Painted
     steps = tubes.points.shape[1] - 1
     along = np.tile(np.arange(steps) / max(1, steps), len(tubes.points))
     # A warp moves voxels by up to its largest value.
-    slack = 0.0 if warp is None else float(np.abs(warp).max(initial=0))
-    reach = np.linalg.norm(stop - start, axis=1) / 2 + radii.max(axis=1, initial=0) + slack
+    slack = 0.0 if warp is None else np.abs(_flat(grid, warp)).max(axis=1, initial=0)
+    reach = np.abs(stop - start) / 2 + radii.max(axis=1, initial=0)[:, None] + slack
     low, high = _boxes(grid, (start + stop) / 2, reach)
     _cones(
         painted.owner.reshape(-1), painted.depth.reshape(-1), painted.along.reshape(-1),
@@ -163,8 +163,8 @@ def _boxes(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First voxel, and the one after the last, within ``reach`` of each center."""
     limit = np.array(grid.shape)
-    low = np.floor((center - reach[:, None]) / grid.spacing).astype(np.int64)
-    high = np.ceil((center + reach[:, None]) / grid.spacing).astype(np.int64) + 1
+    low = np.floor((center - reach) / grid.spacing).astype(np.int64)
+    high = np.ceil((center + reach) / grid.spacing).astype(np.int64) + 1
     return np.clip(low, 0, limit), np.clip(high, 0, limit)
 
 
@@ -262,9 +262,12 @@ def _cones(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
 def _power_diagram(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
     owner, gap, shape, spacing, at, weight, group, lattice, step, rotation, middle, around, warp
 ):  # pyright: ignore[reportMissingParameterType]
-    n = len(shape)
+    n, near = len(shape), len(around)
     point, place = np.zeros(n), np.zeros(n)
-    cell = np.zeros(n, np.int64)
+    # The seeds around the voxel before: neighbors in a row mostly have the same ones.
+    known, seeds = -1, np.zeros(near, np.int64)
+    local, constant = np.zeros((n, near)), np.zeros(near)
+    power, groups = np.zeros(near), np.zeros(near, np.int64)
     for voxel in range(len(owner)):
         rest = voxel
         for a in range(n - 1, -1, -1):
@@ -272,33 +275,44 @@ def _power_diagram(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no object
             rest //= shape[a]
             if warp.shape[1] > 0:
                 point[a] += warp[a, voxel]
+        base = 0
         for a in range(n):
             place[a] = 0.0
             for b in range(n):
                 place[a] += rotation[a, b] * point[b]
-            cell[a] = int(np.floor(place[a] / step[a] + lattice[a] / 2))
-        best, second = np.inf, np.inf
-        nearest, other = -1, -1
-        for k in range(len(around)):
-            seed = 0
-            for a in range(n):
-                i = min(max(cell[a] + around[k, a], 0), lattice[a] - 1)
-                seed = seed * lattice[a] + i
-            power = -weight[seed]
-            for a in range(n):
-                power += (place[a] - at[seed, a]) ** 2
-            if power < best:
-                if nearest >= 0 and group[seed] != group[nearest]:
-                    second, other = best, nearest
-                best, nearest = power, seed
-            elif power < second and group[seed] != group[nearest]:
-                second, other = power, seed
-        owner[voxel] = group[nearest]
-        if other < 0:
+            cell = int(np.floor(place[a] / step[a] + lattice[a] / 2))
+            base = base * lattice[a] + min(max(cell, 1), lattice[a] - 2)
+        if base != known:
+            known = base
+            for k in range(near):
+                offset = 0
+                for a in range(n):
+                    offset = offset * lattice[a] + around[k, a]
+                seeds[k] = base + offset
+                groups[k] = group[base + offset]
+                # |x - s|^2 - w = |x|^2 - 2 x s + (|s|^2 - w), of which |x|^2 is common to all.
+                constant[k] = -weight[base + offset]
+                for a in range(n):
+                    local[a, k] = -2 * at[base + offset, a]
+                    constant[k] += at[base + offset, a] ** 2
+        power[:] = constant
+        for a in range(n):
+            for k in range(near):
+                power[k] += place[a] * local[a, k]
+        best = 0
+        for k in range(1, near):
+            if power[k] < power[best]:
+                best = k
+        second = -1
+        for k in range(near):
+            if groups[k] != groups[best] and (second < 0 or power[k] < power[second]):
+                second = k
+        owner[voxel] = groups[best]
+        if second < 0:
             # Inside a group that is larger than the neighborhood that was searched.
             gap[voxel] = step.min() / 2
             continue
         apart = 0.0
         for a in range(n):
-            apart += (at[other, a] - at[nearest, a]) ** 2
-        gap[voxel] = (second - best) / (2 * np.sqrt(apart) + 1e-9)
+            apart += (local[a, second] - local[a, best]) ** 2
+        gap[voxel] = (power[second] - power[best]) / (np.sqrt(apart) + 1e-9)

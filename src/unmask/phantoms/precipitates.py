@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.phantoms.bodies import Floats, Grid, Labels, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, Labels, separate, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import blur, electron_noise, per_object, specks
 from unmask.phantoms.painting import Tubes, paint_cells, paint_ellipsoids, paint_tubes
 from unmask.phantoms.phantom import Isotropic, Phantom
@@ -46,7 +47,7 @@ class Precipitates(Isotropic):
         is_small = np.append(False, np.arange(1, int(owner.max(initial=0)) + 1) > large.max(initial=0))
         labels = solid(owner, 4)
         classes = (labels > 0).astype(np.uint8) + (is_small[owner] & (labels > 0))
-        image = electron_noise(grid, _gray(grid, labels, classes, diameter, rng), rng)
+        image = electron_noise(grid, _gray(grid, labels, classes, diameter, rng), rng, noise=0.06)
         return Phantom(image[None], labels, classes, grid.spacing)
 
 
@@ -66,7 +67,7 @@ def _large(
         # Round the corners: a blurred mask cut at its middle value.
         soft = blur(grid, inside.astype(np.float32), diameter * rng.uniform(0.04, 0.12))
         inside = (soft > 0.5) & kept[owner] & (gap > 0.5)
-    labels = solid(np.where(inside, owner, 0).astype(np.int32), 30)
+    labels = separate(np.where(inside, owner, 0).astype(np.int32), 30)
     near = blur(grid, (labels > 0).astype(np.float32), 0.05 * diameter) > 0.02
     return labels, ~near
 

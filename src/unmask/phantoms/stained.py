@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.phantoms.bodies import Floats, Grid, Labels, displacement, field, solid
+from unmask.phantoms.bodies import Floats, Grid, Labels, solid
+from unmask.phantoms.fields import displacement, field
 from unmask.phantoms.optics import blur, eight_bit, ghosts, lamp, per_object, specks
 from unmask.phantoms.painting import Painted, paint_ellipsoids
 from unmask.phantoms.phantom import Isotropic, Phantom

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.phantoms.bodies import Floats, Grid, Labels, field
+from unmask.phantoms.bodies import Floats, Grid, Labels
+from unmask.phantoms.fields import field
 from unmask.phantoms.optics import blur, eight_bit, fluorescence, lamp, per_object, specks
 from unmask.phantoms.painting import Painted, Tubes, paint_tubes
 from unmask.phantoms.phantom import Isotropic, Phantom
