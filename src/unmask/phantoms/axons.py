@@ -49,7 +49,9 @@ class Axons(Isotropic):
         # Large ones first: small fibers fill what is left between them.
         radius = np.sort(np.clip(radius, 0.4 * diameter / 2, 2 * diameter / 2))[::-1].copy()
         at = scatter(grid, radius, rng, clustering=rng.uniform(0.3, 0.9), nearest=0.85)
-        bodies = random_ellipsoids(at, radius[: len(at)], rng, elongation=log_uniform(rng, 1.05, 1.5))
+        bodies = random_ellipsoids(
+            at, radius[: len(at)], rng, elongation=log_uniform(rng, 1.05, 1.5)
+        )
         bend = displacement(grid, 0.5 * diameter, rng.uniform(0.03, 0.1) * diameter, rng)
         painted = paint_ellipsoids(grid, bodies, bend)
         fibers = solid(painted.owner)

@@ -200,6 +200,8 @@ def separate(owner: NDArray[np.int32], smallest: int = _SMALLEST) -> Labels:
     """
     pieces = connected_components(owner, connectivity=1)
     kept = np.flatnonzero(np.bincount(pieces.ravel())[1:] >= smallest) + 1
-    numbers = np.zeros(int(pieces.max(initial=0)) + 1, np.uint16 if len(kept) < 2**16 else np.uint32)
+    numbers = np.zeros(
+        int(pieces.max(initial=0)) + 1, np.uint16 if len(kept) < 2**16 else np.uint32
+    )
     numbers[kept] = np.arange(1, len(kept) + 1)
     return numbers[pieces]

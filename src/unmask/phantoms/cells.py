@@ -31,6 +31,7 @@ from unmask.phantoms.phantom import Phantom
 from unmask.space.random import generator
 from unmask.space.spacing import checked
 
+
 def nuclei(
     shape: Sequence[int],
     *,

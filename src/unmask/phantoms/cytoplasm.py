@@ -57,7 +57,9 @@ class Cytoplasm(Isotropic):
         classes = (labels > 0).astype(np.uint8)
         nuclei = _nuclei(grid, labels, at, diameter, rng)
         classes[nuclei] = 2
-        light = _light(grid, labels, nuclei, np.minimum(gap, 0.3 * diameter) / diameter, diameter, rng)
+        light = _light(
+            grid, labels, nuclei, np.minimum(gap, 0.3 * diameter) / diameter, diameter, rng
+        )
         image = fluorescence(grid, light, diameter, rng)
         return Phantom(image[None], labels, classes, grid.spacing)
 

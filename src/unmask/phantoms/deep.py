@@ -63,16 +63,14 @@ class DeepNuclei(Stack):
         return Phantom(image[None], labels, (labels > 0).astype(np.uint8), grid.spacing)
 
 
-def light_sheet(
-    grid: Grid, light: Floats, diameter: float, rng: np.random.Generator
-) -> np.ndarray:
+def light_sheet(grid: Grid, light: Floats, diameter: float, rng: np.random.Generator) -> np.ndarray:
     """8-bit stack of a glowing volume: axial blur, haze, loss with depth, noise."""
     sigma = log_uniform(rng, 0.4, max(0.5, 0.08 * diameter))
     sharp = blur(grid, light, sigma, axial=log_uniform(rng, 1, 4))
     haze = blur(grid, light, 0.7 * diameter, axial=2)
     scene = sharp + log_uniform(rng, 0.02, 0.4) * haze
-    depth = np.linspace(0, 1, grid.shape[0]) if rng.random() < 0.5 else np.linspace(
-        1, 0, grid.shape[0]
+    depth = (
+        np.linspace(0, 1, grid.shape[0]) if rng.random() < 0.5 else np.linspace(1, 0, grid.shape[0])
     )
     loss = np.exp(-log_uniform(rng, 0.05, 2.0) * depth).astype(np.float32)
     patches = 1 + np.float32(rng.uniform(0, 0.25)) * field(grid, 3 * diameter, rng)

@@ -15,6 +15,7 @@ from unmask.phantoms.painting import Painted, Tubes, paint_cells, paint_tubes
 from unmask.phantoms.phantom import Isotropic, Phantom, Stack
 from unmask.phantoms.placing import (
     bent_paths,
+    far_apart,
     fitting_diameter,
     lattice_seeds,
     log_uniform,
@@ -169,7 +170,12 @@ def tissue(
 
 
 def _paint_mitochondria(
-    grid: Grid, cells: Labels, gap: Floats, cell: float, shifts: Floats | None, rng: np.random.Generator
+    grid: Grid,
+    cells: Labels,
+    gap: Floats,
+    cell: float,
+    shifts: Floats | None,
+    rng: np.random.Generator,
 ) -> tuple[Labels, Painted]:
     """Bent tubes in the middle of cells; each belongs to one cell and keeps off its membrane."""
     n = len(grid.shape)
@@ -183,6 +189,8 @@ def _paint_mitochondria(
         at += np.stack([shifts[(axis, *where)] for axis in range(n)], axis=1)
     width = cell * rng.uniform(0.28, 0.42)
     length = width * np.exp(rng.uniform(-1, 1.4, len(at)))
+    free = far_apart(at, width / 2 + length / 4)
+    at, length, chosen = at[free], length[free], chosen[free]
     bend = np.abs(rng.normal(0, 1.0, len(at)))
     paths = bent_paths(at, length, bend, rng, points=6)
     radius = width / 2 * np.exp(0.15 * rng.standard_normal((len(at), 1)))

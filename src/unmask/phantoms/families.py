@@ -142,9 +142,7 @@ def write_phantoms(
     """
     if count < 1:
         raise DataError(
-            message(
-                "number of phantoms", expected="1 or more", found=str(count), do="Raise it."
-            )
+            message("number of phantoms", expected="1 or more", found=str(count), do="Raise it.")
         )
     folder = Path(folder)
     stem = Path(name.partition(":")[0]).stem

@@ -43,7 +43,9 @@ class Grains(Isotropic):
         labels = separate(owner, 1)
         number = int(labels.max(initial=0)) + 1
         contrast = log_uniform(rng, 0.02, 0.25)
-        level = (rng.uniform(0.35, 0.65) + contrast * rng.standard_normal(number)).astype(np.float32)
+        level = (rng.uniform(0.35, 0.65) + contrast * rng.standard_normal(number)).astype(
+            np.float32
+        )
         gray = level[labels]
         if rng.random() < 0.4:
             gray += contrast * self._twins(grid, labels, number, diameter, rng)

@@ -82,7 +82,9 @@ def _picture(
 ) -> NDArray[np.uint8]:
     """Colors of leaves with veins, of soil with stones, shadows, blur and noise."""
     hue = np.array([rng.uniform(0.15, 0.6), 0.65, rng.uniform(0.05, 0.4)]) * rng.uniform(0.5, 1.3)
-    soil = np.array([0.4, 0.3, 0.22]) * np.exp(0.25 * rng.standard_normal(3)) * rng.uniform(0.4, 1.8)
+    soil = (
+        np.array([0.4, 0.3, 0.22]) * np.exp(0.25 * rng.standard_normal(3)) * rng.uniform(0.4, 1.8)
+    )
     inside = labels > 0
     level = per_object(labels, rng.uniform(0.05, 0.3), rng)
     depth = np.clip(painted.depth, 0, 1)

@@ -55,7 +55,9 @@ class Neurons(Isotropic):
         painted = paint_ellipsoids(grid, bodies, bend)
         labels = solid(painted.owner)
         hollow = rng.uniform(0, 0.7) * per_object(labels, 0.5, rng)
-        core = np.clip(1 - hollow * np.exp(-((painted.depth / rng.uniform(0.35, 0.6)) ** 2)), 0.1, 1)
+        core = np.clip(
+            1 - hollow * np.exp(-((painted.depth / rng.uniform(0.35, 0.6)) ** 2)), 0.1, 1
+        )
         grain = np.clip(1 + rng.uniform(0.05, 0.5) * field(grid, 0.12 * diameter, rng), 0.1, None)
         light = (labels > 0) * per_object(labels, rng.uniform(0.2, 0.7), rng) * core * grain
         light += _processes(grid, diameter, rng)

@@ -118,7 +118,9 @@ def fluorescence(
         rng: draws all of it, over wide ranges.
         axial: how much wider the blur is along the axes slower than the last two.
     """
-    sharp = blur(grid, light, log_uniform(rng, 0.4, max(0.5, min(2.5, 0.06 * diameter))), axial=axial)
+    sharp = blur(
+        grid, light, log_uniform(rng, 0.4, max(0.5, min(2.5, 0.06 * diameter))), axial=axial
+    )
     haze = blur(grid, light, log_uniform(rng, 0.3, 1.2) * diameter)
     background = rng.uniform(0, 0.12) * np.clip(1 + 0.5 * field(grid, 2 * diameter, rng), 0, None)
     scene = sharp + log_uniform(rng, 0.02, 0.35) * haze + background
@@ -148,7 +150,9 @@ def electron_noise(
     ``noise`` is the largest standard deviation of the noise.
     """
     image = blur(grid, image, rng.uniform(0.3, 1.1))
-    image = image + np.float32(rng.uniform(0, 0.06)) * field(grid, 0.5 * float(grid.extent.max()), rng)
+    image = image + np.float32(rng.uniform(0, 0.06)) * field(
+        grid, 0.5 * float(grid.extent.max()), rng
+    )
     contrast, brightness = rng.uniform(0.55, 1.15), rng.uniform(-0.12, 0.1)
     image = (image - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness)
     strength = np.float32(log_uniform(rng, 0.01, noise))

@@ -78,9 +78,7 @@ class OrgansCT(Stack):
         return Phantom(image[None], anatomy.labels, anatomy.classes, grid.spacing)
 
 
-def place_organs(
-    grid: Grid, diameters: tuple[float, float], rng: np.random.Generator
-) -> Anatomy:
+def place_organs(grid: Grid, diameters: tuple[float, float], rng: np.random.Generator) -> Anatomy:
     """A body with organs: blobs, chambers in walls, vessels, bones."""
     diameter = fitting_diameter(grid, diameters, rng)
     n = len(grid.shape)
@@ -144,7 +142,9 @@ def _magnetic(grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> NDArray
     signal = _tissue(grid, anatomy, levels, rng.uniform(0.15, 0.6), 0.12, rng)
     signal += (anatomy.body & (anatomy.labels == 0)) * anatomy.fat * rng.uniform(0, 0.8)
     signal = blur(grid, signal, log_uniform(rng, 0.4, 1.4), axial=0.5)
-    coil = np.exp(np.float32(rng.uniform(0, 0.6)) * field(grid, 0.7 * float(grid.extent.max()), rng))
+    coil = np.exp(
+        np.float32(rng.uniform(0, 0.6)) * field(grid, 0.7 * float(grid.extent.max()), rng)
+    )
     noise = np.float32(log_uniform(rng, 0.005, 0.1))
     real = signal * coil + noise * rng.standard_normal(grid.shape, dtype=np.float32)
     imaginary = noise * rng.standard_normal(grid.shape, dtype=np.float32)

@@ -99,6 +99,15 @@ def _scatter(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
     return centers[:placed]
 
 
+def far_apart(center: Points, radius: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which balls stay if every ball that meets an earlier one that stays is removed."""
+    kept = np.zeros(len(center), np.bool_)
+    for i in range(len(center)):
+        apart = np.linalg.norm(center[:i][kept[:i]] - center[i], axis=1)
+        kept[i] = bool(np.all(apart >= radius[:i][kept[:i]] + radius[i]))
+    return kept
+
+
 def lattice_seeds(
     grid: Grid,
     step: float,

@@ -44,7 +44,9 @@ class Precipitates(Isotropic):
         small = _small(grid, free, diameter, rng)
         owner = large.astype(np.int32)
         owner[small > 0] = small[small > 0] + int(large.max(initial=0))
-        is_small = np.append(False, np.arange(1, int(owner.max(initial=0)) + 1) > large.max(initial=0))
+        is_small = np.append(
+            False, np.arange(1, int(owner.max(initial=0)) + 1) > large.max(initial=0)
+        )
         labels = solid(owner, 4)
         classes = (labels > 0).astype(np.uint8) + (is_small[owner] & (labels > 0))
         image = electron_noise(grid, _gray(grid, labels, classes, diameter, rng), rng, noise=0.06)
@@ -61,7 +63,9 @@ def _large(
     warp += displacement(grid, 0.2 * diameter, rng.uniform(0, 0.03) * diameter, rng)
     owner, gap = paint_cells(grid, seeds, warp)
     kept = rng.random(int(seeds.group.max()) + 1) < rng.uniform(0.4, 1.0)
-    margin = diameter * rng.uniform(0.04, 0.16) * np.clip(1 + 0.4 * field(grid, diameter, rng), 0.3, 2)
+    margin = (
+        diameter * rng.uniform(0.04, 0.16) * np.clip(1 + 0.4 * field(grid, diameter, rng), 0.3, 2)
+    )
     inside = (gap > margin) & kept[owner]
     if rng.random() < 0.7:
         # Round the corners: a blurred mask cut at its middle value.

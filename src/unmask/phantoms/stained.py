@@ -79,9 +79,7 @@ def _nuclear_dye(
     return np.asarray(dye + behind * (labels == 0), np.float32)
 
 
-def _counter_dye(
-    grid: Grid, labels: Labels, diameter: float, rng: np.random.Generator
-) -> Floats:
+def _counter_dye(grid: Grid, labels: Labels, diameter: float, rng: np.random.Generator) -> Floats:
     """Absorbance of what lies between nuclei: cytoplasm, oriented fibers, holes."""
     if rng.random() < 0.25:
         # A smear: cells on bare glass, each with a thin seam of cytoplasm.
@@ -89,10 +87,14 @@ def _counter_dye(
         return np.asarray(rng.uniform(0, 0.35) * seam + 0.02, np.float32)
     wide = field(grid, 2.0 * diameter, rng)
     fine = field(grid, max(1.2, 0.12 * diameter), rng)
-    dye = rng.uniform(0.08, 0.4) * np.clip(1 + 0.25 * wide + rng.uniform(0.05, 0.25) * fine, 0.1, None)
+    dye = rng.uniform(0.08, 0.4) * np.clip(
+        1 + 0.25 * wide + rng.uniform(0.05, 0.25) * fine, 0.1, None
+    )
     waves = _fibers(grid, diameter, rng)
     dye = dye * (1 + log_uniform(rng, 0.02, 0.4) * waves)
-    holes = 1 / (1 + np.exp(-8 * (field(grid, rng.uniform(1.5, 4) * diameter, rng) - rng.uniform(0.5, 2.5))))
+    holes = 1 / (
+        1 + np.exp(-8 * (field(grid, rng.uniform(1.5, 4) * diameter, rng) - rng.uniform(0.5, 2.5)))
+    )
     return np.asarray(dye * (1 - rng.uniform(0.5, 1) * holes * (labels == 0)), np.float32)
 
 

@@ -105,7 +105,9 @@ def _well(grid: Grid, rng: np.random.Generator) -> Floats:
     for axis, size in enumerate(grid.shape):
         radius = side * rng.uniform(0.9, 1.1)
         t = (np.linspace(-1, 1, size) - rng.uniform(-0.2, 0.2)) / radius
-        total += (np.abs(t) ** power).astype(np.float32).reshape(-1, *(1,) * (total.ndim - axis - 1))
+        total += (
+            (np.abs(t) ** power).astype(np.float32).reshape(-1, *(1,) * (total.ndim - axis - 1))
+        )
     edge = 1 / (1 + np.exp(np.clip((total - 1) * rng.uniform(15, 60), -30, 30)))
     dim = 1 - rng.uniform(0, 0.6) * np.clip(total, 0, 1)
     return edge * dim
