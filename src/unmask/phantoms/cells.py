@@ -8,7 +8,6 @@ noise. Lengths are in units of ``spacing``, which is 1 unless given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,34 +20,16 @@ from unmask.phantoms.bodies import (
     Bodies,
     Floats,
     Grid,
+    Labels,
     displacement,
     ellipsoids,
     field,
     paint,
     solid,
 )
+from unmask.phantoms.phantom import Phantom
 from unmask.space.random import generator
 from unmask.space.spacing import checked
-
-Labels = NDArray[np.unsignedinteger]
-
-
-@dataclass(frozen=True)
-class Phantom:
-    """An image and everything that is true about it.
-
-    Attributes:
-        image: ``(1, *space)`` uint8.
-        labels: ``(*space)`` uint16 (uint32 above 65,535 objects), one number for each nucleus or
-            cell; 0 is background.
-        classes: ``(*space)`` uint8; nuclei: 1 nucleus; tissue: 1 cytoplasm, 2 mitochondrion.
-        spacing: voxel size, slow axis first.
-    """
-
-    image: NDArray[np.uint8]
-    labels: Labels
-    classes: NDArray[np.uint8]
-    spacing: tuple[float, ...]
 
 
 def nuclei(
@@ -97,7 +78,7 @@ def tissue(
         shape: voxels along every axis.
         rng: all chance comes from it.
         spacing: voxel sizes; default 1 on every axis.
-        cell: mean distance of cell centres.
+        cell: mean distance of cell centers.
         membrane: half the thickness of a membrane; it belongs to class 0.
 
     Examples:
@@ -178,7 +159,7 @@ def _scattered(grid: Grid, diameter: float, density: float, rng: np.random.Gener
     # A ball fills about 0.8 ** (n - 1) of its cube.
     room = float(np.prod(grid.extent + margin)) / (diameter**ndim * 0.8 ** (ndim - 1))
     count = max(1, round(density * room))
-    centres = np.zeros((count, ndim))
+    centers = np.zeros((count, ndim))
     radii = margin * np.exp(0.18 * rng.standard_normal(count))
     placed = 0
     for _ in range(20 * count):
@@ -188,26 +169,26 @@ def _scattered(grid: Grid, diameter: float, density: float, rng: np.random.Gener
             beside = rng.integers(placed)
             direction = rng.standard_normal(ndim)
             away = (radii[placed] + radii[beside]) * rng.uniform(0.85, 1.1)
-            centre = centres[beside] + direction / np.linalg.norm(direction) * away
+            center = centers[beside] + direction / np.linalg.norm(direction) * away
         else:
-            centre = rng.uniform(-margin / 2, grid.extent + margin / 2)
-        apart = np.linalg.norm(centres[:placed] - centre, axis=1)
+            center = rng.uniform(-margin / 2, grid.extent + margin / 2)
+        apart = np.linalg.norm(centers[:placed] - center, axis=1)
         free = np.all(apart > 0.85 * (radii[:placed] + radii[placed]))
-        if free and np.all((centre > -margin) & (centre < grid.extent + margin)):
-            centres[placed] = centre
+        if free and np.all((center > -margin) & (center < grid.extent + margin)):
+            centers[placed] = center
             placed += 1
-    return ellipsoids(centres[:placed], radii[:placed], elongation=1.35, reach=1.6, rng=rng)
+    return ellipsoids(centers[:placed], radii[:placed], elongation=1.35, reach=1.6, rng=rng)
 
 
 def _packed(grid: Grid, cell: float, rng: np.random.Generator) -> Bodies:
     """Cells that fill the space: a jittered lattice of bodies of different size and direction."""
     axes = [np.arange(-1.0, np.ceil(length / cell) + 1.5) * cell for length in grid.extent]
     lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
-    centres = lattice + rng.uniform(-0.4, 0.4, lattice.shape) * cell
-    radii = cell / 2 * np.exp(0.28 * rng.standard_normal(len(centres)))
-    bodies = ellipsoids(centres, radii, elongation=1.5, reach=1.0, rng=rng)
-    # The lattice leaves no voxel further than 1.4 cells from a centre, warp included.
-    return Bodies(bodies.centre, bodies.form, np.full(len(centres), 1.6 * cell))
+    centers = lattice + rng.uniform(-0.4, 0.4, lattice.shape) * cell
+    radii = cell / 2 * np.exp(0.28 * rng.standard_normal(len(centers)))
+    bodies = ellipsoids(centers, radii, elongation=1.5, reach=1.0, rng=rng)
+    # The lattice leaves no voxel further than 1.4 cells from a center, warp included.
+    return Bodies(bodies.center, bodies.form, np.full(len(centers), 1.6 * cell))
 
 
 def _among(
@@ -219,12 +200,12 @@ def _among(
     elongation: float,
     rng: np.random.Generator,
 ) -> Bodies:
-    """``count`` bodies centred on some of the ``voxels`` (flat indices)."""
+    """``count`` bodies centerd on some of the ``voxels`` (flat indices)."""
     chosen = rng.choice(voxels, count) if voxels.size else voxels
     index = np.stack(np.unravel_index(chosen, grid.shape), axis=1)
-    centre = index.astype(np.float64) * grid.spacing
-    radii = radius * np.exp(0.25 * rng.standard_normal(len(centre)))
-    return ellipsoids(centre, radii, elongation=elongation, reach=2.0, rng=rng)
+    center = index.astype(np.float64) * grid.spacing
+    radii = radius * np.exp(0.25 * rng.standard_normal(len(center)))
+    return ellipsoids(center, radii, elongation=elongation, reach=2.0, rng=rng)
 
 
 def _blur(grid: Grid, image: Floats, sigma: float, *, axial: float = 1.0) -> Floats:
