@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from unmask.errors import DataError, message
 from unmask.metrics.report import Report
@@ -29,7 +29,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     if count < 2:
         return mean, math.nan, math.nan
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    reach = float(stats.t.ppf((1 + _LEVEL) / 2, count - 1)) * error
+    reach = float(stdtrit(count - 1, (1 + _LEVEL) / 2)) * error
     return mean, mean - reach, mean + reach
 
 

@@ -1,0 +1,26 @@
+from .affinities import segment
+from .agglomeration import average_linkage, waterz
+from .components import connected_components
+from .fill import fill_holes
+from .flows import flows_to_labels, labels_to_flows
+from .multicut_partition import multicut
+from .mutex import mutex_watershed
+from .relabeling import relabel
+from .small import remove_small
+from .small_objects import merge_small, refill_small
+
+__all__ = [
+    "average_linkage",
+    "connected_components",
+    "fill_holes",
+    "flows_to_labels",
+    "labels_to_flows",
+    "merge_small",
+    "multicut",
+    "mutex_watershed",
+    "refill_small",
+    "relabel",
+    "remove_small",
+    "segment",
+    "waterz",
+]
