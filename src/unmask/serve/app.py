@@ -18,6 +18,8 @@ from unmask.serve.site import Site
 
 PAGE = Path(__file__).with_name("page")
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+# Bytes of a request that is not labels or an image.
+_JSON = 2**22
 
 
 def make_app(site: Site, access: Access) -> Application:
@@ -28,7 +30,7 @@ def make_app(site: Site, access: Access) -> Application:
         access: who may talk to it.
     """
     # No documentation pages: they load scripts from elsewhere.
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, max_body_size=_JSON)
     app.state.site = site
     for module in (images, labels, jobs, results):
         app.include_router(module.router)

@@ -26,6 +26,7 @@ class Facts:
         right: ids of objects that a person has confirmed.
         objects: number of objects; None if not counted yet.
         version: of the labels that ``objects`` was counted in.
+        top: largest id of a label store that is written in parts.
         writes: number of saves into a label store that is written in parts.
     """
 
@@ -36,6 +37,7 @@ class Facts:
     right: tuple[int, ...] = ()
     objects: int | None = None
     version: str = "0"
+    top: int = 0
     writes: int = 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -132,7 +131,7 @@ class Jobs:
             chosen = self._model(model, ndim)
             with saving(self._predictions):
                 name, folder = processes.new_folder(self._predictions, "predict")
-            listed = [{"image": os.path.relpath(entry.path, folder)} for entry in entries]
+            listed = [{"image": str(entry.path)} for entry in entries]
             atomic_write(folder / "dataset.json", json.dumps({"training": listed}))
             command = ("predict", str(folder / "dataset.json"), "--model", chosen,
                        "--out", str(folder / "out"), "--skip-bad")  # fmt: skip
@@ -169,6 +168,7 @@ class Jobs:
             "created": job.created,
             "error": processes.reason(job) if state == "failed" else "",
             "log": processes.tail(job),
+            "picture": bool(self.pictures(job)),
             **job.facts,
         }
 

@@ -136,6 +136,7 @@ def describe_image(site: Site, entry: Entry) -> dict[str, Any]:
     return {
         **found,
         "version": version,
+        "top": site.store.top(entry, tuple(found["shape"])),
         "labeled": version != ABSENT,
         "large": prod(found["shape"]) >= LARGE,
         "predicted": entry.name in site.proposals.names(),

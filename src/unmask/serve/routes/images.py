@@ -13,6 +13,7 @@ from unmask.serve.pictures import Channel, Plane
 from unmask.serve.routes.body import announced, numbers, wrong
 from unmask.serve.routes.current import Current
 from unmask.serve.site import describe_image, list_images, next_image
+from unmask.serve.upload import UploadLimits
 from unmask.serve.workspace import find_entry
 
 _CHANNEL = re.compile(r"(\d{1,4}):([-+.\deE]{1,24}):([-+.\deE]{1,24}):([0-9a-f]{6})")
@@ -96,7 +97,7 @@ def thumbnail(site: Current, identity: str) -> Response:
                     headers={"cache-control": "max-age=60"})  # fmt: skip
 
 
-@router.post("/upload")
+@router.post("/upload", max_body_size=UploadLimits.nbytes)
 async def upload(site: Current, request: Request, name: str) -> dict[str, str]:
     """Receive an image; its name is only a suggestion."""
     announced(request, site.uploads.limits.nbytes)

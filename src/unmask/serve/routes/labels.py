@@ -36,7 +36,7 @@ def read(
     return _raw(values, box, version)
 
 
-@router.put("/labels/{identity}")
+@router.put("/labels/{identity}", max_body_size=MOST)
 async def write(site: Current, identity: str, request: Request) -> dict[str, Any]:
     """Save ids of a box, if nobody else has saved since."""
     entry = await asyncio.to_thread(find_entry, site.workspace, identity)
