@@ -27,6 +27,7 @@ from unmask.serve.refusal import RefusedError
 
 _RECORD, _LOG, _EXIT = "job.json", "log.txt", "exit.json"
 _TAIL = 4000
+PROGRAM = (sys.executable, "-m", "unmask")
 _STOPPED = {130, 143, -signal.SIGINT, -signal.SIGTERM}
 
 
@@ -84,7 +85,7 @@ def start(job: Job, *more: str) -> Job:
     )
     with job.log.open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "unmask", *job.command, *more],
+            [*PROGRAM, *job.command, *more],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -7,7 +7,10 @@ export const element = (id) => document.getElementById(id);
 
 export function fillTexts() {
   for (const each of document.querySelectorAll("[data-text]")) each.textContent = text(each.dataset.text);
-  for (const each of document.querySelectorAll("[data-label]")) each.setAttribute("aria-label", text(each.dataset.label));
+  for (const each of document.querySelectorAll("[data-label]")) {
+    each.setAttribute("aria-label", text(each.dataset.label));
+    if (each.type === "search") each.placeholder = text(each.dataset.label);
+  }
   for (const each of document.querySelectorAll("[data-title]")) {
     each.title = text(each.dataset.title);
     each.setAttribute("aria-label", text(each.dataset.title));
