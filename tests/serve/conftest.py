@@ -99,3 +99,8 @@ def root():
         return client.site.workspace.root
 
     return of
+
+
+def pytest_addoption(parser):
+    """``--keep-pictures`` renews the pictures of the tutorial."""
+    parser.addoption("--keep-pictures", action="store_true", help="write docs/tutorials/images")

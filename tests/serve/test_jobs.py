@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import replace
@@ -120,8 +121,6 @@ def test_stop_ends_no_process_with_a_reused_number(served, program):
     client.post("/api/train", json={"updates": 2})
     wait(client, "round-001", "done")
     job = client.site.jobs.get("round-001")
-    import os
-
     changed = {**json.loads((job.folder / "job.json").read_text()), "pid": os.getpid()}
     (job.folder / "job.json").write_text(json.dumps(changed))
     assert client.post("/api/jobs/round-001/stop").status_code == 409

@@ -155,8 +155,10 @@ class Jobs:
 
     def describe(self, job: Job) -> dict[str, Any]:
         """What the page shows of a job; a prediction that has ended is collected first."""
+        # In this order, so that all that a job has done is seen once it has ended.
+        running = job.running()
         done = self.progress(job)
-        state = processes.state(job, done)
+        state = "running" if running else processes.ended(job, done)
         if job.kind == "predict" and state != "running":
             self._collect(job)
         return {

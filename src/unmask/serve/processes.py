@@ -27,6 +27,8 @@ from unmask.serve.refusal import RefusedError
 
 _RECORD, _LOG, _EXIT = "job.json", "log.txt", "exit.json"
 _TAIL = 4000
+# Folders of children whose end this server will note.
+_AWAITED: set[Path] = set()
 PROGRAM = (sys.executable, "-m", "unmask")
 _STOPPED = {130, 143, -signal.SIGINT, -signal.SIGTERM}
 
@@ -65,8 +67,8 @@ class Job:
         return self.folder / _LOG
 
     def running(self) -> bool:
-        """Whether the process runs."""
-        return is_running(self.pid, self.begun)
+        """Whether the process runs, or its exit code is still to be noted."""
+        return self.folder in _AWAITED or is_running(self.pid, self.begun)
 
 
 def start(job: Job, *more: str) -> Job:
@@ -93,6 +95,7 @@ def start(job: Job, *more: str) -> Job:
             **apart,
         )
     begun = replace(job, pid=child.pid, begun=begin_of(child.pid), created=time.time())
+    _AWAITED.add(job.folder)
     threading.Thread(target=_wait, args=(child, job.folder), daemon=True).start()
     record = {**asdict(begun), "folder": "", "out": os.path.relpath(job.out, job.folder)}
     atomic_write(job.folder / _RECORD, json.dumps(record, indent=1))
@@ -124,16 +127,14 @@ def read(folder: Path) -> Job | None:
     return None
 
 
-def state(job: Job, done: int) -> str:
-    """One of the words running, done, stopped, failed.
+def ended(job: Job, done: int) -> str:
+    """How a process ended: done, stopped or failed.
 
     Args:
-        job: the job.
+        job: a job that does not run.
         done: updates or images that are finished; tells the end of a process that nobody waited
-            for.
+            for, because the server had ended too.
     """
-    if job.running():
-        return "running"
     with suppress(OSError, ValueError, KeyError):
         code = json.loads((job.folder / _EXIT).read_text(encoding="utf-8"))["code"]
         return "done" if code == 0 else "stopped" if code in _STOPPED else "failed"
@@ -189,3 +190,4 @@ def _wait(child: subprocess.Popen[bytes], folder: Path) -> None:
     # Without it, the state follows from what the job has written.
     with suppress(OSError):
         atomic_write(folder / _EXIT, json.dumps({"code": code}))
+    _AWAITED.discard(folder)
