@@ -58,7 +58,7 @@ def wait(client, identity: str, *states: str):
         if job["state"] in states:
             return job
         time.sleep(0.05)
-    raise AssertionError(job)
+    pytest.fail(f"{identity} is not {states}")
 
 
 def labeled(client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,11 @@ class Server:
         assert self.process.stdout is not None
         self.process.stdout.readline()
         self.address = self.process.stdout.readline().strip()
-        self.port = int(re.search(r":(\d+)/", self.address)[1])
+        self.port = int(self.address.rstrip("/").rpartition(":")[2])
 
     def end(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
         self.process.wait(30)
-        self.process.stdout.close()
 
 
 @pytest.fixture
@@ -96,10 +96,10 @@ def keep(request, page):
 
     def take(name: str) -> None:
         content = page.screenshot()
-        pixels = np.asarray(Image.open(__import__("io").BytesIO(content)).convert("RGB"))
+        pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
         assert pixels.shape == (720, 1280, 3)
         assert pixels.std() > 10, "a uniform picture shows nothing"
-        if request.config.getoption("--keep-pictures"):
+        if request.config.getoption("--keep-pictures", default=False):
             PICTURES.mkdir(parents=True, exist_ok=True)
             (PICTURES / f"{name}.png").write_bytes(content)
 
@@ -246,14 +246,13 @@ def test_slices_of_a_volume_in_three_orientations(page, server):
     for axis, (height, width) in enumerate(((24, 20), (10, 20), (10, 24))):
         page.get_by_test_id("axis").select_option(str(axis))
         page.get_by_test_id("slice").fill("3")
-        canvas = Canvas(page, height, width)
-        canvas.stroke((6, 4), (6, 9))
+        Canvas(page, height, width).stroke((6, 4), (6, 9))
         lines = {0: np.s_[3, 6, 4:10], 1: np.s_[6, 3, 4:10], 2: np.s_[6, 4:10, 3]}
         expected[lines[axis]] = axis + 1
     saved(page)
     np.testing.assert_array_equal(on_disk(site, ndim=3), expected)
     tool(page, "delete")
-    canvas.click(6, 4)
+    Canvas(page, 10, 24).click(6, 4)
     saved(page)
     assert 3 not in on_disk(site, ndim=3)
     page.get_by_test_id("undo").click()
@@ -329,8 +328,8 @@ def test_drawing_with_the_keyboard_alone(page, server):
     assert not on_disk(site).any()
 
 
-def test_a_stroke_is_shown_within_a_frame_and_saved_at_once(page, server, tmp_path):
-    """16 ms of JavaScript per move event on 2048 x 2048 pixels; here with room for a busy machine."""
+def test_a_stroke_takes_less_than_a_frame(page, server):
+    """The target is 16 ms of JavaScript per move event on 2048 x 2048 pixels."""
     from unmask.io import save_image
 
     site = server(name="wide")
@@ -367,6 +366,5 @@ def test_the_server_ends_and_its_folder_is_free(server):
     assert "Traceback" not in second.stderr
     site.end()
     site.start()
-    assert json.loads(__import__("urllib.request").request.urlopen(
+    assert json.loads(urllib.request.urlopen(
         site.address + "api/images").read())["counts"] == {"unlabeled": 5}  # fmt: skip
-    time.sleep(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ _PAUSE = 0.5
 
 
 async def follow(
-    path: Path, state: Callable[[], dict[str, Any]], *, offset: int = 0
+    path: Path,
+    state: Callable[[], dict[str, Any]],
+    *,
+    offset: int = 0,
+    closing: threading.Event,
 ) -> AsyncIterator[str]:
     """Lines of a journal as they are written, then the final state.
 
@@ -22,6 +27,7 @@ async def follow(
         path: the ``journal.jsonl``; it may not exist yet.
         state: describes the job.
         offset: position to start at.
+        closing: set when the server ends.
     """
     last: dict[str, Any] = {}
     while True:
@@ -33,7 +39,7 @@ async def follow(
         if now != last:
             yield _event("state", json.dumps(now), offset)
             last = now
-        if now["state"] != "running":
+        if now["state"] != "running" or closing.is_set():
             return
         await asyncio.sleep(_PAUSE)
 

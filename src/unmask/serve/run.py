@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from unmask import checkpoint
 from unmask.errors import DataError, MissingPackageError, message
@@ -72,9 +73,18 @@ def serve(
         say(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
         config = uvicorn.Config(
             make_app(site, Access(where.host, token)), log_level="warning", access_log=False,
-            server_header=False, ws="none", timeout_graceful_shutdown=1,
+            server_header=False, ws="none", timeout_graceful_shutdown=10,
         )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listener])
+        server = uvicorn.Server(config)
+        ending = server.handle_exit
+
+        def end(sig: int, frame: FrameType | None) -> None:
+            # Streams of progress would otherwise keep the server.
+            site.closing.set()
+            ending(sig, frame)
+
+        server.handle_exit = end
+        server.run(sockets=[listener])
 
 
 def _listening(address: Address) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -30,6 +31,7 @@ class Site:
         jobs: trainings and predictions.
         uploads: receives images.
         demo: a public page: no training, small uploads.
+        closing: set when the server ends.
     """
 
     workspace: Workspace
@@ -40,6 +42,7 @@ class Site:
     jobs: Jobs
     uploads: Uploads
     demo: bool = False
+    closing: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass

@@ -19,6 +19,8 @@ export class Annotator {
     this.points = [];
     this.mergeFrom = 0;
     this.writes = null;
+    this.backlog = [];
+    this.idle = null;
   }
 
   get radius() {
@@ -42,19 +44,43 @@ export class Annotator {
     this.hooks.draw();
   }
 
-  async press(pixel, event = {}) {
+  /** Use the tool now, or as soon as the labels are loaded, in the order of the gestures. */
+  gesture(kind, ...given) {
+    this.backlog.push([kind, given]);
+    if (!this.working) this.idle = this.work();
+    return this.idle;
+  }
+
+  async work() {
+    this.working = true;
+    try {
+      while (this.backlog.length) {
+        // Nothing is awaited without need: a stroke is drawn in the event that reports it.
+        if (this.editor.busy) await this.editor.busy;
+        const [next, values] = this.backlog.shift();
+        const done = this[next](...values);
+        if (done) await done;
+      }
+    } finally {
+      this.working = false;
+      this.backlog = [];
+    }
+  }
+
+  press(pixel, event = {}) {
     const { editor } = this;
     if (!editor.plane) {
       status(text("zoomIn"), "bad");
-      return;
+      return null;
     }
-    if (this.tool !== "region" && !this.hooks.mayEdit()) return;
+    if (this.tool !== "region" && !this.hooks.mayEdit()) return null;
     const here = editor.local(pixel);
     if (this.tool === "polygon") this.points.push(pixel);
     else if (LINES.has(this.tool)) this.points = [pixel];
     else if (this.tool === "brush" || this.tool === "erase") this.startStroke(here, event);
-    else if (here.inside) await this.click(here);
     this.hooks.draw();
+    const click = !LINES.has(this.tool) && !["polygon", "brush", "erase"].includes(this.tool);
+    return click && here.inside ? this.click(here) : null;
   }
 
   startStroke(here, event) {
@@ -86,12 +112,13 @@ export class Annotator {
     if (before.x !== pixel.x || before.y !== pixel.y) this.points.push(pixel);
   }
 
-  async release(pixel) {
-    if (this.tool === "region" && this.points.length) await this.addRegion();
-    else if (this.tool === "split" && this.points.length) this.split();
-    else if (this.tool === "merge" && this.mergeFrom) await this.mergeWith(this.editor.local(pixel), true);
-    else if (this.writes) this.finish(this.painting);
+  release(pixel) {
     this.hooks.draw();
+    if (this.tool === "region" && this.points.length) return this.addRegion();
+    if (this.tool === "merge" && this.mergeFrom) return this.mergeWith(this.editor.local(pixel), true);
+    if (this.tool === "split" && this.points.length) this.split();
+    else if (this.writes) this.finish(this.painting);
+    return null;
   }
 
   finish(id = this.selected) {

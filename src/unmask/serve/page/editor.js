@@ -31,14 +31,33 @@ export class Editor {
     await this.load();
   }
 
-  /** Labels of the visible window; null as long as too much of a large plane is visible. */
-  async load() {
+  /** Labels of the visible window; none as long as too much of a large plane is visible. */
+  load() {
+    // No stroke may reach the labels of the plane that was shown before.
+    this.plane = null;
+    const shown = [this.meta.id, this.layer, this.view.plane.axis, this.view.plane.index].join();
+    if (shown !== this.shown) this.overlay = null;
+    this.shown = shown;
+    return this.wait(this.loadWindow());
+  }
+
+  /** Let gestures wait for a change of the labels that takes a moment. */
+  wait(work) {
+    const waiting = Promise.allSettled([this.busy, work]);
+    this.busy = waiting;
+    waiting.then(() => {
+      if (this.busy === waiting) this.busy = null;
+    });
+    return work;
+  }
+
+  async loadWindow() {
     const { meta, view } = this;
     const window = this.wantedWindow();
     this.request = (this.request ?? 0) + 1;
     const { request } = this;
     if (!window) {
-      this.plane = null;
+      this.overlay = null;
       this.onChange();
       return;
     }
@@ -49,6 +68,7 @@ export class Editor {
     if (this.layer === "labels") this.saver.versions.set(meta.id, version);
     this.plane = { ids, width: window.width, height: window.height, row: window.row, column: window.column };
     for (const id of ids) if (id > this.top) this.top = id;
+    this.place = { row: window.row, column: window.column };
     this.overlay = new OffscreenCanvas(window.width, window.height);
     this.pen = this.overlay.getContext("2d");
     this.paint({ top: 0, left: 0, bottom: window.height, right: window.width });
@@ -79,6 +99,7 @@ export class Editor {
     if (this.view.width <= MOST && this.view.height <= MOST) return;
     const { plane } = this;
     const seen = this.view.visible();
+    if (!plane && this.busy) return;
     const inside =
       plane && seen.top >= plane.row && seen.left >= plane.column &&
       seen.bottom <= plane.row + plane.height && seen.right <= plane.column + plane.width;
@@ -186,7 +207,11 @@ export class Editor {
   }
 
   /** Change all slices of a box at once, such as an object of a volume. */
-  async changeBox(box, change) {
+  changeBox(box, change) {
+    return this.wait(this.exchangeBox(box, change));
+  }
+
+  async exchangeBox(box, change) {
     await this.saver.run();
     const { ids } = await readLabels(this.meta.id, box);
     const before = ids.slice();
@@ -238,9 +263,9 @@ export class Editor {
   }
 
   draw(context) {
-    if (!this.plane) return;
+    if (!this.overlay) return;
     context.imageSmoothingEnabled = false;
-    context.drawImage(this.overlay, this.plane.column, this.plane.row);
+    context.drawImage(this.overlay, this.place.column, this.place.row);
   }
 }
 

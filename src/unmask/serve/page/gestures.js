@@ -11,7 +11,7 @@ export class Gestures {
     canvas.addEventListener("pointerdown", (event) => this.down(event, canvas));
     canvas.addEventListener("pointermove", (event) => this.move(event, canvas));
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => this.up(event, canvas));
-    canvas.addEventListener("dblclick", () => handler.close());
+    canvas.addEventListener("dblclick", () => handler.gesture("close"));
     canvas.addEventListener("pointerleave", () => handler.hover(null));
     canvas.addEventListener("wheel", (event) => this.wheel(event, canvas), { passive: false });
   }
@@ -36,7 +36,7 @@ export class Gestures {
     this.moving = event.button === 1 || this.handler.tool === "pan";
     if (this.moving || event.button !== 0) return;
     this.drawing = event.pointerId;
-    this.handler.press(this.view.toImage(point), event);
+    this.handler.gesture("press", this.view.toImage(point), event);
   }
 
   move(event, canvas) {
@@ -49,7 +49,7 @@ export class Gestures {
       // Between two frames a fast pen reports several points.
       const events = event.getCoalescedEvents?.() ?? [];
       for (const each of events.length ? events : [event]) {
-        this.handler.drag(this.view.toImage(this.point(each, canvas)));
+        this.handler.gesture("drag", this.view.toImage(this.point(each, canvas)));
       }
     }
     this.pointers.set(event.pointerId, point);
@@ -70,7 +70,7 @@ export class Gestures {
     if (event.pointerId === this.drawing) {
       this.drawing = null;
       if (event.type === "pointercancel") this.handler.cancel();
-      else this.handler.release(this.view.toImage(this.point(event, canvas)));
+      else this.handler.gesture("release", this.view.toImage(this.point(event, canvas)));
     }
     if (!this.pointers.size) this.moving = false;
   }

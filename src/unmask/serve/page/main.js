@@ -272,6 +272,7 @@ async function stepBack(step, nothing) {
     status(text(nothing));
     return;
   }
+  await editor.busy;
   const done = await editor.step(step);
   if (done?.elsewhere) {
     await goTo(step.plane);
@@ -291,6 +292,9 @@ const page = {
   undo: guarded(() => stepBack(editor.history.undo(), "nothingToUndo")),
   redo: guarded(() => stepBack(editor.history.redo(), "nothingToRedo")),
   save: guarded(async () => {
+    canvas.dataset.saving = "saving";
+    await annotator.idle;
+    await editor.busy;
     await saver.run();
     if (!saver.pending) status(text("saved"));
   }),
@@ -316,7 +320,7 @@ const page = {
     status(`${text("nextBy", { by })} ${text("ready", { name: meta.name, objects: meta.objects ?? 0 })}`);
   }),
   cancel: () => annotator.cancel(),
-  close: () => annotator.close(),
+  close: () => annotator.gesture("close"),
   movePen(dx, dy) {
     const at = annotator.cursor ?? { x: Math.floor(view.width / 2), y: Math.floor(view.height / 2) };
     const to = {
@@ -326,17 +330,17 @@ const page = {
     annotator.keyboard = true;
     annotator.hover(to);
     view.show(to.y, to.x);
-    if (penDown) annotator.drag(to);
+    if (penDown) annotator.gesture("drag", to);
   },
   pressPen: guarded(async () => {
     const at = annotator.cursor ?? { x: Math.floor(view.width / 2), y: Math.floor(view.height / 2) };
     annotator.keyboard = true;
     annotator.hover(at);
     const click = !["brush", "erase", "split", "region"].includes(annotator.tool);
-    if (penDown) await annotator.release(at);
+    if (penDown) await annotator.gesture("release", at);
     else {
-      await annotator.press(at);
-      if (click) await annotator.release(at);
+      await annotator.gesture("press", at);
+      if (click) await annotator.gesture("release", at);
     }
     penDown = !penDown && !click;
   }),

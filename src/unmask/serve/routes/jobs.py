@@ -97,8 +97,8 @@ def events(
     def state() -> dict[str, Any]:
         return _brief(site.jobs.describe(site.jobs.get(identity)))
 
-    begin = int(last_event_id) if (last_event_id or "").isdecimal() else 0
-    stream = follow(found.out / "journal.jsonl", state, offset=begin)
+    begin = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    stream = follow(found.out / "journal.jsonl", state, offset=begin, closing=site.closing)
     return StreamingResponse(
         stream, media_type="text/event-stream", headers={"cache-control": "no-store"}
     )

@@ -15,6 +15,7 @@ from unmask import api
 from unmask.errors import message
 from unmask.io import save_image
 from unmask.serve.labels import MOST
+from unmask.serve.objects import list_objects
 from unmask.serve.refusal import RefusedError
 from unmask.serve.routes.current import Current
 from unmask.serve.site import Site
@@ -38,19 +39,7 @@ def objects(site: Current, identity: str, layer: str = "labels") -> dict[str, An
         values = site.proposals.read(entry, image, box)
     else:
         values = site.store.read(entry, image.shape[1:], box)[0]
-    table = api.measure(values, spacing=image.spacing, unit=image.unit, say=_quiet)
-    letters = image.axes[1:].lower()
-    size = next(name for name in ("area", "volume", "size") if name in table.columns)
-    rows = [
-        {
-            "id": int(table["id"][row]),
-            "size": int(table[size][row]),
-            "start": [int(table[f"bbox_{a}_min"][row]) for a in letters],
-            "stop": [int(table[f"bbox_{a}_max"][row]) for a in letters],
-        }
-        for row in range(len(table))
-    ]
-    return {"objects": rows, "right": site.facts.get(entry.id).right}
+    return {"objects": list_objects(values), "right": site.facts.get(entry.id).right}
 
 
 @router.get("/export/{identity}")
