@@ -30,6 +30,7 @@ from unmask.cli.predict import predict
 from unmask.cli.presets import presets
 from unmask.cli.pretrain import pretrain
 from unmask.cli.select import select
+from unmask.cli.serve import serve
 from unmask.cli.terminal import show
 from unmask.cli.train import train
 from unmask.errors import Interrupted, UnmaskError
@@ -46,7 +47,7 @@ app = typer.Typer(
 # In the order of a project: what to look at first, then training, results and tools.
 for verb in (
     demo, presets, models, check, plan, select, pretrain, train, predict, measure, cluster,
-    evaluate, folds, curve, plot, convert,
+    evaluate, folds, curve, plot, convert, serve,
 ):  # fmt: skip
     app.command()(verb)
 

@@ -1,0 +1,79 @@
+"""The web application: routes, errors as JSON, and the files of the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+
+from unmask.atomic import save_error
+from unmask.errors import SaveError, UnmaskError
+from unmask.serve.guard import Access, Application, Guard
+from unmask.serve.refusal import RefusedError, missing
+from unmask.serve.routes import images, jobs, labels, results
+from unmask.serve.site import Site
+
+PAGE = Path(__file__).with_name("page")
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+# Bytes of a request that is not labels or an image.
+_JSON = 2**22
+
+
+def make_app(site: Site, access: Access) -> Application:
+    """The application behind its guard.
+
+    Args:
+        site: what is served.
+        access: who may talk to it.
+    """
+    # No documentation pages: they load scripts from elsewhere.
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, max_body_size=_JSON)
+    app.state.site = site
+    for module in (images, labels, jobs, results):
+        app.include_router(module.router)
+    for kind, answer in (
+        (UnmaskError, _on_error),
+        (OSError, _on_disk),
+        (RequestValidationError, _on_request),
+    ):
+        app.add_exception_handler(kind, answer)
+    _serve_page(app)
+    return Guard(app, access)
+
+
+def _serve_page(app: FastAPI) -> None:
+    files = {path.name: path for path in PAGE.iterdir() if path.suffix in _TYPES}
+
+    @app.get("/")
+    def index() -> FileResponse:
+        return _file(files["index.html"])
+
+    @app.get("/page/{name}")
+    def page(name: str) -> FileResponse:
+        if name not in files:
+            raise missing("file")
+        return _file(files[name])
+
+
+def _file(path: Path) -> FileResponse:
+    return FileResponse(path, media_type=_TYPES[path.suffix], headers={"cache-control": "no-cache"})
+
+
+def _on_error(_: Request, error: Any) -> JSONResponse:
+    if isinstance(error, RefusedError):
+        return JSONResponse({"error": str(error), **error.facts}, error.status)
+    # 507 Insufficient Storage: the page keeps the change and tries again.
+    return JSONResponse({"error": str(error)}, 507 if isinstance(error, SaveError) else 422)
+
+
+def _on_disk(_: Request, error: Any) -> JSONResponse:
+    found = save_error(error.filename or "A file", error)
+    return JSONResponse({"error": str(found)}, 507)
+
+
+def _on_request(_: Request, error: Any) -> JSONResponse:
+    lines = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+    return JSONResponse({"error": "; ".join(lines)}, 400)

@@ -1,0 +1,95 @@
+"""What is known of an image besides its pixels and labels, in one small file per image."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unmask.atomic import atomic_write
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Notes on one image.
+
+    Attributes:
+        regions: boxes ``(start, stop)`` that are completely labeled; without any, the whole image
+            counts as completely labeled.
+        held_out: used to score models, never to train them.
+        accepted: its labels began as a prediction.
+        corrected: they were changed after that.
+        right: ids of objects that a person has confirmed.
+        objects: number of objects; None if not counted yet.
+        version: of the labels that ``objects`` was counted in.
+        top: largest id of a label store that is written in parts.
+        writes: number of saves into a label store that is written in parts.
+    """
+
+    regions: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
+    held_out: bool = False
+    accepted: bool = False
+    corrected: bool = False
+    right: tuple[int, ...] = ()
+    objects: int | None = None
+    version: str = "0"
+    top: int = 0
+    writes: int = 0
+
+
+class FactsBook:
+    """Facts of all images; safe for threads.
+
+    Args:
+        folder: holds one JSON file per image.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._known: dict[str, Facts] = {}
+
+    def get(self, identity: str) -> Facts:
+        """Facts of an image; the defaults if nothing was noted or the file is damaged."""
+        with self._lock:
+            return self._get(identity)
+
+    def change(self, identity: str, **changes: Any) -> Facts:
+        """Note changes durably.
+
+        Raises:
+            SaveError: the disk; the older facts stay.
+        """
+        with self._lock:
+            before = self._get(identity)
+            after = replace(before, **changes)
+            if after != before:
+                atomic_write(self._path(identity), json.dumps(asdict(after)))
+                self._known[identity] = after
+            return after
+
+    def _get(self, identity: str) -> Facts:
+        if identity not in self._known:
+            self._known[identity] = _read(self._path(identity))
+        return self._known[identity]
+
+    def _path(self, identity: str) -> Path:
+        return self._folder / f"{identity}.json"
+
+
+def boxes(regions: Sequence[Any]) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """Boxes from nested lists."""
+    return tuple((tuple(map(int, start)), tuple(map(int, stop))) for start, stop in regions)
+
+
+def _read(path: Path) -> Facts:
+    with suppress(OSError, ValueError, TypeError):
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree["regions"] = boxes(tree.get("regions", ()))
+        tree["right"] = tuple(map(int, tree.get("right", ())))
+        return Facts(**tree)
+    return Facts()

@@ -1,0 +1,263 @@
+"""Trainings and predictions of a workspace: which commands they are, and what they gave."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask import shipped
+from unmask.atomic import atomic_write, fsync_file, remove, replace_folder, saving
+from unmask.errors import message
+from unmask.serve import processes
+from unmask.serve.processes import Job
+from unmask.serve.refusal import RefusedError, missing
+from unmask.serve.rounds import Stage, TrainingSet
+from unmask.serve.workspace import Entry, Workspace
+
+# Recipe and shipped start weights by number of axes.
+_PRESETS: Mapping[int, tuple[str, str | None]] = {2: ("cells", "nuclei"), 3: ("cells3d", None)}
+UPDATES = 100
+_ID = re.compile(r"(round|predict)-\d{3,9}")
+# Ends the name of the folder with the training set of a run.
+_SET = ".set"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the person who started the server has decided.
+
+    Attributes:
+        preset: recipe of trainings; None: by the number of axes.
+        settings: ``KEY=VALUE`` changes of the recipe.
+        model: model of predictions; None: the last one that was trained, else a shipped one.
+    """
+
+    preset: str | None = None
+    settings: tuple[str, ...] = ()
+    model: str | None = None
+
+
+class Jobs:
+    """Starts, stops and finds jobs; safe for threads.
+
+    Args:
+        workspace: whose jobs.
+        stage: makes training sets.
+        defaults: choices that no page can change.
+    """
+
+    def __init__(self, workspace: Workspace, stage: Stage, defaults: Defaults) -> None:
+        self._workspace = workspace
+        self._stage = stage
+        self._defaults = defaults
+        self._lock = threading.RLock()
+
+    @property
+    def _predictions(self) -> Path:
+        return self._workspace.notes / "jobs"
+
+    def all(self) -> list[Job]:
+        """Every job of this folder, newest first, also those of earlier servers."""
+        folders = [
+            *self._workspace.runs.glob(f"round-*{_SET}"), *self._predictions.glob("predict-*")
+        ]  # fmt: skip
+        return processes.by_age([job for job in map(processes.read, folders) if job is not None])
+
+    def get(self, identity: str) -> Job:
+        """A job.
+
+        Raises:
+            RefusedError: there is none of this name.
+        """
+        if _ID.fullmatch(identity):
+            round_of = identity.startswith("round")
+            parent = self._workspace.runs if round_of else self._predictions
+            job = processes.read(parent / f"{identity}{_SET if round_of else ''}")
+            if job is not None:
+                return job
+        raise missing("job")
+
+    def train(self, *, updates: int | None = None, init: str = "auto") -> tuple[Job, TrainingSet]:
+        """Start a training on a copy of the labels.
+
+        Args:
+            updates: of the weights.
+            init: ``auto``: weights of the last round, else shipped ones; ``none``: random.
+
+        Raises:
+            RefusedError: another one runs (409), or nothing is labeled (422).
+        """
+        with self._lock:
+            self._only_one("train")
+            with saving(self._workspace.runs):
+                name, folder = processes.new_folder(self._workspace.runs, "round", _SET)
+            try:
+                chosen = self._stage.write(folder)
+            except BaseException:
+                remove(folder)
+                raise
+            steps = updates or UPDATES
+            preset, weights = self._recipe(chosen.ndim, init)
+            out = self._workspace.runs / name
+            command = ["train", "--images", str(chosen.listing), "--out", str(out)]
+            command += ["--recipe" if preset.endswith((".yaml", ".yml")) else "--preset", preset]
+            command += ["--init", weights] if weights else []
+            command += [part for line in self._settings(chosen, steps) for part in ("--set", line)]
+            facts = {"preset": preset, "init": weights, "notes": chosen.notes,
+                     "trained": chosen.trained, "held_out": chosen.held_out}  # fmt: skip
+            job = Job(name, "train", folder, tuple(command), out, steps, facts=facts)
+            with saving(folder):
+                return processes.start(job), chosen
+
+    def predict(self, entries: Sequence[Entry], *, ndim: int, model: str | None = None) -> Job:
+        """Start a prediction; its label images become proposals.
+
+        Args:
+            entries: the images.
+            ndim: their number of axes.
+            model: id of a round, or name of a shipped model; default: the last one.
+
+        Raises:
+            RefusedError: another one runs (409), or there is no model for them (422).
+        """
+        with self._lock:
+            self._only_one("predict")
+            chosen = self._model(model, ndim)
+            with saving(self._predictions):
+                name, folder = processes.new_folder(self._predictions, "predict")
+            listed = [{"image": str(entry.path)} for entry in entries]
+            atomic_write(folder / "dataset.json", json.dumps({"training": listed}))
+            command = ("predict", str(folder / "dataset.json"), "--model", chosen,
+                       "--out", str(folder / "out"), "--skip-bad")  # fmt: skip
+            facts = {"images": [entry.id for entry in entries], "model": Path(chosen).name}
+            job = Job(name, "predict", folder, command, folder / "out", len(entries), facts=facts)
+            with saving(folder):
+                return processes.start(job)
+
+    def resume(self, identity: str) -> Job:
+        """Continue a job that was stopped.
+
+        Raises:
+            RefusedError: it runs, or another one does.
+        """
+        with self._lock:
+            job = self.get(identity)
+            self._only_one(job.kind)
+            begun = (job.out / "recipe.yaml").is_file() or job.kind == "predict"
+            with saving(job.folder):
+                return processes.start(job, *(["--resume"] if begun else []))
+
+    def describe(self, job: Job) -> dict[str, Any]:
+        """What the page shows of a job; a prediction that has ended is collected first."""
+        # In this order, so that all that a job has done is seen once it has ended.
+        running = job.running()
+        done = self.progress(job)
+        state = "running" if running else processes.ended(job, done)
+        if job.kind == "predict" and state != "running":
+            self._collect(job)
+        return {
+            "id": job.id,
+            "kind": job.kind,
+            "state": state,
+            "done": done,
+            "steps": job.steps,
+            "created": job.created,
+            "error": processes.reason(job) if state == "failed" else "",
+            "log": processes.tail(job),
+            "picture": bool(self.pictures(job)),
+            **job.facts,
+        }
+
+    def progress(self, job: Job) -> int:
+        """Updates or images that are done."""
+        if job.kind == "predict":
+            found = re.findall(r"^\[(\d+)/\d+\] ", processes.tail(job), re.MULTILINE)
+            return int(found[-1]) if found else 0
+        with suppress(OSError, ValueError, IndexError, KeyError):
+            last = (job.out / "journal.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+            return int(json.loads(last)["step"])
+        return 0
+
+    def models(self) -> list[dict[str, str]]:
+        """What can predict: rounds, newest first, then shipped models."""
+        rounds = [
+            {"id": job.id, "name": job.id}
+            for job in self.all()
+            if job.kind == "train" and (job.out / "model.safetensors").is_file()
+        ]
+        return [*rounds, *({"id": name, "name": name} for name in shipped.names())]
+
+    def pictures(self, job: Job) -> list[Path]:
+        """Pictures that a training has made, newest first."""
+        return sorted((job.out / "pictures").glob("*.png"), reverse=True)
+
+    def _only_one(self, kind: str) -> None:
+        for job in self.all():
+            if job.kind == kind and job.running():
+                raise RefusedError(
+                    409,
+                    message(kind, expected="no other one at the same time", found=job.id,
+                            do="Wait until it has ended, or stop it."),
+                    job=job.id,
+                )  # fmt: skip
+
+    def _recipe(self, ndim: int, init: str) -> tuple[str, str | None]:
+        usual, weights = _PRESETS[ndim]
+        preset = self._defaults.preset or usual
+        if init == "none":
+            return preset, None
+        for job in self.all():
+            model = job.out / "model.safetensors"
+            if job.kind == "train" and job.facts.get("preset") == preset and model.is_file():
+                return preset, str(model)
+        changed = any(line.startswith("model.") for line in self._defaults.settings)
+        return preset, None if preset != usual or changed else weights
+
+    def _settings(self, chosen: TrainingSet, steps: int) -> list[str]:
+        own = [f"train.steps={steps}", f"train.warmup={steps // 10}",
+               f"train.validate_every={max(10, steps // 4)}",
+               f"train.save_every={max(10, steps // 4)}"]  # fmt: skip
+        own += [] if chosen.ignore is None else [f"data.ignore_label={chosen.ignore}"]
+        return [*own, *self._defaults.settings]
+
+    def _model(self, wanted: str | None, ndim: int) -> str:
+        if wanted is not None:
+            if wanted not in {model["id"] for model in self.models()}:
+                raise missing("model")
+            return wanted if wanted in shipped.names() else str(self.get(wanted).out)
+        if self._defaults.model is not None:
+            return self._defaults.model
+        for job in self.all():
+            if job.kind == "train" and (job.out / "model.safetensors").is_file():
+                return str(job.out)
+        name = _PRESETS[ndim][1]
+        if name is None:
+            raise RefusedError(
+                422,
+                message("model", expected=f"one for {ndim} axes", found="none",
+                        do="Outline a few objects and train first."),
+            )  # fmt: skip
+        return name
+
+    def _collect(self, job: Job) -> None:
+        """Move finished predictions to their place; a second call finds nothing left to do."""
+        target = self._workspace.predictions
+        with self._lock:
+            if not job.out.is_dir():
+                return
+            files = [path for path in job.out.iterdir() if not path.name.startswith(".")]
+            for path in files:
+                place = self._workspace.confine(target) / path.name
+                with saving(place):
+                    if path.is_dir():
+                        replace_folder(path, place)
+                    else:
+                        target.mkdir(parents=True, exist_ok=True)
+                        fsync_file(path)
+                        path.replace(place)

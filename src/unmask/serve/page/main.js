@@ -1,0 +1,422 @@
+// The page: opens images, connects tools, panels and jobs.
+
+import { Annotator } from "./annotate.js";
+import { Editor } from "./editor.js";
+import { Gestures } from "./gestures.js";
+import { Jobs } from "./jobs.js";
+import { listen } from "./keyboard.js";
+import { ask, element, fillTexts, showChannels, showImages, showObjects, status } from "./panels.js";
+import { getJson, Saver, send } from "./server.js";
+import { text } from "./texts.js";
+import { View } from "./view.js";
+
+fillTexts();
+const canvas = element("canvas");
+let catalog = { images: [], counts: {}, models: [] };
+let meta = null;
+let penDown = false;
+let planned = false;
+
+/** Draw once per frame, however much has changed. */
+function draw() {
+  if (planned) return;
+  planned = true;
+  requestAnimationFrame(() => {
+    planned = false;
+    view.draw((context) => {
+      editor.draw(context);
+      annotator.draw(context);
+    });
+    if (meta && view.tooCoarse) status(text("tooCoarse"));
+  });
+}
+
+const view = new View(canvas, draw);
+const saver = new Saver(reportSaving, () => ask("conflict"), onSaved);
+const editor = new Editor(view, saver, draw);
+const annotator = new Annotator(view, editor, {
+  draw, mayEdit, grayValues, objectBox, setRegions, changed: () => element("canvas").dispatchEvent(new Event("labels")),
+});
+const jobs = new Jobs(onPredicted, refresh);
+new Gestures(canvas, view, annotator);
+jobs.beforeTraining = () => saver.run();
+
+function reportSaving(state, reason = "") {
+  canvas.dataset.saving = state;
+  if (state === "refused") status(text("refused", { reason }), "bad");
+  else if (state === "unsaved") status(text("unsaved", { reason: reason || text("noServer") }), "bad");
+  else status(text(state));
+}
+
+let counting = 0;
+function onSaved(image, saved) {
+  if (saved.reload) {
+    if (image === meta?.id) open(image);
+    return;
+  }
+  if (image !== meta?.id) return;
+  meta.labeled = true;
+  // The table follows when the pen rests.
+  clearTimeout(counting);
+  counting = setTimeout(() => Promise.all([refresh(), loadObjects()]).catch(report), 400);
+}
+
+function report(error) {
+  status(error.message, "bad");
+}
+
+/** Run an action of a button; what goes wrong is shown. */
+function guarded(action) {
+  return (...given) => Promise.resolve().then(() => action(...given)).catch(report);
+}
+
+async function refresh() {
+  catalog = await getJson("/api/images");
+  showImages(catalog, meta?.id, guarded(open));
+  const chosen = element("model").value;
+  element("model").replaceChildren(
+    new Option(text("lastModel"), ""),
+    ...catalog.models.map((model) => new Option(model.name, model.id)),
+  );
+  element("model").value = catalog.models.some((model) => model.id === chosen) ? chosen : "";
+  for (const id of ["train", "updates", "resume"]) element(id).classList.toggle("hidden", Boolean(catalog.demo));
+}
+
+async function open(id) {
+  annotator.cancel();
+  await saver.run();
+  status(text("loading"));
+  meta = await getJson(`/api/image/${id}`);
+  meta.channels = meta.channels.map(channelState);
+  const middle = meta.shape.length > 2 ? Math.floor(meta.shape[0] / 2) : 0;
+  setUpSlices({ axis: 0, index: middle });
+  view.open(meta, { axis: 0, index: middle }, meta.channels);
+  showChannels(meta.channels, changeChannel);
+  await showLayer(meta.predicted && !meta.objects && !isLabeled() ? "prediction" : "labels", true);
+  element("held-out").checked = meta.held_out;
+  showImages(catalog, meta.id, guarded(open));
+  await loadObjects();
+}
+
+function isLabeled() {
+  return meta.labeled && meta.objects !== 0;
+}
+
+function channelState(channel, number) {
+  const room = channel.high - channel.low;
+  const top = channel.top ?? channel.high + room;
+  return {
+    ...channel, number, visible: true, auto: [channel.low, channel.high],
+    narrowest: Math.min(0, channel.low - room), widest: Math.max(Math.min(top, channel.high + 2 * room), channel.high),
+  };
+}
+
+let contrast = 0;
+function changeChannel(channel, change) {
+  Object.assign(channel, change);
+  clearTimeout(contrast);
+  contrast = setTimeout(() => view.forget(), 60);
+}
+
+function setUpSlices({ axis, index }) {
+  const volume = meta.shape.length > 2;
+  element("slices").classList.toggle("hidden", !volume);
+  element("axis").replaceChildren(...[...meta.axes].map((name, number) => new Option(name, number)));
+  element("axis").value = axis;
+  Object.assign(element("slice"), { max: meta.shape[axis] - 1, value: index });
+  element("slice-number").textContent = `${index + 1} / ${meta.shape[axis]}`;
+}
+
+async function goTo(plane) {
+  if (meta.shape.length < 3) return;
+  const turned = plane.axis !== view.plane.axis;
+  const index = Math.max(0, Math.min(plane.index, meta.shape[plane.axis] - 1));
+  annotator.cancel();
+  view.setPlane({ axis: plane.axis, index });
+  setUpSlices({ axis: plane.axis, index });
+  if (turned) view.fit();
+  await editor.load();
+}
+
+async function showLayer(layer, fresh = false) {
+  if (fresh) await editor.open(meta, layer);
+  else {
+    await saver.run();
+    editor.layer = layer;
+    await editor.load();
+  }
+  element("layers").classList.toggle("hidden", !meta.predicted);
+  for (const button of element("layers").querySelectorAll("[data-layer]")) {
+    button.setAttribute("aria-pressed", button.dataset.layer === layer);
+  }
+  element("accept").classList.toggle("hidden", layer !== "prediction");
+  element("reject").classList.toggle("hidden", layer !== "prediction");
+}
+
+/** The first change of a prediction makes it the labels; labels are replaced only on request. */
+function mayEdit() {
+  if (editor.layer === "labels") return true;
+  if (isLabeled()) {
+    guarded(adopt)();
+    return false;
+  }
+  saver.accept(meta.id);
+  editor.layer = "labels";
+  meta.labeled = true;
+  guarded(showAdopted)();
+  return true;
+}
+
+async function showAdopted() {
+  for (const button of element("layers").querySelectorAll("[data-layer]")) {
+    button.setAttribute("aria-pressed", button.dataset.layer === "labels");
+  }
+  element("accept").classList.add("hidden");
+  element("reject").classList.add("hidden");
+}
+
+async function adopt() {
+  if (isLabeled() && !(await ask("replace"))) return;
+  saver.accept(meta.id);
+  await saver.run();
+  meta = { ...(await getJson(`/api/image/${meta.id}`)), channels: meta.channels };
+  await showLayer("labels", true);
+  status(text("adopted"));
+}
+
+async function reject() {
+  await send("POST", `/api/proposal/${meta.id}/reject`, {});
+  meta.predicted = false;
+  await showLayer("labels");
+  await refresh();
+  status(text("rejected"));
+}
+
+async function onPredicted() {
+  await refresh();
+  if (!meta) return;
+  const now = await getJson(`/api/image/${meta.id}`);
+  Object.assign(meta, { predicted: now.predicted, objects: now.objects, labeled: now.labeled });
+  await showLayer(meta.predicted && !isLabeled() ? "prediction" : editor.layer);
+  await loadObjects();
+}
+
+async function loadObjects() {
+  const { id } = meta;
+  if (meta.large) {
+    showObjects([], [], select, setRight);
+    return;
+  }
+  const found = await getJson(`/api/objects/${id}?layer=${editor.layer}`);
+  if (id !== meta.id) return;
+  meta.objects = editor.layer === "labels" ? found.objects.length : meta.objects;
+  meta.right = found.right;
+  showObjects(found.objects, found.right, select, setRight);
+  if (!saver.pending) status(text("ready", { name: meta.name, objects: found.objects.length }));
+}
+
+async function setRight(id, right) {
+  const others = meta.right.filter((each) => each !== id);
+  await send("PATCH", `/api/image/${meta.id}`, { right: right ? [...others, id] : others });
+  meta.right = right ? [...others, id] : others;
+}
+
+async function select(object) {
+  const middle = object.start.map((start, axis) => Math.floor((start + object.stop[axis] - 1) / 2));
+  const { axis } = view.plane;
+  if (meta.shape.length > 2) await goTo({ axis, index: middle[axis] });
+  const [rows, columns] = middle.length > 2 ? middle.filter((_, each) => each !== axis) : middle;
+  view.show(rows, columns);
+  annotator.select(object.id);
+}
+
+/** The box of an object that reaches over several slices; null in 2D. */
+async function objectBox(id) {
+  if (meta.shape.length < 3 || meta.large) return null;
+  await saver.run();
+  const { objects } = await getJson(`/api/objects/${meta.id}`);
+  const object = objects.find((each) => each.id === id);
+  return object ? { start: object.start, stop: object.stop } : null;
+}
+
+async function setRegions(regions) {
+  const now = await send("PATCH", `/api/image/${meta.id}`, { regions });
+  meta.regions = now.regions;
+  draw();
+  await refresh();
+}
+
+/** Gray values as they are shown, of the loaded window; null for windows of large planes. */
+async function grayValues() {
+  const { plane } = editor;
+  if (meta.levels[view.plane.axis] < 1 || plane.width * plane.height > 4096 * 4096) return null;
+  const picture = new OffscreenCanvas(plane.width, plane.height).getContext("2d", { willReadFrequently: true });
+  const size = meta.tile;
+  const wanted = [];
+  for (let row = Math.floor(plane.row / size); row * size < plane.row + plane.height; row += 1) {
+    for (let column = Math.floor(plane.column / size); column * size < plane.column + plane.width; column += 1) {
+      wanted.push({ level: 0, row, column });
+    }
+  }
+  await Promise.all(wanted.map(async (tile) => {
+    const response = await fetch(view.address(tile));
+    const bitmap = await createImageBitmap(await response.blob());
+    picture.drawImage(bitmap, tile.column * size - plane.column, tile.row * size - plane.row);
+  }));
+  const { data } = picture.getImageData(0, 0, plane.width, plane.height);
+  return Uint8Array.from({ length: plane.width * plane.height }, (_, p) => (data[4 * p] + data[4 * p + 1] + data[4 * p + 2]) / 3);
+}
+
+async function stepBack(step, nothing) {
+  if (!step) {
+    status(text(nothing));
+    return;
+  }
+  await editor.busy;
+  const done = await editor.step(step);
+  if (done?.elsewhere) {
+    await goTo(step.plane);
+    await editor.step(step);
+  }
+  draw();
+}
+
+const page = {
+  tool(name) {
+    annotator.choose(name);
+    for (const button of document.querySelectorAll("[data-tool]")) {
+      button.setAttribute("aria-pressed", button.dataset.tool === name);
+    }
+    element("tolerance-label").classList.toggle("hidden", name !== "similar");
+  },
+  undo: guarded(() => stepBack(editor.history.undo(), "nothingToUndo")),
+  redo: guarded(() => stepBack(editor.history.redo(), "nothingToRedo")),
+  save: guarded(async () => {
+    canvas.dataset.saving = "saving";
+    await annotator.idle;
+    await editor.busy;
+    await saver.run();
+    if (!saver.pending) status(text("saved"));
+  }),
+  brush(change) {
+    element("brush-size").value = annotator.radius + change;
+    draw();
+  },
+  zoom(factor) {
+    view.zoomBy(factor);
+    editor.follow();
+  },
+  fit() {
+    view.fit();
+    editor.follow();
+  },
+  slice: guarded((change) => goTo({ axis: view.plane.axis, index: view.plane.index + change })),
+  next: guarded(async () => {
+    await saver.run();
+    const query = meta ? `?after=${meta.id}` : "";
+    const { images, by } = await getJson(`/api/select${query}`);
+    if (!images.length) return;
+    await open(images[0]);
+    status(`${text("nextBy", { by })} ${text("ready", { name: meta.name, objects: meta.objects ?? 0 })}`);
+  }),
+  cancel: () => annotator.cancel(),
+  close: () => annotator.gesture("close"),
+  movePen(dx, dy) {
+    const at = annotator.cursor ?? { x: Math.floor(view.width / 2), y: Math.floor(view.height / 2) };
+    const to = {
+      x: Math.max(0, Math.min(view.width - 1, at.x + dx)),
+      y: Math.max(0, Math.min(view.height - 1, at.y + dy)),
+    };
+    annotator.keyboard = true;
+    annotator.hover(to);
+    view.show(to.y, to.x);
+    if (penDown) annotator.gesture("drag", to);
+  },
+  pressPen: guarded(async () => {
+    const at = annotator.cursor ?? { x: Math.floor(view.width / 2), y: Math.floor(view.height / 2) };
+    annotator.keyboard = true;
+    annotator.hover(at);
+    const click = !["brush", "erase", "split", "region"].includes(annotator.tool);
+    if (penDown) await annotator.gesture("release", at);
+    else {
+      await annotator.gesture("press", at);
+      if (click) await annotator.gesture("release", at);
+    }
+    penDown = !penDown && !click;
+  }),
+};
+
+for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => page.tool(button.dataset.tool);
+for (const button of element("layers").querySelectorAll("[data-layer]")) {
+  button.onclick = guarded(async () => {
+    await showLayer(button.dataset.layer);
+    await loadObjects();
+  });
+}
+const actions = {
+  undo: page.undo,
+  redo: page.redo,
+  save: page.save,
+  "next-image": page.next,
+  fit: page.fit,
+  accept: guarded(adopt),
+  reject: guarded(reject),
+  predict: guarded(() => saver.run().then(() => jobs.predict([meta.id]))),
+  "predict-all": guarded(() => saver.run().then(() => jobs.predict("all"))),
+  "clear-regions": guarded(() => setRegions([])),
+  export: guarded(async () => {
+    await saver.run();
+    const link = document.createElement("a");
+    link.href = `/api/export/${meta.id}?format=${element("format").value}`;
+    link.download = "";
+    link.click();
+  }),
+  auto() {
+    for (const channel of meta.channels) [channel.low, channel.high] = channel.auto;
+    showChannels(meta.channels, changeChannel);
+    view.forget();
+  },
+  theme() {
+    const dark = getComputedStyle(document.documentElement).colorScheme === "dark" ||
+      (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+    document.documentElement.dataset.theme = dark ? "light" : "dark";
+    draw();
+  },
+};
+for (const [id, action] of Object.entries(actions)) element(id).onclick = action;
+element("search").oninput = () => showImages(catalog, meta?.id, guarded(open));
+element("slice").oninput = guarded(() => goTo({ axis: view.plane.axis, index: Number(element("slice").value) }));
+element("axis").onchange = guarded(() => {
+  const axis = Number(element("axis").value);
+  return goTo({ axis, index: Math.floor(meta.shape[axis] / 2) });
+});
+element("outline").onchange = () => {
+  editor.outline = element("outline").checked;
+  editor.repaint();
+};
+element("held-out").onchange = guarded(async () => {
+  await send("PATCH", `/api/image/${meta.id}`, { held_out: element("held-out").checked });
+  await refresh();
+});
+element("upload").onchange = guarded(async () => {
+  for (const file of element("upload").files) {
+    const { name } = await send("POST", `/api/upload?${new URLSearchParams({ name: file.name })}`, file);
+    status(text("uploaded", { name }));
+  }
+  await refresh();
+});
+canvas.addEventListener("wheel", () => editor.meta && editor.follow());
+canvas.addEventListener("pointerup", () => editor.meta && editor.follow());
+window.addEventListener("beforeunload", (event) => {
+  if (saver.pending) event.preventDefault();
+});
+listen(canvas, page);
+page.tool("brush");
+
+async function begin() {
+  await refresh();
+  await jobs.find();
+  const first = catalog.images.find((image) => !image.problem);
+  if (first) await open(first.id);
+}
+guarded(begin)();

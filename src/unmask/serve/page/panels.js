@@ -1,0 +1,134 @@
+// The list of images, channels and objects, and the question dialog. File names only ever become text.
+
+import { colorOf } from "./editor.js";
+import { TEXTS, text } from "./texts.js";
+
+export const element = (id) => document.getElementById(id);
+
+export function fillTexts() {
+  for (const each of document.querySelectorAll("[data-text]")) each.textContent = text(each.dataset.text);
+  for (const each of document.querySelectorAll("[data-label]")) {
+    each.setAttribute("aria-label", text(each.dataset.label));
+    if (each.type === "search") each.placeholder = text(each.dataset.label);
+  }
+  for (const each of document.querySelectorAll("[data-title]")) {
+    each.title = text(each.dataset.title);
+    each.setAttribute("aria-label", text(each.dataset.title));
+  }
+  for (const [format, name] of Object.entries(TEXTS.formats)) element("format").append(new Option(name, format));
+}
+
+export function status(message, kind = "") {
+  const line = element("status");
+  line.textContent = message;
+  line.dataset.kind = kind;
+}
+
+/** Ask a question; true for yes. */
+export function ask(name) {
+  const dialog = element("question");
+  element("question-title").textContent = text(`${name}Title`);
+  element("question-text").textContent = text(`${name}Text`);
+  element("question-yes").textContent = text(name === "conflict" ? "conflictKeep" : "replaceYes");
+  element("question-no").textContent = text(name === "conflict" ? "conflictLoad" : "replaceNo");
+  return new Promise((resolve) => {
+    element("question-yes").onclick = () => dialog.close("yes");
+    element("question-no").onclick = () => dialog.close("no");
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    dialog.returnValue = "no";
+    dialog.showModal();
+  });
+}
+
+export function showImages({ images, counts }, current, open) {
+  const wanted = element("search").value.toLowerCase();
+  const shown = images.filter((image) => image.file.toLowerCase().includes(wanted));
+  element("counts").textContent = Object.entries(counts)
+    .map(([state, count]) => `${count} ${TEXTS.states[state]}`)
+    .join(", ");
+  const list = element("image-list");
+  const { scrollTop } = list;
+  list.replaceChildren(...shown.map((image) => imageItem(image, image.id === current, open)));
+  list.scrollTop = scrollTop;
+}
+
+function imageItem(image, current, open) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  const picture = document.createElement("img");
+  const name = document.createElement("span");
+  const state = document.createElement("small");
+  picture.loading = "lazy";
+  picture.alt = "";
+  picture.width = picture.height = 48;
+  if (!image.problem) picture.src = `/api/image/${image.id}/thumbnail`;
+  name.textContent = image.name;
+  state.textContent = TEXTS.states[image.state] + (image.objects ? `, ${image.objects}` : "");
+  name.append(state);
+  button.title = image.problem || image.file;
+  button.disabled = Boolean(image.problem);
+  button.setAttribute("aria-current", current);
+  button.dataset.id = image.id;
+  button.dataset.state = image.state;
+  button.append(picture, name);
+  button.onclick = () => open(image.id);
+  item.append(button);
+  return item;
+}
+
+export function showChannels(channels, change) {
+  element("channels").replaceChildren(...channels.map((channel) => channelItem(channel, change)));
+}
+
+function channelItem(channel, change) {
+  const item = document.createElement("div");
+  item.className = "channel";
+  const visible = document.createElement("input");
+  visible.type = "checkbox";
+  visible.checked = channel.visible;
+  visible.onchange = () => change(channel, { visible: visible.checked });
+  const name = document.createElement("label");
+  name.textContent = channel.name;
+  name.prepend(visible);
+  item.append(name, range(channel, "low", change), range(channel, "high", change));
+  return item;
+}
+
+function range(channel, end, change) {
+  const input = document.createElement("input");
+  input.type = "range";
+  const room = channel.widest - channel.narrowest || 1;
+  Object.assign(input, { min: channel.narrowest, max: channel.widest, step: room / 500, value: channel[end] });
+  input.setAttribute("aria-label", `${channel.name}: ${text(end)}`);
+  input.oninput = () => change(channel, { [end]: Number(input.value) });
+  return input;
+}
+
+/** The table of objects; a row selects its object. */
+export function showObjects(objects, right, select, setRight) {
+  element("objects").replaceChildren(
+    ...objects.map((object) => {
+      const row = document.createElement("tr");
+      const id = row.insertCell();
+      id.textContent = object.id;
+      id.style.borderLeft = `6px solid ${colorOf(object.id)}`;
+      row.insertCell().textContent = object.size;
+      const box = document.createElement("input");
+      box.type = "checkbox";
+      box.checked = right.includes(object.id);
+      box.setAttribute("aria-label", text("rightOf", { id: object.id }));
+      box.onclick = (event) => event.stopPropagation();
+      box.onchange = () => setRight(object.id, box.checked);
+      row.insertCell().append(box);
+      row.tabIndex = 0;
+      row.dataset.id = object.id;
+      row.onclick = () => select(object);
+      row.onkeydown = (event) => event.key === "Enter" && select(object);
+      return row;
+    }),
+  );
+}
+
+export function markObject(id) {
+  for (const row of element("objects").children) row.setAttribute("aria-selected", Number(row.dataset.id) === id);
+}

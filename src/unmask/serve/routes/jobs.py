@@ -1,0 +1,119 @@
+"""Jobs: start, stop and continue trainings and predictions; their progress as events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from unmask.errors import message
+from unmask.serve import processes
+from unmask.serve.events import follow
+from unmask.serve.refusal import RefusedError, missing
+from unmask.serve.routes.current import Current
+from unmask.serve.workspace import find_entry, list_entries
+
+
+class TrainRequest(BaseModel):
+    """What a page may choose of a training."""
+
+    model_config = ConfigDict(extra="forbid")
+    updates: int | None = Field(None, ge=1, le=1_000_000)
+    init: Literal["auto", "none"] = "auto"
+
+
+class PredictRequest(BaseModel):
+    """What a page may choose of a prediction."""
+
+    model_config = ConfigDict(extra="forbid")
+    images: list[str] | Literal["all"] = Field("all", max_length=100_000)
+    model: str | None = None
+
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/jobs")
+def jobs(site: Current) -> dict[str, Any]:
+    """Every job, newest first."""
+    return {"jobs": [_brief(site.jobs.describe(job)) for job in site.jobs.all()]}
+
+
+@router.post("/train", status_code=202)
+def train(site: Current, request: TrainRequest) -> dict[str, Any]:
+    """Start a training."""
+    if site.demo:
+        raise RefusedError(
+            403, message("train", expected="a server of your own", found="a demonstration",
+                         do="Install unmask and run unmask serve.")
+        )  # fmt: skip
+    job, _ = site.jobs.train(updates=request.updates, init=request.init)
+    return site.jobs.describe(job)
+
+
+@router.post("/predict", status_code=202)
+def predict(site: Current, request: PredictRequest) -> dict[str, Any]:
+    """Start a prediction of some images or of all."""
+    if request.images == "all":
+        every = [entry for entry in list_entries(site.workspace) if not entry.problem]
+    else:
+        every = [find_entry(site.workspace, identity) for identity in request.images]
+    if not every:
+        raise missing("image")
+    ndim = site.pictures.open(every[0]).ndim
+    job = site.jobs.predict(every, ndim=ndim, model=request.model)
+    return site.jobs.describe(job)
+
+
+@router.get("/jobs/{identity}")
+def job(site: Current, identity: str) -> dict[str, Any]:
+    """A job, with the end of its log."""
+    return site.jobs.describe(site.jobs.get(identity))
+
+
+@router.post("/jobs/{identity}/stop")
+def stop(site: Current, identity: str) -> dict[str, Any]:
+    """Ask a job to save and end."""
+    found = site.jobs.get(identity)
+    processes.stop(found)
+    return site.jobs.describe(found)
+
+
+@router.post("/jobs/{identity}/resume", status_code=202)
+def resume(site: Current, identity: str) -> dict[str, Any]:
+    """Continue a job that was stopped."""
+    return site.jobs.describe(site.jobs.resume(identity))
+
+
+@router.get("/jobs/{identity}/events")
+def events(
+    site: Current, identity: str, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Progress of a job as server-sent events."""
+    found = site.jobs.get(identity)
+
+    def state() -> dict[str, Any]:
+        return _brief(site.jobs.describe(site.jobs.get(identity)))
+
+    begin = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    stream = follow(found.out / "journal.jsonl", state, offset=begin, closing=site.closing)
+    return StreamingResponse(
+        stream, media_type="text/event-stream", headers={"cache-control": "no-store"}
+    )
+
+
+@router.get("/jobs/{identity}/pictures/{number}")
+def picture(site: Current, identity: str, number: int) -> Response:
+    """A picture that a training has made, 0 the newest."""
+    found = site.jobs.pictures(site.jobs.get(identity))
+    if not 0 <= number < len(found):
+        raise missing("picture")
+    content = site.workspace.confine(found[number]).read_bytes()
+    return Response(content, media_type="image/png")
+
+
+def _brief(described: dict[str, Any]) -> dict[str, Any]:
+    """Without the log and the list of images, which every line of a list would repeat."""
+    return {name: value for name, value in described.items() if name not in ("log", "images")}

@@ -1,0 +1,94 @@
+"""Results of an image: the table of its objects, and files to take away."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Response
+
+from unmask import api
+from unmask.errors import message
+from unmask.io import save_image
+from unmask.serve.labels import MOST
+from unmask.serve.objects import list_objects
+from unmask.serve.refusal import RefusedError
+from unmask.serve.routes.current import Current
+from unmask.serve.site import Site
+from unmask.serve.upload import too_large
+from unmask.serve.workspace import Entry, find_entry
+from unmask.space.box import Box
+
+Format = Literal["csv", "labels", "imagej", "geojson", "coco"]
+
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/objects/{identity}")
+def objects(site: Current, identity: str, layer: str = "labels") -> dict[str, Any]:
+    """Id, size and box of every object."""
+    entry = find_entry(site.workspace, identity)
+    image = site.pictures.open(entry)
+    box = _whole(image.shape[1:])
+    if layer == "prediction":
+        values = site.proposals.read(entry, image, box)
+    else:
+        values = site.store.read(entry, image.shape[1:], box)[0]
+    return {"objects": list_objects(values), "right": site.facts.get(entry.id).right}
+
+
+@router.get("/export/{identity}")
+def export(
+    site: Current, identity: str, form: Annotated[Format, Query(alias="format")] = "csv"
+) -> Response:
+    """A table, outlines or the label image, to take away."""
+    entry = find_entry(site.workspace, identity)
+    if site.store.path(entry) is None:
+        raise RefusedError(
+            404, message(f"labels of {entry.name}", expected="labels", found="none",
+                         do="Outline objects or accept a prediction first.")
+        )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        name, content = _exported(site, entry, form, Path(folder))
+    # The name of a file may hold anything; what is offered here is plain.
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
+    headers = {"content-disposition": f'attachment; filename="{plain}"'}
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+def _exported(site: Site, entry: Entry, form: str, folder: Path) -> tuple[str, bytes]:
+    """Name and content of a file for the user."""
+    image = site.pictures.open(entry)
+    labels, _ = site.store.read(entry, image.shape[1:], _whole(image.shape[1:]))
+    path = folder / f"{entry.name}.tif"
+    save_image(path, labels, like=image)
+    if form == "labels":
+        return path.name, path.read_bytes()
+    table = folder / "out" / f"{entry.name}.csv"
+    rois = () if form == "csv" else (form,)
+    options = api.MeasureOptions(rois=rois)
+    api.measure_files(path, images=entry.path, out=table, options=options, say=_quiet)
+    if form == "csv":
+        return table.name, table.read_bytes()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(table.parent.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(table.parent).as_posix())
+    return f"{entry.name}_{form}.zip", content.getvalue()
+
+
+def _whole(shape: tuple[int, ...]) -> Box:
+    box = Box.of(shape)
+    if box.size * np.dtype(np.uint32).itemsize > 2 * MOST:
+        raise too_large("labels", 2 * MOST)
+    return box
+
+
+def _quiet(_: str) -> None:
+    """Notes about files are for the command line."""

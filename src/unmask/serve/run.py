@@ -1,0 +1,103 @@
+"""Start the server and say where it is."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from unmask import checkpoint
+from unmask.errors import DataError, MissingPackageError, message
+from unmask.serve.guard import LOOPBACK, Access
+from unmask.serve.jobs import Defaults
+from unmask.serve.workspace import open_workspace
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server listens.
+
+    Attributes:
+        host: address or name of this machine.
+        port: number; 0 for any free one.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8420
+
+
+def serve(
+    folder: Path | str,
+    *,
+    address: Address | None = None,
+    axes: str | None = None,
+    defaults: Defaults | None = None,
+    demo: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve a folder until Ctrl-C.
+
+    Args:
+        folder: holds the images.
+        address: where to listen.
+        axes: axes of files that do not say theirs.
+        defaults: recipe and model.
+        demo: a public page: no training, small uploads.
+        say: gets the address of the page.
+
+    Raises:
+        DataError: there is no such folder, or the port is taken.
+        CheckpointError: another server has the folder.
+        MissingPackageError: the extra ``serve`` is not installed.
+    """
+    try:
+        import uvicorn
+
+        from unmask.serve.app import make_app
+        from unmask.serve.site import make_site
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            message("unmask serve", expected="the packages of the extra serve",
+                    found=f"no {error.name}", do="pip install 'unmask[serve]'")
+        ) from error  # fmt: skip
+    where = address or Address()
+    workspace = open_workspace(folder, axes=axes)
+    token = None if where.host in LOOPBACK else secrets.token_urlsafe(24)
+    with checkpoint.lock_run(workspace.notes), _listening(where) as listener:
+        site = make_site(workspace, defaults=defaults, demo=demo)
+        port = listener.getsockname()[1]
+        shown = f"[{where.host}]" if ":" in where.host else where.host
+        say(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
+        config = uvicorn.Config(
+            make_app(site, Access(where.host, token)), log_level="warning", access_log=False,
+            server_header=False, ws="none", timeout_graceful_shutdown=10,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        ending = server.handle_exit
+
+        def end(sig: int, frame: FrameType | None) -> None:
+            # Streams of progress would otherwise keep the server.
+            site.closing.set()
+            ending(sig, frame)
+
+        server.handle_exit = end
+        server.run(sockets=[listener])
+
+
+def _listening(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address.host, address.port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise DataError(
+            message(f"{address.host}:{address.port}", expected="a free port",
+                    found=error.strerror or str(error), do="Choose another one with --port.")
+        ) from error  # fmt: skip
+    return listener

@@ -1,0 +1,106 @@
+"""A served folder, and a client that talks to it inside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from unmask.serve.app import make_app
+from unmask.serve.guard import Access, Application
+from unmask.serve.site import Site, make_site
+from unmask.serve.workspace import open_workspace
+
+HOST = "http://127.0.0.1:8420"
+
+
+@dataclass(frozen=True)
+class Client:
+    """Requests to the application, answered inside this process."""
+
+    site: Site
+    access: Access = field(default_factory=Access)
+
+    @cached_property
+    def app(self) -> Application:
+        return make_app(self.site, self.access)
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        app = self.app
+
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(app)
+            base = more.pop("base", HOST)
+            async with httpx.AsyncClient(transport=transport, base_url=base) as client:
+                return await client.request(method, path, **more)
+
+        return asyncio.run(ask())
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("POST", path, **more)
+
+    def json(self, path: str) -> Any:
+        response = self.get(path)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def image(self, number: int = 0) -> str:
+        """Id of an image."""
+        return self.json("/api/images")["images"][number]["id"]
+
+    def put(
+        self, identity: str, ids: np.ndarray, *, offset: Any = None, version: str | None = None
+    ) -> httpx.Response:
+        """Save labels."""
+        headers = {"x-shape": ",".join(map(str, ids.shape)), "x-dtype": ids.dtype.name}
+        if offset is not None:
+            headers["x-offset"] = ",".join(map(str, offset))
+        if version is not None:
+            headers["if-match"] = f'"{version}"'
+        content = ids.astype(ids.dtype.newbyteorder("<")).tobytes()
+        return self.request("PUT", f"/api/labels/{identity}", content=content, headers=headers)
+
+    def labels(self, identity: str, query: str = "") -> np.ndarray:
+        """Labels as the server sends them."""
+        response = self.get(f"/api/labels/{identity}{query}")
+        assert response.status_code == 200, response.text
+        shape = tuple(map(int, response.headers["x-shape"].split(",")))
+        dtype = np.dtype(response.headers["x-dtype"]).newbyteorder("<")
+        return np.frombuffer(response.content, dtype).reshape(shape)
+
+
+@pytest.fixture
+def served(tmp_path, phantoms):
+    """``served(ndim)``: a client of a folder with unlabeled images."""
+
+    def make(ndim: int = 2, **options: Any) -> Client:
+        folder = tmp_path / f"served{ndim}"
+        shutil.copytree(phantoms[ndim] / "images", folder)
+        return Client(make_site(open_workspace(folder), **options))
+
+    return make
+
+
+@pytest.fixture
+def root():
+    """The folder of a client."""
+
+    def of(client: Client) -> Path:
+        return client.site.workspace.root
+
+    return of
+
+
+def pytest_addoption(parser):
+    """``--keep-pictures`` renews the pictures of the tutorial."""
+    parser.addoption("--keep-pictures", action="store_true", help="write docs/tutorials/images")

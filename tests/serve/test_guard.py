@@ -1,0 +1,95 @@
+"""Requests of other sites, other hosts and other people are refused before any route."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from unmask.serve.guard import Access
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8420", ""]
+)
+def test_another_host_is_refused(served, host):
+    """DNS rebinding: the name of another site that points to this machine."""
+    assert served().get("/api/images", headers={"host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8420", "localhost:9000", "[::1]:8420", "LOCALHOST"])
+def test_this_machine_is_let_in_also_through_a_tunnel(served, host):
+    assert served().get("/api/images", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "http://127.0.0.1:1234", "http://localhost", "file://"],
+)
+def test_another_origin_is_refused(served, origin):
+    client = served()
+    for method, path in (("GET", "/api/images"), ("POST", "/api/train")):
+        response = client.request(method, path, headers={"origin": origin})
+        assert response.status_code == 403
+        assert "access-control-allow-origin" not in response.headers
+
+
+def test_the_own_origin_is_let_in(served):
+    headers = {"origin": "http://127.0.0.1:8420"}
+    assert served().get("/api/images", headers=headers).status_code == 200
+
+
+def test_a_request_that_a_browser_calls_cross_site_is_refused(served):
+    client = served()
+    headers = {"sec-fetch-site": "cross-site"}
+    assert client.get("/api/images", headers=headers).status_code == 403
+    assert client.get("/", headers=headers).status_code == 200
+
+
+def test_no_preflight_is_answered(served):
+    headers = {"origin": "http://evil.example", "access-control-request-method": "PUT"}
+    response = served().request("OPTIONS", "/api/images", headers=headers)
+    assert response.status_code == 403
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_every_response_forbids_scripts_from_elsewhere(served):
+    client = served()
+    for path in ("/", "/api/images", "/page/main.js", "/api/image/none"):
+        policy = client.get(path).headers["content-security-policy"]
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+
+
+@pytest.fixture
+def remote(served):
+    """A server that other machines can reach."""
+    return replace(served(), access=Access("192.0.2.7", "secret-token"))
+
+
+def test_beyond_this_machine_a_token_is_needed(remote):
+    base = "http://192.0.2.7:8420"
+    assert remote.get("/api/images", base=base).status_code == 401
+    assert remote.get("/", base=base).status_code == 401
+    wrong = {"authorization": "Bearer secret-toke"}
+    assert remote.get("/api/images", base=base, headers=wrong).status_code == 401
+    right = {"authorization": "Bearer secret-token"}
+    assert remote.get("/api/images", base=base, headers=right).status_code == 200
+
+
+def test_the_printed_address_leaves_the_token_in_a_cookie(remote):
+    base = "http://192.0.2.7:8420"
+    response = remote.get("/?token=secret-token", base=base)
+    assert (response.status_code, response.headers["location"]) == (303, "/")
+    cookie = response.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    kept = {"cookie": cookie.partition(";")[0]}
+    assert remote.get("/api/images", base=base, headers=kept).status_code == 200
+    assert remote.get("/?token=wrong", base=base).status_code == 401
+
+
+def test_a_name_of_somebody_else_is_refused_even_with_the_token(remote):
+    headers = {"host": "evil.example", "authorization": "Bearer secret-token"}
+    assert remote.get("/api/images", headers=headers).status_code == 421

@@ -1,0 +1,236 @@
+"""Jobs are processes of their own: found again, stopped, continued, collected."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unmask.io import open_labels
+from unmask.serve import processes
+from unmask.serve.site import make_site
+
+# Stands in for `unmask`: a training that writes a journal and ends on request, a quick prediction.
+PROGRAM = """
+import json, pathlib, shutil, signal, sys, time
+verb, out = sys.argv[1], pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir(parents=True, exist_ok=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+if verb == "train":
+    (out / "recipe.yaml").write_text("")
+    steps = next(int(a[12:]) for a in sys.argv if a.startswith("train.steps="))
+    first = 11 if "--resume" in sys.argv else 1
+    for step in range(first, steps + 1):
+        with (out / "journal.jsonl").open("a") as journal:
+            journal.write(json.dumps({"step": step, "loss": 1 / step}) + "\\n")
+        while step == 10 and steps > 10:
+            time.sleep(0.02)
+    (out / "model.safetensors").write_text("")
+else:
+    listing = json.loads(pathlib.Path(sys.argv[2]).read_text())["training"]
+    labels = pathlib.Path(__file__).with_name("labels")
+    for number, case in enumerate(listing, 1):
+        name = pathlib.Path(case["image"]).name
+        shutil.copy(labels / name, out / name)
+        print(f"[{number}/{len(listing)}] {name}")
+    if "fail" in sys.argv[sys.argv.index("--model") + 1]:
+        sys.exit("Error: it failed")
+"""
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch, phantoms):
+    """Jobs run the program above."""
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    (tmp_path / "labels").symlink_to(phantoms[2] / "labels")
+    monkeypatch.setattr(processes, "PROGRAM", (sys.executable, str(script)))
+
+
+def wait(client, identity: str, *states: str):
+    for _ in range(600):
+        job = client.json(f"/api/jobs/{identity}")
+        if job["state"] in states:
+            return job
+        time.sleep(0.05)
+    pytest.fail(f"{identity} is not {states}")
+
+
+def labeled(client):
+    ids = np.zeros((48, 40), np.uint16)
+    ids[5:12, 5:12] = 1
+    assert client.put(client.image(), ids, version="*").status_code == 200
+    return ids
+
+
+def test_training_without_labels_says_what_to_do(served, root, program):
+    client = served()
+    response = client.post("/api/train", json={})
+    assert response.status_code == 422
+    assert "Outline a few objects" in response.json()["error"]
+    assert list((root(client) / "runs").iterdir()) == []
+
+
+def test_a_training_is_a_run_that_the_command_line_can_continue(served, root, program):
+    client = served()
+    ids = labeled(client)
+    job = client.post("/api/train", json={"updates": 5}).json()
+    assert (job["id"], job["trained"], job["init"]) == ("round-001", 1, "nuclei")
+    assert "count as completely labeled" in job["notes"][0]
+    done = wait(client, "round-001", "done", "failed")
+    assert (done["state"], done["done"]) == ("done", 5)
+    folder = root(client) / "runs" / "round-001.set"
+    listing = json.loads((folder / "dataset.json").read_text())
+    assert len(listing["training"]) == 1
+    copied = open_labels(folder / listing["training"][0]["label"], ndim=2).read()[0]
+    np.testing.assert_array_equal(copied, ids)
+    record = json.loads((folder / "job.json").read_text())
+    assert record["command"][:3] == ["train", "--images", str(folder / "dataset.json")]
+    again = client.post("/api/train", json={"updates": 5}).json()
+    assert again["init"].endswith("round-001/model.safetensors")
+    wait(client, "round-002", "done")
+
+
+def test_a_training_outlives_the_server_and_is_found_again(served, root, program):
+    client = served()
+    labeled(client)
+    client.post("/api/train", json={"updates": 30})
+    restarted = replace(client, site=make_site(client.site.workspace))
+    (job,) = restarted.json("/api/jobs")["jobs"]
+    assert (job["id"], job["state"]) == ("round-001", "running")
+    assert restarted.post("/api/train", json={}).status_code == 409
+    assert wait(restarted, "round-001", "running")["steps"] == 30
+    while restarted.json("/api/jobs/round-001")["done"] < 10:
+        time.sleep(0.05)
+    assert restarted.post("/api/jobs/round-001/stop").status_code == 200
+    assert wait(restarted, "round-001", "stopped", "failed")["state"] == "stopped"
+    assert restarted.post("/api/jobs/round-001/stop").status_code == 409
+    assert restarted.post("/api/jobs/round-001/resume").status_code == 202
+    done = wait(restarted, "round-001", "done", "failed")
+    assert (done["state"], done["done"]) == ("done", 30)
+
+
+def test_stop_ends_no_process_with_a_reused_number(served, program):
+    client = served()
+    labeled(client)
+    client.post("/api/train", json={"updates": 2})
+    wait(client, "round-001", "done")
+    job = client.site.jobs.get("round-001")
+    changed = {**json.loads((job.folder / "job.json").read_text()), "pid": os.getpid()}
+    (job.folder / "job.json").write_text(json.dumps(changed))
+    assert client.post("/api/jobs/round-001/stop").status_code == 409
+
+
+def test_progress_arrives_as_events(served, program):
+    client = served()
+    labeled(client)
+    client.post("/api/train", json={"updates": 4})
+    response = client.get("/api/jobs/round-001/events")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = [block.split("\n") for block in response.text.strip().split("\n\n")]
+    lines = [json.loads(e[2][6:]) for e in events if e[0] == "event: journal"]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert json.loads(events[-1][2][6:])["state"] == "done"
+    position = next(e[1][4:] for e in events if e[0] == "event: journal")
+    rest = client.get("/api/jobs/round-001/events", headers={"last-event-id": position}).text
+    assert '"step": 4' not in rest or rest.count("event: journal") < 4
+
+
+def test_boxes_make_the_rest_unknown_and_held_out_images_validate(served, root, program):
+    client = served()
+    ids = labeled(client)
+    identity, other = client.image(0), client.image(1)
+    client.put(other, ids)
+    region = {"regions": [[[0, 0], [20, 20]]]}
+    assert client.request("PATCH", f"/api/image/{identity}", json=region).status_code == 200
+    client.request("PATCH", f"/api/image/{other}", json={"held_out": True})
+    states = [image["state"] for image in client.json("/api/images")["images"]]
+    assert states[:3] == ["partly labeled", "held out", "unlabeled"]
+    job = client.post("/api/train", json={"updates": 2}).json()
+    assert (job["trained"], job["held_out"]) == (1, 1)
+    folder = root(client) / "runs" / "round-001.set"
+    listing = json.loads((folder / "dataset.json").read_text())
+    copied = open_labels(folder / listing["training"][0]["label"], ndim=2).read()[0]
+    expected = np.where(ids > 0, ids, 65535)
+    expected[:20, :20] = ids[:20, :20]
+    np.testing.assert_array_equal(copied, expected)
+    command = client.site.jobs.get("round-001").command
+    assert "data.ignore_label=65535" in command
+    wait(client, "round-001", "done")
+
+
+@pytest.mark.parametrize(
+    "box", [[[0, 0], [49, 4]], [[4, 4], [4, 8]], [[0], [4]], [[-1, 0], [4, 4]]]
+)
+def test_boxes_outside_of_the_image_are_refused(served, box):
+    client = served()
+    response = client.request("PATCH", f"/api/image/{client.image()}", json={"regions": [box]})
+    assert response.status_code == 400
+
+
+def test_a_prediction_waits_until_a_person_accepts_it(served, root, program, phantoms):
+    client = served()
+    first, second = client.image(0), client.image(1)
+    job = client.post("/api/predict", json={"images": [first, second]}).json()
+    assert wait(client, job["id"], "done", "failed")["state"] == "done"
+    images = client.json("/api/images")["images"]
+    assert [image["state"] for image in images[:3]] == ["predicted", "predicted", "unlabeled"]
+    truth = open_labels(phantoms[2] / "labels" / "nuclei_000.tif", ndim=2).read()[0]
+    np.testing.assert_array_equal(client.labels(first, "?layer=prediction"), truth)
+    assert not (root(client) / "labels").exists()
+    assert client.post(f"/api/proposal/{first}/accept").status_code == 200
+    np.testing.assert_array_equal(client.labels(first), truth)
+    assert client.post(f"/api/proposal/{second}/reject").status_code == 200
+    states = [image["state"] for image in client.json("/api/images")["images"]]
+    assert states[:2] == ["labeled", "unlabeled"]
+    version = client.json(f"/api/image/{first}")["version"]
+    client.put(first, np.full((2, 2), 99, np.uint16), offset=(0, 0), version=version)
+    assert client.json("/api/images")["images"][0]["state"] == "corrected"
+    assert client.post(f"/api/proposal/{first}/accept").status_code == 409
+    assert client.json(f"/api/select?after={second}")["images"] == [client.image(2)]
+
+
+def test_a_failed_prediction_says_why(served, program):
+    client = served()
+    defaults = replace(client.site.jobs._defaults, model="fail")
+    client.site.jobs._defaults = defaults
+    job = client.post("/api/predict", json={"images": [client.image()]}).json()
+    failed = wait(client, job["id"], "failed", "done")
+    assert failed["error"] == "Error: it failed"
+
+
+def test_a_volume_needs_a_model_first(served, program):
+    client = served(3)
+    response = client.post("/api/predict", json={})
+    assert response.status_code == 422
+    assert "train first" in response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("train", {"updates": 0}),
+        ("train", {"settings": ["data.allow_external=true"]}),
+        ("train", {"recipe": "/etc/passwd"}),
+        ("predict", {"images": ["../../x"]}),
+        ("predict", {"images": "some"}),
+        ("predict", {"model": "../../evil"}),
+        ("predict", {"model": "round-999"}),
+    ],
+)
+def test_a_page_chooses_neither_files_nor_code(served, root, program, path, content):
+    client = served()
+    labeled(client)
+    assert client.post(f"/api/{path}", json=content).status_code in (400, 404)
+    assert not list(root(client).glob("runs/*.set"))
+
+
+def test_a_demonstration_trains_nothing(served):
+    client = served(demo=True)
+    assert client.post("/api/train", json={}).status_code == 403
+    assert client.site.uploads.limits.nbytes == 20_000_000

@@ -1,0 +1,370 @@
+"""The whole loop in a real browser: what a person clicks is what is on the disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unmask.io import open_labels
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ROOT / "docs" / "tutorials" / "images"
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium found: apt-get install chromium"
+)
+TINY = ("model.backbone={name: resunet, width: 4, depth: 3}", "data.crop=[32, 32]",
+        "train.batch_size=2", "train.precision='32'", "infer.precision='32'")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+class Server:
+    """``unmask serve`` in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        more = [part for line in TINY for part in ("--set", line)]
+        command = [sys.executable, "-m", "unmask", "serve", str(self.folder)]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(self.port), *more],
+            stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT / "src")},
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+        self.address = self.process.stdout.readline().strip()
+        self.port = int(self.address.rstrip("/").rpartition(":")[2])
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+
+@pytest.fixture
+def server(tmp_path, phantoms):
+    started: list[Server] = []
+
+    def start(ndim: int = 2, name: str = "images") -> Server:
+        folder = tmp_path / f"{name}{ndim}"
+        shutil.copytree(phantoms[ndim] / "images", folder)
+        started.append(Server(folder))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.end()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []
+
+
+@pytest.fixture
+def keep(request, page):
+    """Take a picture that shows something; it becomes documentation if that is asked for."""
+
+    def take(name: str) -> None:
+        content = page.screenshot()
+        pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+        assert pixels.shape == (720, 1280, 3)
+        assert pixels.std() > 10, "a uniform picture shows nothing"
+        if request.config.getoption("--keep-pictures", default=False):
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            (PICTURES / f"{name}.png").write_bytes(content)
+
+    return take
+
+
+class Canvas:
+    """Draws in pixels of the image."""
+
+    def __init__(self, page, height: int, width: int) -> None:
+        self.page = page
+        area = page.get_by_test_id("canvas").bounding_box()
+        zoom = min(area["width"] / width, area["height"] / height)
+        self.zoom = zoom
+        self.x = area["x"] + (area["width"] - width * zoom) / 2
+        self.y = area["y"] + (area["height"] - height * zoom) / 2
+
+    def at(self, row: float, column: float) -> tuple[float, float]:
+        return self.x + (column + 0.5) * self.zoom, self.y + (row + 0.5) * self.zoom
+
+    def stroke(self, *points: tuple[int, int]) -> None:
+        self.page.mouse.move(*self.at(*points[0]))
+        self.page.mouse.down()
+        for point in points[1:]:
+            self.page.mouse.move(*self.at(*point), steps=4)
+        self.page.mouse.up()
+
+    def click(self, row: int, column: int) -> None:
+        self.page.mouse.click(*self.at(row, column))
+
+
+def opened(page, server, height: int = 48, width: int = 40) -> Canvas:
+    from playwright.sync_api import expect
+
+    page.goto(server.address)
+    expect(page.get_by_test_id("status")).to_contain_text("object", timeout=30_000)
+    return Canvas(page, height, width)
+
+
+def tool(page, name: str, size: int | None = None) -> None:
+    page.get_by_test_id(f"tool-{name}").click()
+    if size is not None:
+        page.get_by_test_id("brush-size").fill(str(size))
+
+
+def saved(page) -> None:
+    from playwright.sync_api import expect
+
+    page.get_by_test_id("save").click()
+    expect(page.get_by_test_id("canvas")).to_have_attribute("data-saving", "saved", timeout=10_000)
+
+
+def on_disk(server: Server, name: str = "nuclei_000", ndim: int = 2) -> np.ndarray:
+    return open_labels(server.folder / "labels" / f"{name}.tif", ndim=ndim).read()[0]
+
+
+def test_the_whole_loop(page, server, keep):
+    from playwright.sync_api import expect
+
+    site = server()
+    canvas = opened(page, site)
+    assert page.get_by_test_id("image-list").get_by_role("button").count() == 5
+    keep("1-open")
+
+    tool(page, "brush", 0)
+    expected = np.zeros((48, 40), np.uint16)
+    for number in range(5):
+        row = 4 + 8 * number
+        canvas.stroke((row, 5), (row, 20))
+        expected[row, 5:21] = number + 1
+    tool(page, "brush", 2)
+    canvas.stroke((4, 5), (4, 20))
+    for row, left, right in ((2, 4, 21), (3, 3, 22), (4, 3, 22), (5, 3, 22), (6, 4, 21)):
+        expected[row, left : right + 1] = 1
+    saved(page)
+    np.testing.assert_array_equal(on_disk(site), expected)
+    keep("2-draw")
+
+    page.get_by_test_id("undo").click()
+    saved(page)
+    expected[2:7] = 0
+    expected[4, 5:21] = 1
+    np.testing.assert_array_equal(on_disk(site), expected)
+    page.get_by_test_id("redo").click()
+    saved(page)
+    assert (on_disk(site) == 1).sum() > 16
+
+    page.get_by_test_id("updates").fill("20")
+    page.get_by_test_id("train").click()
+    progress = page.get_by_test_id("progress")
+    expect(progress).to_contain_text("is done", timeout=240_000)
+    expect(page.get_by_test_id("curve").locator("polyline")).to_have_attribute(
+        "points", re.compile(r"\d")
+    )
+    assert (site.folder / "runs" / "round-001" / "model.safetensors").is_file()
+    keep("3-train")
+
+    page.get_by_test_id("next-image").click()
+    expect(page.get_by_test_id("status")).to_contain_text("nuclei_001")
+    page.get_by_test_id("model").select_option("nuclei")
+    page.get_by_test_id("predict").click()
+    expect(progress).to_contain_text("Prediction is done", timeout=240_000)
+    expect(page.get_by_test_id("accept")).to_be_visible()
+    keep("4-predict")
+
+    predicted = open_labels(site.folder / "predictions" / "nuclei_001.tif", ndim=2).read()[0]
+    assert predicted.max() > 0
+    biggest = np.bincount(predicted.ravel())[1:].argmax() + 1
+    rows, columns = np.nonzero(predicted == biggest)
+    tool(page, "split")
+    middle = int(np.median(rows))
+    canvas.stroke((middle, max(0, columns.min() - 2)), (middle, min(39, columns.max() + 2)))
+    expect(page.get_by_test_id("status")).to_contain_text(re.compile("Split|Saved|object"))
+    saved(page)
+    labels = on_disk(site, "nuclei_001")
+    assert len(np.unique(labels)) == len(np.unique(predicted)) + 1
+    np.testing.assert_array_equal(labels > 0, predicted > 0)
+    np.testing.assert_array_equal(labels[predicted != biggest], predicted[predicted != biggest])
+    expect(page.get_by_test_id("object-table").locator("tbody tr")).to_have_count(
+        len(np.unique(labels)) - 1
+    )
+    keep("5-split")
+
+    with page.expect_download() as download:
+        page.get_by_test_id("export").click()
+    table = Path(download.value.path()).read_text()
+    assert download.value.suggested_filename == "nuclei_001.csv"
+    assert len(table.splitlines()) == len(np.unique(labels))
+    page.get_by_test_id("next-image").click()
+    expect(page.get_by_test_id("status")).to_contain_text("nuclei_002")
+    states = [
+        button.get_attribute("data-state")
+        for button in page.get_by_test_id("image-list").get_by_role("button").all()
+    ]
+    assert states == ["labeled", "corrected", "unlabeled", "unlabeled", "unlabeled"]
+    keep("6-next")
+
+
+def test_slices_of_a_volume_in_three_orientations(page, server):
+    site = server(3)
+    opened(page, site, 24, 20)
+    tool(page, "brush", 0)
+    expected = np.zeros((10, 24, 20), np.uint16)
+    for axis, (height, width) in enumerate(((24, 20), (10, 20), (10, 24))):
+        page.get_by_test_id("axis").select_option(str(axis))
+        page.get_by_test_id("slice").fill("3")
+        Canvas(page, height, width).stroke((6, 4), (6, 9))
+        lines = {0: np.s_[3, 6, 4:10], 1: np.s_[6, 3, 4:10], 2: np.s_[6, 4:10, 3]}
+        expected[lines[axis]] = axis + 1
+    saved(page)
+    np.testing.assert_array_equal(on_disk(site, ndim=3), expected)
+    tool(page, "delete")
+    Canvas(page, 10, 24).click(6, 4)
+    saved(page)
+    assert 3 not in on_disk(site, ndim=3)
+    page.get_by_test_id("undo").click()
+    saved(page)
+    np.testing.assert_array_equal(on_disk(site, ndim=3), expected)
+
+
+def test_a_file_name_is_never_a_program(page, server):
+    site = server()
+    shutil.copy(site.folder / "nuclei_000.tif", site.folder / "<img src=x onerror=alert(1)>.tif")
+    said: list[str] = []
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    opened(page, site)
+    button = page.get_by_test_id("image-list").get_by_role("button").first
+    assert "<img src=x onerror=alert(1)>" in button.inner_text()
+    assert page.locator("img[src=x]").count() == 0
+    assert said == []
+
+
+def test_two_people_are_asked(browser, page, server):
+    from playwright.sync_api import expect
+
+    site = server()
+    canvas = opened(page, site)
+    other = browser.new_page(viewport={"width": 1280, "height": 720})
+    theirs = opened(other, site)
+    for each, at in ((page, canvas), (other, theirs)):
+        tool(each, "brush", 0)
+        at.stroke((5 if each is page else 9, 5), (5 if each is page else 9, 9))
+    question = other.get_by_test_id("question")
+    expect(question).to_be_visible()
+    assert np.unique(on_disk(site)).tolist() == [0, 1]
+    assert not on_disk(site)[9].any()
+    other.locator("#question-yes").click()
+    saved(other)
+    other.close()
+    labels = on_disk(site)
+    assert labels[5, 5:10].all()
+    assert labels[9, 5:10].all()
+
+
+def test_a_killed_server_loses_nothing_that_the_page_still_has(page, server):
+    from playwright.sync_api import expect
+
+    site = server()
+    canvas = opened(page, site)
+    tool(page, "brush", 0)
+    canvas.stroke((5, 5), (5, 9))
+    saved(page)
+    site.end(signal.SIGKILL)
+    canvas.stroke((9, 5), (9, 9))
+    expect(page.get_by_test_id("status")).to_contain_text("Not saved yet", timeout=10_000)
+    assert not on_disk(site)[9].any()
+    site.start()
+    expect(page.get_by_test_id("canvas")).to_have_attribute("data-saving", "saved", timeout=20_000)
+    expected = np.zeros((48, 40), np.uint16)
+    expected[5, 5:10], expected[9, 5:10] = 1, 2
+    np.testing.assert_array_equal(on_disk(site), expected)
+
+
+def test_drawing_with_the_keyboard_alone(page, server):
+    site = server()
+    opened(page, site)
+    page.get_by_test_id("canvas").focus()
+    for key in ("b", *["["] * 6, "ArrowUp", "Space", *["ArrowRight"] * 4, "Space"):
+        page.keyboard.press(key)
+    saved(page)
+    expected = np.zeros((48, 40), np.uint16)
+    expected[23, 20:25] = 1
+    np.testing.assert_array_equal(on_disk(site), expected)
+    page.keyboard.press("Control+z")
+    saved(page)
+    assert not on_disk(site).any()
+
+
+def test_a_stroke_takes_less_than_a_frame(page, server):
+    """The target is 16 ms of JavaScript per move event on 2048 x 2048 pixels."""
+    from unmask.io import save_image
+
+    site = server(name="wide")
+    save_image(site.folder / "a.tif", np.zeros((2048, 2048), np.uint8), axes="YX")
+    opened(page, site, 2048, 2048)
+    worst = page.evaluate(
+        """async () => {
+          const { paintLine } = await import('/page/tools.js');
+          const { Recorder } = await import('/page/history.js');
+          const plane = { ids: new Uint32Array(2048 * 2048), width: 2048, height: 2048 };
+          const recorder = new Recorder(plane);
+          const times = [];
+          for (let step = 0; step < 200; step += 1) {
+            const begin = performance.now();
+            const from = { x: 100 + 8 * step, y: 1000 };
+            paintLine(plane, from, { x: from.x + 8, y: 1003 }, 30, 1, false, recorder.write);
+            recorder.take();
+            times.push(performance.now() - begin);
+          }
+          return times.sort((a, b) => a - b)[100];
+        }"""
+    )
+    assert worst < 16
+
+
+def test_the_server_ends_and_its_folder_is_free(server):
+    site = server()
+    second = subprocess.run(
+        [sys.executable, "-m", "unmask", "serve", str(site.folder), "--port", "0"],
+        capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert second.returncode == 2
+    assert "Traceback" not in second.stderr
+    site.end()
+    site.start()
+    assert json.loads(urllib.request.urlopen(
+        site.address + "api/images").read())["counts"] == {"unlabeled": 5}  # fmt: skip
