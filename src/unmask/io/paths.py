@@ -226,6 +226,11 @@ def unknown_suffix(path: str | Path) -> str:
     )
 
 
+def images_in(folder: Path) -> list[Path]:
+    """Images directly in a folder, in natural order."""
+    return sorted(filter(_is_image, folder.iterdir()), key=_natural)
+
+
 def _is_image(path: Path) -> bool:
     """Whether it has the name of an image: what then is none is told when it is opened."""
     return (
