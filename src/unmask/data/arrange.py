@@ -383,7 +383,9 @@ def _several_parts(root: Path, found: Arrangement, what: str) -> str:
 def _notes(root: Path, found: Arrangement) -> tuple[str, ...]:
     """One line about what is used of a folder."""
     words = [f"images from {_place(found.images)}"]
-    if found.labels is not None:
+    if found.labels is not None and _place(found.labels) == _place(found.images):
+        words = [f"images and labels from {_place(found.images)}"]
+    elif found.labels is not None:
         words.append(f"labels from {_place(found.labels)}")
     if found.val_images is not None:
         words.append(f"validation from {_place(found.val_images)}")

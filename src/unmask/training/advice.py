@@ -107,9 +107,14 @@ def _readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator
 
 
 def _advise(preset: str, settings: list[str], *, channels: int) -> tuple[Recipe, str]:
+    recipe = load(preset)
     try:
-        check_channels(channels, load(preset).data.channels, source=preset)
+        check_channels(channels, recipe.data.channels, source=preset)
+        # Volumes have no colors and no alpha, so that no channel may be dropped.
+        fits = recipe.data.ndim < 3 or channels in (1, recipe.data.channels)
     except DataError:
+        fits = False
+    if not fits:
         settings = [*settings, f"data.channels={channels}"]
     words = "".join(f" --set '{line}'" for line in settings)
     return load(preset).with_settings(settings), f"What fits these files: --preset {preset}{words}"
