@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +91,7 @@ def save_list(path: Path, problems: Sequence[str], notes: Sequence[str] = ()) ->
 
 
 @contextmanager
-def listed_next_to(out: str | Path) -> Iterator[None]:
+def listed_next_to(out: str | Path) -> Generator[None]:
     """Write the full list of problems next to the run folder if the error joins some of them.
 
     Raises:

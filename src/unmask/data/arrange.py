@@ -113,6 +113,12 @@ def labels_in(labels: Inputs) -> Inputs:
     return labels if found.labels is None else found.labels
 
 
+def labels_below(labels: Inputs) -> Inputs:
+    """As `labels_in`, but a folder that holds label images itself is that folder."""
+    root = _folder(labels)
+    return labels if root is None or images_in(root) else labels_in(labels)
+
+
 def images_of(images: Inputs) -> Inputs:
     """The images in a folder that holds labels as well; anything else is handed on as it is.
 
@@ -180,7 +186,7 @@ def _arranged(root: Path) -> Arrangement:
 
 def _given(root: Path, labels: Path) -> Arrangement:
     """Images of one folder and labels of another, either of which may hold them deeper."""
-    below = labels_in(str(labels)) if not images_in(labels) else str(labels)
+    below = labels_below(str(labels))
     if images_in(root):
         return Arrangement(str(root), below)
     if "train" in _look(root).splits and "train" in _look(labels).splits:

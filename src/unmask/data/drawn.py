@@ -7,7 +7,7 @@ rasterized once, in the shape of their image, and are label images from then on.
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -115,13 +115,6 @@ def masks_input(folder: Path, name: str) -> ArrayInput:
         meta={"notes": notes},
     )  # fmt: skip
     return ArrayInput(image, name)
-
-
-def open_colored(path: str, name: str, like: Image | None, say: Callable[[str], None]) -> Image:
-    """A label image whose ids are colors, red * 65536 + green * 256 + blue."""
-    labels = read_outlines(path, None if like is None else like.shape[1:], say=say)
-    say(f"{path}: colors are read as ids, red * 65536 + green * 256 + blue.")
-    return label_image(labels, path, name, like)
 
 
 def _outlines_behind(path: str) -> list[Path]:

@@ -14,7 +14,7 @@ from unmask.io.paths import format_of, left_out, locate, stem
 
 _File = str | ArrayInput
 _Truth = str | ArrayInput | DrawnLabels
-_Any = TypeVar("_Any", str | ArrayInput, str | ArrayInput | DrawnLabels)
+_Any = TypeVar("_Any", bound=str | ArrayInput | DrawnLabels)
 # Names that a note shows.
 _SHOWN = 5
 

@@ -6,15 +6,21 @@ import ast
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from unmask.data.arrange import images_of, labels_in
+from unmask.data.arrange import images_of, labels_below, labels_in
 from unmask.data.channel_files import join_channels
-from unmask.data.drawn import DrawnLabels, label_files, names_inside, outlines_in
+from unmask.data.drawn import label_files
 from unmask.data.grid import AS_IT_IS, View
 from unmask.data.identity import identities
-from unmask.data.left_out import some_paths, state_files, without_labels, without_outputs
-from unmask.data.suffixes import Division, common_suffix, derived, divide, divide_by
+from unmask.data.left_out import state_files, without_labels
+from unmask.data.naming import (
+    File,
+    LabelFile,
+    files_by_name,
+    name_alike,
+    only_labels,
+    outlines_next_to,
+)
 from unmask.data.tables import ImageClass, classes_of, listed
 from unmask.errors import RecipeError, message
 from unmask.io import Image
@@ -23,9 +29,6 @@ from unmask.io.paths import named_files
 
 # A path or array, or several of them.
 Paths = Inputs
-_File = str | ArrayInput
-_Truth = str | ArrayInput | DrawnLabels
-_Any = TypeVar("_Any", str | ArrayInput, str | ArrayInput | DrawnLabels)
 # Names that a message shows.
 _SHOWN = 5
 
@@ -86,7 +89,7 @@ def match_files(
     notes: list[str] | None = None,
     unlabeled: list[str] | None = None,
     by_habit: bool = True,
-) -> list[tuple[str, _File, _Truth | None]]:
+) -> list[tuple[str, File, LabelFile | None]]:
     """Names with the paths of image and labels.
 
     Where no two names are equal and none of the suffixes is set, the one that most files of a side
@@ -108,20 +111,15 @@ def match_files(
     notes = [] if notes is None else notes
     unlabeled = [] if unlabeled is None else unlabeled
     if labels is None:
-        by_name = _by_name(image_files(images, notes, problems), layout.image_suffix, problems)
+        by_name = files_by_name(image_files(images, notes, problems), layout.image_suffix, problems)
         return [(name, path, None) for name, path in by_name.items()]
-    if by_habit:
-        images = images_of(images)
-    files, truths = named_files(images), label_files(labels if by_habit else labels_in(labels))
-    notes += state_files(images)
-    notes += [note for note in state_files(labels) if note not in notes]
-    if by_habit:
-        files = join_channels(files, {name for name, _ in truths}, problems)
-    elif not (layout.image_suffix or layout.label_suffix):
-        files, truths = _only_labels(files, truths, notes), _only_labels(truths, files, notes)
-    if drawn := _outlines_next_to(files, truths) if by_habit else []:
-        truths = drawn
-    by_name, by_label = _named_alike(files, truths, layout, problems, notes, by_habit=by_habit)
+    files, truths = _list_both(images, labels, layout, problems, notes, by_habit=by_habit)
+    suffixes = layout.image_suffix, layout.label_suffix
+    doubts: list[str] = []
+    by_name, by_label = name_alike(files, truths, suffixes, problems, doubts, by_habit=by_habit)
+    if [*as_inputs(images), *as_inputs(labels)] != [path for _, path in (*files, *truths)][:2]:
+        # What was given file by file needs no explanation.
+        notes += doubts
     both = [name for name in by_name if name in by_label]
     problems += _without_partner("an image", by_label, by_name)
     arrays = {name: path for name, path in by_name.items() if isinstance(path, ArrayInput)}
@@ -143,77 +141,33 @@ def match_files(
     return [(name, image, labels) for name, image, labels in matched]
 
 
-def _only_labels(
-    files: list[tuple[str, _Any]], others: Iterable[tuple[str, object]], notes: list[str]
-) -> list[tuple[str, _Any]]:
-    """The label images of a folder that holds images as well, under the names of these.
-
-    A folder in which the other side has every name holds label images alone.
-    """
-    names = [name for name, _ in files]
-    labels = divide(names).labels
-    if not labels or set(names) <= {name for name, _ in others} or len(set(names)) < len(names):
-        return files
-    rest = [str(path) for name, path in files if name not in labels]
-    notes.append(f"{len(rest)} file(s) next to label images left out: {some_paths(rest)}.")
-    return [(labels[name], path) for name, path in files if name in labels]
-
-
-def _outlines_next_to(
-    files: Sequence[tuple[str, _File]], truths: Sequence[tuple[str, _Truth]]
-) -> list[tuple[str, _Truth]]:
-    """Outlines in the one folder that was given for images and labels, as LabelMe saves them."""
-    if list(files) != list(truths) or divide([name for name, _ in files]).labels:
-        return []
-    folders = dict.fromkeys(Path(path).parent for _, path in files if isinstance(path, str))
-    return [(name, path) for folder in folders for name, path in outlines_in(folder)]
-
-
-def _named_alike(
-    files: list[tuple[str, _File]],
-    truths: list[tuple[str, _Truth]],
+def _list_both(
+    images: Paths,
+    labels: Paths,
     layout: Layout,
     problems: list[str],
     notes: list[str],
     *,
     by_habit: bool,
-) -> tuple[dict[str, _File], dict[str, _Truth]]:
-    """Images and labels by name, so that those that belong together have the same one."""
-    suffixes = layout.image_suffix or layout.label_suffix
-    every = _one_folder(files, truths) if by_habit or suffixes else None
-    if every is not None:
-        return _divided(every, files, truths, layout, problems, notes=notes)
-    by_name = _by_name(files, layout.image_suffix, problems)
-    by_label = _by_name(truths, layout.label_suffix, problems)
-    if not (suffixes or by_name.keys() & by_label.keys()):
-        if len(by_label) == 1 and (several := _of_one_file(by_name, by_label)):
-            return by_name, several
-        by_label = _shortened(by_label, by_name, "label", notes)
-        by_name = _shortened(by_name, by_label, "image", notes)
-        by_label = _of_several_endings(by_label, by_name, notes)
-        if len(files) == len(truths) == 1 and by_name.keys() != by_label.keys():
-            # Nothing else can be meant.
-            notes.append(f"{files[0][1]}: its labels are the only ones given, {truths[0][1]}.")
-            by_label = dict(zip(by_name, by_label.values(), strict=True))
-    return without_outputs(by_name, by_label, notes)
-
-
-def _of_one_file(
-    images: Mapping[str, _File], labels: Mapping[str, _Truth]
-) -> dict[str, _Truth] | None:
-    """Labels by the names of their images, from one file for several images; None: it is not."""
-    (file,) = labels.values()
-    inside = names_inside(file) if isinstance(file, DrawnLabels) else None
-    if not isinstance(file, DrawnLabels) or inside is None:
-        return None
-    if len(images) == len(inside) == 1:
-        return dict.fromkeys(images, DrawnLabels(file.path, *inside))
-    return {name: DrawnLabels(file.path, name) for name in images if name in inside}
+) -> tuple[list[tuple[str, File]], list[tuple[str, LabelFile]]]:
+    """Files of images and labels with the names of their own."""
+    if by_habit:
+        images, labels = images_of(images), labels_below(labels)
+    else:
+        labels = labels_in(labels)
+    files, truths = named_files(images), label_files(labels)
+    notes += dict.fromkeys([*state_files(images), *state_files(labels)])
+    if by_habit:
+        files = join_channels(files, {name for name, _ in truths}, problems)
+        return files, outlines_next_to(files, truths) or truths
+    if not (layout.image_suffix or layout.label_suffix):
+        return only_labels(files, truths, notes), only_labels(truths, files, notes)
+    return files, truths
 
 
 def image_files(
     images: Paths, notes: list[str], problems: list[str] | None = None
-) -> list[tuple[str, _File]]:
+) -> list[tuple[str, File]]:
     """Names and paths of images without labels; what else a folder holds is reported in ``notes``.
 
     Args:
@@ -237,9 +191,9 @@ def match_tables(
     problems: list[str],
     *,
     notes: list[str] | None = None,
-) -> list[tuple[str, _File, ImageClass | None]]:
+) -> list[tuple[str, File, ImageClass | None]]:
     """Names with the paths of images and their classes; images without one are problems."""
-    by_name = _by_name(named_files(images), layout.image_suffix, problems)
+    by_name = files_by_name(named_files(images), layout.image_suffix, problems)
     if notes is not None:
         notes += state_files(images)
     if tables is None:
@@ -293,55 +247,7 @@ def _offset(text: str) -> tuple[int, ...] | None:
         ) from error
 
 
-def _by_name(
-    files: Iterable[tuple[str, _Any]], suffix: str, problems: list[str]
-) -> dict[str, _Any]:
-    found: dict[str, _Any] = {}
-    for name, path in files:
-        if suffix and name.endswith(suffix):
-            name = name.removesuffix(suffix)
-        if name in found:
-            problems.append(
-                message(
-                    f"{found[name]} and {path}",
-                    expected=f"one file named {name!r}",
-                    found="two",
-                    do="Rename one of them or move it to another folder.",
-                )
-            )
-        found[name] = path
-    return found
-
-
-def _shortened(
-    files: dict[str, _File], others: Mapping[str, _File], side: str, notes: list[str]
-) -> dict[str, _File]:
-    """Files without the suffix by which they differ from ``others``, if there is one."""
-    suffix = common_suffix(files, others)
-    if suffix is None:
-        return files
-    notes.append(f"{side}s pair without {suffix!r}, as by --set data.{side}_suffix={suffix}.")
-    shorter = {name.removesuffix(suffix): path for name, path in files.items()}
-    # A name that would be taken twice keeps its file; the audit tells that it has no partner.
-    return shorter if len(shorter) == len(files) else files
-
-
-def _of_several_endings(
-    labels: dict[str, _File], images: Mapping[str, _File], notes: list[str]
-) -> dict[str, _File]:
-    """Labels by the names of their images, where each has an ending of its own."""
-    if labels.keys() & images.keys():
-        return labels
-    whose = {name: derived(name, images) for name in labels}
-    bases = {name: each.image for name, each in whose.items() if each and each.is_label}
-    if not bases or len(set(bases.values())) < len(bases):
-        return labels
-    endings = sorted({each.ending for each in whose.values() if each and each.is_label})
-    notes.append(f"labels pair without their endings {', '.join(map(repr, endings))}.")
-    return {bases.get(name, name): path for name, path in labels.items()}
-
-
-def _without_partner(what: str, own: Mapping[str, _Any], others: Collection[str]) -> list[str]:
+def _without_partner(what: str, own: Mapping[str, object], others: Collection[str]) -> list[str]:
     return [
         f"{path}: expected {what} named {name!r}, found none. "
         f"{_IN_ORDER if isinstance(path, ArrayInput) else _HINT}"
@@ -350,7 +256,7 @@ def _without_partner(what: str, own: Mapping[str, _Any], others: Collection[str]
     ]
 
 
-def _no_labels_at_all(images: Sequence[_File], labels: Paths) -> str:
+def _no_labels_at_all(images: Sequence[File], labels: Paths) -> str:
     shown = ", ".join(Path(str(path)).name for path in images[:_SHOWN])
     more = ", ..." if len(images) > _SHOWN else ""
     return message(
@@ -361,66 +267,11 @@ def _no_labels_at_all(images: Sequence[_File], labels: Paths) -> str:
     )
 
 
-def _one_folder(
-    files: Iterable[tuple[str, _File]], truths: Iterable[tuple[str, _File]]
-) -> dict[str, _File] | None:
-    """All files by name, where some are given as images and as labels; None where none are.
-
-    None as well where one name is that of several files: these pair by their names.
-    """
-    sides = [{identities(path): (name, path) for name, path in side} for side in (files, truths)]
-    if sides[0].keys().isdisjoint(sides[1]):
-        return None
-    every = list((sides[1] | sides[0]).values())
-    return dict(every) if len(dict(every)) == len(every) else None
-
-
-def _divided(
-    every: Mapping[str, _File],
-    files: Iterable[tuple[str, _File]],
-    truths: Iterable[tuple[str, _File]],
-    layout: Layout,
-    problems: list[str],
-    *,
-    notes: list[str],
-) -> tuple[dict[str, _File], dict[str, _File]]:
-    """Images among ``files`` and labels among ``truths``, divided by their names."""
-    image, label = layout.image_suffix, layout.label_suffix
-    given = bool(image or label)
-    parts = divide_by(every, image_suffix=image, label_suffix=label) if given else divide(every)
-    problems += [
-        f"{every[image]}: expected one label image, found {', '.join(several)}. Choose by "
-        f"--set data.label_suffix=..., or move the others to another folder."
-        for image, several in parts.several.items()
-    ]
-    if not parts.labels:
-        # All are images, and each is reported to pair with itself.
-        return dict(files), dict(truths)
-    notes.append(_division_note(every, parts))
-    # A link to the folder has the same names.
-    images, labels = {name for name, _ in files}, {name for name, _ in truths}
-    return (
-        {own: every[n] for n, own in parts.images.items() if n in images - {*parts.several}},
-        {own: every[n] for n, own in parts.labels.items() if n in labels},
-    )
-
-
-def _division_note(every: Mapping[str, _File], parts: Division) -> str:
-    endings = sorted(
-        {whose.ending for name in parts.labels if (whose := derived(name, every)) is not None}
-    )
-    by = f" by {', '.join(map(repr, endings))}" if endings else ""
-    note = f"images and labels are in one folder, {len(parts.labels)} label image(s) pair{by}."
-    if not parts.extra:
-        return note
-    return f"{note} Left out: {some_paths([str(every[name]) for name in parts.extra])}."
-
-
 def _refuse_itself(
-    matched: Iterable[tuple[str, _File, _File]], problems: list[str], advice: str
-) -> list[tuple[str, _File, _File | None]]:
+    matched: Iterable[tuple[str, File, LabelFile]], problems: list[str], advice: str
+) -> list[tuple[str, File, LabelFile | None]]:
     """Pairs of two files; those of one file become problems."""
-    kept: list[tuple[str, _File, _File | None]] = []
+    kept: list[tuple[str, File, LabelFile | None]] = []
     for name, image, labels in matched:
         if identities(image) & identities(labels):
             other = "" if str(image) == str(labels) else f" (as {image})"
