@@ -144,7 +144,7 @@ def test_nothing_is_guessed_where_names_do_not_say_it(tmp_path, images, labels):
 def test_given_suffixes_are_taken_alone(tmp_path):
     write(tmp_path / "images", ["a"])
     write(tmp_path / "labels", ["a_label"])
-    with pytest.raises(DataError, match="labels of 1 image"):
+    with pytest.raises(DataError, match=r"names of the 1 image\(s\)"):
         open_pairs(tmp_path / "images", tmp_path / "labels", Layout(2, label_suffix="_x"))
 
 

@@ -90,6 +90,19 @@ def save_list(path: Path, problems: Sequence[str], notes: Sequence[str] = ()) ->
     atomic_write(path, "\n".join(map(printable, lines)) + "\n")
 
 
+def neighbor_hint(images: Paths) -> str:
+    """The labels that lie next to a folder of images, as the value of an option; "" if none."""
+    given = as_inputs(images)
+    if len(given) != 1 or isinstance(given[0], ArrayInput) or not Path(given[0]).is_dir():
+        return ""
+    try:
+        found = arrange(str(Path(given[0]).absolute().parent))
+    except DataError:
+        return ""
+    same = isinstance(found.images, str) and Path(found.images) == Path(given[0]).absolute()
+    return f", such as {found.labels}" if same and isinstance(found.labels, str) else ""
+
+
 @contextmanager
 def listed_next_to(out: str | Path) -> Generator[None]:
     """Write the full list of problems next to the run folder if the error joins some of them.

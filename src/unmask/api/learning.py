@@ -18,6 +18,7 @@ from unmask.api.inputs import (
     find_inputs,
     labels_of,
     listed_next_to,
+    neighbor_hint,
     parts_of,
     same_notes,
     unlabeled_note,
@@ -40,6 +41,7 @@ from unmask.data.diameters import measure_diameters
 from unmask.data.fingerprint import same_images
 from unmask.data.loader import batches
 from unmask.data.outputs import refuse_inside
+from unmask.data.pairing import image_files
 from unmask.data.pairs import (
     Pair,
     Paths,
@@ -260,11 +262,12 @@ def _open(
 
 
 def _no_labels(images: Paths) -> str:
+    image_files(images, [])
     return message(
         "Training",
         expected="labels for the images",
         found=f"none in or next to {', '.join(map(str, as_inputs(images)[:3]))}",
-        do="Give them with --labels.",
+        do=f"Give them with --labels{neighbor_hint(images)}.",
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -361,7 +362,7 @@ def _single(root: Path, folders: Sequence[Path], what: str) -> Path:
 def _ambiguous(root: Path, candidates: Sequence[str], what: str) -> str:
     what = what or "images"
     do = (
-        f"Choose one: --labels {candidates[-1]}"
+        f"Choose one: --labels {shlex.quote(candidates[-1])}"
         if what == "labels"
         else f"Give one of them in place of {root}, such as {candidates[0]}"
     )

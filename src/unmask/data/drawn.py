@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.io import Image, open_labels
+from unmask.io import Image, foreign, open_labels
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.outlines import SUFFIXES, is_outlines, read_outlines
 from unmask.io.outlines.text import read_json
@@ -132,9 +132,11 @@ def _outlines_behind(path: str) -> list[Path]:
 
 
 def _is_drawn(file: Path) -> bool:
-    """Whether a file holds outlines; tables of classes and lists of images do not."""
+    """Whether a file holds outlines; tables of classes, lists and other archives do not."""
     if not file.is_file():
         return False
+    if file.suffix.lower() == ".zip":
+        return foreign.is_roi_archive(file)
     if file.suffix.lower() == ".csv":
         with file.open(encoding="utf-8-sig", errors="replace") as handle:
             columns = {each.strip().lower() for each in handle.readline(10_000).split(",")}

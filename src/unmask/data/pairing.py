@@ -121,14 +121,14 @@ def match_files(
         # What was given file by file needs no explanation.
         notes += doubts
     both = [name for name in by_name if name in by_label]
-    problems += _without_partner("an image", by_label, by_name)
     arrays = {name: path for name, path in by_name.items() if isinstance(path, ArrayInput)}
     problems += _without_partner("labels", arrays, by_label)
     without = [p for name, p in by_name.items() if name not in {*by_label, *arrays}]
-    if both:
+    if both or not (without and by_label):
+        problems += _without_partner("an image", by_label, by_name)
         unlabeled += map(str, without)
-    elif without:
-        problems.append(_no_labels_at_all(without, labels))
+    else:
+        problems.append(_no_names_fit(without, list(by_label.values()), labels))
     matched = [(name, by_name[name], by_label[name]) for name in both]
     if by_habit:
         return _refuse_itself(matched, problems, _TWO)
@@ -256,15 +256,20 @@ def _without_partner(what: str, own: Mapping[str, object], others: Collection[st
     ]
 
 
-def _no_labels_at_all(images: Sequence[File], labels: Paths) -> str:
-    shown = ", ".join(Path(str(path)).name for path in images[:_SHOWN])
-    more = ", ..." if len(images) > _SHOWN else ""
+def _no_names_fit(images: Sequence[File], files: Sequence[LabelFile], labels: Paths) -> str:
+    """The message where no label has the name of an image."""
+    one = len(files) == 1 and len(images) > 1
     return message(
         ", ".join(str(path) for path in as_inputs(labels)[:_SHOWN]),
-        expected=f"labels of {len(images)} image(s) ({shown}{more})",
-        found="none whose name fits",
-        do=_HINT,
+        expected=f"labels with the names of the {len(images)} image(s), {_some_names(images)}",
+        found=f"{_some_names(files)}, so that no name fits",
+        do=f"{'Each image needs labels of its own. ' if one else ''}{_HINT}",
     )
+
+
+def _some_names(paths: Sequence[LabelFile]) -> str:
+    shown = [Path(str(path)).name for path in paths[:_SHOWN]]
+    return ", ".join([*shown, "..."] if len(paths) > _SHOWN else shown)
 
 
 def _refuse_itself(
