@@ -257,9 +257,10 @@ def drawn(folder, name, labels, form):
                      for k, (y, x) in enumerate(shape)]  # fmt: skip
             (folder / f"{name}.csv").write_text("\n".join(rows))
         else:
-            tree = {"imageHeight": labels.shape[0], "imageWidth": labels.shape[1], "shapes": [
-                {"label": "cell", "shape_type": "polygon", "points": [[int(x), int(y)] for y, x in s]}
-                for s in shapes]}  # fmt: skip
+            height, width = labels.shape
+            points = [[[int(x), int(y)] for y, x in shape] for shape in shapes]
+            entries = [{"label": "cell", "shape_type": "polygon", "points": p} for p in points]
+            tree = {"imageHeight": height, "imageWidth": width, "shapes": entries}
             (folder / f"{name}.json").write_text(json.dumps(tree))
         return
     path = unmask.write_outlines(folder / f"{name}.{form.rpartition('.')[2]}", labels)
