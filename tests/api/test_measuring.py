@@ -268,3 +268,30 @@ def test_unknown_formats_of_outlines_are_refused_before_the_work(folders):
             folders / "labels", out=folders / "o.csv", options=MeasureOptions(rois=["svg"])
         )
     assert not (folders / "o.csv").exists()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_objects_of_predictions(command, phantoms, trained, tmp_path, ndim):
+    images, out = phantoms[ndim] / "images", tmp_path / "out"
+    answer = command("predict", images, "--model", trained[ndim], "--out", out, "--table")
+    assert answer.code == 0, answer.err
+    lines = (out / "objects.csv").read_text().splitlines()
+    assert f"objects.csv: {len(lines) - 1} object(s)" in answer.out
+    labels = sorted(path for path in out.iterdir() if path.suffix != ".csv")
+    table = unmask.measure([str(path) for path in labels], images=images, say=quiet)
+    assert len(table) == len(lines) - 1 > (0 if ndim == 2 else -1)
+    assert lines[0].split(",") == list(table)
+    # The table in the folder is not taken for label images.
+    assert len(unmask.evaluate(truth=images.parent / "classes", predicted=out).images) == len(
+        labels
+    )
+    path = sorted(images.iterdir())[0]
+    result = unmask.predict(trained[ndim], path)
+    rows = [k for k, name in enumerate(table["image"]) if name == path.name.split(".")[0]]
+    for name in result.objects:
+        np.testing.assert_allclose(result.objects[name], table[name][rows], err_msg=name)
+    assert "mean_channel_0" in result.objects
+    assert len(result.objects.to_pandas()) == len(rows)
+    again = ("predict", images, "--model", trained[ndim], "--out", out, "--table", "--resume")
+    assert command(*again).code == 0
+    assert (out / "objects.csv").read_text().splitlines() == lines

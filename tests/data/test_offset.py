@@ -70,7 +70,22 @@ def test_affines_say_it(tmp_path):
     audit = audit_pairs(tmp_path / "i", tmp_path / "l", Layout(3))
     assert audit.problems == []
     np.testing.assert_array_equal(audit.pairs[0].image.read()[0], labels)
-    moved[0, 3] += 0.2
+    assert "only this part of the image is used" in audit.notes[0]
+    # Equal positions are what files have that say nothing: rows may be missing.
+    nibabel.save(nibabel.Nifti1Image(labels.T, affine), tmp_path / "l" / "a.nii.gz")
+    (problem,) = audit_pairs(tmp_path / "i", tmp_path / "l", Layout(3)).problems
+    assert "data.label_offset=[0,0,0]" in problem
+
+
+def test_a_position_is_whole_voxels(tmp_path):
+    image, labels, start = volume(3)
+    affine, moved = np.eye(4), np.eye(4)
+    moved[:3, 3] = start[::-1]
+    for name, array, where in (("i", image, affine), ("l", labels, moved)):
+        (tmp_path / name).mkdir()
+        nibabel.save(nibabel.Nifti1Image(array.T, where), tmp_path / name / "a.nii.gz")
+    assert audit_pairs(tmp_path / "i", tmp_path / "l", Layout(3)).problems == []
+    moved[0, 3] += 0.4
     nibabel.save(nibabel.Nifti1Image(labels.T, moved), tmp_path / "l" / "a.nii.gz")
     assert len(audit_pairs(tmp_path / "i", tmp_path / "l", Layout(3)).problems) == 1
 

@@ -11,10 +11,10 @@ from unmask.api.classes import evaluate_classes
 from unmask.api.kinds import Doubts, choose_metrics, look_at, reason_note
 from unmask.api.values import Settings
 from unmask.data.drawn import DrawnLabels
-from unmask.data.offset import part_with_labels
+from unmask.data.offset import offset_in_files, part_with_labels
 from unmask.data.pairs import Layout, Paths, check_place, match_files, pairing
 from unmask.data.tables import is_table
-from unmask.errors import DataError, raise_problems
+from unmask.errors import DataError, message, raise_problems
 from unmask.io import Image, open_labels
 from unmask.io.inputs import Input
 from unmask.metrics import (
@@ -96,10 +96,21 @@ def _opened(
     if isinstance(truth, DrawnLabels):
         return truth.labels(other, notes), other
     true = open_labels(truth)
-    if rules.label_offset is not None or true.shape != other.shape:
-        return true, part_with_labels(other, true, rules.label_offset)
-    check_place(other, true)
-    return true, other
+    if rules.label_offset is None and true.shape == other.shape:
+        check_place(other, true)
+        return true, other
+    offset = rules.label_offset or offset_in_files(other, true)
+    if offset is None:
+        raise DataError(
+            message(
+                predicted,
+                expected=f"the size of the truth {true.source}, {true.shape[1:]}",
+                found=f"{other.shape[1:]}",
+                do="Compare images of one size, or say where the truth is in the image: --set "
+                f"data.label_offset=[{','.join('0' * true.ndim)}].",
+            )
+        )
+    return true, part_with_labels(other, true, offset, notes)
 
 
 def _row(

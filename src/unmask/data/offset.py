@@ -19,13 +19,16 @@ from unmask.space.box import Box
 _ROUNDED = 0.1
 
 
-def part_with_labels(image: Image, labels: Image, offset: Sequence[int] | None = None) -> Image:
+def part_with_labels(
+    image: Image, labels: Image, offset: Sequence[int] | None = None, notes: list[str] | None = None
+) -> Image:
     """The part of ``image`` that ``labels`` cover; the image itself if both have one shape.
 
     Args:
         image: the image, or a prediction for it.
         labels: labels of the image or of a part of it.
         offset: first voxel of the labels in the image; None: as the files say.
+        notes: gets a line on the part that is used.
 
     Raises:
         DataError: another shape and no known position, or a position outside of the image.
@@ -33,7 +36,7 @@ def part_with_labels(image: Image, labels: Image, offset: Sequence[int] | None =
     space, size = image.shape[1:], labels.shape[1:]
     if offset is None and space == size:
         return image
-    start = _offset_in_files(image, labels) if offset is None else tuple(offset)
+    start = offset_in_files(image, labels) if offset is None else tuple(offset)
     if start is None:
         raise DataError(_other_shape(image, labels))
     fits = len(start) == len(space) == len(size) and all(
@@ -48,6 +51,11 @@ def part_with_labels(image: Image, labels: Image, offset: Sequence[int] | None =
                 do="Correct data.label_offset (voxels, slow axis first), or the offset in the "
                 "files.",
             )
+        )
+    if notes is not None and size != space:
+        notes.append(
+            f"{labels.source}: labels of {size} voxels at {start} of {image.source}, {space}; only "
+            "this part of the image is used."
         )
     return _cropped(image, Box(start, tuple(a + n for a, n in zip(start, size, strict=True))))
 
@@ -68,7 +76,7 @@ def _cropped(image: Image, box: Box) -> Image:
     return replace(image, shape=(image.shape[0], *box.shape), fetch=fetch, meta=meta)
 
 
-def _offset_in_files(image: Image, labels: Image) -> tuple[int, ...] | None:
+def offset_in_files(image: Image, labels: Image) -> tuple[int, ...] | None:
     """First voxel of the labels in the image by what both files say; None if they do not."""
     here, there = labels.meta.get("position"), image.meta.get("position")
     if here is not None and there is not None:
@@ -95,7 +103,9 @@ def _by_affine(labels: np.ndarray, image: np.ndarray, ndim: int) -> tuple[int, .
 
 def _whole(voxels: Sequence[float]) -> tuple[int, ...] | None:
     near = all(np.isfinite(each) and abs(each - round(each)) <= _ROUNDED for each in voxels)
-    return tuple(round(each) for each in voxels) if near else None
+    whole = tuple(round(each) for each in voxels) if near else ()
+    # Files that say nothing of their own have equal positions: labels that lost a row as well.
+    return whole if any(whole) else None
 
 
 def _other_shape(image: Image, labels: Image) -> str:

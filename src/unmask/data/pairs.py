@@ -149,7 +149,8 @@ def _open(
         return Pair(name, image, truth.labels(image, notes))
     labels = open_labels(truth, ndim=layout.ndim, allow_external=layout.allow_external)
     if layout.label_offset is not None or labels.shape[1:] != image.shape[1:]:
-        return Pair(name, part_with_labels(image, labels, layout.label_offset), labels)
+        part = part_with_labels(image, labels, layout.label_offset, notes)
+        return Pair(name, part, labels)
     check_place(labels, image)
     check_origin(labels, image)
     return Pair(name, image, labels)
