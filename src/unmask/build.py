@@ -68,8 +68,9 @@ def layout(recipe: Recipe) -> Layout:
     classes = task.names if isinstance(task, WholeImage) else ()
     view = View(part.spacing, part.foreground_crop, part.scale)
     return Layout(
-        ndim, part.axes, part.image_suffix, part.label_suffix, classes, view, part.allow_external
-    )
+        ndim, part.axes, part.image_suffix, part.label_suffix, classes, view, part.allow_external,
+        part.label_offset,
+    )  # fmt: skip
 
 
 def new_segmenter(recipe: Recipe) -> Segmenter:

@@ -23,7 +23,15 @@ class UnmaskError(Exception):
 
 
 class DataError(UnmaskError, ValueError):
-    """A file or array is not what it should be; the message names it."""
+    """A file or array is not what it should be; the message names it.
+
+    Attributes:
+        problems: all that is wrong, one line each; the message joins lines that say the same.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
 
 class SkippedError(UnmaskError, ValueError):
@@ -102,7 +110,23 @@ def gather(problems: Sequence[str], *, heading: str) -> str:
     return f"{heading}\n{lines}"
 
 
-def grouped(problems: Sequence[str], *, most: int = 10, named: int = 8) -> list[str]:
+def raise_problems(problems: Sequence[str]) -> None:
+    """Raise what is wrong with files, if anything is.
+
+    Raises:
+        DataError: every problem at once.
+    """
+    if problems:
+        heading = f"{len(problems)} problem(s) found:"
+        raise DataError(gather(problems, heading=heading), problems)
+
+
+def is_shortened(problems: Sequence[str]) -> bool:
+    """Whether `grouped` joins some of the lines, so that not every file is named."""
+    return len(grouped(problems)) < len(problems)
+
+
+def grouped(problems: Sequence[str], *, most: int = 4, named: int = 5) -> list[str]:
     """Lines about files, with more than ``most`` that say the same of different files as one.
 
     Args:
@@ -113,7 +137,7 @@ def grouped(problems: Sequence[str], *, most: int = 10, named: int = 8) -> list[
     Examples:
         >>> lines = [f"{i}.tif: expected labels named '{i}', found none." for i in range(12)]
         >>> grouped(lines, named=1)
-        ['12 files: expected labels of that name, found none. (0.tif, ... 11.tif)']
+        ['12 files: expected labels of that name, found none. (0.tif, ..., 11.tif)']
     """
     kinds: dict[str, list[str]] = {}
     for problem in problems:
@@ -124,10 +148,18 @@ def grouped(problems: Sequence[str], *, most: int = 10, named: int = 8) -> list[
             lines += members
             continue
         subjects = [member.partition(": ")[0] for member in members]
-        shown = ", ".join(subjects[:named])
-        more = f", ... {subjects[-1]}" if len(subjects) > named else ""
-        lines.append(f"{len(members)} files: {kind} ({shown}{more})")
+        lines.append(f"{len(members)} files: {kind} ({_listed(subjects, named)})")
     return lines
+
+
+def _listed(paths: Sequence[str], named: int) -> str:
+    """The first few of some paths and the last; their folder once if it is the same."""
+    folders = {path.rpartition("/")[0] for path in paths}
+    folder = folders.pop() if len(folders) == 1 else ""
+    names = [path.removeprefix(f"{folder}/") for path in paths] if folder else list(paths)
+    more = ["...", names[-1]] if len(names) > named else []
+    where = f"in {folder}: " if folder else ""
+    return f"{where}{', '.join([*names[:named], *more])}"
 
 
 def _kind(problem: str) -> str:

@@ -118,6 +118,11 @@ class DataRecipe(_Section):
     ignore_label: int | None = Field(default=None, description="label value without truth")
     image_suffix: str = Field(default="", description="end of image stems, removed for pairing")
     label_suffix: str = Field(default="", description="end of label stems, removed for pairing")
+    label_offset: tuple[int, ...] | None = Field(
+        default=None,
+        description="first voxel of the labels in their image, slow axis first, where labels cover "
+        "a part of it; default: as the files say",
+    )
     fold: int | None = Field(
         default=None,
         ge=0,

@@ -157,8 +157,9 @@ def test_a_list_brings_its_labels_and_what_is_held_out(tmp_path):
 
 
 def test_images_alone_have_no_labels(tmp_path):
-    with pytest.raises(DataError, match="Give --labels"):
-        unmask.train("cells", images=tmp_path, out=tmp_path / "run")
+    save_image(tmp_path / "images" / "a.tif", np.eye(40, dtype=np.uint8))
+    with pytest.raises(DataError, match="Give them with --labels"):
+        unmask.train("cells", images=tmp_path / "images", out=tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from unmask.api import MeasureOptions, measure_files
 from unmask.errors import DataError
 from unmask.io import save_image
 from unmask.io.outlines.coco import write_coco
-from unmask.measurement.sources import pair_names
 
 LABELS = np.kron(np.arange(6, dtype=np.uint16).reshape(2, 3), np.ones((4, 5), np.uint16))
 
@@ -39,7 +38,8 @@ def test_a_folder_gives_one_table(folders):
     assert table["image"].tolist() == ["a"] * 5 + ["b"] * 5
     np.testing.assert_array_equal(table["mean_channel_0"], 10.0 * table["id"])
     np.testing.assert_array_equal(table["area_um2"], 5.0)
-    assert [line.rpartition(" (")[0] for line in lines] == [
+    assert "pair without '_label'" in lines[0]
+    assert [line.rpartition(" (")[0] for line in lines[1:]] == [
         f"[{k}/2] {folders / 'labels' / name}_label.tif: 5 object(s)"
         for k, name in ((1, "a"), (2, "b"))
     ]
@@ -69,15 +69,18 @@ def test_every_problem_at_once(folders):
     assert not (folders / "o.csv").exists()
 
 
-def test_names_pair_by_their_endings():
-    assert pair_names(["x"], ["y"]) == {"x": "y"}
-    assert pair_names(["a1", "a12"], ["a1_0000", "a12_0000"]) == {
-        "a1": "a1_0000",
-        "a12": "a12_0000",
-    }
-    assert pair_names(["a_1_mask", "a_mask"], ["a", "a_1"]) == {"a_1_mask": "a_1", "a_mask": "a"}
-    # Two labels of one image belong to nobody.
-    assert pair_names(["a_x", "a_y", "b"], ["a", "b"]) == {"b": "b"}
+def test_files_pair_as_in_training(tmp_path):
+    for name in ("a1", "a12"):
+        save_image(tmp_path / "labels" / f"{name}.tif", LABELS)
+        save_image(tmp_path / "images" / f"{name}_0000.tif", LABELS)
+    save_image(tmp_path / "images" / "b_0000.tif", LABELS)
+    lines = []
+    table = unmask.measure(tmp_path / "labels", images=tmp_path / "images", say=lines.append)
+    assert sorted(set(table["image"])) == ["a1", "a12"]
+    assert any("'_0000'" in line for line in lines)
+    save_image(tmp_path / "x.tif", LABELS)
+    table = unmask.measure(tmp_path / "x.tif", images=tmp_path / "images" / "b_0000.tif")
+    assert set(table["image"]) == {"b_0000"}
 
 
 @pytest.mark.parametrize("planes", ["z", "t"])
@@ -265,3 +268,30 @@ def test_unknown_formats_of_outlines_are_refused_before_the_work(folders):
             folders / "labels", out=folders / "o.csv", options=MeasureOptions(rois=["svg"])
         )
     assert not (folders / "o.csv").exists()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_objects_of_predictions(command, phantoms, trained, tmp_path, ndim):
+    images, out = phantoms[ndim] / "images", tmp_path / "out"
+    answer = command("predict", images, "--model", trained[ndim], "--out", out, "--table")
+    assert answer.code == 0, answer.err
+    lines = (out / "objects.csv").read_text().splitlines()
+    assert f"objects.csv: {len(lines) - 1} object(s)" in answer.out
+    labels = sorted(path for path in out.iterdir() if path.suffix != ".csv")
+    table = unmask.measure([str(path) for path in labels], images=images, say=quiet)
+    assert len(table) == len(lines) - 1 > (0 if ndim == 2 else -1)
+    assert lines[0].split(",") == list(table)
+    # The table in the folder is not taken for label images.
+    assert len(unmask.evaluate(truth=images.parent / "classes", predicted=out).images) == len(
+        labels
+    )
+    path = sorted(images.iterdir())[0]
+    result = unmask.predict(trained[ndim], path)
+    rows = [k for k, name in enumerate(table["image"]) if name == path.name.split(".")[0]]
+    for name in result.objects:
+        np.testing.assert_allclose(result.objects[name], table[name][rows], err_msg=name)
+    assert "mean_channel_0" in result.objects
+    assert len(result.objects.to_pandas()) == len(rows)
+    again = ("predict", images, "--model", trained[ndim], "--out", out, "--table", "--resume")
+    assert command(*again).code == 0
+    assert (out / "objects.csv").read_text().splitlines() == lines

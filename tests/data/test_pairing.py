@@ -58,7 +58,8 @@ def test_labels_of_a_person_come_before_those_of_a_program(tmp_path):
     assert pairs_of(audit) == {"a": "a_cp_masks", "b": "b_cp_masks"}
     audit = audit_pairs(tmp_path, tmp_path, Layout(2, label_suffix="_masks"))
     assert pairs_of(audit) == {"a": "a_masks"}
-    assert ["b.png: expected labels" in problem for problem in audit.problems] == [True]
+    assert audit.problems == []
+    assert audit.unlabeled == [str(tmp_path / "b.png")]
 
 
 def test_several_label_images_of_one_image_are_not_chosen_from(tmp_path):
@@ -106,8 +107,8 @@ def test_only_the_labels_given_are_taken(tmp_path):
     write(tmp_path, "a", "a_masks", "b", "b_masks")
     audit = audit_pairs(tmp_path, tmp_path / "a_masks.png", PLANE)
     assert pairs_of(audit) == {"a": "a_masks"}
-    assert len(audit.problems) == 1
-    assert "b.png: expected labels named 'b'" in audit.problems[0]
+    assert audit.problems == []
+    assert audit.unlabeled == [str(tmp_path / "b.png")]
     given = [tmp_path / "a.png", tmp_path / "b.png"]
     assert pairs_of(audit_pairs(given, tmp_path, PLANE)) == {"a": "a_masks", "b": "b_masks"}
 
@@ -180,13 +181,13 @@ def test_a_seg_npy_of_numbers_is_a_label_image(tmp_path):
 
 
 def test_many_files_of_one_problem_are_one_line(tmp_path):
-    write(tmp_path / "i", *(f"x{number}" for number in range(14)), "z")
-    write(tmp_path / "l", "z")
+    write(tmp_path / "i", "z")
+    write(tmp_path / "l", *(f"x{number}" for number in range(14)), "z")
     with pytest.raises(DataError) as caught:
         open_pairs(tmp_path / "i", tmp_path / "l", PLANE)
     lines = str(caught.value).splitlines()
     assert len(lines) == 2
-    assert lines[1].startswith("  - 14 files: expected labels of that name, found none.")
+    assert lines[1].startswith("  - 14 files: expected an image of that name, found none.")
     assert "x0.png" in lines[1]
     assert "x13.png" in lines[1]
 

@@ -26,15 +26,18 @@ COCO = {"images": [], "annotations": [], "categories": []}
 LABELME = {"version": "5", "shapes": [], "imagePath": "a.png"}
 GEOJSON = {"type": "FeatureCollection", "features": []}
 NAPARI = "index,shape-type,vertex-index,axis-0,axis-1\n0,polygon,0,1.0,2.0\n"
+OUTLINES = [
+    ("a.geojson", GEOJSON, "GeoJSON"),
+    ("a.roi", b"Iout" + bytes(60), "ImageJ"),
+    ("RoiSet.zip", b"PK", "ImageJ"),
+    ("coco.json", COCO, "COCO"),
+    ("a.json", LABELME, "LabelMe"),
+    ("a.json", GEOJSON, "GeoJSON"),
+    ("a.json", [{"type": "Feature"}], "GeoJSON"),
+    ("shapes.csv", NAPARI, "napari"),
+]
 KINDS = [
-    ("a.geojson", GEOJSON, "GeoJSON", "LabeledImageServer"),
-    ("a.roi", b"Iout" + bytes(60), "ImageJ", "ROI Map"),
-    ("RoiSet.zip", b"PK", "ImageJ", "ROI Map"),
-    ("coco.json", COCO, "COCO", "label image"),
-    ("a.json", LABELME, "LabelMe", "label image"),
-    ("a.json", GEOJSON, "GeoJSON", "LabeledImageServer"),
-    ("a.json", [{"type": "Feature"}], "GeoJSON", "LabeledImageServer"),
-    ("shapes.csv", NAPARI, "napari", "to_labels"),
+    ("a.zip", b"PK", "ZIP", "Extract it"),
     ("a_cp_outlines.txt", "1,2,3,4\n", "Cellpose", "Save masks"),
     ("a.xml", "<annotation/>", "XML", "label image"),
     ("a.mat", b"MATLAB", "MATLAB", "imwrite"),
@@ -58,6 +61,17 @@ def test_one_line_before_pairing(command, tmp_path, name, content, what, do):
             assert str(path) in answer.err
             assert what in answer.err
             assert do in answer.err
+
+
+@pytest.mark.parametrize(("name", "content", "what"), OUTLINES)
+def test_outlines_are_labels_not_images(command, tmp_path, name, content, what):
+    path = write(tmp_path, name, content)
+    answer = command("check", path, "--preset", "cells")
+    assert answer.code == 2
+    assert answer.out == ""
+    assert len(answer.err.strip().splitlines()) == 1, answer.err
+    for part in (str(path), what, "--labels"):
+        assert part in answer.err
 
 
 def test_a_zip_is_looked_into(tmp_path):

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from unmask.api.inputs import content_of, labels_of, parts_of, same_notes
+from collections.abc import Sequence
+from pathlib import Path
+
+from unmask.api.inputs import (
+    content_of,
+    find_inputs,
+    labels_of,
+    parts_of,
+    same_notes,
+    save_list,
+    unlabeled_note,
+)
 from unmask.api.values import RecipeLike, Say, Settings
 from unmask.build import encoder, layout, settled
 from unmask.data.pairs import Audit, Layout, Paths, audit_pairs
+from unmask.errors import SaveError, is_shortened
 from unmask.recipe import Recipe, load
 from unmask.tasks.segmenter import build_task
 from unmask.training.advice import describe, forecast, suggest
@@ -27,32 +39,42 @@ def check(
     val_labels: Paths | None = None,
     recipe: RecipeLike | None = None,
     settings: Settings = (),
+    out: str | Path | None = None,
     say: Say = print,
 ) -> Audit:
     """Read every file once and report what is wrong, what would be trained and how long it takes.
 
     Args:
         images: images to be trained on; a ``dataset.json`` brings its labels, and what it holds
-            out.
+            out. Labels in a folder next to or among the images are found.
         labels: their labels, if any.
         val_images: images of the validation.
         val_labels: labels of the validation.
         recipe: the recipe meant for them; default: the one that fits what is found.
         settings: changes to the recipe.
+        out: file for every problem and note; the lines of ``say`` join those that say the same.
         say: gets the lines of the audit.
 
     Returns:
         The audit; ``problems`` is empty if training can start.
     """
     settings = list(settings)
-    listed = labels_of(images, labels)
-    given, advice = (recipe, "") if recipe is not None else _suggested(images, listed, settings)
+    asked = labels is not None
+    found = find_inputs(images, labels, val_images, val_labels)
+    given, advice = (
+        (recipe, "") if recipe is not None else _suggested(found.images, found.labels, settings)
+    )
     chosen = settled(given, settings)
-    images, val_images = parts_of(images, val_images, chosen.data.fold)
-    labels = labels_of(images, labels)
+    images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
+    # Pre-training needs no labels, and uses images that have none as well.
+    labels = labels_of(images, found.labels) if asked or chosen.task is not None else None
     audit = _audited(images, labels, chosen)
-    if val_images is not None:
-        _add_validation(audit, val_images, val_labels, chosen)
+    audit.notes[:0] = found.notes
+    audit.notes.extend(unlabeled_note(len(audit.pairs), audit.unlabeled, images, chosen))
+    if val_images is not None and labels is not None:
+        _add_validation(audit, val_images, found.val_labels, chosen)
+    if out is not None:
+        save_list(Path(out), audit.problems, audit.notes)
     for line in (advice, *describe(audit, chosen)):
         if line:
             say(line)
@@ -60,6 +82,24 @@ def check(
         for line in forecast(audit.pairs, chosen):
             say(line)
     return audit
+
+
+def list_in_full(audit: Audit, inputs: Sequence[str]) -> Path | None:
+    """Write ``check.txt`` into the working directory if lines were joined; the path of it.
+
+    None: every line was shown, or the directory is one of the inputs or cannot be written.
+    """
+    if not (is_shortened(audit.problems) or is_shortened(audit.notes)):
+        return None
+    path = Path("check.txt")
+    here = path.absolute().parent
+    if any(here.is_relative_to(Path(given).absolute()) for given in inputs):
+        return None
+    try:
+        save_list(path, audit.problems, audit.notes)
+    except SaveError:
+        return None
+    return path
 
 
 def _audited(images: Paths, labels: Paths | None, recipe: Recipe) -> Audit:

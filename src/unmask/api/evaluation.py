@@ -10,15 +10,13 @@ import numpy as np
 from unmask.api.classes import evaluate_classes
 from unmask.api.kinds import Doubts, choose_metrics, look_at, reason_note
 from unmask.api.values import Settings
-from unmask.data.pairs import (
-    Paths,
-    check_place,
-    match_files,
-    pairing,
-)
+from unmask.data.drawn import DrawnLabels
+from unmask.data.offset import offset_in_files, part_with_labels
+from unmask.data.pairs import Layout, Paths, check_place, match_files, pairing
 from unmask.data.tables import is_table
-from unmask.errors import DataError, gather
+from unmask.errors import DataError, message, raise_problems
 from unmask.io import Image, open_labels
+from unmask.io.inputs import Input
 from unmask.metrics import (
     METRICS,
     Report,
@@ -41,12 +39,14 @@ def evaluate(
     """Compare label images, or tables of the classes of images, with the truth.
 
     Args:
-        truth: true labels, or tables (.csv) with the columns ``name`` and ``class``.
+        truth: true labels, outlines, a folder that holds labels next to images, or tables (.csv)
+            with the columns ``name`` and ``class``.
         predicted: predicted labels; they pair by stem. Or tables as ``predict`` writes them.
         metrics: metric names as in ``unmask.metrics``; ``dice/*`` is one for each class of the
             truth; default: by what all truth images look like; ``settings["notes"]`` says why.
         ignore: value of the truth that counts nowhere.
-        settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
+        settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth),
+            ``data.label_offset`` of a truth that covers a part of the images.
 
     Raises:
         RecipeError: an unknown metric or setting.
@@ -57,20 +57,7 @@ def evaluate(
         find_metric(name.replace(_EVERY, "/1"), METRICS)
     if is_table(truth) and is_table(predicted):
         return evaluate_classes(truth, predicted, metrics)
-    problems: list[str] = []
-    opened: list[tuple[str, Image, Image]] = []
-    pairing_notes: list[str] = []
-    matched = match_files(predicted, truth, rules, problems, notes=pairing_notes, by_habit=False)
-    for name, predicted_path, truth_path in matched:
-        try:
-            pair = open_labels(truth_path or ""), open_labels(predicted_path)
-            _same_shape(*pair)
-            check_place(pair[1], pair[0])
-            opened.append((name, *pair))
-        except DataError as error:
-            problems.append(str(error))
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    opened, pairing_notes = open_compared(truth, predicted, rules)
     names, notes = metrics, list[str]()
     if names is None:
         names, reason = choose_metrics(look_at(true.read()[0], ignore) for _, true, _ in opened)
@@ -81,6 +68,60 @@ def evaluate(
     rows = [_row(*each, names, ignore=ignore, doubts=doubts) for each in opened]
     notes += [*doubts.notes(), *pairing_notes]
     return Report.of(rows, settings={"metrics": list(names), **({"notes": notes} if notes else {})})
+
+
+def open_compared(
+    truth: Paths, predicted: Paths, rules: Layout
+) -> tuple[list[tuple[str, Image, Image]], list[str]]:
+    """Names with the opened truth and prediction of one shape, and notes on how they pair.
+
+    Raises:
+        DataError: labels without a partner or of another size; all problems at once.
+    """
+    problems: list[str] = []
+    opened: list[tuple[str, Image, Image]] = []
+    notes: list[str] = []
+    spare: list[str] = []
+    matched = match_files(
+        predicted, truth, rules, problems, notes=notes, unlabeled=spare, by_habit=False
+    )
+    if spare:
+        notes.append(
+            f"{len(matched)} of {len(matched) + len(spare)} predictions have a truth: only they "
+            f"are compared. Without one: {', '.join(spare[:3])}{', ...' * (len(spare) > 3)}."
+        )
+    for name, predicted_path, truth_path in matched:
+        try:
+            opened.append((name, *_opened(truth_path or "", predicted_path, rules, notes)))
+        except DataError as error:
+            problems.append(str(error))
+    raise_problems(problems)
+    return opened, notes
+
+
+def _opened(
+    truth: Input | DrawnLabels, predicted: Input, rules: Layout, notes: list[str]
+) -> tuple[Image, Image]:
+    """Truth and prediction of one shape."""
+    other = open_labels(predicted)
+    if isinstance(truth, DrawnLabels):
+        return truth.labels(other, notes), other
+    true = open_labels(truth)
+    if rules.label_offset is None and true.shape == other.shape:
+        check_place(other, true)
+        return true, other
+    offset = rules.label_offset or offset_in_files(other, true)
+    if offset is None:
+        raise DataError(
+            message(
+                predicted,
+                expected=f"the size of the truth {true.source}, {true.shape[1:]}",
+                found=f"{other.shape[1:]}",
+                do="Compare images of one size, or say where the truth is in the image: --set "
+                f"data.label_offset=[{','.join('0' * true.ndim)}].",
+            )
+        )
+    return true, part_with_labels(other, true, offset, notes)
 
 
 def _row(
@@ -113,11 +154,3 @@ def _of_every_class(names: Sequence[str], truths: Sequence[Image], ignore: int |
         for name in names
     ]
     return [name for several in every for name in several]
-
-
-def _same_shape(truth: Image, predicted: Image) -> None:
-    if truth.shape != predicted.shape:
-        raise DataError(
-            f"{predicted.source}: expected the size of the truth {truth.source}, "
-            f"{truth.shape[1:]}, found {predicted.shape[1:]}. Compare images of one size."
-        )

@@ -2,18 +2,127 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from unmask.atomic import atomic_write
+from unmask.data.arrange import Arrangement, arrange
 from unmask.data.checks import check_content
 from unmask.data.pairs import Pair, Paths
-from unmask.errors import DataError, RecipeError, gather
+from unmask.errors import DataError, RecipeError, SaveError, is_shortened, raise_problems
 from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.listing import cases, is_listing, part_of, read_listing
-from unmask.recipe import Recipe
+from unmask.plain_text import printable
+from unmask.recipe import Recipe, load
 from unmask.tasks.base import WholeImage
 from unmask.tasks.segmenter import build_task
+
+# Pre-training presets by the network that they train; the last one is for any other.
+_PRETRAINING = {"resunet": "spark{}d", "": "mae{}d"}
+# Names that a note shows.
+_SHOWN = 3
+
+
+def find_inputs(
+    images: Paths,
+    labels: Paths | None,
+    val_images: Paths | None = None,
+    val_labels: Paths | None = None,
+) -> Arrangement:
+    """Images and labels for training and validation, found in folders where they are not given.
+
+    Raises:
+        DataError: a folder in which several others could be the images or the labels.
+    """
+    found = arrange(images, labels)
+    found = replace(found, labels=labels_of(found.images, found.labels))
+    if val_images is None:
+        return found
+    second = arrange(val_images, val_labels)
+    return replace(
+        found,
+        val_images=second.images,
+        val_labels=labels_of(second.images, second.labels),
+        notes=(*found.notes, *second.notes),
+    )
+
+
+def unlabeled_note(
+    labeled: int, unlabeled: Sequence[str], images: Paths, recipe: Recipe
+) -> list[str]:
+    """A note on images without labels, with the command that trains on them; none if all have."""
+    if not unlabeled:
+        return []
+    shown = [Path(path).name for path in unlabeled[:_SHOWN]]
+    names = ", ".join([*shown, "..."] if len(unlabeled) > _SHOWN else shown)
+    start = f"{labeled} of {labeled + len(unlabeled)} images have labels: training on {labeled}. "
+    return [
+        f"{start}The other {len(unlabeled)} ({names}) can be used without labels: first "
+        f"`{_pretrain_command(images, recipe)}`, then train with --init pretrained."
+    ]
+
+
+def _pretrain_command(images: Paths, recipe: Recipe) -> str:
+    """The command that pre-trains the network of a recipe on images."""
+    backbone = recipe.model.backbone
+    name = _PRETRAINING.get(backbone.name, _PRETRAINING[""]).format(recipe.data.ndim)
+    preset = load(name)
+    words = ["unmask", "pretrain", "--images", *map(str, as_inputs(images)), "--preset", name]
+    if preset.model.backbone != backbone:
+        words += ["--set", f"model.backbone={json.dumps(backbone.model_dump(mode='json'))}"]
+    if preset.data.channels != recipe.data.channels:
+        words += ["--set", f"data.channels={recipe.data.channels}"]
+    return shlex.join([*words, "--out", "pretrained"])
+
+
+def save_list(path: Path, problems: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """Write every problem and note of an audit, one line each.
+
+    Raises:
+        SaveError: the file cannot be written.
+    """
+    lines = [f"PROBLEM: {line}" for line in problems] + [f"note: {line}" for line in notes]
+    atomic_write(path, "\n".join(map(printable, lines)) + "\n")
+
+
+def neighbor_hint(images: Paths) -> str:
+    """The labels that lie next to a folder of images, as the value of an option; "" if none."""
+    given = as_inputs(images)
+    if len(given) != 1 or isinstance(given[0], ArrayInput) or not Path(given[0]).is_dir():
+        return ""
+    try:
+        found = arrange(str(Path(given[0]).absolute().parent))
+    except DataError:
+        return ""
+    same = isinstance(found.images, str) and Path(found.images) == Path(given[0]).absolute()
+    return f", such as {found.labels}" if same and isinstance(found.labels, str) else ""
+
+
+@contextmanager
+def listed_next_to(out: str | Path) -> Generator[None]:
+    """Write the full list of problems next to the run folder if the error joins some of them.
+
+    Raises:
+        DataError: the error, with the place of the list.
+    """
+    try:
+        yield
+    except DataError as error:
+        if not is_shortened(error.problems):
+            raise
+        path = Path(out).absolute().parent / "check.txt"
+        try:
+            save_list(path, error.problems)
+        except SaveError:
+            # The list is a service; the error itself matters more than where its list went.
+            raise error from None
+        text = f"{error}\nThe full list is in {path}."
+        raise DataError(text, error.problems) from error
 
 
 def parts_of(
@@ -66,8 +175,7 @@ def content_notes(pairs: Sequence[Pair], recipe: Recipe) -> list[str]:
         DataError: labels that nothing can be trained on.
     """
     problems, notes = content_of(pairs, recipe)
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     return notes
 
 

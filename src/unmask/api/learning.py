@@ -13,7 +13,16 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from unmask import checkpoint
-from unmask.api.inputs import content_notes, labels_of, parts_of, same_notes
+from unmask.api.inputs import (
+    content_notes,
+    find_inputs,
+    labels_of,
+    listed_next_to,
+    neighbor_hint,
+    parts_of,
+    same_notes,
+    unlabeled_note,
+)
 from unmask.api.planning import plan
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
@@ -33,6 +42,7 @@ from unmask.data.diameters import measure_diameters
 from unmask.data.fingerprint import same_images
 from unmask.data.loader import batches
 from unmask.data.outputs import refuse_inside
+from unmask.data.pairing import image_files
 from unmask.data.pairs import (
     Pair,
     Paths,
@@ -44,7 +54,8 @@ from unmask.data.pairs import (
 )
 from unmask.data.replay import Replay
 from unmask.data.sections import oriented
-from unmask.errors import DataError, RecipeError, grouped
+from unmask.errors import DataError, RecipeError, grouped, message
+from unmask.io.inputs import as_inputs
 from unmask.models.base import Objective
 from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
@@ -172,8 +183,9 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         recipe: preset name, YAML file or recipe with a ``task``, or a plan; None: a plan is made
             from the data (`unmask.plan`), and a run that resumes keeps its own recipe.
         images: images; they pair with labels by stem. A ``dataset.json`` has both, and with
-            ``data.fold`` or a split of its own what is held out.
-        labels: label images.
+            ``data.fold`` or a split of its own what is held out. Images without labels are left
+            out.
+        labels: label images or outlines; default: those in a folder next to or among the images.
         out: folder of the run.
         init: model file or run folder; a pre-trained backbone or a whole segmenter.
         val_images: images of the validation.
@@ -189,16 +201,20 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     source, reasons = _recipe_of(recipe, images, labels, out, minutes, settings, resume=resume)
     chosen = _with_replay(settled(source, settings), given=replay_images is not None)
     segmenter = new_segmenter(chosen)
-    images, val_images = parts_of(images, val_images, chosen.data.fold)
-    labels = labels_of(images, labels)
-    if labels is None:
-        raise DataError("Training: expected labels beside images, found none. Give --labels.")
     refuse_inside(out, images, labels, val_images, val_labels, replay_images, replay_labels)
-    rules, notes = layout(chosen), []
-    pairs = open_pairs(images, labels, rules, channels=chosen.data.channels, notes=notes)
-    held_out = _second("Validation", val_images, labels_of(val_images, val_labels), chosen, notes)
-    second = _second("Replay", replay_images, replay_labels, chosen, notes)
-    notes += content_notes(pairs, chosen)
+    found = find_inputs(images, labels, val_images, val_labels)
+    images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
+    labels = labels_of(images, found.labels)
+    if labels is None:
+        raise DataError(_no_labels(images))
+    notes, unlabeled = list(found.notes), list[str]()
+    with listed_next_to(out):
+        pairs = _open(images, labels, chosen, notes, unlabeled)
+        notes += unlabeled_note(len(pairs), unlabeled, images, chosen)
+        val_labels = labels_of(val_images, found.val_labels)
+        held_out = _second("Validation", val_images, val_labels, chosen, notes)
+        second = _second("Replay", replay_images, replay_labels, chosen, notes)
+        notes += content_notes(pairs, chosen)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
     notes += same_notes(same_images(pairs, held_out))
@@ -269,8 +285,30 @@ def _second(
         return None
     if images is None or labels is None:
         raise DataError(f"{name}: expected images and labels, found one of them. Give both.")
-    rules, channels = layout(recipe), recipe.data.channels
-    return open_pairs(images, labels, rules, channels=channels, notes=notes)
+    return _open(images, labels, recipe, notes)
+
+
+def _open(
+    images: Paths,
+    labels: Paths,
+    recipe: Recipe,
+    notes: list[str],
+    unlabeled: list[str] | None = None,
+) -> list[Pair]:
+    return open_pairs(
+        images, labels, layout(recipe), channels=recipe.data.channels, notes=notes,
+        unlabeled=unlabeled,
+    )  # fmt: skip
+
+
+def _no_labels(images: Paths) -> str:
+    image_files(images, [])
+    return message(
+        "Training",
+        expected="labels for the images",
+        found=f"none in or next to {', '.join(map(str, as_inputs(images)[:3]))}",
+        do=f"Give them with --labels{neighbor_hint(images)}.",
+    )
 
 
 def _run(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from unmask.api.evaluation import open_compared
 from unmask.api.values import Settings
-from unmask.data.pairs import Paths, match_files, pairing
-from unmask.errors import DataError, RecipeError, gather, message
-from unmask.io import open_labels
+from unmask.data.pairs import Paths, pairing
+from unmask.errors import RecipeError
 from unmask.metrics import Overlap, Report, overlap
 from unmask.metrics.mapping import (
     MAPPINGS,
@@ -82,25 +82,5 @@ def evaluate_clusters(
 def _overlaps(
     truth: Paths, predicted: Paths, ignore: int | None, settings: Sequence[str]
 ) -> list[Overlap]:
-    problems: list[str] = []
-    tables: list[Overlap] = []
-    matched = match_files(predicted, truth, pairing(settings), problems, by_habit=False)
-    for _, clusters, true in matched:
-        try:
-            left, right = open_labels(true or ""), open_labels(clusters)
-            if left.shape != right.shape:
-                problems.append(
-                    message(
-                        right.source,
-                        expected=f"the size of the truth {left.source}, {left.shape[1:]}",
-                        found=str(right.shape[1:]),
-                        do="Compare images of one size.",
-                    )
-                )
-                continue
-            tables.append(overlap(left.read()[0], right.read()[0], ignore=ignore))
-        except DataError as error:
-            problems.append(str(error))
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return tables
+    opened, _ = open_compared(truth, predicted, pairing(settings))
+    return [overlap(left.read()[0], right.read()[0], ignore=ignore) for _, left, right in opened]

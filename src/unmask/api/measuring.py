@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.errors import DataError, message
-from unmask.io import Image
+from unmask.io import Image, open_labels
 from unmask.io.contract import unit_symbol
 from unmask.measurement import Table, concatenate, measure_image
 from unmask.measurement.outlined import OutlineFiles
@@ -133,6 +133,23 @@ def measure_files(
     outlines.finish()
     write_table(table, out)
     return table
+
+
+def write_objects(
+    predicted: Sequence[tuple[Path, Image]], folder: Path, *, say: Say = print
+) -> Path:
+    """Write ``objects.csv`` with the objects of predicted label images, measured in their images.
+
+    Raises:
+        SaveError: the table cannot be written.
+    """
+    sources = [Source(image.name, open_labels(path, ndim=image.ndim), image)
+               for path, image in predicted]  # fmt: skip
+    table = concatenate([measure_source(source, MeasureOptions()) for source in sources])
+    path = folder / "objects.csv"
+    write_table(table, path)
+    say(f"{path}: {len(table)} object(s)")
+    return path
 
 
 def measure_source(

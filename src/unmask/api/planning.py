@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from unmask.api.inputs import labels_of, parts_of
+from unmask.api.inputs import find_inputs, labels_of, parts_of
 from unmask.api.values import Settings
 from unmask.atomic import atomic_write
-from unmask.data.pairs import Layout, Pair, Paths, open_pairs
+from unmask.data.pairing import image_files
+from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, message
-from unmask.io import open_image
-from unmask.io.paths import named_files
 from unmask.planning.decision import Decision
 from unmask.planning.network_rules import schedule_decisions
 from unmask.planning.plan import Plan, make_plan, measure
 from unmask.planning.text import plan_to_yaml
+from unmask.recipe import load
 from unmask.training.advice import readable
 from unmask.training.timing import time_updates
 
 # Part of the minutes that updates get; the rest is for validation, snapshots and start-up.
 _UPDATES = 0.85
 _FEWEST, _MOST = 20, 50_000
+# Settings that say how files are read.
+_READING = ("data.axes", "data.image_suffix", "data.label_suffix", "data.allow_external")
 
 
 def plan(
@@ -49,8 +52,9 @@ def plan(
     Raises:
         DataError: files cannot be read, or there are no labels.
     """
-    labels = labels_of(images, labels)
-    images, _ = parts_of(images, None, None)
+    found = find_inputs(images, labels)
+    images, _ = parts_of(found.images, None, None)
+    labels = labels_of(images, found.labels)
     if labels is None or is_table(labels):
         raise DataError(
             message(
@@ -71,12 +75,19 @@ def plan(
 
 
 def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
-    """Pairs of as many axes as the first readable image has."""
-    allowed = _sets(settings, "data.allow_external")
-    read = partial(open_image, allow_external=allowed)
-    first = next(readable([image for _, image in named_files(images)], read))
-    rules = Layout(first.ndim, allow_external=allowed)
-    return open_pairs(images, labels, rules)
+    """Labeled pairs of as many axes as the first readable image has."""
+    own = [line for line in settings if line.partition("=")[0].strip() in _READING]
+    data = load("mae2d").with_settings(own).data
+    rules = Layout(
+        0,
+        data.axes,
+        data.image_suffix,
+        data.label_suffix,
+        allow_external=data.allow_external,
+    )
+    read = partial(open_as_seen, layout=rules, channels=None)
+    first = next(readable([image for _, image in image_files(images, [])], read))
+    return open_pairs(images, labels, replace(rules, ndim=first.ndim))
 
 
 def _decided(made: Plan, settings: Settings) -> Plan:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.classes import write_classes
+from unmask.api.measuring import write_objects
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch, plan_facts, weights_digest
 from unmask.data.pairs import (
@@ -45,6 +46,7 @@ class Options:
         resume: keep what an ended run of the same request has finished.
         skip_bad: leave out files that are wrong, and name them at the end.
         diameter: of the objects in the images, in their pixels; see ``predict``.
+        table: write ``objects.csv`` too, with one row per object of every image.
     """
 
     scores: bool = False
@@ -52,6 +54,7 @@ class Options:
     resume: bool = False
     skip_bad: bool = False
     diameter: float | None = None
+    table: bool = False
 
 
 @overload
@@ -128,7 +131,7 @@ def predict(
 
     def predicted(image: Image) -> Prediction:
         result = predictor.predict(image, keep_scores=True)
-        return replace(result, notes=(*notes, *result.notes))
+        return replace(result, notes=(*notes, *result.notes), image=image)
 
     if not isinstance(image, list | tuple):
         return predicted(_opened(image, predictor, axes, spacing))
@@ -221,6 +224,9 @@ def predict_files(
             written.append(path)
             finished.add(path, facts)
             say(f"{place} ({time.perf_counter() - begin:.1f} s)")
+        if options.table:
+            images_of = {output_name(pair.image, out): pair.image for pair in pairs}
+            write_objects([(path, images_of[path]) for path in written], Path(out), say=say)
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _all_or_skipped(written, bad)
 
@@ -288,8 +294,8 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     """
     if whole_image and options != Options(skip_bad=options.skip_bad):
         raise RecipeError(
-            "expected none of --scores, --cluster and --resume with a task about whole images, "
-            "found one of them. They are for label images; leave them out."
+            "expected none of --scores, --table, --cluster and --resume with a task about whole "
+            "images, found one of them. They are for label images; leave them out."
         )
     arrays = [
         pair.name

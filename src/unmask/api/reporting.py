@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from unmask.api.evaluation import open_compared
 from unmask.api.values import Settings
 from unmask.atomic import atomic_write
-from unmask.data.pairing import Layout, match_files, pairing
-from unmask.data.pairs import Paths
-from unmask.errors import DataError, gather
-from unmask.io import open_image, open_labels
+from unmask.data.offset import offset_in_files, part_with_labels
+from unmask.data.pairs import Layout, Paths, match_files, pairing
+from unmask.errors import DataError, message, raise_problems
+from unmask.io import Image, open_image
 from unmask.io.inputs import Input
 from unmask.metrics import METRICS, Report, find_metric
 from unmask.reports.evaluation import Compared, evaluation_page
@@ -43,13 +44,10 @@ def write_page(
         SaveError: the file could not be written.
     """
     rules = pairing(settings)
-    problems: list[str] = []
-    matched = match_files(predicted, truth, rules, problems, by_habit=False)
+    opened, _ = open_compared(truth, predicted, rules)
     under: Mapping[str, Input] = {}
     if images is not None:
-        under = _images_of(images, [name for name, _, _ in matched], rules, problems)
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+        under = _images_of(images, [name for name, _, _ in opened], rules)
     origin = {
         "truth": str(truth),
         "predicted": str(predicted),
@@ -58,27 +56,46 @@ def write_page(
     }
     noted = replace(report, settings={**origin, **report.settings})
     kinds = {find_metric(name, METRICS).kind for name in list(report.summary)[:1]}
-    compared = _compared(matched, under)
+    compared = _compared(opened, under, rules)
     atomic_write(out, evaluation_page(noted, compared, objects="semantic" not in kinds))
 
 
-def _images_of(
-    images: Paths, names: list[str], rules: Layout, problems: list[str]
-) -> dict[str, Input]:
-    """The image of every name; a name without one is a problem."""
+def _images_of(images: Paths, names: Sequence[str], rules: Layout) -> dict[str, Input]:
+    """The image of every name; all names without one at once."""
+    problems: list[str] = []
     found = {name: path for name, path, _ in match_files(images, None, rules, problems)}
-    missing = [name for name in names if name not in found]
     problems += [
-        f"{name}: expected an image of this name for the report, found none." for name in missing
+        f"{name}: expected an image of this name for the report, found none."
+        for name in names
+        if name not in found
     ]
-    return {name: found[name] for name in names if name in found}
+    raise_problems(problems)
+    return {name: found[name] for name in names}
 
 
 def _compared(
-    matched: Sequence[tuple[str, Input, Input | None]], under: Mapping[str, Input]
+    opened: Sequence[tuple[str, Image, Image]], under: Mapping[str, Input], rules: Layout
 ) -> Iterator[Compared]:
-    for name, predicted, truth in matched:
-        true = open_labels(truth or "").read()[0]
-        other = open_labels(predicted).read()[0]
-        image = open_image(under[name], ndim=true.ndim).read() if name in under else None
-        yield Compared(name, true, other, image)
+    for name, truth, predicted in opened:
+        image = None
+        if name in under:
+            whole = open_image(under[name], ndim=truth.ndim)
+            image = _as_compared(whole, truth, rules).read()
+        yield Compared(name, truth.read()[0], predicted.read()[0], image)
+
+
+def _as_compared(image: Image, truth: Image, rules: Layout) -> Image:
+    """The image, or the part of it that the truth covers."""
+    if image.shape[1:] == truth.shape[1:]:
+        return image
+    offset = rules.label_offset or offset_in_files(image, truth)
+    if offset is None:
+        raise DataError(
+            message(
+                image.source,
+                expected=f"the size of the truth {truth.source}, {truth.shape[1:]}",
+                found=f"{image.shape[1:]}",
+                do="Give the images that were predicted.",
+            )
+        )
+    return part_with_labels(image, truth, offset, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,9 +19,13 @@ def check(
     preset: Preset = None,
     recipe: RecipeFile = None,
     settings: Settings = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="text file for every problem and note")
+    ] = None,
 ) -> None:
     """Audit files before training: every problem at once, and a forecast."""
     from unmask import api
+    from unmask.api.audit import list_in_full
 
     audit = api.check(
         images,
@@ -29,7 +34,10 @@ def check(
         val_labels=val_labels,
         recipe=recipe or preset,
         settings=settings or (),
+        out=out,
         say=show,
     )
+    if out is None and (path := list_in_full(audit, [*images, *(labels or ())])) is not None:
+        show(f"The full list is in {path}.")
     if audit.problems:
         raise typer.Exit(2)

@@ -27,6 +27,7 @@ def predict(  # noqa: PLR0913 - the options promised
             "resized to the model's object size",
         ),
     ] = None,
+    table: Annotated[bool, typer.Option("--table", help="write objects.csv")] = False,  # noqa: FBT002
     settings: Settings = None,
     cluster: Annotated[
         str | None,
@@ -48,7 +49,12 @@ def predict(  # noqa: PLR0913 - the options promised
         out=out,
         settings=[*(settings or []), *extra],
         options=Options(
-            scores=scores, cluster=cluster, resume=resume, skip_bad=skip_bad, diameter=diameter
+            scores=scores,
+            cluster=cluster,
+            resume=resume,
+            skip_bad=skip_bad,
+            diameter=diameter,
+            table=table,
         ),
         say=show,
         progress=WindowProgress(),

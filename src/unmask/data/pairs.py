@@ -16,22 +16,26 @@ from unmask.data.checks import (
     encoded,
     label_values,
 )
+from unmask.data.drawn import DrawnLabels
 from unmask.data.fingerprint import Digest, check_unchanged, fingerprint
 from unmask.data.finite import check_finite
 from unmask.data.grid import View
+from unmask.data.offset import part_with_labels
 from unmask.data.outputs import keep_inputs
 from unmask.data.pairing import Layout, Pair, Paths, match_files, match_tables, pairing
 from unmask.data.portions import portions
 from unmask.data.tables import ImageClass
-from unmask.errors import DataError, gather
-from unmask.io import open_image, open_labels
+from unmask.errors import DataError, raise_problems
+from unmask.io import Image, open_image, open_labels
 from unmask.io.inputs import Input
+from unmask.io.listing import channel_count
 from unmask.io.missing_chunks import unwritten
+from unmask.space.axes import SPACE
 
 __all__ = [
     "Audit", "Encode", "Layout", "Pair", "Paths", "audit_pairs", "check_finite", "check_place",
     "check_unchanged", "check_values", "encoded", "fingerprint", "keep_inputs", "label_values",
-    "match_files", "match_tables", "open_pairs", "pairing", "viewed",
+    "match_files", "match_tables", "open_as_seen", "open_pairs", "pairing", "viewed",
 ]  # fmt: skip
 
 
@@ -43,12 +47,14 @@ class Audit:
         pairs: the pairs without problems.
         problems: one line each; training refuses while there are any.
         notes: one line each; worth knowing, no reason to refuse.
+        unlabeled: images without labels, where others have labels; they are not in ``pairs``.
         digests: of the pixels of every image by its source, if they were read.
     """
 
     pairs: list[Pair]
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unlabeled: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +65,7 @@ def open_pairs(
     *,
     channels: int | None = None,
     notes: list[str] | None = None,
+    unlabeled: list[str] | None = None,
 ) -> list[Pair]:
     """Pair files by stem, open their headers and compare their shapes.
 
@@ -68,6 +75,7 @@ def open_pairs(
         layout: how files are to be understood.
         channels: channels that the network sees; None: any.
         notes: gets what is worth knowing of the files, one line each.
+        unlabeled: gets the images without labels, where others have labels.
 
     Raises:
         DataError: every problem of every file at once.
@@ -75,8 +83,9 @@ def open_pairs(
     audit = audit_pairs(images, labels, layout, channels=channels)
     if notes is not None:
         notes += audit.notes
-    if audit.problems:
-        raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
+    if unlabeled is not None:
+        unlabeled += audit.unlabeled
+    raise_problems(audit.problems)
     return audit.pairs
 
 
@@ -101,11 +110,16 @@ def audit_pairs(
     """
     problems: list[str] = []
     notes: list[str] = []
-    match = match_tables if layout.classes else match_files
     audit = Audit([], problems, notes)
-    for name, image_path, truth in match(images, labels, layout, problems, notes=notes):
+    if layout.classes:
+        matched = match_tables(images, labels, layout, problems, notes=notes)
+    else:
+        matched = match_files(
+            images, labels, layout, problems, notes=notes, unlabeled=audit.unlabeled
+        )
+    for name, image_path, truth in matched:
         try:
-            pair = _open(name, image_path, truth, layout)
+            pair = _open(name, image_path, truth, layout, channels=channels, notes=notes)
             if channels is not None:
                 check_channels(pair.image.shape[0], channels, source=pair.image.source)
             if read:
@@ -116,23 +130,61 @@ def audit_pairs(
     return audit
 
 
-def _open(name: str, image_path: Input, truth: Input | ImageClass | None, layout: Layout) -> Pair:
-    allowed = layout.allow_external
-    image = open_image(image_path, axes=layout.axes, ndim=layout.ndim, allow_external=allowed)
+def _open(
+    name: str,
+    image_path: Input,
+    truth: Input | ImageClass | DrawnLabels | None,
+    layout: Layout,
+    *,
+    channels: int | None,
+    notes: list[str],
+) -> Pair:
+    image = open_as_seen(image_path, layout, channels, notes)
     layout.view.check(image)
     if truth is None:
         return Pair(name, image)
     if isinstance(truth, ImageClass):
         return Pair(name, image, truth.labels(image))
-    labels = open_labels(truth, ndim=layout.ndim, allow_external=allowed)
-    if labels.shape[1:] != image.shape[1:]:
-        raise DataError(
-            f"{truth}: expected the size of its image {image_path}, {image.shape[1:]}, "
-            f"found {labels.shape[1:]}. Give labels of the same size and axis order."
-        )
+    if isinstance(truth, DrawnLabels):
+        return Pair(name, image, truth.labels(image, notes))
+    labels = open_labels(truth, ndim=layout.ndim, allow_external=layout.allow_external)
+    if layout.label_offset is not None or labels.shape[1:] != image.shape[1:]:
+        part = part_with_labels(image, labels, layout.label_offset, notes)
+        return Pair(name, part, labels)
     check_place(labels, image)
     check_origin(labels, image)
     return Pair(name, image, labels)
+
+
+def open_as_seen(
+    path: Input, layout: Layout, channels: int | None, notes: list[str] | None = None
+) -> Image:
+    """Open an image as a layout says.
+
+    NIfTI calls its fourth axis time, and programs store channels there. It is read as channels if
+    a ``dataset.json`` near the file names as many, or the network sees as many.
+
+    Raises:
+        DataError: as `open_image`.
+    """
+    ndim = layout.ndim or None
+    try:
+        return open_image(path, axes=layout.axes, ndim=ndim, allow_external=layout.allow_external)
+    except DataError:
+        many = str(path).lower().endswith((".nii", ".nii.gz")) and layout.axes is None
+        expected = (channel_count(str(path)) or channels or 1) if many else 1
+        if expected < 2:
+            raise
+        try:
+            axes = f"C{SPACE[-(ndim or 3) :]}"
+            image = open_image(path, axes=axes, ndim=ndim, allow_external=layout.allow_external)
+        except DataError:
+            image = None
+        if image is None or image.shape[0] != expected:
+            raise
+        if notes is not None:
+            notes.append(f"{path}: its fourth axis ({expected}) is read as channels.")
+        return image
 
 
 def viewed(pairs: Sequence[Pair], view: View) -> list[Pair]:
@@ -151,8 +203,7 @@ def viewed(pairs: Sequence[Pair], view: View) -> list[Pair]:
             continue
         labels = None if pair.labels is None else place.seen_labels(pair.labels)
         found.append(Pair(pair.name, place.seen(pair.image), labels))
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     return found
 
 
@@ -178,7 +229,7 @@ def _inspect(pair: Pair, channels: int | None, encode: Encode | None, audit: Aud
     if pair.labels is not None:
         parts = portions(pair.labels)
         values = np.unique(np.concatenate([label_values(labels) for _, labels in parts.read()]))
-        notes += [parts.note, unwritten(pair.labels.source)]
+        notes += [parts.note, unwritten(pair.labels.source), *pair.labels.meta.get("notes", ())]
         if not values.any():
             notes.append(f"{pair.labels.source}: no object, all labels are 0.")
         if encode is not None:

@@ -30,7 +30,9 @@ _OUTPUTS = re.compile(
 )
 # Labels that a program predicted, where those of a person stand next to them.
 _PREDICTED = re.compile(r"[_\-. ](?:cp|pred|predicted|prediction|auto)[_\-. ].+", re.IGNORECASE)
-_IMAGES = ("_img", "_image", "_raw", "_0000", "-img", "-image", "-raw")
+# The first channel as nnU-Net numbers them.
+_CHANNEL = "_0000"
+_IMAGES = ("_img", "_image", "_raw", _CHANNEL, "-img", "-image", "-raw")
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def common_suffix(names: Collection[str], others: Collection[str]) -> str | None
         for name in names
         for place in range(1, len(name))
         if name[:place] in known
-        and _SUFFIX.match(name[place:])
+        and (_SUFFIX.match(name[place:]) or name[place:] == _CHANNEL)
         # Flows next to masks differ by an ending too, and are never labels.
         and not _OUTPUTS.fullmatch(name[place:])
     )

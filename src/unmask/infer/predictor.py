@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
+from functools import cached_property, partial, reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,8 @@ from unmask.infer.sinks import MemorySink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiles import Progress, Sink, Tiling, run_tiles
 from unmask.io import Image, smallest_uint
+from unmask.measurement.table import Table
+from unmask.space.axes import SPACE
 from unmask.space.bf16 import has_bf16
 from unmask.tasks.base import Task, WholeImage
 
@@ -45,6 +47,7 @@ class Prediction:
             that is what the task says; ``labels`` is its number from 1 on everywhere then.
         notes: what a user should know of the labels: foreground that was dropped and why, objects
             of another size than those of the training.
+        image: the image, whose intensities ``objects`` measures.
     """
 
     labels: Integer[np.ndarray, "*space"]
@@ -53,6 +56,22 @@ class Prediction:
     provenance: Mapping[str, Any]
     classes: Mapping[str, float] | None = None
     notes: tuple[str, ...] = ()
+    image: Image | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def objects(self) -> Table:
+        """One row per object: id, size, position, shape, neighbors and intensity per channel.
+
+        The definition of every column is in ``unmask.measurement.columns``.
+        """
+        # Measuring compiles kernels, which a prediction alone does not need.
+        from unmask.measurement.volume import Scale, measure_image
+
+        axes = SPACE[-self.labels.ndim :]
+        labels = Image.from_array(self.labels, axes=axes, spacing=self.spacing, name="labels")
+        unit = None if self.image is None else self.image.unit
+        scale = None if self.spacing is None else Scale(self.spacing, unit or "unit")
+        return measure_image(labels, self.image, scale=scale)
 
 
 @dataclass(frozen=True)

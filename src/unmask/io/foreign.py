@@ -24,12 +24,7 @@ _CELLPOSE = (
     "In Cellpose choose File > Save masks as PNG/TIF, and give the files that it writes "
     "(_cp_masks.png or _masks.tif)."
 )
-_QUPATH = "Export a label image from QuPath (a script with LabeledImageServer) as TIFF or PNG."
-_FIJI = (
-    "Export a label image from Fiji (Plugins > LOCI > ROI Map, or BIOP > ROIs to Label Image) as "
-    "TIFF."
-)
-_NAPARI = "Export a label image from napari: layer.to_labels(image.shape), saved as TIFF."
+_DRAWN = "Give it as the labels (--labels), and the images that it was drawn on as the images."
 _POLYGONS = (
     "Draw the polygons into a label image (for example with skimage.draw.polygon, one number per "
     "object) and save it as PNG or TIFF."
@@ -92,9 +87,9 @@ def describe_json(tree: Any) -> tuple[str, str] | None:
     if tree.get("type") in ("FeatureCollection", "Feature"):
         return _GEOJSON
     if isinstance(tree.get("annotations"), list) and {"images", "categories"} & tree.keys():
-        return "annotations (JSON in COCO's format)", _POLYGONS
+        return "annotations (JSON in COCO's format)", _DRAWN
     if isinstance(tree.get("shapes"), list):
-        return "polygons (JSON, as LabelMe writes them)", _POLYGONS
+        return "polygons (JSON, as LabelMe writes them)", _DRAWN
     if "_via_img_metadata" in tree:
         return "regions (JSON, as the VGG Image Annotator writes them)", _POLYGONS
     return None
@@ -105,7 +100,7 @@ def describe_columns(columns: Iterable[str | None]) -> tuple[str, str] | None:
     known = {str(column).strip().lower() for column in columns}
     if "axis-0" in known and "index" in known:
         what = "shapes" if "shape-type" in known else "points"
-        return f"{what} (CSV, as napari writes them)", _NAPARI
+        return f"{what} (CSV, as napari writes them)", _DRAWN
     return None
 
 
@@ -131,13 +126,18 @@ def _csv(path: Path) -> tuple[str, str] | None:
     )
 
 
-def _zip(path: Path) -> tuple[str, str]:
+def is_roi_archive(path: Path) -> bool:
+    """Whether a ZIP file holds ROIs of ImageJ; of a damaged one the name decides."""
     try:
         with zipfile.ZipFile(path) as archive:
             rois = any(name.lower().endswith(".roi") for name in archive.namelist())
     except (OSError, ValueError, zipfile.BadZipFile):
         rois = False
-    if rois or path.name.lower().startswith("roi"):
+    return rois or path.name.lower().startswith("roi")
+
+
+def _zip(path: Path) -> tuple[str, str]:
+    if is_roi_archive(path):
         return _ROI
     return "an archive (ZIP)", "Extract it, and give the folder of the images inside."
 
@@ -158,8 +158,8 @@ def _always(what: str, do: str) -> Callable[[Path], tuple[str, str]]:
     return lambda _: (what, do)
 
 
-_GEOJSON = ("outlines (GeoJSON, as QuPath writes them)", _QUPATH)
-_ROI = ("outlines (ROIs of ImageJ)", _FIJI)
+_GEOJSON = ("outlines (GeoJSON, as QuPath writes them)", _DRAWN)
+_ROI = ("outlines (ROIs of ImageJ)", _DRAWN)
 
 # Endings in lower case; the first that fits decides.
 _KINDS: dict[str, Callable[[Path], tuple[str, str] | None]] = {

@@ -61,6 +61,32 @@ def is_listing(path: str | Path) -> bool:
     return _NAME.fullmatch(str(path)) is not None
 
 
+def list_in(folder: Path) -> Path | None:
+    """The ``dataset.json`` of a folder, if it lists images."""
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return None
+    tree = _json(path)
+    return path if isinstance(tree, Mapping) and tree.keys() & {"training", "file_ending"} else None
+
+
+def channel_count(path: str | Path) -> int | None:
+    """Channels of an image file as the ``dataset.json`` in or above its folder has them.
+
+    None: there is no such file, or it does not name channels.
+    """
+    folder = Path(path).parent
+    for place in (folder, folder.parent):
+        try:
+            tree = _json(place / "dataset.json") if (place / "dataset.json").is_file() else None
+        except DataError:
+            continue
+        names = tree.get("channel_names", tree.get("modality")) if isinstance(tree, dict) else None
+        if isinstance(names, Mapping) and names:
+            return len(names)
+    return None
+
+
 def part_of(path: str | Path, part: str, fold: int | None) -> str:
     """The path of a part of a list, such as ``dataset.json:val0``.
 

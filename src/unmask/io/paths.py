@@ -21,6 +21,8 @@ from unmask.io.ome_zarr import N5_ADVICE, is_n5
 _DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
 # The number of an image in a TIFF with several of them.
 _NUMBERED = re.compile(r"(.*\.(?:tif|tiff|btf|lsm)):(\d{1,6})", re.IGNORECASE | re.DOTALL)
+# Names that a message shows.
+_SHOWN = 6
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -171,7 +173,8 @@ def _matches(path: str) -> Iterator[str]:
         yield path
         return
     if place.is_dir():
-        inside, what = list(place.iterdir()), "no image in this folder"
+        inside = list(place.iterdir())
+        what = _without_images(inside)
     else:
         inside = [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207
         inside = plates.only_images(inside) if glob.has_magic(location.key) else inside
@@ -191,6 +194,16 @@ def _matches(path: str) -> Iterator[str]:
             )
         )
     yield from found
+
+
+def _without_images(inside: Sequence[Path]) -> str:
+    """What a folder without images holds."""
+    names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in inside)
+    visible = [name for name in names if not name.startswith(".")]
+    if not visible:
+        return "an empty folder"
+    more = ", ..." if len(visible) > _SHOWN else ""
+    return f"no image in this folder, which holds {', '.join(visible[:_SHOWN])}{more}"
 
 
 def _exists(path: Path) -> bool:
@@ -224,6 +237,11 @@ def unknown_suffix(path: str | Path) -> str:
         found=f"the suffix {Path(path).suffix!r}",
         do="Convert it, or give it the suffix of its format.",
     )
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Images directly in a folder, in natural order."""
+    return sorted(filter(_is_image, folder.iterdir()), key=_natural)
 
 
 def _is_image(path: Path) -> bool:

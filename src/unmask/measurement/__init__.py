@@ -5,7 +5,6 @@ measured block by block and an object that spans several blocks gets the same nu
 piece. Any number of axes; see `unmask.measurement.columns` for the definition of every column.
 """
 
-from unmask.measurement.table import Table, concatenate
-from unmask.measurement.volume import measure_image
+import lazy_loader
 
-__all__ = ["Table", "concatenate", "measure_image"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

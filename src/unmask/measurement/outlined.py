@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from unmask.data.drawn import label_image
 from unmask.errors import DataError, message
 from unmask.io import Image
-from unmask.io.outlines import SUFFIXES, WRITTEN, is_outlines, read_outlines
+from unmask.io.outlines import WRITTEN
 from unmask.io.outlines.coco import coco_annotations, coco_image, write_entries
 from unmask.io.outlines.colors import is_colored, read_colors
 from unmask.io.outlines.geojson import write_geojson
@@ -20,44 +19,11 @@ from unmask.io.outlines.imagej import write_imagej
 from unmask.io.outlines.trace import Outline, trace_plane
 from unmask.lookup import optional_import
 from unmask.measurement.table import Table
-from unmask.space.axes import SPACE
 from unmask.space.box import Box
 
 Say = Callable[[str], None]
 # Columns that say where an object is; QuPath shows all others as its measurements.
 _PLACE = ("image", "time", "plane", "id")
-
-
-def outline_files(paths: Any) -> dict[str, str]:
-    """Names and paths of outlines, if all paths are outlines or folders that hold nothing else."""
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    files: list[Path] = []
-    for path in map(Path, given):
-        if path.is_dir():
-            files += [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
-        else:
-            matches = [] if path.exists() else sorted(glob.glob(str(path)))  # noqa: PTH207
-            files += [Path(match) for match in matches] or [path]
-    if not files or not all(file.is_file() and is_outlines(file) for file in files):
-        return {}
-    return {outline_name(file): str(file) for file in files}
-
-
-def outline_name(path: Path) -> str:
-    """Name that pairs a file of outlines with an image.
-
-    Examples:
-        >>> outline_name(Path("a/b.roi.zip")), outline_name(Path("c.geojson"))
-        ('b', 'c')
-    """
-    return path.name[: -len(path.suffix)].removesuffix(".roi")
-
-
-def drawn_labels(path: str, image: Image | None, name: str, say: Say) -> Image:
-    """The label image of a file of outlines, in the shape of its image."""
-    shape = None if image is None else image.shape[1:]
-    labels = read_outlines(path, shape, image=name, say=say)
-    return _opened(labels, path, name)
 
 
 def colored_labels(path: str, name: str, say: Say) -> Image | None:
@@ -69,11 +35,7 @@ def colored_labels(path: str, name: str, say: Say) -> Image | None:
     if (labels == grey).all():
         return None
     say(f"{path}: colors are read as ids, red * 65536 + green * 256 + blue.")
-    return _opened(labels, path, name)
-
-
-def _opened(labels: np.ndarray, path: str, name: str) -> Image:
-    return replace(Image.from_array(labels, axes=SPACE[-labels.ndim :], name=name), source=path)
+    return label_image(labels, path, name)
 
 
 class OutlineFiles:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, gather, message
+from unmask.data.drawn import DrawnLabels, label_files
+from unmask.data.naming import files_by_name
+from unmask.data.pairing import Layout, match_files
+from unmask.errors import DataError, message, raise_problems
 from unmask.io import Image, open_image, open_labels
-from unmask.io.paths import named_files, stem
-from unmask.measurement.outlined import colored_labels, drawn_labels, outline_files
+from unmask.io.inputs import ArrayInput
+from unmask.io.paths import stem
+from unmask.measurement.outlined import colored_labels
 from unmask.space.axes import SPACE
 
-Given = str | Path | np.ndarray | Image
+Given = str | Path | np.ndarray | Image | ArrayInput
 Several = Given | Sequence[str | Path]
+Labels = Given | DrawnLabels
 # Orders in which a stack with channels may be stored; Z stands for the axis that is divided.
 _STACKS = ("ZYX", "ZCYX", "CZYX", "ZYXC")
 
@@ -54,13 +59,12 @@ def open_sources(
         )
     problems: list[str] = []
     sources: list[Source] = []
-    for name, label, image in _paired(labels, images, problems):
+    for name, label, image in _paired(labels, images, problems, say):
         try:
             sources.append(_open(name, label, image, planes, say))
         except DataError as error:
             problems.append(str(error))
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     return sources
 
 
@@ -114,8 +118,8 @@ def plane(image: Image, position: int) -> Image:
 
 
 def _paired(
-    labels: Several, images: Several | None, problems: list[str]
-) -> list[tuple[str, Given, Given | None]]:
+    labels: Several, images: Several | None, problems: list[str], say: Callable[[str], None]
+) -> list[tuple[str, Labels, Given | None]]:
     """Names with labels and images; a path for what is a file."""
     if isinstance(labels, (np.ndarray, Image)):
         if images is not None and isinstance(images, Sequence) and not isinstance(images, str):
@@ -128,80 +132,32 @@ def _paired(
         known = isinstance(images, (str, Path))
         name = stem(images) if known else labels.name if isinstance(labels, Image) else "array"
         return [(name, labels, images)]
-    drawn = outline_files(labels)
-    by_name = drawn or _by_name(labels, problems, labels=True)
     if images is None:
+        by_name = files_by_name(label_files(labels), "", problems)
         return [(name, path, None) for name, path in by_name.items()]
     if isinstance(images, (np.ndarray, Image)):
+        by_name = files_by_name(label_files(labels), "", problems)
         if len(by_name) != 1:
             raise DataError(
                 message("images", expected=f"a path for {len(by_name)} label files",
                      found="one array", do="Give a folder of images.")
             )  # fmt: skip
         return [(name, path, images) for name, path in by_name.items()]
-    others = _by_name(images, problems)
-    if len(drawn) == 1 and len(others) > 1:
-        # One file for all images, as COCO has it.
-        (path,) = drawn.values()
-        return [(name, path, other) for name, other in others.items()]
-    partners = pair_names(list(by_name), list(others))
-    hint = "Pair by equal stems; the labels may carry an ending, as in a_label.tif for a.tif."
-    problems += [
-        message(path, expected=f"an image named {name!r}", found="none", do=hint)
-        for name, path in by_name.items()
-        if name not in partners
-    ]
-    return [(other, by_name[name], others[other]) for name, other in partners.items()]
-
-
-def pair_names(names: Sequence[str], others: Sequence[str]) -> dict[str, str]:
-    """The partner of each name: the same, or the longest one that differs by an ending of either.
-
-    One name and one other always belong together.
-
-    Examples:
-        >>> pair_names(["a_label", "b"], ["a", "b_0000", "c"])
-        {'a_label': 'a', 'b': 'b_0000'}
-    """
-    if len(names) == len(others) == 1:
-        return {names[0]: others[0]}
-    partners: dict[str, str] = {}
-    for name in names:
-        fitting = [other for other in others if _differ_by_ending(name, other)]
-        if fitting:
-            # Of a shorter image name the longest, of longer ones the shortest.
-            partners[name] = min(fitting, key=lambda other: abs(len(other) - len(name)))
-    taken = list(partners.values())
-    return {name: other for name, other in partners.items() if taken.count(other) == 1}
-
-
-def _differ_by_ending(name: str, other: str) -> bool:
-    short, long = sorted((name, other), key=len)
-    return long.startswith(short) and not long[len(short) : len(short) + 1].isalnum()
-
-
-def _by_name(
-    paths: str | Path | Sequence[str | Path], problems: list[str], *, labels: bool = False
-) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for name, path in named_files(paths, labels=labels):
-        if name in found:
-            problems.append(
-                message(path, expected=f"one file named {name!r}", found=f"{found[name]} as well",
-                     do="Rename one of them, or give one at a time.")
-            )  # fmt: skip
-        found[name] = str(path)
-    return found
+    notes: list[str] = []
+    matched = match_files(images, labels, Layout(0), problems, notes=notes)
+    for note in notes:
+        say(note)
+    return [(name, path, image) for name, image, path in matched if path is not None]
 
 
 def _open(
-    name: str, label: Given, image: Given | None, planes: str | None, say: Callable[[str], None]
+    name: str, label: Labels, image: Given | None, planes: str | None, say: Callable[[str], None]
 ) -> Source:
-    source = None
-    if isinstance(label, (str, Path)):
-        source = _drawn(name, str(label), image, planes, say)
-    if source is None:
-        opened = _open_labels(label, planes)
+    if isinstance(label, DrawnLabels):
+        source = _drawn(label, image, planes, say)
+    else:
+        colors = colored_labels(label, name, say) if isinstance(label, str) and not planes else None
+        opened = colors or _open_labels(label, planes)
         source = Source(name, opened, None if image is None else _open_image(image, opened))
     _check_planes(source.labels, planes)
     _check_shapes(source)
@@ -209,22 +165,15 @@ def _open(
 
 
 def _drawn(
-    name: str, path: str, image: Given | None, planes: str | None, say: Callable[[str], None]
-) -> Source | None:
-    """The source of outlines or of ids in colors; None for a plain label image."""
-    if outline_files(path):
-        opened = image
-        if isinstance(image, np.ndarray):
-            opened = Image.from_array(image, ndim=3 if planes else None, name="images")
-        elif isinstance(image, (str, Path)):
-            opened = open_image(image, ndim=3 if planes else None)
-        return Source(name, drawn_labels(path, opened, name, say), opened)  # pyright: ignore
-    labels = None if planes else colored_labels(path, name, say)
-    return (
-        None
-        if labels is None
-        else Source(name, labels, None if image is None else _open_image(image, labels))
-    )
+    label: DrawnLabels, image: Given | None, planes: str | None, say: Callable[[str], None]
+) -> Source:
+    """The source of outlines, in the shape of their image."""
+    opened = None if image is None else open_image(image, ndim=3 if planes else None)
+    notes: list[str] = []
+    source = Source(label.image, label.labels(opened, notes), opened)
+    for note in notes:
+        say(note)
+    return source
 
 
 def _open_labels(label: Given, planes: str | None) -> Image:

@@ -10,13 +10,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from unmask.data.pairs import Audit, Pair, Paths, label_values
+from unmask.data.channels import check_channels
+from unmask.data.drawn import DrawnLabels, label_files
+from unmask.data.pairing import image_files
+from unmask.data.pairs import Audit, Layout, Pair, Paths, label_values, open_as_seen
 from unmask.data.portions import middle_box
 from unmask.data.tables import CLASS, is_table, listed, read_table
 from unmask.errors import DataError, gather, grouped
-from unmask.io import open_image, open_labels
+from unmask.io import open_labels
 from unmask.io.inputs import Input
-from unmask.io.paths import named_files
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.recipe import Recipe, load
 from unmask.training.timing import time_updates
@@ -42,29 +44,33 @@ def suggest(
     Raises:
         DataError: no image can be read; every problem at once.
     """
-    first = partial(open_image, allow_external=allow_external)
-    image = next(readable([image for _, image in named_files(images)], first))
+    first = partial(open_as_seen, layout=Layout(0, allow_external=allow_external), channels=None)
+    image = next(readable([image for _, image in image_files(images, [])], first))
+    advise = partial(_advise, channels=image.shape[0])
     if labels is None:
-        return _advice(f"mae{image.ndim}d", [])
+        return advise(f"mae{image.ndim}d", [])
     if is_table(labels):
         names = sorted({line[CLASS] for path in listed(labels) for line in read_table(path)})
-        return _advice(
+        return advise(
             f"classify{image.ndim}d", [f"task.classes={json.dumps(names, ensure_ascii=False)}"]
         )
     seen: _Labels = []
-    truths = [path for _, path in named_files(labels, labels=True)]
+    truths = [path for _, path in label_files(labels) if not isinstance(path, DrawnLabels)]
+    if not truths:
+        # Outlines are of objects.
+        return advise(_INSTANCES.get(image.ndim, f"cells{image.ndim}d"), [])
     read = partial(_read_labels, allow_external=allow_external)
     for each in readable(truths[:_LOOKED], read):
         seen.append(each)
     values = sorted({int(value) for each in seen for value in label_values(each)})
     if not _are_classes(seen, values):
-        return _advice(_INSTANCES.get(image.ndim, f"cells{image.ndim}d"), [])
+        return advise(_INSTANCES.get(image.ndim, f"cells{image.ndim}d"), [])
     if values[-1] < _MOST_CLASSES:
         count = max(2, values[-1] + 1)
-        return _advice(f"semantic{image.ndim}d", [f"task.classes={count}"])
+        return advise(f"semantic{image.ndim}d", [f"task.classes={count}"])
     known = sorted({0, *values})
     settings = [f"task.classes={len(known)}", f"task.values={known}"]
-    return _advice(f"semantic{image.ndim}d", settings)
+    return advise(f"semantic{image.ndim}d", settings)
 
 
 def _are_classes(seen: _Labels, values: list[int]) -> bool:
@@ -92,7 +98,16 @@ def readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
 
 
-def _advice(preset: str, settings: list[str]) -> tuple[Recipe, str]:
+def _advise(preset: str, settings: list[str], *, channels: int) -> tuple[Recipe, str]:
+    recipe = load(preset)
+    try:
+        check_channels(channels, recipe.data.channels, source=preset)
+        # Volumes have no colors and no alpha, so that no channel may be dropped.
+        fits = recipe.data.ndim < 3 or channels in (1, recipe.data.channels)
+    except DataError:
+        fits = False
+    if not fits:
+        settings = [*settings, f"data.channels={channels}"]
     words = "".join(f" --set '{line}'" for line in settings)
     return load(preset).with_settings(settings), f"What fits these files: --preset {preset}{words}"
 

@@ -1,0 +1,69 @@
+"""Channels of one image in files of their own, by the names that nnU-Net uses.
+
+``case_0000.nii.gz`` and ``case_0001.nii.gz`` are two channels of ``case``. Frames of a movie have
+such names as well, so files are joined only if something else says that they are channels: labels
+that carry the name of the case, the folders ``imagesTr`` and ``imagesTs``, or a ``dataset.json``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from unmask.errors import message
+from unmask.io.inputs import ArrayInput
+from unmask.io.listing import channel_count
+from unmask.io.multi_file import joined
+
+_NUMBERED = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
+_FOLDERS = ("imagestr", "imagests", "imagesval")
+
+_File = str | ArrayInput
+
+
+def join_channels(
+    files: Sequence[tuple[str, _File]], cases: Collection[str], problems: list[str]
+) -> list[tuple[str, _File]]:
+    """Files of several channels as one image each, under the name of the case.
+
+    Args:
+        files: names and paths.
+        cases: names of labels, if any.
+        problems: gets a line for each case that lacks a channel that others have.
+    """
+    numbered = {name: found for name, _ in files if (found := _NUMBERED.fullmatch(name))}
+    groups: dict[str, dict[str, str]] = {}
+    for name, path in files:
+        found = numbered.get(name)
+        if found and isinstance(path, str) and _are_channels(name, found["case"], path, cases):
+            groups.setdefault(found["case"], {})[found["channel"]] = path
+    channels = sorted({channel for group in groups.values() for channel in group})
+    if len(channels) < 2:
+        # One channel: the ending is left out when the names are paired.
+        return list(files)
+    result: list[tuple[str, _File]] = []
+    for name, path in files:
+        found = numbered.get(name)
+        group = groups.get(found["case"]) if found else None
+        if found is None or group is None:
+            result.append((name, path))
+        elif found["channel"] == min(group):
+            result.append((found["case"], joined([group[each] for each in sorted(group)])))
+            if missing := [f"_{each}" for each in channels if each not in group]:
+                problems.append(
+                    message(
+                        path,
+                        expected=f"{len(channels)} files per image, one per channel",
+                        found=f"no file for {', '.join(missing)}",
+                        do="Add the missing channel, or remove this image.",
+                    )
+                )
+    return result
+
+
+def _are_channels(name: str, case: str, path: str, cases: Collection[str]) -> bool:
+    folder = Path(path).parent
+    if cases:
+        return case in cases and name not in cases
+    return folder.name.lower() in _FOLDERS or (channel_count(path) or 1) > 1
