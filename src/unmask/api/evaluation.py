@@ -17,7 +17,7 @@ from unmask.data.pairs import (
     pairing,
 )
 from unmask.data.tables import is_table
-from unmask.errors import DataError, gather
+from unmask.errors import DataError, RecipeError, gather
 from unmask.io import Image, open_labels
 from unmask.metrics import (
     METRICS,
@@ -43,10 +43,12 @@ def evaluate(
     Args:
         truth: true labels, or tables (.csv) with the columns ``name`` and ``class``.
         predicted: predicted labels; they pair by stem. Or tables as ``predict`` writes them.
-        metrics: metric names as in ``unmask.metrics``; ``dice/*`` is one for each class of the
-            truth; default: by what all truth images look like; ``settings["notes"]`` says why.
+        metrics: metric names as in ``unmask.metrics``, or ``path/to/file.py:Name`` of a function
+            ``(truth, predicted)``. ``dice/*`` is one for each class of the truth. Default: by what
+            all truth images look like; ``settings["notes"]`` says why.
         ignore: value of the truth that counts nowhere.
-        settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
+        settings: ``data.image_suffix`` (of predicted), ``data.label_suffix`` (of truth) and
+            ``data.formats``.
 
     Raises:
         RecipeError: an unknown metric or setting.
@@ -96,8 +98,8 @@ def _row(
     true, other = truth.read()[0], predicted.read()[0]
     try:
         values = evaluate_pair(true, other, names, spacing=truth.spacing, ignore=ignore)
-    except DataError as error:
-        raise DataError(f"{predicted.source} and {truth.source}: {error}") from error
+    except (DataError, RecipeError) as error:
+        raise type(error)(f"{predicted.source} and {truth.source}: {error}") from error
     doubts.look(name, true, other)
     return {"name": name, **values}
 

@@ -13,10 +13,11 @@ from unmask.data.grid import AS_IT_IS, View
 from unmask.data.suffixes import Division, common_suffix, derived, divide, divide_by
 from unmask.data.tables import ImageClass, classes_of, listed
 from unmask.errors import RecipeError, grouped
-from unmask.io import Image
+from unmask.io import Image, use_formats
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.multi_file import files_of
 from unmask.io.paths import format_of, left_out, locate, named_files, stem
+from unmask.recipe_text import read_names
 
 # A path or array, or several of them.
 Paths = Inputs
@@ -170,18 +171,21 @@ def match_tables(
 def pairing(settings: Iterable[str]) -> Layout:
     """How label files pair, out of ``data.image_suffix`` and ``data.label_suffix`` settings.
 
+    Formats of ``data.formats`` are added to those that can be read.
+
     Raises:
-        RecipeError: any other setting.
+        RecipeError: any other setting, or a format that does not exist.
     """
-    known = {"data.image_suffix": "", "data.label_suffix": ""}
+    known = {"data.image_suffix": "", "data.label_suffix": "", "data.formats": ""}
     for line in settings:
         key, equals, text = line.partition("=")
         if not equals or key.strip() not in known:
             raise RecipeError(
-                f"--set {line}: expected {' or '.join(f'{name}=SUFFIX' for name in known)}, found "
+                f"--set {line}: expected {' or '.join(f'{name}=VALUE' for name in known)}, found "
                 "something else. Evaluation knows no other setting."
             )
         known[key.strip()] = text.strip()
+    use_formats(read_names(known["data.formats"]))
     return Layout(
         0, image_suffix=known["data.image_suffix"], label_suffix=known["data.label_suffix"]
     )

@@ -1,7 +1,9 @@
 """Metrics by name, and as pure functions ``(truth, predicted) -> number``.
 
 A name is that of `METRICS`, with a threshold or tolerance after ``@`` (``f1@0.5``, ``ap@0.75``,
-``nsd@2``) or a class after ``/`` (``dice/3``), or ``path/to/file.py:Name`` of one's own metric.
+``nsd@2``) or a class after ``/`` (``dice/3``). A metric of your own is a function ``(truth,
+predicted)`` to a number or a dictionary of numbers, named ``path/to/file.py:Name`` or registered as
+an entry point of the group ``unmask.metrics``; see `unmask.metrics.own`.
 """
 
 from __future__ import annotations
@@ -94,7 +96,8 @@ def evaluate_pair(
         ignore: voxels with this id in ``truth`` count nowhere.
 
     Returns:
-        Value by name, NaN where a metric is not defined.
+        Value by name, NaN where a metric is not defined. A metric that gives several values has
+        them as ``name/key``.
 
     Raises:
         RecipeError: an unknown metric; the nearest name is suggested.
@@ -123,7 +126,9 @@ def evaluate_pairs(
         for truth, predicted in pairs
     ]
     summary = summarise(rows)
-    return {name: summary[name]["mean"] if rows else float("nan") for name in names}
+    if not rows:
+        return dict.fromkeys(names, float("nan"))
+    return {name: entry["mean"] for name, entry in summary.items()}
 
 
 def default_metrics(truth: ArrayLike) -> tuple[str, ...]:
