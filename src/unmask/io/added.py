@@ -8,7 +8,7 @@ suffix that no other format has.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,21 +24,23 @@ PARTS = Parts("unmask.formats", {})
 _ADDED: dict[str, Format] = {}
 
 
-def use_formats(names: Iterable[str]) -> None:
+def use_formats(names: Iterable[str | Format | Callable[[], Format]]) -> None:
     """Read and write files in further formats, in this process from now on.
 
     Args:
-        names: ``path/to/file.py:Name`` of a `Format`, or names of installed formats.
+        names: ``path/to/file.py:Name`` of a `Format`, names of installed formats, or formats.
 
     Raises:
         RecipeError: no such file or name, or what it names is not a format.
     """
     for name in names:
-        form = _checked(find(name, PARTS, "data.formats"), f"data.formats={name!r}")
-        # Workers open the same images again; they may run in another folder.
-        file = str(Path(name).absolute()) if is_file_name(name) else name
-        for suffix in form.suffixes:
-            _ADDED[suffix] = replace(form, origin=file)
+        part = find(name, PARTS, "data.formats") if isinstance(name, str) else name
+        form = _checked(part, f"data.formats={name!r}")
+        if isinstance(name, str):
+            # Workers open the same images again; they may run in another folder.
+            file = str(Path(name).absolute()) if is_file_name(name) else name
+            form = replace(form, origin=file)
+        _ADDED.update(dict.fromkeys(form.suffixes, form))
 
 
 def added_formats() -> Mapping[str, Format]:
