@@ -18,8 +18,10 @@ from unmask.data.crops import CropPlan, Crops
 from unmask.data.grid import View
 from unmask.data.pairs import Encode, Layout, Pair
 from unmask.data.sampling import Modalities
-from unmask.errors import DataError, RecipeError, UnmaskError, gather
+from unmask.errors import DataError, RecipeError, UnmaskError, gather, message
+from unmask.io import use_formats
 from unmask.lookup import build
+from unmask.metrics import METRICS, find_metric
 from unmask.models.base import Objective, TokenBackbone
 from unmask.models.patches import grid_of
 from unmask.pretraining import METHODS
@@ -53,6 +55,7 @@ def settled(source: str | Path | Recipe, settings: Iterable[str]) -> Recipe:
         except RecipeError as error:
             problems, recipe = [*problems, *error.problems], error.mended
     if recipe is not None and not problems:
+        use_formats(recipe.data.formats)
         return recipe
     if recipe is not None:
         network = build_segmenter if recipe.method is None else _build_method
@@ -169,12 +172,28 @@ def _problems(recipe: Recipe) -> list[str]:
     attempts.append(lambda: _optimizer(recipe, parameter_groups(nn.Linear(1, 1), **_rates(recipe))))
     if recipe.task is not None:
         attempts.append(lambda: build_task(recipe))
+    attempts += [partial(find_metric, name, METRICS) for name in recipe.train.metrics]
+    attempts.append(partial(_check_first_metric, recipe.train.metrics[:1]))
     sizes = {"data.crop": part.crop, "infer.tile": recipe.infer.tile or part.crop}
     return [
         f"{name}={list(size)}: expected lengths of 1 or more. Change the recipe or --set it."
         for name, size in sizes.items()
         if min(size, default=0) < 1
     ] + _failures(attempts)
+
+
+def _check_first_metric(names: Sequence[str]) -> None:
+    """Refuse a metric that cannot choose the best model."""
+    for name in names:
+        if find_metric(name, METRICS).higher_is_better is not True:
+            raise RecipeError(
+                message(
+                    f"train.metrics={name}",
+                    expected="a first metric of which higher values are better",
+                    found="another one",
+                    do="Name another metric first: the first one chooses the best model.",
+                )
+            )
 
 
 def _empty(network: nn.Module) -> list[str]:

@@ -38,8 +38,9 @@ def find(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Calla
         return installed
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
+    names = f"one of {', '.join(sorted(table))}, or " if table else ""
     raise RecipeError(
-        f"{kind}={name!r}: expected one of {', '.join(sorted(table))}, or path/to/file.py:Name. "
+        f"{kind}={name!r}: expected {names}path/to/file.py:Name, or the name of an installed part. "
         f"{hint}Change the recipe or --set it."
     )
 

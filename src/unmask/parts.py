@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from unmask.errors import RecipeError
@@ -59,21 +59,28 @@ class Parts(Mapping[str, Callable[..., Any]]):
         Raises:
             RecipeError: two distributions register the name, or the part cannot be imported.
         """
-        matches = list(entry_points(group=self.group, name=name))
+        # One distribution may be found twice, for example in two folders of sys.path.
+        matches = {entry.value: entry for entry in entry_points(group=self.group, name=name)}
         if not matches:
             return None
         if len(matches) > 1:
-            places = ", ".join(sorted(entry.value for entry in matches))
             raise RecipeError(
                 f"{self.group}: expected one installed part named {name!r}, found {len(matches)} "
-                f"({places}). Uninstall all but one of the packages."
+                f"({', '.join(sorted(matches))}). Uninstall all but one of the packages."
             )
+        return self._load(*matches.values())
+
+    def installed_names(self) -> list[str]:
+        """Names that other distributions register; nothing is imported."""
+        return sorted({entry.name for entry in entry_points(group=self.group)})
+
+    def _load(self, entry: EntryPoint) -> Any:
         try:
-            return matches[0].load()
+            return entry.load()
         except Exception as error:
             # Code of other people: whatever it raises, the user needs the name of the package.
-            package = matches[0].dist.name if matches[0].dist else matches[0].value
+            package = entry.dist.name if entry.dist else entry.value
             raise RecipeError(
-                f"{self.group}: the installed part {name!r} of {package} cannot be imported "
+                f"{self.group}: the installed part {entry.name!r} of {package} cannot be imported "
                 f"({type(error).__name__}: {error}). Repair or uninstall the package."
             ) from error

@@ -31,6 +31,8 @@ _SHORT = 16
 _MAX_BYTES = 1_000_000
 # Text for people, at the top of a recipe; nothing is built from it.
 _PROSE = {("name",), ("description",)}
+# Parts of a training and of the files of one machine, which a finished model does without.
+_NOT_THE_MODEL = {("data", "formats"), ("train", "metrics")}
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def admit(
     Raises:
         CheckpointError: parts from files, and the user has not allowed code; or damaged sources.
     """
+    tree = _of_the_model(tree)
     names = _in_recipe(tree)
     if not names:
         return tree, []
@@ -193,10 +196,38 @@ def admit(
     return accepted, list(dict.fromkeys([*notes, *_differing(sources.values(), subject)]))
 
 
+def _of_the_model(tree: Any) -> Any:
+    """The recipe's tree without parts from files that prediction has no use for."""
+    unused = {position[:-1] for position, _ in references(tree) if position[:-1] in _NOT_THE_MODEL}
+    kept = deepcopy(tree) if unused else tree
+    for section, field in unused:
+        names = [name for name in kept[section][field] if not is_file_name(str(name))]
+        kept[section][field] = names
+    return kept
+
+
 def source_digest(part: object) -> str | None:
     """SHA-256 of the source that the class of a part comes from; None: it comes with unmask."""
     module = sys.modules.get(type(part).__module__)
     return getattr(module, "__unmask_digest__", None)
+
+
+def own_fault(error: BaseException) -> str | None:
+    """The message about an error inside a part from a file; None for any other error."""
+    places = [
+        (frame.f_code.co_filename, line, frame.f_code.co_qualname)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if "__unmask_digest__" in frame.f_globals
+    ]
+    if not places:
+        return None
+    file, line, function = places[-1]
+    return message(
+        f"{file}, line {line}",
+        expected=f"{function} to return",
+        found=f"{type(error).__name__}: {error}",
+        do="Correct this part. The contracts in unmask.testing find such errors early.",
+    )
 
 
 def refusal(subject: object, names: Sequence[tuple[tuple[str | int, ...], str]]) -> str:

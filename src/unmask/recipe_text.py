@@ -41,6 +41,17 @@ def with_texts(kind: Any, value: Any, written: Any) -> Any:
     return written if scalar and _holds_text(kind, type(value)) else value
 
 
+def read_names(text: str) -> list[str]:
+    """Names of a list that is written as text, as on a command line.
+
+    Examples:
+        >>> read_names("f1@0.5, ap"), read_names("[my.py:score]"), read_names("")
+        (['f1@0.5', 'ap'], ['my.py:score'], [])
+    """
+    names = text.strip().removeprefix("[").removesuffix("]").split(",")
+    return [name.strip(" \t'\"") for name in names if name.strip()]
+
+
 def kind_at(model: type[BaseModel], path: Sequence[str]) -> Any:
     """The annotation of a field inside sections; None for the options of a part."""
     kind: Any = model

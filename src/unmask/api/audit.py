@@ -18,17 +18,19 @@ from unmask.api.values import RecipeLike, Say, Settings
 from unmask.build import encoder, layout, settled
 from unmask.data.pairs import Audit, Layout, Paths, audit_pairs
 from unmask.errors import SaveError, is_shortened
+from unmask.io import use_formats
 from unmask.recipe import Recipe, load
 from unmask.tasks.segmenter import build_task
 from unmask.training.advice import describe, forecast, suggest
 
 
 def _suggested(images: Paths, labels: Paths | None, settings: list[str]) -> tuple[Recipe, str]:
-    """A fitting recipe; looking at the files needs the one setting that says what may be read."""
-    name = "data.allow_external"
-    asked = [line for line in settings if line.partition("=")[0].strip() == name]
-    allowed = load("mae2d").with_settings(asked).data.allow_external
-    return suggest(images, labels, allow_external=allowed)
+    """A fitting recipe; looking at the files needs the settings that say what may be read."""
+    names = ("data.allow_external", "data.formats")
+    asked = [line for line in settings if line.partition("=")[0].strip() in names]
+    given = load("mae2d").with_settings(asked).data
+    use_formats(given.formats)
+    return suggest(images, labels, allow_external=given.allow_external)
 
 
 def check(

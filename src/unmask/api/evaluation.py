@@ -14,7 +14,7 @@ from unmask.data.drawn import DrawnLabels
 from unmask.data.offset import offset_in_files, part_with_labels
 from unmask.data.pairs import Layout, Paths, check_place, match_files, pairing
 from unmask.data.tables import is_table
-from unmask.errors import DataError, message, raise_problems
+from unmask.errors import DataError, RecipeError, message, raise_problems
 from unmask.io import Image, open_labels
 from unmask.io.inputs import Input
 from unmask.metrics import (
@@ -42,11 +42,12 @@ def evaluate(
         truth: true labels, outlines, a folder that holds labels next to images, or tables (.csv)
             with the columns ``name`` and ``class``.
         predicted: predicted labels; they pair by stem. Or tables as ``predict`` writes them.
-        metrics: metric names as in ``unmask.metrics``; ``dice/*`` is one for each class of the
-            truth; default: by what all truth images look like; ``settings["notes"]`` says why.
+        metrics: metric names as in ``unmask.metrics``, or ``path/to/file.py:Name`` of a function
+            ``(truth, predicted)``. ``dice/*`` is one for each class of the truth. Default: by what
+            all truth images look like; ``settings["notes"]`` says why.
         ignore: value of the truth that counts nowhere.
         settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth),
-            ``data.label_offset`` of a truth that covers a part of the images.
+            ``data.label_offset`` of a truth that covers a part of the images, ``data.formats``.
 
     Raises:
         RecipeError: an unknown metric or setting.
@@ -137,8 +138,8 @@ def _row(
     true, other = truth.read()[0], predicted.read()[0]
     try:
         values = evaluate_pair(true, other, names, spacing=truth.spacing, ignore=ignore)
-    except DataError as error:
-        raise DataError(f"{predicted.source} and {truth.source}: {error}") from error
+    except (DataError, RecipeError) as error:
+        raise type(error)(f"{predicted.source} and {truth.source}: {error}") from error
     doubts.look(name, true, other)
     return {"name": name, **values}
 

@@ -52,7 +52,8 @@ def evaluate_clusters(
         fit_truth: classes of other images, for the transferred mappings.
         fit_predicted: clusters of these.
         ignore: value of the truth that counts nowhere.
-        settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth).
+        settings: ``data.image_suffix`` (of predicted), ``data.label_suffix`` (of truth) and
+            ``data.formats``.
 
     Raises:
         RecipeError: an unknown mapping or setting, or a transferred one without images to fit on.

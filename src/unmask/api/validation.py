@@ -23,12 +23,14 @@ def validated(segmenter: Segmenter, recipe: Recipe, pairs: Sequence[Pair]) -> di
     predictor = make_predictor([segmenter], recipe.model_copy(update={"infer": infer}))
     step = max(1, -(-len(pairs) // recipe.train.validate_images))
     measure = _of_classes if isinstance(segmenter.task, WholeImage) else _of_labels
-    return measure(predictor, pairs[::step], recipe.data.ignore_label)
+    names = recipe.train.metrics or predictor.task.metrics
+    return measure(predictor, pairs[::step], names, recipe.data.ignore_label)
 
 
-def _of_labels(predictor: Predictor, pairs: Sequence[Pair], ignore: int | None) -> dict[str, float]:
+def _of_labels(
+    predictor: Predictor, pairs: Sequence[Pair], names: Sequence[str], ignore: int | None
+) -> dict[str, float]:
     """Mean over the images."""
-    names = predictor.task.metrics
     rows = [
         evaluate_pair(
             pair.labels.read()[0],
@@ -40,12 +42,11 @@ def _of_labels(predictor: Predictor, pairs: Sequence[Pair], ignore: int | None) 
         for pair in pairs
         if pair.labels is not None
     ]
-    figures = summarise(rows)
-    return {name: figures[name]["mean"] for name in names}
+    return {name: entry["mean"] for name, entry in summarise(rows).items()}
 
 
 def _of_classes(
-    predictor: Predictor, pairs: Sequence[Pair], ignore: int | None
+    predictor: Predictor, pairs: Sequence[Pair], names: Sequence[str], ignore: int | None
 ) -> dict[str, float]:
     """One number for all images together: each of them is one answer."""
     truth, shares = [], []
@@ -54,4 +55,4 @@ def _of_classes(
             continue
         truth.append(value)
         shares.append(shares_of(predictor, pair.image))
-    return class_figures(np.array(truth), np.array(shares).T, predictor.task.metrics)
+    return class_figures(np.array(truth), np.array(shares).T, names)

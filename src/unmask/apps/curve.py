@@ -65,7 +65,7 @@ def run_curve(
     """
     out = Path(out)
     chosen = load(recipe).with_settings(plan.settings)
-    metric = build_task(chosen).metrics[0]
+    metric = (chosen.train.metrics or build_task(chosen).metrics)[0]
     check_plan(chosen, plan, files)
     pairs, held_out = divided(chosen, files)
     counts = numbers(plan.counts, len(pairs))

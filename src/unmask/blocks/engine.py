@@ -27,7 +27,7 @@ from unmask.infer.notes import Facts, decode_scores
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import read_scores
 from unmask.infer.tiles import Progress
-from unmask.io import Image, open_image
+from unmask.io import Image, open_image, use_formats
 from unmask.io import cache as recent
 from unmask.labels.dropped import Region
 from unmask.labels.stitch import matched
@@ -72,6 +72,7 @@ class ImageFile:
         allow_external: whether its values may be in other files.
         mark: what changes when its files do, so that a process that outlives a run opens a
             rewritten image again.
+        format: ``path/to/file.py:Name`` of its format; "" for one that is known anyway.
     """
 
     source: str
@@ -80,6 +81,7 @@ class ImageFile:
     place: Place | None = None
     allow_external: bool = False
     mark: str = ""
+    format: str = ""
 
     def __call__(self) -> Image:
         """The image."""
@@ -285,6 +287,7 @@ def _loaded(files: ModelFiles) -> Predictor:
 
 @lru_cache(maxsize=1)
 def _opened(file: ImageFile) -> Image:
+    use_formats([file.format] if file.format else [])
     image = open_image(
         file.source,
         axes=file.axes,

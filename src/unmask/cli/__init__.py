@@ -34,6 +34,7 @@ from unmask.cli.serve import serve
 from unmask.cli.terminal import show
 from unmask.cli.train import train
 from unmask.errors import Interrupted, UnmaskError
+from unmask.plugins import own_fault
 
 app = typer.Typer(
     name="unmask",
@@ -82,10 +83,18 @@ def main() -> None:
     except OSError as error:
         show(f"Error: {_of_the_system(error)}", err=True)
         sys.exit(2)
-    except Exception:  # noqa: BLE001 - the last resort, reported as our fault
-        traceback.print_exc()
-        show("This is a defect of unmask. Please report it with the lines above.", err=True)
-        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last resort
+        sys.exit(_unexpected(error))
+
+
+def _unexpected(error: Exception) -> int:
+    """Report an error that nothing else explains; the exit code says whose it is."""
+    if fault := own_fault(error):
+        show(f"Error: {fault}", err=True)
+        return 2
+    traceback.print_exception(error)
+    show("This is a defect of unmask. Please report it with the lines above.", err=True)
+    return 1
 
 
 def _in_thread(failed: threading.ExceptHookArgs) -> None:

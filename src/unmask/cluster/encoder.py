@@ -14,12 +14,13 @@ from unmask import checkpoint
 from unmask.cluster.dense import Dense
 from unmask.errors import RecipeError
 from unmask.infer.finished import build_finished
+from unmask.io import use_formats
 from unmask.recipe import Recipe
 from unmask.tasks.segmenter import build_backbone
 
 # What may differ between training and looking.
 _FREE = (
-    *("data.normalize", "data.axes", "data.spacing", "data.foreground_crop"),
+    *("data.formats", "data.normalize", "data.axes", "data.spacing", "data.foreground_crop"),
     *("infer.precision", "infer.batch_size"),
 )
 
@@ -96,6 +97,8 @@ def load_encoder(
     for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    changed = recipe.with_settings(lines)
+    use_formats(changed.data.formats)
     found = torch.accelerator.current_accelerator(check_available=True)
     place = torch.device("cpu") if found is None else found
-    return Encoder(backbone.to(place), recipe.with_settings(lines), digest.hexdigest())
+    return Encoder(backbone.to(place), changed, digest.hexdigest())

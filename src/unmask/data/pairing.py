@@ -23,12 +23,20 @@ from unmask.data.naming import (
 )
 from unmask.data.tables import ImageClass, classes_of, listed
 from unmask.errors import RecipeError, message
-from unmask.io import Image
+from unmask.io import Image, use_formats
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.paths import named_files
+from unmask.recipe_text import read_names
 
 # A path or array, or several of them.
 Paths = Inputs
+# Settings by which labels pair outside of a recipe.
+_SETTINGS: tuple[str, ...] = (
+    "data.image_suffix",
+    "data.label_suffix",
+    "data.label_offset",
+    "data.formats",
+)
 # Names that a message shows.
 _SHOWN = 5
 
@@ -215,18 +223,21 @@ def match_tables(
 def pairing(settings: Iterable[str]) -> Layout:
     """How label files pair, from the settings ``data.image_suffix``, ``label_suffix``, ``_offset``.
 
+    Formats of ``data.formats`` are added to those that can be read.
+
     Raises:
-        RecipeError: any other setting.
+        RecipeError: any other setting, or a format that does not exist.
     """
-    known = {"data.image_suffix": "", "data.label_suffix": "", "data.label_offset": ""}
+    known = dict.fromkeys(_SETTINGS, "")
     for line in settings:
         key, equals, text = line.partition("=")
         if not equals or key.strip() not in known:
             raise RecipeError(
-                f"--set {line}: expected {' or '.join(f'{name}=SUFFIX' for name in known)}, found "
+                f"--set {line}: expected {' or '.join(f'{name}=VALUE' for name in known)}, found "
                 "something else. Evaluation knows no other setting."
             )
         known[key.strip()] = text.strip()
+    use_formats(read_names(known["data.formats"]))
     return Layout(
         0,
         image_suffix=known["data.image_suffix"],

@@ -17,6 +17,7 @@ from unmask.data.pairs import Layout
 from unmask.errors import CheckpointError, RecipeError, message
 from unmask.infer.finished import build_finished
 from unmask.infer.predictor import Origin, Predictor
+from unmask.io import use_formats
 from unmask.lookup import build
 from unmask.recipe import MAX_SCALE, Recipe
 from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
@@ -165,6 +166,7 @@ def _changed(recipe: Recipe, settings: list[str], *, channels: int) -> Recipe:
     """The recipe with settings that leave the network as it is."""
     # Whoever made the model does not decide which files of this machine are read.
     changed = recipe.with_settings(["data.allow_external=false", *settings])
+    use_formats(changed.data.formats)
     fixed = [line for line in settings if line.partition("=")[0].strip().startswith(_FIXED)]
     if fixed:
         raise RecipeError(

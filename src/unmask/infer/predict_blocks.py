@@ -292,6 +292,7 @@ def _sent(job: Job, predictor: Predictor, image: Image, place: Place) -> Job:
             place,
             allow_external=bool(image.meta.get("allow_external")),
             mark=mark,
+            format=str(image.meta.get("format", "")),
         ),
     )
 

@@ -1,3 +1,5 @@
+from .added import use_formats
+from .contract import Content, Format, Location, Stored
 from .formats import FORMATS
 from .image import Image
 from .paths import list_files, stem
@@ -6,7 +8,11 @@ from .writing import output_name, save_image, smallest_uint
 
 __all__ = [
     "FORMATS",
+    "Content",
+    "Format",
     "Image",
+    "Location",
+    "Stored",
     "list_files",
     "open_image",
     "open_labels",
@@ -14,4 +20,5 @@ __all__ = [
     "save_image",
     "smallest_uint",
     "stem",
+    "use_formats",
 ]

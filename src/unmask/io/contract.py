@@ -105,23 +105,28 @@ class Format:
         name: for messages.
         open: ``(location, level=, labels=)`` to `Stored`; ``level`` is a resolution level (0 the
             finest), ``labels`` asks for raw ids instead of colours.
-        save: ``(location, content)`` writes atomically.
+        save: ``(location, content)`` writes atomically; None: files are only read.
         family: suffix of predictions made from files of this format.
         folder: the "file" is a folder.
         container: one file may hold several arrays, ``file.h5:key``.
         lossy: values change when written, so ids are not safe.
         copy: ``(location, stored)`` writes an image part by part, however large it is; None: the
             format holds small images only, or is written in parts anyway (Zarr).
+        suffixes: ends of names of its files, such as ``(".raw",)``. A format that comes with unmask
+            has them in `unmask.io.formats`.
+        origin: ``path/to/file.py:Name`` that the format comes from; set when it is added.
     """
 
     name: str
     open: Callable[..., Stored]
-    save: Callable[[Location, Content], None]
-    family: str
+    save: Callable[[Location, Content], None] | None = None
+    family: str = ".tif"
     folder: bool = False
     container: bool = False
     lossy: bool = False
     copy: Callable[[Location, Stored], None] | None = None
+    suffixes: tuple[str, ...] = ()
+    origin: str = ""
 
 
 def spacing_in_order(stored: Stored) -> tuple[float, ...] | None:

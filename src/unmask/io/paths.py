@@ -9,6 +9,7 @@ from pathlib import Path
 
 from unmask.errors import DataError, message
 from unmask.io import dicom, foreign, plates
+from unmask.io.added import added_formats, by_suffix, installed_formats
 from unmask.io.contract import Format, Location
 from unmask.io.formats import FORMATS
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
@@ -37,13 +38,10 @@ def stem(path: str | Path) -> str:
     """
     location = locate(without_parts(path))
     name = location.path.name
-    lower = name.lower()
     # Images of one file must not overwrite each other's results.
     number = f"_{location.key}" if _NUMBERED.fullmatch(location.source) else ""
-    for suffix in sorted((*_DOUBLE, *FORMATS), key=len, reverse=True):
-        if lower.endswith(suffix) and len(lower) > len(suffix):
-            name = name[: -len(suffix)]
-            break
+    suffix = _suffix(name)
+    name = name[: -len(suffix)] if len(name) > len(suffix) > 0 else name
     # Fields of a plate are images of their own; labels inside an image have its name.
     field = plates.field_name(location) if location.key and _is_zarr(location) else None
     return f"{name}_{field}" if field else name + number
@@ -52,7 +50,8 @@ def stem(path: str | Path) -> str:
 def locate(path: str | Path) -> Location:
     """Split ``file.h5:key``, ``file.tif:1`` and ``store.zarr/inner/array`` into file and key."""
     source = str(path)
-    containers = "|".join(re.escape(s) for s, f in FORMATS.items() if f.container and not f.folder)
+    formats = {**FORMATS, **added_formats()}
+    containers = "|".join(re.escape(s) for s, f in formats.items() if f.container and not f.folder)
     found = re.search(rf"^(.*(?:{containers})):(.*)$", source, re.IGNORECASE)
     if found:
         return Location(source, Path(found[1]), found[2].strip("/"))
@@ -60,7 +59,7 @@ def locate(path: str | Path) -> Location:
     if numbered:
         return Location(source, Path(numbered[1]), numbered[2])
     whole = Path(path)
-    folders = tuple(s for s, f in FORMATS.items() if f.folder)
+    folders = tuple(s for s, f in formats.items() if f.folder)
     for folder in (whole, *whole.parents):
         if folder.name.lower().endswith(folders):
             key = whole.relative_to(folder).as_posix()
@@ -71,14 +70,26 @@ def locate(path: str | Path) -> Location:
 def format_of(location: Location) -> Format | None:
     """The format by suffix; of folders with Zarr metadata, and of DICOM, by content."""
     name = location.path.name.lower()
-    matches = [suffix for suffix in FORMATS if name.endswith(suffix)]
-    if matches and not (name.endswith(dicom.SUFFIXES) and location.path.is_dir()):
-        return FORMATS[max(matches, key=len)]
+    found = by_suffix(name, added_formats()) or by_suffix(name, FORMATS)
+    if found and not (name.endswith(dicom.SUFFIXES) and location.path.is_dir()):
+        return found[1]
+    if not found and (installed := by_suffix(name, installed_formats())):
+        return installed[1]
     if any((location.path / mark).is_file() for mark in _ZARR_MARKS):
         return FORMATS[".zarr"]
     if dicom.is_slice(location.path):
         return dicom.FILE_FORMAT
     return dicom.FORMAT if dicom.is_series(location.path) else None
+
+
+def _suffix(name: str) -> str:
+    """End of a file's name that belongs to its format."""
+    ours = [suffix for suffix in (*_DOUBLE, *FORMATS, *added_formats())
+            if name.lower().endswith(suffix)]  # fmt: skip
+    if ours:
+        return max(ours, key=len)
+    installed = by_suffix(name, installed_formats())
+    return "" if installed is None else installed[0]
 
 
 def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
@@ -235,7 +246,8 @@ def unknown_suffix(path: str | Path) -> str:
         path,
         expected=f"an image file ({' '.join(FORMATS)})",
         found=f"the suffix {Path(path).suffix!r}",
-        do="Convert it, or give it the suffix of its format.",
+        do="Convert it, or give it the suffix of its format. A format of your own is read with "
+        "--set data.formats=path/to/file.py:Name.",
     )
 
 

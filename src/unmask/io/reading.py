@@ -103,6 +103,8 @@ def _stored(path: str | Path, *, level: int, labels: bool, allow_external: bool)
         stored = form.open(location, level=level, labels=labels)
         # Another process that opens the image again needs the same permission.
         meta = {**stored.meta, "allow_external": True} if allow_external else stored.meta
+        if form.origin:
+            meta = {**meta, "format": form.origin}
         return replace(stored, meta=meta)
     except UnmaskError:
         raise

@@ -67,6 +67,15 @@ def save_image(
         unit=unit,
         meta={} if like is None else like.meta,
     )
+    if form.save is None:
+        raise DataError(
+            message(
+                source,
+                expected="a format that can be written",
+                found=f"{form.name}, which is only read",
+                do="Choose another suffix, for example .tif.",
+            )
+        )
     form.save(location, content)
 
 

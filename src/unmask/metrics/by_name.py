@@ -88,7 +88,8 @@ def evaluate_pair(
         ignore: voxels with this id in ``truth`` count nowhere.
 
     Returns:
-        Value by name, NaN where a metric is not defined.
+        Value by name, NaN where a metric is not defined. A metric that gives several values has
+        them as ``name/key``.
 
     Raises:
         RecipeError: an unknown metric; the nearest name is suggested.
@@ -117,7 +118,9 @@ def evaluate_pairs(
         for truth, predicted in pairs
     ]
     summary = summarise(rows)
-    return {name: summary[name]["mean"] if rows else float("nan") for name in names}
+    if not rows:
+        return dict.fromkeys(names, float("nan"))
+    return {name: entry["mean"] for name, entry in summary.items()}
 
 
 def default_metrics(truth: ArrayLike) -> tuple[str, ...]:

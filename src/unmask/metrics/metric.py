@@ -13,10 +13,16 @@ import numpy as np
 from unmask.errors import RecipeError
 from unmask.lookup import find
 from unmask.metrics.overlap_table import Overlap, overlap, same_shape
+from unmask.metrics.own import Values, own_function
 from unmask.metrics.surface import Surfaces
+from unmask.parts import Parts
 
-Kind = Literal["instance", "semantic", "scores"]
-_NAME = re.compile(r"(?P<base>\w+)(@(?P<at>[0-9.eE+-]+))?(/(?P<label>\d+))?")
+Kind = Literal["instance", "semantic", "scores", "any"]
+_NAME = re.compile(
+    r"(?P<base>\w+|.+\.py(?:#[0-9a-f]{16})?:\w+)(@(?P<at>[0-9.eE+-]+))?(/(?P<label>\d+))?",
+    re.DOTALL,
+)
+_INSTALLED = Parts("unmask.metrics", {})
 
 
 @dataclass(frozen=True)
@@ -24,21 +30,25 @@ class Metric:
     """One metric.
 
     Attributes:
-        function: ``(truth, predicted, overlap, spacing, **options) -> float``.
+        function: ``(truth, predicted, overlap, spacing, **options)`` to a number, or to several
+            by name.
         higher_is_better: None for a signed number that is best at 0.
-        kind: whether labels are ids of objects, classes, or the prediction is scores.
+        kind: whether labels are ids of objects, classes, or the prediction is scores; ``any`` if
+            the metric takes objects and classes.
         at: option that a number after ``@`` sets; None where the name takes none.
         classes: whether the name takes a class after ``/`` (option ``label``).
         table: whether ``overlap`` is needed; it is None otherwise.
+        arrays: whether ``truth`` and ``predicted`` are needed although there is a table.
         surfaces: whether the function gets `Surfaces` as ``truth`` and None as ``predicted``.
     """
 
-    function: Callable[..., float]
+    function: Callable[..., Values]
     higher_is_better: bool | None = True
     kind: Kind = "instance"
     at: str | None = None
     classes: bool = False
     table: bool = True
+    arrays: bool = False
     surfaces: bool = False
 
     def __call__(
@@ -48,9 +58,10 @@ class Metric:
         overlap: Overlap | None,
         spacing: Sequence[float] | None,
         **options: Any,
-    ) -> float:
-        """Value for one image; NaN where it is not defined."""
-        return float(self.function(truth, predicted, overlap, spacing, **options))
+    ) -> Values:
+        """Value for one image, or several by name; NaN where it is not defined."""
+        value = self.function(truth, predicted, overlap, spacing, **options)
+        return value if isinstance(value, dict) else float(value)
 
 
 def of_table(function: Callable[..., float]) -> Callable[..., float]:
@@ -87,21 +98,17 @@ def find_metric(name: str, table: Mapping[str, Metric]) -> Metric:
     """The metric called ``name``, its options filled in.
 
     Args:
-        name: ``base``, ``base@number``, ``base/class``, or ``path/to/file.py:Name`` of a `Metric`
-            or of a function ``(truth, predicted, overlap, spacing) -> float``.
+        name: ``base``, ``base@number`` or ``base/class``. The base is a name of ``table``, the name
+            of an installed metric (entry points ``unmask.metrics``), or ``path/to/file.py:Name``;
+            the last two are a `Metric` or a plain function, see `unmask.metrics.own`.
         table: metrics by base name.
 
     Raises:
         RecipeError: no such metric, or one that takes no number or class.
     """
-    if ":" in name:
-        found = find(name, table, "metric")
-        return found if isinstance(found, Metric) else Metric(found)
     parts = _NAME.fullmatch(name)
     base = parts["base"] if parts else name
-    if base not in table:
-        find(base, table, "metric")  # raises, and names the nearest
-    metric = table[base]
+    metric = table[base] if base in table else _own_metric(base, table)
     options: dict[str, float] = {}
     if parts and parts["at"]:
         if metric.at is None:
@@ -112,6 +119,25 @@ def find_metric(name: str, table: Mapping[str, Metric]) -> Metric:
             raise _refused(name, "no class after /", [k for k, m in table.items() if m.classes])
         options["label"] = int(parts["label"])
     return replace(metric, function=partial(metric.function, **options)) if options else metric
+
+
+def _own_metric(name: str, table: Mapping[str, Metric]) -> Metric:
+    """A metric that does not come with unmask."""
+    found = None if ":" in name else _INSTALLED.find_installed(name)
+    if found is None:
+        found = find(name, table, "metric")
+    if isinstance(found, Metric):
+        return found
+    function = own_function(found, name)
+    at = [option for option in ("threshold", "tolerance") if option in function.parameters]
+    return Metric(
+        function,
+        kind="any",
+        at=at[0] if at else None,
+        classes="label" in function.parameters,
+        table="overlap" in function.parameters,
+        arrays=True,
+    )
 
 
 def measure(
@@ -126,16 +152,20 @@ def measure(
     table = None
     if any(metric.table for metric in metrics.values()):
         table = overlap(truth, predicted, ignore=ignore)
-    values = {}
+    values: dict[str, float] = {}
     surfaces: Surfaces | None = None
     for name, metric in metrics.items():
         arrays: tuple[Any, Any] = (truth, predicted)
-        if ignore is not None and not metric.table:
+        if ignore is not None and (metric.arrays or not metric.table):
             arrays = _without(truth, predicted, ignore, metric.kind)
         if metric.surfaces:
             surfaces = surfaces or Surfaces(*arrays, spacing=spacing)
             arrays = (surfaces, None)
-        values[name] = metric(*arrays, table, spacing)
+        value = metric(*arrays, table, spacing)
+        if isinstance(value, dict):
+            values |= {f"{name}/{key}": each for key, each in value.items()}
+        else:
+            values[name] = value
     return values
 
 

@@ -82,7 +82,7 @@ def place_rods(
 
 
 @njit(cache=True, nogil=True)
-def _place_rods(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
+def _place_rods(  # noqa: C901 - a kernel: flat arrays in, no objects
     free, frames, chance, wobble, length, width, limit, loose
 ):  # pyright: ignore[reportMissingParameterType]
     count, n = len(length), free.shape[1]

@@ -192,7 +192,7 @@ def _rows(low, high):  # pyright: ignore[reportMissingParameterType]
 
 
 @njit(cache=True, nogil=True)
-def _ellipsoids(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
+def _ellipsoids(  # noqa: PLR0913 - a kernel: flat arrays in, no objects
     owner, depth, shape, spacing, center, form, low, high, warp, stacked
 ):  # pyright: ignore[reportMissingParameterType]
     n = len(shape)
@@ -223,7 +223,7 @@ def _ellipsoids(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
 
 
 @njit(cache=True, nogil=True)
-def _cones(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
+def _cones(  # noqa: PLR0913 - a kernel: flat arrays in, no objects
     owner, depth, along, shape, spacing, start, stop, radii, chain, begin_at, share, low, high, warp
 ):  # pyright: ignore[reportMissingParameterType]
     n = len(shape)

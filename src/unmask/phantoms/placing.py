@@ -67,9 +67,7 @@ def scatter(
 
 
 @njit(cache=True, nogil=True)
-def _scatter(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
-    free, direction, chance, radius, limit, margin, clustering, nearest
-):  # pyright: ignore[reportMissingParameterType]
+def _scatter(free, direction, chance, radius, limit, margin, clustering, nearest):  # pyright: ignore[reportMissingParameterType]
     count, n = len(radius), free.shape[1]
     centers = np.zeros((count, n))
     center = np.zeros(n)

@@ -41,7 +41,7 @@ def number_stacked(
 
 
 @njit(cache=True, nogil=True)
-def _crossings(owner, shape, spacing, points, radius, chains):  # noqa: PLR0913, C901
+def _crossings(owner, shape, spacing, points, radius, chains):
     # pyright: ignore[reportMissingParameterType]
     """Pairs (top, below): the middle line of ``below`` runs under a voxel of ``top``."""
     n = len(shape)

@@ -1,0 +1,22 @@
+from .augmentation import AugmentationContract
+from .backbone import BackboneContract
+from .base import Contract, small_options
+from .decoder import DecoderContract
+from .format import FormatContract
+from .method import MethodContract
+from .metric import MetricContract
+from .normalizer import NormalizerContract
+from .task import TaskContract
+
+__all__ = [
+    "AugmentationContract",
+    "BackboneContract",
+    "Contract",
+    "DecoderContract",
+    "FormatContract",
+    "MethodContract",
+    "MetricContract",
+    "NormalizerContract",
+    "TaskContract",
+    "small_options",
+]

@@ -1,0 +1,52 @@
+"""Every part in the tables keeps its contract; a new part is tested because it is in a table."""
+
+from __future__ import annotations
+
+from unmask.data import AUGMENTATIONS, NORMALIZERS
+from unmask.io import FORMATS
+from unmask.metrics import METRICS
+from unmask.models import BACKBONES, DECODERS
+from unmask.pretraining import METHODS
+from unmask.tasks import TASKS
+from unmask.testing import (
+    AugmentationContract,
+    BackboneContract,
+    Contract,
+    DecoderContract,
+    FormatContract,
+    MethodContract,
+    MetricContract,
+    NormalizerContract,
+    TaskContract,
+)
+from unmask.testing.decoder import usual_backbone
+
+KINDS = {
+    "task": (TaskContract, TASKS),
+    "method": (MethodContract, METHODS),
+    "backbone": (BackboneContract, BACKBONES),
+    "augmentation": (AugmentationContract, AUGMENTATIONS),
+    "normalizer": (NormalizerContract, NORMALIZERS),
+    "metric": (MetricContract, METRICS),
+    # One suffix for each format.
+    "format": (FormatContract, {form.name: suffix for suffix, form in FORMATS.items()}.values()),
+}
+# Every decoder with its usual backbone, and every backbone with a decoder that joins all features
+# and one that takes the last one alone.
+PAIRS = sorted(
+    {(usual_backbone(name), name) for name in DECODERS}
+    | {(backbone, name) for backbone in BACKBONES for name in ("unet", "linear")}
+)
+
+
+def subclass(contract: type[Contract], kind: str, name: str, **attributes: object) -> None:
+    title = f"Test_{kind}_{name}"
+    body = {"part": name, "__module__": __name__, **attributes}
+    globals()[title] = type(title, (contract,), body)
+
+
+for kind, (contract, names) in KINDS.items():
+    for name in names:
+        subclass(contract, kind, name)
+for backbone, name in PAIRS:
+    subclass(DecoderContract, f"decoder_{backbone}", name, backbone=backbone)
