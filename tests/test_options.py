@@ -92,4 +92,4 @@ def test_words_for_truth_do_not_become_true_by_being_text(command, tmp_path):
     chosen = load("classify2d").with_settings(["task.classes=[no, yes]"])
     from unmask.tasks.segmenter import build_task
 
-    assert build_task(chosen).names == ("no", "yes")
+    assert build_task(chosen).image_classes == ("no", "yes")

@@ -25,7 +25,7 @@ from unmask.models.patches import grid_of
 from unmask.pretraining import METHODS
 from unmask.recipe import Part, Recipe, ReplayRecipe, load
 from unmask.space.random import device_seed
-from unmask.tasks.base import Task, WholeImage
+from unmask.tasks.base import Task
 from unmask.tasks.segmenter import Segmenter, build_backbone, build_segmenter, build_task
 from unmask.training.optim import OPTIMIZERS, parameter_groups
 from unmask.training.plan import Plan
@@ -64,8 +64,7 @@ def layout(recipe: Recipe) -> Layout:
     """How the recipe's files are to be understood."""
     part = recipe.data
     ndim = part.ndim + (part.sections is not None)
-    task = None if recipe.task is None else build_task(recipe)
-    classes = task.names if isinstance(task, WholeImage) else ()
+    classes = () if recipe.task is None else build_task(recipe).image_classes
     view = View(part.spacing, part.foreground_crop)
     return Layout(
         ndim, part.axes, part.image_suffix, part.label_suffix, classes, view, part.allow_external

@@ -12,7 +12,6 @@ from unmask.errors import DataError, RecipeError, gather
 from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.listing import cases, is_listing, part_of, read_listing
 from unmask.recipe import Recipe
-from unmask.tasks.base import WholeImage
 from unmask.tasks.segmenter import build_task
 
 
@@ -74,7 +73,7 @@ def content_notes(pairs: Sequence[Pair], recipe: Recipe) -> list[str]:
 def content_of(pairs: Sequence[Pair], recipe: Recipe) -> tuple[list[str], list[str]]:
     """Problems and notes about what labels hold, for the task of a recipe."""
     task = None if recipe.task is None else build_task(recipe)
-    if task is None or isinstance(task, WholeImage):
+    if task is None or task.image_classes:
         return [], []
     return check_content(pairs, objects=task.context > 0, ignore=recipe.data.ignore_label)
 

@@ -12,7 +12,6 @@ from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
 from unmask.metrics import evaluate_pair, summarise
 from unmask.recipe import Recipe
-from unmask.tasks.base import WholeImage
 from unmask.tasks.segmenter import Segmenter
 
 
@@ -22,7 +21,7 @@ def validated(segmenter: Segmenter, recipe: Recipe, pairs: Sequence[Pair]) -> di
     infer = recipe.infer.model_copy(update={"tta": False, "mirror_positions": False})
     predictor = make_predictor([segmenter], recipe.model_copy(update={"infer": infer}))
     step = max(1, -(-len(pairs) // recipe.train.validate_images))
-    measure = _of_classes if isinstance(segmenter.task, WholeImage) else _of_labels
+    measure = _of_classes if segmenter.task.image_classes else _of_labels
     return measure(predictor, pairs[::step], recipe.data.ignore_label)
 
 

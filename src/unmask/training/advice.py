@@ -25,7 +25,7 @@ from unmask.memory import peak_memory
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
-from unmask.tasks.base import Task, WholeImage
+from unmask.tasks.base import CompleteTask
 from unmask.training.parallel import make_fabric
 from unmask.training.progress import Forward, Parcel
 
@@ -148,11 +148,11 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterat
         yield f"Memory: about {peak / 1e9:.1f} GB."
 
 
-def _labeled(pair: Pair, task: Task) -> Pair:
+def _labeled(pair: Pair, task: CompleteTask) -> Pair:
     """The pair with labels; without its own, of one value, which costs as much time."""
     if pair.labels is not None:
         return pair
-    value = 1 if isinstance(task, WholeImage) else 0
+    value = 1 if task.image_classes else 0
     return replace(pair, labels=ImageClass("no labels", value).labels(pair.image))
 
 
