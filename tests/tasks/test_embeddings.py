@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from unmask.build import build_segmenter
 from unmask.errors import RecipeError
 from unmask.labels.edges import shifted
 from unmask.recipe import load
@@ -11,7 +12,6 @@ from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.affinities import Affinities
 from unmask.tasks.embeddings import Embeddings
-from unmask.tasks.segmenter import build_segmenter
 
 SPACES = {2: (24, 20), 3: (6, 16, 18)}
 

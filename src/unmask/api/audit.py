@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from unmask.api.inputs import content_of, labels_of, parts_of, same_notes
 from unmask.api.values import RecipeLike, Say, Settings
-from unmask.build import encoder, layout, settled
-from unmask.data.pairs import Audit, Layout, Paths, audit_pairs
+from unmask.build import build_task, encoder, layout, resolve_recipe
+from unmask.data.pairs import Audit, Paths, audit_pairs
 from unmask.recipe import Recipe, load
-from unmask.tasks.segmenter import build_task
+from unmask.tasks.base import CompleteTask
 from unmask.training.advice import describe, forecast, suggest
 
 
@@ -47,12 +47,13 @@ def check(
     settings = list(settings)
     listed = labels_of(images, labels)
     given, advice = (recipe, "") if recipe is not None else _suggested(images, listed, settings)
-    chosen = settled(given, settings)
+    chosen = resolve_recipe(given, settings)
     images, val_images = parts_of(images, val_images, chosen.data.fold)
     labels = labels_of(images, labels)
-    audit = _audited(images, labels, chosen)
+    task = None if chosen.task is None else build_task(chosen)
+    audit = _audited(images, labels, chosen, task)
     if val_images is not None:
-        _add_validation(audit, val_images, val_labels, chosen)
+        _add_validation(audit, val_images, val_labels, chosen, task)
     for line in (advice, *describe(audit, chosen)):
         if line:
             say(line)
@@ -62,13 +63,14 @@ def check(
     return audit
 
 
-def _audited(images: Paths, labels: Paths | None, recipe: Recipe) -> Audit:
+def _audited(
+    images: Paths, labels: Paths | None, recipe: Recipe, task: CompleteTask | None
+) -> Audit:
     """The audit of images and labels with what their pixels say."""
-    task = None if recipe.task is None else encoder(build_task(recipe))
-    rules: Layout = layout(recipe)
-    channels = recipe.data.channels
-    audit = audit_pairs(images, labels, rules, read=True, channels=channels, encode=task)
-    problems, notes = content_of(audit.pairs, recipe)
+    encode = None if task is None else encoder(task)
+    rules, channels = layout(recipe, task), recipe.data.channels
+    audit = audit_pairs(images, labels, rules, read=True, channels=channels, encode=encode)
+    problems, notes = content_of(audit.pairs, recipe, task)
     audit.problems.extend(problems)
     audit.notes.extend(notes)
     audit.notes.extend(_duplicates(audit))
@@ -85,9 +87,11 @@ def _duplicates(audit: Audit) -> list[str]:
     return notes
 
 
-def _add_validation(audit: Audit, images: Paths, labels: Paths | None, recipe: Recipe) -> None:
+def _add_validation(
+    audit: Audit, images: Paths, labels: Paths | None, recipe: Recipe, task: CompleteTask | None
+) -> None:
     """Audit the validation too, and compare it with what is trained on."""
-    other = _audited(images, labels_of(images, labels), recipe)
+    other = _audited(images, labels_of(images, labels), recipe, task)
     audit.problems.extend(other.problems)
     audit.notes.extend(other.notes)
     known = {audit.digests[pair.image.source]: pair for pair in audit.pairs}

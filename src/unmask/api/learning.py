@@ -17,15 +17,13 @@ from unmask.api.inputs import content_notes, labels_of, parts_of, same_notes
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import (
+    Assembly,
+    assemble_method,
+    assemble_segmenter,
     build_crops,
-    build_optimizer,
-    build_plan,
     build_replay,
-    build_sampling,
     layout,
-    new_method,
-    new_segmenter,
-    settled,
+    resolve_recipe,
 )
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
@@ -33,6 +31,7 @@ from unmask.data.fingerprint import same_images
 from unmask.data.loader import batches
 from unmask.data.outputs import refuse_inside
 from unmask.data.pairs import (
+    Layout,
     Pair,
     Paths,
     audit_pairs,
@@ -49,7 +48,16 @@ from unmask.recipe import Recipe
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.segmenter import Segmenter
-from unmask.training import Journal, RunFolder, fit, launched, make_fabric, modalities, started
+from unmask.training import (
+    Journal,
+    RunFolder,
+    build_plan,
+    fit,
+    launched,
+    make_fabric,
+    modalities,
+    started,
+)
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.provenance import code_marks, initialize, is_new_run, note_run, versions
 
@@ -111,25 +119,26 @@ def pretrain(
         RecipeError: the recipe is wrong.
         DataError: files are wrong; all problems at once.
     """
-    chosen = settled(recipe, settings)
+    chosen = resolve_recipe(recipe, settings)
     if chosen.data.replay is not None:
         raise RecipeError(
             f"recipe {chosen.name!r}: expected no data.replay in pre-training, found one. A second "
             "source belongs to training with labels; leave it out (--set data.replay=null) and "
             "give all images as --images."
         )
-    method = new_method(chosen)
+    assembly = assemble_method(chosen)
     refuse_inside(out, images)
     notes: list[str] = []
-    pairs = viewed(_unlabeled(images, chosen, notes), layout(chosen).view)
+    rules = layout(chosen)
+    pairs = viewed(_unlabeled(images, chosen, rules, notes), rules.view)
     if chosen.data.sections is not None:
         pairs = oriented(pairs, chosen.data.sections)
-    return _run(chosen, method, pairs, start=Start(out, init, devices, resume), notes=notes)
+    return _run(assembly, pairs, start=Start(out, init, devices, resume), notes=notes)
 
 
-def _unlabeled(images: Paths, chosen: Recipe, notes: list[str]) -> list[Pair]:
+def _unlabeled(images: Paths, chosen: Recipe, rules: Layout, notes: list[str]) -> list[Pair]:
     """Images to pre-train on; the error says so where volumes can be learnt from by sections."""
-    rules, channels = layout(chosen), chosen.data.channels
+    channels = chosen.data.channels
     try:
         return open_pairs(images, None, rules, channels=channels, notes=notes)
     except DataError as error:
@@ -180,29 +189,33 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         devices: number of GPUs or processes.
         resume: go on from the newest snapshot in ``out``.
     """
-    chosen = _with_replay(settled(recipe, settings), given=replay_images is not None)
-    segmenter = new_segmenter(chosen)
+    chosen = _with_replay(resolve_recipe(recipe, settings), given=replay_images is not None)
+    assembly = assemble_segmenter(chosen)
+    task = assembly.task
     images, val_images = parts_of(images, val_images, chosen.data.fold)
     labels = labels_of(images, labels)
     if labels is None:
         raise DataError("Training: expected labels beside images, found none. Give --labels.")
     refuse_inside(out, images, labels, val_images, val_labels, replay_images, replay_labels)
-    rules, notes = layout(chosen), []
+    rules, notes = layout(chosen, task), []
     pairs = open_pairs(images, labels, rules, channels=chosen.data.channels, notes=notes)
-    held_out = _second("Validation", val_images, labels_of(val_images, val_labels), chosen, notes)
-    second = _second("Replay", replay_images, replay_labels, chosen, notes)
-    notes += content_notes(pairs, chosen)
+    find = partial(_second, rules=rules, channels=chosen.data.channels, notes=notes)
+    held_out = find("Validation", val_images, labels_of(val_images, val_labels))
+    second = find("Replay", replay_images, replay_labels)
+    notes += content_notes(pairs, chosen, task)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
     notes += same_notes(same_images(pairs, held_out))
     # Validation sees files on their own grid, as a prediction does.
-    validate = partial(validated, recipe=chosen, pairs=held_out) if held_out else None
-    pairs = viewed(pairs, layout(chosen).view)
-    second = None if second is None else viewed(second, layout(chosen).view)
-    start = Start(out, init, devices, resume)
-    return _run(
-        chosen, segmenter, pairs, start=start, second=second, validate=validate, notes=notes
+    validate = (
+        partial(validated, recipe=chosen, pairs=held_out, normalize=assembly.pipeline.normalize)
+        if held_out
+        else None
     )
+    pairs = viewed(pairs, rules.view)
+    second = None if second is None else viewed(second, rules.view)
+    start = Start(out, init, devices, resume)
+    return _run(assembly, pairs, start=start, second=second, validate=validate, notes=notes)
 
 
 def _with_replay(recipe: Recipe, *, given: bool) -> Recipe:
@@ -221,7 +234,9 @@ def _second(
     name: str,
     images: Paths | None,
     labels: Paths | None,
-    recipe: Recipe,
+    *,
+    rules: Layout,
+    channels: int,
     notes: list[str],
 ) -> list[Pair] | None:
     """Pairs beside those that are learnt from; None where none are given."""
@@ -229,13 +244,11 @@ def _second(
         return None
     if images is None or labels is None:
         raise DataError(f"{name}: expected images and labels, found one of them. Give both.")
-    rules, channels = layout(recipe), recipe.data.channels
     return open_pairs(images, labels, rules, channels=channels, notes=notes)
 
 
 def _run(
-    recipe: Recipe,
-    objective: Objective,
+    assembly: Assembly[Any],
     pairs: Sequence[Pair],
     *,
     start: Start,
@@ -243,10 +256,11 @@ def _run(
     validate: Callable[[Segmenter], dict[str, float]] | None = None,
     notes: Sequence[str] = (),
 ) -> Run:
-    """Train ``objective`` on ``pairs``, and on a share of ``second``, into a run folder."""
+    """Train the objective on ``pairs``, and on a share of ``second``, into a run folder."""
     begin = time.perf_counter()
     folder = Path(start.out)
-    sampling = build_sampling(recipe)
+    recipe, sampling = assembly.recipe, assembly.sampling
+    objective: Objective = assembly.objective
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
     origin = [] if start.init is None else initialize(objective, start.init, recipe)
@@ -266,7 +280,7 @@ def _run(
         noted = {**marks, **code_marks(code)}
         new = is_new_run(folder, recipe, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
-        crops = _source(recipe, objective, pairs, second or (), fabric=fabric, start=start)
+        crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
         if new:
             note_run(folder, recipe, noted)
         card = {
@@ -292,7 +306,7 @@ def _run(
                     partial(check_unchanged, marks, used),
                 ),
                 fabric=fabric,
-                optimizer=build_optimizer(recipe, objective),
+                optimizer=assembly.optimizer,
                 plan=build_plan(recipe),
                 journal=journal,
                 validate=validate,
@@ -323,8 +337,7 @@ def _at_rest(objective: Objective) -> Iterator[str]:
 
 
 def _source(
-    recipe: Recipe,
-    objective: Objective,
+    assembly: Assembly[Any],
     pairs: Sequence[Pair],
     second: Sequence[Pair],
     *,
@@ -332,16 +345,23 @@ def _source(
     start: Start,
 ) -> Crops | Replay:
     """Batches of ``pairs``, in the order of the recipe, joined with those of ``second`` if any."""
-    task, sampling = getattr(objective, "task", None), build_sampling(recipe)
+    recipe, task, pipeline = assembly.recipe, assembly.task, assembly.pipeline
     share = len(pairs) / (len(pairs) + len(second))
-    crops = build_crops(recipe, pairs, task, share=share)
-    if sampling is not None:
-        place = {"folder": Path(start.out), "fabric": fabric, "resume": start.resume}
-        network: Any = objective.backbone
-        crops = crops.in_order_of(modalities.discover(crops, network, sampling, **place))
+    crops = build_crops(recipe, pairs, task, pipeline=pipeline, share=share)
+    if assembly.sampling is not None:
+        order = modalities.discover(
+            crops,
+            assembly.objective.backbone,
+            assembly.sampling,
+            folder=Path(start.out),
+            fabric=fabric,
+            resume=start.resume,
+        )
+        crops = crops.in_order_of(order)
     if not second:
         return crops
-    return Replay(crops, build_replay(recipe, second, task, share=1 - share))
+    replay = build_replay(recipe, second, task, pipeline=pipeline, share=1 - share)
+    return Replay(crops, replay)
 
 
 def _stream(

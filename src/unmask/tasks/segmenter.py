@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unmask.errors import RecipeError, message
-from unmask.lookup import build
-from unmask.models import BACKBONES, DECODERS, HEADS, nd
-from unmask.models.base import Objective, Step, TokenBackbone
-from unmask.recipe import Part, Recipe
+from unmask.errors import RecipeError
+from unmask.models import nd
+from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
-from unmask.tasks import TASKS
-from unmask.tasks.base import CompleteTask, Task
+from unmask.tasks.base import Task
 from unmask.tasks.complete import complete
-
-# What is read of a part before it is used; see the contracts for the rest.
-_TASK = ("context", "metrics", "channels", "loss", "activate", "flip", "encode", "decode")
-_BACKBONE = ("channels", "strides", "state_dict", "forward")
-_DECODER = ("width", "state_dict", "forward")
 
 
 class Segmenter(Objective):
@@ -105,72 +96,3 @@ class Segmenter(Objective):
             # A user's part that reads values cannot be traced without them.
             return True
         return any(p.requires_grad and p.grad is None for p in outline.parameters())
-
-
-def build_task(recipe: Recipe) -> CompleteTask:
-    """The recipe's task.
-
-    Raises:
-        RecipeError: the recipe pre-trains, or an option is wrong.
-    """
-    if recipe.task is None:
-        raise RecipeError(
-            f"recipe {recipe.name!r}: expected a task, found the pre-training method "
-            f"{recipe.method.name if recipe.method else None!r}. "
-            "Use `unmask pretrain`, or a recipe with a task."
-        )
-    given = {"ndim": recipe.data.ndim, "ignore_label": recipe.data.ignore_label}
-    task = build(recipe.task.choice, TASKS, "task", **given)
-    _check_part(task, _TASK, f"task {recipe.task.name!r}")
-    return complete(task)
-
-
-def build_backbone(recipe: Recipe) -> Any:
-    """The recipe's backbone with fresh weights; the number of axes is that of the crop.
-
-    Raises:
-        RecipeError: an unknown name or a wrong option.
-    """
-    part = recipe.data
-    given = {"ndim": part.ndim, "in_channels": part.channels, "image": part.crop}
-    backbone = build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **given)
-    _check_part(backbone, _BACKBONE, f"model.backbone {recipe.model.backbone.name!r}")
-    return backbone
-
-
-def build_segmenter(recipe: Recipe) -> Segmenter:
-    """A segmenter with fresh weights; the number of axes is that of the crop.
-
-    Without a decoder in the recipe the backbone's natural one is taken: ``unetr`` for
-    transformers, ``unet`` otherwise.
-    """
-    ndim = recipe.data.ndim
-    task = build_task(recipe)
-    backbone = build_backbone(recipe)
-    strides = [tuple(stride) for stride in backbone.strides]
-    part = recipe.model.decoder or _natural_decoder(backbone)
-    given = {"ndim": ndim, "channels": tuple(backbone.channels), "strides": strides}
-    decoder = build(part.choice, DECODERS, "model.decoder", **given)
-    _check_part(decoder, _DECODER, f"model.decoder {part.name!r}")
-    sizes = {"ndim": ndim, "width": decoder.width, "channels": task.channels()}
-    head = build(recipe.model.head.choice, HEADS, "model.head", **sizes)
-    deep = recipe.model.deep_supervision
-    return Segmenter(backbone, decoder, head, task=task, ndim=ndim, deep_supervision=deep)
-
-
-def _check_part(part: object, members: Sequence[str], label: str) -> None:
-    """Refuse a user's part that lacks what its contract names."""
-    missing = [name for name in members if not hasattr(part, name)]
-    if missing:
-        raise RecipeError(
-            message(
-                label,
-                expected=f"a part with {', '.join(members)}",
-                found=f"{type(part).__name__} without {', '.join(missing)}",
-                do="Add them, or choose another part.",
-            )
-        )
-
-
-def _natural_decoder(backbone: object) -> Part:
-    return Part(name="unetr" if isinstance(backbone, TokenBackbone) else "unet")

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from unmask.build import build_crops, layout, new_method, new_segmenter
+from unmask.build import assemble_method, assemble_segmenter, build_crops, layout
 from unmask.data.pairs import Audit, Pair, Paths, label_values, viewed
 from unmask.data.portions import middle_box
 from unmask.data.tables import CLASS, ImageClass, is_table, listed, read_table
@@ -23,7 +23,6 @@ from unmask.io.inputs import Input
 from unmask.io.paths import named_files
 from unmask.memory import peak_memory
 from unmask.metrics import SEMANTIC, default_metrics
-from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
 from unmask.training.parallel import make_fabric
@@ -124,11 +123,13 @@ def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
 
 def forecast(pairs: Sequence[Pair], recipe: Recipe, *, steps: int = 3) -> Iterator[str]:
     """Lines on time and memory, from a few real updates on the first images."""
-    objective: Objective = new_segmenter(recipe) if recipe.task else new_method(recipe)
-    task = getattr(objective, "task", None)
+    assembly = assemble_segmenter(recipe) if recipe.task else assemble_method(recipe)
+    objective, task = assembly.objective, assembly.task
+    pairs = pairs[:4]
     if task is not None:
-        pairs = [_labeled(pair, task) for pair in pairs[:4]]
-    crops = build_crops(recipe, viewed(pairs[:4], layout(recipe).view), task)
+        pairs = [_labeled(pair, task) for pair in pairs]
+    pairs = viewed(pairs, layout(recipe, task).view)
+    crops = build_crops(recipe, pairs, task, pipeline=assembly.pipeline)
     fabric = make_fabric(1, recipe.train.precision)
     model = fabric.setup_module(Forward(objective))
     seconds = []

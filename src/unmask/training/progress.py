@@ -18,11 +18,12 @@ from unmask.checkpoint import Snapshot, load_weights
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
 from unmask.space.random import device_seed
+from unmask.training.average import Average
 from unmask.training.guard import Guard, TrainingError
 from unmask.training.journal import PICTURES, Journal
-from unmask.training.optim import Average, schedule
 from unmask.training.plan import Plan, Summary
 from unmask.training.saving import RunFolder, Saver, pack_optimizer, unpack_optimizer, weights_of
+from unmask.training.schedule import schedule
 
 # Processes agree on stopping together; asking at every step would make them wait for each other.
 _AGREE_EVERY = 8

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from unmask import checkpoint
 from unmask.atomic import atomic_write
+from unmask.build import build_task
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.models.base import Objective
 from unmask.models.weights import load_matching
 from unmask.plugins import references, source_digest
 from unmask.recipe import Part, Recipe, load
 from unmask.tasks.base import describe_meaning
-from unmask.tasks.segmenter import build_task
 from unmask.training.saving import refuse_used
 
 _RECIPE, _DATA = "recipe.yaml", "data.json"
