@@ -25,8 +25,8 @@ from unmask.memory import peak_memory
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
+from unmask.training.forward import Forward, Parcel
 from unmask.training.parallel import make_fabric
-from unmask.training.progress import Forward, Parcel
 
 Read = TypeVar("Read")
 

@@ -47,6 +47,10 @@ class Plan:
     bad_steps: int = 10
     seed: int = 0
 
+    def is_due(self, step: int, every: int) -> bool:
+        """Whether what happens every so many updates, and after the last one, happens now."""
+        return step == self.steps or (every > 0 and step % every == 0)
+
 
 def build_plan(recipe: Recipe) -> Plan:
     """The values of the recipe's ``train`` that the loop needs."""
