@@ -265,12 +265,7 @@ def _run(
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
     origin = [] if start.init is None else initialize(objective, start.init, recipe)
     code = checkpoint.code_fields(recipe)
-    count, machines = started(start.devices)
-    crop = (recipe.data.channels, *recipe.data.crop)
-    unused = count * machines > 1 and objective.leaves_weights_out(crop)
-    fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
-    if fabric.device.type == "cpu":
-        keep_freed_memory()
+    fabric = _place(objective, recipe, start.devices)
     used = [*pairs, *(second or ())]
     marks = fingerprint(used)
     with (
@@ -290,21 +285,13 @@ def _run(
             **code,
         }
         card |= _object_sizes(objective, pairs, recipe)
+        look = partial(check_unchanged, marks, used)
         with Journal(folder, steps=recipe.train.steps) as journal:
-            first = crops.first if isinstance(crops, Replay) else crops
-            empty = [f"{source}: no object, all labels are 0." for source in first.empty]
-            noted = (f"note: {note}" for note in grouped([*notes, *empty]))
-            for line in (*noted, *origin, *_at_rest(objective)):
+            for line in (*_note(crops, notes), *origin, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(
                 objective,
-                partial(
-                    _stream,
-                    crops,
-                    fabric,
-                    recipe.train.workers,
-                    partial(check_unchanged, marks, used),
-                ),
+                partial(_stream, crops, fabric, recipe.train.workers, look),
                 fabric=fabric,
                 optimizer=assembly.optimizer,
                 plan=build_plan(recipe),
@@ -314,6 +301,24 @@ def _run(
             )
     seconds = time.perf_counter() - begin
     return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
+
+
+def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
+    """The devices of a training, in the precision of its recipe."""
+    count, machines = started(devices)
+    crop = (recipe.data.channels, *recipe.data.crop)
+    unused = count * machines > 1 and objective.leaves_weights_out(crop)
+    fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
+    return fabric
+
+
+def _note(crops: Crops | Replay, notes: Sequence[str]) -> Iterator[str]:
+    """Lines of the notes, and of images without objects."""
+    first = crops.first if isinstance(crops, Replay) else crops
+    empty = [f"{source}: no object, all labels are 0." for source in first.empty]
+    yield from (f"note: {note}" for note in grouped([*notes, *empty]))
 
 
 def _object_sizes(
