@@ -12,10 +12,10 @@ from scipy.ndimage import gaussian_filter
 
 import harness
 from bench_flows import discs
+from unmask.build import build_task
 from unmask.labels import labels_to_flows
 from unmask.metrics import f1
 from unmask.recipe import load
-from unmask.tasks.segmenter import build_task
 
 REPEATS = 5
 SIZE, SIDE = 1024, 20

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness import interleave, write
+from unmask.build import build_segmenter
 from unmask.models import BranchHead, ManetDecoder, MixTransformer
 from unmask.models.mit import MixBlock, ReducedAttention
 from unmask.phantoms.cells import nuclei
 from unmask.recipe import load
 from unmask.space.batch import Batch
 from unmask.tasks.flows import Flows
-from unmask.tasks.segmenter import build_segmenter
 from unmask.training.allocator import keep_freed_memory
 
 SIDE, SIZE = 512, "b5"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from harness import interleave, row, write
-from unmask.build import new_segmenter, settled
+from unmask.build import new_segmenter, resolve_recipe
 from unmask.infer.load import make_predictor
 
 SHAPES = {
@@ -31,7 +31,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for preset, shape in SHAPES.items():
-        recipe = settled(preset, ["infer.tta=false"])
+        recipe = resolve_recipe(preset, ["infer.tta=false"])
         predictor = make_predictor([new_segmenter(recipe).eval()], recipe)
         image = np.random.default_rng(0).random((recipe.data.channels, *shape), dtype=np.float32)
         seconds = interleave({"ours": lambda p=predictor, i=image: p.scores(i)}, 1)

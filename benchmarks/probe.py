@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from skimage.segmentation import find_boundaries
 from torch import Tensor
 
+from unmask.build import build_backbone
 from unmask.checkpoint import load_model
 from unmask.data import NORMALIZERS
 from unmask.data.channels import match_channels
 from unmask.io import open_image, open_labels
 from unmask.lookup import build
 from unmask.recipe import Recipe, parse
-from unmask.tasks.segmenter import build_backbone
 
 _RIDGE = 1e-3  # of the mean variance of a feature
 

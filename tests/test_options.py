@@ -90,6 +90,6 @@ def test_words_for_truth_do_not_become_true_by_being_text(command, tmp_path):
     from unmask.recipe import load
 
     chosen = load("classify2d").with_settings(["task.classes=[no, yes]"])
-    from unmask.tasks.segmenter import build_task
+    from unmask.build import build_task
 
-    assert build_task(chosen).names == ("no", "yes")
+    assert build_task(chosen).image_classes == ("no", "yes")

@@ -32,9 +32,9 @@ def _header(length: int, content: bytes = b"", size: int = 0) -> Maker:
 
 def write_model(path: Path, card: str) -> None:
     """A model file of a small network with a valid digest and any card."""
+    from unmask.build import build_segmenter
     from unmask.checkpoint.tensors import write_tensors
     from unmask.recipe import parse
-    from unmask.tasks.segmenter import build_segmenter
 
     weights = build_segmenter(parse(SMALL, source="a small network")).state_dict()
     write_tensors(path, weights, {"unmask": card})

@@ -10,13 +10,13 @@ import torch
 
 import unmask
 from unmask.api import prediction
+from unmask.build import build_task
 from unmask.errors import DataError, RecipeError
 from unmask.infer.load import _changed
 from unmask.infer.predictor import Predictor
 from unmask.io import open_image, save_image
 from unmask.recipe import load as load_recipe
 from unmask.tasks.flows import Flows
-from unmask.tasks.segmenter import build_task
 
 
 def test_public_names():

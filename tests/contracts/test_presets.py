@@ -9,7 +9,8 @@ import torch
 from unmask.build import (
     build_crops,
     build_optimizer,
-    build_plan,
+    build_segmenter,
+    build_task,
     new_method,
     new_segmenter,
 )
@@ -18,8 +19,7 @@ from unmask.io import Image
 from unmask.recipe import Recipe, load, presets
 from unmask.space.random import generator
 from unmask.tasks.embeddings import Embeddings
-from unmask.tasks.segmenter import build_segmenter, build_task
-from unmask.training import schedule
+from unmask.training import build_plan, schedule
 
 SPACES = {2: (40, 44), 3: (12, 40, 36)}
 CROPS = {2: [32, 32], 3: [8, 32, 32]}

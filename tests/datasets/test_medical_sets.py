@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unmask.build import layout
+from unmask.build import build_task, layout
 from unmask.data.pairs import open_pairs, viewed
 from unmask.datasets.medical_sets import LAYOUTS, main, prepare
 from unmask.errors import DataError, RecipeError
 from unmask.recipe import load
-from unmask.tasks.segmenter import build_task
 
 SHAPE = (6, 5, 4)  # x, y, z
 BTCV = [*range(1, 11), *range(21, 41)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unmask.build import new_segmenter, settled
+from unmask.build import new_segmenter, resolve_recipe
 from unmask.checkpoint import save_model
 from unmask.datasets.pea_sets import CVPPP_SIZE, CVPPP_VAL, main, prepare, submit
 from unmask.errors import DataError
@@ -141,7 +141,7 @@ def run(tmp_path):
     """Saves a preset's network that nobody trained."""
 
     def saved(preset="pea_cvppp"):
-        chosen = settled(
+        chosen = resolve_recipe(
             preset,
             [
                 "data.channels=1",

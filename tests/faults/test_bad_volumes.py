@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from unmask import recipe as recipes
-from unmask.build import encoder
+from unmask.build import build_task, encoder
 from unmask.data.pairs import Layout, audit_pairs
 from unmask.metrics import auc, evaluate_pair
-from unmask.tasks.segmenter import build_task
 
 SHAPE = (6, 5, 4)
 

@@ -29,17 +29,10 @@ from torch import nn
 from unmask.checkpoint import lock_run, save_snapshot
 from unmask.errors import Interrupted, UnmaskError
 from unmask.models.base import Objective, Step
+from unmask.optim import adamw, parameter_groups
 from unmask.space.batch import Batch
 from unmask.space.random import device_seed, generator
-from unmask.training import (
-    Journal,
-    Plan,
-    RunFolder,
-    adamw,
-    fit,
-    make_fabric,
-    parameter_groups,
-)
+from unmask.training import Journal, Plan, RunFolder, fit, make_fabric
 
 
 class Tiny(Objective):

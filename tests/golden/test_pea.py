@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from unmask.build import build_task
 from unmask.labels import merge_small, relabel, segment
 from unmask.labels.edges import checked_edges
 from unmask.labels.watershed import Watershed, fragments
@@ -24,7 +25,7 @@ from unmask.space.box import Box, starts
 from unmask.tasks.cosine import affinities, pair_loss
 from unmask.tasks.embeddings import Embeddings
 from unmask.tasks.offsets import widened
-from unmask.tasks.segmenter import Segmenter, build_task
+from unmask.tasks.segmenter import Segmenter
 from unmask.tasks.views import Turn
 
 NETWORKS = {"net_resunet2d": "resunet2d", "net_unet3d": "unet3d"}

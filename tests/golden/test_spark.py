@@ -11,12 +11,13 @@ import torch
 from unmask.models import ResNet
 from unmask.models.patches import patchify
 from unmask.models.sparse import Visible
+from unmask.optim import parameter_groups
+from unmask.optim.lamb import Lamb
 from unmask.pretraining import Spark
 from unmask.pretraining.masks import split
 from unmask.pretraining.spark import hidden_share
 from unmask.tasks.semantic import Semantic
-from unmask.training import parameter_groups, schedule
-from unmask.training.lamb import Lamb
+from unmask.training import schedule
 
 
 @pytest.fixture(scope="module")

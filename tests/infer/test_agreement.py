@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from unmask.blocks.grid import Grid
+from unmask.build import build_segmenter
 from unmask.data.normalize import NoNormalize
 from unmask.infer.agreement import compare, find_shared
 from unmask.infer.load import make_predictor
@@ -27,7 +28,6 @@ from unmask.labels.stitch import digests
 from unmask.recipe import load
 from unmask.tasks.affinities import Affinities
 from unmask.tasks.flows import Flows
-from unmask.tasks.segmenter import build_segmenter
 
 SPACES = {2: ((110, 120), (40, 45)), 3: ((22, 50, 56), (12, 28, 30))}
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from unmask import api
-from unmask.build import new_segmenter
+from unmask.build import build_segmenter, new_segmenter
 from unmask.checkpoint import load_model, save_model
 from unmask.checkpoint.tensors import write_tensors
 from unmask.cluster.encoder import load_encoder
@@ -21,7 +21,6 @@ from unmask.errors import CheckpointError, UnmaskError
 from unmask.infer.finished import build_finished, without_start_weights
 from unmask.infer.load import load_predictor
 from unmask.recipe import load
-from unmask.tasks.segmenter import build_segmenter
 
 HUGE = 10**9
 CLAIMS = [

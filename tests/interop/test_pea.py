@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
+from unmask.build import build_segmenter
 from unmask.errors import CheckpointError
 from unmask.infer.load import load_predictor
 from unmask.interop import official
 from unmask.models import BACKBONES
 from unmask.recipe import load
-from unmask.tasks.segmenter import build_segmenter
 
 CASES = {"pea2d": ("pea_cvppp", (1, 3, 32, 32)), "pea3d": ("pea_ac34", (1, 1, 3, 32, 32))}
 

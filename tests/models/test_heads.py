@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from unmask import lookup
+from unmask.build import build_segmenter
 from unmask.errors import RecipeError
 from unmask.lookup import Choice
 from unmask.models import HEADS
 from unmask.recipe import load
-from unmask.tasks.segmenter import build_segmenter
 
 CASES = [(name, ndim) for name in HEADS for ndim in (2, 3)]
 

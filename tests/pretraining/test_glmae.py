@@ -10,11 +10,12 @@ import torch
 from unmask.errors import RecipeError
 from unmask.models import ResUNet, ViT
 from unmask.models.patches import patchify
+from unmask.optim import adamw
 from unmask.pretraining import METHODS
 from unmask.pretraining.views import ViewPlan, cut
 from unmask.space.batch import Batch
 from unmask.space.random import generator
-from unmask.training import Journal, Plan, RunFolder, adamw, fit, make_fabric
+from unmask.training import Journal, Plan, RunFolder, fit, make_fabric
 
 SIZES = {2: (16, 24), 3: (8, 12, 8)}
 SMALL = {

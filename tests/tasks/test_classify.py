@@ -9,7 +9,6 @@ from unmask.errors import DataError, RecipeError
 from unmask.models.decoder_pool import PoolDecoder
 from unmask.models.heads import linear, mlp
 from unmask.models.vit import ViT
-from unmask.tasks.base import WholeImage
 from unmask.tasks.classify import Classify
 from unmask.tasks.segmenter import Segmenter
 
@@ -24,7 +23,6 @@ def constant(value, space):
 @pytest.mark.parametrize("weights", [None, (1.0, 2.0, 5.0)])
 def test_loss_is_that_of_a_classifier(space, weights):
     task = Classify(classes=("a", "b", "c"), class_weights=weights, smoothing=0.1)
-    assert isinstance(task, WholeImage)
     logits = torch.randn(3, 3)
     targets = [task.encode(constant(number, space), None) for number in (1, 3, 2)]
     values, weight = (
@@ -55,8 +53,12 @@ def test_answers_are_means_over_the_image():
     task = Classify(classes=("a", "b"))
     scores = np.stack([np.full((4, 4), 0.4), np.full((4, 4), 0.6)]).astype(np.float32)
     scores[:, 0] = [[1.0], [0.0]]
-    np.testing.assert_allclose(task.shares(scores), [0.55, 0.45])
-    assert (task.decode(scores, None) == 1).all()
+    answer = task.answer(scores, None)
+    assert tuple(answer.classes) == task.image_classes == ("a", "b")
+    np.testing.assert_allclose(list(answer.classes.values()), [0.55, 0.45])
+    assert (answer.labels == 1).all()
+    mean = scores.mean(axis=(1, 2))[:, None]
+    np.testing.assert_allclose(list(task.answer(mean, None).classes.values()), [0.55, 0.45])
 
 
 def test_values_that_are_no_class():

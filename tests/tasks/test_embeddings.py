@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from unmask.build import build_segmenter
 from unmask.errors import RecipeError
 from unmask.labels.edges import shifted
 from unmask.recipe import load
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.affinities import Affinities
-from unmask.tasks.base import Coarse, TwoViews
 from unmask.tasks.embeddings import Embeddings
-from unmask.tasks.segmenter import build_segmenter
 
 SPACES = {2: (24, 20), 3: (6, 16, 18)}
 
@@ -89,8 +88,6 @@ def test_mirrored_scores_are_the_scores_of_the_mirrored_image(kind, ndim):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_coarser_levels_compare_every_other_id(ndim):
     task = Embeddings(ndim=ndim, dims=5, side_weight=0.5, side_decay=0.25, side_offsets=(ndim,))
-    assert isinstance(task, Coarse)
-    assert isinstance(task, TwoViews)
     labels = labels_of(ndim)
     values, weight = targets(task, labels)
     stride = (2,) * ndim

@@ -122,7 +122,7 @@ def test_an_object_over_most_of_the_image_is_counted_where_it_is_removed():
     truth[2:38, 2:42] = 1
     scores = Flows(2).encode(truth, None).values
     tally = Tally()
-    assert not Flows(2).decode_counted(scores, None, tally).any()
+    assert not Flows(2).answer(scores, None, tally).labels.any()
     area = int(truth.sum())
     assert tally.counts == {
         "max_fraction.voxels": area,
@@ -134,7 +134,7 @@ def test_an_object_over_most_of_the_image_is_counted_where_it_is_removed():
     for word in ("larger than 40%", "--set task.max_fraction=1"):
         assert word in Flows(2).reasons()["max_fraction"]
     tally = Tally()
-    labels = Flows(2, max_fraction=1.0).decode_counted(scores, None, tally)
+    labels = Flows(2, max_fraction=1.0).answer(scores, None, tally).labels
     assert (labels > 0).mean() > 0.7
     assert tally.counts == {"foreground": area}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from unmask.build import build_segmenter, build_task
 from unmask.errors import RecipeError
 from unmask.models.base import Objective
 from unmask.recipe import load
 from unmask.space.batch import Batch
 from unmask.tasks.flows import Flows
-from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
+from unmask.tasks.segmenter import Segmenter
 
 BACKBONES = {
     "resunet": "{name: resunet, width: 4, depth: 2}",

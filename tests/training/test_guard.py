@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from unmask.training import adamw
+from unmask.optim import adamw
 from unmask.training.guard import Guard
 
 

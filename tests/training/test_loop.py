@@ -12,8 +12,9 @@ from torch import nn
 from unmask.checkpoint import load_model, load_snapshot
 from unmask.errors import CheckpointError
 from unmask.models.base import Objective, Step
+from unmask.optim import adamw
 from unmask.space.batch import Batch
-from unmask.training import Journal, Plan, RunFolder, TrainingError, adamw, fit, make_fabric
+from unmask.training import Journal, Plan, RunFolder, TrainingError, fit, make_fabric
 
 
 class Line(Objective):

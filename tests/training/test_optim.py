@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from unmask.errors import RecipeError
-from unmask.training import OPTIMIZERS, Average, parameter_groups, schedule
-from unmask.training.muon import Muon
+from unmask.optim import OPTIMIZERS, parameter_groups
+from unmask.optim.muon import Muon
+from unmask.training import Average, schedule
 
 
 class Net(nn.Module):

@@ -16,9 +16,8 @@ from torch import nn
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
 from unmask.errors import Interrupted
-from unmask.training import (
-    Journal, Plan, RunFolder, adamw, fit, launched, make_fabric
-)
+from unmask.training import (Journal, Plan, RunFolder, fit, launched, make_fabric)
+from unmask.optim import adamw
 
 class Net(Objective):
     def __init__(self):

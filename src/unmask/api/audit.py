@@ -15,12 +15,12 @@ from unmask.api.inputs import (
     unlabeled_note,
 )
 from unmask.api.values import RecipeLike, Say, Settings
-from unmask.build import encoder, layout, settled
-from unmask.data.pairs import Audit, Layout, Paths, audit_pairs
+from unmask.build import build_task, encoder, layout, resolve_recipe
+from unmask.data.pairs import Audit, Paths, audit_pairs
 from unmask.errors import SaveError, is_shortened
 from unmask.io import use_formats
 from unmask.recipe import Recipe, load
-from unmask.tasks.segmenter import build_task
+from unmask.tasks.base import CompleteTask
 from unmask.training.advice import describe, forecast, suggest
 
 
@@ -66,15 +66,16 @@ def check(
     given, advice = (
         (recipe, "") if recipe is not None else _suggested(found.images, found.labels, settings)
     )
-    chosen = settled(given, settings)
+    chosen = resolve_recipe(given, settings)
     images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
     # Pre-training needs no labels, and uses images that have none as well.
     labels = labels_of(images, found.labels) if asked or chosen.task is not None else None
-    audit = _audited(images, labels, chosen)
+    task = None if chosen.task is None else build_task(chosen)
+    audit = _audited(images, labels, chosen, task)
     audit.notes[:0] = found.notes
     audit.notes.extend(unlabeled_note(len(audit.pairs), audit.unlabeled, images, chosen))
     if val_images is not None and labels is not None:
-        _add_validation(audit, val_images, found.val_labels, chosen)
+        _add_validation(audit, val_images, found.val_labels, chosen, task)
     if out is not None:
         save_list(Path(out), audit.problems, audit.notes)
     for line in (advice, *describe(audit, chosen)):
@@ -104,13 +105,14 @@ def list_in_full(audit: Audit, inputs: Sequence[str]) -> Path | None:
     return path
 
 
-def _audited(images: Paths, labels: Paths | None, recipe: Recipe) -> Audit:
+def _audited(
+    images: Paths, labels: Paths | None, recipe: Recipe, task: CompleteTask | None
+) -> Audit:
     """The audit of images and labels with what their pixels say."""
-    task = None if recipe.task is None else encoder(build_task(recipe))
-    rules: Layout = layout(recipe)
-    channels = recipe.data.channels
-    audit = audit_pairs(images, labels, rules, read=True, channels=channels, encode=task)
-    problems, notes = content_of(audit.pairs, recipe)
+    encode = None if task is None else encoder(task)
+    rules, channels = layout(recipe, task), recipe.data.channels
+    audit = audit_pairs(images, labels, rules, read=True, channels=channels, encode=encode)
+    problems, notes = content_of(audit.pairs, recipe, task)
     audit.problems.extend(problems)
     audit.notes.extend(notes)
     audit.notes.extend(_duplicates(audit))
@@ -127,9 +129,11 @@ def _duplicates(audit: Audit) -> list[str]:
     return notes
 
 
-def _add_validation(audit: Audit, images: Paths, labels: Paths | None, recipe: Recipe) -> None:
+def _add_validation(
+    audit: Audit, images: Paths, labels: Paths | None, recipe: Recipe, task: CompleteTask | None
+) -> None:
     """Audit the validation too, and compare it with what is trained on."""
-    other = _audited(images, labels_of(images, labels), recipe)
+    other = _audited(images, labels_of(images, labels), recipe, task)
     audit.problems.extend(other.problems)
     audit.notes.extend(other.notes)
     known = {audit.digests[pair.image.source]: pair for pair in audit.pairs}

@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from unmask.api.values import Say
 from unmask.data.pairs import Pair, Paths
 from unmask.data.tables import CLASS, NAME, listed, read_table, write_table
-from unmask.errors import DataError, gather, message
+from unmask.errors import DataError, RecipeError, gather, message
 from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import MeanSink
 from unmask.infer.tiles import Progress
 from unmask.io import Image
 from unmask.leftovers import remove_leftovers
 from unmask.metrics import Report, evaluate_pair
+from unmask.tasks.complete import complete
 
 TABLE = "predicted.csv"
 METRICS = ("accuracy", "balanced_accuracy", "auc")
@@ -49,7 +49,7 @@ def write_classes(
         DataError: an image that cannot be read.
         SaveError: ``out`` cannot be written.
     """
-    task: Any = predictor.task
+    names = complete(predictor.task).image_classes
     lines: list[dict[str, object]] = []
     for number, pair in enumerate(pairs, 1):
         begin = time.perf_counter()
@@ -60,9 +60,9 @@ def write_classes(
                 raise
             skipped.append(str(error))
             continue
-        found = task.names[int(shares.argmax())]
+        found = names[int(shares.argmax())]
         digits = (f"{share:.6f}" for share in shares)
-        lines.append({NAME: pair.name, CLASS: found, **dict(zip(task.names, digits, strict=True))})
+        lines.append({NAME: pair.name, CLASS: found, **dict(zip(names, digits, strict=True))})
         seconds = time.perf_counter() - begin
         say(f"[{number}/{len(pairs)}] {pair.image.source}: {found} ({seconds:.1f} s)")
     path = out / TABLE
@@ -77,8 +77,17 @@ def shares_of(
     """Probability of every class of one image ``(S,)``, in the order of the task's names."""
     sink = MeanSink()
     predictor.write_scores(image, sink, progress=progress)
-    task: Any = predictor.task
-    return task.shares(sink.mean[:, None])
+    answer = complete(predictor.task).answer(sink.mean[:, None], image.spacing)
+    if answer.classes is None:
+        raise RecipeError(
+            message(
+                f"task {type(predictor.task).__name__}",
+                expected="an answer with classes, because it has image_classes",
+                found="a label image only",
+                do="Define its method answer, see unmask.tasks.base.TaskDefaults.",
+            )
+        )
+    return np.array(list(answer.classes.values()))
 
 
 def class_figures(

@@ -16,13 +16,13 @@ import numpy as np
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.atomic import atomic_write
 from unmask.blocks.resume import Finished, batch, clear, mark
+from unmask.build import build_normalizer
 from unmask.cluster.assign import Counts, EncoderFile, label_volume, needs, plan_labels
 from unmask.cluster.centers import Centres, Volume, fit, prepare, without_mean
 from unmask.cluster.contact_sheet import contact_sheet
 from unmask.cluster.dense import Dense
 from unmask.cluster.encoder import Encoder, load_encoder
 from unmask.cluster.names import as_csv, classes_of, describe, write_template
-from unmask.data import NORMALIZERS
 from unmask.data.pairing import image_files
 from unmask.data.pairs import (
     Pair,
@@ -35,7 +35,6 @@ from unmask.errors import CheckpointError, DataError, RecipeError, gather
 from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.missing_chunks import unwritten
-from unmask.lookup import build
 
 CENTRES, STATISTICS, NAMES = "clusters.safetensors", "clusters.csv", "names.yaml"
 # Vectors that centres are fitted to: this many, or of small images a part.
@@ -271,7 +270,7 @@ def _first(opened: Callable[[int], Image], tries: Iterable[int]) -> Image:
 
 def _prepared(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Volume]:
     data = encoder.recipe.data
-    normalize = build(data.normalize.choice, NORMALIZERS, "data.normalize")
+    normalize = build_normalizer(encoder.recipe)
     problems: list[str] = []
     found: list[Volume] = []
     for pair in pairs:

@@ -19,8 +19,7 @@ from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.listing import cases, is_listing, part_of, read_listing
 from unmask.plain_text import printable
 from unmask.recipe import Recipe, load
-from unmask.tasks.base import WholeImage
-from unmask.tasks.segmenter import build_task
+from unmask.tasks.base import CompleteTask
 
 # Pre-training presets by the network that they train; the last one is for any other.
 _PRETRAINING = {"resunet": "spark{}d", "": "mae{}d"}
@@ -168,21 +167,22 @@ def _whole_list(paths: Paths) -> object:
     return re.sub(r":\w+$", "", given[0])
 
 
-def content_notes(pairs: Sequence[Pair], recipe: Recipe) -> list[str]:
+def content_notes(pairs: Sequence[Pair], recipe: Recipe, task: CompleteTask | None) -> list[str]:
     """Notes on what labels hold, see `check_content`.
 
     Raises:
         DataError: labels that nothing can be trained on.
     """
-    problems, notes = content_of(pairs, recipe)
+    problems, notes = content_of(pairs, recipe, task)
     raise_problems(problems)
     return notes
 
 
-def content_of(pairs: Sequence[Pair], recipe: Recipe) -> tuple[list[str], list[str]]:
+def content_of(
+    pairs: Sequence[Pair], recipe: Recipe, task: CompleteTask | None
+) -> tuple[list[str], list[str]]:
     """Problems and notes about what labels hold, for the task of a recipe."""
-    task = None if recipe.task is None else build_task(recipe)
-    if task is None or isinstance(task, WholeImage):
+    if task is None or task.image_classes:
         return [], []
     return check_content(pairs, objects=task.context > 0, ignore=recipe.data.ignore_label)
 

@@ -27,15 +27,13 @@ from unmask.api.planning import plan
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import (
+    Assembly,
+    assemble_method,
+    assemble_segmenter,
     build_crops,
-    build_optimizer,
-    build_plan,
     build_replay,
-    build_sampling,
     layout,
-    new_method,
-    new_segmenter,
-    settled,
+    resolve_recipe,
 )
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
@@ -44,6 +42,7 @@ from unmask.data.loader import batches
 from unmask.data.outputs import refuse_inside
 from unmask.data.pairing import image_files
 from unmask.data.pairs import (
+    Layout,
     Pair,
     Paths,
     audit_pairs,
@@ -63,7 +62,16 @@ from unmask.recipe import Recipe
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.segmenter import Segmenter
-from unmask.training import Journal, RunFolder, fit, launched, make_fabric, modalities, started
+from unmask.training import (
+    Journal,
+    RunFolder,
+    build_plan,
+    fit,
+    launched,
+    make_fabric,
+    modalities,
+    started,
+)
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.provenance import code_marks, initialize, is_new_run, note_run, versions
 
@@ -125,25 +133,26 @@ def pretrain(
         RecipeError: the recipe is wrong.
         DataError: files are wrong; all problems at once.
     """
-    chosen = settled(recipe, settings)
+    chosen = resolve_recipe(recipe, settings)
     if chosen.data.replay is not None:
         raise RecipeError(
             f"recipe {chosen.name!r}: expected no data.replay in pre-training, found one. A second "
             "source belongs to training with labels; leave it out (--set data.replay=null) and "
             "give all images as --images."
         )
-    method = new_method(chosen)
+    assembly = assemble_method(chosen)
     refuse_inside(out, images)
     notes: list[str] = []
-    pairs = viewed(_unlabeled(images, chosen, notes), layout(chosen).view)
+    rules = layout(chosen)
+    pairs = viewed(_unlabeled(images, chosen, rules, notes), rules.view)
     if chosen.data.sections is not None:
         pairs = oriented(pairs, chosen.data.sections)
-    return _run(chosen, method, pairs, start=Start(out, init, devices, resume), notes=notes)
+    return _run(assembly, pairs, start=Start(out, init, devices, resume), notes=notes)
 
 
-def _unlabeled(images: Paths, chosen: Recipe, notes: list[str]) -> list[Pair]:
+def _unlabeled(images: Paths, chosen: Recipe, rules: Layout, notes: list[str]) -> list[Pair]:
     """Images to pre-train on; the error says so where volumes can be learnt from by sections."""
-    rules, channels = layout(chosen), chosen.data.channels
+    channels = chosen.data.channels
     try:
         return open_pairs(images, None, rules, channels=channels, notes=notes)
     except DataError as error:
@@ -199,33 +208,38 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         resume: go on from the newest snapshot in ``out``.
     """
     source, reasons = _recipe_of(recipe, images, labels, out, minutes, settings, resume=resume)
-    chosen = _with_replay(settled(source, settings), given=replay_images is not None)
-    segmenter = new_segmenter(chosen)
+    chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
+    assembly = assemble_segmenter(chosen)
+    task = assembly.task
     refuse_inside(out, images, labels, val_images, val_labels, replay_images, replay_labels)
     found = find_inputs(images, labels, val_images, val_labels)
     images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
     labels = labels_of(images, found.labels)
     if labels is None:
         raise DataError(_no_labels(images))
-    notes, unlabeled = list(found.notes), list[str]()
+    rules, notes, unlabeled = layout(chosen, task), list(found.notes), list[str]()
+    open_files = partial(open_pairs, layout=rules, channels=chosen.data.channels, notes=notes)
     with listed_next_to(out):
-        pairs = _open(images, labels, chosen, notes, unlabeled)
+        pairs = open_files(images, labels, unlabeled=unlabeled)
         notes += unlabeled_note(len(pairs), unlabeled, images, chosen)
         val_labels = labels_of(val_images, found.val_labels)
-        held_out = _second("Validation", val_images, val_labels, chosen, notes)
-        second = _second("Replay", replay_images, replay_labels, chosen, notes)
-        notes += content_notes(pairs, chosen)
+        held_out = _second("Validation", val_images, val_labels, open_files)
+        second = _second("Replay", replay_images, replay_labels, open_files)
+        notes += content_notes(pairs, chosen, task)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
     notes += same_notes(same_images(pairs, held_out))
     # Validation sees files on their own grid, as a prediction does.
-    validate = partial(validated, recipe=chosen, pairs=held_out) if held_out else None
-    pairs = viewed(pairs, layout(chosen).view)
-    second = None if second is None else viewed(second, layout(chosen).view)
+    validate = (
+        partial(validated, recipe=chosen, pairs=held_out, normalize=assembly.pipeline.normalize)
+        if held_out
+        else None
+    )
+    pairs = viewed(pairs, rules.view)
+    second = None if second is None else viewed(second, rules.view)
     start = Start(out, init, devices, resume)
     return _run(
-        chosen,
-        segmenter,
+        assembly,
         pairs,
         start=start,
         second=second,
@@ -277,28 +291,14 @@ def _second(
     name: str,
     images: Paths | None,
     labels: Paths | None,
-    recipe: Recipe,
-    notes: list[str],
+    open_files: Callable[[Paths, Paths], list[Pair]],
 ) -> list[Pair] | None:
-    """Pairs beside those that are learnt from; None where none are given."""
+    """Pairs that are not trained on alone; None if none are given."""
     if images is None and labels is None:
         return None
     if images is None or labels is None:
         raise DataError(f"{name}: expected images and labels, found one of them. Give both.")
-    return _open(images, labels, recipe, notes)
-
-
-def _open(
-    images: Paths,
-    labels: Paths,
-    recipe: Recipe,
-    notes: list[str],
-    unlabeled: list[str] | None = None,
-) -> list[Pair]:
-    return open_pairs(
-        images, labels, layout(recipe), channels=recipe.data.channels, notes=notes,
-        unlabeled=unlabeled,
-    )  # fmt: skip
+    return open_files(images, labels)
 
 
 def _no_labels(images: Paths) -> str:
@@ -312,8 +312,7 @@ def _no_labels(images: Paths) -> str:
 
 
 def _run(
-    recipe: Recipe,
-    objective: Objective,
+    assembly: Assembly[Any],
     pairs: Sequence[Pair],
     *,
     start: Start,
@@ -322,20 +321,16 @@ def _run(
     notes: Sequence[str] = (),
     reasons: Sequence[str] = (),
 ) -> Run:
-    """Train ``objective`` on ``pairs``, and on a share of ``second``, into a run folder."""
+    """Train the objective on ``pairs``, and on a share of ``second``, into a run folder."""
     begin = time.perf_counter()
     folder = Path(start.out)
-    sampling = build_sampling(recipe)
+    recipe, sampling = assembly.recipe, assembly.sampling
+    objective: Objective = assembly.objective
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
     origin = [] if start.init is None else initialize(objective, start.init, recipe)
     code = checkpoint.code_fields(recipe)
-    count, machines = started(start.devices)
-    crop = (recipe.data.channels, *recipe.data.crop)
-    unused = count * machines > 1 and objective.leaves_weights_out(crop)
-    fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
-    if fabric.device.type == "cpu":
-        keep_freed_memory()
+    fabric = _place(objective, recipe, start.devices)
     used = [*pairs, *(second or ())]
     marks = fingerprint(used)
     with (
@@ -345,7 +340,7 @@ def _run(
         noted = {**marks, **code_marks(code)}
         new = is_new_run(folder, recipe, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
-        crops = _source(recipe, objective, pairs, second or (), fabric=fabric, start=start)
+        crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
         if new:
             note_run(folder, recipe, noted)
         card = {
@@ -355,23 +350,15 @@ def _run(
             **code,
         }
         card |= _object_sizes(objective, pairs, recipe)
+        look = partial(check_unchanged, marks, used)
         with Journal(folder, steps=recipe.train.steps) as journal:
-            first = crops.first if isinstance(crops, Replay) else crops
-            empty = [f"{source}: no object, all labels are 0." for source in first.empty]
-            noted = (f"note: {note}" for note in grouped([*notes, *empty]))
-            for line in (*reasons, *noted, *origin, *_at_rest(objective)):
+            for line in (*reasons, *_note(crops, notes), *origin, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(
                 objective,
-                partial(
-                    _stream,
-                    crops,
-                    fabric,
-                    recipe.train.workers,
-                    partial(check_unchanged, marks, used),
-                ),
+                partial(_stream, crops, fabric, recipe.train.workers, look),
                 fabric=fabric,
-                optimizer=build_optimizer(recipe, objective),
+                optimizer=assembly.optimizer,
                 plan=build_plan(recipe),
                 journal=journal,
                 validate=validate,
@@ -379,6 +366,24 @@ def _run(
             )
     seconds = time.perf_counter() - begin
     return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
+
+
+def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
+    """The devices of a training, in the precision of its recipe."""
+    count, machines = started(devices)
+    crop = (recipe.data.channels, *recipe.data.crop)
+    unused = count * machines > 1 and objective.leaves_weights_out(crop)
+    fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
+    if fabric.device.type == "cpu":
+        keep_freed_memory()
+    return fabric
+
+
+def _note(crops: Crops | Replay, notes: Sequence[str]) -> Iterator[str]:
+    """Lines of the notes, and of images without objects."""
+    first = crops.first if isinstance(crops, Replay) else crops
+    empty = [f"{source}: no object, all labels are 0." for source in first.empty]
+    yield from (f"note: {note}" for note in grouped([*notes, *empty]))
 
 
 def _object_sizes(
@@ -402,8 +407,7 @@ def _at_rest(objective: Objective) -> Iterator[str]:
 
 
 def _source(
-    recipe: Recipe,
-    objective: Objective,
+    assembly: Assembly[Any],
     pairs: Sequence[Pair],
     second: Sequence[Pair],
     *,
@@ -411,16 +415,23 @@ def _source(
     start: Start,
 ) -> Crops | Replay:
     """Batches of ``pairs``, in the order of the recipe, joined with those of ``second`` if any."""
-    task, sampling = getattr(objective, "task", None), build_sampling(recipe)
+    recipe, task, pipeline = assembly.recipe, assembly.task, assembly.pipeline
     share = len(pairs) / (len(pairs) + len(second))
-    crops = build_crops(recipe, pairs, task, share=share)
-    if sampling is not None:
-        place = {"folder": Path(start.out), "fabric": fabric, "resume": start.resume}
-        network: Any = objective.backbone
-        crops = crops.in_order_of(modalities.discover(crops, network, sampling, **place))
+    crops = build_crops(recipe, pairs, task, pipeline=pipeline, share=share)
+    if assembly.sampling is not None:
+        order = modalities.discover(
+            crops,
+            assembly.objective.backbone,
+            assembly.sampling,
+            folder=Path(start.out),
+            fabric=fabric,
+            resume=start.resume,
+        )
+        crops = crops.in_order_of(order)
     if not second:
         return crops
-    return Replay(crops, build_replay(recipe, second, task, share=1 - share))
+    replay = build_replay(recipe, second, task, pipeline=pipeline, share=1 - share)
+    return Replay(crops, replay)
 
 
 def _stream(

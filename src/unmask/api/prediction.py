@@ -32,7 +32,7 @@ from unmask.io.missing_chunks import unwritten
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
 from unmask.space.spacing import checked
-from unmask.tasks.base import WholeImage
+from unmask.tasks.complete import complete
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def predict_files(
     )
     rules = predictor.layout or Layout(predictor.ndim)
     pairs, bad = _usable(images, rules, predictor, options, say)
-    if isinstance(predictor.task, WholeImage):
+    if complete(predictor.task).image_classes:
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
         return _all_or_skipped([table], bad)
@@ -243,7 +243,7 @@ def _usable(
     audit = audit_pairs(images, None, rules, channels=predictor.channels)
     if audit.problems and not (options.skip_bad and audit.pairs):
         raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
-    _check_options(audit.pairs, options, whole_image=isinstance(predictor.task, WholeImage))
+    _check_options(audit.pairs, options, whole_image=bool(complete(predictor.task).image_classes))
     for note in grouped(audit.notes):
         say(f"note: {note}")
     return audit.pairs, audit.problems

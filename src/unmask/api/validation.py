@@ -7,22 +7,36 @@ from collections.abc import Sequence
 import numpy as np
 
 from unmask.api.classes import class_figures, shares_of
+from unmask.data.normalize import Normalizer
 from unmask.data.pairs import Pair
 from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
 from unmask.metrics import evaluate_pair, summarise
 from unmask.recipe import Recipe
-from unmask.tasks.base import WholeImage
 from unmask.tasks.segmenter import Segmenter
 
 
-def validated(segmenter: Segmenter, recipe: Recipe, pairs: Sequence[Pair]) -> dict[str, float]:
-    """The task's metrics over whole decoded images, spread evenly over ``pairs``."""
+def validated(
+    segmenter: Segmenter,
+    recipe: Recipe,
+    pairs: Sequence[Pair],
+    *,
+    normalize: Normalizer | None = None,
+) -> dict[str, float]:
+    """The task's metrics over whole decoded images, spread evenly over ``pairs``.
+
+    Args:
+        segmenter: what is measured.
+        recipe: its recipe.
+        pairs: images and labels that were held out.
+        normalize: the recipe's normalization, if it is built already.
+    """
     # One view is enough to compare models with each other, at a fraction of the cost of several.
     infer = recipe.infer.model_copy(update={"tta": False, "mirror_positions": False})
-    predictor = make_predictor([segmenter], recipe.model_copy(update={"infer": infer}))
+    changed = recipe.model_copy(update={"infer": infer})
+    predictor = make_predictor([segmenter], changed, task=segmenter.task, normalize=normalize)
     step = max(1, -(-len(pairs) // recipe.train.validate_images))
-    measure = _of_classes if isinstance(segmenter.task, WholeImage) else _of_labels
+    measure = _of_classes if segmenter.task.image_classes else _of_labels
     names = recipe.train.metrics or predictor.task.metrics
     return measure(predictor, pairs[::step], names, recipe.data.ignore_label)
 

@@ -15,14 +15,13 @@ from unmask import checkpoint
 from unmask.apps.curve_plan import Files, Plan, check_plan, divided, facts, note, numbers
 from unmask.apps.curve_runs import Pretraining, Training, is_done, run_all
 from unmask.apps.curve_table import SCRATCH, Row, sentences, write
-from unmask.build import layout, new_method, new_segmenter
+from unmask.build import build_backbone, build_task, layout, new_method, new_segmenter
 from unmask.data.pairs import Pair, open_pairs
 from unmask.errors import CheckpointError, DataError, RecipeError, message
 from unmask.models.base import TokenBackbone
 from unmask.plugins import is_file_name
 from unmask.recipe import Part, Recipe, load
 from unmask.space.random import generator
-from unmask.tasks.segmenter import build_backbone, build_task
 from unmask.training.provenance import initialize
 
 

@@ -144,11 +144,11 @@ def predict_block(job: Job, number: int, *, tell: Tell | None = None) -> tuple[i
     whole = zip(tile.read.start, tile.read.stop, job.grid.space, strict=True)
     ends = tuple((start > 0, stop < size) for start, stop, size in whole)
     region = Region(tile.write.relative_to(tile.read).slices, prod(job.grid.space), ends)
-    labels, noted = decode_scores(
+    answer, noted = decode_scores(
         predictor.task, scores, job.image(), region=region, trained=predictor.trained
     )
     del scores
-    labels = np.asarray(labels)
+    labels = np.asarray(answer.labels)
     arrays, facts, renamed = _kept(labels, tile, job.grid.faces(number))
     if job.grid.halo:
         shared = find_shared(labels, job.grid, number)

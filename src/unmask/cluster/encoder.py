@@ -11,12 +11,12 @@ import torch
 import xxhash
 
 from unmask import checkpoint
+from unmask.build import build_backbone
 from unmask.cluster.dense import Dense
 from unmask.errors import RecipeError
 from unmask.infer.finished import build_finished
 from unmask.io import use_formats
 from unmask.recipe import Recipe
-from unmask.tasks.segmenter import build_backbone
 
 # What may differ between training and looking.
 _FREE = (

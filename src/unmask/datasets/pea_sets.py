@@ -32,8 +32,7 @@ from unmask.errors import DataError, RecipeError, gather, message
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, save_image
 from unmask.labels import connected_components, relabel, remove_small
-from unmask.tasks.affinities import Affinities
-from unmask.tasks.embeddings import Embeddings
+from unmask.tasks.complete import complete
 
 # The published list; the program that drew it depends on the order of a folder's listing.
 CVPPP_VAL = (2, 16, 29, 37, 45, 46, 55, 61, 72, 80, 88, 99, 104, 108, 115, 127, 130, 142, 148, 159)
@@ -165,15 +164,9 @@ def segment(part: Path, out: Path, *, model: str) -> list[str]:
 
     Raises:
         DataError: no images, or no foreground of their size; all such images at once.
-        RecipeError: a model that does not decode affinities.
+        RecipeError: a model whose task does not decode within a given foreground.
     """
     predictor = load_predictor(model)
-    task = predictor.task
-    if not isinstance(task, Affinities | Embeddings):
-        raise RecipeError(
-            f"{model}: expected a model of task embeddings or affinities, found "
-            f"{type(task).__name__.lower()}. Give such a run, or use unmask predict."
-        )
     found = sorted((part / "images").glob("*.tif"))
     _expect(found, part / "images", "images plantNNN.tif")
     given: dict[Path, np.ndarray] = {}
@@ -188,7 +181,7 @@ def segment(part: Path, out: Path, *, model: str) -> list[str]:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
     for path, foreground in given.items():
         scores = predictor.scores(open_image(path, ndim=predictor.ndim))
-        labels = task.decode_within(scores, foreground)
+        labels = complete(predictor.task).decode_within(scores, foreground)
         save_image(out / path.name, labels.astype(np.min_scalar_type(labels.max(initial=0))))
     return [path.stem for path in found]
 

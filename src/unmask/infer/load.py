@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from unmask import checkpoint
-from unmask.data import NORMALIZERS
+from unmask.build import build_normalizer, build_segmenter, build_task
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
+from unmask.data.normalize import Normalizer
 from unmask.data.pairs import Layout
 from unmask.errors import CheckpointError, RecipeError, message
 from unmask.infer.finished import build_finished
 from unmask.infer.predictor import Origin, Predictor
 from unmask.io import use_formats
-from unmask.lookup import build
 from unmask.recipe import MAX_SCALE, Recipe
-from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
+from unmask.tasks.base import CompleteTask, Task
+from unmask.tasks.segmenter import Segmenter
 
 ModelLike = str | Path
 # Fields of a recipe that made the network what it is.
@@ -65,10 +67,11 @@ def load_predictor(
     lines = list(settings)
     if diameter is not None:
         lines += _rescaled(paths[0], trained, diameter, lines)
-    recipe = _changed(first, lines, channels=loaded[0][0].task.channels())
+    recipe, task = _changed(first, lines, loaded[0][0].task)
     found = torch.accelerator.current_accelerator(check_available=True)
     place = torch.device("cpu") if found is None else found
-    predictor = make_predictor([segmenter.to(place) for segmenter, _, _ in loaded], recipe)
+    segmenters = [segmenter.to(place) for segmenter, _, _ in loaded]
+    predictor = make_predictor(segmenters, recipe, task=task)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
     origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
     return replace(predictor, origin=origin, trained=trained)
@@ -110,15 +113,28 @@ def _rescaled(
     return [f"infer.scale={scale:.8g}", "data.spacing=null"]
 
 
-def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor:
-    """A predictor with the recipe's normalisation, tiling and task options."""
+def make_predictor(
+    segmenters: Sequence[Segmenter],
+    recipe: Recipe,
+    *,
+    task: Task | None = None,
+    normalize: Normalizer | None = None,
+) -> Predictor:
+    """A predictor with the recipe's normalization, tiling and task options.
+
+    Args:
+        segmenters: one model, or several that are averaged.
+        recipe: of the first model, with settings.
+        task: the recipe's task, if it is built already.
+        normalize: the recipe's normalization, if it is built already.
+    """
     infer = recipe.infer
     return Predictor(
         segmenters,
-        task=build_task(recipe),
+        task=task or build_task(recipe),
         ndim=recipe.data.ndim,
         channels=recipe.data.channels,
-        normalize=build(recipe.data.normalize.choice, NORMALIZERS, "data.normalize"),
+        normalize=normalize or build_normalizer(recipe),
         tile=infer.tile or recipe.data.crop,
         overlap=infer.overlap,
         blend=infer.blend,
@@ -162,8 +178,10 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
             )
 
 
-def _changed(recipe: Recipe, settings: list[str], *, channels: int) -> Recipe:
-    """The recipe with settings that leave the network as it is."""
+def _changed(
+    recipe: Recipe, settings: list[str], task: CompleteTask
+) -> tuple[Recipe, CompleteTask]:
+    """The recipe and its task, with settings that leave the network as it is."""
     # Whoever made the model does not decide which files of this machine are read.
     changed = recipe.with_settings(["data.allow_external=false", *settings])
     use_formats(changed.data.formats)
@@ -173,12 +191,16 @@ def _changed(recipe: Recipe, settings: list[str], *, channels: int) -> Recipe:
             f"--set {' '.join(fixed)}: expected fields of infer, task or data that do not change "
             "the network, found some that were settled in training. Use --set infer.KEY=VALUE."
         )
-    if (found := build_task(changed).channels()) != channels:
+    same = [(r.task, r.data.ndim, r.data.ignore_label) for r in (changed, recipe)]
+    if same[0] == same[1]:
+        return changed, task
+    other = build_task(changed)
+    if (found := other.channels()) != (channels := task.channels()):
         raise RecipeError(
             f"--set {' '.join(settings)}: expected a task of {channels} channels as the model has, "
             f"found {found}. Train a model for that task."
         )
-    return changed
+    return changed, other
 
 
 def _load_segmenter(
@@ -195,5 +217,9 @@ def _load_segmenter(
             f"{recipe.method.name if recipe.method else None!r}. Fine-tune it first: "
             "unmask train --init."
         )
-    segmenter = build_finished(recipe, model.weights, build_segmenter, source=path)
+    try:
+        build = partial(build_segmenter, task=build_task(recipe))
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
+    segmenter = build_finished(recipe, model.weights, build, source=path)
     return segmenter, recipe, ObjectDiameters.of_card(model.card.get("object_diameters"))

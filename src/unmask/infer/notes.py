@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import Place
@@ -18,7 +18,8 @@ from unmask.io import Image
 from unmask.labels.dropped import Region, Tally, diameter
 from unmask.labels.objects import find_objects
 from unmask.labels.relabeling import compact
-from unmask.tasks.base import Removing, Task, WholeImage
+from unmask.tasks.base import Answer, Task
+from unmask.tasks.complete import complete
 
 Facts = dict[str, int]
 # An object is far smaller than those of the training if its diameter is so many times below that of
@@ -36,8 +37,8 @@ def decode_scores(
     *,
     region: Region | None = None,
     trained: ObjectDiameters | None = None,
-) -> tuple[Integer[np.ndarray, "..."], Facts]:
-    """Labels of the scores of an image or of a part of it, and the facts behind its notes.
+) -> tuple[Answer, Facts]:
+    """The answer of the scores of an image or of a part of it, and the facts behind its notes.
 
     Args:
         task: decodes.
@@ -51,15 +52,12 @@ def decode_scores(
     """
     tally = Tally(region, None if trained is None else trained.high)
     try:
-        if isinstance(task, Removing):
-            labels = task.decode_counted(scores, image.spacing, tally)
-        else:
-            labels = task.decode(scores, image.spacing)
+        answer = complete(task).answer(scores, image.spacing, tally)
     except DataError as error:
         raise DataError(f"{image.source}: {error}") from error
-    if task.context and trained is not None and not isinstance(task, WholeImage):
-        _count_sizes(labels, trained, tally)
-    return labels, tally.counts
+    if task.context and trained is not None and answer.classes is None:
+        _count_sizes(answer.labels, trained, tally)
+    return answer, tally.counts
 
 
 def _count_sizes(labels: np.ndarray, trained: ObjectDiameters, tally: Tally) -> None:
@@ -114,8 +112,8 @@ def describe(
     reader = _Reader(facts, place, trained)
     found: list[str] = []
     dropped = sum(count for name, count in _dropped(facts).items() if name.endswith(".voxels"))
-    if dropped and isinstance(task, Removing):
-        found.append(_dropped_note(reader, task.reasons(), dropped))
+    if dropped:
+        found.append(_dropped_note(reader, complete(task).reasons(), dropped))
     if (advice := _size_note(reader, dropped)) is not None:
         found.append(advice)
     return tuple(found)

@@ -40,7 +40,7 @@ from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
 from unmask.labels.stitch import joined
 from unmask.space.box import Box
-from unmask.tasks.base import Undivided
+from unmask.tasks.complete import complete
 
 # Stored scores, while an output is in work.
 SCORES = "scores.zarr"
@@ -92,8 +92,8 @@ def plan_blocks(
     chosen = block or automatic(space, halo=task.context, classes=task.channels())
     edges = tuple(min(a, b) for a, b in zip(chosen, space, strict=True))
     grid = Grid(space, edges, task.context)
-    if len(grid) > 1 and isinstance(task, Undivided):
-        task.check_blocks()
+    if len(grid) > 1:
+        complete(task).check_blocks()
     return grid, forecast(
         grid,
         predictor.tiling,

@@ -28,7 +28,7 @@ from unmask.io import Image, smallest_uint
 from unmask.measurement.table import Table
 from unmask.space.axes import SPACE
 from unmask.space.bf16 import has_bf16
-from unmask.tasks.base import Task, WholeImage
+from unmask.tasks.base import Answer, Task
 
 Precision = Literal["auto", "32", "bf16", "16"]
 Flips = tuple[tuple[int, ...], ...]
@@ -206,15 +206,15 @@ class Predictor:
         place = self.view.place(opened)
         seen = place.seen(opened)
         scores = self._scores(seen, progress)
-        labels, facts = decode_scores(self.task, scores, seen, trained=self.trained)
-        labels = place.back(smallest_uint(labels))
+        answer, facts = decode_scores(self.task, scores, seen, trained=self.trained)
+        labels = place.back(smallest_uint(answer.labels))
         kept = place.back_scores(scores) if keep_scores else None
         return Prediction(
             labels,
             kept,
             opened.spacing,
             self.provenance(opened),
-            classes=self._classes(scores),
+            classes=_sorted_classes(answer),
             notes=describe(self.task, facts, place, self.trained),
         )
 
@@ -295,13 +295,6 @@ class Predictor:
         parts = zip(scores.chunk(len(flips)), flips, strict=True)
         back = [reduce(self.task.flip, axes, part) for part, axes in parts]
         return torch.stack(back).mean(dim=0)
-
-    def _classes(self, scores: Float[np.ndarray, "s *space"]) -> dict[str, float] | None:
-        """Probabilities by class, the largest first, of a task about whole images."""
-        if not isinstance(self.task, WholeImage):
-            return None
-        shares = zip(self.task.names, map(float, self.task.shares(scores)), strict=True)
-        return dict(sorted(shares, key=lambda pair: -pair[1]))
 
     def _ensemble(self, batch: Tensor, place: torch.device) -> Tensor:
         """Mean of the models."""
@@ -399,6 +392,13 @@ def arithmetic(precision: Precision, device: torch.device) -> torch.dtype | None
 def mirrored(image: Float[Tensor, "b c *space"], axes: Sequence[int]) -> Tensor:
     """The image mirrored along spatial axes (0 = slowest); itself where there are none."""
     return torch.flip(image, [2 + axis for axis in axes]) if axes else image
+
+
+def _sorted_classes(answer: Answer) -> dict[str, float] | None:
+    """Probabilities of classes, largest first; None if the label image is the answer."""
+    if answer.classes is None:
+        return None
+    return dict(sorted(answer.classes.items(), key=lambda pair: -pair[1]))
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unmask.build import build_segmenter
 from unmask.interop.base import Entries, Source, count, state_dict
 from unmask.models.mit import SIZES
 from unmask.recipe import Recipe, load
-from unmask.tasks.segmenter import build_segmenter
 
 _ENCODER, _CENTER = "encoder.patch_embed1.", "decoder.center."
 _HEADS = {"gradflow_head.": "head.branches.0.", "cellprob_head.": "head.branches.1."}

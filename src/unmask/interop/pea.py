@@ -12,9 +12,9 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unmask.build import build_segmenter
 from unmask.interop.base import Entries, Source, state_dict
 from unmask.recipe import Recipe, load
-from unmask.tasks.segmenter import build_segmenter
 
 _LEVELS = 4
 _BACKBONE = ("inconv.", "down", "embed_in.", "center.", "conv0.", "conv1.", "conv2.", "conv3.")

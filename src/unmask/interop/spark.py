@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unmask.build import build_backbone, build_segmenter
 from unmask.errors import CheckpointError
 from unmask.interop.base import Entries, Source, count, state_dict
 from unmask.lookup import build
 from unmask.pretraining import METHODS
 from unmask.recipe import Part, Recipe, load
-from unmask.tasks.segmenter import Segmenter, build_backbone, build_segmenter
+from unmask.tasks.segmenter import Segmenter
 
 LAYOUTS = ("module", "flat", "timm")
 _ENCODER, _HEAD, _TOKENS = "sparse_encoder.sp_cnn.", "dense_decoder.proj.", "mask_tokens."

@@ -13,12 +13,12 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unmask.build import build_backbone
 from unmask.interop.base import Entries, count
 from unmask.lookup import build
 from unmask.models.vit import ViT
 from unmask.pretraining import METHODS
 from unmask.recipe import Recipe, load
-from unmask.tasks.segmenter import build_backbone
 
 PATCHES = "patch_embed.proj.weight"
 POSITIONS = "pos_embed"

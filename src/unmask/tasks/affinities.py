@@ -19,7 +19,7 @@ from torch import Tensor
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
 from unmask.labels.edges import inside, shifted
-from unmask.tasks.base import Target
+from unmask.tasks.base import Answer, Target, TaskDefaults
 from unmask.tasks.offsets import (
     BACKGROUNDS,
     Offset,
@@ -38,7 +38,7 @@ from unmask.tasks.offsets import (
 
 
 @dataclass(frozen=True)
-class Affinities:
+class Affinities(TaskDefaults):
     """Channels: one logit for every offset, then one of the foreground where asked for.
 
     Attributes:
@@ -178,14 +178,14 @@ class Affinities:
         """Objects of averaged affinities."""
         return self.decode_within(scores, None)
 
-    def decode_counted(
+    def answer(
         self,
         scores: Float[np.ndarray, "c *space"],
         spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
-        tally: Tally,
-    ) -> Integer[np.ndarray, "*space"]:
-        """The same; ``tally`` gets the foreground that is in no object."""
-        return self.decode_within(scores, None, tally=tally)
+        tally: Tally | None = None,
+    ) -> Answer:
+        """Objects; ``tally`` counts the foreground that is in no object."""
+        return Answer(self.decode_within(scores, None, tally=tally))
 
     def reasons(self) -> dict[str, str]:
         """Why foreground may be in no object."""

@@ -1,17 +1,22 @@
-"""Contract of segmentation tasks: labels -> target, logits -> scores -> labels."""
+"""Contract of tasks: labels -> target, network -> loss, logits -> scores -> answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer
+import torch
+from jaxtyping import Bool, Float, Float32, Integer
 from torch import Tensor
 
+from unmask.errors import RecipeError, message
 from unmask.labels.dropped import Tally
+from unmask.models import nd
+from unmask.models.base import Step
 from unmask.plugins import source_digest
+from unmask.space.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -27,13 +32,44 @@ class Target:
     weight: Float32[np.ndarray, "w *space"]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a task says about an image, or about a part of it.
+
+    Attributes:
+        labels: ``(*space)``, 0 is background.
+        classes: probability of each class of the whole image by name, in the order of
+            ``image_classes``; None if the label image is the answer.
+    """
+
+    labels: Integer[np.ndarray, "*space"]
+    classes: Mapping[str, float] | None = None
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What an objective may ask of a network."""
+
+    @property
+    def strides(self) -> Sequence[Sequence[int]]:
+        """Voxels of the image per voxel of each level, finest level first."""
+        ...
+
+    def logits(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b k *space"]:
+        """Logits of the task, one vector per voxel."""
+        ...
+
+    def outputs(self, image: Float[Tensor, "b c *space"]) -> tuple[Tensor, list[Tensor]]:
+        """Logits at full size, and those of the supervised coarser levels at their own size."""
+        ...
+
+
 @runtime_checkable
 class Task(Protocol):
-    """What is segmented and how it is read out of a network's output.
+    """What is segmented and how it is read out of a network's output: what a task must have.
 
-    A task is a frozen dataclass whose fields are its options; it may take ``ndim`` (number of
-    spatial axes), which the builder gives. ``metrics`` names the figures of validation, the first
-    one chooses the best model (higher is better).
+    A task is a frozen dataclass whose fields are its options. It may take ``ndim`` (number of
+    spatial axes), which the builder passes. What a task may leave out is in `TaskDefaults`.
     """
 
     @property
@@ -85,112 +121,121 @@ class Task(Protocol):
 
 
 @runtime_checkable
-class Described(Protocol):
-    """A task that says what its output channels mean; other tasks mean what their options are."""
+class TaskDefaults(Protocol):
+    """What a task may leave out: tasks inherit it, or `unmask.tasks.complete` adds it to them.
+
+    A task that learns in another way than by ``loss`` overrides ``objective``. A task whose answer
+    is more than what ``decode`` returns overrides ``answer``.
+    """
+
+    __slots__ = ()
 
     @property
     def meaning(self) -> Mapping[str, object]:
-        """Everything that decides what the channels say, without what decides how they are read.
+        """Everything that decides what the channels mean, but not how they are decoded.
 
-        A trained head serves a task of equal meaning only: three channels can be flows or classes.
+        A trained head is reused only for a task of equal meaning: three channels can be flows or
+        classes. The default is all options.
         """
-        ...
-
-
-def meaning_of(task: object) -> dict[str, object]:
-    """What the output channels of a task mean, with the name of its class."""
-    if isinstance(task, Described):
-        found = dict(task.meaning)
-    elif is_dataclass(task) and not isinstance(task, type):
-        found = asdict(task)
-    else:
-        found = dict(vars(task))
-    return {"task": type(task).__name__, "source": source_digest(task), **found}
-
-
-@runtime_checkable
-class WholeImage(Protocol):
-    """A task that says one thing of a whole image.
-
-    Its labels have one value in an image, the number of the class, and its answers are written to
-    a table.
-    """
+        return asdict(self) if is_dataclass(self) else dict(vars(self))
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the classes, in order of their numbers from 1 on."""
-        ...
+    def image_classes(self) -> tuple[str, ...]:
+        """Names of the classes of whole images, in the order of their numbers, starting at 1.
 
-    def shares(self, scores: Float[np.ndarray, "s *space"]) -> Float[np.ndarray, " s"]:
-        """Probability of every class from the joined scores of an image or its parts."""
-        ...
+        If there are any, an image has one label value, the truth may be a table, and predictions
+        are written to a table. Empty: the answer is a label image.
+        """
+        return ()
 
+    def side_channels(self: Task) -> int:
+        """Channels of the output of a coarser level (deep supervision)."""
+        return self.channels()
 
-@runtime_checkable
-class Removing(Protocol):
-    """A task whose decoding drops foreground that may be wanted, and counts it by reason."""
+    def objective(self: Task, network: Network, batch: Batch) -> Step:
+        """Loss of one batch with targets, and what the journal logs of it.
 
-    def decode_counted(
-        self, scores: Float[np.ndarray, "s *space"], spacing: Sequence[float] | None, tally: Tally
+        Coarser levels learn the same target at full size, each with half the weight of the next
+        finer level (Lee et al. 2015, arXiv:1409.5185).
+
+        Args:
+            network: gives logits.
+            batch: images with targets.
+        """
+        values, weight = targets_of(batch)
+        logits, coarser = network.outputs(batch.image)
+        size = tuple(values.shape[2:])
+        loss = self.loss(logits.float(), values, weight)
+        losses = [loss] + [
+            self.loss(nd.interpolate(level.float(), size), values, weight) for level in coarser
+        ]
+        weights = [0.5**level for level in range(len(losses))]
+        total = sum(w * each for w, each in zip(weights, losses, strict=True)) / sum(weights)
+        return Step(torch.as_tensor(total), logs={"loss": loss.detach()})
+
+    def answer(
+        self: Task,
+        scores: Float[np.ndarray, "s *space"],
+        spacing: Sequence[float] | None,
+        tally: Tally | None = None,  # noqa: ARG002 - for tasks that drop foreground
+    ) -> Answer:
+        """The answer of joined scores.
+
+        Args:
+            scores: joined scores; of a task with ``image_classes`` their mean over an image
+                (one voxel) is enough.
+            spacing: voxel size, if known.
+            tally: counts dropped foreground by the names in ``reasons``; None: not counted.
+        """
+        return Answer(self.decode(scores, spacing))
+
+    def decode_within(
+        self,
+        scores: Float[np.ndarray, "s *space"],  # noqa: ARG002 - the contract
+        foreground: Bool[np.ndarray, "*space"] | None,  # noqa: ARG002 - the contract
     ) -> Integer[np.ndarray, "*space"]:
-        """Labels as of ``decode``; ``tally`` gets the dropped foreground."""
-        ...
+        """Objects inside a given foreground; None: inside the predicted one.
+
+        Raises:
+            RecipeError: the task does not decode within a given foreground.
+        """
+        raise RecipeError(
+            message(
+                f"task {type(self).__name__.lower()}",
+                expected="a task that decodes within a given foreground, embeddings or affinities",
+                found="one that does not",
+                do="Give a model of such a task, or use unmask predict.",
+            )
+        )
 
     def reasons(self) -> Mapping[str, str]:
-        """For each reason in ``tally`` the end of a sentence: "37 pixels <text>"."""
-        ...
-
-
-@runtime_checkable
-class Undivided(Protocol):
-    """A task whose labels may need the whole image, whatever its ``context``."""
+        """For each name in ``tally`` the end of a sentence: "37 pixels <text>"."""
+        return {}
 
     def check_blocks(self) -> None:
         """Called before an image is predicted in several blocks.
 
         Raises:
-            RecipeError: the labels of a block depend on the whole image.
+            RecipeError: the labels of a block depend on the whole image, whatever ``context`` is.
         """
-        ...
 
 
 @runtime_checkable
-class Coarse(Protocol):
-    """A task whose coarser levels learn at their own resolution (deep supervision)."""
-
-    def side_channels(self) -> int:
-        """Channels of a coarser level's output."""
-        ...
-
-    def side_loss(
-        self,
-        logits: Float[Tensor, "b c *coarse"],
-        values: Float[Tensor, "b k *space"],
-        weight: Float[Tensor, "b w *space"],
-        *,
-        level: int,
-        stride: Sequence[int],
-    ) -> Tensor:
-        """Loss of level 1, 2, ... with its weight; ``stride`` voxels of the image are one of it."""
-        ...
+class CompleteTask(Task, TaskDefaults, Protocol):
+    """A task with all members, as training and prediction use it."""
 
 
-@runtime_checkable
-class TwoViews(Protocol):
-    """A task that compares an image with a changed view of it."""
+def targets_of(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Values and weights of a batch.
 
-    def second_view(
-        self, image: Float[Tensor, "b c *space"], values: Float[Tensor, "b k *space"], *, seed: int
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
-        """The view, and how its logits are turned back; None: no second view."""
-        ...
+    Raises:
+        ValueError: the batch has images only.
+    """
+    if batch.values is None or batch.weight is None:
+        raise ValueError("A task learns from targets; this batch has images only.")
+    return batch.values, batch.weight
 
-    def cross_loss(
-        self,
-        logits: Float[Tensor, "b c *space"],
-        other: Float[Tensor, "b c *space"],
-        values: Float[Tensor, "b k *space"],
-        weight: Float[Tensor, "b w *space"],
-    ) -> Tensor:
-        """Loss between the logits of both views with its weight; ``other`` has no gradient."""
-        ...
+
+def describe_meaning(task: CompleteTask) -> dict[str, object]:
+    """What the output channels of a task mean, with the name and the source of its class."""
+    return {"task": type(task).__name__, "source": source_digest(task), **task.meaning}

@@ -16,11 +16,12 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from unmask.errors import DataError, RecipeError
-from unmask.tasks.base import Target
+from unmask.labels.dropped import Tally
+from unmask.tasks.base import Answer, Target, TaskDefaults
 
 
 @dataclass(frozen=True)
-class Classify:
+class Classify(TaskDefaults):
     """Which of some classes an image is of.
 
     Attributes:
@@ -65,8 +66,8 @@ class Classify:
         return ("balanced_accuracy", "accuracy", "auc")
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the classes, in order of their numbers from 1 on."""
+    def image_classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their numbers, starting at 1."""
         return tuple(self.classes)
 
     @property
@@ -127,16 +128,28 @@ class Classify:
         """Probabilities have no direction."""
         return scores.flip(axis + 2)
 
-    def shares(self, scores: Float[np.ndarray, "c *space"]) -> Float[np.ndarray, " c"]:
-        """Mean probability of every class; windows of an image count by their size."""
-        mean = scores.reshape(len(scores), -1).mean(axis=1, dtype=np.float64)
-        return mean / mean.sum()
-
     def decode(
         self,
         scores: Float[np.ndarray, "c *space"],
         spacing: Sequence[float] | None,  # noqa: ARG002 - classes have no size
     ) -> Integer[np.ndarray, "*space"]:
         """The number of the most probable class everywhere."""
-        number = 1 + int(self.shares(scores).argmax())
+        number = 1 + int(_probabilities(scores).argmax())
         return np.full(scores.shape[1:], number, np.min_scalar_type(len(self.classes)))
+
+    def answer(
+        self,
+        scores: Float[np.ndarray, "c *space"],
+        spacing: Sequence[float] | None,
+        tally: Tally | None = None,  # noqa: ARG002 - no foreground is dropped
+    ) -> Answer:
+        """Probability of every class of the whole image."""
+        probabilities = map(float, _probabilities(scores))
+        classes = dict(zip(self.image_classes, probabilities, strict=True))
+        return Answer(self.decode(scores, spacing), classes)
+
+
+def _probabilities(scores: Float[np.ndarray, "c *space"]) -> Float[np.ndarray, " c"]:
+    """Mean probability of every class; windows of an image count by their size."""
+    mean = scores.reshape(len(scores), -1).mean(axis=1, dtype=np.float64)
+    return mean / mean.sum()

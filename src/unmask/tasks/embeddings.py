@@ -18,8 +18,10 @@ from torch import Tensor
 
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
+from unmask.models.base import Step
+from unmask.space.batch import Batch
 from unmask.space.random import generator
-from unmask.tasks.base import Target
+from unmask.tasks.base import Answer, Network, Target, TaskDefaults, targets_of
 from unmask.tasks.cosine import Rule, affinities, pair_loss
 from unmask.tasks.offsets import (
     BACKGROUNDS,
@@ -45,7 +47,7 @@ _PUBLISHED: dict[int, tuple[Rule, Rule]] = {
 
 
 @dataclass(frozen=True)
-class Embeddings:
+class Embeddings(TaskDefaults):
     """Channels: the embedding, then two logits (background, foreground) where asked for.
 
     Attributes:
@@ -171,6 +173,23 @@ class Embeddings:
         """Ids ``(1, *space)`` and weight ``(1, *space)``."""
         return encoded(labels, ignore_label=self.ignore_label, widen=self.widen)
 
+    def objective(self, network: Network, batch: Batch) -> Step:
+        """The losses within the embedding, within coarser levels, and across two views."""
+        values, weight = targets_of(batch)
+        logits, coarser = network.outputs(batch.image)
+        loss = total = self.loss(logits.float(), values, weight)
+        for level, side in enumerate(coarser, 1):
+            stride = network.strides[level]
+            total = total + self.side_loss(side.float(), values, weight, level=level, stride=stride)
+        view = self.second_view(batch.image, values, seed=batch.seed)
+        if view is not None:
+            # The other embedding is a fixed target, so it needs no memory for a backward pass.
+            with torch.no_grad():
+                other = view[1](network.logits(view[0]).float())
+            # Converted a second time, so that in 16 bits both gradients are rounded one by one.
+            total = total + self.cross_loss(logits.float(), other, values, weight)
+        return Step(total, logs={"loss": loss.detach()})
+
     def loss(
         self,
         logits: Float[Tensor, "b c *space"],
@@ -265,14 +284,14 @@ class Embeddings:
         """
         return self._without_background(self.decode_within(scores, None))
 
-    def decode_counted(
+    def answer(
         self,
         scores: Float[np.ndarray, "s *space"],
         spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
-        tally: Tally,
-    ) -> Integer[np.ndarray, "*space"]:
-        """The same; ``tally`` gets the foreground that is in no object."""
-        return self._without_background(self.decode_within(scores, None, tally=tally))
+        tally: Tally | None = None,
+    ) -> Answer:
+        """Objects; ``tally`` counts the foreground that is in no object."""
+        return Answer(self._without_background(self.decode_within(scores, None, tally=tally)))
 
     def reasons(self) -> dict[str, str]:
         """Why foreground may be in no object."""

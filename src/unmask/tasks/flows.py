@@ -18,11 +18,11 @@ from torch import Tensor
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
 from unmask.labels.flows import flows_to_labels, labels_to_flows
-from unmask.tasks.base import Target
+from unmask.tasks.base import Answer, Target, TaskDefaults
 
 
 @dataclass(frozen=True)
-class Flows:
+class Flows(TaskDefaults):
     """Channels: one flow for each axis, slow axis first, then the foreground logit.
 
     Attributes:
@@ -141,14 +141,14 @@ class Flows:
         """Objects of averaged scores ``(ndim + 1, *space)``."""
         return self._decode(scores, None)
 
-    def decode_counted(
+    def answer(
         self,
         scores: Float[np.ndarray, "c *space"],
         spacing: Sequence[float] | None,  # noqa: ARG002 - flows count voxels
-        tally: Tally,
-    ) -> Integer[np.ndarray, "*space"]:
-        """The same; ``tally`` gets the foreground that is in no object."""
-        return self._decode(scores, tally)
+        tally: Tally | None = None,
+    ) -> Answer:
+        """Objects; ``tally`` counts the foreground that is in no object."""
+        return Answer(self._decode(scores, tally))
 
     def reasons(self) -> dict[str, str]:
         """Why foreground may be in no object."""

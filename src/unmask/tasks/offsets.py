@@ -226,7 +226,7 @@ def decoded(
 
 
 def drop_reasons(decoding: Mapping[str, Any]) -> dict[str, str]:
-    """Why a decoding may drop foreground, see ``Removing.reasons``."""
+    """Why a decoding may drop foreground, see ``TaskDefaults.reasons``."""
     return {
         name: f"{text} (decoding.{name}={decoding.get(name)})"
         for name, text in {

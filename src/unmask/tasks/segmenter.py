@@ -4,33 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unmask.errors import RecipeError, message
-from unmask.lookup import build
-from unmask.models import BACKBONES, DECODERS, HEADS, nd
-from unmask.models.base import Objective, Step, TokenBackbone
-from unmask.recipe import Part, Recipe
+from unmask.errors import RecipeError
+from unmask.models import nd
+from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
-from unmask.tasks import TASKS
-from unmask.tasks.base import Coarse, Task, TwoViews
-
-# What is read of a part before it is used; see the contracts for the rest.
-_TASK = ("context", "metrics", "channels", "loss", "activate", "flip", "encode", "decode")
-_BACKBONE = ("channels", "strides", "state_dict", "forward")
-_DECODER = ("width", "state_dict", "forward")
+from unmask.tasks.base import Task
+from unmask.tasks.complete import complete
 
 
 class Segmenter(Objective):
     """From images to the logits of a task, for any backbone and decoder that fit each other.
 
     With deep supervision (Lee et al. 2015, arXiv:1409.5185) the next coarser levels of the decoder
-    predict the target too, each with half the weight of the finer one, or as the task says itself
-    (``Coarse``); prediction ignores them. A task of two views (``TwoViews``) sees both.
+    predict too; what they learn is up to the task's ``objective``, and prediction ignores them.
 
     Args:
         backbone: gives features.
@@ -55,7 +46,7 @@ class Segmenter(Objective):
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
-        self.task = task
+        self.task = complete(task)
         self.head = head
         widths: Sequence[int] = getattr(decoder, "widths", ())
         levels = widths[1 : deep_supervision + 1]
@@ -64,33 +55,26 @@ class Segmenter(Objective):
                 f"model.deep_supervision={deep_supervision}: expected a decoder with as many "
                 f"coarser levels, found {len(levels)}. Lower it or choose another model.decoder."
             )
-        outputs = task.side_channels() if isinstance(task, Coarse) else task.channels()
+        outputs = self.task.side_channels()
         self.side_heads = nn.ModuleList(
             nd.conv(ndim, channels, outputs, kernel=1) for channels in levels
         )
 
     def logits(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b k *space"]:
-        """Logits of the task, one vector a voxel."""
+        """Logits of the task, one vector per voxel."""
         logits = self.head(self.decoder(self.backbone(image), tuple(image.shape[2:])))
         # a decoder may give one vector for the whole image; repeated it takes no memory
         return logits.expand(*logits.shape[:2], *image.shape[2:])
 
+    @property
+    def strides(self) -> Sequence[Sequence[int]]:
+        """Voxels of the image per voxel of each level of the decoder, finest level first."""
+        # A decoder of a user without deep supervision needs no levels.
+        return getattr(self.decoder, "strides", ())
+
     def step(self, batch: Batch) -> Step:
         """Loss of the task on one batch with targets."""
-        if batch.values is None or batch.weight is None:
-            raise ValueError("A segmenter learns from targets; this batch has images only.")
-        values, weight = batch.values, batch.weight
-        logits, sides = self.outputs(batch.image)
-        loss = self.task.loss(logits.float(), values, weight)
-        total = self._supervised(loss, [side.float() for side in sides], values, weight)
-        if isinstance(self.task, TwoViews):
-            view = self.task.second_view(batch.image, values, seed=batch.seed)
-            if view is not None:
-                # Its embedding is a fixed aim, so it needs no memory for a way back.
-                with torch.no_grad():
-                    other = view[1](self.logits(view[0]).float())
-                total = total + self.task.cross_loss(logits.float(), other, values, weight)
-        return Step(total, logs={"loss": loss.detach()})
+        return self.task.objective(self, batch)
 
     def outputs(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Logits at full size, and those of the supervised coarser levels at their own."""
@@ -112,90 +96,3 @@ class Segmenter(Objective):
             # A user's part that reads values cannot be traced without them.
             return True
         return any(p.requires_grad and p.grad is None for p in outline.parameters())
-
-    def _supervised(
-        self, loss: Tensor, sides: list[Tensor], values: Tensor, weight: Tensor
-    ) -> Tensor:
-        """The loss joined with those of the coarser levels."""
-        if isinstance(self.task, Coarse):
-            strides: Sequence[Sequence[int]] = self.decoder.strides  # pyright: ignore[reportAssignmentType]
-            for level, side in enumerate(sides, 1):
-                stride = strides[level]
-                loss = loss + self.task.side_loss(side, values, weight, level=level, stride=stride)
-            return loss
-        size = tuple(values.shape[2:])
-        losses = [loss] + [
-            self.task.loss(nd.interpolate(side, size), values, weight) for side in sides
-        ]
-        weights = [0.5**level for level in range(len(losses))]
-        total = sum(w * each for w, each in zip(weights, losses, strict=True)) / sum(weights)
-        return torch.as_tensor(total)
-
-
-def build_task(recipe: Recipe) -> Task:
-    """The recipe's task.
-
-    Raises:
-        RecipeError: the recipe pre-trains, or an option is wrong.
-    """
-    if recipe.task is None:
-        raise RecipeError(
-            f"recipe {recipe.name!r}: expected a task, found the pre-training method "
-            f"{recipe.method.name if recipe.method else None!r}. "
-            "Use `unmask pretrain`, or a recipe with a task."
-        )
-    given = {"ndim": recipe.data.ndim, "ignore_label": recipe.data.ignore_label}
-    task = build(recipe.task.choice, TASKS, "task", **given)
-    _check_part(task, _TASK, f"task {recipe.task.name!r}")
-    return task
-
-
-def build_backbone(recipe: Recipe) -> Any:
-    """The recipe's backbone with fresh weights; the number of axes is that of the crop.
-
-    Raises:
-        RecipeError: an unknown name or a wrong option.
-    """
-    part = recipe.data
-    given = {"ndim": part.ndim, "in_channels": part.channels, "image": part.crop}
-    backbone = build(recipe.model.backbone.choice, BACKBONES, "model.backbone", **given)
-    _check_part(backbone, _BACKBONE, f"model.backbone {recipe.model.backbone.name!r}")
-    return backbone
-
-
-def build_segmenter(recipe: Recipe) -> Segmenter:
-    """A segmenter with fresh weights; the number of axes is that of the crop.
-
-    Without a decoder in the recipe the backbone's natural one is taken: ``unetr`` for
-    transformers, ``unet`` otherwise.
-    """
-    ndim = recipe.data.ndim
-    task = build_task(recipe)
-    backbone = build_backbone(recipe)
-    strides = [tuple(stride) for stride in backbone.strides]
-    part = recipe.model.decoder or _natural_decoder(backbone)
-    given = {"ndim": ndim, "channels": tuple(backbone.channels), "strides": strides}
-    decoder = build(part.choice, DECODERS, "model.decoder", **given)
-    _check_part(decoder, _DECODER, f"model.decoder {part.name!r}")
-    sizes = {"ndim": ndim, "width": decoder.width, "channels": task.channels()}
-    head = build(recipe.model.head.choice, HEADS, "model.head", **sizes)
-    deep = recipe.model.deep_supervision
-    return Segmenter(backbone, decoder, head, task=task, ndim=ndim, deep_supervision=deep)
-
-
-def _check_part(part: object, members: Sequence[str], label: str) -> None:
-    """Refuse a user's part that lacks what its contract names."""
-    missing = [name for name in members if not hasattr(part, name)]
-    if missing:
-        raise RecipeError(
-            message(
-                label,
-                expected=f"a part with {', '.join(members)}",
-                found=f"{type(part).__name__} without {', '.join(missing)}",
-                do="Add them, or choose another part.",
-            )
-        )
-
-
-def _natural_decoder(backbone: object) -> Part:
-    return Part(name="unetr" if isinstance(backbone, TokenBackbone) else "unet")

@@ -17,7 +17,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from unmask.errors import DataError, RecipeError
-from unmask.tasks.base import Target
+from unmask.tasks.base import Target, TaskDefaults
 
 # Of the published program; ours adds 1, so that small objects do not dominate.
 _EPS = 1e-7
@@ -27,7 +27,7 @@ _MOST = 65535
 
 
 @dataclass(frozen=True)
-class Semantic:
+class Semantic(TaskDefaults):
     """Classes 0 .. ``classes`` - 1, or the label values listed in ``values``.
 
     Attributes:

@@ -1,29 +1,24 @@
-import unmask.parts
-
+from .average import Average
 from .guard import TrainingError
 from .journal import Journal
 from .loop import fit
-from .optim import Average, adamw, parameter_groups, schedule
 from .parallel import choose_precision, launched, make_fabric, started
-from .plan import Plan, Summary
+from .plan import Plan, Summary, build_plan
 from .saving import RunFolder
-
-OPTIMIZERS: unmask.parts.Parts
+from .schedule import schedule
 
 __all__ = [
-    "OPTIMIZERS",
     "Average",
     "Journal",
     "Plan",
     "RunFolder",
     "Summary",
     "TrainingError",
-    "adamw",
+    "build_plan",
     "choose_precision",
     "fit",
     "launched",
     "make_fabric",
-    "parameter_groups",
     "schedule",
     "started",
 ]

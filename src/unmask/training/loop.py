@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
-import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 from torch.optim import Optimizer
 
 from unmask.errors import Interrupted
 from unmask.models.base import Objective
 from unmask.space.batch import Batch
+from unmask.training.checkpointing import Checkpointing, open_run
+from unmask.training.forward import Forward, Parcel
 from unmask.training.guard import Stop
 from unmask.training.journal import Journal
+from unmask.training.meter import Meter
 from unmask.training.plan import Plan, Summary
-from unmask.training.progress import Forward, Parcel, Progress, Validate, agree, clip, explained
 from unmask.training.saving import RunFolder
+from unmask.training.setup import Setup, make_setup
+from unmask.training.update import (
+    agree,
+    apply_update,
+    clip,
+    seed_forward,
+    set_rates,
+    take_batch,
+)
+from unmask.training.validation import Validate, Validation
 
 
 def fit(
@@ -49,28 +63,52 @@ def fit(
         CheckpointError: the run folder holds another run, or only damaged snapshots.
         SaveError: the disk is full; the last whole snapshot stays.
     """
-    progress = Progress(objective, fabric=fabric, optimizer=optimizer, plan=plan, journal=journal)
-    snapshot = progress.open(run)
+    began = time.monotonic()
+    snapshot = open_run(run, objective, journal.say if fabric.is_global_zero else _ignore)
     model, stepper = fabric.setup(Forward(objective), optimizer)
-    progress.begin(snapshot)
-    stream = iter(batches(progress.step * plan.accumulate))
-    with Stop() as stop, progress.kept(), explained(progress.meter):
-        while progress.step < plan.steps:
-            rate = progress.set_rate()
-            stepper.zero_grad(set_to_none=True)
-            progress.guard.before()
-            for micro in range(plan.accumulate):
-                parcel = Parcel(progress.take(stream))
-                torch.manual_seed(progress.seed(micro))
-                with fabric.no_backward_sync(model, enabled=micro < plan.accumulate - 1):
-                    fabric.backward(model(parcel) / plan.accumulate)
-                progress.meter.add(parcel)
-            norm = clip(model, stepper, fabric=fabric, most=plan.clip)
-            progress.update(stepper, norm)
-            code = agree(stop.code, fabric, step=progress.step, steps=plan.steps)
-            progress.check(validate)
-            progress.tell(rate, norm, now=code > 0)
-            progress.save(now=code > 0)
+    setup = make_setup(objective, fabric=fabric, optimizer=optimizer, plan=plan, journal=journal)
+    meter, validation = Meter(setup), Validation(setup, validate)
+    files = Checkpointing(setup, validation, run)
+    step = files.restore(snapshot)
+    stream = iter(batches(step * plan.accumulate))
+    with Stop() as stop, files.active(), meter.explain_memory():
+        while step < plan.steps:
+            rate = set_rates(optimizer, plan, step)
+            norm = _compute_gradients(model, stepper, stream, setup, meter, step)
+            apply_update(setup, stepper, meter.take_bad(norm))
+            step += 1
+            code = agree(stop.code, fabric, step=step, steps=plan.steps)
+            scores = validation.check(step, meter, files.save_model)
+            meter.report(step, rate, norm, scores, now=code > 0)
+            files.save(step, now=code > 0)
             if code:
-                raise Interrupted(progress.step, code)
-    return progress.summary()
+                raise Interrupted(step, code)
+    return validation.summarize(step, meter.loss, seconds=time.monotonic() - began)
+
+
+def _compute_gradients(
+    model: Any,
+    stepper: Any,
+    stream: Iterator[Batch],
+    setup: Setup,
+    meter: Meter,
+    step: int,
+) -> Tensor:
+    """Gradients of one update, summed over its micro-batches and clipped; their norm before."""
+    fabric, plan = setup.fabric, setup.plan
+    stepper.zero_grad(set_to_none=True)
+    setup.guard.before()
+    for micro in range(plan.accumulate):
+        batch = take_batch(stream, plan, step)
+        meter.shape = tuple(batch.image.shape)
+        parcel = Parcel(batch.to(fabric.device))
+        seed_forward(plan, step, micro, fabric.global_rank)
+        # DDP waits for the other processes in the last micro-batch only.
+        with fabric.no_backward_sync(model, enabled=micro < plan.accumulate - 1):
+            fabric.backward(model(parcel) / plan.accumulate)
+        meter.add(parcel)
+    return clip(model, stepper, fabric=fabric, most=plan.clip)
+
+
+def _ignore(text: str) -> None:
+    """Say nothing: another process does."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from unmask.recipe import Recipe
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -44,6 +46,16 @@ class Plan:
     log_every: int = 10
     bad_steps: int = 10
     seed: int = 0
+
+    def is_due(self, step: int, every: int) -> bool:
+        """Whether what happens every so many updates, and after the last one, happens now."""
+        return step == self.steps or (every > 0 and step % every == 0)
+
+
+def build_plan(recipe: Recipe) -> Plan:
+    """The values of the recipe's ``train`` that the loop needs."""
+    shared = Plan.__dataclass_fields__.keys() & type(recipe.train).model_fields.keys()
+    return Plan(**{name: getattr(recipe.train, name) for name in shared})
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from unmask import checkpoint
 from unmask.atomic import atomic_write
+from unmask.build import build_task
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.models.base import Objective
 from unmask.models.weights import load_matching
 from unmask.plugins import references, source_digest
 from unmask.recipe import Part, Recipe, load
-from unmask.tasks.base import meaning_of
-from unmask.tasks.segmenter import build_task
+from unmask.tasks.base import describe_meaning
 from unmask.training.saving import refuse_used
 
 _RECIPE, _DATA = "recipe.yaml", "data.json"
@@ -121,10 +121,10 @@ def _other_purpose(
         same = recipe is not None and _same_code(task, before.task, recipe.task, card.get("code"))
         return "" if same else f"the task {before.task.name} there is not known to be the same"
     try:
-        there = meaning_of(build_task(before))
+        there = describe_meaning(build_task(before))
     except RecipeError as error:
         return f"the task there cannot be built ({error})"
-    here = meaning_of(task)
+    here = describe_meaning(task)
     differ = [name for name in here | there if here.get(name) != there.get(name)]
     if "task" in differ:
         return f"the task is {there['task']} there, {here['task']} here"

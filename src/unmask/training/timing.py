@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from unmask.build import build_crops, layout, new_method, new_segmenter
+from unmask.build import assemble_method, assemble_segmenter, build_crops, layout
 from unmask.data.pairs import Pair, viewed
 from unmask.data.tables import ImageClass
 from unmask.memory import peak_memory
-from unmask.models.base import Objective
 from unmask.recipe import Recipe
-from unmask.tasks.base import Task, WholeImage
+from unmask.tasks.base import CompleteTask
+from unmask.training.forward import Forward, Parcel
 from unmask.training.parallel import make_fabric
-from unmask.training.progress import Forward, Parcel
 
 # Images whose crops are used.
 _IMAGES = 4
@@ -44,11 +43,13 @@ def time_updates(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> 
 
     Images without labels get labels of one value, which cost as much time.
     """
-    objective: Objective = new_segmenter(recipe) if recipe.task else new_method(recipe)
-    task = getattr(objective, "task", None)
+    assembly = assemble_segmenter(recipe) if recipe.task else assemble_method(recipe)
+    objective, task = assembly.objective, assembly.task
+    pairs = pairs[:_IMAGES]
     if task is not None:
-        pairs = [_labeled(pair, task) for pair in pairs[:_IMAGES]]
-    crops = build_crops(recipe, viewed(pairs[:_IMAGES], layout(recipe).view), task)
+        pairs = [_labeled(pair, task) for pair in pairs]
+    pairs = viewed(pairs, layout(recipe, task).view)
+    crops = build_crops(recipe, pairs, task, pipeline=assembly.pipeline)
     fabric = make_fabric(1, recipe.train.precision)
     model = fabric.setup_module(Forward(objective))
     seconds = []
@@ -62,10 +63,10 @@ def time_updates(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> 
     return Timing(min(seconds), parameters, _peak(fabric.device), fabric.device)
 
 
-def _labeled(pair: Pair, task: Task) -> Pair:
+def _labeled(pair: Pair, task: CompleteTask) -> Pair:
     if pair.labels is not None:
         return pair
-    value = 1 if isinstance(task, WholeImage) else 0
+    value = 1 if task.image_classes else 0
     return replace(pair, labels=ImageClass("no labels", value).labels(pair.image))
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from unmask.training.adam import adam_step
+from unmask.optim.adam import adam_step
 
 # Newton-Schulz: five steps of this polynomial bring singular values between 0.7 and 1.2.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)

@@ -7,16 +7,10 @@ from dataclasses import fields
 import pytest
 import torch
 
-from unmask.build import (
-    build_optimizer,
-    build_plan,
-    encoder,
-    layout,
-    new_method,
-    new_segmenter,
-)
+from unmask.build import build_optimizer, encoder, layout, new_method, new_segmenter
 from unmask.errors import RecipeError
 from unmask.recipe import Recipe, TrainRecipe, load
+from unmask.training import build_plan
 from unmask.training.plan import Plan
 
 SMALL = ["model.backbone={name: resunet, width: 4, depth: 2}", "data.crop=[16, 16]"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from unmask.training.adam import adam_step
+from unmask.optim.adam import adam_step
 
 
 class Lamb(Optimizer):

@@ -1,0 +1,57 @@
+"""What all parts of one call of `fit` share."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from lightning_fabric import Fabric
+from torch.optim import Optimizer
+
+from unmask.models.base import Objective
+from unmask.training.average import Average
+from unmask.training.guard import Guard
+from unmask.training.journal import Journal
+from unmask.training.plan import Plan
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parts of one call of `fit`, on their device.
+
+    Attributes:
+        objective: what is trained.
+        fabric: devices and precision.
+        optimizer: the bare optimizer, not what Fabric wraps around it.
+        plan: the values.
+        journal: receives records.
+        guard: skips updates that are not finite.
+        average: averaged weights, if the plan asks for them.
+    """
+
+    objective: Objective
+    fabric: Fabric
+    optimizer: Optimizer
+    plan: Plan
+    journal: Journal
+    guard: Guard
+    average: Average | None = None
+
+    def say(self, text: str) -> None:
+        """Print and keep a message, once for all processes."""
+        if self.fabric.is_global_zero:
+            self.journal.say(text)
+
+    def averaged_weights(self) -> AbstractContextManager[None]:
+        """Inside the ``with`` block the objective has the averaged weights, if there are any."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+
+def make_setup(
+    objective: Objective, *, fabric: Fabric, optimizer: Optimizer, plan: Plan, journal: Journal
+) -> Setup:
+    """The setup of an objective that is on its device already."""
+    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
+    guard = Guard(objective, optimizer, limit=plan.bad_steps, scaled=scaled)
+    average = Average(objective, plan.ema) if plan.ema else None
+    return Setup(objective, fabric, optimizer, plan, journal, guard, average)

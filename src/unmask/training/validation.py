@@ -1,0 +1,86 @@
+"""Scores of the objective on data that was held out, and the best of them so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from unmask.space.batch import Batch
+from unmask.training.journal import PICTURES
+from unmask.training.meter import Meter
+from unmask.training.plan import Summary
+from unmask.training.setup import Setup
+
+Validate = Callable[[Any], Mapping[str, float]]
+SaveBest = Callable[[int, Mapping[str, float]], None]
+
+
+class Validation:
+    """Validates when it is due; the first metric chooses the best model, higher is better.
+
+    Attributes:
+        metrics: scores of the last validation.
+        best: best score of the run; None before the first one.
+        best_step: its step; without validation that of the last saved model.
+    """
+
+    def __init__(self, setup: Setup, validate: Validate | None) -> None:
+        self.metrics: dict[str, float] = {}
+        self.best: float | None = None
+        self.best_step = 0
+        self._setup, self._validate = setup, validate
+
+    def check(self, step: int, meter: Meter, save: SaveBest) -> Mapping[str, float]:
+        """Validate and draw pictures if it is due; ``save`` is called with a new best model.
+
+        It sees averaged weights, if there are any.
+
+        Returns:
+            New scores; empty if none are due.
+        """
+        setup, scores = self._setup, {}
+        if not setup.plan.is_due(step, setup.plan.validate_every):
+            return scores
+        if setup.fabric.is_global_zero:
+            with meter.paused(), setup.averaged_weights():
+                setup.objective.eval()
+                with torch.no_grad():
+                    if self._validate is not None:
+                        scores = self.metrics = dict(self._validate(setup.objective))
+                    self._draw(step, meter.batch)
+                setup.objective.train()
+                if self._is_best(scores):
+                    self.best, self.best_step = float(next(iter(scores.values()))), step
+                    save(step, scores)
+        setup.fabric.barrier()
+        return scores
+
+    def summarize(self, step: int, loss: float, *, seconds: float) -> Summary:
+        """The result of the training."""
+        return Summary(step, loss, self.best, self.best_step, self.metrics, seconds)
+
+    def state(self) -> dict[str, Any]:
+        """What a snapshot keeps."""
+        return {"best": self.best, "best_step": self.best_step, "metrics": self.metrics}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a snapshot."""
+        self.best, self.best_step = state["best"], state["best_step"]
+        self.metrics = state["metrics"]
+
+    def _is_best(self, scores: Mapping[str, float]) -> bool:
+        score = next(iter(scores.values()), math.nan)
+        return math.isfinite(score) and (self.best is None or score > self.best)
+
+    def _draw(self, step: int, last: Batch | None) -> None:
+        """Keep pictures of some samples of the last batch, if the objective draws any."""
+        if last is None:
+            return
+        with self._setup.fabric.autocast():
+            first = Batch(last.image[:PICTURES], seed=last.seed)
+            pictures = self._setup.objective.reconstruct(first)
+        if pictures:
+            self._setup.journal.picture(step, "reconstruction", *pictures.values())
