@@ -15,10 +15,10 @@ from scipy import ndimage
 
 from harness import row, write
 from unmask.cluster.dense import Dense
-from unmask.infer.padded import padded
-from unmask.infer.predictor import Precision
 from unmask.models import ViT
+from unmask.models.precision import Precision
 from unmask.space.box import Box
+from unmask.space.pad import pad_reads
 
 SIDE = {"exact": 40, "fast": 80, "draft": 160}
 PUBLISHED_US = 2127.0
@@ -49,7 +49,7 @@ def network() -> ViT:
 
 def vectors(dense: Dense, image: np.ndarray, box: Box) -> np.ndarray:
     space = image.shape[1:]
-    read = padded(lambda part: image[:, *part.slices], space, mode="reflect")
+    read = pad_reads(lambda part: image[:, *part.slices], space, mode="reflect")
     return dense.vectors(read, space, box).flatten(0, -2).numpy()
 
 

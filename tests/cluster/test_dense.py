@@ -8,11 +8,11 @@ from torch import nn
 
 from unmask.cluster.dense import Dense, features
 from unmask.errors import DataError, RecipeError
-from unmask.infer.padded import padded
 from unmask.models import ResUNet, ViT
 from unmask.models.base import Tokens
 from unmask.models.patches import patchify
 from unmask.space.box import Box
+from unmask.space.pad import pad_reads
 
 
 class Where(nn.Module):
@@ -128,7 +128,7 @@ def test_equal_to_one_window_at_a_time(ndim, space):
     backbone = small(ndim)
     image = np.random.default_rng(0).random((1, *space), dtype=np.float32)
     found = features(Dense(backbone, precision="32"), image)
-    read = padded(lambda box: image[:, *box.slices], space, mode="reflect")
+    read = pad_reads(lambda box: image[:, *box.slices], space, mode="reflect")
     rng = np.random.default_rng(1)
     for _ in range(6):
         voxel = tuple(int(rng.integers(n)) for n in space)
@@ -187,11 +187,11 @@ def test_half_precision_is_close():
 @pytest.mark.parametrize("space", [(7,), (1,), (4, 3), (2, 1, 5)])
 def test_reflection_is_that_of_numpy(space):
     image = np.random.default_rng(0).random((2, *space))
-    read = padded(lambda box: image[:, *box.slices], space, mode="reflect")
+    read = pad_reads(lambda box: image[:, *box.slices], space, mode="reflect")
     box = Box.of(space).grow((11,) * len(space))
     wanted = np.pad(image, [(0, 0), *((11, 11) for _ in space)], mode="reflect")
     assert np.array_equal(read(box), wanted)
-    zero = padded(lambda box: image[:, *box.slices], space, mode="zero")
+    zero = pad_reads(lambda box: image[:, *box.slices], space, mode="zero")
     assert np.array_equal(zero(box), np.pad(image, [(0, 0), *((11, 11) for _ in space)]))
 
 
@@ -226,7 +226,7 @@ def test_a_surround_does_not_show_blocks(monkeypatch):
 def test_single_windows_know_their_surround():
     image = np.random.default_rng(0).random((1, 60, 60), dtype=np.float32)
     dense = Dense(small(), quality="draft", precision="32", surround=2.0)
-    read = padded(lambda box: image[:, *box.slices], (60, 60), mode="reflect")
+    read = pad_reads(lambda box: image[:, *box.slices], (60, 60), mode="reflect")
     some = dense.some(read, (60, 60), np.arange(dense.windows((60, 60))))
     whole = features(dense, image)
     assert some.shape[1] == whole.shape[0] == dense.dim

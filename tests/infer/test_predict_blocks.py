@@ -22,13 +22,13 @@ from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
 from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ZarrSink
-from unmask.infer.tiles import Tiling
 from unmask.io import Image, open_image, open_labels, save_image
 from unmask.labels import connected_components, labels_to_flows
 from unmask.labels.affinities import METHODS
 from unmask.labels.edges import shifted
 from unmask.phantoms.cells import nuclei
 from unmask.space.box import Box
+from unmask.space.tiling import Tiling
 from unmask.tasks.affinities import Affinities
 from unmask.tasks.embeddings import Embeddings
 from unmask.tasks.flows import Flows

@@ -12,9 +12,10 @@ from torch import nn
 from unmask.data.grid import View
 from unmask.data.normalize import MinMax, NoNormalize, Percentile
 from unmask.errors import DataError, RecipeError
-from unmask.infer.predictor import Predictor, arithmetic
+from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import MemorySink, ZarrSink
 from unmask.io import Image
+from unmask.models.precision import arithmetic
 from unmask.tasks.affinities import Affinities
 
 

@@ -32,10 +32,10 @@ from unmask.data.pairs import (
     keep_inputs,
 )
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
-from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.missing_chunks import unwritten
 from unmask.lookup import build
+from unmask.progress import Progress
 
 CENTRES, STATISTICS, NAMES = "clusters.safetensors", "clusters.csv", "names.yaml"
 # Vectors that centres are fitted to: this many, or of small images a part.

@@ -24,12 +24,12 @@ from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
 from unmask.infer.load import load_predictor
 from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image, output_name, save_image
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
 from unmask.io.missing_chunks import unwritten
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
+from unmask.progress import Progress
 from unmask.space.spacing import checked
 from unmask.tasks.base import WholeImage
 

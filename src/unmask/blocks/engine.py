@@ -26,11 +26,11 @@ from unmask.infer.load import load_predictor
 from unmask.infer.notes import Facts, decode_scores
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import read_scores
-from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image
 from unmask.io import cache as recent
 from unmask.labels.dropped import Region
 from unmask.labels.stitch import matched
+from unmask.progress import Progress
 from unmask.space.box import Box, Tile
 
 # (block, windows done, windows in all) to nothing.

@@ -12,8 +12,8 @@ from math import ceil, prod
 
 import numpy as np
 
-from unmask.infer.tiles import Tiling
 from unmask.space.box import Box, Tile
+from unmask.space.tiling import Tiling
 
 # Scores of an image from which on it is predicted in blocks.
 LARGE = 512 << 20

@@ -26,10 +26,10 @@ from unmask.cluster.dense import Dense
 from unmask.cluster.encoder import load_encoder
 from unmask.data.normalize import Measured
 from unmask.errors import CheckpointError, DataError, RecipeError, message
-from unmask.infer.tiles import Progress
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
 from unmask.kmeans import assign
+from unmask.progress import Progress
 
 
 @dataclass(frozen=True)

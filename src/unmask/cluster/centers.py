@@ -20,12 +20,12 @@ from unmask import checkpoint
 from unmask.blocks.engine import kept
 from unmask.cluster.dense import Dense
 from unmask.data.normalize import Measured, Normalizer
+from unmask.data.source import ImageSource
 from unmask.errors import CheckpointError, DataError, message
-from unmask.infer.padded import Read, padded
-from unmask.infer.source import ImageSource
 from unmask.io import Image
 from unmask.kmeans import kmeans
 from unmask.space.box import Box
+from unmask.space.pad import Read, pad_reads
 from unmask.space.random import generator
 
 # Windows that vectors are taken from at least, as far as there are so many.
@@ -151,7 +151,7 @@ def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer)
             )
         )
     source = ImageSource(image, channels=channels, normalize=normalize)
-    read = padded(source.box, image.shape[1:], mode=dense.pad)
+    read = pad_reads(source.box, image.shape[1:], mode=dense.pad)
     return Volume(image, read, source.box, channels, source.measured)
 
 

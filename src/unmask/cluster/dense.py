@@ -21,11 +21,11 @@ from torch import Tensor
 from unmask.cluster import neighborhood as surround
 from unmask.cluster.strides import Cover, Tokens, aligned, official
 from unmask.errors import DataError, RecipeError, message
-from unmask.infer.memory import Halving
-from unmask.infer.padded import Read, padded
-from unmask.infer.predictor import Precision, arithmetic
 from unmask.models.base import TokenBackbone
+from unmask.models.memory import Halving
+from unmask.models.precision import Precision, arithmetic
 from unmask.space.box import Box, tiles
+from unmask.space.pad import Read, pad_reads
 
 QUALITIES = ("exact", "fast", "draft")
 COMPAT = ("aligned", "official")
@@ -140,7 +140,7 @@ class Dense:
         """The vectors of a box, on the device of the network.
 
         Args:
-            read: gives network input of any box, see ``padded``.
+            read: gives network input of any box, see ``pad_reads``.
             space: voxels of the image.
             box: inside the image; the result depends on the box only by rounding.
         """
@@ -190,7 +190,7 @@ class Dense:
         """Vectors that single windows give, a few for each: what a sample costs least by.
 
         Args:
-            read: gives network input of any box, see ``padded``.
+            read: gives network input of any box, see ``pad_reads``.
             space: voxels of the image.
             numbers: of windows, below ``windows(space)``.
         """
@@ -317,7 +317,7 @@ def features(
 ) -> Float32[np.ndarray, "d *space"]:
     """All vectors of an image in memory, which is network input already."""
     space = image.shape[1:]
-    read = padded(lambda box: image[:, *box.slices], space, mode=dense.pad)
+    read = pad_reads(lambda box: image[:, *box.slices], space, mode=dense.pad)
     result = np.empty((dense.dim, *space), np.float32)
     for box in dense.blocks(space):
         result[:, *box.slices] = dense.vectors(read, space, box).movedim(-1, 0).cpu().numpy()

@@ -13,7 +13,7 @@ import xxhash
 from unmask import checkpoint
 from unmask.cluster.dense import Dense
 from unmask.errors import RecipeError
-from unmask.infer.finished import build_finished
+from unmask.models.finished import build_finished
 from unmask.recipe import Recipe
 from unmask.tasks.segmenter import build_backbone
 

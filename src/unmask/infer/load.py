@@ -15,9 +15,9 @@ from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.pairs import Layout
 from unmask.errors import CheckpointError, RecipeError, message
-from unmask.infer.finished import build_finished
 from unmask.infer.predictor import Origin, Predictor
 from unmask.lookup import build
+from unmask.models.finished import build_finished
 from unmask.recipe import MAX_SCALE, Recipe
 from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
 

@@ -27,18 +27,18 @@ from unmask.blocks.resume import files_mark, plan_of, weights_digest, workplace
 from unmask.blocks.scheduler import Run, scheduler
 from unmask.blocks.write import RESUME, Result, assemble
 from unmask.data.grid import AS_IT_IS, Place
+from unmask.data.source import ImageSource
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.agreement import Verdict, cut_note, doubt_note
 from unmask.infer.notes import Facts, describe
 from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import ZarrSink
-from unmask.infer.source import ImageSource
-from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image
 from unmask.io import cache as recent
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
 from unmask.labels.stitch import joined
+from unmask.progress import Progress
 from unmask.space.box import Box
 from unmask.tasks.base import Undivided
 

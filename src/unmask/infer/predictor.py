@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,18 +17,19 @@ from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import AS_IT_IS, View
 from unmask.data.normalize import Normalizer, Percentile
 from unmask.data.pairs import Layout
+from unmask.data.source import ImageSource
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
-from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.sinks import MemorySink
-from unmask.infer.source import ImageSource
-from unmask.infer.tiles import Progress, Sink, Tiling, run_tiles
+from unmask.infer.tiles import Sink, run_tiles
 from unmask.io import Image, smallest_uint
-from unmask.space.bf16 import has_bf16
+from unmask.models.memory import Forward, cpu_batch_size, gpu_batch_size
+from unmask.models.precision import Precision, arithmetic
+from unmask.progress import Progress, part_of
+from unmask.space.tiling import Tiling
 from unmask.tasks.base import Task, WholeImage
 
-Precision = Literal["auto", "32", "bf16", "16"]
 Flips = tuple[tuple[int, ...], ...]
 
 
@@ -218,7 +219,7 @@ class Predictor:
         sink = MemorySink(share=1 / len(views), add=len(views) > 1)
         source = self._source(image)
         for number, flips in enumerate(views):
-            part = _share_of(progress, number, len(views))
+            part = part_of(progress, number, len(views))
             self._run(source, sink, flips, progress=part)
         if self.average == "logits":
             activate_in_place(sink.array, self.task)
@@ -367,16 +368,6 @@ class Predictor:
         }
 
 
-def arithmetic(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """Type that the network computes in under autocast; None: float32 as it is.
-
-    ``auto`` is bf16 where the device has instructions for it.
-    """
-    if precision == "auto":
-        return torch.bfloat16 if has_bf16(device.type) else None
-    return {"32": None, "bf16": torch.bfloat16, "16": torch.float16}[precision]
-
-
 def mirrored(image: Float[Tensor, "b c *space"], axes: Sequence[int]) -> Tensor:
     """The image mirrored along spatial axes (0 = slowest); itself where there are none."""
     return torch.flip(image, [2 + axis for axis in axes]) if axes else image
@@ -393,10 +384,3 @@ def _evaluating(modules: Sequence[nn.Module]) -> Generator[None, None, None]:
     finally:
         for module in training:
             module.train()
-
-
-def _share_of(progress: Progress | None, number: int, count: int) -> Progress | None:
-    """Progress of run ``number`` as a part of ``count`` equal runs."""
-    if progress is None or count == 1:
-        return progress
-    return lambda done, total: progress(number * total + done, count * total)
