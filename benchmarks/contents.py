@@ -19,7 +19,7 @@ import numpy as np
 
 from organelles import middle
 from unmask.cluster.centers import prepare
-from unmask.cluster.encoder import Encoder, load_encoder
+from unmask.cluster.encoder import Encoder, Features, load_encoder
 from unmask.data import NORMALIZERS
 from unmask.io import Image, list_files, open_image, open_labels
 from unmask.lookup import build
@@ -47,7 +47,7 @@ class Table:
 
 def table(encoder: Encoder, part: Path, labels: str, side: int) -> Table:
     """The patches of a part's images, cut to their middles."""
-    dense = encoder.dense(quality="draft", compat="aligned")
+    dense = encoder.dense(Features(quality="draft"))
     patch = encoder.backbone.patch[0]
     normalize = build(encoder.recipe.data.normalize.choice, NORMALIZERS, "data.normalize")
     vectors, brightness, classes, numbers = [], [], [], []

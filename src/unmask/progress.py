@@ -19,13 +19,15 @@ class BlockProgress:
     """Steps done in all blocks together, whatever the order in which blocks advance; thread-safe.
 
     Args:
-        progress: called with (steps done, steps in all).
+        progress: called with (steps done, steps in all); None: nothing is reported.
         blocks: number of blocks.
         steps: steps per block.
         finished: blocks that an ended run has finished.
     """
 
-    def __init__(self, progress: Progress, *, blocks: int, steps: int, finished: int) -> None:
+    def __init__(
+        self, progress: Progress | None, *, blocks: int, steps: int, finished: int
+    ) -> None:
         self._progress, self._blocks, self._steps = progress, blocks, steps
         self._finished = finished
         self._shares: dict[int, float] = {}
@@ -45,5 +47,6 @@ class BlockProgress:
             self._show()
 
     def _show(self) -> None:
-        blocks = self._finished + sum(self._shares.values())
-        self._progress(int(blocks * self._steps), self._blocks * self._steps)
+        if self._progress is not None:
+            blocks = self._finished + sum(self._shares.values())
+            self._progress(int(blocks * self._steps), self._blocks * self._steps)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from unmask import api
+from unmask.blocks import engine
 from unmask.checkpoint import lock_run
-from unmask.cluster import assign as labelling
 from unmask.cluster.names import classes_of, template, write_template
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.io import open_image, open_labels, save_image
@@ -252,18 +252,18 @@ def test_evaluation_on_the_command_line(done, files, tmp_path, command):
 
 def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
     calls = []
-    plain = labelling.label_block
+    plain = engine.label_block
 
-    def counting(*args):
+    def counting(*args, **named):
         calls.append(args[-1])
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return plain(*args)
+        return plain(*args, **named)
 
     monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
     source = [files / "images" / "a.tif"]
     whole = api.cluster(model, source, out=tmp_path / "whole", classes=4, say=lambda _: None)
-    monkeypatch.setattr(labelling, "label_block", counting)
+    monkeypatch.setattr(engine, "label_block", counting)
     with pytest.raises(KeyboardInterrupt):
         api.cluster(model, source, out=tmp_path / "out", classes=4, say=lambda _: None)
     finished = calls[0]
@@ -282,17 +282,17 @@ def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
 def ended(model, files, tmp_path, monkeypatch):
     """A request, what is left of a run that was ended in its second volume, blocks computed."""
     calls, ended_at = [], ["b"]
-    plain = labelling.label_block
+    plain = engine.label_block
 
-    def counting(job, number):
-        source = job.volume().image.name
+    def counting(labeler, grid, folder, number, **named):
+        source = labeler.volume().image.name
         if ended_at == [source] and any(name == source for name, _ in calls):
             raise KeyboardInterrupt
         calls.append((source, number))
-        return plain(job, number)
+        return plain(labeler, grid, folder, number, **named)
 
     monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
-    monkeypatch.setattr(labelling, "label_block", counting)
+    monkeypatch.setattr(engine, "label_block", counting)
     out = tmp_path / "out"
     request = ("cluster", files / "images", "--model", model, "--quality", "draft", "--out", out)
     with pytest.raises(KeyboardInterrupt):

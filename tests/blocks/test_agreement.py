@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
+from unmask.blocks.agreement import compare, find_shared
 from unmask.blocks.grid import Grid
 from unmask.data.normalize import NoNormalize
-from unmask.infer.agreement import compare, find_shared
 from unmask.infer.load import make_predictor
 from unmask.infer.predict_blocks import predict_blocks
 from unmask.infer.predictor import Predictor

@@ -13,26 +13,23 @@ from typing import Any
 
 import numpy as np
 
+from unmask.api.files import FileTask, run_files
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.atomic import atomic_write
-from unmask.blocks.resume import Finished, batch, clear, mark
-from unmask.cluster.assign import Counts, EncoderFile, label_volume, needs, plan_labels
+from unmask.blocks.resume import Finished, batch, clear
+from unmask.blocks.ship import ModelFile
+from unmask.cluster.assign import AssignWork, Counts, label_volume, needs
 from unmask.cluster.centers import Centres, Volume, fit, prepare, without_mean
 from unmask.cluster.contact_sheet import contact_sheet
 from unmask.cluster.dense import Dense
-from unmask.cluster.encoder import Encoder, load_encoder
+from unmask.cluster.encoder import DenseFile, Encoder, Features, load_encoder
 from unmask.cluster.names import as_csv, classes_of, describe, write_template
 from unmask.data import NORMALIZERS
 from unmask.data.pairing import image_files
-from unmask.data.pairs import (
-    Pair,
-    Paths,
-    check_unchanged,
-    fingerprint,
-    keep_inputs,
-)
+from unmask.data.pairs import Pair, Paths, fingerprint, keep_inputs
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
 from unmask.io import Image, open_image, open_labels, output_name
+from unmask.io.identity import identity
 from unmask.io.missing_chunks import unwritten
 from unmask.lookup import build
 from unmask.progress import Progress
@@ -131,34 +128,13 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
     options = options or ClusterOptions()
     _check_request(classes, options)
     encoder = load_encoder(model, settings, allow_code=allow_code, say=say)
-    dense = encoder.dense(
-        quality=options.quality,
-        compat=options.compat,
-        surround=options.surround,
-        turns=options.turns,
-    )
-    origin = EncoderFile(
-        str(Path(model).absolute() if Path(model).exists() else model),
-        tuple(settings),
-        encoder.digest,
-        options.quality,
-        options.compat,
-        options.surround,
-        options.turns,
-        encoder.recipe.data.axes,
-        allow_code,
-    )
-    folder = Path(out)
-    notes: list[str] = []
-    pairs = [Pair(image.name, image) for image in _opened(volumes, encoder, notes)]
-    for note in notes:
-        say(f"note: {note}")
+    chosen = Features(options.quality, options.compat, options.surround, options.turns)
+    dense, folder = encoder.dense(chosen), Path(out)
+    pairs = _open_volumes(volumes, encoder, say)
     keep_inputs(pairs, folder, resume=options.resume)
     before = fingerprint(pairs)
-    prepared = _prepared(dense, pairs, encoder)
-    facts = _facts(dense, encoder)
-    if options.common_mean:
-        facts["common_mean"] = True
+    prepared = _prepare_volumes(dense, pairs, encoder)
+    facts = _feature_facts(dense, encoder, common_mean=options.common_mean)
     given = None if options.centres is None else Centres.load(options.centres, facts)
     count = (classes or 0) if given is None else len(given.values)
     table, names = classes_of(options.names, count)
@@ -168,54 +144,59 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
         say(f"{volume.image.source}: {needs(dense, volume)}")
     if options.common_mean:
         prepared = [without_mean(dense, volume) for volume in prepared]
+    path = str(Path(model).absolute() if Path(model).exists() else model)
+    origin = ModelFile(DenseFile(path, tuple(settings), chosen, allow_code), encoder.digest, path)
+    axes = encoder.recipe.data.axes
     written = Clustered([], folder / CENTRES, folder / STATISTICS, [])
     rows: list[dict[str, Any]] = []
     with batch(folder, resume=options.resume) as finished:
         request = {
             "features": facts,
             "precision": dense.precision,
-            "axes": encoder.recipe.data.axes,
+            "axes": axes,
             "names": table.tolist(),
             "unmask": version("unmask"),
         }
         if given is None:
-            request |= {"clusters": count, "seed": options.seed, "volumes": _marks(prepared)}
+            request |= {"clusters": count, "seed": options.seed, "volumes": _identities(prepared)}
         else:
             request |= {"centres": given.digest}
-        fitted = partial(_fitted, dense, prepared, count, seed=options.seed, facts=facts, say=say)
-        centres = _settled(finished, request, given, fitted, say=say)
-        centres.save(folder / CENTRES)
-        for number, volume in enumerate(prepared, 1):
-            begin = time.perf_counter()
-            path = output_name(volume.image, folder)
-            plan = plan_labels(dense, centres, volume, table)
-            if done := finished.has(path, plan.facts):
-                counts = Counts(*map(np.array, finished.result(path)))
-            else:
-                counts = label_volume(
-                    dense,
-                    centres,
-                    volume,
-                    path,
-                    classes=table,
-                    cluster=options.cluster,
-                    origin=origin,
-                    resume=options.resume,
-                    progress=progress,
-                )
-                source = volume.image.source
-                check_unchanged({source: before[source]}, [pairs[number - 1]])
-                result = [counts.voxels.tolist(), counts.intensity.tolist()]
-                finished.add(path, plan.facts, result)
-            rows += describe(volume.image, path, counts, table, names)
-            written.labels.append(path)
-            written.sheets.append(_sheet(volume.image, path, folder, rows, names, options.seed))
-            spent = "finished before" if done else f"{time.perf_counter() - begin:.1f} s"
-            say(f"[{number}/{len(prepared)}] {volume.image.source} -> {path} ({spent})")
+        fit_now = partial(_fit, dense, prepared, count, seed=options.seed, facts=facts, say=say)
+        centers = _settle_centers(finished, request, given, fit_now, say=say)
+        centers.save(folder / CENTRES)
+        works = [AssignWork(dense, centers, each, table, origin, axes) for each in prepared]
+        tasks = [
+            _volume_task(work, pair, folder, options, progress)
+            for work, pair in zip(works, pairs, strict=True)
+        ]
+        for task, result in run_files(tasks, before, say=say, finished=finished):
+            image, labels = task.pair.image, output_name(task.pair.image, folder)
+            rows += describe(image, labels, Counts(*map(np.array, result)), table, names)
+            written.labels.append(labels)
+            written.sheets.append(_write_sheet(image, labels, folder, rows, names, options.seed))
         atomic_write(written.statistics, as_csv(rows))
         if options.names is None and (note := write_template(folder / NAMES, count)):
             say(note)
     return written
+
+
+def _volume_task(
+    work: AssignWork,
+    pair: Pair,
+    folder: Path,
+    options: ClusterOptions,
+    progress: Progress | None,
+) -> FileTask[list[list[float]]]:
+    """The labels of one volume; the result is the voxels and the mean intensity per cluster."""
+    path = output_name(work.volume.image, folder)
+
+    def label() -> list[list[float]]:
+        counts = label_volume(
+            work, path, cluster=options.cluster, resume=options.resume, progress=progress
+        )
+        return [counts.voxels.tolist(), counts.intensity.tolist()]
+
+    return FileTask(pair, label, path, lambda: work.plan().facts)
 
 
 def _check_request(classes: int | None, options: ClusterOptions) -> None:
@@ -228,7 +209,7 @@ def _check_request(classes: int | None, options: ClusterOptions) -> None:
         raise RecipeError(f"--classes {classes}: expected 1 to 65535.")
 
 
-def _opened(volumes: Paths, encoder: Encoder, notes: list[str]) -> list[Image]:
+def _open_volumes(volumes: Paths, encoder: Encoder, say: Say) -> list[Pair]:
     """Images of as many axes as the model has, or one more, whose sections it then sees."""
     data = encoder.recipe.data
     if data.spacing is not None or data.foreground_crop is not None:
@@ -239,11 +220,12 @@ def _opened(volumes: Paths, encoder: Encoder, notes: list[str]) -> list[Image]:
         )
     tries = (data.ndim, data.ndim + 1) if data.sections is None else (data.ndim + 1, data.ndim)
     images: list[Image] = []
+    notes: list[str] = []
     problems: list[str] = []
     for _, path in image_files(volumes, notes):
         try:
             images.append(
-                _first(lambda ndim, p=path: open_image(p, axes=data.axes, ndim=ndim), tries)
+                _open_first(lambda ndim, p=path: open_image(p, axes=data.axes, ndim=ndim), tries)
             )
         except DataError as error:
             problems.append(str(error))
@@ -255,21 +237,23 @@ def _opened(volumes: Paths, encoder: Encoder, notes: list[str]) -> list[Image]:
     ]
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return images
+    for note in notes:
+        say(f"note: {note}")
+    return [Pair(image.name, image) for image in images]
 
 
-def _first(opened: Callable[[int], Image], tries: Iterable[int]) -> Image:
+def _open_first(open_as: Callable[[int], Image], tries: Iterable[int]) -> Image:
     """The first that can be opened; the first error where none can."""
     errors: list[DataError] = []
     for each in tries:
         try:
-            return opened(each)
+            return open_as(each)
         except DataError as error:
             errors.append(error)
     raise errors[0]
 
 
-def _prepared(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Volume]:
+def _prepare_volumes(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Volume]:
     data = encoder.recipe.data
     normalize = build(data.normalize.choice, NORMALIZERS, "data.normalize")
     problems: list[str] = []
@@ -284,8 +268,8 @@ def _prepared(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Vol
     return found
 
 
-def _facts(dense: Dense, encoder: Encoder) -> dict[str, Any]:
-    """What the vectors depend on."""
+def _feature_facts(dense: Dense, encoder: Encoder, *, common_mean: bool) -> dict[str, Any]:
+    """What the features depend on."""
     facts = {
         "weights": encoder.digest,
         "quality": dense.quality,
@@ -293,21 +277,21 @@ def _facts(dense: Dense, encoder: Encoder) -> dict[str, Any]:
         "normalize": encoder.recipe.data.normalize.model_dump(mode="json"),
         "dim": dense.dim,
     }
-    asked = {"surround": dense.surround, "turns": dense.turns}
+    asked = {"surround": dense.surround, "turns": dense.turns, "common_mean": common_mean}
     return facts | {name: value for name, value in asked.items() if value}
 
 
-def _marks(volumes: Sequence[Volume]) -> list[list[str]]:
+def _identities(volumes: Sequence[Volume]) -> list[list[str]]:
     """Names of volumes, and what changes with their files."""
     sources = [volume.image.source for volume in volumes]
-    return [[Path(source).name, mark(source)] for source in sources]
+    return [[Path(source).name, identity(source)] for source in sources]
 
 
-def _settled(
+def _settle_centers(
     finished: Finished,
     request: dict[str, Any],
     given: Centres | None,
-    fitted: Callable[[], Centres],
+    fit_now: Callable[[], Centres],
     *,
     say: Say,
 ) -> Centres:
@@ -329,12 +313,12 @@ def _settled(
             return Centres.load(kept, request["features"])
         except CheckpointError as error:
             say(f"{error} The centres are fitted again.")
-    centres = fitted()
-    centres.save(kept)
-    return centres
+    centers = fit_now()
+    centers.save(kept)
+    return centers
 
 
-def _fitted(
+def _fit(
     dense: Dense,
     volumes: Sequence[Volume],
     count: int,
@@ -351,7 +335,7 @@ def _fitted(
     return found
 
 
-def _sheet(
+def _write_sheet(
     image: Image,
     path: Path,
     folder: Path,

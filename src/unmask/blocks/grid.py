@@ -1,8 +1,4 @@
-"""How a volume is cut into blocks: their grid, what each reads, what that takes.
-
-Every block reads the windows of the whole image that it needs, at the places they have there, so
-its scores are those of the whole image and do not depend on the block.
-"""
+"""How a volume is cut into blocks: their grid, what each reads, and what that costs."""
 
 from __future__ import annotations
 
@@ -55,10 +51,14 @@ class Grid:
     def tile(self, number: int) -> Tile:
         """What block ``number`` writes, and that with its halo, both inside the volume."""
         cell = np.unravel_index(number, self.counts)
-        start = tuple(int(i) * b for i, b in zip(cell, self.block, strict=True))
-        whole = Box.of(self.space)
-        write = Box(start, tuple(a + b for a, b in zip(start, self.block, strict=True))).clip(whole)
-        return Tile(read=write.grow((self.halo,) * len(self.space)).clip(whole), write=write)
+        low = [int(i) * edge for i, edge in zip(cell, self.block, strict=True)]
+        ends = list(zip(low, self.block, self.space, strict=True))
+        high = [min(start + edge, length) for start, edge, length in ends]
+        read = Box(
+            tuple(max(0, start - self.halo) for start in low),
+            tuple(min(stop + self.halo, n) for stop, n in zip(high, self.space, strict=True)),
+        )
+        return Tile(read=read, write=Box(tuple(low), tuple(high)))
 
     def after(self, number: int, axis: int) -> int | None:
         """The next block along an axis."""
@@ -110,24 +110,6 @@ class Grid:
                 found.append((f"{axis}+", self.slab(number, axis)))
         return found
 
-    def needed(self, number: int, tiling: Tiling) -> Box:
-        """Box of the windows that a block needs, at their places in the whole image.
-
-        All windows that touch the block or its halo, so that scores are exactly those of the whole
-        image wherever they are decoded: otherwise an object in the halo could be another one than
-        its neighbor decodes.
-        """
-        read = self.tile(number).read
-        start, stop = [], []
-        along = zip(tiling.positions(self.space), tiling.window, self.space, strict=True)
-        for axis, (places, window, length) in enumerate(along):
-            low, high = read.start[axis], read.stop[axis]
-            first = min(place for place in places if place + window > low)
-            last = max(place for place in places if place < high)
-            start.append(max(0, first))
-            stop.append(min(length, last + window))
-        return Box(tuple(start), tuple(stop))
-
 
 @dataclass(frozen=True)
 class Forecast:
@@ -175,7 +157,8 @@ def forecast(
         store: keep the scores on the disk; None: where that spares more than half of the windows.
     """
     middle = int(np.ravel_multi_index([n // 2 for n in grid.counts], grid.counts))
-    box, read = grid.needed(middle, tiling), grid.tile(middle).read
+    read = grid.tile(middle).read
+    box = tiling.cover(read, grid.space)
     image = channels * (itemsize if itemsize <= 2 else 4)
     decoding = read.size * (4 * classes + _decoding(grid))
     memory = max(decoding, box.size * (4 * classes + image))
@@ -196,7 +179,8 @@ def _all_windows(grid: Grid, tiling: Tiling) -> int:
         along = 0
         for place in range(count):
             cell = [place if own == axis else 0 for own in range(len(grid.counts))]
-            box = grid.needed(int(np.ravel_multi_index(cell, grid.counts)), tiling)
+            read = grid.tile(int(np.ravel_multi_index(cell, grid.counts))).read
+            box = tiling.cover(read, grid.space)
             along += len(tiling.positions(box.shape)[axis])
         total *= along
     return total

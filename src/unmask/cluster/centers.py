@@ -17,10 +17,9 @@ import torch
 import xxhash
 
 from unmask import checkpoint
-from unmask.blocks.engine import kept
 from unmask.cluster.dense import Dense
 from unmask.data.normalize import Measured, Normalizer
-from unmask.data.source import ImageSource
+from unmask.data.source import ImageSource, hold_whole
 from unmask.errors import CheckpointError, DataError, message
 from unmask.io import Image
 from unmask.kmeans import kmeans
@@ -140,7 +139,7 @@ def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer)
     Raises:
         DataError: values that are not finite, channels or axes that do not fit; names the file.
     """
-    image = kept(image)
+    image = hold_whole(image)
     if image.ndim < dense.backbone.ndim:
         raise DataError(
             message(

@@ -5,6 +5,7 @@ Lines are read once, in order: the lines that two rows of windows share are kept
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -146,3 +147,39 @@ class ImageSource:
             part = self._checked(self._image.read(box), (0, *start))
             parts.append(part.reshape(len(part), -1))
         return np.concatenate(parts, axis=1)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A normalizer for parts of an image that was measured as a whole.
+
+    Attributes:
+        measured: of the whole image.
+    """
+
+    measured: Measured
+
+    def measure(self, image: np.ndarray) -> Measured:  # noqa: ARG002 - the protocol
+        """What was measured."""
+        return self.measured
+
+
+def cut_image(image: Image, box: Box) -> Image:
+    """A box of an image as an image; values that are not finite are named by their whole index."""
+
+    def fetch(index: tuple[slice, ...]) -> np.ndarray:
+        moved = (slice(p.start + a, p.stop + a) for p, a in zip(index[1:], box.start, strict=True))
+        array = image.fetch((index[0], *moved))
+        corner = [part.start + a for part, a in zip(index, (0, *box.start), strict=True)]
+        check_finite(array, image.source, corner=corner)
+        return array
+
+    return replace(image, shape=(image.shape[0], *box.shape), fetch=fetch, whole=False)
+
+
+def hold_whole(image: Image) -> Image:
+    """The image, in memory if reading a part of the file costs as much as reading all of it."""
+    if not image.whole:
+        return image
+    array = image.read()
+    return replace(image, fetch=lambda index: array[index].copy(), whole=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from unmask.errors import RecipeError
-from unmask.space.box import starts
+from unmask.space.box import Box, starts
 
 # A network of few channels needs some 100 bytes per voxel of a window: no machine holds more.
 _LARGEST = 1 << 28
@@ -65,3 +65,19 @@ class Tiling:
                 along = [length - window - start for start in reversed(along)]
             found.append(along)
         return found
+
+    def cover(self, box: Box, space: Sequence[int]) -> Box:
+        """Box of the windows that touch ``box``, at the positions that they have in the image.
+
+        Scores in ``box`` are exactly those of the whole image if all these windows are computed. So
+        a block and its neighbor decode the same objects from the voxels that both of them read.
+        """
+        start, stop = [], []
+        along = zip(self.positions(space), self.window, space, strict=True)
+        for axis, (positions, window, length) in enumerate(along):
+            low, high = box.start[axis], box.stop[axis]
+            first = min(position for position in positions if position + window > low)
+            last = max(position for position in positions if position < high)
+            start.append(max(0, first))
+            stop.append(min(length, last + window))
+        return Box(tuple(start), tuple(stop))
