@@ -15,6 +15,7 @@ from unmask.infer.load import _changed
 from unmask.infer.predictor import Predictor
 from unmask.io import open_image, save_image
 from unmask.recipe import load as load_recipe
+from unmask.space.tiling import Tiling
 from unmask.tasks.flows import Flows
 from unmask.tasks.segmenter import build_task
 
@@ -119,7 +120,7 @@ def test_a_cell_over_the_whole_image_is_told(command, tmp_path, monkeypatch, blo
     def loaded(model, settings, **_):
         task = build_task(load_recipe("cells").with_settings(settings))
         size = (40, 44)
-        return Predictor([OneCell()], task, 2, 1, tile=size, precision="32", block=block)
+        return Predictor([OneCell()], task, 1, Tiling(size), precision="32", block=block)
 
     monkeypatch.setattr(prediction, "load_predictor", loaded)
     for name in "ab":

@@ -25,6 +25,7 @@ from unmask.infer.predictor import Predictor
 from unmask.io import open_image, open_labels
 from unmask.labels.stitch import digests
 from unmask.recipe import load
+from unmask.space.tiling import Tiling
 from unmask.tasks.affinities import Affinities
 from unmask.tasks.flows import Flows
 from unmask.tasks.segmenter import build_segmenter
@@ -46,7 +47,7 @@ class GivenFlows(Flows):
 
 def predictor(task, ndim: int) -> Predictor:
     given: dict[str, Any] = {"normalize": NoNormalize(), "precision": "32"}
-    return Predictor([Same()], task, ndim, task.channels(), tile=(16,) * ndim, **given)
+    return Predictor([Same()], task, task.channels(), Tiling((16,) * ndim), **given)
 
 
 def smooth(rng, shape, sigma: float) -> np.ndarray:

@@ -22,7 +22,7 @@ from unmask.data.source import cut_image
 from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
 from unmask.infer import predict_blocks as blocks
 from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
-from unmask.infer.predictor import Origin, Predictor
+from unmask.infer.predictor import Origin, Predictor, Views
 from unmask.infer.sinks import ZarrSink
 from unmask.io import Image, open_image, open_labels, save_image
 from unmask.labels import connected_components, labels_to_flows
@@ -89,9 +89,18 @@ class Classes(Pieces):
         return (scores[0] > 0.5).astype(np.uint8) * 7
 
 
+def split(options: dict[str, Any], ndim: int) -> dict[str, Any]:
+    """Options of a recipe as the predictor has them."""
+    rest = {"tile": (16,) * ndim, **options}
+    given = [name for name in rest if name in ("overlap", "blend", "pad", "batch_size")]
+    tiling = Tiling(rest.pop("tile"), **{name: rest.pop(name) for name in given})
+    views = Views.of(ndim, **{k: rest.pop(k) for k in ("tta", "mirror_positions") if k in rest})
+    return {"tiling": tiling, "views": views, **rest}
+
+
 def predictor(ndim: int, *, task=None, **options) -> Predictor:
-    chosen = {"channels": 1, "tile": (16,) * ndim, "normalize": NoNormalize(), **options}
-    return Predictor([Same()], task=task or Pieces(), ndim=ndim, **chosen)
+    chosen = {"channels": 1, "normalize": NoNormalize(), **split(options, ndim)}
+    return Predictor([Same()], task=task or Pieces(), **chosen)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

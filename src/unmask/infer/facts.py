@@ -15,8 +15,9 @@ from unmask.models.digest import digest_weights
 
 def predictor_digest(predictor: Predictor) -> str:
     """Digest of all weights of a predictor's models."""
-    models = (segmenter.state_dict() for segmenter in predictor.segmenters)
-    return digest_weights(item for weights in models for item in weights.items())
+    return digest_weights(
+        [item for segmenter in predictor.segmenters for item in segmenter.state_dict().items()]
+    )
 
 
 def prediction_facts(predictor: Predictor, image: Image, weights: str) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.pairs import Layout
 from unmask.errors import CheckpointError, RecipeError, message
-from unmask.infer.predictor import Origin, Predictor
+from unmask.infer.predictor import Origin, Predictor, Views, move_predictor
 from unmask.lookup import build
 from unmask.models.finished import build_finished
 from unmask.recipe import MAX_SCALE, Recipe
+from unmask.space.tiling import Tiling
 from unmask.tasks.segmenter import Segmenter, build_segmenter, build_task
 
 ModelLike = str | Path
@@ -65,9 +66,9 @@ def load_predictor(
     if diameter is not None:
         lines += _rescaled(paths[0], trained, diameter, lines)
     recipe = _changed(first, lines, channels=loaded[0][0].task.channels())
-    found = torch.accelerator.current_accelerator(check_available=True)
-    place = torch.device("cpu") if found is None else found
-    predictor = make_predictor([segmenter.to(place) for segmenter, _, _ in loaded], recipe)
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    predictor = make_predictor([segmenter for segmenter, _, _ in loaded], recipe)
+    predictor = move_predictor(predictor, "cpu" if accelerator is None else accelerator)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
     origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
     return replace(predictor, origin=origin, trained=trained)
@@ -110,22 +111,26 @@ def _rescaled(
 
 
 def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor:
-    """A predictor with the recipe's normalisation, tiling and task options."""
-    infer = recipe.infer
+    """A predictor with the recipe's normalization, tiling and task options.
+
+    Raises:
+        RecipeError: ``infer.tta`` names axes that the images do not have.
+    """
+    infer, data = recipe.infer, recipe.data
     return Predictor(
         segmenters,
         task=build_task(recipe),
-        ndim=recipe.data.ndim,
         channels=recipe.data.channels,
+        tiling=Tiling(
+            tuple(infer.tile or data.crop),
+            overlap=infer.overlap,
+            blend=infer.blend,
+            pad=infer.pad,
+            batch_size=infer.batch_size,
+        ),
+        views=Views.of(data.ndim, tta=infer.tta, mirror_positions=infer.mirror_positions),
         normalize=build(recipe.data.normalize.choice, NORMALIZERS, "data.normalize"),
-        tile=infer.tile or recipe.data.crop,
-        overlap=infer.overlap,
-        blend=infer.blend,
-        pad=infer.pad,
-        tta=infer.tta,
-        mirror_positions=infer.mirror_positions,
         average=infer.average,
-        batch_size=infer.batch_size,
         precision=infer.precision,
         block=infer.block,
         view=View(recipe.data.spacing, recipe.data.foreground_crop, infer.scale),

@@ -97,7 +97,7 @@ def plan_blocks(
         classes=task.channels(),
         itemsize=image.dtype.itemsize,
         # Mirrored positions need several runs over the image, which a store cannot add up.
-        store=False if predictor.mirror_positions and store is None else store,
+        store=False if predictor.views.mirror_positions and store is None else store,
     )
 
 
@@ -274,8 +274,8 @@ class ScoreLabeler:
         if self.scores is not None:
             return read_scores(self.scores, tile.read)
         box = predictor.tiling.cover(tile.read, self.space)
-        known = replace(predictor, normalize=Known(self.measured), view=AS_IT_IS)
-        scores = known.scores(cut_image(self.image(), box), progress=progress)
+        part, known = cut_image(self.image(), box), Known(self.measured)
+        scores = predictor.score_seen(part, normalize=known, progress=progress)
         return np.ascontiguousarray(scores[:, *tile.read.relative_to(box).slices])
 
 
@@ -368,4 +368,4 @@ def _scores_back(store: Path, image: Image, place: Place) -> Path:
 
 def _threads(predictor: Predictor) -> int:
     """Blocks at once: on a CPU the network takes all cores, beside a GPU decoding is slower."""
-    return 1 if str(predictor.device) == "cpu" else min(4, os.cpu_count() or 1)
+    return 1 if predictor.device.type == "cpu" else min(4, os.cpu_count() or 1)
