@@ -47,10 +47,10 @@ def network() -> ViT:
     ).eval()
 
 
-def vectors(dense: Dense, image: np.ndarray, box: Box) -> np.ndarray:
+def compute(dense: Dense, image: np.ndarray, box: Box) -> np.ndarray:
     space = image.shape[1:]
     read = pad_reads(lambda part: image[:, *part.slices], space, mode="reflect")
-    return dense.vectors(read, space, box).flatten(0, -2).numpy()
+    return dense.compute(read, space, box).flatten(0, -2).numpy()
 
 
 def cost(dense: Dense, image: np.ndarray, box: Box, repeats: int) -> float:

@@ -11,7 +11,7 @@ import torch
 import unmask
 from unmask.api import prediction
 from unmask.errors import DataError, RecipeError
-from unmask.infer.load import _changed
+from unmask.infer.load import _change_recipe
 from unmask.infer.predictor import Predictor
 from unmask.io import open_image, save_image
 from unmask.recipe import load as load_recipe
@@ -142,5 +142,5 @@ def test_a_cell_over_the_whole_image_is_told(command, tmp_path, monkeypatch, blo
 
 
 def test_prediction_takes_options_of_decoding():
-    changed = _changed(load_recipe("cells"), ["task.max_fraction=1.0"], channels=3)
+    changed = _change_recipe(load_recipe("cells"), ["task.max_fraction=1.0"], channels=3)
     assert "max_fraction=1.0" in repr(build_task(changed))

@@ -14,7 +14,7 @@ import zarr
 from torch import nn
 
 from unmask.blocks import engine, ship
-from unmask.blocks.grid import LARGE, Grid, automatic
+from unmask.blocks.grid import LARGE, Grid, choose_block
 from unmask.checkpoint import lock_run
 from unmask.data.grid import View
 from unmask.data.normalize import NoNormalize, Percentile
@@ -504,12 +504,12 @@ def test_automatic_blocks_keep_to_their_budget():
         ((2000, 2000, 2000), 16, 4),
         ((9, 10**4, 10**4), 0, 2),
     ]:
-        block = automatic(space, halo=halo, classes=classes)
+        block = choose_block(space, halo=halo, classes=classes)
         grid = Grid(space, block, halo)
         middle = int(np.ravel_multi_index([n // 2 for n in grid.counts], grid.counts))
         assert grid.tile(middle).read.size * 4 * classes < 1 << 30
         assert grid.tile(middle).read.size * 4 * classes > 1 << 26
-    assert automatic((100, 90), halo=8, classes=1) == (100, 90)
+    assert choose_block((100, 90), halo=8, classes=1) == (100, 90)
 
 
 def test_large_images_are_those_whose_scores_fill_memory():

@@ -126,25 +126,25 @@ def predict(
         )
     )
 
-    def predicted(image: Image) -> Prediction:
+    def predict_one(image: Image) -> Prediction:
         result = predictor.predict(image, keep_scores=True)
         return replace(result, notes=(*notes, *result.notes))
 
     if not isinstance(image, list | tuple):
-        return predicted(_opened(image, predictor, axes, spacing))
+        return predict_one(_open_input(image, predictor, axes, spacing))
     opened: list[Image] = []
     problems: list[str] = []
     for each in as_inputs(image):
         try:
-            opened.append(_opened(each, predictor, axes, spacing))
+            opened.append(_open_input(each, predictor, axes, spacing))
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return (predicted(each) for each in opened)
+    return (predict_one(each) for each in opened)
 
 
-def _opened(
+def _open_input(
     image: Input, predictor: Predictor, axes: str | None, spacing: Sequence[float] | None
 ) -> Image:
     """An image in memory or in a file; ``spacing`` is that of an array."""
@@ -167,7 +167,7 @@ def predict_files(
     progress: Progress | None = None,
     allow_code: bool = False,
 ) -> list[Path]:
-    """Segment files; one label image an input in ``out``, same stem and format family.
+    """Segment files; one label image per input in ``out``, same stem and format family.
 
     Large images are predicted in blocks, see ``unmask.infer.predict_blocks``. A task about whole
     images writes one table instead, see ``unmask.api.classes``.
@@ -178,7 +178,7 @@ def predict_files(
         out: folder of the label images.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
         options: what is written and where the work is done.
-        say: gets one line a file, and what a user should know of its labels.
+        say: gets one line per file, and what a user should know of its labels.
         progress: called with (windows done, windows in all) of the image in work.
         allow_code: run parts that the models carry as source; without it such models are refused.
 
@@ -193,11 +193,11 @@ def predict_files(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )
     rules = predictor.layout or Layout(predictor.ndim)
-    pairs, bad = _usable(images, rules, predictor, options, say)
+    pairs, bad = _open_pairs(images, rules, predictor, options, say)
     if isinstance(predictor.task, WholeImage):
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
-        return _all_or_skipped([table], bad)
+        return _report_skipped([table], bad)
     keep_inputs(pairs, Path(out), resume=options.resume)
     before, weights = fingerprint(pairs), predictor_digest(predictor)
     tasks = [
@@ -215,10 +215,10 @@ def predict_files(
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
         written = [task.output for task, _ in done if task.output is not None]
         # After an error what is finished stays known, so that --resume does the skipped files.
-        return _all_or_skipped(written, bad)
+        return _report_skipped(written, bad)
 
 
-def _usable(
+def _open_pairs(
     images: Paths, rules: Layout, predictor: Predictor, options: Options, say: Say
 ) -> tuple[list[Pair], list[str]]:
     """Images that can be predicted, and what is wrong with those that are skipped.
@@ -236,7 +236,7 @@ def _usable(
     return audit.pairs, audit.problems
 
 
-def _all_or_skipped(written: list[Path], bad: Sequence[str]) -> list[Path]:
+def _report_skipped(written: list[Path], bad: Sequence[str]) -> list[Path]:
     if bad:
         raise SkippedError(bad, written)
     return written

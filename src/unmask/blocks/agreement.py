@@ -31,7 +31,7 @@ class Shared:
         digest: ``(k,)`` see ``digests``.
         boxes: ``(k, 2, ndim)`` first and one past the last voxel in the volume, as the block sees
             them.
-        cut: ``(k,)`` whether the object goes on where the block's halo ends.
+        cut: ``(k,)`` whether the object continues where the block's halo ends.
         touches: ``(t, 2)`` position in ``ids``, number of the other block.
     """
 
@@ -63,15 +63,15 @@ def find_shared(labels: np.ndarray, grid: Grid, number: int) -> Shared:
         number: of the block.
     """
     tile, top = grid.tile(number), int(labels.max(initial=0))
-    own = _present(labels, tile.write.relative_to(tile.read), top)
+    own = _find_present(labels, tile.write.relative_to(tile.read), top)
     touches: list[tuple[int, int]] = []
     shared = np.zeros(top + 1, bool)
     for other in grid.around(number):
         part = grid.tile(other).write.clip(tile.read).relative_to(tile.read)
-        both = own & _present(labels, part, top)
+        both = own & _find_present(labels, part, top)
         shared |= both
         touches += [(int(each), other) for each in np.flatnonzero(both)]
-    cut = own & _at_ends(labels, tile, grid.space, top)
+    cut = own & _find_at_ends(labels, tile, grid.space, top)
     ids = np.flatnonzero(shared | cut)
     wanted = np.zeros(top + 1, bool)
     wanted[ids] = True
@@ -111,7 +111,7 @@ def compare(blocks: tuple[int, int], here: Shared, there: Shared) -> Verdict:
     return Verdict(blocks, same, rest)
 
 
-def _present(labels: np.ndarray, box: Box, top: int) -> NDArray[np.bool_]:
+def _find_present(labels: np.ndarray, box: Box, top: int) -> NDArray[np.bool_]:
     """Whether each id other than 0 is in a box."""
     found = np.zeros(top + 1, bool)
     found[labels[box.slices]] = True
@@ -119,8 +119,10 @@ def _present(labels: np.ndarray, box: Box, top: int) -> NDArray[np.bool_]:
     return found
 
 
-def _at_ends(labels: np.ndarray, tile: Tile, space: Sequence[int], top: int) -> NDArray[np.bool_]:
-    """Whether each id goes on where the halo ends: the border of what is read inside the volume."""
+def _find_at_ends(
+    labels: np.ndarray, tile: Tile, space: Sequence[int], top: int
+) -> NDArray[np.bool_]:
+    """Whether each id continues where the halo ends, at borders of what is read in the volume."""
     found = np.zeros(top + 1, bool)
     for axis, size in enumerate(space):
         if tile.read.start[axis] > 0:

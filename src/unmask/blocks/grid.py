@@ -11,17 +11,18 @@ import numpy as np
 from unmask.space.box import Box, Tile
 from unmask.space.tiling import Tiling
 
-# Scores of an image from which on it is predicted in blocks.
+# Images with more bytes of scores are predicted in blocks.
 LARGE = 512 << 20
 # Voxels on each side of a face that both blocks compare; see ``labels.stitch``.
 _SLAB = 2
 # What an automatic block may take, in bytes.
 _BUDGET = 1 << 30
-# The network seeing a voxel more often than this costs more than keeping the scores on the disk.
+# If the network sees voxels more often than this, storing the scores on the disk costs less.
 _PASSES = 2.0
 # Automatic blocks are multiples of this, so that chunks and tiles of files fit.
 _UNIT = 64
-# Bytes a voxel that decoding takes beside the scores: field, labels, paths; measured for flows.
+# Bytes per voxel that decoding takes in addition to the scores: field, labels, paths; measured
+# for flows.
 _DECODING = 32
 _DECODING_AXIS = 12
 
@@ -98,7 +99,7 @@ class Grid:
         return [each for each in numbers.tolist() if each != number]
 
     def faces(self, number: int) -> list[tuple[str, Box]]:
-        """Name and box of every slab that the block shares with a neighbour.
+        """Name and box of every slab that the block shares with a neighbor.
 
         ``"1+"`` is the face to the next block along axis 1, ``"1-"`` that to the one before.
         """
@@ -118,8 +119,8 @@ class Forecast:
     Attributes:
         blocks: number of blocks.
         block: their size in voxels.
-        memory: bytes of one block in work, beside model and program.
-        passes: how often the network sees a voxel, against a prediction of the whole image.
+        memory: bytes per block in work, in addition to model and program.
+        passes: how often the network sees a voxel, compared with a prediction of the whole image.
         windows: windows of one block.
         stored: bytes of scores that are kept on the disk meanwhile; 0: none.
     """
@@ -135,12 +136,13 @@ class Forecast:
         size = " x ".join(map(str, self.block))
         return (
             f"{self.blocks} block(s) of {size} voxels, about {self.memory / 1e9:.1f} GB of memory "
-            f"for each in work beside the model, {self.passes:.1f} times the windows of the whole "
-            "image" + (f", {self.stored / 1e9:.1f} GB of scores on the disk" if self.stored else "")
+            f"per block in work in addition to the model, {self.passes:.1f} times the windows of "
+            "the whole image"
+            + (f", {self.stored / 1e9:.1f} GB of scores on the disk" if self.stored else "")
         )
 
 
-def forecast(
+def forecast_blocks(
     grid: Grid, tiling: Tiling, *, channels: int, classes: int, itemsize: int, store: bool | None
 ) -> Forecast:
     """Size, memory and cost of the blocks, and whether scores are better stored.
@@ -154,7 +156,7 @@ def forecast(
         channels: of the image.
         classes: channels of the scores.
         itemsize: bytes of an image's value.
-        store: keep the scores on the disk; None: where that spares more than half of the windows.
+        store: keep the scores on the disk; None: if that saves more than half of the windows.
     """
     middle = int(np.ravel_multi_index([n // 2 for n in grid.counts], grid.counts))
     read = grid.tile(middle).read
@@ -186,7 +188,7 @@ def _all_windows(grid: Grid, tiling: Tiling) -> int:
     return total
 
 
-def automatic(
+def choose_block(
     space: Sequence[int], *, halo: int, classes: int, budget: int = _BUDGET
 ) -> tuple[int, ...]:
     """The largest block, of about equal sides, that is decoded within a budget of memory.

@@ -26,12 +26,12 @@ _INNER = ("scores", "contact")
 
 
 class Finished:
-    """Outputs that are complete, kept in a file so that an ended run can go on.
+    """Outputs that are complete, kept in a file so that an ended run can be resumed.
 
     Every output is one line with its digest, so a kill costs at most the last one.
 
     Args:
-        folder: where it is kept, beside the unfinished work on the outputs.
+        folder: where it is kept, next to the unfinished work on the outputs.
 
     Attributes:
         folder: the same.
@@ -195,7 +195,7 @@ def _continues(folder: Path, facts: Mapping[str, Any], out: Path) -> bool:
                 out,
                 expected="--resume with what the ended run was given",
                 found="; ".join(other),
-                do="Give the same again, or leave out --resume to start anew.",
+                do="Give the same again, or leave out --resume to start again.",
             )
         )
     return True

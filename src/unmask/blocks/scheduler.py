@@ -97,8 +97,9 @@ def _on_cluster(
                 "--cluster",
                 expected="workers that survive their work",
                 found=f"several that died over the same part of it ({error})",
-                do="Mostly it is memory: take a smaller infer.block (train.batch_size where they "
-                "train), or workers with more. What is finished is kept: go on with --resume.",
+                do="Mostly they lack memory: take a smaller infer.block (train.batch_size if they "
+                "train), or workers with more memory. What is finished is kept: resume "
+                "with --resume.",
             )
         ) from error
     finally:

@@ -117,5 +117,5 @@ def _read_packed(path: Path, handle: BinaryIO, header: Mapping[str, Any], name: 
 
 def _describe_damage(path: Path, found: str) -> str:
     return message(
-        path, expected="the file of a finished block", found=found, do="Go on with --resume."
+        path, expected="the file of a finished block", found=found, do="Resume with --resume."
     )

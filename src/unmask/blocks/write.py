@@ -30,7 +30,7 @@ _PIECE = 1 << 22
 _KEPT_BYTES = 8 << 20
 
 # What is kept when the disk is full.
-RESUME = "Finished work is kept: go on with --resume. "
+RESUME = "Finished work is kept: resume with --resume. "
 
 # Labels of block ``number`` with their final numbers.
 ReadLabels = Callable[[int], np.ndarray]
@@ -140,7 +140,7 @@ def _thin_out(store: Path, level: int, step: Sequence[int], pieces: Grid, number
 
 
 def _chunks(block: Sequence[int], *, pages: bool) -> tuple[int, ...]:
-    """Chunks that divide a block; thin ones where they become the pages of a file."""
+    """Chunks that divide a block; thin ones if they become the pages of a file."""
     flat = len(block) - 2
     found = []
     for axis, length in enumerate(block):

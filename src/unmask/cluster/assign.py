@@ -18,7 +18,7 @@ from unmask.blocks.base import Facts, Output, Plan
 from unmask.blocks.engine import run
 from unmask.blocks.grid import Grid
 from unmask.blocks.ship import ImageFile, ModelFile, in_memory, ship_image
-from unmask.cluster.centers import Centres, Volume, prepare
+from unmask.cluster.centers import Centers, Volume, prepare
 from unmask.cluster.dense import Dense
 from unmask.data.normalize import Measured
 from unmask.data.source import Known
@@ -56,7 +56,7 @@ class AssignWork:
     """
 
     dense: Dense
-    centers: Centres
+    centers: Centers
     volume: Volume
     classes: np.ndarray
     origin: ModelFile[Dense] | None = None
@@ -164,7 +164,7 @@ class CenterLabeler:
                 finite.
         """
         dense, volume, box = self.dense(), self.volume(), tile.write
-        features = dense.vectors(volume.read, volume.space, box).flatten(0, -2).cpu().numpy()
+        features = dense.compute(volume.read, volume.space, box).flatten(0, -2).cpu().numpy()
         try:
             clusters = assign(features, self.centers)[0]
         except DataError as error:
@@ -186,8 +186,8 @@ def needs(dense: Dense, volume: Volume) -> str:
     # Features as they are computed, as k-means sees them, and on the way from one to the other.
     memory = grid.tile(0).write.size * (3 * 4 * dense.dim + 32)
     return (
-        f"{len(grid)} block(s) of {size} voxels, about {memory / 1e9:.1f} GB of memory for each in "
-        f"work beside the model, {dense.windows(volume.space)} windows"
+        f"{len(grid)} block(s) of {size} voxels, about {memory / 1e9:.1f} GB of memory per "
+        f"block in work in addition to the model, {dense.windows(volume.space)} windows"
     )
 
 

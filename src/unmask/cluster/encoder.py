@@ -56,14 +56,14 @@ class Features:
     Attributes:
         quality: ``exact``, ``fast`` or ``draft``.
         compat: ``aligned`` or ``official``.
-        surround: standard deviation of the neighborhood in voxels; 0: none.
-        turns: whether four rotations are averaged.
+        neighborhood: standard deviation of the neighborhood in voxels; 0: none.
+        rotations: whether four rotations are averaged.
     """
 
     quality: str = "exact"
     compat: str = "aligned"
-    surround: float = 0.0
-    turns: bool = False
+    neighborhood: float = 0.0
+    rotations: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,19 @@ _NAMED = 8
 
 
 def cut_note(grid: Grid, task: Task, count: int) -> tuple[str, ...]:
-    """What to say of objects that a filter dropped although a block saw a part of them only."""
+    """The note on objects that a filter dropped although a block saw only a part of them."""
     if not count:
         return ()
     halo = _larger(grid.halo)
     return (
-        f"In {count} place(s) an object that goes on beyond the halo of {grid.halo} voxels around "
-        f"a block was dropped. In the whole image it might be kept: try a halo of {halo} voxels"
-        f"{_setting(task, halo)}, or larger blocks.",
+        f"In {count} place(s) an object that continues beyond the halo of {grid.halo} voxels "
+        "around a block was dropped. In the whole image it might be kept: try a halo of "
+        f"{halo} voxels{_setting(task, halo)}, or larger blocks.",
     )
 
 
 def doubt_note(grid: Grid, task: Task, doubts: Doubts) -> tuple[str, ...]:
-    """What to say of objects on which blocks do not agree."""
+    """The note on objects on which blocks do not agree."""
     count = len(doubts.ids)
     if not count:
         return ()

@@ -37,21 +37,21 @@ def load_predictor(
 ) -> Predictor:
     """A predictor of one model, or of several as an ensemble (mean of ``infer.average``).
 
-    It runs on the GPU where there is one.
+    It runs on the GPU if there is one.
 
     Args:
         models: model files, run folders or names of shipped models.
         settings: changes to the first model's ``infer``, ``task`` and ``data`` fields, as far as
             they do not change its network.
-        diameter: of the objects in the images, in pixels of the images: these are resized so that
+        diameter: of the objects in the images, in pixels of the images. Images are resized so that
             objects are as large as the median object of the first model's training, whatever
             their voxel size (``infer.scale``, in place of ``data.spacing``).
         allow_code: run parts that the models carry as source; without it such models are refused.
-        say: gets what a user should know of the code that runs, a line each.
+        say: gets what a user should know of the code that runs, one line each.
 
     Raises:
-        CheckpointError: a file that is missing, damaged or no segmenter, a model with code that was
-            not allowed, models that do not see and say the same, or one without
+        CheckpointError: a file that is missing, damaged or not a segmenter, a model with code that
+            was not allowed, models that do not see and say the same, or one without
             ``object_diameters`` if ``diameter`` is given.
         RecipeError: a setting that does not exist, or that would need another network.
     """
@@ -64,8 +64,8 @@ def load_predictor(
         _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
     lines = list(settings)
     if diameter is not None:
-        lines += _rescaled(paths[0], trained, diameter, lines)
-    recipe = _changed(first, lines, channels=loaded[0][0].task.channels())
+        lines += _rescale_to(paths[0], trained, diameter, lines)
+    recipe = _change_recipe(first, lines, channels=loaded[0][0].task.channels())
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     predictor = make_predictor([segmenter for segmenter, _, _ in loaded], recipe)
     predictor = move_predictor(predictor, "cpu" if accelerator is None else accelerator)
@@ -74,7 +74,7 @@ def load_predictor(
     return replace(predictor, origin=origin, trained=trained)
 
 
-def _rescaled(
+def _rescale_to(
     model: ModelLike,
     trained: ObjectDiameters | None,
     diameter: float | int,
@@ -150,7 +150,7 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
             "task": recipe.task,
             "axes": recipe.data.ndim,
             "channels": recipe.data.channels,
-            "normalisation": recipe.data.normalize,
+            "normalization": recipe.data.normalize,
             "spacing": recipe.data.spacing,
             "foreground crop": recipe.data.foreground_crop,
         }
@@ -164,15 +164,15 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
             )
 
 
-def _changed(recipe: Recipe, settings: list[str], *, channels: int) -> Recipe:
+def _change_recipe(recipe: Recipe, settings: list[str], *, channels: int) -> Recipe:
     """The recipe with settings that leave the network as it is."""
-    # Whoever made the model does not decide which files of this machine are read.
+    # The maker of a model does not decide which files of this machine are read.
     changed = recipe.with_settings(["data.allow_external=false", *settings])
     fixed = [line for line in settings if line.partition("=")[0].strip().startswith(_FIXED)]
     if fixed:
         raise RecipeError(
             f"--set {' '.join(fixed)}: expected fields of infer, task or data that do not change "
-            "the network, found some that were settled in training. Use --set infer.KEY=VALUE."
+            "the network, found some that training has fixed. Use --set infer.KEY=VALUE."
         )
     if (found := build_task(changed).channels()) != channels:
         raise RecipeError(

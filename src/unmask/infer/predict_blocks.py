@@ -19,7 +19,7 @@ import numpy as np
 from unmask.atomic import replace_folder, saving
 from unmask.blocks.base import Facts, Outcome, Output, Plan
 from unmask.blocks.engine import run
-from unmask.blocks.grid import LARGE, Forecast, Grid, automatic, forecast
+from unmask.blocks.grid import LARGE, Forecast, Grid, choose_block, forecast_blocks
 from unmask.blocks.ship import ModelFile, in_memory, ship_image
 from unmask.blocks.write import RESUME
 from unmask.data.grid import AS_IT_IS, Place
@@ -85,12 +85,12 @@ def plan_blocks(
             f"infer.block={tuple(block)}: expected {len(space)} numbers of 1 or more, one for each "
             "axis of the image. Correct it, or leave it out."
         )
-    chosen = block or automatic(space, halo=task.context, classes=task.channels())
+    chosen = block or choose_block(space, halo=task.context, classes=task.channels())
     edges = tuple(min(a, b) for a, b in zip(chosen, space, strict=True))
     grid = Grid(space, edges, task.context)
     if len(grid) > 1 and isinstance(task, Undivided):
         task.check_blocks()
-    return grid, forecast(
+    return grid, forecast_blocks(
         grid,
         predictor.tiling,
         channels=predictor.channels,
@@ -367,5 +367,5 @@ def _scores_back(store: Path, image: Image, place: Place) -> Path:
 
 
 def _threads(predictor: Predictor) -> int:
-    """Blocks at once: on a CPU the network takes all cores, beside a GPU decoding is slower."""
+    """Blocks at once: on a CPU the network takes all cores, next to a GPU decoding is slower."""
     return 1 if predictor.device.type == "cpu" else min(4, os.cpu_count() or 1)

@@ -43,7 +43,7 @@ class Prediction:
         spacing: voxel size of the image, slow axis first.
         provenance: image, settings and versions behind the labels.
         classes: probability of each class of the whole image by name, most probable first, where
-            that is what the task says; ``labels`` is its number from 1 on everywhere then.
+            the task classifies whole images; ``labels`` is then its number, from 1, everywhere.
         notes: what a user should know of the labels: foreground that was dropped and why, objects
             of another size than those of the training.
     """
@@ -127,7 +127,7 @@ class Predictor:
     It runs on the device of its weights; see ``move_predictor``.
 
     Attributes:
-        segmenters: modules with ``logits(image)``; what they give is averaged.
+        segmenters: modules with ``logits(image)``; their outputs are averaged.
         task: activates logits and reads labels from joined scores.
         channels: channels that the network sees; see ``unmask.data.channels``.
         tiling: how images are cut into windows.
@@ -135,7 +135,7 @@ class Predictor:
         normalize: measures each image.
         average: what windows, views and models are averaged in: ``scores``, or ``logits``, which
             are activated afterwards; see ``unmask.infer.average``.
-        precision: arithmetic of the network; scores are float32. ``auto`` is bf16 where the device
+        precision: arithmetic of the network; scores are float32. ``auto`` is bf16 if the device
             computes in it.
         view: the part and the grid of an image that the network sees; labels and scores come back
             on the image's own grid.
@@ -395,7 +395,7 @@ def mirror(image: Float[Tensor, "b c *space"], axes: Sequence[int]) -> Tensor:
 
 @contextmanager
 def _evaluate(modules: Sequence[nn.Module]) -> Generator[None, None, None]:
-    """Evaluation mode, and afterwards the mode that was: a training run may go on."""
+    """Evaluation mode, and afterwards the mode before: a training run may continue."""
     training = [module for module in modules if module.training]
     for module in training:
         module.eval()

@@ -91,7 +91,7 @@ class MeanSink:
         return self._sum / self._voxels
 
     def open(self, shape: tuple[int, ...]) -> int:
-        """Begin anew; any line may come."""
+        """Start again; any line may come."""
         self._sum, self._voxels = np.zeros(shape[0]), math.prod(shape[1:])
         return 1
 
@@ -114,7 +114,7 @@ class ZarrSink:
     Args:
         path: folder of the array; an older array there is replaced.
         spacing: voxel size, kept as an attribute.
-        resume: go on with the array that is there; see ``lines``.
+        resume: continue the array that is there; see ``lines``.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class ZarrSink:
             self._array = zarr.open_array(self.path, mode="r+")
             if self._array.shape != shape:
                 raise DataError(
-                    f"{self.path}: expected scores of shape {shape} to go on with, found "
+                    f"{self.path}: expected scores of shape {shape} to continue, found "
                     f"{self._array.shape}. Remove the folder or choose another."
                 )
             self._keep(self._intact)
@@ -260,7 +260,7 @@ class ZarrSink:
 
 
 def _digest(file: Path) -> str | None:
-    """Digest of a file; None where there is none, such as for a chunk of zeros."""
+    """Digest of a file; None if there is none, such as for a chunk of zeros."""
     try:
         return _digest_of(file.read_bytes())
     except FileNotFoundError:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from unmask import interruption
 from unmask.errors import RecipeError
-from unmask.infer.blend import Strip, gaussian, kept
+from unmask.infer.blend import Strip, gaussian, split_overlaps
 from unmask.models.memory import Forward, Halving, cpu_batch_size
 from unmask.progress import Progress
 from unmask.space.box import Box
@@ -66,7 +66,7 @@ class Sink(Protocol):
     def write(self, box: Box, scores: np.ndarray) -> None:
         """Take a piece ``(S, *box.shape)`` float32; pieces come in order, from one thread.
 
-        The array is filled anew afterwards. It is that of ``room`` where there was one.
+        The array is reused afterwards. It is that of ``room`` if there was one.
         """
         ...
 
@@ -156,7 +156,7 @@ def run_tiles(
         ThreadPoolExecutor(1, "unmask-read") as reader,
         ThreadPoolExecutor(1, "unmask-write") as writer,
     ):
-        joined = _Joined(sink, writer, tiling=tiling, places=places, space=space, first=first)
+        joined = _Writer(sink, writer, tiling=tiling, places=places, space=space, first=first)
         crops = _crops(source, windows, begin, reader, tiling.pad)
         for number in range(begin, len(windows), size):
             interruption.check()
@@ -175,7 +175,7 @@ def _windows(tiling: Tiling, places: list[list[int]], space: Sequence[int]) -> _
         if tiling.blend == "gaussian":
             spans.append([(a, max(0, a), min(length, a + window)) for a in along])
         else:
-            keep = kept(along, window, length)
+            keep = split_overlaps(along, window, length)
             spans.append([(a, *ends) for a, ends in zip(along, keep, strict=True)])
     return _Windows(tuple(tiling.window), tuple(spans))
 
@@ -216,7 +216,7 @@ def _crops(
         skipped = 0
 
 
-class _Joined:
+class _Writer:
     """Scores of windows on their way to the sink."""
 
     def __init__(
@@ -240,7 +240,7 @@ class _Joined:
     def add(self, window: _Window, scores: Tensor) -> None:
         """Join one window; lines that no later window reaches are handed over."""
         if self._strip is None:
-            self._strip = self._opened(scores)
+            self._strip = self._open_strip(scores)
         self._hand_over(max(0, window.box.start[0]))
         self._strip.add(window.box, window.keep, scores.to(self._strip.device))
 
@@ -253,7 +253,7 @@ class _Joined:
         if self._pending is not None:
             self._pending.result()
 
-    def _opened(self, scores: Tensor) -> Strip:
+    def _open_strip(self, scores: Tensor) -> Strip:
         channels = self._channels = scores.shape[0]
         unit = self._sink.open((channels, *self._space))
         line_bytes = 4 * channels * prod(self._space[1:])
@@ -282,7 +282,7 @@ class _Joined:
         own = self._sink.room(box)
         if own is not None:
             return torch.from_numpy(own)
-        # A second buffer would save the time of filling one, which is short beside that of writing.
+        # A second buffer would save the time of filling one, which is short compared with writing.
         self._wait()
         if self._buffer is None:
             self._buffer = torch.empty((self._channels, self._piece, *self._space[1:]))

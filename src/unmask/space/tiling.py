@@ -37,7 +37,7 @@ class Tiling:
     def __post_init__(self) -> None:
         if not self.window or min(self.window) < 1 or not 0 <= self.overlap < 1:
             raise RecipeError(
-                f"infer: expected a window of at least 1 voxel an axis and 0 <= overlap < 1, found "
+                "infer: expected a window of at least 1 voxel per axis and 0 <= overlap < 1, found "
                 f"tile={self.window}, overlap={self.overlap}. Change infer.tile or infer.overlap."
             )
         if prod(self.window) > _LARGEST:
