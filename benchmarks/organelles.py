@@ -108,7 +108,7 @@ def baseline(
     points = sample_features(training, raw)
     directions = None if count is None else components(points, count)
     points = points if directions is None else points @ directions
-    centres = kmeans(points, clusters, seed=0, sample=None).centers
+    centres = kmeans(points, clusters, seed=0, sample=None).centres
     for (part, name), image in images.items():
         vectors = raw(image) if directions is None else raw(image) @ directions
         labels = assign(vectors, centres)[0].reshape(image.shape) + 1
@@ -132,7 +132,7 @@ def learnt(
         options=options,
         settings=given.set,
     )
-    options = replace(options, centres=done.centers)
+    options = replace(options, centers=done.centers)
     images = folder / "val" / "images"
     api.cluster(given.model, images, out=out / "val", options=options, settings=given.set)
 

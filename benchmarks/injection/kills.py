@@ -154,7 +154,7 @@ def prepare(at: Path, tiny: bool) -> None:  # noqa: FBT001 - as all parts
             save_image(at / folder / f"{name}{suffix}", open_image(path, ndim=2).read())
     finish([*_pretrain(at), "--out", at / "encoder"], at / "encoder.log")
     durations: dict[str, tuple[float, float]] = {}
-    for number, scenario in _choose_windows(tiny):
+    for number, scenario in _chosen(tiny):
         # The second run counts: the first one fills the cache of compiled kernels.
         for out in (at / "warm" / str(number), at / "whole" / str(number))[bool(tiny) :]:
             begin, used = time.perf_counter(), _children()
@@ -182,7 +182,7 @@ def trials(at: Path, tiny: bool) -> list[Trial]:  # noqa: FBT001 - as all parts
     """220 kills; four in the small form."""
     share = sum(scenario.share for scenario in SCENARIOS)
     found = []
-    for number, scenario in _choose_windows(tiny):
+    for number, scenario in _chosen(tiny):
         count = 1 if tiny else max(1, round(220 * scenario.share / share))
         for trial in range(count):
             run = partial(kill_and_resume, at, number, trial)
@@ -191,7 +191,7 @@ def trials(at: Path, tiny: bool) -> list[Trial]:  # noqa: FBT001 - as all parts
     return sorted(found, key=lambda trial: int(trial.key.rpartition(" ")[2]))
 
 
-def _choose_windows(tiny: bool) -> list[tuple[int, Scenario]]:  # noqa: FBT001 - as all parts
+def _chosen(tiny: bool) -> list[tuple[int, Scenario]]:  # noqa: FBT001 - as all parts
     return [(n, each) for n, each in enumerate(SCENARIOS) if each.tiny or not tiny]
 
 

@@ -12,7 +12,8 @@ from torch import nn
 from unmask.data import NORMALIZERS
 from unmask.data.channels import match_channels
 from unmask.data.normalize import NoNormalize
-from unmask.infer.predictor import Predictor, Views
+from unmask.infer.predictor import Predictor
+from unmask.infer.views import Views
 from unmask.interop.official import SOURCES, understand
 from unmask.io import Image
 from unmask.labels import flows_to_labels, labels_to_flows

@@ -13,8 +13,9 @@ from torch import nn
 from unmask.data.normalize import NoNormalize
 from unmask.errors import RecipeError
 from unmask.infer.average import activate_in_place, check_average
-from unmask.infer.predictor import Predictor, Views
+from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import MemorySink, ZarrSink
+from unmask.infer.views import Views
 from unmask.space.tiling import Tiling
 from unmask.tasks import TASKS
 from unmask.tasks.flows import Flows

@@ -87,7 +87,7 @@ def test_no_model():
 
 @pytest.mark.parametrize(
     ("setting", "word"),
-    [("data.normalize=zscore", "normalisation"), ("task.dice=0.25", "task")],
+    [("data.normalize=zscore", "normalization"), ("task.dice=0.25", "task")],
 )
 def test_models_of_an_ensemble_are_alike(trained, tmp_path, setting, word):
     model = load_model(trained[2])

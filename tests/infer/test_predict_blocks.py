@@ -22,8 +22,9 @@ from unmask.data.source import cut_image
 from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
 from unmask.infer import predict_blocks as blocks
 from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
-from unmask.infer.predictor import Origin, Predictor, Views
+from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ZarrSink
+from unmask.infer.views import Views
 from unmask.io import Image, open_image, open_labels, save_image
 from unmask.labels import connected_components, labels_to_flows
 from unmask.labels.affinities import METHODS

@@ -13,8 +13,9 @@ from torch import nn
 from unmask.data.grid import View
 from unmask.data.normalize import MinMax, NoNormalize, Percentile
 from unmask.errors import DataError, RecipeError
-from unmask.infer.predictor import Predictor, Views
+from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import MemorySink, ZarrSink
+from unmask.infer.views import Views
 from unmask.io import Image
 from unmask.models.precision import arithmetic
 from unmask.space.tiling import Tiling

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,7 +14,8 @@ from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.pairs import Layout
 from unmask.errors import CheckpointError, RecipeError, message
-from unmask.infer.predictor import Origin, Predictor, Views, move_predictor
+from unmask.infer.predictor import Origin, Predictor, move_predictor
+from unmask.infer.views import Views
 from unmask.lookup import build
 from unmask.models.finished import build_finished
 from unmask.recipe import MAX_SCALE, Recipe
@@ -66,12 +66,12 @@ def load_predictor(
     if diameter is not None:
         lines += _rescale_to(paths[0], trained, diameter, lines)
     recipe = _change_recipe(first, lines, channels=loaded[0][0].task.channels())
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    predictor = make_predictor([segmenter for segmenter, _, _ in loaded], recipe)
-    predictor = move_predictor(predictor, "cpu" if accelerator is None else accelerator)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
     origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
-    return replace(predictor, origin=origin, trained=trained)
+    segmenters = [segmenter for segmenter, _, _ in loaded]
+    predictor = make_predictor(segmenters, recipe, origin=origin, trained=trained)
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return move_predictor(predictor, "cpu" if accelerator is None else accelerator)
 
 
 def _rescale_to(
@@ -110,7 +110,13 @@ def _rescale_to(
     return [f"infer.scale={scale:.8g}", "data.spacing=null"]
 
 
-def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor:
+def make_predictor(
+    segmenters: Sequence[Segmenter],
+    recipe: Recipe,
+    *,
+    origin: Origin | None = None,
+    trained: ObjectDiameters | None = None,
+) -> Predictor:
     """A predictor with the recipe's normalization, tiling and task options.
 
     Raises:
@@ -140,6 +146,8 @@ def make_predictor(segmenters: Sequence[Segmenter], recipe: Recipe) -> Predictor
             image_suffix=recipe.data.image_suffix,
             allow_external=recipe.data.allow_external,
         ),
+        origin=origin,
+        trained=trained,
     )
 
 

@@ -23,14 +23,13 @@ from unmask.infer.average import ActivatingSink, Average, activate_in_place, che
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.sinks import MemorySink
 from unmask.infer.tiles import Sink, run_tiles
+from unmask.infer.views import Flips, Views, mirror
 from unmask.io import Image, smallest_uint
 from unmask.models.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.models.precision import Precision, arithmetic
 from unmask.progress import Progress, part_of
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import Task, WholeImage
-
-Flips = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -69,55 +68,6 @@ class Origin:
     models: tuple[str, ...]
     settings: tuple[str, ...] = ()
     allow_code: bool = False
-
-
-@dataclass(frozen=True)
-class Views:
-    """Mirrored views of an image whose scores are averaged.
-
-    Attributes:
-        flips: spatial axes that are mirrored together in each view.
-        mirror_positions: mirror the positions of windows too, as if the whole image were mirrored
-            (the published inference of MEDIAR); costs one run over the image for each view.
-    """
-
-    flips: Flips = ((),)
-    mirror_positions: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        ndim: int,
-        *,
-        tta: bool | Sequence[Sequence[int]] = False,
-        mirror_positions: bool = False,
-    ) -> Views:
-        """The views of a recipe.
-
-        Args:
-            ndim: number of spatial axes.
-            tta: average over mirrored windows: identity and every axis alone, or a list of the axes
-                mirrored together, such as ``((), (0,), (1,), (0, 1))``.
-            mirror_positions: see the attribute.
-
-        Raises:
-            RecipeError: axes that the image does not have.
-        """
-        if isinstance(tta, bool):
-            alone = tuple((axis,) for axis in range(ndim)) if tta else ()
-            return cls(((), *alone), mirror_positions)
-        flips = tuple(tuple(axes) for axes in tta)
-        if not flips or any(not 0 <= axis < ndim for axes in flips for axis in axes):
-            raise RecipeError(
-                f"tta={tta}: expected lists of axes 0 .. {ndim - 1}, such as "
-                "[[], [0], [1]]. Change infer.tta."
-            )
-        return cls(flips, mirror_positions)
-
-    @property
-    def runs(self) -> list[Flips]:
-        """Views that share a run over the image."""
-        return [(axes,) for axes in self.flips] if self.mirror_positions else [self.flips]
 
 
 @dataclass(frozen=True)
@@ -386,11 +336,6 @@ def move_predictor(predictor: Predictor, device: torch.device | str) -> Predicto
     for segmenter in predictor.segmenters:
         segmenter.to(device)
     return predictor
-
-
-def mirror(image: Float[Tensor, "b c *space"], axes: Sequence[int]) -> Tensor:
-    """The image mirrored along spatial axes (0 = slowest); itself where there are none."""
-    return torch.flip(image, [2 + axis for axis in axes]) if axes else image
 
 
 @contextmanager
