@@ -15,10 +15,10 @@ from scipy import ndimage
 
 from harness import row, write
 from unmask.cluster.dense import Dense
-from unmask.infer.padded import padded
-from unmask.infer.predictor import Precision
 from unmask.models import ViT
+from unmask.models.precision import Precision
 from unmask.space.box import Box
+from unmask.space.pad import pad_reads
 
 SIDE = {"exact": 40, "fast": 80, "draft": 160}
 PUBLISHED_US = 2127.0
@@ -47,19 +47,19 @@ def network() -> ViT:
     ).eval()
 
 
-def vectors(dense: Dense, image: np.ndarray, box: Box) -> np.ndarray:
+def compute(dense: Dense, image: np.ndarray, box: Box) -> np.ndarray:
     space = image.shape[1:]
-    read = padded(lambda part: image[:, *part.slices], space, mode="reflect")
-    return dense.vectors(read, space, box).flatten(0, -2).numpy()
+    read = pad_reads(lambda part: image[:, *part.slices], space, mode="reflect")
+    return dense.compute(read, space, box).flatten(0, -2).numpy()
 
 
 def cost(dense: Dense, image: np.ndarray, box: Box, repeats: int) -> float:
     """CPU microseconds a pixel, the fastest of some runs."""
-    vectors(dense, image, box)
+    compute(dense, image, box)
     best = float("inf")
     for _ in range(repeats):
         begin = time.process_time()
-        vectors(dense, image, box)
+        compute(dense, image, box)
         best = min(best, time.process_time() - begin)
     return best / box.size * 1e6
 
@@ -84,7 +84,7 @@ def main() -> None:
     torch.set_num_threads(1)
     backbone, image = network(), texture(240)
     middle = Box((80, 80), (120, 120))
-    truth = vectors(Dense(backbone, precision="32"), image, middle)
+    truth = compute(Dense(backbone, precision="32"), image, middle)
     peaks = {"32": matmul_peak(torch.float32), "bf16": matmul_peak(torch.bfloat16)}
     rows = []
     cases: list[tuple[Precision, str]] = [
@@ -98,7 +98,7 @@ def main() -> None:
         side = SIDE[quality]
         box = Box((0, 0), (side, side))
         us = cost(dense, image, box, 3 if quality != "exact" else 2)
-        near = cosine(vectors(dense, image, middle), truth)
+        near = cosine(compute(dense, image, middle), truth)
         share = MFLOP[quality] * 1e6 / (us / 1e6) / peaks[precision]
         if quality == "exact":
             assert near.min() > 0.999

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 import harness
+from unmask.data.source import ArraySource
 from unmask.infer.sinks import MemorySink, ZarrSink
-from unmask.infer.source import ArraySource
-from unmask.infer.tiles import Sink, Tiling, run_tiles
+from unmask.infer.tiles import Sink, run_tiles
 from unmask.space.box import Box
+from unmask.space.tiling import Tiling
 
 WINDOW = (512, 512)
 OVERLAP = 0.6

@@ -19,7 +19,7 @@ import numpy as np
 
 from organelles import middle
 from unmask.cluster.centers import prepare
-from unmask.cluster.encoder import Encoder, load_encoder
+from unmask.cluster.encoder import Encoder, Features, load_encoder
 from unmask.data import NORMALIZERS
 from unmask.io import Image, list_files, open_image, open_labels
 from unmask.lookup import build
@@ -47,7 +47,7 @@ class Table:
 
 def table(encoder: Encoder, part: Path, labels: str, side: int) -> Table:
     """The patches of a part's images, cut to their middles."""
-    dense = encoder.dense(quality="draft", compat="aligned")
+    dense = encoder.dense(Features(quality="draft"))
     patch = encoder.backbone.patch[0]
     normalize = build(encoder.recipe.data.normalize.choice, NORMALIZERS, "data.normalize")
     vectors, brightness, classes, numbers = [], [], [], []
@@ -61,15 +61,15 @@ def table(encoder: Encoder, part: Path, labels: str, side: int) -> Table:
         volume = prepare(dense, made, channels=1, normalize=normalize)
         first = patch // 2
         for box in dense.blocks(volume.space):
-            found = dense.vectors(volume.read, volume.space, box).cpu().numpy()
+            found = dense.compute(volume.read, volume.space, box).cpu().numpy()
             begin = [(first - start) % patch for start in box.start]
             vectors.append(found[begin[0] :: patch, begin[1] :: patch].reshape(-1, dense.dim))
             place = tuple(
                 slice(start + ahead, stop, patch)
                 for start, ahead, stop in zip(box.start, begin, box.stop, strict=True)
             )
-            grey = image.reshape(rows, patch, columns, patch).mean(axis=(1, 3))
-            brightness.append(grey.repeat(patch, 0).repeat(patch, 1)[place].ravel())
+            gray = image.reshape(rows, patch, columns, patch).mean(axis=(1, 3))
+            brightness.append(gray.repeat(patch, 0).repeat(patch, 1)[place].ravel())
             classes.append(truth[place].ravel().astype(np.int64))
             numbers.append(np.full(classes[-1].size, number))
     return Table(*(np.concatenate(each) for each in (vectors, brightness, classes, numbers)))

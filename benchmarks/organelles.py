@@ -6,7 +6,7 @@
 
 SET is a folder with ``train`` and ``val``, each with ``images`` and ``labels_semantic`` (2D, 8
 bit), such as ``axon_sem`` and ``vnc_sstem``. Baselines are k-means on raw 5 x 5 patches and on the
-first 16 principal components of 15 x 15 patches. Centres are fitted to training images; clusters
+first 16 principal components of 15 x 15 patches. Centers are fitted to training images; clusters
 are named on training images, by majority (``transferred``) and for the highest mean Dice
 (``transferred_dice``), and scored on validation images. A row is the mean Dice over all classes,
 the background included, beside that of raw patches named in the same way. ``--side`` takes the
@@ -75,7 +75,7 @@ def patches(size: int) -> Describe:
     return describe
 
 
-def sampled(images: Sequence[np.ndarray], describe: Describe) -> np.ndarray:
+def sample_features(images: Sequence[np.ndarray], describe: Describe) -> np.ndarray:
     rng = generator(0, "organelles")
     share = _SAMPLE // len(images)
     parts = [describe(image) for image in images]
@@ -84,8 +84,8 @@ def sampled(images: Sequence[np.ndarray], describe: Describe) -> np.ndarray:
 
 def components(points: np.ndarray, count: int) -> np.ndarray:
     """First principal directions ``(d, count)``."""
-    centred = points - points.mean(axis=0)
-    _, directions = np.linalg.eigh(centred.T @ centred)
+    centered = points - points.mean(axis=0)
+    _, directions = np.linalg.eigh(centered.T @ centered)
     return np.ascontiguousarray(directions[:, ::-1][:, :count])
 
 
@@ -105,7 +105,7 @@ def baseline(
         return found - found.mean(axis=0) if common_mean else found
 
     training = [image for (part, _), image in images.items() if part == "train"]
-    points = sampled(training, raw)
+    points = sample_features(training, raw)
     directions = None if count is None else components(points, count)
     points = points if directions is None else points @ directions
     centres = kmeans(points, clusters, seed=0, sample=None).centres
@@ -132,7 +132,7 @@ def learnt(
         options=options,
         settings=given.set,
     )
-    options = replace(options, centres=done.centres)
+    options = replace(options, centers=done.centers)
     images = folder / "val" / "images"
     api.cluster(given.model, images, out=out / "val", options=options, settings=given.set)
 
@@ -161,10 +161,10 @@ def asked(given: argparse.Namespace) -> dict[str, api.ClusterOptions]:
         for compat in given.compat:
             found[f"features, {quality}, {compat}"] = replace(plain, compat=compat)
         if given.turns:
-            found[f"features, {quality}, turns"] = replace(plain, turns=True)
+            found[f"features, {quality}, turns"] = replace(plain, rotations=True)
         if given.surround:
             name = f"features, {quality}, surround {given.surround:g}"
-            found[name] = replace(plain, surround=given.surround)
+            found[name] = replace(plain, neighborhood=given.surround)
     return found
 
 

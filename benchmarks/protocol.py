@@ -15,7 +15,6 @@ import argparse
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,13 +24,13 @@ from harness import write
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_image, open_labels
-from windows import PUBLISHED, passes, tried
+from windows import PUBLISHED, VIEWS, passes, tried
 
 METRICS = ("f1@0.5", "cellseg_f1", "aji")
-WAYS: dict[str, dict[str, Any]] = {
-    "one view": {"tile": (256, 256)},
-    "three views": {"tile": (256, 256), "tta": PUBLISHED["tta"]},
-    "as published": {**PUBLISHED, "tile": (512, 512)},
+WAYS = {
+    "one view": ["infer.tile=[256, 256]"],
+    "three views": ["infer.tile=[256, 256]", VIEWS],
+    "as published": ["infer.tile=[512, 512]", *PUBLISHED],
 }
 
 
@@ -76,9 +75,8 @@ def main() -> None:
         models["all averaged"] = [where for _, where in named]
     rows = []
     for name, each in models.items():
-        predictor = load_predictor(each)
-        for way, given in WAYS.items():
-            rows.append(row(f"{name}, {way}", replace(predictor, **given), pairs, len(each)))
+        for way, lines in WAYS.items():
+            rows.append(row(f"{name}, {way}", load_predictor(each, lines), pairs, len(each)))
             print(rows[-1], flush=True)
     write("protocol", rows)
 

@@ -13,7 +13,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,27 +24,32 @@ from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_image, open_labels
 from unmask.metrics import evaluate_pair
 
-WINDOW = (128, 128)
+WINDOW = "infer.tile=[128, 128]"
 EVERY = 3
 OVERLAPS = (0.0, 0.1, 0.25, 0.5, 0.6)
-PUBLISHED = {
-    "overlap": 0.6,
-    "pad": "zero",
-    "tta": ((), (1,), (0,)),
-    "mirror_positions": True,
-    "average": "logits",
-}
+VIEWS = "infer.tta=[[], [1], [0]]"
+PUBLISHED = [
+    "infer.overlap=0.6",
+    "infer.pad=zero",
+    VIEWS,
+    "infer.mirror_positions=true",
+    "infer.average=logits",
+]
 METRICS = ("f1@0.5", "aji")
 
 
-def settings() -> dict[str, dict[str, Any]]:
+def settings() -> dict[str, list[str]]:
     """What is compared, by name."""
     found = {
-        f"overlap {overlap}{', flips averaged' if tta else ''}": {"overlap": overlap, "tta": tta}
+        f"overlap {overlap}{', flips averaged' if tta else ''}": [
+            WINDOW,
+            f"infer.overlap={overlap}",
+            f"infer.tta={str(tta).lower()}",
+        ]
         for tta in (False, True)
         for overlap in OVERLAPS
     }
-    return {**found, "as published for MEDIAR": PUBLISHED}
+    return {**found, "as published for MEDIAR": [WINDOW, *PUBLISHED]}
 
 
 def passes(predictor: Predictor, image: Image) -> int:
@@ -53,7 +57,7 @@ def passes(predictor: Predictor, image: Image) -> int:
     windows = 1
     for along in predictor.tiling.positions(image.shape[1:]):
         windows *= len(along)
-    return windows * len(predictor.flips)
+    return windows * len(predictor.views.flips)
 
 
 def tried(
@@ -91,14 +95,14 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="nuclei")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    predictor = replace(load_predictor(asked.model), tile=WINDOW)
     folder = DATA / "dsb2018_nuclei" / "val"
     pairs = [
         (open_image(path, ndim=2), open_labels(folder / "labels" / path.name, ndim=2).read()[0])
         for path in sorted((folder / "images").iterdir())[::EVERY]
     ]
-    predictor.predict(pairs[0][0])  # kernels are compiled before the clock starts
-    compared = {name: replace(predictor, **given) for name, given in settings().items()}
+    compared = {name: load_predictor(asked.model, lines) for name, lines in settings().items()}
+    # Kernels are compiled before the clock starts.
+    next(iter(compared.values())).predict(pairs[0][0])
     write("windows", [row(name, each, pairs) for name, each in compared.items()])
 
 

@@ -151,7 +151,7 @@ ROWS = (
                 (_FUZZ, "block records")),
         tests=("checkpoint/test_tensors.py::test_hostile_files_are_refused_at_once",
                "checkpoint/test_tensors.py::test_huge_claimed_header_is_not_read",
-               "infer/test_finished.py::test_a_small_file_that_claims_a_huge_network"),
+               "models/test_finished.py::test_a_small_file_that_claims_a_huge_network"),
     ),
     Row(
         12, "NaN and infinity in images, losses and gradients",

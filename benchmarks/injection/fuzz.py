@@ -197,10 +197,10 @@ def _model(path: Path) -> None:
 
 
 def _record(path: Path) -> None:
-    from unmask.blocks.store import read_array, read_values
+    from unmask.blocks.store import read_arrays, read_values
 
     read_values(path)
-    read_array(path, "labels")
+    read_arrays(path, ["labels"])
 
 
 def _snapshot(path: Path) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from unmask import api
+from unmask.blocks import engine
 from unmask.checkpoint import lock_run
-from unmask.cluster import assign as labelling
-from unmask.cluster.names import classes_of, template, write_template
+from unmask.cluster.names import make_template, read_classes, write_template
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.io import open_image, open_labels, save_image
 from unmask.space.random import generator
@@ -86,8 +86,8 @@ def test_writes_labels_centres_statistics_and_pictures(done, files):
         if inside.size:
             assert float(row["mean_intensity"]) == pytest.approx(inside.mean(), abs=1e-3)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in done.sheets)
-    assert (done.centres.parent / "names.yaml").is_file()
-    assert not (done.centres.parent / ".predict").exists()
+    assert (done.centers.parent / "names.yaml").is_file()
+    assert not (done.centers.parent / ".predict").exists()
 
 
 def test_clusters_are_the_textures(done, files):
@@ -120,7 +120,7 @@ def test_centres_and_names_apply_to_other_volumes(done, files, model, tmp_path, 
     out = tmp_path / "named"
     answer = command(
         "cluster", files / "images" / "b.tif", "--model", model, "--out", out,
-        "--centres", done.centres, "--names", tmp_path / "names.yaml",
+        "--centres", done.centers, "--names", tmp_path / "names.yaml",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     before = open_labels(done.labels[1]).read()
@@ -135,7 +135,7 @@ def test_thick_slices_in_every_format_get_the_same_labels(done, files, model, tm
     volume = open_image(files / "images" / "b.tif", ndim=3).read()
     given, spacing = tmp_path / "in" / f"b{suffix}", (30.0, 6.0, 6.0)
     save_image(given, volume, axes="CZYX", spacing=spacing, unit="nm")
-    options = api.ClusterOptions(centres=done.centres)
+    options = api.ClusterOptions(centers=done.centers)
     found = api.cluster(model, given, out=tmp_path / "out", options=options, say=lambda _: None)
     written = open_labels(found.labels[0], ndim=3)
     assert np.array_equal(written.read(), open_labels(done.labels[1], ndim=3).read())
@@ -145,7 +145,7 @@ def test_thick_slices_in_every_format_get_the_same_labels(done, files, model, tm
 def test_wrong_axes_are_told(done, model, tmp_path, command):
     np.save(tmp_path / "a.npy", np.zeros((4, 5, 6, 7, 8), np.uint8))
     where = ("cluster", tmp_path / "a.npy", "--model", model, "--out", tmp_path / "out")
-    answer = command(*where, "--centres", done.centres)
+    answer = command(*where, "--centres", done.centers)
     assert answer.code == 2
     assert "a.npy" in answer.err
     assert "axes" in answer.err
@@ -155,7 +155,7 @@ def test_wrong_axes_are_told(done, model, tmp_path, command):
 def test_plain_images_and_one_axis_more(done, files, model, tmp_path):
     image, _ = textured((30, 45))
     save_image(tmp_path / "in" / "flat.png", image)
-    options = api.ClusterOptions(centres=done.centres)
+    options = api.ClusterOptions(centers=done.centers)
     flat = api.cluster(
         model, tmp_path / "in", out=tmp_path / "out", options=options, say=lambda _: None
     )
@@ -163,10 +163,10 @@ def test_plain_images_and_one_axis_more(done, files, model, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_other_types_are_told_or_normalised(files, model, tmp_path, dtype):
+def test_other_types_are_told_or_normalized(files, model, tmp_path, dtype):
     image = textured((2, 21, 40))[0].astype(dtype) * 40 + 300
     save_image(tmp_path / "in" / "wide.tif", image, axes="ZYX")
-    with pytest.raises(DataError, match=r"wide\.tif.*everywhere after normalisation"):
+    with pytest.raises(DataError, match=r"wide\.tif.*everywhere after normalization"):
         api.cluster(model, tmp_path / "in", out=tmp_path / "out", classes=3)
     found = api.cluster(
         model,
@@ -192,14 +192,14 @@ def test_wrong_requests(done, files, model, tmp_path, command):
     images = files / "images"
     with pytest.raises(RecipeError, match="neither"):
         api.cluster(model, images, **quiet)
-    options = api.ClusterOptions(centres=done.centres)
+    options = api.ClusterOptions(centers=done.centers)
     with pytest.raises(RecipeError, match="both"):
         api.cluster(model, images, classes=3, options=options, **quiet)
-    options = api.ClusterOptions(centres=done.centres, quality="fast")
+    options = api.ClusterOptions(centers=done.centers, quality="fast")
     with pytest.raises(CheckpointError, match="quality 'exact', not 'fast'"):
         api.cluster(model, images, options=options, **quiet)
     with pytest.raises(CheckpointError, match="another model file"):
-        api.cluster(model, images, options=api.ClusterOptions(centres=model), **quiet)
+        api.cluster(model, images, options=api.ClusterOptions(centers=model), **quiet)
     save_image(tmp_path / "black" / "black.tif", np.zeros((1, 3, 4), np.uint8), axes="ZYX")
     with pytest.raises(DataError, match=r"black\.tif.*structure"):
         api.cluster(model, tmp_path / "black", classes=2, **quiet)
@@ -217,7 +217,7 @@ def test_wrong_requests(done, files, model, tmp_path, command):
 def test_names_that_do_not_fit(tmp_path, text):
     (tmp_path / "names.yaml").write_text(text)
     with pytest.raises(RecipeError, match=r"names\.yaml: expected"):
-        classes_of(tmp_path / "names.yaml", 6)
+        read_classes(tmp_path / "names.yaml", 6)
 
 
 def test_segmenters_without_tokens_are_told(trained, phantoms, tmp_path):
@@ -252,18 +252,18 @@ def test_evaluation_on_the_command_line(done, files, tmp_path, command):
 
 def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
     calls = []
-    plain = labelling.label_block
+    plain = engine.label_block
 
-    def counting(*args):
+    def counting(*args, **named):
         calls.append(args[-1])
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return plain(*args)
+        return plain(*args, **named)
 
     monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
     source = [files / "images" / "a.tif"]
     whole = api.cluster(model, source, out=tmp_path / "whole", classes=4, say=lambda _: None)
-    monkeypatch.setattr(labelling, "label_block", counting)
+    monkeypatch.setattr(engine, "label_block", counting)
     with pytest.raises(KeyboardInterrupt):
         api.cluster(model, source, out=tmp_path / "out", classes=4, say=lambda _: None)
     finished = calls[0]
@@ -282,17 +282,17 @@ def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
 def ended(model, files, tmp_path, monkeypatch):
     """A request, what is left of a run that was ended in its second volume, blocks computed."""
     calls, ended_at = [], ["b"]
-    plain = labelling.label_block
+    plain = engine.label_block
 
-    def counting(job, number):
-        source = job.volume().image.name
+    def counting(labeler, grid, folder, number, **named):
+        source = labeler.volume().image.name
         if ended_at == [source] and any(name == source for name, _ in calls):
             raise KeyboardInterrupt
         calls.append((source, number))
-        return plain(job, number)
+        return plain(labeler, grid, folder, number, **named)
 
     monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
-    monkeypatch.setattr(labelling, "label_block", counting)
+    monkeypatch.setattr(engine, "label_block", counting)
     out = tmp_path / "out"
     request = ("cluster", files / "images", "--model", model, "--quality", "draft", "--out", out)
     with pytest.raises(KeyboardInterrupt):
@@ -322,7 +322,7 @@ def test_resume_computes_no_finished_volume_again(ended, command, tmp_path):
     answer = command(*request, "--classes", 4, "--resume")
     assert answer.code == 0, answer.err
     assert f"a.tif -> {out / 'a.tif'} (finished before)" in answer.out
-    assert "centres fitted" not in answer.out
+    assert "centers fitted" not in answer.out
     assert calls
     assert not set(calls) & set(finished)
     assert before.items() <= contents(out).items()
@@ -332,7 +332,7 @@ def test_resume_computes_no_finished_volume_again(ended, command, tmp_path):
     assert contents(out) == contents(whole)
     assert not (out / ".predict").exists()
     # What it takes is said of all volumes before anything is computed.
-    fitted = answer.out.index("centres fitted")
+    fitted = answer.out.index("centers fitted")
     assert answer.out.count(" block(s) of ", 0, fitted) == answer.out.count(" block(s) of ") == 2
 
 
@@ -341,7 +341,7 @@ def test_resume_with_another_request_changes_nothing(ended, done, command):
     before, finished = contents(out), list(calls)
     wrong = {
         "clusters: 4 before, 5 now": ("--classes", 5),
-        "centres: None before": ("--centres", done.centres, "--quality", "exact"),
+        "centres: None before": ("--centres", done.centers, "--quality", "exact"),
         "precision: '32' before": ("--classes", 4, "--set", "infer.precision=bf16"),
         "seed: 0 before, 1 now": ("--classes", 4, "--seed", 1),
     }
@@ -382,8 +382,8 @@ def test_a_template_of_another_number_is_renewed(tmp_path):
     path = tmp_path / "names.yaml"
     assert write_template(path, 12) == ""
     assert write_template(path, 3) == ""
-    assert path.read_text() == template(3)
-    path.write_text(template(3).replace("class_2", "nucleus"))
+    assert path.read_text() == make_template(3)
+    path.write_text(make_template(3).replace("class_2", "nucleus"))
     edited = path.read_text()
     assert write_template(path, 5).startswith(f"{path}: changed by hand, so it stays")
     assert path.read_text() == edited
@@ -462,7 +462,7 @@ def test_volumes_of_one_mean_share_clusters_whatever_their_brightness(
 
 def test_workers_elsewhere_turn_windows_too(files, model, tmp_path):
     """Labels of two processes are those of one, and not those without turns."""
-    plain = api.ClusterOptions(quality="draft", turns=True, common_mean=True)
+    plain = api.ClusterOptions(quality="draft", rotations=True, common_mean=True)
     found = [
         open_labels(
             api.cluster(
@@ -477,7 +477,7 @@ def test_workers_elsewhere_turn_windows_too(files, model, tmp_path):
         for name, options in {
             "here": plain,
             "elsewhere": replace(plain, cluster="processes:2"),
-            "not turned": replace(plain, turns=False),
+            "not turned": replace(plain, rotations=False),
         }.items()
     ]
     assert np.array_equal(found[0], found[1])

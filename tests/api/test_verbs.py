@@ -12,10 +12,11 @@ import unmask
 from unmask.api import prediction
 from unmask.build import build_task
 from unmask.errors import DataError, RecipeError
-from unmask.infer.load import _changed
+from unmask.infer.load import _change_recipe
 from unmask.infer.predictor import Predictor
 from unmask.io import open_image, save_image
 from unmask.recipe import load as load_recipe
+from unmask.space.tiling import Tiling
 from unmask.tasks.flows import Flows
 
 
@@ -119,7 +120,7 @@ def test_a_cell_over_the_whole_image_is_told(command, tmp_path, monkeypatch, blo
     def loaded(model, settings, **_):
         task = build_task(load_recipe("cells").with_settings(settings))
         size = (40, 44)
-        return Predictor([OneCell()], task, 2, 1, tile=size, precision="32", block=block)
+        return Predictor([OneCell()], task, 1, Tiling(size), precision="32", block=block)
 
     monkeypatch.setattr(prediction, "load_predictor", loaded)
     for name in "ab":
@@ -141,5 +142,5 @@ def test_a_cell_over_the_whole_image_is_told(command, tmp_path, monkeypatch, blo
 
 
 def test_prediction_takes_options_of_decoding():
-    changed = _changed(load_recipe("cells"), ["task.max_fraction=1.0"], channels=3)
+    changed = _change_recipe(load_recipe("cells"), ["task.max_fraction=1.0"], channels=3)
     assert "max_fraction=1.0" in repr(build_task(changed))

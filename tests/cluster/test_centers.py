@@ -1,11 +1,11 @@
-"""Centres and labels of volumes, in parts of bounded size."""
+"""Centers and labels of volumes, in parts of bounded size."""
 
 import numpy as np
 import pytest
 import torch
 
 from unmask.checkpoint import save_model
-from unmask.cluster.centers import Centres, fit, prepare, sampled, without_mean
+from unmask.cluster.centers import Centers, fit, prepare, sample_features, subtract_mean
 from unmask.cluster.dense import Dense
 from unmask.data.normalize import Window
 from unmask.errors import CheckpointError, DataError
@@ -32,7 +32,7 @@ def volume(dense, shape=(3, 30, 42), seed=0):
 def whole(dense, one):
     return np.concatenate(
         [
-            dense.vectors(one.read, one.space, box).flatten(0, -2).numpy()
+            dense.compute(one.read, one.space, box).flatten(0, -2).numpy()
             for box in dense.blocks(one.space)
         ]
     )
@@ -41,13 +41,15 @@ def whole(dense, one):
 def test_sample_is_of_the_volumes_and_a_function_of_the_seed(dense):
     volumes = [volume(dense), volume(dense, (1, 12, 9), seed=1)]
     every = np.concatenate([whole(dense, one) for one in volumes])
-    found = sampled(dense, volumes, seed=0, sample=10**9)
+    found = sample_features(dense, volumes, seed=0, sample=10**9)
     assert len(found) == len(every)
     np.testing.assert_allclose(np.sort(found[:, 0]), np.sort(every[:, 0]), atol=1e-5)
-    some = sampled(dense, volumes, seed=1, sample=1500)
+    some = sample_features(dense, volumes, seed=1, sample=1500)
     assert 1000 < len(some) < 2200
-    assert np.array_equal(some, sampled(dense, volumes, seed=1, sample=1500))
-    assert not np.array_equal(some, sampled(dense, volumes, seed=2, sample=1500)[: len(some)])
+    assert np.array_equal(some, sample_features(dense, volumes, seed=1, sample=1500))
+    assert not np.array_equal(
+        some, sample_features(dense, volumes, seed=2, sample=1500)[: len(some)]
+    )
 
 
 def test_first_cluster_is_the_largest_of_the_sample(dense):
@@ -73,11 +75,11 @@ def test_parts_of_a_large_volume_are_small(dense, tmp_path):
     image = Image(shape, np.dtype(np.uint8), "CZYX", "drawn", "drawn", fetch)
     one = prepare(dense, image, channels=1, normalize=BYTES)
     measuring = len(asked)
-    points = sampled(dense, [one], seed=0, sample=2000)
+    points = sample_features(dense, [one], seed=0, sample=2000)
     assert 1500 <= len(points) < 3000
     assert max(asked[measuring:]) < 5000
     block = dense.block(one.space)
-    dense.vectors(one.read, one.space, dense.blocks(one.space)[12])
+    dense.compute(one.read, one.space, dense.blocks(one.space)[12])
     assert max(asked[measuring:]) < 1.5 * np.prod(block)
     assert 4 * dense.dim * np.prod(block) <= 40 << 20
 
@@ -86,12 +88,12 @@ def test_centres_outlive_their_run(dense, tmp_path):
     facts = {"weights": "abc", "quality": "fast"}
     centres = fit(dense, [volume(dense)], 3, seed=0, facts=facts)
     centres.save(tmp_path / "c.safetensors")
-    again = Centres.load(tmp_path / "c.safetensors", facts)
+    again = Centers.load(tmp_path / "c.safetensors", facts)
     assert np.array_equal(again.values, centres.values)
     with pytest.raises(CheckpointError, match="quality 'fast', not 'exact'"):
-        Centres.load(tmp_path / "c.safetensors", facts | {"quality": "exact"})
+        Centers.load(tmp_path / "c.safetensors", facts | {"quality": "exact"})
     with pytest.raises(CheckpointError):
-        Centres.load(tmp_path / "none.safetensors", facts)
+        Centers.load(tmp_path / "none.safetensors", facts)
 
 
 def test_volumes_that_cannot_be_used(dense):
@@ -101,29 +103,29 @@ def test_volumes_that_cannot_be_used(dense):
         prepare(dense, Image.from_array(values, ndim=3), channels=1, normalize=BYTES)
     flat = Image.from_array(np.full((2, 9, 9), 7, np.uint8), ndim=3)
     one = prepare(dense, flat, channels=1, normalize=BYTES)
-    with pytest.raises(DataError, match="everywhere after normalisation"):
-        sampled(dense, [one], seed=0)
+    with pytest.raises(DataError, match="everywhere after normalization"):
+        sample_features(dense, [one], seed=0)
 
 
 def test_volumes_without_their_means_share_the_origin(dense):
     small, large = volume(dense, (1, 40, 40)), volume(dense, (3, 60, 60), seed=1)
     for one in (small, large):
-        less = without_mean(dense, one)
+        less = subtract_mean(dense, one)
         assert less.mean is not None
-        np.testing.assert_array_equal(less.mean, without_mean(dense, one).mean)
+        np.testing.assert_array_equal(less.mean, subtract_mean(dense, one).mean)
         np.testing.assert_allclose(less.mean, whole(dense, one).mean(axis=0), atol=0.05)
-        points = sampled(dense, [less], seed=0, sample=10**9)
+        points = sample_features(dense, [less], seed=0, sample=10**9)
         np.testing.assert_allclose(
-            points + less.mean, sampled(dense, [one], seed=0, sample=10**9), atol=1e-5
+            points + less.mean, sample_features(dense, [one], seed=0, sample=10**9), atol=1e-5
         )
 
 
 def test_centres_are_for_exactly_the_features_asked_for(dense, tmp_path):
-    Centres(np.zeros((2, 3), np.float32), {"dim": 3, "common_mean": True}).save(tmp_path / "c")
+    Centers(np.zeros((2, 3), np.float32), {"dim": 3, "common_mean": True}).save(tmp_path / "c")
     with pytest.raises(CheckpointError, match="common_mean True, not None"):
-        Centres.load(tmp_path / "c", {"dim": 3})
+        Centers.load(tmp_path / "c", {"dim": 3})
     with pytest.raises(CheckpointError, match="dim 3, not 4"):
-        Centres.load(tmp_path / "c", {"dim": 4, "common_mean": True})
+        Centers.load(tmp_path / "c", {"dim": 4, "common_mean": True})
 
 
 @pytest.mark.parametrize(
@@ -141,4 +143,4 @@ def test_centres_are_for_exactly_the_features_asked_for(dense, tmp_path):
 def test_files_that_hold_no_centres(name, values, card, tmp_path):
     save_model(tmp_path / "c.safetensors", {name: values}, card)
     with pytest.raises(CheckpointError, match=r"c\.safetensors"):
-        Centres.load(tmp_path / "c.safetensors", {})
+        Centers.load(tmp_path / "c.safetensors", {})

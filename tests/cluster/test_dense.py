@@ -8,11 +8,11 @@ from torch import nn
 
 from unmask.cluster.dense import Dense, features
 from unmask.errors import DataError, RecipeError
-from unmask.infer.padded import padded
 from unmask.models import ResUNet, ViT
 from unmask.models.base import Tokens
 from unmask.models.patches import patchify
 from unmask.space.box import Box
+from unmask.space.pad import pad_reads
 
 
 class Where(nn.Module):
@@ -46,7 +46,7 @@ def coordinates(box):
 def looked_at(dense, space, read=coordinates):
     found = np.full((*space, dense.dim), np.nan, np.float32)
     for box in dense.blocks(space):
-        part = dense.vectors(read, space, box)
+        part = dense.compute(read, space, box)
         assert np.isnan(found[box.slices]).all()
         found[box.slices] = part
     return np.moveaxis(found, -1, 0)
@@ -128,7 +128,7 @@ def test_equal_to_one_window_at_a_time(ndim, space):
     backbone = small(ndim)
     image = np.random.default_rng(0).random((1, *space), dtype=np.float32)
     found = features(Dense(backbone, precision="32"), image)
-    read = padded(lambda box: image[:, *box.slices], space, mode="reflect")
+    read = pad_reads(lambda box: image[:, *box.slices], space, mode="reflect")
     rng = np.random.default_rng(1)
     for _ in range(6):
         voxel = tuple(int(rng.integers(n)) for n in space)
@@ -164,15 +164,15 @@ def test_single_windows_give_some_of_the_vectors(quality):
     dense = Dense(MAESTER, quality=quality, precision="32")
     space = (3, 47, 61)
     count = dense.windows(space)
-    whole = dense.some(lambda box: coordinates(box)[1:], space, np.arange(count))
+    whole = dense.compute_windows(lambda box: coordinates(box)[1:], space, np.arange(count))
     if quality != "draft":
         wanted = coordinates(Box.of(space))[1:].reshape(2, -1).T
         assert len(whole) == len(wanted)
         assert set(map(tuple, whole.round())) == set(map(tuple, wanted))
-    part = dense.some(lambda box: coordinates(box)[1:], space, np.array([0, count - 1]))
+    part = dense.compute_windows(lambda box: coordinates(box)[1:], space, np.array([0, count - 1]))
     assert np.array_equal(part[0], whole[0])
     assert np.array_equal(part[-1], whole[-1])
-    assert len(dense.some(coordinates, space, np.zeros(0, np.int64))) == 0
+    assert len(dense.compute_windows(coordinates, space, np.zeros(0, np.int64))) == 0
 
 
 def test_half_precision_is_close():
@@ -187,11 +187,11 @@ def test_half_precision_is_close():
 @pytest.mark.parametrize("space", [(7,), (1,), (4, 3), (2, 1, 5)])
 def test_reflection_is_that_of_numpy(space):
     image = np.random.default_rng(0).random((2, *space))
-    read = padded(lambda box: image[:, *box.slices], space, mode="reflect")
+    read = pad_reads(lambda box: image[:, *box.slices], space, mode="reflect")
     box = Box.of(space).grow((11,) * len(space))
     wanted = np.pad(image, [(0, 0), *((11, 11) for _ in space)], mode="reflect")
     assert np.array_equal(read(box), wanted)
-    zero = padded(lambda box: image[:, *box.slices], space, mode="zero")
+    zero = pad_reads(lambda box: image[:, *box.slices], space, mode="zero")
     assert np.array_equal(zero(box), np.pad(image, [(0, 0), *((11, 11) for _ in space)]))
 
 
@@ -201,7 +201,7 @@ def test_a_surround_is_a_mean_of_vectors(quality, space, monkeypatch):
     """Against scipy; beyond the border there is nothing to be counted."""
     monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 4 * 350)
     plain = Dense(MAESTER, quality=quality, precision="32")
-    dense = Dense(MAESTER, quality=quality, precision="32", surround=4.0)
+    dense = Dense(MAESTER, quality=quality, precision="32", neighborhood=4.0)
     assert dense.dim == 4
     first = looked_at(plain, space, lambda box: coordinates(box)[1:])
     found = looked_at(dense, space, lambda box: coordinates(box)[1:])
@@ -215,7 +215,7 @@ def test_a_surround_is_a_mean_of_vectors(quality, space, monkeypatch):
 def test_a_surround_does_not_show_blocks(monkeypatch):
     image = np.random.default_rng(0).random((1, 50, 43), dtype=np.float32)
     for quality in ("fast", "draft"):
-        dense = Dense(small(), quality=quality, precision="32", surround=3.0)
+        dense = Dense(small(), quality=quality, precision="32", neighborhood=3.0)
         monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 1 << 25)
         whole = features(dense, image)
         monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 48 * 200)
@@ -223,11 +223,11 @@ def test_a_surround_does_not_show_blocks(monkeypatch):
         np.testing.assert_allclose(features(dense, image), whole, atol=1e-5)
 
 
-def test_single_windows_know_their_surround():
+def test_single_windows_know_their_neighborhood():
     image = np.random.default_rng(0).random((1, 60, 60), dtype=np.float32)
-    dense = Dense(small(), quality="draft", precision="32", surround=2.0)
-    read = padded(lambda box: image[:, *box.slices], (60, 60), mode="reflect")
-    some = dense.some(read, (60, 60), np.arange(dense.windows((60, 60))))
+    dense = Dense(small(), quality="draft", precision="32", neighborhood=2.0)
+    read = pad_reads(lambda box: image[:, *box.slices], (60, 60), mode="reflect")
+    some = dense.compute_windows(read, (60, 60), np.arange(dense.windows((60, 60))))
     whole = features(dense, image)
     assert some.shape[1] == whole.shape[0] == dense.dim
     half = dense.dim // 2
@@ -244,7 +244,7 @@ def test_turned_vectors_turn_with_the_image(ndim):
     turned = np.rot90(image, axes=(-2, -1))
     for turns in (True, False):
         dense = Dense(
-            backbone, quality="draft", precision="32", centre=max(backbone.grid), turns=turns
+            backbone, quality="draft", precision="32", center=max(backbone.grid), rotations=turns
         )
         found = np.rot90(features(dense, image), axes=(-2, -1))
         alike = np.allclose(features(dense, np.ascontiguousarray(turned)), found, atol=1e-4)
@@ -252,14 +252,14 @@ def test_turned_vectors_turn_with_the_image(ndim):
 
 
 def test_wrong_requests():
-    with pytest.raises(RecipeError, match="as high as wide for turns"):
-        Dense(ViT(2, 1, image=(12, 18), patch=3, dim=24, depth=1, heads=2), turns=True)
-    with pytest.raises(RecipeError, match="turns True"):
-        Dense(small(), compat="official", turns=True)
-    with pytest.raises(RecipeError, match="surround of 0 to 256 voxels, found -1"):
-        Dense(small(), surround=-1.0)
-    with pytest.raises(RecipeError, match="released program has none"):
-        Dense(small(), compat="official", surround=3.0)
+    with pytest.raises(RecipeError, match="as high as wide for rotations"):
+        Dense(ViT(2, 1, image=(12, 18), patch=3, dim=24, depth=1, heads=2), rotations=True)
+    with pytest.raises(RecipeError, match="rotations True"):
+        Dense(small(), compat="official", rotations=True)
+    with pytest.raises(RecipeError, match="neighborhood of 0 to 256 voxels, found -1"):
+        Dense(small(), neighborhood=-1.0)
+    with pytest.raises(RecipeError, match="released program has neither"):
+        Dense(small(), compat="official", neighborhood=3.0)
     with pytest.raises(RecipeError, match="patch tokens"):
         Dense(ResUNet(2, 1, width=4, depth=2))
     with pytest.raises(RecipeError, match="quality"):

@@ -153,6 +153,7 @@ import torch
 from unmask.infer.predict_blocks import predict_blocks
 from unmask.infer.predictor import Predictor
 from unmask.io import open_image
+from unmask.space.tiling import Tiling
 from unmask.tasks.semantic import Semantic
 
 class Two(torch.nn.Module):
@@ -171,7 +172,7 @@ def watch():
 small, large, out = sys.argv[1:]
 peak = [resident()]
 threading.Thread(target=watch, daemon=True).start()
-model = Predictor([Two()], task=Semantic(2), ndim=2, channels=1, tile=(256, 256), overlap=0.0)
+model = Predictor([Two()], Semantic(2), 1, Tiling((256, 256), overlap=0.0))
 for path in (small, large):
     predict_blocks(model, open_image(path, ndim=2), Path(out, Path(path).name), block=(512, 512))
     print(peak[0])

@@ -56,8 +56,8 @@ def test_workers_of_a_cluster_give_the_same_bytes(command, encoder, images, cont
 
 @pytest.mark.usefixtures("small_blocks")
 def test_workers_open_channels_in_several_files(command, tiny, content, tmp_path):
-    grey = np.indices((2, 40, 48)).sum(0).astype(np.uint8) % 16 * 15
-    for number, channel in enumerate(grey):
+    gray = np.indices((2, 40, 48)).sum(0).astype(np.uint8) % 16 * 15
+    for number, channel in enumerate(gray):
         tifffile.imwrite(tmp_path / f"a_{number}.tif", channel)
     image, run = str(tmp_path / "a_{0,1}.tif"), tmp_path / "run"
     network = (*tiny(2, steps=1, backbone="vit"), "--set", "data.channels=2")
@@ -92,7 +92,7 @@ def test_a_killed_worker_costs_nothing_but_time(encoder, images, content, tmp_pa
         pid = next(iter(client.run(os.getpid).values()))
         killer = threading.Thread(target=kill, args=(pid,), daemon=True)
         killer.start()
-        chosen = api.ClusterOptions(centres=first.centres, cluster=cluster.scheduler_address)
+        chosen = api.ClusterOptions(centers=first.centers, cluster=cluster.scheduler_address)
         clustered(out=tmp_path / "two", options=chosen)
         killer.join(timeout=600)
         assert killed

@@ -10,9 +10,8 @@ import sys
 import pytest
 
 from unmask import interruption
-from unmask.blocks import engine as units
+from unmask.blocks import engine
 from unmask.cli import main
-from unmask.cluster import assign as labelling
 from unmask.infer import sinks
 from unmask.training.guard import Guard
 
@@ -46,7 +45,7 @@ def test_predict(command, trained, images, signalled, content, tmp_path, name, c
     where = ("predict", "--model", trained[2], images, *BLOCKS)
     scores = ("--scores",) if place == "scores" else ("--set", "infer.overlap=0.0")
     assert command(*where, *scores, "--out", tmp_path / "whole").code == 0
-    holder = (sinks.ZarrSink, "write") if place == "scores" else (units, "write_arrays")
+    holder = (sinks.ZarrSink, "write") if place == "scores" else (engine, "write_arrays")
     with pytest.MonkeyPatch.context() as patch:
         # Pieces of the scores of one row of chunks each.
         patch.setattr("unmask.infer.tiles._PIECE_BYTES", 1)
@@ -71,7 +70,7 @@ def test_cluster(
     assert command("pretrain", *where, *tiny(2, steps=1, backbone="vit")).code == 0
     request = ("cluster", images, "--model", run, "--classes", 3, "--quality", "draft")
     assert command(*request, "--out", tmp_path / "whole").code == 0
-    signalled(labelling, "write_arrays", 3, getattr(signal, name))
+    signalled(engine, "write_arrays", 3, getattr(signal, name))
     answer = command(*request, "--out", tmp_path / "out")
     assert answer.code == code, answer.err
     answer = command(*request, "--out", tmp_path / "out", "--resume")

@@ -10,8 +10,8 @@ import torch
 from unmask import recipe
 from unmask.build import new_method
 from unmask.cluster.dense import Dense
-from unmask.infer.padded import padded
 from unmask.pretraining import masks
+from unmask.space.pad import pad_reads
 
 
 def figure(pattern, text):
@@ -151,13 +151,13 @@ def test_losses_predictions_masks_and_gradients(manifest, stored, method):
             assert gradient.norm().item() == pytest.approx(norm, rel=limit), key
 
 
-def vectors(dense, image):
+def compute(dense, image):
     """All vectors ``(*space, d)`` of an image padded with zeros, as in the fixture."""
     space = image.shape[1:]
-    read = padded(lambda box: image[:, *box.slices], space, mode="zero")
+    read = pad_reads(lambda box: image[:, *box.slices], space, mode="zero")
     found = np.empty((*space, dense.dim), np.float32)
     for box in dense.blocks(space):
-        found[box.slices] = dense.vectors(read, space, box).numpy()
+        found[box.slices] = dense.compute(read, space, box).numpy()
     return found
 
 

@@ -13,11 +13,13 @@ from unmask.data import NORMALIZERS
 from unmask.data.channels import match_channels
 from unmask.data.normalize import NoNormalize
 from unmask.infer.predictor import Predictor
+from unmask.infer.views import Views
 from unmask.interop.official import SOURCES, understand
 from unmask.io import Image
 from unmask.labels import flows_to_labels, labels_to_flows
 from unmask.labels.flows import flow_errors
 from unmask.metrics.cellseg import cellseg_f1, cellseg_matching
+from unmask.space.tiling import Tiling
 from unmask.tasks.flows import Flows
 
 
@@ -112,25 +114,20 @@ class StandIn(nn.Module):
 def test_window(golden, fill, manifest, size, models, views):
     case, salt = manifest["cases"]["window"], manifest["salt"]
     recipe, name = case["recipe"], f"{size}_{models}_{views}"
-    settings = {
-        "tile": (int(number(r"\((\d+), overlap", case["what"])),) * 2,
-        "overlap": number(r"overlap ([\d.]+)", case["what"]),
-        "pad": "zero",
-        "tta": ((), (1,), (0,)) if views == "tta" else False,
-        "mirror_positions": True,
-        "average": "logits",
-    }
+    window = (int(number(r"\((\d+), overlap", case["what"])),) * 2
+    tta = ((), (1,), (0,)) if views == "tta" else False
     names = ["standin_main", "standin_aux"][: 1 + (models == "ensemble")]
     networks = [StandIn(each, recipe, fill, salt) for each in names]
     channels = networks[0].main.in_channels
     shape = (1, channels, *recipe["sizes"][size])
     image = fill.make_input(f"mediar_window_{size}", shape, salt, "uniform")[0]
     given = {
-        "ndim": 2,
         "channels": channels,
+        "tiling": Tiling(window, number(r"overlap ([\d.]+)", case["what"]), pad="zero"),
+        "views": Views.of(2, tta=tta, mirror_positions=True),
         "normalize": NoNormalize(),
+        "average": "logits",
         "precision": "32",
-        **settings,
     }
     raw = Predictor(networks, task=RawFlows(2), **given).scores(image)
     expected = np.load(golden / "mediar" / case["file"])[name]

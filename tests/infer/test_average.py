@@ -15,6 +15,8 @@ from unmask.errors import RecipeError
 from unmask.infer.average import activate_in_place, check_average
 from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import MemorySink, ZarrSink
+from unmask.infer.views import Views
+from unmask.space.tiling import Tiling
 from unmask.tasks import TASKS
 from unmask.tasks.flows import Flows
 from unmask.tasks.semantic import Semantic
@@ -33,8 +35,10 @@ class Steep(nn.Module):
 
 
 def predictor(*networks, ndim=2, **options):
-    given = {"channels": 1, "tile": (12,) * ndim, "normalize": NoNormalize(), "precision": "32"}
-    return Predictor(networks, task=Flows(ndim), ndim=ndim, **{**given, **options})
+    names = [name for name in options if name in ("tta", "mirror_positions")]
+    views = Views.of(ndim, **{name: options.pop(name) for name in names})
+    given = {"channels": 1, "normalize": NoNormalize(), "precision": "32", **options}
+    return Predictor(networks, Flows(ndim), tiling=Tiling((12,) * ndim), views=views, **given)
 
 
 @pytest.mark.parametrize("space", [(30, 25), (14, 15, 20)])

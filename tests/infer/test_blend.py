@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unmask.infer.blend import FLOOR, WeightSums, gaussian
-from unmask.infer.tiles import Tiling
+from unmask.space.tiling import Tiling
 
 
 def added(weight, starts, space):

@@ -18,8 +18,8 @@ def test_a_model_explains_itself(trained, ndim):
     recipe = load(trained[ndim] / "recipe.yaml")
     predictor = load_predictor(trained[ndim])
     assert (predictor.ndim, predictor.channels) == (ndim, 1)
-    assert predictor.tile == recipe.data.crop
-    assert predictor.overlap == recipe.infer.overlap
+    assert predictor.tiling.window == recipe.data.crop
+    assert predictor.tiling.overlap == recipe.infer.overlap
     assert predictor.layout is not None
     assert predictor.layout.ndim == ndim
     weights = load_model(trained[ndim]).weights
@@ -44,10 +44,11 @@ def test_published_inference_is_a_matter_of_settings(trained):
         "infer.average=logits",
     ]
     found = load_predictor(trained[2], lines)
-    assert (found.pad, found.mirror_positions, found.average) == ("zero", True, "logits")
-    assert found.flips == ((), (1,), (0,))
-    assert load_predictor(trained[2], ["infer.tta=true"]).flips == ((), (0,), (1,))
-    assert load_predictor(trained[2]).flips == ((),)
+    views = found.views
+    assert (found.tiling.pad, views.mirror_positions, found.average) == ("zero", True, "logits")
+    assert views.flips == ((), (1,), (0,))
+    assert load_predictor(trained[2], ["infer.tta=true"]).views.flips == ((), (0,), (1,))
+    assert load_predictor(trained[2]).views.flips == ((),)
 
 
 def test_settings(trained):
@@ -59,7 +60,7 @@ def test_settings(trained):
         "data.image_suffix=_0000",
     ]
     predictor = load_predictor(trained[2], lines)
-    assert (predictor.tile, predictor.blend) == ((16, 24), "crop")
+    assert (predictor.tiling.window, predictor.tiling.blend) == ((16, 24), "crop")
     assert type(predictor.normalize).__name__ == "MinMax"
     assert predictor.layout is not None
     assert predictor.layout.image_suffix == "_0000"
@@ -86,7 +87,7 @@ def test_no_model():
 
 @pytest.mark.parametrize(
     ("setting", "word"),
-    [("data.normalize=zscore", "normalisation"), ("task.dice=0.25", "task")],
+    [("data.normalize=zscore", "normalization"), ("task.dice=0.25", "task")],
 )
 def test_models_of_an_ensemble_are_alike(trained, tmp_path, setting, word):
     model = load_model(trained[2])

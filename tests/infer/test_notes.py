@@ -18,6 +18,7 @@ from unmask.infer.predictor import Predictor
 from unmask.io import open_labels
 from unmask.labels import labels_to_flows
 from unmask.metrics import evaluate_pair
+from unmask.space.tiling import Tiling
 from unmask.tasks.affinities import Affinities
 from unmask.tasks.flows import Flows
 from unmask.tasks.semantic import Semantic
@@ -38,8 +39,9 @@ class Trained(Flows):
 
 
 def predictor(task, ndim: int = 2, **options: Any) -> Predictor:
-    chosen: dict[str, Any] = {"tile": (64,) * ndim, "normalize": NoNormalize(), **options}
-    return Predictor([Same()], task=task, ndim=ndim, channels=task.channels(), **chosen)
+    tiling = Tiling(options.pop("tile", (64,) * ndim))
+    chosen: dict[str, Any] = {"normalize": NoNormalize(), **options}
+    return Predictor([Same()], task, task.channels(), tiling, **chosen)
 
 
 def discs(radius: float, *, space=(96, 120), step: float = 3.0) -> np.ndarray:
@@ -193,8 +195,8 @@ def test_a_smaller_grid_averages_what_it_covers():
     task = Semantic(2)
     model = predictor(task, view=View(scale=0.25))
     both = np.concatenate([pattern, pattern])
-    place = model.view.place(model._opened(both))
-    seen = place.seen(model._opened(both)).read()
+    place = model.view.place(model._open(both))
+    seen = place.seen(model._open(both)).read()
     assert seen.shape == (2, 16, 16)
     np.testing.assert_allclose(seen[:, 1:-1, 1:-1], 1, atol=0.2)
     assert torch.isfinite(torch.from_numpy(seen)).all()

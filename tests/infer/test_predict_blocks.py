@@ -13,22 +13,25 @@ import torch
 import zarr
 from torch import nn
 
-from unmask.blocks import engine as units
-from unmask.blocks.grid import LARGE, Grid, automatic
+from unmask.blocks import engine, ship
+from unmask.blocks.grid import LARGE, Grid, choose_block
 from unmask.checkpoint import lock_run
 from unmask.data.grid import View
 from unmask.data.normalize import NoNormalize, Percentile
+from unmask.data.source import cut_image
 from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
+from unmask.infer import predict_blocks as blocks
 from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ZarrSink
-from unmask.infer.tiles import Tiling
+from unmask.infer.views import Views
 from unmask.io import Image, open_image, open_labels, save_image
 from unmask.labels import connected_components, labels_to_flows
 from unmask.labels.affinities import METHODS
 from unmask.labels.edges import shifted
 from unmask.phantoms.cells import nuclei
 from unmask.space.box import Box
+from unmask.space.tiling import Tiling
 from unmask.tasks.affinities import Affinities
 from unmask.tasks.embeddings import Embeddings
 from unmask.tasks.flows import Flows
@@ -87,9 +90,18 @@ class Classes(Pieces):
         return (scores[0] > 0.5).astype(np.uint8) * 7
 
 
+def split(options: dict[str, Any], ndim: int) -> dict[str, Any]:
+    """Options of a recipe as the predictor has them."""
+    rest = {"tile": (16,) * ndim, **options}
+    given = [name for name in rest if name in ("overlap", "blend", "pad", "batch_size")]
+    tiling = Tiling(rest.pop("tile"), **{name: rest.pop(name) for name in given})
+    views = Views.of(ndim, **{k: rest.pop(k) for k in ("tta", "mirror_positions") if k in rest})
+    return {"tiling": tiling, "views": views, **rest}
+
+
 def predictor(ndim: int, *, task=None, **options) -> Predictor:
-    chosen = {"channels": 1, "tile": (16,) * ndim, "normalize": NoNormalize(), **options}
-    return Predictor([Same()], task=task or Pieces(), ndim=ndim, **chosen)
+    chosen = {"channels": 1, "normalize": NoNormalize(), **split(options, ndim)}
+    return Predictor([Same()], task=task or Pieces(), **chosen)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -252,11 +264,11 @@ def test_a_grid_of_the_network_is_left_again(suffix, cluster, tmp_path):
     model = predictor(3, task=Classes(), view=View((1.0,) * 3, 0.01), average="scores")
     if cluster is not None:
         model = replace(model, origin=Origin(("a.safetensors",)))
-        units._loaded.cache_clear()
+        ship._load_once.cache_clear()
     out = tmp_path / "out" / f"a{suffix}"
     out.parent.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(units, "load_predictor", lambda *_, **__: model)
+        patch.setattr(blocks, "load_predictor", lambda *_, **__: model)
         predict_blocks(model, image, out, block=(8, 12, 12), cluster=cluster)
         if cluster is None:
             scores = tmp_path / "out" / "scores.zarr"
@@ -278,8 +290,8 @@ def test_channels_in_files_of_their_own(tmp_path, monkeypatch):
         save_image(tmp_path / f"a_{number}.tif", noise(30, 33, seed=number))
     image = open_image(tmp_path / "a_{0,1}.tif", ndim=2)
     model = replace(predictor(2, channels=2), origin=Origin(("a.safetensors",)))
-    units._loaded.cache_clear()
-    monkeypatch.setattr(units, "load_predictor", lambda *_, **__: model)
+    ship._load_once.cache_clear()
+    monkeypatch.setattr(blocks, "load_predictor", lambda *_, **__: model)
     predict_blocks(model, image, tmp_path / "out.tif", block=(16, 16), cluster="threads:1")
     assert same_objects(read(tmp_path / "out.tif", 2), model.predict(image).labels)
 
@@ -310,7 +322,8 @@ def test_windows_of_a_block_are_those_of_the_whole_image():
         places = tiling.positions((length,))[0]
         grid = Grid((length,), (block,), 7)
         for number in range(len(grid)):
-            box, tile = grid.needed(number, tiling), grid.tile(number)
+            tile = grid.tile(number)
+            box = tiling.cover(tile.read, grid.space)
             own = [place + box.start[0] for place in tiling.positions(box.shape)[0]]
             assert set(own) <= set(places)
             assert box.clip(tile.read) == tile.read
@@ -335,7 +348,7 @@ class TestResume:
 
     def ended(self, out, monkeypatch, *, after=4, error=KeyboardInterrupt):
         """A run that ends while it writes a block."""
-        write, count = units.write_arrays, [0]
+        write, count = engine.write_arrays, [0]
 
         def failing(*given):
             count[0] += 1
@@ -344,7 +357,7 @@ class TestResume:
             write(*given)
 
         with monkeypatch.context() as patch:
-            patch.setattr(units, "write_arrays", failing)
+            patch.setattr(engine, "write_arrays", failing)
             with pytest.raises(error):
                 self.run(out)
 
@@ -432,7 +445,7 @@ class TestBadInput:
     def test_values_that_are_not_finite_are_named_by_their_place(self, tmp_path):
         image = noise(40, 50)
         image[33, 41] = np.nan
-        opened = units.part_of(Image.from_array(image, name="x"), Box((20, 20), (40, 50)))
+        opened = cut_image(Image.from_array(image, name="x"), Box((20, 20), (40, 50)))
         with pytest.raises(DataError, match=r"x: .*\(0, 33, 41\)"):
             opened.read()
         with pytest.raises(DataError, match=r"\(0, 33, 41\)"):
@@ -492,12 +505,12 @@ def test_automatic_blocks_keep_to_their_budget():
         ((2000, 2000, 2000), 16, 4),
         ((9, 10**4, 10**4), 0, 2),
     ]:
-        block = automatic(space, halo=halo, classes=classes)
+        block = choose_block(space, halo=halo, classes=classes)
         grid = Grid(space, block, halo)
         middle = int(np.ravel_multi_index([n // 2 for n in grid.counts], grid.counts))
         assert grid.tile(middle).read.size * 4 * classes < 1 << 30
         assert grid.tile(middle).read.size * 4 * classes > 1 << 26
-    assert automatic((100, 90), halo=8, classes=1) == (100, 90)
+    assert choose_block((100, 90), halo=8, classes=1) == (100, 90)
 
 
 def test_large_images_are_those_whose_scores_fill_memory():

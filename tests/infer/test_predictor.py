@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from torch import nn
 from unmask.data.grid import View
 from unmask.data.normalize import MinMax, NoNormalize, Percentile
 from unmask.errors import DataError, RecipeError
-from unmask.infer.predictor import Predictor, arithmetic
+from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import MemorySink, ZarrSink
+from unmask.infer.views import Views
 from unmask.io import Image
+from unmask.models.precision import arithmetic
+from unmask.space.tiling import Tiling
 from unmask.tasks.affinities import Affinities
 
 
@@ -86,9 +90,18 @@ class Ramp(nn.Module):
         return image + torch.linspace(0, 1, image.shape[-1])
 
 
+def split(options: dict[str, Any], ndim: int) -> dict[str, Any]:
+    """Options of a recipe as the predictor has them."""
+    rest = {"tile": (16,) * ndim, **options}
+    given = [name for name in rest if name in ("overlap", "blend", "pad", "batch_size")]
+    tiling = Tiling(rest.pop("tile"), **{name: rest.pop(name) for name in given})
+    views = Views.of(ndim, **{k: rest.pop(k) for k in ("tta", "mirror_positions") if k in rest})
+    return {"tiling": tiling, "views": views, **rest}
+
+
 def predictor(*segmenters: nn.Module, task=None, ndim: int = 2, **options) -> Predictor:
-    chosen = {"channels": 1, "tile": (16,) * ndim, "normalize": NoNormalize(), **options}
-    return Predictor(segmenters, task=task or Threshold(), ndim=ndim, **chosen)
+    chosen = {"channels": 1, "normalize": NoNormalize(), **split(options, ndim)}
+    return Predictor(segmenters, task=task or Threshold(), **chosen)
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -238,9 +251,8 @@ def test_scores_that_cannot_be_decoded_name_the_image():
     model = Predictor(
         [Scale(np.nan)],
         task=task,
-        ndim=2,
         channels=3,
-        tile=(16, 16),
+        tiling=Tiling((16, 16)),
         normalize=NoNormalize(),
     )
     image = Image.from_array(np.ones((3, 20, 20), np.float32), axes="CYX")
@@ -257,7 +269,6 @@ def test_another_number_of_axes_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tile": (16,)}, "expected 2 axes"),
         ({"tta": [[2]]}, "lists of axes"),
         ({"tta": []}, "lists of axes"),
         ({"overlap": 1.5}, "overlap"),
@@ -276,7 +287,7 @@ def test_labels_come_in_the_smallest_type(count):
             return np.arange(count + 1).reshape(1, -1)
 
     task = Numbers()
-    made = Predictor([Scale()], task=task, ndim=2, channels=1, tile=(8, 8), precision="32")
+    made = Predictor([Scale()], task, 1, Tiling((8, 8)), precision="32")
     labels = made.predict(np.zeros((8, 8), np.float32)).labels
     assert labels.dtype == np.min_scalar_type(count)
     assert labels.max() == count

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import zarr
 
+from unmask.data.source import ArraySource
 from unmask.errors import DataError
 from unmask.infer.sinks import MemorySink, ZarrSink, chunk_shape
-from unmask.infer.source import ArraySource
-from unmask.infer.tiles import Tiling, run_tiles
+from unmask.infer.tiles import run_tiles
 from unmask.space.box import Box
+from unmask.space.tiling import Tiling
 
 TILING = Tiling((32, 32), overlap=0.5, batch_size=4)
 

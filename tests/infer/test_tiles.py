@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unmask.data.source import ArraySource
 from unmask.errors import RecipeError
 from unmask.infer.sinks import MemorySink
-from unmask.infer.source import ArraySource
-from unmask.infer.tiles import Tiling, run_tiles
+from unmask.infer.tiles import run_tiles
+from unmask.space.tiling import Tiling
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

@@ -14,10 +14,10 @@ from unmask.data.tables import CLASS, NAME, listed, read_table, write_table
 from unmask.errors import DataError, RecipeError, gather, message
 from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import MeanSink
-from unmask.infer.tiles import Progress
 from unmask.io import Image
 from unmask.leftovers import remove_leftovers
 from unmask.metrics import Report, evaluate_pair
+from unmask.progress import Progress
 from unmask.tasks.complete import complete
 
 TABLE = "predicted.csv"

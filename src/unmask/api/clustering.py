@@ -13,79 +13,80 @@ from typing import Any
 
 import numpy as np
 
+from unmask.api.files import FileTask, run_files
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.atomic import atomic_write
-from unmask.blocks.resume import Finished, batch, clear, mark
+from unmask.blocks.resume import Finished, batch, clear
+from unmask.blocks.ship import ModelFile
 from unmask.build import build_normalizer
-from unmask.cluster.assign import Counts, EncoderFile, label_volume, needs, plan_labels
-from unmask.cluster.centers import Centres, Volume, fit, prepare, without_mean
+from unmask.cluster.assign import AssignWork, Counts, label_volume, needs
+from unmask.cluster.centers import Centers, Volume, fit, prepare, subtract_mean
 from unmask.cluster.contact_sheet import contact_sheet
 from unmask.cluster.dense import Dense
-from unmask.cluster.encoder import Encoder, load_encoder
-from unmask.cluster.names import as_csv, classes_of, describe, write_template
+from unmask.cluster.encoder import DenseFile, Encoder, Features, load_encoder
+from unmask.cluster.names import describe, format_csv, read_classes, write_template
 from unmask.data.pairing import image_files
-from unmask.data.pairs import (
-    Pair,
-    Paths,
-    check_unchanged,
-    fingerprint,
-    keep_inputs,
-)
+from unmask.data.pairs import Pair, Paths, fingerprint, keep_inputs
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
-from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image, open_labels, output_name
+from unmask.io.identity import identity
 from unmask.io.missing_chunks import unwritten
+from unmask.progress import Progress
+from unmask.renamed import accept_former_names
 
-CENTRES, STATISTICS, NAMES = "clusters.safetensors", "clusters.csv", "names.yaml"
-# Vectors that centres are fitted to: this many, or of small images a part.
+CENTERS, STATISTICS, NAMES = "clusters.safetensors", "clusters.csv", "names.yaml"
+# Feature vectors that centers are fitted to: this many, or a part of those of small images.
 _SAMPLE, _LEAST, _SHARE = 200_000, 20_000, 4
 
 
+@accept_former_names(centres="centers", surround="neighborhood", turns="rotations")
 @dataclass(frozen=True)
 class ClusterOptions:
     """How ``cluster`` works.
 
     Attributes:
         quality: ``exact``, ``fast`` or ``draft``, see ``unmask.cluster.dense.Dense``.
-        compat: ``aligned``, or ``official`` for the displaced vectors of MAESTER's program.
-        surround: voxels; what is that far around a voxel counts as well, 0: no.
-        turns: mean vectors of four quarter turns, at four times the cost, so that clusters do not
-            sort edges by their direction.
-        common_mean: take from the vectors of every volume their mean, for volumes that differ in
+        compat: ``aligned``, or ``official`` for the displaced features of MAESTER's program.
+        neighborhood: standard deviation in voxels of a Gaussian around each voxel, whose mean
+            features count as well; 0: none.
+        rotations: average the features of four rotations by 90 degrees, at four times the cost, so
+            that clusters do not sort edges by their direction.
+        common_mean: subtract the mean of the features of each volume, for volumes that differ in
             brightness or stain.
         seed: the same seed gives the same labels.
-        centres: apply these centres instead of fitting new ones.
+        centers: apply these centers instead of fitting new ones.
         names: YAML of class names with the numbers of their clusters.
         cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
             machine; or the address of a dask.distributed scheduler.
-        resume: go on where an ended run stopped.
+        resume: resume a run that was ended.
     """
 
     quality: str = "exact"
     compat: str = "aligned"
-    surround: float = 0.0
-    turns: bool = False
+    neighborhood: float = 0.0
+    rotations: bool = False
     common_mean: bool = False
     seed: int = 0
-    centres: str | Path | None = None
+    centers: str | Path | None = None
     names: str | Path | None = None
     cluster: str | None = None
     resume: bool = False
 
 
+@accept_former_names(centres="centers")
 @dataclass(frozen=True)
 class Clustered:
     """What ``cluster`` wrote.
 
     Attributes:
         labels: label images, one for each volume.
-        centres: to be applied to other volumes.
+        centers: to be applied to other volumes.
         statistics: CSV with a line for every cluster of every volume.
         sheets: pictures of the clusters, one for each volume.
     """
 
     labels: list[Path]
-    centres: Path
+    centers: Path
     statistics: Path
     sheets: list[Path]
 
@@ -112,122 +113,130 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
         volumes: file, folder, glob or OME-Zarr, or several of them; together they are one sample.
         out: folder of the label images, with ``clusters.safetensors``, ``clusters.csv``, a
             template ``names.yaml`` and the folder ``contact`` of pictures.
-        classes: number of clusters; None with ``options.centres``.
-        options: quality, seed, centres and names.
+        classes: number of clusters; None with ``options.centers``.
+        options: quality, seed, centers and names.
         settings: changes to ``data.normalize``, ``data.axes`` and ``infer.precision``.
-        say: gets one line a file.
+        say: gets one line per file.
         progress: called with (blocks done, blocks in all) of the volume in work.
         allow_code: run parts that the model carries as source; without it such a model is refused.
 
     Raises:
         DataError: files that cannot be read, images of one value, or more clusters than distinct
-            vectors.
-        RecipeError: neither or both of ``classes`` and centres; names of clusters there are not.
-        CheckpointError: a model without patch tokens, or centres of other features; another run
+            features.
+        RecipeError: neither or both of ``classes`` and centers; names of unknown clusters.
+        CheckpointError: a model without patch tokens, or centers of other features; another run
             works in ``out``, or an ended one was given something else.
         SaveError: ``out`` cannot be written.
     """
     options = options or ClusterOptions()
     _check_request(classes, options)
     encoder = load_encoder(model, settings, allow_code=allow_code, say=say)
-    dense = encoder.dense(
-        quality=options.quality,
-        compat=options.compat,
-        surround=options.surround,
-        turns=options.turns,
-    )
-    origin = EncoderFile(
-        str(Path(model).absolute() if Path(model).exists() else model),
-        tuple(settings),
-        encoder.digest,
-        options.quality,
-        options.compat,
-        options.surround,
-        options.turns,
-        encoder.recipe.data.axes,
-        allow_code,
-    )
-    folder = Path(out)
-    notes: list[str] = []
-    pairs = [Pair(image.name, image) for image in _opened(volumes, encoder, notes)]
-    for note in notes:
-        say(f"note: {note}")
+    chosen = Features(options.quality, options.compat, options.neighborhood, options.rotations)
+    dense, folder = encoder.dense(chosen), Path(out)
+    pairs = _open_volumes(volumes, encoder, say)
     keep_inputs(pairs, folder, resume=options.resume)
     before = fingerprint(pairs)
-    prepared = _prepared(dense, pairs, encoder)
-    facts = _facts(dense, encoder)
-    if options.common_mean:
-        facts["common_mean"] = True
-    given = None if options.centres is None else Centres.load(options.centres, facts)
+    prepared = _prepare_volumes(dense, pairs, encoder)
+    facts = _feature_facts(dense, encoder, common_mean=options.common_mean)
+    given = None if options.centers is None else Centers.load(options.centers, facts)
     count = (classes or 0) if given is None else len(given.values)
-    table, names = classes_of(options.names, count)
-    for volume in prepared:
-        if note := unwritten(volume.image.source):
-            say(note)
-        say(f"{volume.image.source}: {needs(dense, volume)}")
+    table, names = read_classes(options.names, count)
+    _report_needs(dense, prepared, say)
     if options.common_mean:
-        prepared = [without_mean(dense, volume) for volume in prepared]
-    written = Clustered([], folder / CENTRES, folder / STATISTICS, [])
+        prepared = [subtract_mean(dense, volume) for volume in prepared]
+    origin = _ship_model(model, tuple(settings), chosen, encoder, allow_code=allow_code)
+    request = _request(encoder, dense, facts, table)
+    if given is None:
+        request |= {"clusters": count, "seed": options.seed, "volumes": _identities(prepared)}
+    else:
+        request |= {"centres": given.digest}
+    written = Clustered([], folder / CENTERS, folder / STATISTICS, [])
     rows: list[dict[str, Any]] = []
     with batch(folder, resume=options.resume) as finished:
-        request = {
-            "features": facts,
-            "precision": dense.precision,
-            "axes": encoder.recipe.data.axes,
-            "names": table.tolist(),
-            "unmask": version("unmask"),
-        }
-        if given is None:
-            request |= {"clusters": count, "seed": options.seed, "volumes": _marks(prepared)}
-        else:
-            request |= {"centres": given.digest}
-        fitted = partial(_fitted, dense, prepared, count, seed=options.seed, facts=facts, say=say)
-        centres = _settled(finished, request, given, fitted, say=say)
-        centres.save(folder / CENTRES)
-        for number, volume in enumerate(prepared, 1):
-            begin = time.perf_counter()
-            path = output_name(volume.image, folder)
-            plan = plan_labels(dense, centres, volume, table)
-            if done := finished.has(path, plan.facts):
-                counts = Counts(*map(np.array, finished.result(path)))
-            else:
-                counts = label_volume(
-                    dense,
-                    centres,
-                    volume,
-                    path,
-                    classes=table,
-                    cluster=options.cluster,
-                    origin=origin,
-                    resume=options.resume,
-                    progress=progress,
-                )
-                source = volume.image.source
-                check_unchanged({source: before[source]}, [pairs[number - 1]])
-                result = [counts.voxels.tolist(), counts.intensity.tolist()]
-                finished.add(path, plan.facts, result)
-            rows += describe(volume.image, path, counts, table, names)
-            written.labels.append(path)
-            written.sheets.append(_sheet(volume.image, path, folder, rows, names, options.seed))
-            spent = "finished before" if done else f"{time.perf_counter() - begin:.1f} s"
-            say(f"[{number}/{len(prepared)}] {volume.image.source} -> {path} ({spent})")
-        atomic_write(written.statistics, as_csv(rows))
+        fit_now = partial(_fit, dense, prepared, count, seed=options.seed, facts=facts, say=say)
+        centers = _settle_centers(finished, request, given, fit_now, say=say)
+        centers.save(folder / CENTERS)
+        axes = encoder.recipe.data.axes
+        works = [AssignWork(dense, centers, each, table, origin, axes) for each in prepared]
+        tasks = [
+            _volume_task(work, pair, folder, options, progress)
+            for work, pair in zip(works, pairs, strict=True)
+        ]
+        for task, result in run_files(tasks, before, say=say, finished=finished):
+            image, labels = task.pair.image, output_name(task.pair.image, folder)
+            rows += describe(image, labels, Counts(*map(np.array, result)), table, names)
+            written.labels.append(labels)
+            written.sheets.append(_write_sheet(image, labels, folder, rows, names, options.seed))
+        atomic_write(written.statistics, format_csv(rows))
         if options.names is None and (note := write_template(folder / NAMES, count)):
             say(note)
     return written
 
 
+def _report_needs(dense: Dense, volumes: Sequence[Volume], say: Say) -> None:
+    """Report what the labels of each volume will take."""
+    for volume in volumes:
+        if note := unwritten(volume.image.source):
+            say(note)
+        say(f"{volume.image.source}: {needs(dense, volume)}")
+
+
+def _ship_model(
+    model: ModelLike,
+    settings: tuple[str, ...],
+    features: Features,
+    encoder: Encoder,
+    *,
+    allow_code: bool,
+) -> ModelFile[Dense]:
+    """The model as other processes can load it."""
+    path = str(Path(model).absolute() if Path(model).exists() else model)
+    return ModelFile(DenseFile(path, settings, features, allow_code), encoder.digest, path)
+
+
+def _request(
+    encoder: Encoder, dense: Dense, facts: Mapping[str, Any], table: np.ndarray
+) -> dict[str, Any]:
+    """What the run was given, without its volumes and centers."""
+    return {
+        "features": facts,
+        "precision": dense.precision,
+        "axes": encoder.recipe.data.axes,
+        "names": table.tolist(),
+        "unmask": version("unmask"),
+    }
+
+
+def _volume_task(
+    work: AssignWork,
+    pair: Pair,
+    folder: Path,
+    options: ClusterOptions,
+    progress: Progress | None,
+) -> FileTask[list[list[float]]]:
+    """The labels of one volume; the result is the voxels and the mean intensity per cluster."""
+    path = output_name(work.volume.image, folder)
+
+    def label() -> list[list[float]]:
+        counts = label_volume(
+            work, path, cluster=options.cluster, resume=options.resume, progress=progress
+        )
+        return [counts.voxels.tolist(), counts.intensity.tolist()]
+
+    return FileTask(pair, label, path, lambda: work.plan().facts)
+
+
 def _check_request(classes: int | None, options: ClusterOptions) -> None:
-    if (classes is None) == (options.centres is None):
+    if (classes is None) == (options.centers is None):
         raise RecipeError(
-            "cluster: expected either a number of clusters (--classes K) or centres of an earlier "
-            f"run (--centres {CENTRES}), found {'neither' if classes is None else 'both'}."
+            "cluster: expected either a number of clusters (--classes K) or centers of an earlier "
+            f"run (--centers {CENTERS}), found {'neither' if classes is None else 'both'}."
         )
     if classes is not None and not 1 <= classes <= 65535:
         raise RecipeError(f"--classes {classes}: expected 1 to 65535.")
 
 
-def _opened(volumes: Paths, encoder: Encoder, notes: list[str]) -> list[Image]:
+def _open_volumes(volumes: Paths, encoder: Encoder, say: Say) -> list[Pair]:
     """Images of as many axes as the model has, or one more, whose sections it then sees."""
     data = encoder.recipe.data
     if data.spacing is not None or data.foreground_crop is not None:
@@ -238,11 +247,12 @@ def _opened(volumes: Paths, encoder: Encoder, notes: list[str]) -> list[Image]:
         )
     tries = (data.ndim, data.ndim + 1) if data.sections is None else (data.ndim + 1, data.ndim)
     images: list[Image] = []
+    notes: list[str] = []
     problems: list[str] = []
     for _, path in image_files(volumes, notes):
         try:
             images.append(
-                _first(lambda ndim, p=path: open_image(p, axes=data.axes, ndim=ndim), tries)
+                _open_first(lambda ndim, p=path: open_image(p, axes=data.axes, ndim=ndim), tries)
             )
         except DataError as error:
             problems.append(str(error))
@@ -254,21 +264,23 @@ def _opened(volumes: Paths, encoder: Encoder, notes: list[str]) -> list[Image]:
     ]
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return images
+    for note in notes:
+        say(f"note: {note}")
+    return [Pair(image.name, image) for image in images]
 
 
-def _first(opened: Callable[[int], Image], tries: Iterable[int]) -> Image:
+def _open_first(open_as: Callable[[int], Image], tries: Iterable[int]) -> Image:
     """The first that can be opened; the first error where none can."""
     errors: list[DataError] = []
     for each in tries:
         try:
-            return opened(each)
+            return open_as(each)
         except DataError as error:
             errors.append(error)
     raise errors[0]
 
 
-def _prepared(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Volume]:
+def _prepare_volumes(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Volume]:
     data = encoder.recipe.data
     normalize = build_normalizer(encoder.recipe)
     problems: list[str] = []
@@ -283,8 +295,8 @@ def _prepared(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Vol
     return found
 
 
-def _facts(dense: Dense, encoder: Encoder) -> dict[str, Any]:
-    """What the vectors depend on."""
+def _feature_facts(dense: Dense, encoder: Encoder, *, common_mean: bool) -> dict[str, Any]:
+    """What the features depend on."""
     facts = {
         "weights": encoder.digest,
         "quality": dense.quality,
@@ -292,48 +304,48 @@ def _facts(dense: Dense, encoder: Encoder) -> dict[str, Any]:
         "normalize": encoder.recipe.data.normalize.model_dump(mode="json"),
         "dim": dense.dim,
     }
-    asked = {"surround": dense.surround, "turns": dense.turns}
+    asked = {"surround": dense.neighborhood, "turns": dense.rotations, "common_mean": common_mean}
     return facts | {name: value for name, value in asked.items() if value}
 
 
-def _marks(volumes: Sequence[Volume]) -> list[list[str]]:
+def _identities(volumes: Sequence[Volume]) -> list[list[str]]:
     """Names of volumes, and what changes with their files."""
     sources = [volume.image.source for volume in volumes]
-    return [[Path(source).name, mark(source)] for source in sources]
+    return [[Path(source).name, identity(source)] for source in sources]
 
 
-def _settled(
+def _settle_centers(
     finished: Finished,
     request: dict[str, Any],
-    given: Centres | None,
-    fitted: Callable[[], Centres],
+    given: Centers | None,
+    fit_now: Callable[[], Centers],
     *,
     say: Say,
-) -> Centres:
-    """The centres of this run: given, kept of the ended run that goes on, or fitted now.
+) -> Centers:
+    """The centers of this run: given, kept of the ended run that goes on, or fitted now.
 
     Raises:
         CheckpointError: the ended run was given something else.
     """
     request = json.loads(json.dumps(request))
-    kept = finished.folder / CENTRES
+    kept = finished.folder / CENTERS
     if not finished.same(request):
-        # What the run was given comes first: kept centres never stand for another request.
+        # What the run was given comes first: kept centers never stand for another request.
         clear(finished.folder)
         finished.keep(request)
     if given is not None:
         return given
     if kept.exists():
         try:
-            return Centres.load(kept, request["features"])
+            return Centers.load(kept, request["features"])
         except CheckpointError as error:
-            say(f"{error} The centres are fitted again.")
-    centres = fitted()
-    centres.save(kept)
-    return centres
+            say(f"{error} The centers are fitted again.")
+    centers = fit_now()
+    centers.save(kept)
+    return centers
 
 
-def _fitted(
+def _fit(
     dense: Dense,
     volumes: Sequence[Volume],
     count: int,
@@ -341,16 +353,16 @@ def _fitted(
     seed: int,
     facts: dict[str, Any],
     say: Say,
-) -> Centres:
+) -> Centers:
     voxels = sum(int(np.prod(volume.space)) for volume in volumes)
     sample = min(_SAMPLE, max(_LEAST, voxels // _SHARE))
     begin = time.perf_counter()
     found = fit(dense, volumes, count, seed=seed, facts=facts, sample=sample)
-    say(f"{len(found.values)} centres fitted ({time.perf_counter() - begin:.1f} s)")
+    say(f"{len(found.values)} centers fitted ({time.perf_counter() - begin:.1f} s)")
     return found
 
 
-def _sheet(
+def _write_sheet(
     image: Image,
     path: Path,
     folder: Path,

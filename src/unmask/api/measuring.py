@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from unmask.api.files import FileTask, run_files
+from unmask.data.fingerprint import fingerprint
+from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
 from unmask.io import Image, open_labels
 from unmask.io.contract import unit_symbol
@@ -119,13 +122,19 @@ def measure_files(
     _keep_inputs(sources, path)
     for source in sources:
         outlines.check(source.labels, divided=divided)
+    pairs = [Pair(source.name, source.labels, source.image) for source in sources]
+    tasks = [
+        FileTask(
+            pair,
+            partial(measure_source, source, chosen, say=say, progress=progress),
+            describe=lambda table: f"{len(table)} object(s)",
+        )
+        for pair, source in zip(pairs, sources, strict=True)
+    ]
     tables = []
-    for number, source in enumerate(sources, 1):
-        begin = time.perf_counter()
-        table = measure_source(source, chosen, say=say, progress=progress)
-        seconds = time.perf_counter() - begin
-        place = f"[{number}/{len(sources)}] {source.labels.source}"
-        say(f"{place}: {len(table)} object(s) ({seconds:.1f} s)")
+    for source, (_, table) in zip(
+        sources, run_files(tasks, fingerprint(pairs), say=say), strict=True
+    ):
         tables.append(table)
         if chosen.rois:
             outlines.add(source.name, source.labels, table, divided=divided)

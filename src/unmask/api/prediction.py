@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.classes import write_classes
+from unmask.api.files import FileTask, run_files
 from unmask.api.measuring import write_objects
 from unmask.api.values import ModelLike, Say, Settings
-from unmask.blocks.resume import batch, plan_facts, weights_digest
+from unmask.blocks.resume import batch
 from unmask.data.pairs import (
     Layout,
     Pair,
     Paths,
     audit_pairs,
-    check_unchanged,
     fingerprint,
     keep_inputs,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
+from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.load import load_predictor
-from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
+from unmask.infer.predict_blocks import is_large, plan_work, run_work
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image, output_name, save_image
+from unmask.io.identity import is_in_files
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
 from unmask.io.missing_chunks import unwritten
-from unmask.io.multi_file import files_of
-from unmask.io.paths import locate
+from unmask.progress import Progress
 from unmask.space.spacing import checked
 from unmask.tasks.complete import complete
 
@@ -129,25 +129,25 @@ def predict(
         )
     )
 
-    def predicted(image: Image) -> Prediction:
+    def predict_one(image: Image) -> Prediction:
         result = predictor.predict(image, keep_scores=True)
         return replace(result, notes=(*notes, *result.notes), image=image)
 
     if not isinstance(image, list | tuple):
-        return predicted(_opened(image, predictor, axes, spacing))
+        return predict_one(_open_input(image, predictor, axes, spacing))
     opened: list[Image] = []
     problems: list[str] = []
     for each in as_inputs(image):
         try:
-            opened.append(_opened(each, predictor, axes, spacing))
+            opened.append(_open_input(each, predictor, axes, spacing))
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return (predicted(each) for each in opened)
+    return (predict_one(each) for each in opened)
 
 
-def _opened(
+def _open_input(
     image: Input, predictor: Predictor, axes: str | None, spacing: Sequence[float] | None
 ) -> Image:
     """An image in memory or in a file; ``spacing`` is that of an array."""
@@ -170,7 +170,7 @@ def predict_files(
     progress: Progress | None = None,
     allow_code: bool = False,
 ) -> list[Path]:
-    """Segment files; one label image an input in ``out``, same stem and format family.
+    """Segment files; one label image per input in ``out``, same stem and format family.
 
     Large images are predicted in blocks, see ``unmask.infer.predict_blocks``. A task about whole
     images writes one table instead, see ``unmask.api.classes``.
@@ -181,7 +181,7 @@ def predict_files(
         out: folder of the label images.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
         options: what is written and where the work is done.
-        say: gets one line a file, and what a user should know of its labels.
+        say: gets one line per file, and what a user should know of its labels.
         progress: called with (windows done, windows in all) of the image in work.
         allow_code: run parts that the models carry as source; without it such models are refused.
 
@@ -196,42 +196,35 @@ def predict_files(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )
     rules = predictor.layout or Layout(predictor.ndim)
-    pairs, bad = _usable(images, rules, predictor, options, say)
+    pairs, bad = _open_pairs(images, rules, predictor, options, say)
     if complete(predictor.task).image_classes:
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
-        return _all_or_skipped([table], bad)
+        return _report_skipped([table], bad)
     keep_inputs(pairs, Path(out), resume=options.resume)
-    before, weights = fingerprint(pairs), weights_digest(predictor)
-    written: list[Path] = []
+    before, weights = fingerprint(pairs), predictor_digest(predictor)
+    tasks = [
+        FileTask(
+            pair,
+            partial(_predict_file, predictor, pair.image, path, options, say, progress),
+            path,
+            partial(prediction_facts, predictor, pair.image, weights),
+        )
+        for pair in pairs
+        for path in [output_name(pair.image, out)]
+    ]
     with batch(Path(out), resume=options.resume) as finished:
-        for number, pair in enumerate(pairs, 1):
-            begin = time.perf_counter()
-            path = output_name(pair.image, out)
-            facts = plan_facts(predictor, pair.image, weights)
-            place = f"[{number}/{len(pairs)}] {pair.image.source} -> {path}"
-            if finished.has(path, facts):
-                written.append(path)
-                say(f"{place} (finished before)")
-                continue
-            if note := unwritten(pair.image.source):
-                say(note)
-            problem = _attempt(predictor, pair, path, options, before, say=say, progress=progress)
-            if problem:
-                bad.append(problem)
-                say(f"{place}: skipped")
-                continue
-            written.append(path)
-            finished.add(path, facts)
-            say(f"{place} ({time.perf_counter() - begin:.1f} s)")
+        skipped = bad if options.skip_bad else None
+        done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
+        written = [task.output for task, _ in done if task.output is not None]
         if options.table:
             images_of = {output_name(pair.image, out): pair.image for pair in pairs}
             write_objects([(path, images_of[path]) for path in written], Path(out), say=say)
         # After an error what is finished stays known, so that --resume does the skipped files.
-        return _all_or_skipped(written, bad)
+        return _report_skipped(written, bad)
 
 
-def _usable(
+def _open_pairs(
     images: Paths, rules: Layout, predictor: Predictor, options: Options, say: Say
 ) -> tuple[list[Pair], list[str]]:
     """Images that can be predicted, and what is wrong with those that are skipped.
@@ -249,37 +242,29 @@ def _usable(
     return audit.pairs, audit.problems
 
 
-def _all_or_skipped(written: list[Path], bad: Sequence[str]) -> list[Path]:
+def _report_skipped(written: list[Path], bad: Sequence[str]) -> list[Path]:
     if bad:
         raise SkippedError(bad, written)
     return written
 
 
-def _attempt(
+def _predict_file(
     predictor: Predictor,
-    pair: Pair,
+    image: Image,
     path: Path,
     options: Options,
-    before: Mapping[str, str],
-    *,
     say: Say,
     progress: Progress | None,
-) -> str:
-    """Predict one image into a file; what is wrong with it if such files are skipped, else "".
+) -> None:
+    """Predict one image into a file.
 
     Raises:
-        DataError: the image is wrong, and such files are not skipped.
+        DataError: the image is wrong.
     """
-    image = pair.image
-    try:
-        work = _in_blocks if _needs_blocks(predictor, image, options) else _at_once
-        work(predictor, image, path, options, say=say, progress=progress)
-        check_unchanged({image.source: before[image.source]}, [pair])
-    except DataError as error:
-        if not options.skip_bad:
-            raise
-        return str(error)
-    return ""
+    if note := unwritten(image.source):
+        say(note)
+    work = _predict_in_blocks if _needs_blocks(predictor, image, options) else _predict_at_once
+    work(predictor, image, path, options, say, progress)
 
 
 def _needs_blocks(predictor: Predictor, image: Image, options: Options) -> bool:
@@ -297,11 +282,7 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
             "expected none of --scores, --table, --cluster and --resume with a task about whole "
             "images, found one of them. They are for label images; leave them out."
         )
-    arrays = [
-        pair.name
-        for pair in pairs
-        if not all(locate(file).path.exists() for file in files_of(pair.image.source))
-    ]
+    arrays = [pair.name for pair in pairs if not is_in_files(pair.image)]
     if options.resume and arrays:
         raise RecipeError(
             f"resume: expected images in files, found {arrays[0]} in memory, of which a later run "
@@ -309,12 +290,11 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
         )
 
 
-def _at_once(
+def _predict_at_once(
     predictor: Predictor,
     image: Image,
     path: Path,
     options: Options,
-    *,
     say: Say,
     progress: Progress | None,
 ) -> None:
@@ -326,24 +306,21 @@ def _at_once(
         say(f"{image.source}: {note}")
 
 
-def _in_blocks(
+def _predict_in_blocks(
     predictor: Predictor,
     image: Image,
     path: Path,
     options: Options,
-    *,
     say: Say,
     progress: Progress | None,
 ) -> None:
-    store = True if options.scores else None if options.cluster is None else False
-    seen = predictor.view.place(image).seen(image)
-    say(f"{image.source}: {plan_blocks(predictor, seen, store=store)[1]}")
-    predict_blocks(
-        predictor,
-        image,
+    scores = _scores_of(image, path) if options.scores else None
+    work = plan_work(predictor, image, scores=scores, cluster=options.cluster)
+    say(f"{image.source}: {work.forecast}")
+    run_work(
+        work,
         path,
         cluster=options.cluster,
-        scores=_scores_of(image, path) if options.scores else None,
         resume=options.resume,
         progress=progress,
         say=lambda note: say(f"{image.source}: {note}"),

@@ -18,6 +18,7 @@ from unmask.checkpoint.model import MODEL_FILE
 from unmask.data.fingerprint import same_images
 from unmask.data.pairs import Pair, Paths, fingerprint, open_pairs
 from unmask.errors import CheckpointError, DataError, RecipeError, message
+from unmask.io.identity import file_identity
 from unmask.leftovers import remove_leftovers
 from unmask.recipe import Recipe, parse
 from unmask.space.random import generator
@@ -212,8 +213,7 @@ def facts(
 def _mark(model: str) -> str:
     """Size and time of change of a model to start from."""
     path = shipped.find(model)
-    facts = (path / MODEL_FILE if path.is_dir() else path).stat()
-    return f"{facts.st_size}:{facts.st_mtime_ns}"
+    return file_identity(path / MODEL_FILE if path.is_dir() else path)
 
 
 def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:

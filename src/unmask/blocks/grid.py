@@ -1,8 +1,4 @@
-"""How a volume is cut into blocks: their grid, what each reads, what that takes.
-
-Every block reads the windows of the whole image that it needs, at the places they have there, so
-its scores are those of the whole image and do not depend on the block.
-"""
+"""How a volume is cut into blocks: their grid, what each reads, and what that costs."""
 
 from __future__ import annotations
 
@@ -12,20 +8,21 @@ from math import ceil, prod
 
 import numpy as np
 
-from unmask.infer.tiles import Tiling
 from unmask.space.box import Box, Tile
+from unmask.space.tiling import Tiling
 
-# Scores of an image from which on it is predicted in blocks.
+# Images with more bytes of scores are predicted in blocks.
 LARGE = 512 << 20
 # Voxels on each side of a face that both blocks compare; see ``labels.stitch``.
 _SLAB = 2
 # What an automatic block may take, in bytes.
 _BUDGET = 1 << 30
-# The network seeing a voxel more often than this costs more than keeping the scores on the disk.
+# If the network sees voxels more often than this, storing the scores on the disk costs less.
 _PASSES = 2.0
 # Automatic blocks are multiples of this, so that chunks and tiles of files fit.
 _UNIT = 64
-# Bytes a voxel that decoding takes beside the scores: field, labels, paths; measured for flows.
+# Bytes per voxel that decoding takes in addition to the scores: field, labels, paths; measured
+# for flows.
 _DECODING = 32
 _DECODING_AXIS = 12
 
@@ -55,10 +52,14 @@ class Grid:
     def tile(self, number: int) -> Tile:
         """What block ``number`` writes, and that with its halo, both inside the volume."""
         cell = np.unravel_index(number, self.counts)
-        start = tuple(int(i) * b for i, b in zip(cell, self.block, strict=True))
-        whole = Box.of(self.space)
-        write = Box(start, tuple(a + b for a, b in zip(start, self.block, strict=True))).clip(whole)
-        return Tile(read=write.grow((self.halo,) * len(self.space)).clip(whole), write=write)
+        low = [int(i) * edge for i, edge in zip(cell, self.block, strict=True)]
+        ends = list(zip(low, self.block, self.space, strict=True))
+        high = [min(start + edge, length) for start, edge, length in ends]
+        read = Box(
+            tuple(max(0, start - self.halo) for start in low),
+            tuple(min(stop + self.halo, n) for stop, n in zip(high, self.space, strict=True)),
+        )
+        return Tile(read=read, write=Box(tuple(low), tuple(high)))
 
     def after(self, number: int, axis: int) -> int | None:
         """The next block along an axis."""
@@ -98,7 +99,7 @@ class Grid:
         return [each for each in numbers.tolist() if each != number]
 
     def faces(self, number: int) -> list[tuple[str, Box]]:
-        """Name and box of every slab that the block shares with a neighbour.
+        """Name and box of every slab that the block shares with a neighbor.
 
         ``"1+"`` is the face to the next block along axis 1, ``"1-"`` that to the one before.
         """
@@ -110,24 +111,6 @@ class Grid:
                 found.append((f"{axis}+", self.slab(number, axis)))
         return found
 
-    def needed(self, number: int, tiling: Tiling) -> Box:
-        """Box of the windows that a block needs, at their places in the whole image.
-
-        All windows that touch the block or its halo, so that scores are exactly those of the whole
-        image wherever they are decoded: otherwise an object in the halo could be another one than
-        its neighbor decodes.
-        """
-        read = self.tile(number).read
-        start, stop = [], []
-        along = zip(tiling.positions(self.space), tiling.window, self.space, strict=True)
-        for axis, (places, window, length) in enumerate(along):
-            low, high = read.start[axis], read.stop[axis]
-            first = min(place for place in places if place + window > low)
-            last = max(place for place in places if place < high)
-            start.append(max(0, first))
-            stop.append(min(length, last + window))
-        return Box(tuple(start), tuple(stop))
-
 
 @dataclass(frozen=True)
 class Forecast:
@@ -136,8 +119,8 @@ class Forecast:
     Attributes:
         blocks: number of blocks.
         block: their size in voxels.
-        memory: bytes of one block in work, beside model and program.
-        passes: how often the network sees a voxel, against a prediction of the whole image.
+        memory: bytes per block in work, in addition to model and program.
+        passes: how often the network sees a voxel, compared with a prediction of the whole image.
         windows: windows of one block.
         stored: bytes of scores that are kept on the disk meanwhile; 0: none.
     """
@@ -153,12 +136,13 @@ class Forecast:
         size = " x ".join(map(str, self.block))
         return (
             f"{self.blocks} block(s) of {size} voxels, about {self.memory / 1e9:.1f} GB of memory "
-            f"for each in work beside the model, {self.passes:.1f} times the windows of the whole "
-            "image" + (f", {self.stored / 1e9:.1f} GB of scores on the disk" if self.stored else "")
+            f"per block in work in addition to the model, {self.passes:.1f} times the windows of "
+            "the whole image"
+            + (f", {self.stored / 1e9:.1f} GB of scores on the disk" if self.stored else "")
         )
 
 
-def forecast(
+def forecast_blocks(
     grid: Grid, tiling: Tiling, *, channels: int, classes: int, itemsize: int, store: bool | None
 ) -> Forecast:
     """Size, memory and cost of the blocks, and whether scores are better stored.
@@ -172,10 +156,11 @@ def forecast(
         channels: of the image.
         classes: channels of the scores.
         itemsize: bytes of an image's value.
-        store: keep the scores on the disk; None: where that spares more than half of the windows.
+        store: keep the scores on the disk; None: if that saves more than half of the windows.
     """
     middle = int(np.ravel_multi_index([n // 2 for n in grid.counts], grid.counts))
-    box, read = grid.needed(middle, tiling), grid.tile(middle).read
+    read = grid.tile(middle).read
+    box = tiling.cover(read, grid.space)
     image = channels * (itemsize if itemsize <= 2 else 4)
     decoding = read.size * (4 * classes + _decoding(grid))
     memory = max(decoding, box.size * (4 * classes + image))
@@ -196,13 +181,14 @@ def _all_windows(grid: Grid, tiling: Tiling) -> int:
         along = 0
         for place in range(count):
             cell = [place if own == axis else 0 for own in range(len(grid.counts))]
-            box = grid.needed(int(np.ravel_multi_index(cell, grid.counts)), tiling)
+            read = grid.tile(int(np.ravel_multi_index(cell, grid.counts))).read
+            box = tiling.cover(read, grid.space)
             along += len(tiling.positions(box.shape)[axis])
         total *= along
     return total
 
 
-def automatic(
+def choose_block(
     space: Sequence[int], *, halo: int, classes: int, budget: int = _BUDGET
 ) -> tuple[int, ...]:
     """The largest block, of about equal sides, that is decoded within a budget of memory.

@@ -8,10 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from dask.base import compute
-from dask.callbacks import Callback
-from dask.delayed import delayed
-
 from unmask import interruption
 from unmask.errors import DataError, RecipeError, message
 from unmask.lookup import optional_import
@@ -54,25 +50,30 @@ def _in_threads(
     units: Iterable[Unit],
     done: Callable[[Result], None],
 ) -> None:
-    task = delayed(partial(_unless_asked, work), pure=False, traverse=False)
+    # Only images in blocks need dask: its import takes longer than a small image.
+    from dask.base import compute
+    from dask.callbacks import Callback
+    from dask.delayed import delayed
+
+    task = delayed(partial(_work_unless_ended, work), pure=False, traverse=False)
 
     def finished(key: Any, value: Any, *_: Any) -> None:
         if str(key) in names:
             done(value)
 
-    tasks = [task(unit, dask_key_name=f"block-{place}") for place, unit in enumerate(units)]
+    tasks = [task(unit, dask_key_name=f"block-{number}") for number, unit in enumerate(units)]
     names = {each.key for each in tasks}
     pool = ThreadPoolExecutor(workers, "unmask-unit")
     try:
         with Callback(posttask=finished):
-            # The graph is a list of units: there is nothing to optimise in it.
+            # The graph is a list of units: there is nothing to optimize in it.
             compute(*tasks, scheduler="threads", pool=pool, optimize_graph=False)
     finally:
         # No unit may write once the folder's lock is gone.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _unless_asked(work: Callable[[Unit], Result], unit: Unit) -> Result:
+def _work_unless_ended(work: Callable[[Unit], Result], unit: Unit) -> Result:
     """Do the work, unless a signal has asked for the end; threads get no signals themselves."""
     interruption.check()
     return work(unit)
@@ -96,8 +97,9 @@ def _on_cluster(
                 "--cluster",
                 expected="workers that survive their work",
                 found=f"several that died over the same part of it ({error})",
-                do="Mostly it is memory: take a smaller infer.block (train.batch_size where they "
-                "train), or workers with more. What is finished is kept: go on with --resume.",
+                do="Mostly they lack memory: take a smaller infer.block (train.batch_size if they "
+                "train), or workers with more memory. What is finished is kept: resume "
+                "with --resume.",
             )
         ) from error
     finally:

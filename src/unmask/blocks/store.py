@@ -1,14 +1,14 @@
 """The result of one block as one file: complete and verified, or not there.
 
 Magic, length and digest of a JSON header, header, packed arrays (zstd). The header has the digest
-of every array, so that a flipped bit or a cut file is noticed whatever part is read.
+of every array, so that a flipped bit or a truncated file is noticed, whatever part is read.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -56,60 +56,66 @@ def read_values(path: Path) -> dict[str, Any]:
     """The JSON values of a file, after a check of all that is in it.
 
     Raises:
-        CheckpointError: missing, damaged or no such file.
+        CheckpointError: missing, damaged or not such a file.
     """
-    with _opened(path) as handle:
-        header = _header(path, handle)
+    with _open(path) as handle:
+        header = _read_header(path, handle)
         for name in header["arrays"]:
-            _packed(path, handle, header, name)
+            _read_packed(path, handle, header, name)
     return header["values"]
 
 
-def read_array(path: Path, name: str) -> np.ndarray:
-    """One array of a file; the others are not read.
+def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """Some arrays of a file, in the order of ``names``; the others are not read.
 
     Raises:
-        CheckpointError: missing, damaged or no such file.
+        CheckpointError: missing, damaged or not such a file.
     """
-    with _opened(path) as handle:
-        header = _header(path, handle)
-        packed = _packed(path, handle, header, name)
-    entry = header["arrays"][name]
-    dtype = np.dtype(entry["dtype"])
-    size = prod(entry["shape"]) * dtype.itemsize
-    plain = imagecodecs("A file of a block").zstd_decode(packed, out=size) if size else b""
-    return np.frombuffer(plain, dtype).reshape(entry["shape"])
+    codec = imagecodecs("A file of a block")
+    arrays: list[np.ndarray] = []
+    with _open(path) as handle:
+        header = _read_header(path, handle)
+        for name in names:
+            packed = _read_packed(path, handle, header, name)
+            entry = header["arrays"][name]
+            dtype = np.dtype(entry["dtype"])
+            size = prod(entry["shape"]) * dtype.itemsize
+            plain = codec.zstd_decode(packed, out=size) if size else b""
+            arrays.append(np.frombuffer(plain, dtype).reshape(entry["shape"]))
+    return arrays
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[BinaryIO, None, None]:
+def _open(path: Path) -> Generator[BinaryIO, None, None]:
     try:
         with path.open("rb") as handle:
             yield handle
     except OSError as error:
-        raise CheckpointError(_damaged(path, f"none ({error.strerror or error})")) from error
+        raise CheckpointError(
+            _describe_damage(path, f"none ({error.strerror or error})")
+        ) from error
     except (struct.error, KeyError) as error:
-        raise CheckpointError(_damaged(path, f"another or a cut one ({error})")) from error
+        raise CheckpointError(_describe_damage(path, f"another or a cut one ({error})")) from error
 
 
-def _header(path: Path, handle: BinaryIO) -> dict[str, Any]:
+def _read_header(path: Path, handle: BinaryIO) -> dict[str, Any]:
     magic, length, digest = _HEAD.unpack(handle.read(_HEAD.size))
     text = handle.read(length)
     if magic != _MAGIC or xxhash.xxh3_128_digest(text) != digest:
-        raise CheckpointError(_damaged(path, "a header that does not match its digest"))
+        raise CheckpointError(_describe_damage(path, "a header that does not match its digest"))
     return {**json.loads(text), "start": _HEAD.size + length}
 
 
-def _packed(path: Path, handle: BinaryIO, header: Mapping[str, Any], name: str) -> bytes:
+def _read_packed(path: Path, handle: BinaryIO, header: Mapping[str, Any], name: str) -> bytes:
     entry = header["arrays"][name]
     handle.seek(header["start"] + entry["offset"])
     packed = handle.read(entry["size"])
     if xxhash.xxh3_128_hexdigest(packed) != entry["digest"]:
-        raise CheckpointError(_damaged(path, f"{name!r} that does not match its digest"))
+        raise CheckpointError(_describe_damage(path, f"{name!r} that does not match its digest"))
     return packed
 
 
-def _damaged(path: Path, found: str) -> str:
+def _describe_damage(path: Path, found: str) -> str:
     return message(
-        path, expected="the file of a finished block", found=found, do="Go on with --resume."
+        path, expected="the file of a finished block", found=found, do="Resume with --resume."
     )

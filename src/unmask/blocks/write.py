@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from unmask.atomic import remove, replace_folder, saving
+from unmask.blocks.base import Output
 from unmask.blocks.grid import Grid
 from unmask.blocks.scheduler import Run
 from unmask.data.grid import Place
-from unmask.io import Image, open_image
-from unmask.io import cache as recent
+from unmask.io import cache, open_image
 from unmask.io.copying import copy_image
 from unmask.io.paths import format_of, locate
 from unmask.io.pyramid import create_pyramid
@@ -31,92 +30,89 @@ _PIECE = 1 << 22
 _KEPT_BYTES = 8 << 20
 
 # What is kept when the disk is full.
-RESUME = "Finished work is kept: go on with --resume. "
+RESUME = "Finished work is kept: resume with --resume. "
 
 # Labels of block ``number`` with their final numbers.
-Numbered = Callable[[int], np.ndarray]
+ReadLabels = Callable[[int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Result:
-    """Where the labels of a whole volume go.
+    """The labels of a whole volume, on the grid of its blocks.
 
     Attributes:
-        path: the file or folder.
-        grid: blocks of the volume as the network sees it.
+        out: where they go.
+        grid: blocks of the volume as it was labeled.
         dtype: of the labels.
-        like: the image they belong to.
         provenance: image, settings and versions behind the labels.
-        place: what the network sees of the image; None: all of it.
     """
 
-    path: Path
+    out: Output
     grid: Grid
     dtype: np.dtype[Any]
-    like: Image
     provenance: Mapping[str, Any]
-    place: Place | None = None
 
 
-def assemble(result: Result, folder: Path, numbered: Numbered, run: Run) -> None:
+def write_labels(result: Result, folder: Path, read: ReadLabels, run: Run) -> None:
     """Write the label image from its blocks; it appears at its path when it is complete.
 
     Args:
         result: what to write.
         folder: where it may be built; on the disk of the result's path.
-        numbered: labels of a block; called by ``run``.
-        run: runs units, see ``dispatch``.
+        read: labels of a block with their final numbers; called by ``run``.
+        run: runs units, see ``scheduler``.
 
     Raises:
         SaveError: the disk is full or cannot be written.
     """
-    form = format_of(locate(result.path))
+    path, place = result.out.path.absolute(), result.out.place
+    form = format_of(locate(path))
     final = form is not None and form.folder
     store = folder / ("labels.ome.zarr" if final else "pages.ome.zarr")
-    with saving(result.path, RESUME):
-        if result.place is not None and not result.place.still:
-            seen = folder / "seen.ome.zarr"
-            result, numbered = _on_own_grid(result, result.place, seen, numbered, run)
-        _write_store(result, store, numbered, run, pages=not final)
+    with saving(path, RESUME):
+        if place is not None and not place.still:
+            result, read = _return_to_image(result, place, folder / "seen.ome.zarr", read, run)
+        _write_store(result, store, read, run, pages=not final)
         if final:
             # Blocks are dropped after this: what is written has to be on the disk by then.
-            replace_folder(store, result.path)
+            replace_folder(store, path)
         else:
-            with recent.sparing(_KEPT_BYTES):
-                copy_image(_opened(store, len(result.grid.space)), result.path, like=result.like)
+            with cache.sparing(_KEPT_BYTES):
+                labels = open_image(store, ndim=len(result.grid.space))
+                copy_image(labels, path, like=result.out.like)
 
 
-def _on_own_grid(
-    result: Result, place: Place, store: Path, numbered: Numbered, run: Run
-) -> tuple[Result, Numbered]:
-    """The result on the image's own grid, out of a store of what the network saw."""
-    _write_store(result, store, numbered, run, pages=True)
-    whole = place.whole
-    edges = tuple(min(a, b) for a, b in zip(result.grid.block, whole, strict=True))
-    grid = Grid(whole, edges, 0)
-    return replace(result, grid=grid), partial(_taken_back, store, place, grid)
+def _return_to_image(
+    result: Result, place: Place, store: Path, read: ReadLabels, run: Run
+) -> tuple[Result, ReadLabels]:
+    """The result on the image's own grid, from a store of what the network saw."""
+    _write_store(result, store, read, run, pages=True)
+    edges = tuple(min(a, b) for a, b in zip(result.grid.block, place.whole, strict=True))
+    grid = Grid(place.whole, edges, 0)
+    return replace(result, grid=grid), partial(_read_back, store, place, grid)
 
 
-def _taken_back(store: Path, place: Place, grid: Grid, number: int) -> np.ndarray:
-    return place.part_back(_opened(store, len(grid.space)), grid.tile(number).write)
+def _read_back(store: Path, place: Place, grid: Grid, number: int) -> np.ndarray:
+    labels = open_image(store, ndim=len(grid.space))
+    return place.part_back(labels, grid.tile(number).write)
 
 
-def _write_store(result: Result, store: Path, numbered: Numbered, run: Run, *, pages: bool) -> None:
+def _write_store(result: Result, store: Path, read: ReadLabels, run: Run, *, pages: bool) -> None:
     remove(store)
-    space = result.grid.space
     chunks = _chunks(result.grid.block, pages=pages)
-    found = create_pyramid(
+    like = result.out.like
+    levels = create_pyramid(
         store,
-        space,
+        result.grid.space,
         result.dtype,
-        axes=result.like.axes[1:],
+        axes=like.axes[1:],
         chunks=chunks,
-        spacing=result.like.spacing,
-        unit=result.like.unit,
+        spacing=like.spacing,
+        unit=like.unit,
         provenance=result.provenance,
     )
-    run(partial(_write_block, store, result.grid, numbered), range(len(result.grid)), _ignore)
-    for number, level in enumerate(found[1:] if not pages else (), 1):
+    run(partial(_write_block, store, result.grid, read), range(len(result.grid)), _ignore)
+    for number, level in enumerate(levels[1:] if not pages else (), 1):
         edges = _whole_chunks(
             [min(a, b) for a, b in zip(chunks, level.shape, strict=True)], level.shape
         )
@@ -124,13 +120,17 @@ def _write_store(result: Result, store: Path, numbered: Numbered, run: Run, *, p
         run(partial(_thin_out, store, number, level.step, pieces), range(len(pieces)), _ignore)
 
 
-def _write_block(store: Path, grid: Grid, numbered: Numbered, number: int) -> None:
+def _write_block(store: Path, grid: Grid, read: ReadLabels, number: int) -> None:
+    import zarr
+
     array: Any = zarr.open_array(store / "0", mode="r+")
-    array[grid.tile(number).write.slices] = numbered(number).astype(array.dtype)
+    array[grid.tile(number).write.slices] = read(number).astype(array.dtype)
 
 
 def _thin_out(store: Path, level: int, step: Sequence[int], pieces: Grid, number: int) -> None:
     """One piece of a coarser level out of the level before."""
+    import zarr
+
     box = pieces.tile(number).write
     fine: Any = zarr.open_array(store / str(level - 1), mode="r")
     coarse: Any = zarr.open_array(store / str(level), mode="r+")
@@ -140,7 +140,7 @@ def _thin_out(store: Path, level: int, step: Sequence[int], pieces: Grid, number
 
 
 def _chunks(block: Sequence[int], *, pages: bool) -> tuple[int, ...]:
-    """Chunks that divide a block; thin ones where they become the pages of a file."""
+    """Chunks that divide a block; thin ones if they become the pages of a file."""
     flat = len(block) - 2
     found = []
     for axis, length in enumerate(block):
@@ -168,9 +168,5 @@ def _whole_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...
     return tuple(edges)
 
 
-def _opened(store: Path, ndim: int) -> Image:
-    return open_image(store, ndim=ndim)
-
-
 def _ignore(_: Any) -> None:
-    """A unit that only writes has nothing to tell."""
+    """Units that only write have no result."""

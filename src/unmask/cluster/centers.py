@@ -1,7 +1,7 @@
-"""Cluster centres: k-means of dense features from places spread over all volumes.
+"""Cluster centers: k-means of dense features sampled from all volumes.
 
-Vectors are never stored. After MAESTER (Xie et al., CVPR 2023, pp. 3292-3301); ``labelling`` gives
-every voxel the nearest centre.
+Features are never stored. After MAESTER (Xie et al., CVPR 2023, pp. 3292-3301); `assign` gives
+every voxel the nearest center.
 """
 
 from __future__ import annotations
@@ -17,34 +17,33 @@ import torch
 import xxhash
 
 from unmask import checkpoint
-from unmask.blocks.engine import kept
 from unmask.cluster.dense import Dense
 from unmask.data.normalize import Measured, Normalizer
+from unmask.data.source import ImageSource, hold_whole
 from unmask.errors import CheckpointError, DataError, message
-from unmask.infer.padded import Read, padded
-from unmask.infer.source import ImageSource
 from unmask.io import Image
 from unmask.kmeans import kmeans
 from unmask.space.box import Box
+from unmask.space.pad import Read, pad_reads
 from unmask.space.random import generator
 
-# Windows that vectors are taken from at least, as far as there are so many.
-_PLACES = 64
+# Fewest windows that features are sampled from, if the volumes have so many.
+_FEWEST_WINDOWS = 64
 _SAMPLE = 200_000
-# Vectors that the mean of a volume is taken of.
+# Feature vectors that the mean of a volume is computed from.
 _MEAN_SAMPLE = 8_000
 _KIND = "clusters"
-# Axes of a table of vectors, one row per cluster.
+# Axes of a table of features, one row per cluster.
 _TABLE = 2
 
 
 @dataclass(frozen=True)
-class Centres:
-    """Cluster centres and the features that they are centres of.
+class Centers:
+    """Cluster centers and the features that they are centers of.
 
     Attributes:
-        values: ``(k, d)`` float32; label ``i + 1`` is row ``i``, the first has the most vectors.
-        facts: what the features depend on: model, quality, compat, normalisation.
+        values: ``(k, d)`` float32; label ``i + 1`` is row ``i``, the first has the most features.
+        facts: what the features depend on: model, quality, compat, normalization.
     """
 
     values: np.ndarray
@@ -52,7 +51,7 @@ class Centres:
 
     @property
     def digest(self) -> str:
-        """Of all values."""
+        """Digest of all values."""
         values = np.ascontiguousarray(self.values)
         return xxhash.xxh3_128_hexdigest(
             f"{values.shape} {values.dtype}".encode() + values.tobytes()
@@ -68,11 +67,11 @@ class Centres:
         checkpoint.save_model(path, weights, {"kind": _KIND, "features": self.facts})
 
     @classmethod
-    def load(cls, path: str | Path, facts: dict[str, Any]) -> Centres:
-        """Read centres, for the features of ``facts`` only.
+    def load(cls, path: str | Path, facts: dict[str, Any]) -> Centers:
+        """Read centers, for the features of ``facts`` only.
 
         Raises:
-            CheckpointError: no such file, or centres of other features.
+            CheckpointError: no such file, or centers of other features.
         """
         model = checkpoint.load_model(path)
         theirs, values = model.card.get("features"), model.weights.get("centres")
@@ -86,7 +85,7 @@ class Centres:
             raise CheckpointError(
                 message(
                     path,
-                    expected="centres of `unmask cluster`",
+                    expected="centers of `unmask cluster`",
                     found="another model file",
                     do="Give the clusters.safetensors of an earlier run.",
                 )
@@ -100,9 +99,9 @@ class Centres:
             raise CheckpointError(
                 message(
                     path,
-                    expected="centres of the features asked for",
+                    expected="centers of the features asked for",
                     found="; ".join(other),
-                    do="Give the model and options that the centres were made with.",
+                    do="Give the model and options that the centers were made with.",
                 )
             )
         return cls(values.numpy(), theirs)
@@ -110,7 +109,7 @@ class Centres:
 
 @dataclass(frozen=True)
 class Volume:
-    """An image with vectors.
+    """An image with features.
 
     Attributes:
         image: the image.
@@ -118,7 +117,7 @@ class Volume:
         inside: network input of boxes inside.
         channels: that the network sees.
         measured: what brought the image to the network's range.
-        mean: ``(d,)`` that is taken from all vectors, None: nothing; see ``without_mean``.
+        mean: ``(d,)`` that is subtracted from all features; None: nothing, see ``subtract_mean``.
     """
 
     image: Image
@@ -135,12 +134,12 @@ class Volume:
 
 
 def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer) -> Volume:
-    """Make an image ready for vectors; an image that cannot be read in parts is read whole.
+    """Make an image ready for features; an image that cannot be read in parts is read whole.
 
     Raises:
         DataError: values that are not finite, channels or axes that do not fit; names the file.
     """
-    image = kept(image)
+    image = hold_whole(image)
     if image.ndim < dense.backbone.ndim:
         raise DataError(
             message(
@@ -151,21 +150,21 @@ def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer)
             )
         )
     source = ImageSource(image, channels=channels, normalize=normalize)
-    read = padded(source.box, image.shape[1:], mode=dense.pad)
+    read = pad_reads(source.box, image.shape[1:], mode=dense.pad)
     return Volume(image, read, source.box, channels, source.measured)
 
 
-def without_mean(dense: Dense, volume: Volume) -> Volume:
-    """The volume with the mean of its vectors to be taken from them.
+def subtract_mean(dense: Dense, volume: Volume) -> Volume:
+    """The volume with the mean of its features, which is subtracted from them.
 
-    Microscopes, stains and animals differ by about a constant vector, which would otherwise sort
-    volumes and not what is in them. The mean is that of windows spread over the volume, the same
-    ones each time.
+    Microscopes, stains and animals differ by about a constant, which would otherwise sort volumes
+    and not what is in them. The mean is that of windows spread over the volume, the same ones each
+    time.
     """
     count = dense.windows(volume.space)
-    chosen = _chosen(count, prod(volume.space), _MEAN_SAMPLE, generator(0, "mean places"))
-    vectors = dense.some(volume.read, volume.space, chosen)
-    return replace(volume, mean=vectors.mean(axis=0, dtype=np.float64).astype(np.float32))
+    chosen = _choose_windows(count, prod(volume.space), _MEAN_SAMPLE, generator(0, "mean places"))
+    features = dense.compute_windows(volume.read, volume.space, chosen)
+    return replace(volume, mean=features.mean(axis=0, dtype=np.float64).astype(np.float32))
 
 
 def fit(
@@ -176,34 +175,34 @@ def fit(
     seed: int,
     facts: dict[str, Any],
     sample: int = _SAMPLE,
-) -> Centres:
-    """Centres of vectors from places spread over all volumes.
+) -> Centers:
+    """Centers of features that are sampled from all volumes.
 
     Args:
-        dense: gives vectors.
-        volumes: where from; a larger one gives more.
+        dense: computes features.
+        volumes: images; a larger one gives more features.
         count: number of clusters.
-        seed: of places and starts.
-        facts: what is kept with the centres.
-        sample: vectors in all, about.
+        seed: of the sample and of the first centers.
+        facts: what the features depend on; it is kept with the centers.
+        sample: about the number of feature vectors.
 
     Raises:
-        DataError: images of one value, or fewer distinct vectors than clusters.
+        DataError: images of one value, or fewer distinct feature vectors than clusters.
     """
-    points = sampled(dense, volumes, seed=seed, sample=sample)
+    points = sample_features(dense, volumes, seed=seed, sample=sample)
     try:
         found = kmeans(points, count, seed=seed, sample=None)
     except DataError as error:
         names = ", ".join(volume.image.source for volume in volumes)
         raise DataError(f"{names}: {error}") from error
     order = np.argsort(-np.bincount(found.labels, minlength=count), kind="stable")
-    return Centres(np.ascontiguousarray(found.centres[order]), facts)
+    return Centers(np.ascontiguousarray(found.centres[order]), facts)
 
 
-def sampled(
+def sample_features(
     dense: Dense, volumes: Sequence[Volume], *, seed: int, sample: int = _SAMPLE
 ) -> np.ndarray:
-    """Vectors ``(n, d)`` of windows drawn without repetition from those of all volumes.
+    """Features ``(n, d)`` of windows drawn without repetition from those of all volumes.
 
     Raises:
         DataError: the network sees one value everywhere.
@@ -211,34 +210,34 @@ def sampled(
     counts = [dense.windows(volume.space) for volume in volumes]
     voxels = sum(prod(volume.space) for volume in volumes)
     last = np.cumsum(counts)
-    chosen = _chosen(int(last[-1]), voxels, sample, generator(seed, "cluster places"))
+    chosen = _choose_windows(int(last[-1]), voxels, sample, generator(seed, "cluster places"))
     seen = [np.inf, -np.inf]
     parts: list[np.ndarray] = []
     for volume, first, count in zip(volumes, last - counts, counts, strict=True):
 
-        def watched(box: Box, read: Read = volume.read) -> np.ndarray:
+        def read_and_watch(box: Box, read: Read = volume.read) -> np.ndarray:
             array = read(box)
             seen[:] = min(seen[0], array.min()), max(seen[1], array.max())
             return array
 
         numbers = chosen[(chosen >= first) & (chosen < first + count)] - first
-        vectors = dense.some(watched, volume.space, numbers)
-        parts.append(vectors if volume.mean is None else vectors - volume.mean)
+        features = dense.compute_windows(read_and_watch, volume.space, numbers)
+        parts.append(features if volume.mean is None else features - volume.mean)
     if seen[0] == seen[1]:
         raise DataError(
             message(
                 ", ".join(volume.image.source for volume in volumes),
                 expected="images with structure",
-                found=f"the value {seen[0]:g} everywhere after normalisation",
-                do="Give other images, or normalise them by their own values: "
+                found=f"the value {seen[0]:g} everywhere after normalization",
+                do="Give other images, or normalize them by their own values: "
                 "--set data.normalize=percentile.",
             )
         )
     return np.concatenate(parts)
 
 
-def _chosen(windows: int, voxels: int, sample: int, rng: np.random.Generator) -> np.ndarray:
-    """Rising numbers of windows that give about ``sample`` vectors."""
+def _choose_windows(windows: int, voxels: int, sample: int, rng: np.random.Generator) -> np.ndarray:
+    """Ascending numbers of windows that give about ``sample`` feature vectors."""
     share = max(1.0, voxels / windows)
-    wanted = min(windows, max(ceil(sample / share), _PLACES))
+    wanted = min(windows, max(ceil(sample / share), _FEWEST_WINDOWS))
     return np.sort(rng.choice(windows, wanted, replace=False, shuffle=False))

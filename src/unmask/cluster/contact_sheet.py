@@ -38,14 +38,16 @@ def contact_sheet(image: Image, labels: Image, names: Mapping[int, str], *, seed
         seed: of the places.
     """
     sections = _sections(image, labels)
-    colours = _palette(len(names))
-    above = [each for pair in sections for each in (_grey(pair[0]), _all(*pair, names, colours))]
+    colors = _palette(len(names))
+    above = [
+        each for pair in sections for each in (_make_gray(pair[0]), _all(*pair, names, colors))
+    ]
     rows = [("sections, and all labels", above[: _DETAILS + 1])]
-    for colour, (label, text) in zip(colours, names.items(), strict=True):
+    for color, (label, text) in zip(colors, names.items(), strict=True):
         rng = generator(seed, "contact", label)
         best = max(sections, key=lambda pair, n=label: int((pair[1] == n).sum()))
-        details = [_lit(*part, label, colour) for part in _details(sections, label, rng)]
-        rows.append((text, [_lit(*best, label, colour, dim=0.6), *details]))
+        details = [_lit(*part, label, color) for part in _details(sections, label, rng)]
+        rows.append((text, [_lit(*best, label, color, dim=0.6), *details]))
     return _sheet(rows)
 
 
@@ -112,33 +114,33 @@ def _details(
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for pick in rng.choice(len(places), min(_DETAILS, len(places)), replace=False):
         number, *middle = places[pick]
-        grey, drawn = sections[number]
+        gray, drawn = sections[number]
         start = [
             int(np.clip(m - _DETAIL // 2, 0, max(0, n - _DETAIL)))
-            for m, n in zip(middle, grey.shape, strict=True)
+            for m, n in zip(middle, gray.shape, strict=True)
         ]
         part = tuple(slice(a, a + _DETAIL) for a in start)
-        found.append((grey[part], drawn[part]))
+        found.append((gray[part], drawn[part]))
     return found
 
 
-def _grey(plane: np.ndarray) -> np.ndarray:
+def _make_gray(plane: np.ndarray) -> np.ndarray:
     return np.repeat(plane[..., None], 3, axis=-1)
 
 
 def _lit(
-    plane: np.ndarray, drawn: np.ndarray, label: int, colour: np.ndarray, dim: float = 1.0
+    plane: np.ndarray, drawn: np.ndarray, label: int, color: np.ndarray, dim: float = 1.0
 ) -> np.ndarray:
-    """Grey with one label in colour, the others darker by ``dim``."""
-    grey = _grey(plane)
-    return np.where((drawn == label)[..., None], 0.55 * grey + 0.45 * colour, dim * grey)
+    """Grey with one label in color, the others darker by ``dim``."""
+    gray = _make_gray(plane)
+    return np.where((drawn == label)[..., None], 0.55 * gray + 0.45 * color, dim * gray)
 
 
 def _all(
-    plane: np.ndarray, drawn: np.ndarray, names: Mapping[int, str], colours: np.ndarray
+    plane: np.ndarray, drawn: np.ndarray, names: Mapping[int, str], colors: np.ndarray
 ) -> np.ndarray:
-    """Grey with all labels in their colours."""
-    result = grey = _grey(plane)
-    for label, colour in zip(names, colours, strict=True):
-        result = np.where((drawn == label)[..., None], 0.5 * grey + 0.5 * colour, result)
+    """Grey with all labels in their colors."""
+    result = gray = _make_gray(plane)
+    for label, color in zip(names, colors, strict=True):
+        result = np.where((drawn == label)[..., None], 0.5 * gray + 0.5 * color, result)
     return result

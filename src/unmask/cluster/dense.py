@@ -1,9 +1,9 @@
-"""Dense features: one vector of a patch transformer for every voxel, for any number of axes.
+"""Dense features: a feature vector of a patch transformer per voxel, for any number of axes.
 
-A token describes the middle of its patch, so windows of all phases of a patch are encoded and the
-central tokens of each are kept (``cover``). Windows of many phases go through the network as one
-batch; a volume is worked on block by block, so memory does not grow with it. An image may have
-more axes than the network: each section along the slow axes is then an image by itself.
+A token describes the middle of its patch. So windows at every voxel of a patch are encoded, and the
+central tokens of each are kept (`strides`). Many windows go through the network as one batch. A
+volume is processed block by block, so memory does not grow with it. An image may have more axes
+than the network: each section along the slow axes is then an image of its own.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from unmask.cluster import neighborhood as surround
-from unmask.cluster.strides import Cover, Tokens, aligned, official
+from unmask.cluster import neighborhood
+from unmask.cluster.strides import Cover, Tokens, cover_aligned, cover_official
 from unmask.errors import DataError, RecipeError, message
-from unmask.infer.memory import Halving
-from unmask.infer.padded import Read, padded
-from unmask.infer.predictor import Precision, arithmetic
 from unmask.models.base import TokenBackbone
+from unmask.models.memory import Halving
+from unmask.models.precision import Precision, arithmetic
 from unmask.space.box import Box, tiles
+from unmask.space.pad import Read, pad_reads
 
 QUALITIES = ("exact", "fast", "draft")
 COMPAT = ("aligned", "official")
-_MOST_SURROUND = 256
-# Vectors of a block in memory.
+_LARGEST_NEIGHBORHOOD = 256
+# Features of a block in memory.
 _BLOCK_BYTES = 32 << 20
 # Tokens that go through the network at once: on a CPU they stay in its caches.
 _CPU_TOKENS = 1 << 12
@@ -39,22 +39,22 @@ _GPU_TOKENS = 1 << 18
 
 @dataclass(frozen=True)
 class Dense:
-    """How vectors are computed.
+    """How features are computed.
 
     Attributes:
-        backbone: a ``TokenBackbone``; the normed outputs of its encoder are the vectors.
+        backbone: a ``TokenBackbone``; the normed outputs of its encoder are the features.
         quality: ``exact`` keeps the central quarter of the tokens along each axis, ``fast`` the
-            central half (in 2D a quarter of the cost); ``draft`` encodes one phase of the patches
-            and interpolates between their centres.
+            central half (in 2D a quarter of the cost); ``draft`` encodes every patch once and
+            interpolates between the centers of patches.
         compat: ``aligned``, or ``official`` for what MAESTER's released program gives; see
-            ``cover``.
-        precision: arithmetic of the network; vectors are float32.
+            `strides`.
+        precision: arithmetic of the network; features are float32.
         batch_size: windows at once; None: by their tokens.
-        centre: tokens kept of a window along each axis; None: by the quality.
-        surround: voxels, the standard deviation of a Gaussian over the vectors around a voxel,
-            whose mean is a second half of its vector; 0: none. See ``surround``.
-        turns: mean of the vectors of four quarter turns of each window in the last two axes, at
-            four times the cost: what they say no longer depends on the direction of an edge.
+        center: tokens kept of a window along each axis; None: by the quality.
+        neighborhood: standard deviation, in voxels, of a Gaussian around a voxel; the mean of the
+            features in it is a second half of the voxel's features. 0: none. See `neighborhood`.
+        rotations: average the features of four rotations of each window by 90 degrees in the last
+            two axes, at four times the cost; features then depend less on the direction of an edge.
     """
 
     backbone: Any
@@ -62,9 +62,9 @@ class Dense:
     compat: str = "aligned"
     precision: Precision = "auto"
     batch_size: int | None = None
-    centre: int | None = None
-    surround: float = 0.0
-    turns: bool = False
+    center: int | None = None
+    neighborhood: float = 0.0
+    rotations: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, TokenBackbone):
@@ -82,30 +82,32 @@ class Dense:
                 "features: expected quality exact or fast with compat=official, found draft. "
                 "The released program has no draft."
             )
-        if (self.surround or self.turns) and self.compat == "official":
+        if (self.neighborhood or self.rotations) and self.compat == "official":
             raise RecipeError(
-                f"features: expected compat aligned with a surround or turns, found official, "
-                f"surround {self.surround:g} and turns {self.turns}. The released program has none."
+                "features: expected compat aligned with a neighborhood or rotations, found "
+                f"official, neighborhood {self.neighborhood:g} and rotations {self.rotations}. "
+                "The released program has neither."
             )
-        if self.turns and not (_even(self.backbone.grid) and _even(self.backbone.patch)):
+        if self.rotations and not (_even(self.backbone.grid) and _even(self.backbone.patch)):
             raise RecipeError(
-                f"features: expected patches and windows as high as wide for turns, found patches "
-                f"of {tuple(self.backbone.patch)} in {tuple(self.backbone.grid)}. Leave out turns."
+                "features: expected patches and windows as high as wide for rotations, found "
+                f"patches of {tuple(self.backbone.patch)} in {tuple(self.backbone.grid)}. Leave "
+                "them out."
             )
-        if not 0 <= self.surround <= _MOST_SURROUND:
+        if not 0 <= self.neighborhood <= _LARGEST_NEIGHBORHOOD:
             raise RecipeError(
-                f"features: expected a surround of 0 to {_MOST_SURROUND} voxels, found "
-                f"{self.surround:g}."
+                f"features: expected a neighborhood of 0 to {_LARGEST_NEIGHBORHOOD} voxels, found "
+                f"{self.neighborhood:g}."
             )
 
     @property
     def dim(self) -> int:
-        """Numbers of a vector."""
-        return self.backbone.dim * (2 if self.surround else 1)
+        """Length of a feature vector."""
+        return self.backbone.dim * (2 if self.neighborhood else 1)
 
     @property
     def pad(self) -> str:
-        """What is beyond the image: ``reflect``, or ``zero`` as in the released program."""
+        """How borders are filled: ``reflect``, or ``zero`` as in the released program."""
         return "zero" if self.compat == "official" else "reflect"
 
     @property
@@ -116,10 +118,10 @@ class Dense:
     def period(self, space: Sequence[int]) -> tuple[int, ...]:
         """Voxels after which the windows repeat, along every axis of an image: the least work."""
         leading = _leading(space, self.backbone)
-        return (1,) * leading + tuple(tokens.patch * tokens.centre for tokens in self._tokens())
+        return (1,) * leading + tuple(tokens.patch * tokens.center for tokens in self._tokens())
 
     def block(self, space: Sequence[int]) -> tuple[int, ...]:
-        """Voxels of a block whose vectors fit into memory; a multiple of the period."""
+        """Voxels of a block whose features fit into memory; a multiple of the period."""
         period = self.period(space)
         leading = _leading(space, self.backbone)
         room = max(1, _BLOCK_BYTES // (4 * self.dim))
@@ -136,17 +138,17 @@ class Dense:
         return [tile.write for tile in tiles(space, self.block(space), (0,) * len(space))]
 
     @torch.inference_mode()
-    def vectors(self, read: Read, space: Sequence[int], box: Box) -> Float32[Tensor, "*block d"]:
-        """The vectors of a box, on the device of the network.
+    def compute(self, read: Read, space: Sequence[int], box: Box) -> Float32[Tensor, "*block d"]:
+        """The features of a box, on the device of the network.
 
         Args:
-            read: gives network input of any box, see ``padded``.
+            read: gives network input of any box, see ``pad_reads``.
             space: voxels of the image.
-            box: inside the image; the result depends on the box only by rounding.
+            box: inside the image; the result depends on the box by rounding only.
         """
         leading = _leading(space, self.backbone)
         strides = [1] * leading + self._strides()
-        sigmas = [0.0] * leading + [self.surround / stride for stride in self._strides()]
+        sigmas = [0.0] * leading + [self.neighborhood / stride for stride in self._strides()]
         wide = self._around(sigmas, strides, box, space)
         spans = [
             _span(length, start, stop, stride)
@@ -157,12 +159,12 @@ class Dense:
         covers = [
             cover.within(*span) for cover, span in zip(self._covers(space), spans, strict=True)
         ]
-        found = self._encoded(read, covers, self._window(space))
-        if self.surround:
-            found = surround.joined(found, surround.blurred(found, sigmas))
+        found = self._encode_windows(read, covers, self._window(space))
+        if self.neighborhood:
+            found = neighborhood.append_means(found, neighborhood.blur(found, sigmas))
         for axis, (stride, span) in enumerate(zip(strides, spans, strict=True)):
             if stride > 1:
-                found = _interpolated(found, axis, box, first=span[0], stride=stride)
+                found = _interpolate(found, axis, box, first=span[0], stride=stride)
             else:
                 found = found.narrow(axis, box.start[axis] - span[0], box.shape[axis])
         return found
@@ -170,11 +172,11 @@ class Dense:
     def _around(
         self, sigmas: Sequence[float], strides: Sequence[int], box: Box, space: Sequence[int]
     ) -> Box:
-        """The box with everything that its vectors' means depend on."""
-        if not self.surround:
+        """The box with everything that the means around its voxels depend on."""
+        if not self.neighborhood:
             return box
         grown = [
-            (surround.reach(sigma) + 1) * stride if sigma else 0
+            (neighborhood.reach(sigma) + 1) * stride if sigma else 0
             for sigma, stride in zip(sigmas, strides, strict=True)
         ]
         return box.grow(tuple(grown)).clip(Box.of(space))
@@ -184,13 +186,13 @@ class Dense:
         return prod(len(cover.starts) for cover in self._covers(space))
 
     @torch.inference_mode()
-    def some(
+    def compute_windows(
         self, read: Read, space: Sequence[int], numbers: Int64[np.ndarray, " n"]
     ) -> Float32[np.ndarray, "m d"]:
-        """Vectors that single windows give, a few for each: what a sample costs least by.
+        """The features that single windows give, a few per window: the cheapest sample.
 
         Args:
-            read: gives network input of any box, see ``padded``.
+            read: gives network input of any box, see ``pad_reads``.
             space: voxels of the image.
             numbers: of windows, below ``windows(space)``.
         """
@@ -209,24 +211,28 @@ class Dense:
                 box = Box(corner, tuple(a + n for a, n in zip(corner, window, strict=True)))
                 part = read(box)
                 parts.append(part.reshape(len(part), *window[len(window) - self.backbone.ndim :]))
-            tokens = self._surrounded(run(torch.from_numpy(np.stack(parts)).to(self.device)))
+            tokens = self._append_neighborhood(
+                run(torch.from_numpy(np.stack(parts)).to(self.device))
+            )
             tokens = tokens.cpu().numpy()
-            rows, columns, _ = _wanted(covers, chosen, grids, [cover.count for cover in covers])
+            rows, columns, _ = _select_tokens(
+                covers, chosen, grids, [cover.count for cover in covers]
+            )
             found.append(tokens[rows, columns])
         return np.concatenate(found)
 
-    def _surrounded(self, tokens: Float32[Tensor, "b n d"]) -> Tensor:
+    def _append_neighborhood(self, tokens: Float32[Tensor, "b n d"]) -> Tensor:
         """Tokens of windows with the means around them, as far as their window reaches."""
-        if not self.surround:
+        if not self.neighborhood:
             return tokens
         found = tokens.unflatten(1, self.backbone.grid)
-        sigmas = [0.0, *(self.surround / patch for patch in self.backbone.patch)]
-        return surround.joined(found, surround.blurred(found, sigmas)).flatten(1, -2)
+        sigmas = [0.0, *(self.neighborhood / patch for patch in self.backbone.patch)]
+        return neighborhood.append_means(found, neighborhood.blur(found, sigmas)).flatten(1, -2)
 
     def _covers(self, space: Sequence[int]) -> list[Cover]:
         """Windows of a whole image along every axis."""
         leading = _leading(space, self.backbone)
-        covers = [_plain(0, length) for length in space[:leading]]
+        covers = [_cover_sections(0, length) for length in space[:leading]]
         for axis, (tokens, stride) in enumerate(zip(self._tokens(), self._strides(), strict=True)):
             last = axis == self.backbone.ndim - 1
             covers.append(self._cover(space[leading + axis], tokens, stride, last))
@@ -242,20 +248,20 @@ class Dense:
     def _tokens(self) -> list[Tokens]:
         share = 4 if self.quality == "exact" else 2
         return [
-            Tokens(patch, grid, self.centre or _central(grid, share))
+            Tokens(patch, grid, self.center or _central(grid, share))
             for patch, grid in zip(self.backbone.patch, self.backbone.grid, strict=True)
         ]
 
     def _cover(self, length: int, tokens: Tokens, stride: int, last: bool) -> Cover:  # noqa: FBT001
         if self.compat == "official":
-            return official(length, tokens, last_axis=last)
-        return aligned(length, tokens, stride)
+            return cover_official(length, tokens, last_axis=last)
+        return cover_aligned(length, tokens, stride)
 
-    def _encoded(self, read: Read, covers: list[Cover], window: tuple[int, ...]) -> Tensor:
-        """Vectors at the places of ``covers``; zeros where none of their windows gives one."""
-        place = self.device
+    def _encode_windows(self, read: Read, covers: list[Cover], window: tuple[int, ...]) -> Tensor:
+        """Features at the positions of ``covers``; zeros where no window gives any."""
+        device = self.device
         shape = tuple(cover.count for cover in covers)
-        result = torch.zeros((prod(shape), self.backbone.dim), device=place)
+        result = torch.zeros((prod(shape), self.backbone.dim), device=device)
         counts = tuple(len(cover.starts) for cover in covers)
         if prod(counts) == 0:
             return result.unflatten(0, shape)
@@ -263,21 +269,21 @@ class Dense:
         end = [
             int(cover.starts.max()) + length for cover, length in zip(covers, window, strict=True)
         ]
-        image = torch.from_numpy(read(Box(tuple(corner), tuple(end)))).to(place)
+        image = torch.from_numpy(read(Box(tuple(corner), tuple(end)))).to(device)
         grids = (*(1 for _ in range(self._sections(covers))), *self.backbone.grid)
         run = Halving(self._forward)
-        size = self._batch_size(place)
+        size = self._batch_size(device)
         for first in range(0, prod(counts), size):
             chosen = np.unravel_index(np.arange(first, min(first + size, prod(counts))), counts)
             starts = [
                 cover.starts[number] - low
                 for cover, number, low in zip(covers, chosen, corner, strict=True)
             ]
-            batch = _windows(image, starts, window)
+            batch = _cut_windows(image, starts, window)
             tokens = run(batch[(slice(None), slice(None), *(0,) * self._sections(covers))])
-            rows, columns, places = _wanted(covers, chosen, grids, shape)
-            result[torch.from_numpy(places).to(place)] = tokens[
-                torch.from_numpy(rows).to(place), torch.from_numpy(columns).to(place)
+            rows, columns, places = _select_tokens(covers, chosen, grids, shape)
+            result[torch.from_numpy(places).to(device)] = tokens[
+                torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
             ]
         return result.unflatten(0, shape)
 
@@ -285,8 +291,8 @@ class Dense:
         return len(covers) - self.backbone.ndim
 
     def _forward(self, windows: Float[Tensor, "b c *space"]) -> Float32[Tensor, "b n d"]:
-        """Tokens of windows in C order, of each window alone or of its quarter turns."""
-        if not self.turns:
+        """Tokens of windows in C order, averaged over four rotations if these are asked for."""
+        if not self.rotations:
             return self._encode(windows)
         plane, grid = (-2, -1), tuple(self.backbone.grid)
         turned = [
@@ -299,28 +305,28 @@ class Dense:
 
     def _encode(self, windows: Float[Tensor, "b c *space"]) -> Float32[Tensor, "b n d"]:
         """Normed tokens without the class token."""
-        place = windows.device
-        dtype = arithmetic(self.precision, place)
-        with torch.autocast(place.type, dtype or torch.bfloat16, enabled=dtype is not None):
+        device = windows.device
+        dtype = arithmetic(self.precision, device)
+        with torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
             tokens = self.backbone.encode(self.backbone.embed(windows).values)
         return tokens[:, 1:].float()
 
-    def _batch_size(self, place: torch.device) -> int:
+    def _batch_size(self, device: torch.device) -> int:
         if self.batch_size is not None:
             return self.batch_size
-        tokens = _CPU_TOKENS if place.type == "cpu" else _GPU_TOKENS
+        tokens = _CPU_TOKENS if device.type == "cpu" else _GPU_TOKENS
         return max(1, tokens // prod(self.backbone.grid))
 
 
 def features(
     dense: Dense, image: Float32[np.ndarray, "c *space"]
 ) -> Float32[np.ndarray, "d *space"]:
-    """All vectors of an image in memory, which is network input already."""
+    """All features of an image in memory, which is network input already."""
     space = image.shape[1:]
-    read = padded(lambda box: image[:, *box.slices], space, mode=dense.pad)
+    read = pad_reads(lambda box: image[:, *box.slices], space, mode=dense.pad)
     result = np.empty((dense.dim, *space), np.float32)
     for box in dense.blocks(space):
-        result[:, *box.slices] = dense.vectors(read, space, box).movedim(-1, 0).cpu().numpy()
+        result[:, *box.slices] = dense.compute(read, space, box).movedim(-1, 0).cpu().numpy()
     return result
 
 
@@ -345,11 +351,11 @@ def _even(sizes: Sequence[int]) -> bool:
 
 def _central(grid: int, share: int) -> int:
     """About ``1 / share`` of the tokens, as many before them as behind."""
-    centre = max(1, grid // share)
-    return centre + (grid - centre) % 2
+    center = max(1, grid // share)
+    return center + (grid - center) % 2
 
 
-def _plain(start: int, stop: int) -> Cover:
+def _cover_sections(start: int, stop: int) -> Cover:
     """Sections, each an image of its own."""
     count = stop - start
     zeros = np.zeros((count, 1), np.int64)
@@ -357,7 +363,7 @@ def _plain(start: int, stop: int) -> Cover:
 
 
 def _span(length: int, start: int, stop: int, stride: int) -> tuple[int, int]:
-    """Places whose vectors are needed for voxels ``[start, stop)``."""
+    """Places whose features are needed for voxels ``[start, stop)``."""
     if stride == 1:
         return start, stop
     low = (start + 0.5) / stride - 0.5
@@ -365,8 +371,8 @@ def _span(length: int, start: int, stop: int, stride: int) -> tuple[int, int]:
     return max(0, int(np.floor(low))), min(ceil(length / stride), int(np.floor(high)) + 2)
 
 
-def _interpolated(values: Tensor, axis: int, box: Box, *, first: int, stride: int) -> Tensor:
-    """Vectors of all voxels of ``box`` along an axis, linear between places ``stride`` apart."""
+def _interpolate(values: Tensor, axis: int, box: Box, *, first: int, stride: int) -> Tensor:
+    """Features of all voxels of ``box`` along an axis, linear between places ``stride`` apart."""
     voxels = torch.arange(box.start[axis], box.stop[axis], device=values.device)
     where = ((voxels + 0.5) / stride - 0.5 - first).clamp(0, values.shape[axis] - 1)
     low = where.floor().long()
@@ -375,7 +381,7 @@ def _interpolated(values: Tensor, axis: int, box: Box, *, first: int, stride: in
     return torch.lerp(values.index_select(axis, low), values.index_select(axis, high), weight)
 
 
-def _windows(image: Tensor, starts: Sequence[np.ndarray], window: Sequence[int]) -> Tensor:
+def _cut_windows(image: Tensor, starts: Sequence[np.ndarray], window: Sequence[int]) -> Tensor:
     """Windows ``(B, C, *window)`` of an image ``(C, *space)`` that begin at ``starts``."""
     axes = len(window)
     index: list[Tensor] = []
@@ -386,7 +392,7 @@ def _windows(image: Tensor, starts: Sequence[np.ndarray], window: Sequence[int])
     return image[(slice(None), *index)].transpose(0, 1)
 
 
-def _wanted(
+def _select_tokens(
     covers: Sequence[Cover],
     chosen: Sequence[np.ndarray],
     grids: Sequence[int],

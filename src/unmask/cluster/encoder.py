@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import xxhash
 
 from unmask import checkpoint
 from unmask.build import build_backbone
 from unmask.cluster.dense import Dense
 from unmask.errors import RecipeError
-from unmask.infer.finished import build_finished
 from unmask.io import use_formats
+from unmask.models.digest import digest_weights
+from unmask.models.finished import build_finished
 from unmask.recipe import Recipe
 
 # What may differ between training and looking.
@@ -39,20 +39,54 @@ class Encoder:
     recipe: Recipe
     digest: str
 
-    def dense(
-        self, *, quality: str, compat: str, surround: float = 0.0, turns: bool = False
-    ) -> Dense:
-        """What computes its vectors; see there for the errors."""
+    def dense(self, features: Features) -> Dense:
+        """What computes its features; see ``Dense`` for the errors."""
         given = self.recipe.infer
         return Dense(
             self.backbone,
-            quality=quality,
-            compat=compat,
-            surround=surround,
-            turns=turns,
             precision=given.precision,
             batch_size=given.batch_size,
+            **asdict(features),
         )
+
+
+@dataclass(frozen=True)
+class Features:
+    """Which features of a backbone are computed; see ``Dense``.
+
+    Attributes:
+        quality: ``exact``, ``fast`` or ``draft``.
+        compat: ``aligned`` or ``official``.
+        neighborhood: standard deviation of the neighborhood in voxels; 0: none.
+        rotations: whether four rotations are averaged.
+    """
+
+    quality: str = "exact"
+    compat: str = "aligned"
+    neighborhood: float = 0.0
+    rotations: bool = False
+
+
+@dataclass(frozen=True)
+class DenseFile:
+    """Loads what computes features; equal values load the same.
+
+    Attributes:
+        model: model file or run folder.
+        settings: changes to its recipe.
+        features: which features.
+        allow_code: the user allows that code of the model runs.
+    """
+
+    model: str
+    settings: tuple[str, ...]
+    features: Features
+    allow_code: bool = False
+
+    def __call__(self) -> tuple[Dense, str]:
+        """What computes features, and the digest of its weights."""
+        encoder = load_encoder(self.model, self.settings, allow_code=self.allow_code)
+        return encoder.dense(self.features), encoder.digest
 
 
 def load_encoder(
@@ -93,12 +127,9 @@ def load_encoder(
         if name.startswith("backbone.")
     }
     backbone = build_finished(recipe, weights, build_backbone, source=path)
-    digest = xxhash.xxh3_128()
-    for name, tensor in sorted(weights.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    digest = digest_weights(sorted(weights.items()))
     changed = recipe.with_settings(lines)
     use_formats(changed.data.formats)
     found = torch.accelerator.current_accelerator(check_available=True)
     place = torch.device("cpu") if found is None else found
-    return Encoder(backbone.to(place), changed, digest.hexdigest())
+    return Encoder(backbone.to(place), changed, digest)

@@ -1,4 +1,4 @@
-"""Clusters for people: their names, their figures, and the file that names them."""
+"""Clusters for people: their names, their statistics, and the file that names them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from unmask.yaml_text import read_yaml
 _PIECES_VOXELS = 1 << 20
 
 
-def classes_of(path: str | Path | None, count: int) -> tuple[np.ndarray, dict[int, str]]:
+def read_classes(path: str | Path | None, count: int) -> tuple[np.ndarray, dict[int, str]]:
     """Label of each cluster ``(k,)``, and the name of each label.
 
     Args:
@@ -29,7 +29,7 @@ def classes_of(path: str | Path | None, count: int) -> tuple[np.ndarray, dict[in
         count: number of clusters.
 
     Raises:
-        RecipeError: no such YAML, or clusters there are not.
+        RecipeError: not such a YAML, or unknown clusters.
     """
     if path is None:
         labels = np.arange(1, count + 1)
@@ -71,8 +71,8 @@ def _read_names(path: Path, count: int) -> dict[str, list[int]]:
 def describe(
     image: Image, path: Path, counts: Counts, table: np.ndarray, names: Mapping[int, str]
 ) -> list[dict[str, Any]]:
-    """One row for every label: its clusters, share, mean input and connected pieces."""
-    voxels, pieces = counts.voxels, _pieces(path, image.ndim)
+    """One row per label: its clusters, share, mean input and connected pieces."""
+    voxels, pieces = counts.voxels, _measure_pieces(path, image.ndim)
     rows: list[dict[str, Any]] = []
     for label, name in names.items():
         mine = table == label
@@ -95,7 +95,7 @@ def describe(
     return rows
 
 
-def _pieces(path: Path, ndim: int) -> dict[int, np.ndarray]:
+def _measure_pieces(path: Path, ndim: int) -> dict[int, np.ndarray]:
     """Sizes of the connected pieces of every label in the middle of a volume."""
     labels = open_labels(path, ndim=ndim)
     space = labels.shape[1:]
@@ -111,33 +111,38 @@ def _pieces(path: Path, ndim: int) -> dict[int, np.ndarray]:
     return {int(label): sizes[owner[1:] == label] for label in np.unique(part)}
 
 
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def format_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of equal keys as CSV."""
     return csv_text(rows[0], rows)
 
 
-def template(count: int) -> str:
+def make_template(count: int) -> str:
     """A file of names to be edited by a person."""
     lines = [f"class_{number}: [{number}]" for number in range(1, count + 1)]
     head = (
         "# Look at contact/*.png, rename the classes, join their clusters: 'nucleus: [3, 5]'.\n"
-        "# 'background' becomes 0. Apply with --centres clusters.safetensors --names names.yaml.\n"
+        "# 'background' becomes 0. Apply with --centers clusters.safetensors --names names.yaml.\n"
     )
     return head + "\n".join(lines) + "\n"
 
 
+def _drop_comments(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
 def write_template(path: Path, count: int) -> str:
-    """Write a template beside clusters; one that was edited by a person stays.
+    """Write a template next to clusters; one that was edited by a person stays.
 
     Returns:
         A line about a file that stays, else "".
     """
     if path.exists():
         before = path.read_text(encoding="utf-8", errors="replace")
-        if before != template(before.count("\nclass_")):
+        # Earlier versions wrote other comments.
+        if _drop_comments(before) != _drop_comments(make_template(before.count("\nclass_"))):
             return (
                 f"{path}: changed by hand, so it stays as it is. Check that its numbers are those "
                 f"of these {count} clusters, or remove it and run again for a new template."
             )
-    atomic_write(path, template(count))
+    atomic_write(path, make_template(count))
     return ""

@@ -1,7 +1,7 @@
-"""What is around a voxel, as a second half of its vector: means of the vectors near it.
+"""The neighborhood of a voxel, as a second half of its features: means of the features near it.
 
-A token tells a membrane from what lies beside it, but organelles differ in what a region of them
-looks like. Clusters of both halves may have either for a reason.
+A token tells a membrane from what lies next to it, but organelles differ in what a region of them
+looks like. Clusters of both halves may differ in either.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ _WEIGHT = 2.0
 
 
 def reach(sigma: float) -> int:
-    """Places on each side that a mean depends on."""
+    """Positions on each side that a mean depends on."""
     return ceil(_CUT * sigma)
 
 
-def blurred(
-    vectors: Float32[Tensor, "*space d"], sigmas: Sequence[float]
+def blur(
+    features: Float32[Tensor, "*space d"], sigmas: Sequence[float]
 ) -> Float32[Tensor, "*space d"]:
-    """Gaussian means along every axis; beyond the border there is nothing to be counted.
+    """Gaussian means along every axis; beyond the border nothing counts.
 
     Args:
-        vectors: one for each place.
-        sigmas: standard deviation along every axis, in places; 0: none.
+        features: one vector per position.
+        sigmas: standard deviation along every axis, in positions; 0: none.
     """
-    found = vectors
+    means = features
     for axis, sigma in enumerate(sigmas):
-        length = found.shape[axis]
+        length = means.shape[axis]
         side = min(reach(sigma), length - 1)
         if side == 0:
             continue
-        steps = torch.arange(-side, side + 1, device=found.device, dtype=torch.float32)
+        steps = torch.arange(-side, side + 1, device=means.device, dtype=torch.float32)
         weights = torch.exp(-0.5 * (steps / sigma) ** 2)
-        total, counted = torch.zeros_like(found), found.new_zeros(length)
+        total, counted = torch.zeros_like(means), means.new_zeros(length)
         for step, weight in zip(steps.int().tolist(), weights.tolist(), strict=True):
             here, there = max(0, -step), max(0, step)
             size = length - abs(step)
             part = total.narrow(axis, here, size)
-            part.add_(found.narrow(axis, there, size), alpha=weight)
+            part.add_(means.narrow(axis, there, size), alpha=weight)
             counted.narrow(0, here, size).add_(weight)
-        found = total / counted.reshape([-1 if i == axis else 1 for i in range(found.ndim)])
-    return found
+        means = total / counted.reshape([-1 if i == axis else 1 for i in range(means.ndim)])
+    return means
 
 
-def joined(
-    vectors: Float32[Tensor, "*space d"], means: Float32[Tensor, "*space d"]
+def append_means(
+    features: Float32[Tensor, "*space d"], means: Float32[Tensor, "*space d"]
 ) -> Float32[Tensor, "*space e"]:
-    """Vectors of twice the length."""
-    return torch.cat([vectors, _WEIGHT * means], dim=-1)
+    """Features and the means around them, one vector of twice the length."""
+    return torch.cat([features, _WEIGHT * means], dim=-1)

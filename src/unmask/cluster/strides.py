@@ -1,12 +1,12 @@
-"""Which windows give which voxels their vector: the geometry of dense features, one axis at a time.
+"""Which windows give which voxels their features: the geometry of one axis.
 
 A patch token describes the middle of its patch. To give every voxel a token of its own, windows
-are moved voxel by voxel within a patch (the phases), and of each window only the central tokens
-are kept, which see about equally far to all sides. The windows of several axes are all
-combinations of those of each axis, so one axis says everything.
+are moved voxel by voxel within a patch, and only the central tokens of each window are kept, which
+see about equally far to all sides. The windows of several axes are all combinations of those of
+each axis, so the geometry of one axis is enough.
 
 Cover and stride of MAESTER (Xie et al., CVPR 2023, pp. 3292-3301). ``aligned`` gives every voxel
-the token whose patch is centred on it; ``official`` repeats the released program, whose vectors
+the token whose patch is centered on it; ``official`` repeats the released program, whose features
 are displaced: that at (y, x) is of the patch around (y - 2, x + 3), blocks repeat after 19 voxels
 instead of 20, and some places near the end stay empty.
 """
@@ -27,18 +27,18 @@ class Tokens:
     Attributes:
         patch: voxels of a patch.
         grid: tokens of a window.
-        centre: tokens kept of a window, in its middle.
+        center: tokens kept of a window, in its middle.
     """
 
     patch: int
     grid: int
-    centre: int
+    center: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.centre <= self.grid or self.patch < 1:
+        if not 1 <= self.center <= self.grid or self.patch < 1:
             raise RecipeError(
-                f"features: expected 1 to {self.grid} central tokens, found {self.centre}. "
-                "Change centre."
+                f"features: expected 1 to {self.grid} central tokens, found {self.center}. "
+                "Change center."
             )
 
     @property
@@ -49,7 +49,7 @@ class Tokens:
     @property
     def lead(self) -> int:
         """Tokens before the central ones."""
-        return (self.grid - self.centre) // 2
+        return (self.grid - self.center) // 2
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Cover:
         return Cover(self.starts[used], self.tokens[used], places[used], stop - start)
 
 
-def aligned(length: int, tokens: Tokens, stride: int = 1) -> Cover:
-    """Every ``stride``-th voxel has the token whose patch is centred on it.
+def cover_aligned(length: int, tokens: Tokens, stride: int = 1) -> Cover:
+    """Every ``stride``-th voxel has the token whose patch is centered on it.
 
-    The patch of voxel ``x`` begins at ``x - patch // 2``: for even patches its centre is half a
+    The patch of voxel ``x`` begins at ``x - patch // 2``: for even patches its center is half a
     voxel before that of ``x``. With a stride the places are voxels ``stride // 2 + stride * i``,
     so that linear interpolation to all voxels needs no shift.
 
@@ -92,17 +92,17 @@ def aligned(length: int, tokens: Tokens, stride: int = 1) -> Cover:
         )
     count = -(-length // stride)
     phases = tokens.patch // stride
-    blocks = -(-count // (phases * tokens.centre))
+    blocks = -(-count // (phases * tokens.center))
     block, phase = np.divmod(np.arange(blocks * phases), phases)
-    first = block * phases * tokens.centre + phase
-    kept = np.arange(tokens.centre)
+    first = block * phases * tokens.center + phase
+    kept = np.arange(tokens.center)
     places = first[:, None] + kept * phases
     starts = stride // 2 + first * stride - tokens.patch // 2 - tokens.lead * tokens.patch
     numbers = np.broadcast_to(tokens.lead + kept, places.shape)
     return Cover(starts, numbers, np.where(places < count, places, -1), count).within(0, count)
 
 
-def official(length: int, tokens: Tokens, *, last_axis: bool) -> Cover:
+def cover_official(length: int, tokens: Tokens, *, last_axis: bool) -> Cover:
     """Windows, tokens and places of the released program; places that it leaves out are in none.
 
     Args:
@@ -115,10 +115,10 @@ def official(length: int, tokens: Tokens, *, last_axis: bool) -> Cover:
         DataError: an axis too short for its first window.
         RecipeError: no token behind the central ones.
     """
-    patch, centre = tokens.patch, tokens.centre
-    if tokens.lead + 1 + centre > tokens.grid:
+    patch, center = tokens.patch, tokens.center
+    if tokens.lead + 1 + center > tokens.grid:
         raise RecipeError(
-            f"features with compat=official: expected tokens around the {centre} central ones, "
+            f"features with compat=official: expected tokens around the {center} central ones, "
             f"found {tokens.grid} in all. Use compat=aligned."
         )
     pad = 2 * (patch // 2) + tokens.lead * patch
@@ -132,20 +132,20 @@ def official(length: int, tokens: Tokens, *, last_axis: bool) -> Cover:
                 do="Use compat=aligned.",
             )
         )
-    padded = np.array(_official_steps(room, patch, centre))
-    kept = np.arange(centre)
+    padded = np.array(_official_steps(room, patch, center))
+    kept = np.arange(center)
     places = padded[:, None] + kept * patch
-    places = _last_writes(np.where(places < length, places, -1))
+    places = _keep_last_writes(np.where(places < length, places, -1))
     first = tokens.lead + (1 if last_axis else 0)
     return Cover(padded - pad, np.broadcast_to(first + kept, places.shape), places, length)
 
 
-def _official_steps(room: int, patch: int, centre: int) -> list[int]:
+def _official_steps(room: int, patch: int, center: int) -> list[int]:
     """``patch`` windows one voxel apart, then a jump where there is room for it, else on by one."""
     steps = [0]
     run = 1
     while steps[-1] + 1 < room:
-        jump = steps[-1] + patch * centre - patch
+        jump = steps[-1] + patch * center - patch
         if run >= patch and jump < room:
             steps.append(jump)
             run = 1
@@ -155,8 +155,8 @@ def _official_steps(room: int, patch: int, centre: int) -> list[int]:
     return steps
 
 
-def _last_writes(places: np.ndarray) -> np.ndarray:
-    """Places that a later window describes again are taken from the earlier one."""
+def _keep_last_writes(places: np.ndarray) -> np.ndarray:
+    """Positions that a later window describes again are taken from the earlier one."""
     order = places.ravel()[::-1]
     _, first = np.unique(order, return_index=True)
     kept = np.full(order.shape, -1)

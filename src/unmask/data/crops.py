@@ -23,6 +23,7 @@ from unmask.data.sampling import Order
 from unmask.errors import DataError, gather
 from unmask.space.batch import Batch
 from unmask.space.box import Box
+from unmask.space.pad import pad_box
 from unmask.space.random import device_seed, generator
 
 # Places kept per image to centre crops on; enough to reach every object of a busy image.
@@ -179,8 +180,9 @@ class Crops:
         image = self._image(prepared, box)
         labels = None
         if self._encode is not None and prepared.pair.labels is not None:
-            inside = _read_box(prepared.labels, prepared.pair.labels.read, box, shape)
-            labels = _filled(inside[0].astype(np.int64), box, shape, plan.border)
+            part = _read_box(prepared.labels, prepared.pair.labels.read, box, shape)
+            inside = box.clip(Box.of(shape))
+            labels = pad_box(part[0].astype(np.int64), inside, box, mode=plan.border)
             labels = resized_labels(labels, self._read)
         return resized(image, self._read), labels, prepared.pair
 
@@ -189,7 +191,8 @@ class Crops:
         shape = prepared.pair.image.shape[1:]
         image = _read_box(prepared.image, prepared.pair.image.read, box, shape)
         image = match_channels(image, self.plan.channels, source=prepared.pair.image.source)
-        filled = _filled(prepared.affine.apply(image), box, shape, self.plan.border)
+        inside, values = box.clip(Box.of(shape)), prepared.affine.apply(image)
+        filled = pad_box(values, inside, box, mode=self.plan.border)
         return filled.reshape(len(filled), *box.shape[len(shape) - len(self.plan.crop) :])
 
     def _section(self, prepared: _Prepared, size: Sequence[int]) -> tuple[int, ...]:
@@ -283,15 +286,3 @@ def _read_box(
     if inside.size == 0:
         raise DataError(f"box {box} lies outside an image of {tuple(shape)} voxels.")
     return read(inside) if whole is None else whole[(slice(None), *inside.slices)]
-
-
-def _filled(array: np.ndarray, box: Box, shape: Sequence[int], border: str) -> np.ndarray:
-    """``(..., *box.shape)`` of the part inside the image, with what is beyond it."""
-    inside = box.clip(Box.of(shape))
-    pads = [(0, 0)] * (array.ndim - len(shape)) + [
-        (lo - a, b - hi)
-        for a, b, lo, hi in zip(box.start, box.stop, inside.start, inside.stop, strict=True)
-    ]
-    if all(pad == (0, 0) for pad in pads):
-        return array
-    return np.pad(array, pads, mode="symmetric" if border == "mirror" else "constant")

@@ -13,6 +13,7 @@ import xxhash
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, gather
 from unmask.io import Image
+from unmask.io.identity import UNKNOWN, file_identity
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
 from unmask.space.box import Box
@@ -33,9 +34,8 @@ def fingerprint(pairs: Sequence[Pair]) -> dict[str, str]:
                 continue
             named = [locate(file).path for file in files_of(image.source)]
             paths = [Path(file) for file in image.meta.get("files", ())] or named
-            facts = [path.stat() for path in paths if path.is_file()]
-            mark = ";".join(f"{each.st_size}:{each.st_mtime_ns}" for each in facts)
-            marks[image.source] = mark if len(facts) == len(paths) else "-"
+            found = [file_identity(path) for path in paths if path.is_file()]
+            marks[image.source] = ";".join(found) if len(found) == len(paths) else UNKNOWN
     return marks
 
 

@@ -25,7 +25,7 @@ _PIECE_BYTES = 8 << 20
 def check_average(average: str, task: Task, ndim: int) -> None:
     """Refuse raw outputs of a task that cannot be activated after averaging, whatever its name.
 
-    Such a task treats every voxel by itself, gives as many scores as there are raw outputs, and
+    Such a task treats every voxel independently, gives as many scores as there are raw outputs, and
     mirrors both alike.
 
     Raises:
@@ -37,7 +37,7 @@ def check_average(average: str, task: Task, ndim: int) -> None:
         )
     if average == "logits" and not _commutes(task, ndim):
         raise RecipeError(
-            f"infer.average='logits': expected a task that activates every voxel by itself and "
+            f"infer.average='logits': expected a task that activates every voxel independently and "
             f"mirrors raw outputs as scores, found {type(task).__name__}. Use infer.average=scores."
         )
 
@@ -60,7 +60,7 @@ def activate_in_place(raw: np.ndarray, task: Task) -> None:
     lines = max(1, _PIECE_BYTES // max(1, raw[:, :1].nbytes))
     for start in range(0, raw.shape[1], lines):
         part = raw[:, start : start + lines]
-        part[...] = _activated(part, task)
+        part[...] = _activate(part, task)
 
 
 class ActivatingSink:
@@ -79,9 +79,9 @@ class ActivatingSink:
 
     def write(self, box: Box, scores: np.ndarray) -> None:
         """Activate one piece and hand it over."""
-        scores[...] = _activated(scores, self._task)
+        scores[...] = _activate(scores, self._task)
         self._sink.write(box, scores)
 
 
-def _activated(raw: np.ndarray, task: Task) -> np.ndarray:
+def _activate(raw: np.ndarray, task: Task) -> np.ndarray:
     return task.activate(torch.from_numpy(raw)[None])[0].float().numpy()

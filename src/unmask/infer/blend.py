@@ -25,7 +25,7 @@ _TOTAL_BYTES = 1 << 19
 
 
 def gaussian(window: Sequence[int]) -> Float32[Tensor, "*window"]:
-    """Weight of every voxel of a window: a centred Gaussian of sigma 1/8 window, at least 1e-3.
+    """Weight of every voxel of a window: a centered Gaussian of sigma 1/8 window, at least 1e-3.
 
     The floor keeps corners from vanishing in float32; it is applied to the product of the axes,
     as in MONAI's and MEDIAR's published inference (Lee et al. 2022, arXiv:2212.03465).
@@ -37,7 +37,7 @@ def gaussian(window: Sequence[int]) -> Float32[Tensor, "*window"]:
     return weight.clamp(min=FLOOR).float()
 
 
-def kept(starts: Sequence[int], window: int, length: int) -> list[tuple[int, int]]:
+def split_overlaps(starts: Sequence[int], window: int, length: int) -> list[tuple[int, int]]:
     """Interval that each window answers for where nothing is blended: cuts halve the overlaps.
 
     The intervals partition ``[0, length)``; each one lies inside its window.
@@ -49,7 +49,7 @@ def kept(starts: Sequence[int], window: int, length: int) -> list[tuple[int, int
 class WeightSums:
     """Sum of the weights of all windows over every voxel, kept for one period of the windows.
 
-    Windows lie at a product of positions along the axes, so two places of an axis that have the
+    Windows lie at a product of positions along the axes, so two positions of an axis that have the
     same windows at the same distances have the same sums: all but those near the ends repeat. Every
     row of windows has the same columns, so the sum over all windows is a sum of these over rows.
     """
@@ -105,7 +105,7 @@ class WeightSums:
 
 
 def _repeating(starts: Sequence[int], window: int, length: int) -> tuple[Tensor, Tensor]:
-    """First place of each arrangement of windows over an axis, growing; that of every place."""
+    """First position of each arrangement of windows along an axis, ascending; that of every one."""
     places = np.arange(length)
     begin = np.searchsorted(starts, places - window, side="right")
     count = np.searchsorted(starts, places, side="right") - begin
@@ -171,7 +171,7 @@ class Strip:
             scores: its scores.
         """
         keep = Box((max(keep.start[0], self._done), *keep.start[1:]), keep.stop)
-        for part in self._unrolled(keep):
+        for part in self._unroll(keep):
             inside = part.relative_to(window).slices
             sums = self._sums[:, self._place(part), *part.slices[1:]]
             if self._weight is None:
@@ -198,7 +198,7 @@ class Strip:
             box = Box((self._done, *self._space.start[1:]), (end, *self._space.stop[1:]))
             shape = (self._sums.shape[0], end - self._done, *rest)
             out = torch.empty(shape, device=self.device) if room is None else room(box)
-            for part in self._unrolled(box):
+            for part in self._unroll(box):
                 low, high = part.start[0] - self._done, part.stop[0] - self._done
                 self._finish(part, out[:, low:high])
             self._done = end
@@ -216,8 +216,8 @@ class Strip:
                 torch.div(sums[:, some], total, out=out[:, some])
         sums.zero_()
 
-    def _unrolled(self, box: Box) -> Iterator[Box]:
-        """The box cut where the ring of lines begins anew."""
+    def _unroll(self, box: Box) -> Iterator[Box]:
+        """The box cut where the ring of lines begins again."""
         start, stop = box.start[0], box.stop[0]
         while start < stop:
             end = min(stop, (start // self._ring + 1) * self._ring)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +16,12 @@ from unmask.data.grid import View
 from unmask.data.normalize import Normalizer
 from unmask.data.pairs import Layout
 from unmask.errors import CheckpointError, RecipeError, message
-from unmask.infer.finished import build_finished
-from unmask.infer.predictor import Origin, Predictor
+from unmask.infer.predictor import Origin, Predictor, move_predictor
+from unmask.infer.views import Views
 from unmask.io import use_formats
+from unmask.models.finished import build_finished
 from unmask.recipe import MAX_SCALE, Recipe
+from unmask.space.tiling import Tiling
 from unmask.tasks.base import CompleteTask, Task
 from unmask.tasks.segmenter import Segmenter
 
@@ -39,21 +40,21 @@ def load_predictor(
 ) -> Predictor:
     """A predictor of one model, or of several as an ensemble (mean of ``infer.average``).
 
-    It runs on the GPU where there is one.
+    It runs on the GPU if there is one.
 
     Args:
         models: model files, run folders or names of shipped models.
         settings: changes to the first model's ``infer``, ``task`` and ``data`` fields, as far as
             they do not change its network.
-        diameter: of the objects in the images, in pixels of the images: these are resized so that
+        diameter: of the objects in the images, in pixels of the images. Images are resized so that
             objects are as large as the median object of the first model's training, whatever
             their voxel size (``infer.scale``, in place of ``data.spacing``).
         allow_code: run parts that the models carry as source; without it such models are refused.
-        say: gets what a user should know of the code that runs, a line each.
+        say: gets what a user should know of the code that runs, one line each.
 
     Raises:
-        CheckpointError: a file that is missing, damaged or no segmenter, a model with code that was
-            not allowed, models that do not see and say the same, or one without
+        CheckpointError: a file that is missing, damaged or not a segmenter, a model with code that
+            was not allowed, models that do not see and say the same, or one without
             ``object_diameters`` if ``diameter`` is given.
         RecipeError: a setting that does not exist, or that would need another network.
     """
@@ -66,18 +67,17 @@ def load_predictor(
         _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
     lines = list(settings)
     if diameter is not None:
-        lines += _rescaled(paths[0], trained, diameter, lines)
-    recipe, task = _changed(first, lines, loaded[0][0].task)
-    found = torch.accelerator.current_accelerator(check_available=True)
-    place = torch.device("cpu") if found is None else found
-    segmenters = [segmenter.to(place) for segmenter, _, _ in loaded]
-    predictor = make_predictor(segmenters, recipe, task=task)
+        lines += _rescale_to(paths[0], trained, diameter, lines)
+    recipe, task = _change_recipe(first, lines, loaded[0][0].task)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
     origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
-    return replace(predictor, origin=origin, trained=trained)
+    segmenters = [segmenter for segmenter, _, _ in loaded]
+    predictor = make_predictor(segmenters, recipe, task=task, origin=origin, trained=trained)
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return move_predictor(predictor, "cpu" if accelerator is None else accelerator)
 
 
-def _rescaled(
+def _rescale_to(
     model: ModelLike,
     trained: ObjectDiameters | None,
     diameter: float | int,
@@ -119,6 +119,8 @@ def make_predictor(
     *,
     task: Task | None = None,
     normalize: Normalizer | None = None,
+    origin: Origin | None = None,
+    trained: ObjectDiameters | None = None,
 ) -> Predictor:
     """A predictor with the recipe's normalization, tiling and task options.
 
@@ -127,22 +129,27 @@ def make_predictor(
         recipe: of the first model, with settings.
         task: the recipe's task, if it is built already.
         normalize: the recipe's normalization, if it is built already.
+        origin: the files of the models.
+        trained: sizes of the objects that the model was trained on.
+
+    Raises:
+        RecipeError: ``infer.tta`` names axes that the images do not have.
     """
-    infer = recipe.infer
+    infer, data = recipe.infer, recipe.data
     return Predictor(
         segmenters,
         task=task or build_task(recipe),
-        ndim=recipe.data.ndim,
         channels=recipe.data.channels,
+        tiling=Tiling(
+            tuple(infer.tile or data.crop),
+            overlap=infer.overlap,
+            blend=infer.blend,
+            pad=infer.pad,
+            batch_size=infer.batch_size,
+        ),
+        views=Views.of(data.ndim, tta=infer.tta, mirror_positions=infer.mirror_positions),
         normalize=normalize or build_normalizer(recipe),
-        tile=infer.tile or recipe.data.crop,
-        overlap=infer.overlap,
-        blend=infer.blend,
-        pad=infer.pad,
-        tta=infer.tta,
-        mirror_positions=infer.mirror_positions,
         average=infer.average,
-        batch_size=infer.batch_size,
         precision=infer.precision,
         block=infer.block,
         view=View(
@@ -154,6 +161,8 @@ def make_predictor(
             image_suffix=recipe.data.image_suffix,
             allow_external=recipe.data.allow_external,
         ),
+        origin=origin,
+        trained=trained,
     )
 
 
@@ -164,7 +173,7 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
             "task": recipe.task,
             "axes": recipe.data.ndim,
             "channels": recipe.data.channels,
-            "normalisation": recipe.data.normalize,
+            "normalization": recipe.data.normalize,
             "spacing": recipe.data.spacing,
             "foreground crop": recipe.data.foreground_crop,
         }
@@ -178,18 +187,18 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
             )
 
 
-def _changed(
+def _change_recipe(
     recipe: Recipe, settings: list[str], task: CompleteTask
 ) -> tuple[Recipe, CompleteTask]:
     """The recipe and its task, with settings that leave the network as it is."""
-    # Whoever made the model does not decide which files of this machine are read.
+    # The maker of a model does not decide which files of this machine are read.
     changed = recipe.with_settings(["data.allow_external=false", *settings])
     use_formats(changed.data.formats)
     fixed = [line for line in settings if line.partition("=")[0].strip().startswith(_FIXED)]
     if fixed:
         raise RecipeError(
             f"--set {' '.join(fixed)}: expected fields of infer, task or data that do not change "
-            "the network, found some that were settled in training. Use --set infer.KEY=VALUE."
+            "the network, found some that training has fixed. Use --set infer.KEY=VALUE."
         )
     same = [(r.task, r.data.ndim, r.data.ignore_label) for r in (changed, recipe)]
     if same[0] == same[1]:

@@ -25,7 +25,7 @@ Facts = dict[str, int]
 # An object is far smaller than those of the training if its diameter is so many times below that of
 # the smallest 5 %: training resizes crops by less.
 _SMALLER = 2.0
-# Share of the objects, or of the foreground, from which on their size is doubted.
+# Above this share of the objects, or of the foreground, their size is doubted.
 _MANY = 0.5
 _MUCH = 0.1
 

@@ -1,51 +1,47 @@
 """Prediction block by block: volumes of any size, on one machine or many, resumable.
 
-Every block is labelled on its own (``infer.units``) and kept as one verified file; then the objects
-of neighbouring blocks are joined (``labels.stitch``), and everything is written with its final
-numbers (``infer.assembly``).
+Every block reads the windows of the whole image that it needs, at the positions that they have
+there, so its scores are those of the whole image and do not depend on the block.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from unmask.atomic import atomic_path, replace_folder, saving
-from unmask.blocks import engine as units
-from unmask.blocks.engine import ImageFile, Job, ModelFiles
-from unmask.blocks.grid import LARGE, Forecast, Grid, automatic, forecast
-from unmask.blocks.resume import files_mark, plan_of, weights_digest, workplace
-from unmask.blocks.scheduler import Run, scheduler
-from unmask.blocks.write import RESUME, Result, assemble
+from unmask.atomic import replace_folder, saving
+from unmask.blocks.base import Facts, Outcome, Output, Plan
+from unmask.blocks.engine import run
+from unmask.blocks.grid import LARGE, Forecast, Grid, choose_block, forecast_blocks
+from unmask.blocks.ship import ModelFile, in_memory, ship_image
+from unmask.blocks.write import RESUME
 from unmask.data.grid import AS_IT_IS, Place
+from unmask.data.normalize import Measured
+from unmask.data.source import ImageSource, Known, cut_image, hold_whole
 from unmask.errors import DataError, RecipeError, message
-from unmask.infer.agreement import Verdict, cut_note, doubt_note
-from unmask.infer.notes import Facts, describe
-from unmask.infer.predictor import Predictor
-from unmask.infer.sinks import ZarrSink
-from unmask.infer.source import ImageSource
-from unmask.infer.tiles import Progress
-from unmask.io import Image, open_image
-from unmask.io import cache as recent
-from unmask.io.multi_file import files_of
-from unmask.io.paths import locate
-from unmask.labels.stitch import joined
-from unmask.space.box import Box
+from unmask.infer.block_notes import cut_note, doubt_note
+from unmask.infer.facts import prediction_facts, predictor_digest
+from unmask.infer.load import load_predictor
+from unmask.infer.notes import decode_scores, describe
+from unmask.infer.predictor import Origin, Predictor
+from unmask.infer.sinks import ZarrSink, read_scores
+from unmask.io import Image, cache, open_image
+from unmask.labels.dropped import Region
+from unmask.progress import Progress
+from unmask.space.box import Box, Tile
 from unmask.tasks.complete import complete
 
 # Stored scores, while an output is in work.
-SCORES = "scores.zarr"
-# Ids of objects, and the box of each.
-Doubts = tuple[list[int], NDArray[np.int64]]
+_SCORES = "scores.zarr"
+# Decoded parts of an image that are kept for the next block.
+_KEPT_BYTES = 8 << 20
 
 
 def is_large(predictor: Predictor, image: Image) -> bool:
@@ -89,19 +85,19 @@ def plan_blocks(
             f"infer.block={tuple(block)}: expected {len(space)} numbers of 1 or more, one for each "
             "axis of the image. Correct it, or leave it out."
         )
-    chosen = block or automatic(space, halo=task.context, classes=task.channels())
+    chosen = block or choose_block(space, halo=task.context, classes=task.channels())
     edges = tuple(min(a, b) for a, b in zip(chosen, space, strict=True))
     grid = Grid(space, edges, task.context)
     if len(grid) > 1:
         complete(task).check_blocks()
-    return grid, forecast(
+    return grid, forecast_blocks(
         grid,
         predictor.tiling,
         channels=predictor.channels,
         classes=task.channels(),
         itemsize=image.dtype.itemsize,
         # Mirrored positions need several runs over the image, which a store cannot add up.
-        store=False if predictor.mirror_positions and store is None else store,
+        store=False if predictor.views.mirror_positions and store is None else store,
     )
 
 
@@ -121,14 +117,14 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
 
     The labels are those of ``Predictor.predict`` up to their numbers, as far as the task's context
     holds; so they do not depend on the blocks, on their order, or on who computed them. Finished
-    blocks are kept in the folder ``.predict`` beside the result until that is complete.
+    blocks are kept in the folder ``.predict`` next to the result until that is complete.
 
     Args:
         predictor: models, task and tiling.
         image: opened image or array.
         out: label file; OME-Zarr gets coarser levels, other formats are written part by part.
         block: voxels of a block; None: those of the predictor, or as large as memory allows.
-        cluster: None for threads of this process, else see ``dispatch.scheduler``.
+        cluster: None for threads of this process, else see ``unmask.blocks.scheduler``.
         scores: keep the joined scores in this Zarr array. They are written first, in one pass of
             this process, and decoded from there.
         resume: keep the finished blocks of a run that was ended.
@@ -146,61 +142,213 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
     """
     if isinstance(image, np.ndarray):
         image = Image.from_array(image, ndim=predictor.ndim)
-    store = True if scores is not None else None if cluster is None else False
-    whole, place = image, predictor.view.place(image)
-    image = place.seen(image)
-    grid, cost = plan_blocks(predictor, image, block, store=store)
-    image = units.kept(image)
-    with recent.sparing(units.KEPT_BYTES):
-        measured = ImageSource(
-            image, channels=predictor.channels, normalize=predictor.normalize
-        ).measured
-    plan = plan_of(predictor, image, grid, measured)
-    with workplace(Path(out), plan, resume=resume) as (folder, facts):
-        job = Job(lambda: predictor, lambda: image, grid, measured, folder.absolute())
-        if cluster is not None:
-            job = _sent(job, predictor, whole, place)
-        shown = _Shown(progress, len(grid), cost.windows, len(facts))
-        tell = shown.within if cluster is None and progress is not None else None
-        if cost.stored and (scores is not None or len(facts) < len(grid)):
-            job = _with_scores(job, predictor, image, progress)
+    work = plan_work(predictor, image, block=block, scores=scores, cluster=cluster)
+    return run_work(work, Path(out), cluster=cluster, resume=resume, progress=progress, say=say)
 
-        def done(result: tuple[int, Facts]) -> None:
-            facts[result[0]] = result[1]
-            shown.done(result[0])
 
-        missing = [number for number in range(len(grid)) if number not in facts]
-        with scheduler(cluster, workers=_threads(predictor)) as run:
-            run(partial(units.predict_block, job, tell=tell), missing, done)
-            top, doubts = _numbers(job, facts, run)
-            dtype = np.min_scalar_type(top)
-            result = Result(Path(out).absolute(), grid, dtype, whole, plan.provenance, place)
-            assemble(result, job.folder, partial(units.numbered, job.folder), run)
-        if scores is not None:
-            with saving(Path(scores), RESUME):
-                replace_folder(_scores_back(folder / SCORES, whole, place), Path(scores).absolute())
-        total = Counter[str]()
-        for each in facts.values():
-            total.update(each)
-    if say is not None:
-        noted = describe(predictor.task, total, place, predictor.trained)
-        seen = (
-            *doubt_note(grid, predictor.task, *doubts),
-            *cut_note(grid, predictor.task, total["cut"]),
+@dataclass(frozen=True)
+class PredictWork:
+    """The prediction of one image, for ``unmask.blocks.engine``.
+
+    Attributes:
+        predictor: models, task and tiling.
+        image: the image as it is in its file.
+        place: what the network sees of it.
+        grid: the blocks of what the network sees.
+        forecast: what the blocks will take.
+        scores: where the joined scores are kept; None: nowhere.
+    """
+
+    predictor: Predictor
+    image: Image
+    place: Place
+    grid: Grid
+    forecast: Forecast
+    scores: Path | None = None
+
+    @cached_property
+    def seen(self) -> Image:
+        """The image as the network sees it."""
+        return hold_whole(self.place.seen(self.image))
+
+    @cached_property
+    def measured(self) -> Measured:
+        """What brings the image to the network's range."""
+        given = {"channels": self.predictor.channels, "normalize": self.predictor.normalize}
+        with cache.sparing(_KEPT_BYTES):
+            return ImageSource(self.seen, **given).measured
+
+    @cached_property
+    def weights(self) -> str:
+        """Digest of the models' weights."""
+        return predictor_digest(self.predictor)
+
+    def plan(self) -> Plan:
+        """What decides about the labels."""
+        cuts = {"block": list(self.grid.block), "halo": self.grid.halo}
+        cuts["measured"] = repr(self.measured)
+        facts = prediction_facts(self.predictor, self.seen, self.weights) | cuts
+        provenance = self.predictor.provenance(self.seen) | cuts | {"weights": self.weights}
+        provenance["unmask"] = facts["unmask"]
+        return Plan(facts, provenance, steps=self.forecast.windows)
+
+    def labeler(
+        self, folder: Path, *, missing: int, remote: bool, progress: Progress | None
+    ) -> ScoreLabeler:
+        """Decodes blocks; scores that are stored are completed first.
+
+        Raises:
+            RecipeError: other processes cannot get the models or the image.
+        """
+        labeler = ScoreLabeler(
+            lambda: self.predictor, lambda: self.seen, self.grid.space, self.measured
         )
-        for note in (*noted, *seen):
+        if remote:
+            labeler = self._ship(labeler)
+        if self.forecast.stored and (self.scores is not None or missing):
+            labeler = replace(labeler, scores=self._store_scores(folder / _SCORES, progress))
+        return labeler
+
+    def finish(self, folder: Path) -> None:
+        """Bring the stored scores to their place, on the image's own grid."""
+        if self.scores is not None:
+            with saving(self.scores, RESUME):
+                store = _scores_back(folder / _SCORES, self.image, self.place)
+                replace_folder(store, self.scores.absolute())
+
+    def _ship(self, labeler: ScoreLabeler) -> ScoreLabeler:
+        """The labeler with paths in place of what is in memory."""
+        origin, layout = self.predictor.origin, self.predictor.layout
+        if origin is None:
+            raise in_memory()
+        axes = None if layout is None else layout.axes
+        model = ModelFile(_LoadPredictor(origin), self.weights, ", ".join(origin.models))
+        return replace(labeler, predictor=model, image=ship_image(self.image, axes, self.place))
+
+    def _store_scores(self, path: Path, progress: Progress | None) -> Path:
+        sink = ZarrSink(path, spacing=self.seen.spacing, resume=True)
+        predictor = replace(self.predictor, view=AS_IT_IS)
+        with saving(path, RESUME):
+            predictor.write_scores(self.seen, sink, first=sink.lines, progress=progress)
+        return path
+
+
+@dataclass(frozen=True)
+class ScoreLabeler:
+    """Labels of a block from its scores: a function of models, image and block.
+
+    Attributes:
+        predictor: gives the models.
+        image: gives the image as the network sees it.
+        space: voxels of the image.
+        measured: what brings the image to the network's range.
+        scores: joined scores of the whole image if they were written before; see ``sinks``.
+    """
+
+    predictor: Callable[[], Predictor]
+    image: Callable[[], Image]
+    space: tuple[int, ...]
+    measured: Measured
+    scores: Path | None = None
+
+    def label(self, tile: Tile, *, progress: Progress | None = None) -> tuple[np.ndarray, Facts]:
+        """Labels of a block with its halo, and the facts behind the notes.
+
+        Raises:
+            DataError: a part of the image that cannot be read or is not finite, or scores that
+                cannot be decoded.
+        """
+        predictor = self.predictor()
+        with cache.sparing(_KEPT_BYTES):
+            scores = self._scores(predictor, tile, progress)
+        sides = zip(tile.read.start, tile.read.stop, self.space, strict=True)
+        ends = tuple((start > 0, stop < size) for start, stop, size in sides)
+        region = Region(tile.write.relative_to(tile.read).slices, prod(self.space), ends)
+        answer, facts = decode_scores(
+            predictor.task, scores, self.image(), region=region, trained=predictor.trained
+        )
+        return np.asarray(answer.labels), facts
+
+    def _scores(self, predictor: Predictor, tile: Tile, progress: Progress | None) -> np.ndarray:
+        """Scores of a block with its halo, ``(S, *space)``."""
+        if self.scores is not None:
+            return read_scores(self.scores, tile.read)
+        box = predictor.tiling.cover(tile.read, self.space)
+        part, known = cut_image(self.image(), box), Known(self.measured)
+        scores = predictor.score_seen(part, normalize=known, progress=progress)
+        return np.ascontiguousarray(scores[:, *tile.read.relative_to(box).slices])
+
+
+@dataclass(frozen=True)
+class _LoadPredictor:
+    """Loads a predictor in another process."""
+
+    origin: Origin
+
+    def __call__(self) -> tuple[Predictor, str]:
+        models, settings = list(self.origin.models), self.origin.settings
+        predictor = load_predictor(models, settings, allow_code=self.origin.allow_code)
+        return predictor, predictor_digest(predictor)
+
+
+def plan_work(
+    predictor: Predictor,
+    image: Image,
+    *,
+    block: Sequence[int] | None = None,
+    scores: str | Path | None = None,
+    cluster: str | None = None,
+) -> PredictWork:
+    """The prediction of an image in blocks, and what it will take; see ``predict_blocks``.
+
+    Raises:
+        DataError: the image does not fit the model.
+        RecipeError: blocks of another number of axes; labels that need the whole image.
+    """
+    # Other processes have no part in stored scores, which this process would compute alone.
+    store = True if scores is not None else None if cluster is None else False
+    place = predictor.view.place(image)
+    grid, cost = plan_blocks(predictor, place.seen(image), block, store=store)
+    return PredictWork(
+        predictor, image, place, grid, cost, None if scores is None else Path(scores)
+    )
+
+
+def run_work(
+    work: PredictWork,
+    out: Path,
+    *,
+    cluster: str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> int:
+    """Label the blocks of an image into a file; see ``predict_blocks``."""
+    outcome = run(
+        work,
+        work.grid,
+        Output(out, work.image, work.place),
+        cluster=cluster,
+        threads=_threads(work.predictor),
+        resume=resume,
+        progress=progress,
+    )
+    if say is not None:
+        for note in _notes(work, outcome):
             say(note)
-    return top
+    return outcome.largest
 
 
-def _with_scores(job: Job, predictor: Predictor, image: Image, progress: Progress | None) -> Job:
-    """The job with stored scores, those of an ended run completed."""
-    path = job.folder / SCORES
-    sink = ZarrSink(path, spacing=image.spacing, resume=True)
-    predictor = replace(predictor, view=AS_IT_IS)
-    with saving(path, RESUME):
-        predictor.write_scores(image, sink, first=sink.lines, progress=progress)
-    return replace(job, scores=path)
+def _notes(work: PredictWork, outcome: Outcome) -> list[str]:
+    """What a user should know of the labels."""
+    total, task = Counter[str](), work.predictor.task
+    for facts in outcome.facts:
+        total.update(facts)
+    return [
+        *describe(task, total, work.place, work.predictor.trained),
+        *doubt_note(work.grid, task, outcome.doubts),
+        *cut_note(work.grid, task, total["cut"]),
+    ]
 
 
 def _scores_back(store: Path, image: Image, place: Place) -> Path:
@@ -218,113 +366,6 @@ def _scores_back(store: Path, image: Image, place: Place) -> Path:
     return sink.path
 
 
-def _numbers(job: Job, facts: dict[int, Facts], run: Run) -> tuple[int, Doubts]:
-    """Keep the number of every block's ids in the whole image; the largest one, and doubts."""
-    every = [facts[number] for number in range(len(job.grid))]
-    nothing = [], np.zeros((0, 2, len(job.grid.space)), np.int64)
-    if not job.grid.halo:
-        return max(each["top"] for each in every), nothing
-    offsets = np.concatenate([[0], np.cumsum([each["top"] for each in every])]).astype(np.int64)
-    written = np.zeros(offsets[-1], bool)
-    for first, each in zip(offsets[:-1], every, strict=True):
-        written[first : first + each["own"]] = True
-    pairs, doubted = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
-
-    def done(found: list[tuple[Verdict, np.ndarray]]) -> None:
-        for verdict, table in found:
-            here = offsets[list(verdict.blocks)] - 1
-            pairs.append(table + here)
-            doubted.extend(ids + first for ids, first in zip(verdict.other, here, strict=True))
-
-    run(partial(units.joins, job), range(len(job.grid)), done)
-    numbers = joined(np.concatenate(pairs), written)
-    for name, array in {units.NUMBERS: numbers, units.OFFSETS: offsets}.items():
-        with atomic_path(job.folder / name) as aside:
-            np.save(aside, array)
-    return int(numbers.max(initial=0)), _doubts(job, numbers, offsets, np.concatenate(doubted))
-
-
-def _doubts(
-    job: Job, numbers: np.ndarray, offsets: np.ndarray, doubted: NDArray[np.int64]
-) -> Doubts:
-    """Final numbers of the objects on which blocks do not agree, and what they cover."""
-    chosen = np.zeros(int(numbers.max(initial=0)) + 1, bool)
-    chosen[numbers[doubted]] = True
-    seen: list[tuple[np.ndarray, np.ndarray]] = []
-    for number in range(len(job.grid)):
-        shared = units.read_shared(job.folder, number)
-        final = numbers[shared.ids + offsets[number] - 1]
-        chosen[final[shared.cut]] = True
-        seen.append((final, shared.boxes))
-    chosen[0] = False
-    ids = np.flatnonzero(chosen)
-    low = np.full((len(ids), len(job.grid.space)), np.iinfo(np.int64).max)
-    high = np.zeros_like(low)
-    for final, boxes in seen:
-        here = chosen[final]
-        place = np.searchsorted(ids, final[here])
-        np.minimum.at(low, place, boxes[here, 0])
-        np.maximum.at(high, place, boxes[here, 1])
-    return ids.tolist(), np.stack([low, high], axis=1)
-
-
-def _sent(job: Job, predictor: Predictor, image: Image, place: Place) -> Job:
-    """The job as workers elsewhere can do it: with paths in place of what is in memory.
-
-    Raises:
-        RecipeError: there are no paths.
-    """
-    there = all(locate(file).path.exists() for file in files_of(image.source))
-    if predictor.origin is None or not there:
-        raise RecipeError(
-            "--cluster: expected models and images in files that every worker can read, found some "
-            "in memory. Give paths, or leave out the cluster."
-        )
-    axes = None if predictor.layout is None else predictor.layout.axes
-    source, mark = str(Path(image.source).absolute()), files_mark(image)
-    return replace(
-        job,
-        predictor=ModelFiles(predictor.origin, weights_digest(predictor)),
-        image=ImageFile(
-            source,
-            axes,
-            image.shape,
-            place,
-            allow_external=bool(image.meta.get("allow_external")),
-            mark=mark,
-            format=str(image.meta.get("format", "")),
-        ),
-    )
-
-
 def _threads(predictor: Predictor) -> int:
-    """Blocks at once: on a CPU the network takes all cores, beside a GPU decoding is slower."""
-    return 1 if str(predictor.device) == "cpu" else min(4, os.cpu_count() or 1)
-
-
-class _Shown:
-    """Windows done in all blocks together."""
-
-    def __init__(self, progress: Progress | None, blocks: int, windows: int, finished: int) -> None:
-        self._progress, self._blocks, self._windows = progress, blocks, windows
-        self._finished = finished
-        self._shares: dict[int, float] = {}
-        self._lock = threading.Lock()
-
-    def within(self, number: int, done: int, total: int) -> None:
-        """A block has got somewhere."""
-        with self._lock:
-            self._shares[number] = done / total
-            self._show()
-
-    def done(self, number: int) -> None:
-        """A block is finished."""
-        with self._lock:
-            self._shares.pop(number, None)
-            self._finished += 1
-            self._show()
-
-    def _show(self) -> None:
-        if self._progress is not None:
-            blocks = self._finished + sum(self._shares.values())
-            self._progress(int(blocks * self._windows), self._blocks * self._windows)
+    """Blocks at once: on a CPU the network takes all cores, next to a GPU decoding is slower."""
+    return 1 if predictor.device.type == "cpu" else min(4, os.cpu_count() or 1)

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,21 +17,21 @@ from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import AS_IT_IS, View
 from unmask.data.normalize import Normalizer, Percentile
 from unmask.data.pairs import Layout
+from unmask.data.source import ImageSource
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
-from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.sinks import MemorySink
-from unmask.infer.source import ImageSource
-from unmask.infer.tiles import Progress, Sink, Tiling, run_tiles
+from unmask.infer.tiles import Sink, run_tiles
+from unmask.infer.views import Flips, Views, mirror
 from unmask.io import Image, smallest_uint
 from unmask.measurement.table import Table
+from unmask.models.memory import Forward, cpu_batch_size, gpu_batch_size
+from unmask.models.precision import Precision, arithmetic
+from unmask.progress import Progress, part_of
 from unmask.space.axes import SPACE
-from unmask.space.bf16 import has_bf16
+from unmask.space.tiling import Tiling
 from unmask.tasks.base import Answer, Task
-
-Precision = Literal["auto", "32", "bf16", "16"]
-Flips = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Prediction:
         spacing: voxel size of the image, slow axis first.
         provenance: image, settings and versions behind the labels.
         classes: probability of each class of the whole image by name, most probable first, where
-            that is what the task says; ``labels`` is its number from 1 on everywhere then.
+            the task classifies whole images; ``labels`` is then its number, from 1, everywhere.
         notes: what a user should know of the labels: foreground that was dropped and why, objects
             of another size than those of the training.
         image: the image, whose intensities ``objects`` measures.
@@ -93,29 +93,22 @@ class Origin:
 class Predictor:
     """One model or an ensemble with everything that prediction needs.
 
+    It runs on the device of its weights; see ``move_predictor``.
+
     Attributes:
-        segmenters: modules with ``logits(image)``; what they give is averaged.
+        segmenters: modules with ``logits(image)``; their outputs are averaged.
         task: activates logits and reads labels from joined scores.
-        ndim: number of spatial axes.
         channels: channels that the network sees; see ``unmask.data.channels``.
-        tile: window in voxels.
+        tiling: how images are cut into windows.
+        views: mirrored views that are averaged.
         normalize: measures each image.
-        overlap: share of a window that the next one sees again.
-        blend: ``gaussian`` or ``crop``, see ``Tiling``.
-        pad: ``mirror`` or ``zero`` around images smaller than a window.
-        tta: average over mirrored windows: identity and every axis alone, or a list of the axes
-            mirrored together, such as ``((), (0,), (1,), (0, 1))``.
-        mirror_positions: mirror the positions of windows too, as if the whole image were mirrored
-            (the published inference of MEDIAR); costs one run over the image for each view.
         average: what windows, views and models are averaged in: ``scores``, or ``logits``, which
             are activated afterwards; see ``unmask.infer.average``.
-        batch_size: windows at once; None: by memory.
-        precision: arithmetic of the network; scores are float32. ``auto`` is bf16 where the device
+        precision: arithmetic of the network; scores are float32. ``auto`` is bf16 if the device
             computes in it.
-        device: where the network runs; None: where its weights are.
         view: the part and the grid of an image that the network sees; labels and scores come back
             on the image's own grid.
-        layout: how files are to be understood; default: by themselves.
+        layout: how files are to be understood; None: by themselves.
         notes: more provenance, such as the names of the models.
         block: voxels of a block where an image is predicted in blocks; None: by memory.
         origin: what it was loaded from; None where it was made in memory.
@@ -124,19 +117,12 @@ class Predictor:
 
     segmenters: Sequence[nn.Module]
     task: Task
-    ndim: int
     channels: int
-    tile: tuple[int, ...]
+    tiling: Tiling
+    views: Views = field(default_factory=Views)
     normalize: Normalizer = field(default_factory=Percentile)
-    overlap: float = 0.25
-    blend: str = "gaussian"
-    pad: str = "mirror"
-    tta: bool | Sequence[Sequence[int]] = False
-    mirror_positions: bool = False
     average: Average = "scores"
-    batch_size: int | None = None
     precision: Precision = "auto"
-    device: torch.device | str | None = None
     view: View = AS_IT_IS
     layout: Layout | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -147,43 +133,18 @@ class Predictor:
     def __post_init__(self) -> None:
         if not self.segmenters:
             raise RecipeError("Predictor: expected one segmenter or more, found none.")
-        if len(self.tile) != self.ndim:
-            raise RecipeError(
-                f"infer.tile={tuple(self.tile)}: expected {self.ndim} axes, found "
-                f"{len(self.tile)}. Give one number for each spatial axis."
-            )
-        _ = self.flips, self.tiling
         check_average(self.average, self.task, self.ndim)
-        place = torch.device(self.device) if self.device is not None else self._weights_device()
-        object.__setattr__(self, "device", place)
-        object.__setattr__(self, "layout", self.layout or Layout(self.ndim))
-        for segmenter in self.segmenters:
-            segmenter.to(place)
 
     @property
-    def tiling(self) -> Tiling:
-        """How images are cut."""
-        return Tiling(
-            window=tuple(self.tile),
-            overlap=self.overlap,
-            blend=self.blend,
-            pad=self.pad,
-            batch_size=self.batch_size,
-        )
+    def ndim(self) -> int:
+        """Number of spatial axes."""
+        return len(self.tiling.window)
 
     @property
-    def flips(self) -> Flips:
-        """Axes mirrored together in each view that is averaged."""
-        if isinstance(self.tta, bool):
-            alone = tuple((axis,) for axis in range(self.ndim)) if self.tta else ()
-            return ((), *alone)
-        views = tuple(tuple(axes) for axes in self.tta)
-        if not views or any(not 0 <= axis < self.ndim for axes in views for axis in axes):
-            raise RecipeError(
-                f"tta={self.tta}: expected lists of axes 0 .. {self.ndim - 1}, such as "
-                "[[], [0], [1]]. Change infer.tta."
-            )
-        return views
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        weights = (weight for segmenter in self.segmenters for weight in segmenter.parameters())
+        return next((weight.device for weight in weights), torch.device("cpu"))
 
     def predict(
         self,
@@ -202,10 +163,10 @@ class Predictor:
         Raises:
             DataError: the image does not fit the model; see ``scores``.
         """
-        opened = self._opened(image)
+        opened = self._open(image)
         place = self.view.place(opened)
         seen = place.seen(opened)
-        scores = self._scores(seen, progress)
+        scores = self.score_seen(seen, progress=progress)
         answer, facts = decode_scores(self.task, scores, seen, trained=self.trained)
         labels = place.back(smallest_uint(answer.labels))
         kept = place.back_scores(scores) if keep_scores else None
@@ -227,17 +188,29 @@ class Predictor:
             DataError: another number of axes, channels that do not fit, an unknown voxel size, NaN;
                 names the file.
         """
-        opened = self._opened(image)
+        opened = self._open(image)
         place = self.view.place(opened)
-        return place.back_scores(self._scores(place.seen(opened), progress))
+        return place.back_scores(self.score_seen(place.seen(opened), progress=progress))
 
-    def _scores(self, image: Image, progress: Progress | None) -> Float32[np.ndarray, "s *space"]:
-        """Joined scores of an image as the network sees it."""
-        views = self._views()
-        sink = MemorySink(share=1 / len(views), add=len(views) > 1)
-        source = self._source(image)
-        for number, flips in enumerate(views):
-            part = _share_of(progress, number, len(views))
+    def score_seen(
+        self,
+        image: Image,
+        *,
+        normalize: Normalizer | None = None,
+        progress: Progress | None = None,
+    ) -> Float32[np.ndarray, "s *space"]:
+        """Joined scores of an image as the network sees it, on the same grid.
+
+        Args:
+            image: see ``Predictor.view``.
+            normalize: measures the image; None: as the predictor does.
+            progress: called with (windows done, windows in all).
+        """
+        runs = self.views.runs
+        sink = MemorySink(share=1 / len(runs), add=len(runs) > 1)
+        source = self._read(image, normalize or self.normalize)
+        for number, flips in enumerate(runs):
+            part = part_of(progress, number, len(runs))
             self._run(source, sink, flips, progress=part)
         if self.average == "logits":
             activate_in_place(sink.array, self.task)
@@ -264,44 +237,44 @@ class Predictor:
         Raises:
             RecipeError: ``mirror_positions`` needs several runs over the image.
         """
-        views = self._views()
-        if len(views) > 1:
+        runs = self.views.runs
+        if len(runs) > 1:
             raise RecipeError(
                 "mirror_positions: expected scores in memory, found a sink that is written once. "
                 "Use Predictor.scores, or mirror_positions=False."
             )
         target = ActivatingSink(sink, self.task) if self.average == "logits" else sink
-        opened = self._opened(image)
-        source = self._source(self.view.place(opened).seen(opened))
-        self._run(source, target, views[0], first=first, progress=progress)
+        opened = self._open(image)
+        source = self._read(self.view.place(opened).seen(opened), self.normalize)
+        self._run(source, target, runs[0], first=first, progress=progress)
 
     def forward(
         self, windows: Float[Tensor, "b c *space"], flips: Flips = ((),)
     ) -> Float32[Tensor, "b s *space"]:
         """Scores of windows, averaged over mirrored views and models; all views in one batch."""
-        joined = self._joined(windows, flips)
+        joined = self._join(windows, flips)
         return self.task.activate(joined).float() if self.average == "logits" else joined
 
-    def _joined(
+    def _join(
         self, windows: Float[Tensor, "b c *space"], flips: Flips
     ) -> Float32[Tensor, "b s *space"]:
         """What windows are blended in: scores, or raw outputs that are activated afterwards."""
-        place = torch.device(self.device or "cpu")
-        image = windows.to(place, non_blocking=True)
-        views = [mirrored(image, axes) for axes in flips]
-        scores = self._ensemble(torch.cat(views) if len(views) > 1 else views[0], place)
+        device = self.device
+        image = windows.to(device, non_blocking=True)
+        views = [mirror(image, axes) for axes in flips]
+        scores = self._ensemble(torch.cat(views) if len(views) > 1 else views[0], device)
         if flips == ((),):
             return scores.contiguous()
         parts = zip(scores.chunk(len(flips)), flips, strict=True)
         back = [reduce(self.task.flip, axes, part) for part, axes in parts]
         return torch.stack(back).mean(dim=0)
 
-    def _ensemble(self, batch: Tensor, place: torch.device) -> Tensor:
+    def _ensemble(self, batch: Tensor, device: torch.device) -> Tensor:
         """Mean of the models."""
         found: list[Tensor] = []
-        dtype = arithmetic(self.precision, place)
+        dtype = arithmetic(self.precision, device)
         for segmenter in self.segmenters:
-            with torch.autocast(place.type, dtype or torch.bfloat16, enabled=dtype is not None):
+            with torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None):
                 logits: Tensor = segmenter.logits(batch)  # pyright: ignore[reportCallIssue]
             raw = logits.float()
             found.append(raw if self.average == "logits" else self.task.activate(raw).float())
@@ -316,46 +289,37 @@ class Predictor:
         first: int = 0,
         progress: Progress | None = None,
     ) -> None:
-        tiling = self.tiling
-        if self.mirror_positions:
-            tiling = replace(tiling, mirrored=flips[0])
-        forward = partial(self._joined, flips=flips)
-        with _evaluating(self.segmenters), torch.inference_mode():
-            tiling = replace(tiling, batch_size=self._batch_size(forward))
+        forward = partial(self._join, flips=flips)
+        mirrored = flips[0] if self.views.mirror_positions else ()
+        with _evaluate(self.segmenters), torch.inference_mode():
+            size = self._batch_size(forward)
+            tiling = replace(self.tiling, mirrored=mirrored, batch_size=size)
             run_tiles(forward, source, sink, tiling=tiling, first=first, progress=progress)
 
     def _batch_size(self, forward: Forward) -> int:
-        place = torch.device(self.device or "cpu")
-        if self.batch_size is not None:
-            return self.batch_size
-        if place.type != "cuda":
-            return cpu_batch_size(self.tile)
-        return gpu_batch_size(forward, torch.zeros((1, self.channels, *self.tile)), place)
+        window, device = self.tiling.window, self.device
+        if self.tiling.batch_size is not None:
+            return self.tiling.batch_size
+        if device.type != "cuda":
+            return cpu_batch_size(window)
+        return gpu_batch_size(forward, torch.zeros((1, self.channels, *window)), device)
 
-    def _views(self) -> list[Flips]:
-        """Views that share a run over the image."""
-        return [(axes,) for axes in self.flips] if self.mirror_positions else [self.flips]
-
-    def _opened(self, image: Image | np.ndarray) -> Image:
+    def _open(self, image: Image | np.ndarray) -> Image:
         if isinstance(image, np.ndarray):
             return Image.from_array(image, ndim=self.ndim)
         if len(image.shape) != self.ndim + 1:
             raise DataError(
                 message(
                     image.source,
-                    expected=f"{self.ndim} spatial axes (infer.tile = {tuple(self.tile)})",
+                    expected=f"{self.ndim} spatial axes (infer.tile = {self.tiling.window})",
                     found=f"{len(image.shape) - 1} (size {tuple(image.shape[1:])})",
                     do="Use a model for them, or name the file's axes (--set data.axes=ZYX).",
                 )
             )
         return image
 
-    def _source(self, image: Image) -> ImageSource:
-        return ImageSource(image, channels=self.channels, normalize=self.normalize)
-
-    def _weights_device(self) -> torch.device:
-        weights = (weight for segmenter in self.segmenters for weight in segmenter.parameters())
-        return next((weight.device for weight in weights), torch.device("cpu"))
+    def _read(self, image: Image, normalize: Normalizer) -> ImageSource:
+        return ImageSource(image, channels=self.channels, normalize=normalize)
 
     def provenance(self, image: Image) -> dict[str, Any]:
         """Image, settings and versions behind a prediction, as JSON values."""
@@ -365,12 +329,12 @@ class Predictor:
             "task": repr(self.task),
             "normalize": repr(self.normalize),
             "view": repr(self.view),
-            "tile": list(self.tile),
-            "overlap": self.overlap,
-            "blend": self.blend,
-            "pad": self.pad,
-            "flips": [list(axes) for axes in self.flips],
-            "mirror_positions": self.mirror_positions,
+            "tile": list(self.tiling.window),
+            "overlap": self.tiling.overlap,
+            "blend": self.tiling.blend,
+            "pad": self.tiling.pad,
+            "flips": [list(axes) for axes in self.views.flips],
+            "mirror_positions": self.views.mirror_positions,
             "average": self.average,
             "precision": self.precision,
             "device": str(self.device),
@@ -379,19 +343,11 @@ class Predictor:
         }
 
 
-def arithmetic(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """Type that the network computes in under autocast; None: float32 as it is.
-
-    ``auto`` is bf16 where the device has instructions for it.
-    """
-    if precision == "auto":
-        return torch.bfloat16 if has_bf16(device.type) else None
-    return {"32": None, "bf16": torch.bfloat16, "16": torch.float16}[precision]
-
-
-def mirrored(image: Float[Tensor, "b c *space"], axes: Sequence[int]) -> Tensor:
-    """The image mirrored along spatial axes (0 = slowest); itself where there are none."""
-    return torch.flip(image, [2 + axis for axis in axes]) if axes else image
+def move_predictor(predictor: Predictor, device: torch.device | str) -> Predictor:
+    """Move the weights of a predictor to a device; the modules themselves are changed."""
+    for segmenter in predictor.segmenters:
+        segmenter.to(device)
+    return predictor
 
 
 def _sorted_classes(answer: Answer) -> dict[str, float] | None:
@@ -402,8 +358,8 @@ def _sorted_classes(answer: Answer) -> dict[str, float] | None:
 
 
 @contextmanager
-def _evaluating(modules: Sequence[nn.Module]) -> Generator[None, None, None]:
-    """Evaluation mode, and afterwards the mode that was: a training run may go on."""
+def _evaluate(modules: Sequence[nn.Module]) -> Generator[None, None, None]:
+    """Evaluation mode, and afterwards the mode before: a training run may continue."""
     training = [module for module in modules if module.training]
     for module in training:
         module.eval()
@@ -412,10 +368,3 @@ def _evaluating(modules: Sequence[nn.Module]) -> Generator[None, None, None]:
     finally:
         for module in training:
             module.train()
-
-
-def _share_of(progress: Progress | None, number: int, count: int) -> Progress | None:
-    """Progress of run ``number`` as a part of ``count`` equal runs."""
-    if progress is None or count == 1:
-        return progress
-    return lambda done, total: progress(number * total + done, count * total)

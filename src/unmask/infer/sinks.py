@@ -9,13 +9,11 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xxhash
-import zarr
-from zarr.codecs import ZstdCodec
 
 from unmask import sealed
 from unmask.atomic import (
@@ -30,6 +28,9 @@ from unmask.errors import DataError
 from unmask.io import open_image
 from unmask.space.axes import SPACE
 from unmask.space.box import Box
+
+if TYPE_CHECKING:
+    import zarr
 
 # About 800 kB uncompressed: small enough to read a part, few enough files.
 _CHUNK_VALUES = 200_000
@@ -90,7 +91,7 @@ class MeanSink:
         return self._sum / self._voxels
 
     def open(self, shape: tuple[int, ...]) -> int:
-        """Begin anew; any line may come."""
+        """Start again; any line may come."""
         self._sum, self._voxels = np.zeros(shape[0]), math.prod(shape[1:])
         return 1
 
@@ -113,7 +114,7 @@ class ZarrSink:
     Args:
         path: folder of the array; an older array there is replaced.
         spacing: voxel size, kept as an attribute.
-        resume: go on with the array that is there; see ``lines``.
+        resume: continue the array that is there; see ``lines``.
     """
 
     def __init__(
@@ -156,11 +157,13 @@ class ZarrSink:
             DataError: the folder holds something else, or an array of another shape.
             OSError: the disk.
         """
+        import zarr
+
         if self._intact:
             self._array = zarr.open_array(self.path, mode="r+")
             if self._array.shape != shape:
                 raise DataError(
-                    f"{self.path}: expected scores of shape {shape} to go on with, found "
+                    f"{self.path}: expected scores of shape {shape} to continue, found "
                     f"{self._array.shape}. Remove the folder or choose another."
                 )
             self._keep(self._intact)
@@ -211,6 +214,9 @@ class ZarrSink:
         atomic_write(metadata, text)
 
     def _create(self, shape: tuple[int, ...]) -> None:
+        import zarr
+        from zarr.codecs import ZstdCodec
+
         aside = self.path.with_name(aside_name(self.path))
         make_folder(self.path.parent)
         remove(aside)
@@ -254,7 +260,7 @@ class ZarrSink:
 
 
 def _digest(file: Path) -> str | None:
-    """Digest of a file; None where there is none, such as for a chunk of zeros."""
+    """Digest of a file; None if there is none, such as for a chunk of zeros."""
     try:
         return _digest_of(file.read_bytes())
     except FileNotFoundError:

@@ -6,7 +6,7 @@ while the network works, one writes finished lines; scores are joined in a strip
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -18,15 +18,15 @@ from torch import Tensor
 
 from unmask import interruption
 from unmask.errors import RecipeError
-from unmask.infer.blend import Strip, gaussian, kept
-from unmask.infer.memory import Forward, Halving, cpu_batch_size
-from unmask.space.box import Box, starts
+from unmask.infer.blend import Strip, gaussian, split_overlaps
+from unmask.models.memory import Forward, Halving, cpu_batch_size
+from unmask.progress import Progress
+from unmask.space.box import Box
+from unmask.space.pad import pad_box
+from unmask.space.tiling import Tiling
 
 # Finished lines are handed over in pieces of about this size.
 _PIECE_BYTES = 8 << 20
-# A network of few channels needs some 100 bytes per voxel of a window: no machine holds more.
-_LARGEST = 1 << 28
-Progress = Callable[[int, int], None]
 
 
 @runtime_checkable
@@ -66,63 +66,9 @@ class Sink(Protocol):
     def write(self, box: Box, scores: np.ndarray) -> None:
         """Take a piece ``(S, *box.shape)`` float32; pieces come in order, from one thread.
 
-        The array is filled anew afterwards. It is that of ``room`` where there was one.
+        The array is reused afterwards. It is that of ``room`` if there was one.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How an image is cut into windows and joined again.
-
-    Attributes:
-        window: voxels along every axis; shorter axes of an image are padded on both sides.
-        overlap: share of a window that the next one sees again.
-        blend: ``gaussian`` averages, ``crop`` takes every voxel from the window it is most
-            central in.
-        pad: ``mirror`` as in training, or ``zero``.
-        batch_size: windows at once; None: by the size of a window.
-        mirrored: axes along which window positions are those of the mirrored image.
-    """
-
-    window: tuple[int, ...]
-    overlap: float = 0.25
-    blend: str = "gaussian"
-    pad: str = "mirror"
-    batch_size: int | None = None
-    mirrored: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.window or min(self.window) < 1 or not 0 <= self.overlap < 1:
-            raise RecipeError(
-                f"infer: expected a window of at least 1 voxel an axis and 0 <= overlap < 1, found "
-                f"tile={self.window}, overlap={self.overlap}. Change infer.tile or infer.overlap."
-            )
-        if prod(self.window) > _LARGEST:
-            raise RecipeError(
-                f"infer.tile={self.window}: expected at most {_LARGEST} voxels, found "
-                f"{prod(self.window)}. Take a smaller infer.tile."
-            )
-        if self.blend not in {"gaussian", "crop"} or self.pad not in {"mirror", "zero"}:
-            raise RecipeError(
-                f"infer: expected blend gaussian or crop and pad mirror or zero, found "
-                f"blend={self.blend!r}, pad={self.pad!r}. Change them."
-            )
-        if self.batch_size is not None and self.batch_size < 1:
-            raise RecipeError(f"infer.batch_size={self.batch_size}: expected 1 or more.")
-
-    def positions(self, space: Sequence[int]) -> list[list[int]]:
-        """First voxels of the windows along every axis; negative where the image is shorter."""
-        found: list[list[int]] = []
-        for axis, (length, window) in enumerate(zip(space, self.window, strict=True)):
-            step = max(1, int(window * (1 - self.overlap)))
-            along = starts(length, window, step)
-            if length < window:
-                along = [-((window - length) // 2)]
-            if axis in self.mirrored:
-                along = [length - window - start for start in reversed(along)]
-            found.append(along)
-        return found
 
 
 @dataclass(frozen=True)
@@ -210,7 +156,7 @@ def run_tiles(
         ThreadPoolExecutor(1, "unmask-read") as reader,
         ThreadPoolExecutor(1, "unmask-write") as writer,
     ):
-        joined = _Joined(sink, writer, tiling=tiling, places=places, space=space, first=first)
+        joined = _Writer(sink, writer, tiling=tiling, places=places, space=space, first=first)
         crops = _crops(source, windows, begin, reader, tiling.pad)
         for number in range(begin, len(windows), size):
             interruption.check()
@@ -229,7 +175,7 @@ def _windows(tiling: Tiling, places: list[list[int]], space: Sequence[int]) -> _
         if tiling.blend == "gaussian":
             spans.append([(a, max(0, a), min(length, a + window)) for a in along])
         else:
-            keep = kept(along, window, length)
+            keep = split_overlaps(along, window, length)
             spans.append([(a, *ends) for a, ends in zip(along, keep, strict=True)])
     return _Windows(tuple(tiling.window), tuple(spans))
 
@@ -266,20 +212,11 @@ def _crops(
             box = windows[number].box
             inside = box.clip(whole)
             local = inside.shift((-max(0, box.start[0]), *(0 for _ in space[1:])))
-            yield _padded(source.prepare(lines[:, *local.slices]), box, inside, pad)
+            yield pad_box(source.prepare(lines[:, *local.slices]), inside, box, mode=pad)
         skipped = 0
 
 
-def _padded(crop: np.ndarray, box: Box, inside: Box, pad: str) -> np.ndarray:
-    """The crop at the size of its window."""
-    if inside == box:
-        return crop
-    sides = zip(box.start, inside.start, inside.stop, box.stop, strict=True)
-    widths = [(0, 0), *((low - start, stop - high) for start, low, high, stop in sides)]
-    return np.pad(crop, widths, mode="symmetric" if pad == "mirror" else "constant")
-
-
-class _Joined:
+class _Writer:
     """Scores of windows on their way to the sink."""
 
     def __init__(
@@ -303,7 +240,7 @@ class _Joined:
     def add(self, window: _Window, scores: Tensor) -> None:
         """Join one window; lines that no later window reaches are handed over."""
         if self._strip is None:
-            self._strip = self._opened(scores)
+            self._strip = self._open_strip(scores)
         self._hand_over(max(0, window.box.start[0]))
         self._strip.add(window.box, window.keep, scores.to(self._strip.device))
 
@@ -316,7 +253,7 @@ class _Joined:
         if self._pending is not None:
             self._pending.result()
 
-    def _opened(self, scores: Tensor) -> Strip:
+    def _open_strip(self, scores: Tensor) -> Strip:
         channels = self._channels = scores.shape[0]
         unit = self._sink.open((channels, *self._space))
         line_bytes = 4 * channels * prod(self._space[1:])
@@ -345,7 +282,7 @@ class _Joined:
         own = self._sink.room(box)
         if own is not None:
             return torch.from_numpy(own)
-        # A second buffer would save the time of filling one, which is short beside that of writing.
+        # A second buffer would save the time of filling one, which is short compared with writing.
         self._wait()
         if self._buffer is None:
             self._buffer = torch.empty((self._channels, self._piece, *self._space[1:]))

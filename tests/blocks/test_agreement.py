@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
+from unmask.blocks.agreement import compare, find_shared
 from unmask.blocks.grid import Grid
 from unmask.build import build_segmenter
 from unmask.data.normalize import NoNormalize
-from unmask.infer.agreement import compare, find_shared
 from unmask.infer.load import make_predictor
 from unmask.infer.predict_blocks import predict_blocks
 from unmask.infer.predictor import Predictor
 from unmask.io import open_image, open_labels
 from unmask.labels.stitch import digests
 from unmask.recipe import load
+from unmask.space.tiling import Tiling
 from unmask.tasks.affinities import Affinities
 from unmask.tasks.flows import Flows
 
@@ -46,7 +47,7 @@ class GivenFlows(Flows):
 
 def predictor(task, ndim: int) -> Predictor:
     given: dict[str, Any] = {"normalize": NoNormalize(), "precision": "32"}
-    return Predictor([Same()], task, ndim, task.channels(), tile=(16,) * ndim, **given)
+    return Predictor([Same()], task, task.channels(), Tiling((16,) * ndim), **given)
 
 
 def smooth(rng, shape, sigma: float) -> np.ndarray:

@@ -77,7 +77,7 @@ def _build(
     # Parts from files ran because the user trusts them; few of them can be built on ``meta``.
     if not any(references(finished.model_dump(include={"model", "task"}))):
         _check_sizes(finished, weights, source)
-        with _limited(len(weights), source), torch.device("meta"):
+        with _limit_size(len(weights), source), torch.device("meta"):
             outline = build(finished)
         checkpoint.check_fit(outline, weights, source=source)
         _check_buffers(outline, source)
@@ -129,7 +129,7 @@ def _check_sizes(recipe: Recipe, weights: Mapping[str, Tensor], source: object) 
 
 
 @contextmanager
-def _limited(tensors: int, source: object) -> Generator[None, None, None]:
+def _limit_size(tensors: int, source: object) -> Generator[None, None, None]:
     """Layers and weights that are made inside the block are counted, and stop at a limit."""
     here, counts = threading.get_ident(), {"weights": 0, "layers": 0}
     limits = {

@@ -1,18 +1,16 @@
-"""Whether blocks agree on the objects that they share, and what is said where they do not.
+"""Whether blocks agree on the objects that they share.
 
 Every block labels more than it writes. An object with voxels in the write boxes of several blocks
-has been labeled by each of them; if all of them found exactly the same voxels, its parts are one
-object and nothing more is to be said. Otherwise the halo was too small for it: the object leaves
-what a block reads, or depends on what lies outside. Such objects are joined by their footprints
-(`unmask.labels.stitch`) and named in a note.
+has been labeled by each of them. If all of them found exactly the same voxels, its parts are one
+object. Otherwise the halo was too small for it: the object leaves what a block reads, or depends on
+what lies outside. Such objects are joined by their footprints (`unmask.labels.stitch`) and counted
+as doubtful.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import ceil
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +20,6 @@ from unmask.labels.objects import find_objects
 from unmask.labels.relabeling import compact
 from unmask.labels.stitch import digests
 from unmask.space.box import Box, Tile
-from unmask.tasks.base import Task
-
-_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class Shared:
         digest: ``(k,)`` see ``digests``.
         boxes: ``(k, 2, ndim)`` first and one past the last voxel in the volume, as the block sees
             them.
-        cut: ``(k,)`` whether the object goes on where the block's halo ends.
+        cut: ``(k,)`` whether the object continues where the block's halo ends.
         touches: ``(t, 2)`` position in ``ids``, number of the other block.
     """
 
@@ -49,11 +44,6 @@ class Shared:
     def arrays(self) -> dict[str, np.ndarray]:
         """What is kept of a block, by name."""
         return {f"shared.{name}": value for name, value in vars(self).items()}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> Shared:
-        """Back from what is kept."""
-        return cls(**{name.removeprefix("shared."): value for name, value in arrays.items()})
 
     def towards(self, number: int) -> NDArray[np.int64]:
         """Positions of the objects that reach into block ``number``."""
@@ -73,15 +63,15 @@ def find_shared(labels: np.ndarray, grid: Grid, number: int) -> Shared:
         number: of the block.
     """
     tile, top = grid.tile(number), int(labels.max(initial=0))
-    own = _present(labels, tile.write.relative_to(tile.read), top)
+    own = _find_present(labels, tile.write.relative_to(tile.read), top)
     touches: list[tuple[int, int]] = []
     shared = np.zeros(top + 1, bool)
     for other in grid.around(number):
         part = grid.tile(other).write.clip(tile.read).relative_to(tile.read)
-        both = own & _present(labels, part, top)
+        both = own & _find_present(labels, part, top)
         shared |= both
         touches += [(int(each), other) for each in np.flatnonzero(both)]
-    cut = own & _at_ends(labels, tile, grid.space, top)
+    cut = own & _find_at_ends(labels, tile, grid.space, top)
     ids = np.flatnonzero(shared | cut)
     wanted = np.zeros(top + 1, bool)
     wanted[ids] = True
@@ -121,60 +111,7 @@ def compare(blocks: tuple[int, int], here: Shared, there: Shared) -> Verdict:
     return Verdict(blocks, same, rest)
 
 
-def cut_note(grid: Grid, task: Task, count: int) -> tuple[str, ...]:
-    """What to say of objects that a filter dropped although a block saw a part of them only."""
-    if not count:
-        return ()
-    halo = _larger(grid.halo)
-    return (
-        f"In {count} place(s) an object that goes on beyond the halo of {grid.halo} voxels around "
-        f"a block was dropped. In the whole image it might be kept: try a halo of {halo} voxels"
-        f"{_setting(task, halo)}, or larger blocks.",
-    )
-
-
-def doubt_note(
-    grid: Grid, task: Task, numbers: Sequence[int], boxes: NDArray[np.int64]
-) -> tuple[str, ...]:
-    """What to say of objects on which blocks do not agree.
-
-    Args:
-        grid: the blocks.
-        task: whose ``context`` is the halo.
-        numbers: final ids of the objects.
-        boxes: ``(n, 2, ndim)`` what each of them covers, as far as blocks have seen it.
-    """
-    if not len(numbers):
-        return ()
-    order = np.argsort(numbers)
-    named = ", ".join(str(numbers[at]) for at in order[:_NAMED])
-    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
-    longest = int((boxes[:, 1] - boxes[:, 0]).max())
-    # What is as long as the halo and still differs depends on more than its own extent.
-    halo = max(longest, _larger(grid.halo))
-    return (
-        f"{len(numbers)} object(s) are larger than the halo of {grid.halo} voxels around a block, "
-        f"or depend on more than it: labels {named}{more}. Their parts are joined where blocks "
-        f"agree; elsewhere they may be cut. A halo of {halo} voxels would do for what was seen of "
-        f"them{_setting(task, halo)}; the whole image in one block needs none.",
-    )
-
-
-def _larger(halo: int) -> int:
-    return halo + ceil(halo / 2)
-
-
-def _setting(task: Any, halo: int) -> str:
-    """How to get a halo: the smallest ``reach`` whose context is so large."""
-    reach = getattr(task, "reach", None)
-    if not isinstance(reach, int):
-        return ""
-    slope = replace(task, reach=reach + 1).context - task.context
-    wanted = reach + max(0, ceil((halo - task.context) / max(1, slope)))
-    return f" (--set task.reach={wanted})"
-
-
-def _present(labels: np.ndarray, box: Box, top: int) -> NDArray[np.bool_]:
+def _find_present(labels: np.ndarray, box: Box, top: int) -> NDArray[np.bool_]:
     """Whether each id other than 0 is in a box."""
     found = np.zeros(top + 1, bool)
     found[labels[box.slices]] = True
@@ -182,8 +119,10 @@ def _present(labels: np.ndarray, box: Box, top: int) -> NDArray[np.bool_]:
     return found
 
 
-def _at_ends(labels: np.ndarray, tile: Tile, space: Sequence[int], top: int) -> NDArray[np.bool_]:
-    """Whether each id goes on where the halo ends: the border of what is read inside the volume."""
+def _find_at_ends(
+    labels: np.ndarray, tile: Tile, space: Sequence[int], top: int
+) -> NDArray[np.bool_]:
+    """Whether each id continues where the halo ends, at borders of what is read in the volume."""
     found = np.zeros(top + 1, bool)
     for axis, size in enumerate(space):
         if tile.read.start[axis] > 0:

@@ -18,8 +18,8 @@ from unmask.checkpoint import load_model, save_model
 from unmask.checkpoint.tensors import write_tensors
 from unmask.cluster.encoder import load_encoder
 from unmask.errors import CheckpointError, UnmaskError
-from unmask.infer.finished import build_finished, without_start_weights
 from unmask.infer.load import load_predictor
+from unmask.models.finished import build_finished, without_start_weights
 from unmask.recipe import load
 
 HUGE = 10**9

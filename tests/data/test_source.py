@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from unmask.data import source as module
 from unmask.data.normalize import Affine, MinMax, NoNormalize, Window
+from unmask.data.source import ImageSource
 from unmask.errors import DataError
-from unmask.infer import source as module
-from unmask.infer.source import ImageSource
 from unmask.io import Image
 
 

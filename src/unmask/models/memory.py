@@ -39,7 +39,7 @@ def gpu_batch_size(forward: Forward, example: Tensor, device: torch.device) -> i
 
 
 class Halving:
-    """A forward pass that halves its batch when memory runs out, and goes on with that size."""
+    """A forward pass that halves its batch when memory runs out, and keeps that size."""
 
     def __init__(self, forward: Forward) -> None:
         self._forward = forward

@@ -1,0 +1,131 @@
+"""How models and images reach other processes: as files, which each process opens once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from unmask.data.grid import Place
+from unmask.data.source import hold_whole
+from unmask.errors import CheckpointError, DataError, RecipeError, message
+from unmask.io import Image, open_image, use_formats
+from unmask.io.identity import image_identity, is_in_files
+
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True)
+class ModelFile(Generic[Model]):
+    """A model in files; call it to get the model.
+
+    Attributes:
+        load: gives the model and the digest of its weights; equal values load equal models.
+        digest: of the weights that the run began with.
+        name: of the files, for messages.
+    """
+
+    load: Callable[[], tuple[Model, str]]
+    digest: str
+    name: str
+
+    def __call__(self) -> Model:
+        """The model.
+
+        Raises:
+            CheckpointError: other weights than those that the run began with.
+        """
+        return _load_once(self)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image in a file; call it to get the image, or the part of it that is seen.
+
+    Attributes:
+        source: path as every worker sees it.
+        axes: axes of the file where it does not say itself.
+        shape: ``(C, *space)`` that it has.
+        place: what the network sees of it; None: all of it.
+        allow_external: whether its values may be in other files.
+        identity: what changes when its files do, so that a process that outlives a run opens a
+            rewritten image again.
+        format: ``path/to/file.py:Name`` of its format; "" for one that is known anyway.
+    """
+
+    source: str
+    axes: str | None
+    shape: tuple[int, ...]
+    place: Place | None = None
+    allow_external: bool = False
+    identity: str = ""
+    format: str = ""
+
+    def __call__(self) -> Image:
+        """The image.
+
+        Raises:
+            DataError: another shape than the run began with, or a file that cannot be read.
+        """
+        return _open_once(self)
+
+
+def ship_image(image: Image, axes: str | None, place: Place | None = None) -> ImageFile:
+    """The image as another process can open it.
+
+    Raises:
+        RecipeError: the image is in memory.
+    """
+    if not is_in_files(image):
+        raise in_memory()
+    return ImageFile(
+        str(Path(image.source).absolute()),
+        axes,
+        image.shape,
+        place,
+        allow_external=bool(image.meta.get("allow_external")),
+        identity=image_identity(image),
+        format=str(image.meta.get("format", "")),
+    )
+
+
+def in_memory() -> RecipeError:
+    """The error for a model or an image that other processes cannot get."""
+    return RecipeError(
+        "--cluster: expected the model and images in files that every worker can read, found some "
+        "in memory. Give paths, or leave out the cluster."
+    )
+
+
+@lru_cache(maxsize=1)
+def _load_once(file: ModelFile[Any]) -> Any:
+    model, digest = file.load()
+    if digest != file.digest:
+        raise CheckpointError(
+            message(
+                file.name,
+                expected="the weights that the run began with",
+                found="others",
+                do="Do not replace a model during a run; give every worker the same files.",
+            )
+        )
+    return model
+
+
+@lru_cache(maxsize=1)
+def _open_once(file: ImageFile) -> Image:
+    ndim = len(file.shape) - 1
+    use_formats([file.format] if file.format else [])
+    image = open_image(file.source, axes=file.axes, ndim=ndim, allow_external=file.allow_external)
+    if image.shape != file.shape:
+        raise DataError(
+            message(
+                file.source,
+                expected=f"the image that the run began with, of shape {file.shape}",
+                found=f"shape {image.shape}",
+                do="Do not replace images during a run; give every worker the same files.",
+            )
+        )
+    return hold_whole(image if file.place is None else file.place.seen(image))

@@ -1,0 +1,83 @@
+"""How an image is cut into windows that overlap, for any number of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from unmask.errors import RecipeError
+from unmask.space.box import Box, starts
+
+# A network of few channels needs some 100 bytes per voxel of a window: no machine holds more.
+_LARGEST = 1 << 28
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How an image is cut into windows and joined again.
+
+    Attributes:
+        window: voxels along every axis; shorter axes of an image are padded on both sides.
+        overlap: share of a window that the next one sees again.
+        blend: ``gaussian`` averages, ``crop`` takes every voxel from the window it is most
+            central in.
+        pad: ``mirror`` as in training, or ``zero``.
+        batch_size: windows at once; None: by the size of a window.
+        mirrored: axes along which window positions are those of the mirrored image.
+    """
+
+    window: tuple[int, ...]
+    overlap: float = 0.25
+    blend: str = "gaussian"
+    pad: str = "mirror"
+    batch_size: int | None = None
+    mirrored: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.window or min(self.window) < 1 or not 0 <= self.overlap < 1:
+            raise RecipeError(
+                "infer: expected a window of at least 1 voxel per axis and 0 <= overlap < 1, found "
+                f"tile={self.window}, overlap={self.overlap}. Change infer.tile or infer.overlap."
+            )
+        if prod(self.window) > _LARGEST:
+            raise RecipeError(
+                f"infer.tile={self.window}: expected at most {_LARGEST} voxels, found "
+                f"{prod(self.window)}. Take a smaller infer.tile."
+            )
+        if self.blend not in {"gaussian", "crop"} or self.pad not in {"mirror", "zero"}:
+            raise RecipeError(
+                f"infer: expected blend gaussian or crop and pad mirror or zero, found "
+                f"blend={self.blend!r}, pad={self.pad!r}. Change them."
+            )
+        if self.batch_size is not None and self.batch_size < 1:
+            raise RecipeError(f"infer.batch_size={self.batch_size}: expected 1 or more.")
+
+    def positions(self, space: Sequence[int]) -> list[list[int]]:
+        """First voxels of the windows along every axis; negative where the image is shorter."""
+        found: list[list[int]] = []
+        for axis, (length, window) in enumerate(zip(space, self.window, strict=True)):
+            step = max(1, int(window * (1 - self.overlap)))
+            along = starts(length, window, step)
+            if length < window:
+                along = [-((window - length) // 2)]
+            if axis in self.mirrored:
+                along = [length - window - start for start in reversed(along)]
+            found.append(along)
+        return found
+
+    def cover(self, box: Box, space: Sequence[int]) -> Box:
+        """Box of the windows that touch ``box``, at the positions that they have in the image.
+
+        Scores in ``box`` are exactly those of the whole image if all these windows are computed. So
+        a block and its neighbor decode the same objects from the voxels that both of them read.
+        """
+        start, stop = [], []
+        along = zip(self.positions(space), self.window, space, strict=True)
+        for axis, (positions, window, length) in enumerate(along):
+            low, high = box.start[axis], box.stop[axis]
+            first = min(position for position in positions if position + window > low)
+            last = max(position for position in positions if position < high)
+            start.append(max(0, first))
+            stop.append(min(length, last + window))
+        return Box(tuple(start), tuple(stop))

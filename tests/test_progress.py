@@ -1,0 +1,27 @@
+"""Progress of parts adds up to the progress of the whole."""
+
+from __future__ import annotations
+
+from unmask.progress import BlockProgress, part_of
+
+
+def test_a_part_of_several_equal_runs():
+    seen: list[tuple[int, int]] = []
+    part = part_of(lambda done, total: seen.append((done, total)), 1, 3)
+    assert part is not None
+    part(2, 5)
+    assert seen == [(7, 15)]
+    assert part_of(None, 1, 3) is None
+
+
+def test_blocks_that_advance_in_any_order():
+    seen: list[tuple[int, int]] = []
+    shown = BlockProgress(
+        lambda done, total: seen.append((done, total)), blocks=3, steps=10, finished=1
+    )
+    shown.advance(2, 5, 10)
+    shown.advance(1, 1, 2)
+    shown.finish(1)
+    shown.finish(2)
+    assert seen == [(15, 30), (20, 30), (25, 30), (30, 30)]
+    BlockProgress(None, blocks=1, steps=1, finished=0).finish(0)
