@@ -84,6 +84,7 @@ expected = {
     "demo": (["demo", "--out", out / "demo"], 0),
     "presets": (["presets"], 0),
     "models": (["models"], 0),
+    "prepare": (["prepare"], 0),
     "check": (["check", images, "--labels", labels], 0),
     "pretrain": (["pretrain", "--preset", "mae2d", "--images", images, "--out", runs / "pre",
                   *settings([*small, vit])], 0),
