@@ -47,7 +47,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
 docs: $(DOCS)
-	$(BIN)/mkdocs build --strict
+	$(BIN)/zensical build --clean --strict
 
 install: $(STAMP)
 
