@@ -22,10 +22,11 @@ def script(name: str):
     return module
 
 
-def test_the_page_of_the_recipe_is_current():
-    """Otherwise: python docs/scripts/recipe_page.py."""
-    recipe_page = script("recipe_page")
-    assert recipe_page.PAGE.read_text(encoding="utf-8") == recipe_page.page()
+@pytest.mark.parametrize("name", ["recipe_page", "cli_page", "layers_drawing"])
+def test_generated_pages_are_current(name):
+    """Otherwise: python docs/scripts/NAME.py."""
+    module = script(name)
+    assert module.PAGE.read_text(encoding="utf-8") == module.page()
 
 
 @pytest.mark.parametrize("field", describe_fields(), ids=lambda field: field.path)
