@@ -47,5 +47,5 @@ def plot(
     from unmask.apps.plot import run_plot
 
     names = None if metrics is None else split_words(metrics)
-    run_plot(runs, out=out, figures=names)
+    run_plot(runs, out=out, metrics=names)
     emit({"picture": out}, f"Picture: {out}")
