@@ -222,7 +222,7 @@ def _check_request(classes: int | None, options: ClusterOptions) -> None:
     if (classes is None) == (options.centres is None):
         raise RecipeError(
             "cluster: expected either a number of clusters (--classes K) or centres of an earlier "
-            f"run (--centres {CENTRES}), found {'neither' if classes is None else 'both'}."
+            f"run (--centers {CENTRES}), found {'neither' if classes is None else 'both'}."
         )
     if classes is not None and not 1 <= classes <= 65535:
         raise RecipeError(f"--classes {classes}: expected 1 to 65535.")

@@ -250,7 +250,7 @@ def _sent(job: Job, volume: Volume, origin: EncoderFile | None) -> Job:
     there = all(locate(file).path.exists() for file in files_of(image.source))
     if origin is None or not there:
         raise RecipeError(
-            "--cluster: expected the model and images in files that every worker can read, found "
+            "--workers: expected the model and images in files that every worker can read, found "
             "some in memory. Give paths, or leave out the cluster."
         )
     source, mark = str(Path(image.source).absolute()), files_mark(image)

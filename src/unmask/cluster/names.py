@@ -121,7 +121,7 @@ def template(count: int) -> str:
     lines = [f"class_{number}: [{number}]" for number in range(1, count + 1)]
     head = (
         "# Look at contact/*.png, rename the classes, join their clusters: 'nucleus: [3, 5]'.\n"
-        "# 'background' becomes 0. Apply with --centres clusters.safetensors --names names.yaml.\n"
+        "# 'background' becomes 0. Apply with --centers clusters.safetensors --names names.yaml.\n"
     )
     return head + "\n".join(lines) + "\n"
 

@@ -277,7 +277,7 @@ def _sent(job: Job, predictor: Predictor, image: Image, place: Place) -> Job:
     there = all(locate(file).path.exists() for file in files_of(image.source))
     if predictor.origin is None or not there:
         raise RecipeError(
-            "--cluster: expected models and images in files that every worker can read, found some "
+            "--workers: expected models and images in files that every worker can read, found some "
             "in memory. Give paths, or leave out the cluster."
         )
     axes = None if predictor.layout is None else predictor.layout.axes
