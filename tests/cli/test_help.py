@@ -171,3 +171,19 @@ def test_all_fields_of_a_preset(command):
     assert "data.crop = [256, 256]  (list of integer; required)" in text
     assert yaml.safe_load(command("presets", "cells").out)["name"] == "cells"
     assert command("presets", "--all").code == 2
+
+
+def test_help_imports_nothing_heavy():
+    """``unmask --help`` answers at once: no numerical library, and not even rich."""
+    program = (
+        "import sys; from unmask.cli import main; sys.argv = ['unmask', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'yaml', 'rich', 'unmask.api', 'unmask.recipe'}\n"
+        "print('heavy:', *sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy:"

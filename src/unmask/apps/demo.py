@@ -24,7 +24,7 @@ _BACKBONE = {
 }
 _PRETRAIN = {2: ("mae2d", 120, 16), 3: ("mae3d", 120, 4)}
 _TRAIN = {2: ("cells", 220, 8), 3: ("cells3d", 250, 2)}
-_UNLABELLED, _LABELLED, _UNSEEN = 24, 12, 6
+_UNLABELED, _LABELED, _UNSEEN = 24, 12, 6
 
 
 def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = print) -> Path:
@@ -42,24 +42,24 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
     out = Path(out)
     shape = _SHAPES[ndim]
     say(f"1/5 Drawing synthetic nuclei, {' x '.join(map(str, shape))} voxels, with known truth")
-    write_set(out / "unlabelled", "nuclei", shape=shape, count=_UNLABELLED, labelled=0, seed=1)
-    write_set(out / "labelled", "nuclei", shape=shape, count=_LABELLED, labelled=_LABELLED, seed=2)
+    write_set(out / "unlabeled", "nuclei", shape=shape, count=_UNLABELED, labelled=0, seed=1)
+    write_set(out / "labeled", "nuclei", shape=shape, count=_LABELED, labelled=_LABELED, seed=2)
     write_set(out / "unseen", "nuclei", shape=shape, count=_UNSEEN, labelled=_UNSEEN, seed=3)
 
     preset, steps, batch = _PRETRAIN[ndim]
-    say(f"2/5 Pre-training on {_UNLABELLED} images without labels ({preset}, {steps} steps)")
+    say(f"2/5 Pre-training on {_UNLABELED} images without labels ({preset}, {steps} steps)")
     api.pretrain(
         preset,
-        images=out / "unlabelled" / "images",
+        images=out / "unlabeled" / "images",
         out=out / "runs" / "pretrained",
         settings=_settings(ndim, steps, batch),
     )
     preset, steps, batch = _TRAIN[ndim]
-    say(f"3/5 Training on {_LABELLED} labeled images ({preset}, {steps} steps)")
+    say(f"3/5 Training on {_LABELED} labeled images ({preset}, {steps} steps)")
     api.train(
         preset,
-        images=out / "labelled" / "images",
-        labels=out / "labelled" / "labels",
+        images=out / "labeled" / "images",
+        labels=out / "labeled" / "labels",
         out=out / "runs" / "trained",
         init=out / "runs" / "pretrained",
         settings=[*_settings(ndim, steps, batch), "model.decoder={name: unetr, width: 16}"],
