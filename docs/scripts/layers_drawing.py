@@ -28,7 +28,9 @@ def layers() -> list[str]:
 def page() -> str:
     """The page with the drawing renewed."""
     text = PAGE.read_text(encoding="utf-8")
-    lines = [line for layer in layers() for line in textwrap.wrap(layer, 92, subsequent_indent="  ")]
+    lines = [
+        line for layer in layers() for line in textwrap.wrap(layer, 92, subsequent_indent="  ")
+    ]
     head, rest = text.split(_START)
     drawing = "\n".join(["```text", *lines, "```"])
     return f"{head}{_START}\n{drawing}\n{_STOP}{rest.split(_STOP)[1]}"

@@ -62,8 +62,10 @@ def page() -> str:
     for name, fields in groups.items():
         title, text = _SECTIONS[name]
         parts.append(f"\n## {title}\n\n{text}\n\n{_table(fields)}")
-    return "".join(parts) + "\n## From Python\n\n::: unmask.recipe\n    options:\n" + (
-        "      members: [load, parse, presets, Recipe]\n"
+    return (
+        "".join(parts)
+        + "\n## From Python\n\n::: unmask.recipe\n    options:\n"
+        + ("      members: [load, parse, presets, Recipe]\n")
     )
 
 

@@ -1,6 +1,6 @@
 """Draw docs/images/start.png: phantoms of nuclei, their truth, and what the shipped model finds.
 
-    python docs/scripts/start_picture.py
+python docs/scripts/start_picture.py
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def script(name: str):
     return module
 
 
-@pytest.mark.parametrize("name", ["recipe_page", "cli_page", "layers_drawing"])
+@pytest.mark.parametrize("name", ["recipe_page", "cli_page", "datasets_page", "layers_drawing"])
 def test_generated_pages_are_current(name):
     """Otherwise: python docs/scripts/NAME.py."""
     module = script(name)

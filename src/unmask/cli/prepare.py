@@ -13,6 +13,16 @@ from unmask.cli.terminal import emit
 if TYPE_CHECKING:
     from unmask.datasets.dataset import DataSet
 
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change an option of the set, such as fold=1. `unmask prepare SET` lists them.",
+        rich_help_panel=DATA,
+    ),
+]
+
 
 def prepare(
     name: Annotated[
@@ -38,15 +48,7 @@ def prepare(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change an option of the set, such as fold=1. `unmask prepare SET` lists them.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    settings: Settings = None,
 ) -> None:
     """Turn the archive of a public data set into folders of images, labels and splits.
 
@@ -64,7 +66,7 @@ def prepare(
     if name is None:
         width = max(map(len, datasets.NAMES))
         for each in map(datasets.find_set, datasets.NAMES):
-            emit(_describe(each), f"{each.name:{width}}  {each.title}")
+            emit(_describe(each), f"{each.name:{width}}  {each.title} ({each.license})")
         return
     if not archives:
         facts = _describe(datasets.find_set(name))
