@@ -228,7 +228,8 @@ class TrainRecipe(Section):
     )
     precision: Literal["auto", "32", "bf16", "16"] = Field(
         default="auto",
-        description="Precision of the computation. auto: bf16 if the device computes in it, otherwise 32.",
+        description="Precision of the computation. auto: bf16 if the device computes in it, "
+        "otherwise 32.",
     )
     seed: int = Field(
         default=0, ge=0, description="Seed of the weights, crops, augmentations and masks."
@@ -287,7 +288,8 @@ class InferRecipe(Section):
     )
     precision: Literal["auto", "32", "bf16", "16"] = Field(
         default="auto",
-        description="Precision of the computation. auto: bf16 if the device computes in it, otherwise 32.",
+        description="Precision of the computation. auto: bf16 if the device computes in it, "
+        "otherwise 32.",
     )
     scale: Scale | tuple[Scale, ...] | None = Field(
         default=None,
