@@ -140,3 +140,24 @@ def test_several_paths(command, trained, phantoms, tmp_path):
     answer = command("predict", *files, "--model", trained[2], "--out", tmp_path / "out")
     assert answer.code == 0, answer.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f.name for f in files]
+
+
+def test_skipped_files_as_json(command, trained, phantoms, tmp_path):
+    """Outputs of the other files, then the error."""
+    good = sorted((phantoms[2] / "images").iterdir())[0]
+    bad = tmp_path / "bad.tif"
+    bad.write_bytes(b"no image")
+    answer = command("predict", good, bad, "--model", trained[2], "--out", tmp_path / "out",
+                     "--skip-bad", "--json")  # fmt: skip
+    assert answer.code == 2
+    output, error = records(answer.out)
+    assert output == {"output": str(tmp_path / "out" / good.name)}
+    assert error["exit_code"] == 2
+    assert "bad.tif" in error["error"]
+
+
+def test_wrong_requests_as_json(command):
+    answer = command("check", "a", "--images", "b", "--json")
+    assert answer.code == 2
+    (record,) = records(answer.out)
+    assert "found both" in record["error"]

@@ -20,6 +20,7 @@ from unmask.cli.options import (
     chosen_images,
 )
 from unmask.cli.terminal import emit, progress, show
+from unmask.errors import SkippedError
 
 _PANEL = "Prediction"
 
@@ -92,15 +93,27 @@ def predict(options: PredictOptions) -> None:
         # A large volume, on four processes; the same command with --resume continues it
         unmask predict volume.zarr --model runs/cells --workers processes:4 --out labels/
     """
+    extra = ["infer.tta=true"] if options.tta else []
+    try:
+        written = _predict(options, [*(options.settings or []), *extra])
+    except SkippedError as error:
+        for path in error.written:
+            emit({"output": path})
+        raise
+    for path in written:
+        emit({"output": path})
+    show(f"{len(written)} file(s) in {options.out}")
+
+
+def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
     from unmask import api
     from unmask.api.prediction import Options
 
-    extra = ["infer.tta=true"] if options.tta else []
-    written = api.predict_files(
+    return api.predict_files(
         options.model,
         chosen_images(options.images, options.images_option),
         out=options.out,
-        settings=[*(options.settings or []), *extra],
+        settings=settings,
         options=Options(
             scores=options.scores,
             cluster=options.workers,
@@ -112,6 +125,3 @@ def predict(options: PredictOptions) -> None:
         progress=progress(),
         allow_code=options.allow_code,
     )
-    for path in written:
-        emit({"output": path})
-    show(f"{len(written)} file(s) in {options.out}")

@@ -100,10 +100,10 @@ def messages_of_verb(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[
                 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
                 show(_versions(), err=True)
             yield
-    except UnmaskError as error:
+    except (UnmaskError, OSError, typer.BadParameter) as error:
         if verbose:
             show(traceback.format_exc(), err=True)
-        emit({"error": str(error), "exit_code": 2})
+        emit({"error": str(getattr(error, "message", error)), "exit_code": 2})
         raise
     finally:
         _messages.reset(token)
