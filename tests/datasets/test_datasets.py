@@ -84,7 +84,7 @@ def test_nothing_is_unpacked_outside(tmp_path):
         archive.add(__file__, "../escaped.py")
     with (
         pytest.raises(DataError, match=r"outside\.tar"),
-        archives.unpacked([outside], tmp_path / "a" / "b"),
+        archives.unpack_archives([outside], tmp_path / "a" / "b"),
     ):
         pass
     assert not list(tmp_path.rglob("escaped.py"))

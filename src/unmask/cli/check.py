@@ -16,7 +16,7 @@ from unmask.cli.options import (
     Settings,
     ValImages,
     ValLabels,
-    chosen_images,
+    choose_images,
 )
 from unmask.cli.terminal import emit, show
 
@@ -62,7 +62,7 @@ def check(options: CheckOptions) -> None:
     from unmask import api
 
     audit = api.check(
-        chosen_images(options.images, options.images_option),
+        choose_images(options.images, options.images_option),
         labels=options.labels,
         val_images=options.val_images,
         val_labels=options.val_labels,

@@ -16,7 +16,7 @@ from unmask.cli.options import (
     Resume,
     Settings,
     Workers,
-    chosen_images,
+    choose_images,
 )
 from unmask.cli.terminal import emit, progress, show
 
@@ -153,7 +153,7 @@ def cluster(options: ClusterOptions) -> None:
 
     written = api.cluster(
         options.model,
-        chosen_images(options.volumes, options.images_option),
+        choose_images(options.volumes, options.images_option),
         out=options.out,
         classes=options.classes,
         options=api.ClusterOptions(

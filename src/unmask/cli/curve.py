@@ -20,8 +20,8 @@ from unmask.cli.options import (
     ValImages,
     ValLabels,
     Workers,
-    chosen_images,
-    chosen_recipe,
+    choose_images,
+    choose_recipe,
     split_words,
 )
 from unmask.cli.terminal import emit, show
@@ -138,9 +138,9 @@ def curve(options: CurveOptions) -> None:
         settings=tuple(options.settings or ()),
         cluster=options.workers,
     )
-    given = chosen_images(options.images, options.images_option)
+    given = choose_images(options.images, options.images_option)
     files = Files(given, options.labels, options.val_images, options.val_labels, options.unlabeled)
-    chosen = chosen_recipe(options.preset, options.recipe)
+    chosen = choose_recipe(options.preset, options.recipe)
     for row in run_curve(
         chosen, files, out=options.out, plan=plan, resume=options.resume, say=show
     ):

@@ -63,7 +63,7 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, with old spellings of options replaced and the nearest option named."""
         known = {option for parameter in self.params for option in parameter.opts}
-        args = [_renamed(argument, known) for argument in args]
+        args = [_rename(argument, known) for argument in args]
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
@@ -96,7 +96,7 @@ class Group(TyperGroup):
             formatter.write(f"\n{_title('Examples')}\n{_commands(examples, width)}")
         formatter.write(_panels(self.get_params(ctx), width))
         more = f"{ctx.command_path} VERB --help explains a verb and its options."
-        formatter.write(f"\n{_wrapped(more, width)}\n")
+        formatter.write(f"\n{_wrap(more, width)}\n")
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the verb; the message about an unknown one names the nearest."""
@@ -126,7 +126,7 @@ def _title(text: str) -> str:
     return typer.style(f"{text}:", bold=True)
 
 
-def _wrapped(text: str, width: int, indent: int = 0, first: str | None = None) -> str:
+def _wrap(text: str, width: int, indent: int = 0, first: str | None = None) -> str:
     filled = textwrap.fill(
         re.sub(r"\s+", " ", text.replace(" %", f"{_GLUE}%"), flags=re.ASCII),
         width,
@@ -139,7 +139,7 @@ def _wrapped(text: str, width: int, indent: int = 0, first: str | None = None) -
 
 
 def _paragraphs(text: str, width: int) -> str:
-    return "\n\n".join(_wrapped(part, width) for part in text.split("\n\n")) + "\n"
+    return "\n\n".join(_wrap(part, width) for part in text.split("\n\n")) + "\n"
 
 
 def _usage(command: Any, ctx: Any, width: int) -> str:
@@ -157,7 +157,7 @@ def _usage(command: Any, ctx: Any, width: int) -> str:
         else:
             optional = True
     text = " ".join([ctx.command_path, *words, *(["[OPTIONS]"] if optional else [])])
-    lines = _wrapped(f"Usage: {text}", width, indent=7, first="")
+    lines = _wrap(f"Usage: {text}", width, indent=7, first="")
     return lines.replace("Usage:", _title("Usage"), 1)
 
 
@@ -167,13 +167,11 @@ def _commands(lines: Sequence[str], width: int) -> str:
     for line in lines:
         if line.startswith("#"):
             shown.append(
-                _wrapped(line[1:].strip(), width, indent=4, first="  # ").replace(
-                    "\n    ", "\n  # "
-                )
+                _wrap(line[1:].strip(), width, indent=4, first="  # ").replace("\n    ", "\n  # ")
             )
             continue
         glued = re.sub(r"(--?[\w-]+) (?!-)", rf"\1{_GLUE}", re.sub(r"\s+", " ", line))
-        parts = _wrapped(glued, width - 2, indent=6, first="  ").split("\n")
+        parts = _wrap(glued, width - 2, indent=6, first="  ").split("\n")
         shown.append(" \\\n".join(parts))
     return "\n".join(shown) + "\n"
 
@@ -202,9 +200,9 @@ def _rows(rows: Sequence[tuple[str, str]], width: int, *, column: int) -> str:
         if width < _NARROW or len(name) > column - 2:
             lines.append(f"  {name}")
             indent = 6 if width < _NARROW else column + 2
-            lines.append(_wrapped(text, width, indent=indent))
+            lines.append(_wrap(text, width, indent=indent))
         else:
-            lines.append(_wrapped(text, width, indent=column + 2, first=f"  {name:{column}}"))
+            lines.append(_wrap(text, width, indent=column + 2, first=f"  {name:{column}}"))
     return "\n".join(line for line in lines if line.strip()) + "\n"
 
 
@@ -238,7 +236,7 @@ def _right(parameter: Any) -> str:
     return text
 
 
-def _renamed(argument: str, known: set[str]) -> str:
+def _rename(argument: str, known: set[str]) -> str:
     """An argument with the new spelling of an option; a note says so."""
     name, equals, value = argument.partition("=")
     new = RENAMED.get(name)

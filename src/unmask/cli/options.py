@@ -158,7 +158,7 @@ ReportFile = Annotated[
 ]
 
 
-def chosen_images(
+def choose_images(
     images: list[str] | None, option: list[str] | None, name: str = "IMAGES"
 ) -> list[str]:
     """The images that were given, as arguments or by ``--images``.
@@ -177,7 +177,7 @@ def chosen_images(
     return images or option or []
 
 
-def chosen_recipe(preset: str | None, recipe: Path | None) -> str:
+def choose_recipe(preset: str | None, recipe: Path | None) -> str:
     """The recipe that was asked for: the name of a preset or the path of a file.
 
     Raises:
@@ -188,7 +188,7 @@ def chosen_recipe(preset: str | None, recipe: Path | None) -> str:
     return str(recipe) if preset is None else preset
 
 
-def settings_with_precision(settings: list[str] | None, precision: str | None) -> list[str]:
+def add_precision(settings: list[str] | None, precision: str | None) -> list[str]:
     """The settings, with ``--precision`` as the setting that it stands for."""
     chosen = [] if precision is None else [f"train.precision={precision!r}"]
     return [*(settings or []), *chosen]

@@ -17,7 +17,7 @@ from unmask.cli.options import (
     Settings,
     SkipBad,
     Workers,
-    chosen_images,
+    choose_images,
 )
 from unmask.cli.terminal import emit, progress, show
 from unmask.errors import SkippedError
@@ -111,7 +111,7 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
 
     return api.predict_files(
         options.model,
-        chosen_images(options.images, options.images_option),
+        choose_images(options.images, options.images_option),
         out=options.out,
         settings=settings,
         options=Options(

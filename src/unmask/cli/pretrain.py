@@ -15,9 +15,9 @@ from unmask.cli.options import (
     RecipeFile,
     Resume,
     Settings,
-    chosen_images,
-    chosen_recipe,
-    settings_with_precision,
+    add_precision,
+    choose_images,
+    choose_recipe,
 )
 from unmask.cli.terminal import emit
 
@@ -60,11 +60,11 @@ def pretrain(options: PretrainOptions) -> None:
     from unmask.training.parallel import is_first
 
     run = api.pretrain(
-        chosen_recipe(options.preset, options.recipe),
-        images=chosen_images(options.images, options.images_option),
+        choose_recipe(options.preset, options.recipe),
+        images=choose_images(options.images, options.images_option),
         out=options.out,
         init=options.init,
-        settings=settings_with_precision(options.settings, options.precision),
+        settings=add_precision(options.settings, options.precision),
         devices=options.devices,
         resume=options.resume,
     )

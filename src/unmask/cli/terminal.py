@@ -81,7 +81,7 @@ def progress() -> Any:
 
 
 @contextlib.contextmanager
-def messages_of_verb(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[None]:
+def direct_messages(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[None]:
     """Send notes and results of one verb where its options ask for.
 
     With ``as_json`` notes go to standard error, so that every line of standard output is JSON.
@@ -95,7 +95,7 @@ def messages_of_verb(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[
     begin = time.perf_counter()
     token = _messages.set(messages)
     try:
-        with _redirected(messages):
+        with _redirect(messages):
             if verbose:
                 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
                 show(_versions(), err=True)
@@ -112,7 +112,7 @@ def messages_of_verb(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[
 
 
 @contextlib.contextmanager
-def _redirected(messages: Messages) -> Generator[None]:
+def _redirect(messages: Messages) -> Generator[None]:
     """Notes to standard error with ``--json`` and nowhere with ``--quiet``; warnings always."""
     with contextlib.ExitStack() as stack:
         if messages.quiet:

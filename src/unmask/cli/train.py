@@ -22,9 +22,9 @@ from unmask.cli.options import (
     Settings,
     ValImages,
     ValLabels,
-    chosen_images,
-    chosen_recipe,
-    settings_with_precision,
+    add_precision,
+    choose_images,
+    choose_recipe,
 )
 from unmask.cli.terminal import emit
 
@@ -93,8 +93,8 @@ def train(options: TrainOptions) -> None:
     from unmask.training.parallel import is_first
 
     run = api.train(
-        chosen_recipe(options.preset, options.recipe),
-        images=chosen_images(options.images, options.images_option),
+        choose_recipe(options.preset, options.recipe),
+        images=choose_images(options.images, options.images_option),
         labels=options.labels,
         out=options.out,
         init=options.init,
@@ -102,7 +102,7 @@ def train(options: TrainOptions) -> None:
         val_labels=options.val_labels,
         replay_images=options.replay_images,
         replay_labels=options.replay_labels,
-        settings=settings_with_precision(options.settings, options.precision),
+        settings=add_precision(options.settings, options.precision),
         devices=options.devices,
         resume=options.resume,
     )

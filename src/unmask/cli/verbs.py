@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from unmask.cli.help import Command
-from unmask.cli.terminal import messages_of_verb
+from unmask.cli.terminal import direct_messages
 
 # In the order of a project. A verb is the function of its name in the module of its name.
 VERBS = {
@@ -57,10 +57,10 @@ def register(app: typer.Typer) -> None:
     for panel, names in VERBS.items():
         for name in names:
             function = getattr(importlib.import_module(f"unmask.cli.{name}"), name)
-            app.command(name, cls=Command, rich_help_panel=panel)(with_messages(function))
+            app.command(name, cls=Command, rich_help_panel=panel)(add_messages(function))
 
 
-def with_messages(function: Callable[..., Any]) -> Callable[..., Any]:
+def add_messages(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of a verb with ``--quiet``, ``--verbose`` and ``--json``.
 
     An argument that is annotated with a dataclass stands for the fields of the dataclass: each of
@@ -71,7 +71,7 @@ def with_messages(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*, quiet: bool, verbose: bool, as_json: bool, **given: Any) -> Any:
-        with messages_of_verb(quiet=quiet, verbose=verbose, as_json=as_json):
+        with direct_messages(quiet=quiet, verbose=verbose, as_json=as_json):
             for name, kind in groups.items():
                 given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
             return function(**given)

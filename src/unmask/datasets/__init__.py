@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from unmask.datasets.archives import unpacked
+from unmask.datasets.archives import unpack_archives
 from unmask.datasets.dataset import DataSet
 from unmask.errors import RecipeError
 from unmask.options import check_options
@@ -83,7 +83,7 @@ def prepare(
     """
     dataset = find_set(name)
     options = _options(dataset, settings)
-    with unpacked([Path(path) for path in archives], Path(out)) as (folder, temporary):
+    with unpack_archives([Path(path) for path in archives], Path(out)) as (folder, temporary):
         if temporary and "copy" in set_options(dataset):
             # Links would point to files that are about to be removed.
             options["copy"] = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.datasets.dataset import DataSet
-from unmask.datasets.volumes import Volumes, preparer
+from unmask.datasets.volumes import Volumes, make_prepare
 
 LAYOUT = Volumes(
     # numbers of 500 and more are MRI
@@ -20,6 +20,6 @@ SET = DataSet(
     citation="arXiv:2206.08023",
     source="AMOS 2022 challenge",
     archive="{images,labels}{Tr,Va}/amos_*.nii.gz",
-    prepare=preparer(LAYOUT),
+    prepare=make_prepare(LAYOUT),
     preset="glmae_amos22",
 )

@@ -13,7 +13,7 @@ from unmask.errors import DataError, SaveError, message
 
 
 @contextlib.contextmanager
-def unpacked(archives: Sequence[Path], out: Path) -> Generator[tuple[Path, bool]]:
+def unpack_archives(archives: Sequence[Path], out: Path) -> Generator[tuple[Path, bool]]:
     """Give one folder with the contents of all archives, and whether it is temporary.
 
     A single folder is used as it is. Files are unpacked next to the output, into a folder that is

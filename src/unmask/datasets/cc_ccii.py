@@ -15,9 +15,9 @@ from unmask.datasets.volumes import (
     divide,
     expect_labeled,
     hold_out,
-    listed,
-    natural,
-    sorted_cases,
+    natural_key,
+    read_held_out,
+    sort_cases,
 )
 from unmask.errors import DataError, gather, message
 from unmask.io import save_image
@@ -47,12 +47,12 @@ def prepare(
         DataError: no slices, or slices of different sizes; all problems at once.
         RecipeError: there is no such fold.
     """
-    cases = sorted_cases(list(_scans(archive)))
+    cases = sort_cases(list(_scans(archive)))
     expect_labeled(cases, archive, f"slices in {'|'.join(CLASSES)}/PATIENT/SCAN")
     chosen = (
         hold_out(cases, fold, _FOLDS, by_class=True)
         if held_out is None
-        else listed(cases, held_out)
+        else read_held_out(cases, held_out)
     )
     parts = divide(cases, chosen)
     for part, members in parts.items():
@@ -70,7 +70,7 @@ def _scans(archive: Path) -> Iterator[Case]:
 
 def _slices(folder: Path) -> list[Path]:
     found = [p for p in folder.iterdir() if p.suffix.lower() in _SLICES and p.name[0] != "."]
-    return sorted(found, key=lambda path: natural(path.name))
+    return sorted(found, key=lambda path: natural_key(path.name))
 
 
 def _write_scans(cases: Sequence[Case], folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.datasets.dataset import DataSet
-from unmask.datasets.volumes import Volumes, preparer
+from unmask.datasets.volumes import Volumes, make_prepare
 
 LAYOUT = Volumes(
     images=("ct_train/ct_train_*_image",),
@@ -18,6 +18,6 @@ SET = DataSet(
     citation="doi:10.1016/j.media.2019.101537",
     source="MM-WHS 2017 challenge",
     archive="ct_train/ct_train_*_image.nii.gz, ct_train/ct_train_*_label.nii.gz",
-    prepare=preparer(LAYOUT),
+    prepare=make_prepare(LAYOUT),
     preset="glmae_mmwhs",
 )

@@ -59,7 +59,7 @@ class Case:
     labels: Path | str | None
 
 
-def preparer(layout: Volumes) -> Callable[..., dict[str, int]]:
+def make_prepare(layout: Volumes) -> Callable[..., dict[str, int]]:
     """Make the function that writes the parts of an archive of volumes."""
 
     def prepare(
@@ -86,7 +86,7 @@ def preparer(layout: Volumes) -> Callable[..., dict[str, int]]:
         chosen = (
             hold_out(cases, fold, layout.folds, backwards=layout.backwards)
             if held_out is None
-            else listed(cases, held_out)
+            else read_held_out(cases, held_out)
         )
         parts = divide(cases, chosen)
         for part, members in parts.items():
@@ -106,9 +106,9 @@ def divide(cases: Sequence[Case], held_out: set[str]) -> dict[str, list[Case]]:
     return {part: members for part, members in parts.items() if members}
 
 
-def sorted_cases(cases: Sequence[Case]) -> list[Case]:
+def sort_cases(cases: Sequence[Case]) -> list[Case]:
     """Sort cases so that 2 comes before 10."""
-    return sorted(cases, key=lambda case: (natural(case.unit), natural(case.name)))
+    return sorted(cases, key=lambda case: (natural_key(case.unit), natural_key(case.name)))
 
 
 def expect_labeled(cases: Sequence[Case], archive: Path, expected: str) -> None:
@@ -153,7 +153,7 @@ def hold_out(
     return chosen
 
 
-def listed(cases: Sequence[Case], path: Path) -> set[str]:
+def read_held_out(cases: Sequence[Case], path: Path) -> set[str]:
     """Read the names of the cases to hold out from a file.
 
     Raises:
@@ -195,7 +195,7 @@ def _cases(archive: Path, layout: Volumes) -> list[Case]:
     found += [case for each in layout.test for case in _volumes(files, each, None, layout.below)]
     names = " and ".join(f"{each}.nii.gz" for each in layout.images)
     expect_labeled(found, archive, f"volumes {names}")
-    return sorted_cases(found)
+    return sort_cases(found)
 
 
 def _volumes(
@@ -251,6 +251,6 @@ def _place(source: Path, target: Path, *, copy: bool) -> None:
         ) from error
 
 
-def natural(text: str) -> list[tuple[int, str]]:
+def natural_key(text: str) -> list[tuple[int, str]]:
     """Make a sort key under which 2 comes before 10."""
     return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", text) if p]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.datasets.dataset import DataSet
-from unmask.datasets.volumes import Volumes, preparer
+from unmask.datasets.volumes import Volumes, make_prepare
 
 LAYOUT = Volumes(
     images=("imagesTr/word_*",), labels=("labelsTr/word_*",), test=("imagesTs/word_*",)
@@ -16,6 +16,6 @@ SET = DataSet(
     citation="doi:10.1016/j.media.2022.102642",
     source="WORD, from its authors",
     archive="imagesTr/word_*.nii.gz, labelsTr/word_*.nii.gz",
-    prepare=preparer(LAYOUT),
+    prepare=make_prepare(LAYOUT),
     preset="glmae_word",
 )
