@@ -21,7 +21,7 @@ help:
 	@echo "make test    the whole test suite"
 	@echo "make check   format, lint, types, layers: the gates before a commit"
 	@echo "make format  bring the code into its form"
-	@echo "make bench   run benchmarks/ and rebuild docs/results.md"
+	@echo "make bench   run benchmarks/ and rebuild docs/results/"
 	@echo "make docs    build the documentation into site/"
 	@echo "make clean   remove what the commands above made, $(VENV) included"
 	@echo "PYTHON=/path/to/python3.11 chooses the interpreter, VENV=dir the environment."
@@ -47,7 +47,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 
 docs: $(DOCS)
-	$(BIN)/mkdocs build --strict
+	$(BIN)/zensical build --clean --strict
 
 install: $(STAMP)
 

@@ -74,7 +74,7 @@ def main() -> None:
             what = f"14 {scene}, predicted {shift} voxels away"
             note = f"HD95 {ours['hd95']:.2f} mm, NSD {ours['nsd']:.3f}; "
             note += "peer scipy, equal; " if "peer" in functions else ""
-            note += f"{peak(truth, predicted):.0f} MB beside the images"
+            note += f"{peak(truth, predicted):.0f} MB in addition to the images"
             rows.append(row(what, interleave(functions, 1), note=note))
     write("surface", rows)
 

@@ -37,7 +37,7 @@ def main() -> None:
         seconds = interleave({"ours": lambda p=predictor, i=image: p.scores(i)}, 1)
         each = {"ours": seconds["ours"] / prod(shape) * 1e6}
         size = " x ".join(map(str, shape))
-        rows.append(row(f"{preset}, {size}, one view", each, unit="us a voxel"))
+        rows.append(row(f"{preset}, {size}, one view", each, unit="us per voxel"))
     write("voxels", rows)
 
 

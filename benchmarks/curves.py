@@ -141,7 +141,7 @@ STUDIES = {
         preset="semantic3d",
         counts=(4, 12, 60, 120),
         settings=(
-            # the tokens before the first block still tell places, see docs/results.md
+            # the tokens before the first block still tell places, see benchmarks/studies.md
             *(
                 "model.backbone={name: vit, patch: [8, 8, 8], dim: 192, depth: 8, heads: 3, "
                 "taps: [0, 2, 5, 8]}",

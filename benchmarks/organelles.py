@@ -161,9 +161,9 @@ def asked(given: argparse.Namespace) -> dict[str, api.ClusterOptions]:
         for compat in given.compat:
             found[f"features, {quality}, {compat}"] = replace(plain, compat=compat)
         if given.turns:
-            found[f"features, {quality}, turns"] = replace(plain, rotations=True)
+            found[f"features, {quality}, rotations"] = replace(plain, rotations=True)
         if given.surround:
-            name = f"features, {quality}, surround {given.surround:g}"
+            name = f"features, {quality}, neighborhood {given.surround:g}"
             found[name] = replace(plain, neighborhood=given.surround)
     return found
 

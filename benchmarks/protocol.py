@@ -52,7 +52,7 @@ def row(
         "ours": means["f1@0.5"],
         "unit": "f1@0.5",
         "note": f"mean of the kinds {balanced:.3f}, cellseg_f1 {means['cellseg_f1']:.3f}, "
-        f"aji {means['aji']:.3f}; {count:.1f} passes and {seconds:.2f} CPU s an image",
+        f"aji {means['aji']:.3f}; {count:.1f} passes and {seconds:.2f} CPU s per image",
     }
 
 

@@ -1,4 +1,4 @@
-"""Run the benchmarks one by one and rebuild the tables of docs/results.md.
+"""Run the benchmarks one by one and rebuild the tables of docs/results/*.md.
 
     python benchmarks/run.py                 all of them, then the tables
     python benchmarks/run.py flows metrics   these
@@ -24,7 +24,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
-PAGE = ROOT / "docs" / "results.md"
+# Results without a place on any page are added to this one.
+DEFAULT_PAGE = RESULTS / "speed.md"
 COLUMNS = ("what", "ours", "peer", "ratio", "floor", "unit", "note")
 # Spread of equal runs on a shared machine is 1-8 %; below this a difference says nothing.
 TOLERANCE = 0.15
@@ -92,15 +93,20 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def markers(name: str) -> tuple[str, str]:
+    """The comments around the table of a result."""
+    return f"<!-- results:{name} -->", f"<!-- /results:{name} -->"
+
+
 def rebuilt(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     """The page with the text between the markers of each result renewed, all else kept.
 
     A result without markers gets a section of its own at the end.
     """
     for name, result in results.items():
-        start, stop = f"<!-- results:{name} -->", f"<!-- /results:{name} -->"
+        start, stop = markers(name)
         if page.count(start) != page.count(stop) or page.count(start) > 1:
-            raise SystemExit(f"docs/results.md: expected one pair of markers {start} {stop}.")
+            raise SystemExit(f"docs/results: expected one pair of markers {start} {stop}.")
         if start not in page:
             page = f"{page.rstrip()}\n\n## {name}\n\n{start}\n{stop}\n"
         head, rest = page.split(start)
@@ -108,12 +114,27 @@ def rebuilt(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     return page
 
 
-def write_page() -> None:
-    """Rebuild docs/results.md from every stored result."""
+def assigned(
+    pages: Mapping[Path, str], results: Mapping[str, Mapping[str, Any]]
+) -> dict[Path, dict[str, Mapping[str, Any]]]:
+    """The results of each page: those whose markers it has; the default page has the rest."""
+    found: dict[Path, dict[str, Mapping[str, Any]]] = {path: {} for path in pages}
+    for name, result in results.items():
+        places = [path for path, text in pages.items() if markers(name)[0] in text]
+        if len(places) > 1:
+            raise SystemExit(f"{name}: expected one page, found {', '.join(map(str, places))}.")
+        found[places[0] if places else DEFAULT_PAGE][name] = result
+    return found
+
+
+def write_pages() -> None:
+    """Rebuild the tables of docs/results/*.md from every stored result."""
     stored = {path.stem: json.loads(path.read_text("utf-8")) for path in RESULTS.glob("*.json")}
-    # A result with a page of its own is not a table of this one.
+    # A result with a page of its own is not a table of these.
     tables = {name: result for name, result in sorted(stored.items()) if "page" not in result}
-    PAGE.write_text(rebuilt(PAGE.read_text("utf-8"), tables), "utf-8")
+    pages = {path: path.read_text("utf-8") for path in sorted(RESULTS.glob("*.md"))}
+    for path, results in assigned(pages, tables).items():
+        path.write_text(rebuilt(pages[path], results), "utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = run_bench(known[name], chosen.python, chosen.timeout)
         print(f"== {name}: exit code {code}, {time.monotonic() - began:.0f} s", flush=True)
         problems += [f"{name}: exit code {code}"] if code else fallen(before, read(name))
-    write_page()
+    write_pages()
     print("\n".join(problems), file=sys.stderr)
     return 1 if problems else 0
 

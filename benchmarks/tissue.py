@@ -161,7 +161,7 @@ def lines(
     """A row for each metric of one decoder."""
     shown = {k: v for k, v in options.items() if k not in {"method", "watershed", "quantile"}}
     note = ", ".join(f"{name} {value}" for name, value in shown.items())
-    note += f"; {figures['s']:.2f} s of decoding an image"
+    note += f"; {figures['s']:.2f} s of decoding per image"
     study = tissue.study
     anchors = {"voi": study.anchor, **tissue.anchors}
     return [

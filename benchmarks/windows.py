@@ -83,7 +83,7 @@ def row(name: str, predictor: Predictor, pairs: list[tuple[Image, Any]]) -> dict
         "what": f"window 128, {name}",
         "ours": means["f1@0.5"],
         "unit": "f1@0.5",
-        "note": f"aji {means['aji']:.3f}; {count:.1f} passes and {seconds:.2f} CPU s an image",
+        "note": f"aji {means['aji']:.3f}; {count:.1f} passes and {seconds:.2f} CPU s per image",
     }
     print(found, flush=True)
     return found

@@ -60,7 +60,7 @@ import warnings
 warnings.filterwarnings("ignore", message=".*cannot lock files")
 
 vit = "model.backbone={name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}"
-demo._UNLABELLED, demo._LABELLED, demo._UNSEEN, demo._SHAPES = 3, 3, 1, {2: (48, 48)}
+demo._UNLABELED, demo._LABELED, demo._UNSEEN, demo._SHAPES = 3, 3, 1, {2: (48, 48)}
 demo._SETTINGS, demo._BACKBONE = {2: ["data.channels=1", "data.crop=[32, 32]"]}, {2: vit}
 demo._PRETRAIN, demo._TRAIN = {2: ("mae2d", 1, 2)}, {2: ("cells", 1, 2)}
 out = Path(sys.argv[1])
@@ -84,6 +84,7 @@ expected = {
     "demo": (["demo", "--out", out / "demo"], 0),
     "presets": (["presets"], 0),
     "models": (["models"], 0),
+    "prepare": (["prepare"], 0),
     "check": (["check", images, "--labels", labels], 0),
     "pretrain": (["pretrain", "--preset", "mae2d", "--images", images, "--out", runs / "pre",
                   *settings([*small, vit])], 0),

@@ -10,265 +10,56 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from unmask.errors import RecipeError, gather
-from unmask.lookup import Choice
 from unmask.recipe_repair import without_wrong
-from unmask.recipe_text import kind_at, read_names, with_texts
+from unmask.recipe_sections import (
+    MAX_SCALE,
+    DataRecipe,
+    InferRecipe,
+    ModelRecipe,
+    Part,
+    ReplayRecipe,
+    Section,
+    TrainRecipe,
+)
+from unmask.recipe_text import kind_at, with_texts
 from unmask.yaml_text import read_texts, read_yaml, tree_problems, write_yaml
+
+__all__ = [
+    "MAX_SCALE",
+    "DataRecipe",
+    "InferRecipe",
+    "ModelRecipe",
+    "Part",
+    "Recipe",
+    "ReplayRecipe",
+    "TrainRecipe",
+    "load",
+    "parse",
+    "presets",
+]
 
 _MAX_BYTES = 1_000_000
 _SHOWN = 20
-# Beyond this factor an image has no pixels left, or none of it fits into memory.
-MAX_SCALE = 64
-Scale = Annotated[float, Field(ge=1 / MAX_SCALE, le=MAX_SCALE)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Part(BaseModel):
-    """A component: its name, and beside it the arguments of its constructor.
-
-    YAML takes ``backbone: resunet`` or ``backbone: {name: resunet, width: 32}``.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    name: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
-
-    @property
-    def choice(self) -> Choice:
-        """The part as the builder takes it."""
-        return Choice(self.name, dict(self.model_extra or {}))
-
-
-class ReplayRecipe(_Section):
-    """A second source of images and labels, so that what was learnt from it is not forgotten."""
-
-    batch: int = Field(
-        default=1, ge=1, description="its crops in a batch, beside those of the first"
-    )
-    augment: tuple[Part, ...] | None = Field(
-        default=None, description="augmentations of its crops; default: those of the first"
-    )
-    label_changes: tuple[Part, ...] | None = Field(
-        default=None, description="changes of its label images; default: those of the first"
-    )
-
-
-class DataRecipe(_Section):
-    """From files to crops."""
-
-    channels: int = Field(default=1, ge=1, description="channels the network sees")
-    axes: str | None = Field(
-        default=None, description="axes of the files where they do not say, e.g. ZYX"
-    )
-    crop: tuple[int, ...] = Field(
-        default=..., description="training crop in voxels; its length is ndim"
-    )
-    spacing: tuple[PositiveFloat, ...] | None = Field(
-        default=None,
-        description="voxel size of the network's grid, slow axis first, in the unit of the files; "
-        "default: that of each image",
-    )
-    scale: Scale | tuple[Scale, ...] | None = Field(
-        default=None,
-        description="factor on the size of the images before the network, or one per axis, after "
-        "spacing; labels come back at the size of the image",
-    )
-    foreground_crop: float | None = Field(
-        default=None,
-        description="only the box of voxels above this value is seen; default: everything",
-    )
-    normalize: Part = Field(default_factory=lambda: Part(name="percentile"))
-    augment: tuple[Part, ...] = Field(
-        default=(), description="augmentations, applied in this order"
-    )
-    foreground: float = Field(
-        default=0.5, ge=0, le=1, description="share of crops centred on an object"
-    )
-    border: Literal["mirror", "zero"] = Field(
-        default="mirror", description="beyond images that are smaller than a crop"
-    )
-    label_changes: tuple[Part, ...] = Field(
-        default=(), description="changes of whole label images before training"
-    )
-    sampling: Part | None = Field(
-        default=None, description="which images come more often; default: none"
-    )
-    replay: ReplayRecipe | None = Field(
-        default=None, description="share of a second source in every batch"
-    )
-    ignore_label: int | None = Field(default=None, description="label value without truth")
-    image_suffix: str = Field(default="", description="end of image stems, removed for pairing")
-    label_suffix: str = Field(default="", description="end of label stems, removed for pairing")
-    label_offset: tuple[int, ...] | None = Field(
-        default=None,
-        description="first voxel of the labels in their image, slow axis first, where labels cover "
-        "a part of it; default: as the files say",
-    )
-    fold: int | None = Field(
-        default=None,
-        ge=0,
-        description="fold of a dataset.json that is held out; default: its own split",
-    )
-    holdout: float = Field(
-        default=0.1, ge=0, lt=1, description="share of pairs held out where no validation is given"
-    )
-    sections: tuple[int, ...] | None = Field(
-        default=None,
-        description="pre-training on volumes with one axis less: axes that sections are cut across",
-    )
-    cache_gb: float = Field(default=4.0, ge=0, description="decoded images kept in memory, in GB")
-    allow_external: bool = Field(
-        default=False, description="read HDF5 and Zarr files whose values are in other files"
-    )
-    formats: tuple[str, ...] = Field(
-        default=(), description="further file formats, each as path/to/file.py:Name"
-    )
-
-    @field_validator("formats", mode="before")
-    @classmethod
-    def _from_text(cls, value: object) -> object:
-        return read_names(value) if isinstance(value, str) else value
-
-    @property
-    def ndim(self) -> int:
-        """Number of spatial axes."""
-        return len(self.crop)
-
-
-class ModelRecipe(_Section):
-    """The network."""
-
-    backbone: Part
-    decoder: Part | None = None
-    head: Part = Field(
-        default_factory=lambda: Part(name="linear"), description="from decoder to task"
-    )
-    deep_supervision: int = Field(
-        default=0, ge=0, description="coarser decoder levels that learn the target too"
-    )
-
-
-class TrainRecipe(_Section):
-    """The optimisation."""
-
-    steps: int = Field(default=..., ge=1)
-    batch_size: int = Field(default=8, ge=1)
-    accumulate: int = Field(default=1, ge=1, description="batches summed up in one update")
-    optimizer: Part = Field(default_factory=lambda: Part(name="adamw"))
-    lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
-    warmup: int = Field(default=100, ge=0, description="updates of linear warm-up")
-    final_lr: float = Field(
-        default=0.01, ge=0, le=1, description="end of the cosine as a share of lr"
-    )
-    cosine_steps: int | None = Field(
-        default=None,
-        ge=1,
-        description="updates from the peak to the end of the cosine, after which it rises again; "
-        "default: all",
-    )
-    final_weight_decay: float = Field(
-        default=1.0,
-        ge=0,
-        description="end of the weight decay's cosine as a multiple of its start; 1: constant",
-    )
-    layer_decay: float = Field(
-        default=1.0, gt=0, le=1, description="lr factor from block to block down"
-    )
-    freeze: tuple[str, ...] = Field(
-        default=(), description="parts that keep their weights, such as [backbone]"
-    )
-    clip: float | None = Field(default=1.0, description="largest gradient norm")
-    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of averaged weights; 0: none")
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    seed: int = Field(default=0, ge=0)
-    workers: int = Field(default=1, ge=0, description="threads that prepare batches")
-    validate_every: int = Field(default=500, ge=0, description="updates; 0: only at the end")
-    validate_images: int = Field(default=20, ge=1, description="images of a validation at most")
-    metrics: tuple[str, ...] = Field(
-        default=(),
-        description="metrics of the validation, the first one chooses the best model; "
-        "default: those of the task",
-    )
-    save_every: int = Field(default=500, ge=1, description="updates between snapshots")
-    keep: int = Field(default=2, ge=1, description="snapshots kept")
-    bad_steps: int = Field(
-        default=10, ge=0, description="non-finite losses in a row before it stops"
-    )
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _from_text(cls, value: object) -> object:
-        return read_names(value) if isinstance(value, str) else value
-
-
-class InferRecipe(_Section):
-    """Prediction."""
-
-    tile: tuple[int, ...] | None = Field(
-        default=None, description="window in voxels; default: the crop"
-    )
-    overlap: float = Field(
-        default=0.25, ge=0, lt=1, description="share of a window shared with the next"
-    )
-    blend: Literal["gaussian", "crop"] = "gaussian"
-    pad: Literal["mirror", "zero"] = Field(
-        default="mirror", description="around images smaller than a window"
-    )
-    tta: bool | tuple[tuple[int, ...], ...] = Field(
-        default=False,
-        description="average over flips: true for each axis alone, or axes mirrored together in "
-        "each view, e.g. [[], [0], [1], [0, 1]]",
-    )
-    mirror_positions: bool = Field(
-        default=False, description="mirror the windows' positions in mirrored views too"
-    )
-    average: Literal["scores", "logits"] = Field(
-        default="scores", description="what windows, views and models are averaged in"
-    )
-    batch_size: int | None = Field(
-        default=None, ge=1, description="windows at once; default: by memory"
-    )
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    scale: Scale | tuple[Scale, ...] | None = Field(
-        default=None,
-        description="factor on the size of the image before the network, or one for each axis; "
-        "labels come back at the size of the image; see also predict --diameter",
-    )
-    block: tuple[int, ...] | None = Field(
-        default=None,
-        description="predict in blocks of so many voxels; default: large images, by memory",
-    )
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """Everything that defines a run; ``method`` pre-trains, ``task`` fine-tunes."""
 
-    name: str
-    description: str = ""
+    name: str = Field(default=..., description="Name of the recipe.")
+    description: str = Field(default="", description="What the recipe is for.")
     data: DataRecipe
     model: ModelRecipe
-    method: Part | None = None
-    task: Part | None = None
+    method: Part | None = Field(
+        default=None, description="How to pre-train, such as mae or spark. Give it or task."
+    )
+    task: Part | None = Field(
+        default=None, description="What to segment, such as flows or semantic. Give it or method."
+    )
     train: TrainRecipe
     infer: InferRecipe = InferRecipe()
 
@@ -277,7 +68,7 @@ class Recipe(_Section):
         if (self.method is None) == (self.task is None):
             raise ValueError("give either method (pre-training) or task (fine-tuning), not both")
         if self.data.sections is not None and self.method is None:
-            raise ValueError("data.sections is for pre-training; labels are learnt in whole crops")
+            raise ValueError("data.sections is for pre-training only; labels need whole crops")
         axes = self.data.ndim + (self.data.sections is not None)
         if self.data.spacing is not None and len(self.data.spacing) != axes:
             raise ValueError(
@@ -293,7 +84,7 @@ class Recipe(_Section):
             if isinstance(scale, tuple) and len(scale) != self.data.ndim:
                 raise ValueError(
                     f"{name}={scale} has {len(scale)} axes, data.crop={self.data.crop} has "
-                    f"{self.data.ndim}; give one number, or one for each axis"
+                    f"{self.data.ndim}; give one number, or one per axis"
                 )
         views = () if isinstance(self.infer.tta, bool) else self.infer.tta
         if any(not 0 <= axis < self.data.ndim for axes in views for axis in axes):
@@ -303,7 +94,7 @@ class Recipe(_Section):
         return self
 
     def with_settings(self, settings: Iterable[str]) -> Recipe:
-        """The recipe with ``a.b=value`` settings applied; values are read as YAML.
+        """Apply ``a.b=value`` settings; values are read as YAML.
 
         Raises:
             RecipeError: an unknown field (the nearest one is named) or a wrong value; all at
@@ -321,7 +112,7 @@ class Recipe(_Section):
         return changed
 
     def to_yaml(self) -> str:
-        """YAML that ``load`` reads back to an equal recipe."""
+        """Write YAML that ``load`` reads back to an equal recipe."""
         return write_yaml(self.model_dump(mode="json"))
 
 
@@ -330,8 +121,8 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
 
     Args:
         tree: fields and values.
-        source: what it is called in messages.
-        instead: gives the values of wrong fields to the mended recipe; default: their defaults.
+        source: name of the recipe in messages.
+        instead: values for wrong fields of the repaired recipe; default: the fields' defaults.
 
     Raises:
         RecipeError: every problem at once, each with its field and the nearest valid name.
@@ -342,13 +133,13 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
     if problems:
         raise _invalid(source, problems[:_SHOWN], None)
     current = dict(tree)
-    # What concerns several fields is looked at only where each of them is right by itself.
+    # Rules about several fields are checked only once each field is right on its own.
     for attempt in range(3):
         try:
             mended = Recipe.model_validate(current)
         except ValidationError as error:
             items = [dict(item) for item in error.errors()]
-            # A required field that is missing now was wrong before, and told.
+            # A required field that is missing now was wrong before, and was reported then.
             problems += [
                 _explain(each) for each in items if not attempt or each["type"] != "missing"
             ]
@@ -366,7 +157,7 @@ def _invalid(source: str, problems: Sequence[str], mended: Recipe | None) -> Rec
 
 
 def load(source: str | Path | Recipe) -> Recipe:
-    """A recipe by preset name, by YAML file, or as it is.
+    """Load a recipe by the name of a preset or from a YAML file; a recipe is returned as it is.
 
     Raises:
         RecipeError: no such preset or file, not YAML, or not valid.
@@ -383,8 +174,8 @@ def load(source: str | Path | Recipe) -> Recipe:
             text, label = path.read_text(encoding="utf-8"), str(path)
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(
-                f"{path}: expected a text file in UTF-8, found none that can be read ({error}). "
-                "Check the path."
+                f"{path}: expected a text file in UTF-8, found one that cannot be read "
+                f"({error}). Check the path."
             ) from error
     else:
         near = difflib.get_close_matches(str(source), presets(), n=1)
@@ -397,7 +188,7 @@ def load(source: str | Path | Recipe) -> Recipe:
 
 
 def presets() -> dict[str, str]:
-    """Shipped recipes: name to YAML text."""
+    """Read the shipped recipes: name to YAML text."""
     folder = resources.files("unmask").joinpath("presets")
     files = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
     return {
@@ -407,12 +198,12 @@ def presets() -> dict[str, str]:
 
 
 def _read(text: str, label: str) -> object:
-    """A recipe's tree; fields that hold text have what is written, such as 32 or 1e-3."""
+    """Read a tree; fields that hold text get the text as written, such as 32 or 1e-3."""
     return with_texts(Recipe, read_yaml(text, label), read_texts(text, label))
 
 
 def _assign(tree: dict[str, Any], line: str) -> str | None:
-    """Put one ``a.b=value`` into the tree; the problem as text if it does not fit."""
+    """Put one ``a.b=value`` into the tree; return the problem as text if it does not fit."""
     key, equals, text = line.partition("=")
     if not equals:
         return f"--set {line}: expected KEY=VALUE, found no '='."
@@ -424,7 +215,7 @@ def _assign(tree: dict[str, Any], line: str) -> str | None:
         if not isinstance(node, dict) or not isinstance(node.get(name), dict):
             return f"--set {line}: there is no field {name!r}. {_nearest(key)}"
         node = node[name]
-    # Components take options that no schema here lists; their builder checks those.
+    # Parts take options that no schema here lists; they are checked when the part is built.
     if leaf not in node and "name" not in node:
         return f"--set {line}: there is no field {key!r}. {_nearest(key)}"
     try:
@@ -441,7 +232,7 @@ def _fields(section: type[BaseModel], prefix: str = "") -> list[str]:
     for name, info in section.model_fields.items():
         names.append(prefix + name)
         kind = info.annotation
-        if isinstance(kind, type) and issubclass(kind, _Section):
+        if isinstance(kind, type) and issubclass(kind, Section):
             names += _fields(kind, f"{prefix}{name}.")
     return names
 

@@ -120,7 +120,7 @@ def test_centres_and_names_apply_to_other_volumes(done, files, model, tmp_path, 
     out = tmp_path / "named"
     answer = command(
         "cluster", files / "images" / "b.tif", "--model", model, "--out", out,
-        "--centres", done.centers, "--names", tmp_path / "names.yaml",
+        "--centers", done.centers, "--names", tmp_path / "names.yaml",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     before = open_labels(done.labels[1]).read()
@@ -145,7 +145,7 @@ def test_thick_slices_in_every_format_get_the_same_labels(done, files, model, tm
 def test_wrong_axes_are_told(done, model, tmp_path, command):
     np.save(tmp_path / "a.npy", np.zeros((4, 5, 6, 7, 8), np.uint8))
     where = ("cluster", tmp_path / "a.npy", "--model", model, "--out", tmp_path / "out")
-    answer = command(*where, "--centres", done.centers)
+    answer = command(*where, "--centers", done.centers)
     assert answer.code == 2
     assert "a.npy" in answer.err
     assert "axes" in answer.err
@@ -341,7 +341,7 @@ def test_resume_with_another_request_changes_nothing(ended, done, command):
     before, finished = contents(out), list(calls)
     wrong = {
         "clusters: 4 before, 5 now": ("--classes", 5),
-        "centres: None before": ("--centres", done.centers, "--quality", "exact"),
+        "centres: None before": ("--centers", done.centers, "--quality", "exact"),
         "precision: '32' before": ("--classes", 4, "--set", "infer.precision=bf16"),
         "seed: 0 before, 1 now": ("--classes", 4, "--seed", 1),
     }
@@ -439,9 +439,9 @@ def test_volumes_of_one_mean_share_clusters_whatever_their_brightness(
         return open_labels(out / "v.tif", ndim=3).read(), out / "clusters.safetensors"
 
     here, centres = labels("as_it_is", "--classes", 3)
-    darker, _ = labels("darker", "--centres", centres)
+    darker, _ = labels("darker", "--centers", centres)
     here_less, centres = labels("as_it_is", "--classes", 3, "--common-mean")
-    darker_less, _ = labels("darker", "--centres", centres, "--common-mean")
+    darker_less, _ = labels("darker", "--centers", centres, "--common-mean")
     assert (darker_less == here_less).mean() > 0.9
     assert (darker == here).mean() < 0.8
     refused = command(
@@ -449,7 +449,7 @@ def test_volumes_of_one_mean_share_clusters_whatever_their_brightness(
         "--model",
         model,
         tmp_path / "darker",
-        "--centres",
+        "--centers",
         centres,
         "--quality",
         "fast",

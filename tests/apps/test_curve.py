@@ -16,7 +16,7 @@ import pytest
 from unmask import api
 from unmask.apps import curve, curve_runs
 from unmask.apps.curve import Files, Plan, run_curve
-from unmask.apps.curve_plan import divided, facts, note
+from unmask.apps.curve_plan import divide_pairs, facts, record_plan
 from unmask.checkpoint import load_model
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.phantoms.cells import write_set
@@ -68,7 +68,7 @@ def test_table_plot_and_sentence(whole):
     ]
     found = json.loads((whole / "curve.json").read_text())
     assert found["metric"] == "dice"
-    assert found["sentences"][0].startswith("With 1 labelled image, spark2d gives what ")
+    assert found["sentences"][0].startswith("With 1 labeled image, spark2d scores like ")
     assert len(found["settings"]["validation"]) == 1
     assert not set(found["settings"]["validation"]) & set(found["settings"]["training"])
 
@@ -146,40 +146,40 @@ def test_resume_refuses_files_that_changed(folder, tmp_path):
     recipe, where = load("semantic2d").with_settings(SMALL), files(tmp_path / "set")
 
     def now(start="mine", *, unlabeled=True):
-        pairs, held_out = divided(recipe, where)
+        pairs, held_out = divide_pairs(recipe, where)
         images = [*pairs, *held_out] if unlabeled else []
         given = plan(starts={start: str(model)})
         return facts(recipe, given, pairs, held_out, (1,), images)
 
     before = now()
-    note(out, before, resume=False)
-    note(out, now(), resume=True)
+    record_plan(out, before, resume=False)
+    record_plan(out, now(), resume=True)
     training, validation = (min(before["files"][name]) for name in ("training", "validation"))
     for path, words in (
         (Path(training).parents[1] / "classes" / Path(training).name, "another training file"),
         (Path(validation), "another validation file"),
-        (Path(validation), "unlabelled image"),
+        (Path(validation), "image without labels"),
         (model, r"another model to start from \(mine\)"),
     ):
         touched(path)
         with pytest.raises(CheckpointError, match=words) as caught:
-            note(out, now(), resume=True)
+            record_plan(out, now(), resume=True)
         assert path == model or path.name in str(caught.value)
         touched(path, -1)
     # what is left out for once is still known when it comes back
-    note(out, now("other", unlabeled=False), resume=True)
+    record_plan(out, now("other", unlabeled=False), resume=True)
     touched(model)
     with pytest.raises(CheckpointError, match=r"model to start from \(mine\)"):
-        note(out, now(), resume=True)
+        record_plan(out, now(), resume=True)
 
 
 def test_resume_of_a_curve_that_noted_no_files(folder, tmp_path):
     recipe = load("semantic2d").with_settings(SMALL)
-    pairs, held_out = divided(recipe, files(folder))
+    pairs, held_out = divide_pairs(recipe, files(folder))
     given = facts(recipe, plan(), pairs, held_out, (1,))
     older = {name: value for name, value in given.items() if name != "files"}
     (tmp_path / "plan.json").write_text(json.dumps(older))
-    note(tmp_path, given, resume=True)
+    record_plan(tmp_path, given, resume=True)
     assert json.loads((tmp_path / "plan.json").read_text())["files"] == given["files"]
 
 
@@ -223,18 +223,18 @@ def a_list(folder, path, *, held=()):
 def test_a_list_says_what_is_held_out(folder, tmp_path):
     recipe = load("semantic2d").with_settings(SMALL)
     own = a_list(folder, tmp_path / "dataset.json", held=(2, 4))
-    training, held_out = divided(recipe, Files(str(own), str(own)))
+    training, held_out = divide_pairs(recipe, Files(str(own), str(own)))
     assert [pair.name for pair in held_out] == ["nuclei_002", "nuclei_004"]
     assert len(training) == 4
     whole = a_list(folder, tmp_path / "whole.json")
-    parts = [divided(recipe.with_settings([f"data.fold={n}"]), Files(str(whole), str(whole)))
+    parts = [divide_pairs(recipe.with_settings([f"data.fold={n}"]), Files(str(whole), str(whole)))
              for n in range(5)]  # fmt: skip
     assert sorted(pair.name for _, held in parts for pair in held) == [
         f"nuclei_{n:03d}" for n in range(6)
     ]
     assert all(pair.labels is not None for part in parts for pairs in part for pair in pairs)
     with pytest.raises(RecipeError, match=r"data\.fold=0: expected a list"):
-        divided(recipe.with_settings(["data.fold=0"]), files(folder))
+        divide_pairs(recipe.with_settings(["data.fold=0"]), files(folder))
 
 
 def test_a_fold_is_trained(folder, tmp_path):
@@ -272,7 +272,7 @@ def test_models_of_another_backbone_bring_it_along_and_its_own_scratch(folder, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("network", "preset"), [((), "spark2d"), (VIT, "mae2d")])
-def test_unlabelled_images_are_learnt_from_unasked(folder, tmp_path, network, preset):
+def test_unlabeled_images_are_learnt_from_unasked(folder, tmp_path, network, preset):
     given = plan(counts=(1,), repeats=1, pretrain=(), settings=(*SMALL, *network))
     rows = run_curve(
         "semantic2d", files(folder), out=tmp_path / "curve", plan=given, say=lambda _: None
@@ -296,7 +296,7 @@ def test_a_cluster_gives_the_same_rows(whole, folder, tmp_path):
     for row, other in zip(rows, before, strict=True):
         assert dict(row.metrics) == pytest.approx(other["metrics"], rel=1e-3)
     assert json.loads((out / "curve.json").read_text())["summary"]
-    with pytest.raises(RecipeError, match="--cluster nowhere"):
+    with pytest.raises(RecipeError, match="--workers nowhere"):
         run_curve("semantic2d", files(folder), out=out, plan=plan(cluster="nowhere"), resume=True)
 
 
@@ -324,7 +324,7 @@ def test_a_model_that_does_not_fit_is_refused_before_anything_is_trained(folder,
 @pytest.mark.parametrize(
     ("changes", "more", "error", "words"),
     [
-        ({"counts": (1, 9)}, {}, DataError, "at least 9 labelled images.*found 5"),
+        ({"counts": (1, 9)}, {}, DataError, "at least 9 labeled images.*found 5"),
         ({"counts": (2, 2)}, {}, RecipeError, "different numbers"),
         ({"counts": (0,)}, {}, RecipeError, "1 or more"),
         ({"repeats": 0}, {}, RecipeError, "--repeats 0"),

@@ -11,7 +11,7 @@ from unmask.apps.curve_table import (
     interval,
     plot,
     sentences,
-    summarise,
+    summarize,
     write,
 )
 
@@ -49,20 +49,20 @@ def test_equivalent_number_of_labels(score, expected):
 
 
 def test_summary_and_sentence():
-    points = {(p.start, p.labels): p for p in summarise(rows(), "dice")}
+    points = {(p.start, p.labels): p for p in summarize(rows(), "dice")}
     assert points["scratch", 1].equivalent is None
     assert points["spark", 1].equivalent == pytest.approx(2, rel=0.05)
     assert points["spark", 8].equivalent == math.inf
     assert points["spark", 2].count == 3
     (sentence,) = sentences(rows(), "dice")
-    assert sentence.startswith("With 2 labelled images, spark gives what 4 give without")
+    assert sentence.startswith("With 2 labeled images, spark scores like 4 do from scratch")
     assert "beyond the spread of 3 repeats" in sentence
     (noisy,) = sentences(rows(gain=0.001, noise=0.01), "dice")
     assert "within the spread" in noisy
     (single,) = sentences(rows(repeats=1), "dice")
-    assert "a single repeat tells no spread" in single
+    assert "a single repeat has no spread" in single
     (best,) = sentences(rows(gain=0.9), "dice")
-    assert "more than 8 give without" in best
+    assert "more than 8 do from scratch" in best
     (worse,) = sentences(rows(gain=-0.3), "dice")
     assert "fewer than the smallest number" in worse
 
@@ -74,18 +74,20 @@ def test_another_network_is_compared_with_its_own_scratch():
         for labels in (1, 2, 4, 8)
         for repeat in range(3)
     ]
-    points = {(p.start, p.labels): p for p in summarise([*rows(), *vit], "dice")}
+    points = {(p.start, p.labels): p for p in summarize([*rows(), *vit], "dice")}
     assert points["scratch-vit", 2].equivalent is None
     assert points["mae", 2].equivalent == pytest.approx(4)
     assert points["spark", 1].equivalent == pytest.approx(2, rel=0.05)
     spark, mae = sentences([*rows(), *vit], "dice")
-    assert spark.startswith("With 2 labelled images, spark gives what 4 give without")
-    assert mae.startswith("With 2 labelled images, mae gives what 4 give without (dice 0.140 aga")
+    assert spark.startswith("With 2 labeled images, spark scores like 4 do from scratch")
+    assert mae.startswith(
+        "With 2 labeled images, mae scores like 4 do from scratch (dice 0.140 aga"
+    )
 
 
 def test_undefined_figures_stay_undefined(tmp_path):
     given = rows()
-    assert all(point.count == 0 for point in summarise(given, "iou"))
+    assert all(point.count == 0 for point in summarize(given, "iou"))
     assert "no defined iou" in sentences(given, "iou")[0]
     write(tmp_path, given, "iou", settings={})
     found = json.loads((tmp_path / "curve.json").read_text())
@@ -104,6 +106,6 @@ def test_files(tmp_path):
     assert found["settings"] == {"repeats": 3}
     assert found["summary"][-1]["equivalent"] == "more"
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
-    first, again = (plot(summarise(rows(), "dice"), "dice", form="svg") for _ in range(2))
-    assert b"labelled images" in first
+    first, again = (plot(summarize(rows(), "dice"), "dice", form="svg") for _ in range(2))
+    assert b"labeled images" in first
     assert first == again

@@ -12,8 +12,8 @@ from unmask.apps import demo
 @pytest.mark.slow
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_the_demo_ends_with_a_report(tmp_path, ndim, monkeypatch):
-    monkeypatch.setattr(demo, "_UNLABELLED", 3)
-    monkeypatch.setattr(demo, "_LABELLED", 3)
+    monkeypatch.setattr(demo, "_UNLABELED", 3)
+    monkeypatch.setattr(demo, "_LABELED", 3)
     monkeypatch.setattr(demo, "_UNSEEN", 2)
     monkeypatch.setattr(demo, "_SHAPES", {2: (64, 64), 3: (16, 32, 32)})
     monkeypatch.setattr(

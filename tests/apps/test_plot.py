@@ -27,7 +27,7 @@ def test_runs_in_one_figure(runs, command):
     text = out.read_text()
     for label in ("scratch", "a/spark", "b/spark", "mine", "training loss", "dice"):
         assert f"<!-- {label} -->" in text
-    assert command("plot", folders[0], "--out", runs / "f.png", "--figures", "loss").code == 0
+    assert command("plot", folders[0], "--out", runs / "f.png", "--metrics", "loss").code == 0
     assert (runs / "f.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -37,8 +37,8 @@ def test_runs_in_one_figure(runs, command):
         (["a/scratch", "--out", "f.pdf"], "ends in .png or .svg, found .pdf"),
         (["a", "--out", "f.png"], "expected the journal of a run"),
         (["a/scratch", "a/scratch", "--out", "f.png"], "found 'a/scratch' twice"),
-        (["a/spark", "--figures", "loss,dice", "--out", "f.png"], "found step, loss, validation"),
-        (["a/scratch", "--figures", "validation/dice", "--out", "f.png"], "figures validation/di"),
+        (["a/spark", "--metrics", "loss,dice", "--out", "f.png"], "found step, loss, validation"),
+        (["a/scratch", "--metrics", "validation/dice", "--out", "f.png"], "metrics validation/di"),
     ],
 )
 def test_wrong_requests(runs, command, monkeypatch, given, words):

@@ -1,8 +1,9 @@
-"""The results page: tables are renewed, text is kept, losses of speed are told."""
+"""The results pages: tables are renewed, text is kept, losses of speed are reported."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_damaged_markers_are_refused(run):
         run.rebuilt("<!-- results:flows -->\n", {"flows": result(1.0)})
 
 
-def test_only_a_real_loss_of_speed_is_told(run):
+def test_only_a_real_loss_of_speed_is_reported(run):
     assert run.fallen(result(20.0), result(18.0)) == []
     assert run.fallen(None, result(1.0)) == []
     assert run.fallen(result(None), result(1.0)) == []
@@ -75,3 +76,31 @@ def test_unknown_names_end_with_the_known_ones(run, capsys):
         run.main(["no_such_topic"])
     assert stop.value.code == 2
     assert "no_such_topic" in capsys.readouterr().err
+
+
+def test_every_result_is_on_one_page(run):
+    """Pages are divided by the questions of users; each begins with a table."""
+    pages = {path: path.read_text(encoding="utf-8") for path in run.RESULTS.glob("*.md")}
+    assert len(pages) >= 4
+    for path in run.RESULTS.glob("*.json"):
+        if "page" in json.loads(path.read_text(encoding="utf-8")):
+            continue
+        start, stop = run.markers(path.stem)
+        places = [page for page, text in pages.items() if start in text and stop in text]
+        assert len(places) == 1, (path.stem, places)
+        (table,) = [run.table(run.read(path.stem))]
+        assert table in pages[places[0]], f"{path.stem}: python benchmarks/run.py --tables"
+    for path, text in pages.items():
+        head = text.partition("\n|")[0]
+        assert len(head.splitlines()) <= 40, path
+
+
+def test_results_go_to_the_page_that_has_their_markers(run, tmp_path):
+    pages = {run.DEFAULT_PAGE: "", tmp_path / "a.md": "<!-- results:flows -->"}
+    found = run.assigned(pages, {"flows": result(1.0), "new": result(2.0)})
+    assert {path: [*results] for path, results in found.items()} == {
+        run.DEFAULT_PAGE: ["new"],
+        tmp_path / "a.md": ["flows"],
+    }
+    with pytest.raises(SystemExit, match="one page"):
+        run.assigned({**pages, tmp_path / "b.md": "<!-- results:flows -->"}, {"flows": result(1.0)})

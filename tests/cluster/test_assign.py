@@ -172,5 +172,5 @@ def test_what_decides_about_labels(dense, centers, one, tmp_path):
 
 
 def test_a_cluster_needs_files(dense, centers, one, tmp_path):
-    with pytest.raises(RecipeError, match="--cluster: expected the model and images in files"):
+    with pytest.raises(RecipeError, match="--workers: expected the model and images in files"):
         label(dense, centers, one, tmp_path / "l.tif", cluster="threads:1")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unmask.datasets.pets import main, prepare, read_split, trimap_labels
+from unmask.datasets.pets import prepare, read_split, trimap_labels
 from unmask.errors import DataError
 from unmask.io import open_image, open_labels
 
@@ -31,7 +31,7 @@ def archive(tmp_path):
 
 
 def test_official_parts(archive, tmp_path):
-    counts = prepare(archive, tmp_path / "out", size=20, say=lambda _: None)
+    counts = prepare(archive, tmp_path / "out", size=20)
     assert counts == {"train": 15, "test": 5}
     image = open_image(tmp_path / "out" / "train" / "images" / "Cat_3.png")
     labels = open_labels(tmp_path / "out" / "train" / "labels" / "Cat_3.png").read()[0]
@@ -41,8 +41,7 @@ def test_official_parts(archive, tmp_path):
 
 
 def test_border_as_background_and_kept_sizes(archive, tmp_path):
-    code = main([str(archive), str(tmp_path / "out"), "--border", "background", "--size", "0"])
-    assert code == 0
+    prepare(archive, tmp_path / "out", border="background", size=0)
     labels = open_labels(tmp_path / "out" / "test" / "labels" / "Cat_19.png").read()[0]
     assert labels.shape == (30, 40)
     assert labels.sum() == 14 * 14
@@ -64,24 +63,25 @@ def test_published_numbers_of_images(tmp_path):
 
 
 @pytest.mark.parametrize("value", [0, 4, 255])
-def test_other_values_are_refused(archive, tmp_path, capsys, value):
+def test_other_values_are_refused(archive, tmp_path, value):
     path = archive / "annotations" / "trimaps" / "Cat_2.png"
     Image.fromarray(np.full((30, 40), value, np.uint8)).save(path)
-    assert main([str(archive), str(tmp_path / "out")]) == 2
-    message = capsys.readouterr().err
+    with pytest.raises(DataError) as caught:
+        prepare(archive, tmp_path / "out")
+    message = str(caught.value)
     assert "Cat_2.png" in message
     assert f"[{value}]" in message
     assert "1 (pet), 2 (background), 3 (border)" in message
 
 
-def test_coloured_trimaps_other_sizes_and_missing_files_are_told_together(archive, tmp_path):
+def test_all_wrong_files_are_reported_together(archive, tmp_path):
     trimaps = archive / "annotations" / "trimaps"
     Image.fromarray(np.ones((30, 40, 3), np.uint8)).save(trimaps / "Cat_0.png")
     Image.fromarray(np.ones((40, 30), np.uint8)).save(trimaps / "Cat_1.png")
     (archive / "images" / "Cat_4.jpg").write_bytes(b"no image")
     (archive / "images" / "Cat_5.jpg").unlink()
     with pytest.raises(DataError, match="4 problem") as caught:
-        prepare(archive, tmp_path / "out", say=lambda _: None)
+        prepare(archive, tmp_path / "out")
     for name in ("Cat_0.png", "Cat_1.png", "Cat_4.jpg", "Cat_5.jpg"):
         assert name in str(caught.value)
 

@@ -57,7 +57,7 @@ def test_blocks_scores_and_what_is_said(command, instances, images, content, tmp
 def test_a_cluster_gives_the_same_bytes(command, instances, images, content, tmp_path):
     where = ("predict", "--model", instances, images, *BLOCKS)
     assert command(*where, "--out", tmp_path / "one").code == 0
-    answer = command(*where, "--out", tmp_path / "two", "--cluster", "threads:2")
+    answer = command(*where, "--out", tmp_path / "two", "--workers", "threads:2")
     assert answer.code == 0, answer.err
     for name in sorted(path.stem for path in images.iterdir()):
         assert content(tmp_path / "one" / f"{name}.tif") == content(
@@ -67,9 +67,9 @@ def test_a_cluster_gives_the_same_bytes(command, instances, images, content, tmp
 
 def test_no_cluster_there(command, instances, images, tmp_path, monkeypatch):
     where = ("predict", "--model", instances, images, "--out", tmp_path / "out")
-    answer = command(*where, "--cluster", "nonsense://here")
+    answer = command(*where, "--workers", "nonsense://here")
     assert answer.code == 2, answer.err
-    assert "--cluster nonsense://here: expected the address of a running dask" in answer.err
+    assert "--workers nonsense://here: expected the address of a running dask" in answer.err
 
 
 @pytest.mark.slow

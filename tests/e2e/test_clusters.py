@@ -49,7 +49,7 @@ def test_workers_of_a_cluster_give_the_same_bytes(command, encoder, images, cont
     answer = command(*request_of(encoder, images, tmp_path / "one"))
     assert answer.code == 0, answer.err
     assert answer.out.count("9 block(s) of 32 x 32 voxels, about 0.0 GB of memory") == 2
-    answer = command(*request_of(encoder, images, tmp_path / "two"), "--cluster", "threads:2")
+    answer = command(*request_of(encoder, images, tmp_path / "two"), "--workers", "threads:2")
     assert answer.code == 0, answer.err
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
@@ -63,7 +63,7 @@ def test_workers_open_channels_in_several_files(command, tiny, content, tmp_path
     network = (*tiny(2, steps=1, backbone="vit"), "--set", "data.channels=2")
     answer = command("pretrain", "--preset", "mae2d", "--images", image, "--out", run, *network)
     assert answer.code == 0, answer.err
-    for out, options in {"one": (), "two": ("--cluster", "threads:2")}.items():
+    for out, options in {"one": (), "two": ("--workers", "threads:2")}.items():
         answer = command(*request_of(run, image, tmp_path / out), *options)
         assert answer.code == 0, answer.err
     assert content(tmp_path / "one") == content(tmp_path / "two")

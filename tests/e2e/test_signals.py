@@ -126,7 +126,7 @@ def test_a_request_reaches_threads():
 
 
 def test_an_error_of_the_system_is_no_traceback(monkeypatch, capsys, tmp_path):
-    def fail():
+    def fail(**_):
         raise PermissionError(13, "Permission denied", str(tmp_path / "a"))
 
     monkeypatch.setattr("unmask.cli.app", fail)

@@ -473,7 +473,7 @@ class TestBadInput:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_cluster_needs_files(self, tmp_path):
-        with pytest.raises(RecipeError, match=r"--cluster.*files"):
+        with pytest.raises(RecipeError, match=r"--workers.*files"):
             predict_blocks(predictor(2), noise(9, 9), tmp_path / "a.tif", cluster="threads:1")
 
 

@@ -279,7 +279,7 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     """
     if whole_image and options != Options(skip_bad=options.skip_bad):
         raise RecipeError(
-            "expected none of --scores, --table, --cluster and --resume with a task about whole "
+            "expected none of --scores, --table, --workers and --resume with a task about whole "
             "images, found one of them. They are for label images; leave them out."
         )
     arrays = [pair.name for pair in pairs if not is_in_files(pair.image)]

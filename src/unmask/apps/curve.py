@@ -1,18 +1,25 @@
-"""How many labels are needed, and what pre-training saves: trainings on growing numbers of images.
+"""Train on growing numbers of images, to measure how many labels are needed.
 
-Every training is an ordinary run in ``OUT/runs``, and so is every pre-training; what is finished is
-not done again.
+Every training and pre-training is an ordinary run in ``OUT/runs``; finished runs are not repeated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from unmask import checkpoint
-from unmask.apps.curve_plan import Files, Plan, check_plan, divided, facts, note, numbers
+from unmask.apps.curve_plan import (
+    Files,
+    Plan,
+    check_plan,
+    divide_pairs,
+    facts,
+    label_counts,
+    record_plan,
+)
 from unmask.apps.curve_runs import Pretraining, Training, is_done, run_all
 from unmask.apps.curve_table import SCRATCH, Row, sentences, write
 from unmask.build import build_backbone, build_task, layout, new_method, new_segmenter
@@ -27,7 +34,7 @@ from unmask.training.provenance import initialize
 
 @dataclass(frozen=True)
 class _Start:
-    """What trainings begin with, and the fresh weights of the same network."""
+    """Initial weights, and the random weights of the same network to compare them with."""
 
     name: str
     recipe: Recipe
@@ -44,70 +51,93 @@ def run_curve(
     resume: bool = False,
     say: Callable[[str], None] = print,
 ) -> list[Row]:
-    """Train all of it and write table, plot and sentences to ``out``.
+    """Run all trainings of a curve and write table, plot and sentences to ``out``.
 
-    Every start is compared with fresh weights in the same network: a model of another backbone
-    brings its own along, and with it trainings of that network from scratch.
+    Every start is compared with random weights in the same network: a model with another backbone
+    is compared with trainings of that network from scratch.
 
     Args:
-        recipe: of the trainings, with a task.
+        recipe: recipe of the trainings, with a task.
         files: images and labels.
         out: folder of the curve.
-        plan: what is trained.
-        resume: go on with a curve that was ended.
-        say: gets a line a training, and the sentences.
+        plan: the trainings.
+        resume: continue an interrupted curve.
+        say: receives one line per training, and the sentences.
+
+    Returns:
+        One row per training.
 
     Raises:
         DataError: fewer images than the largest number asked for, or none for validation.
-        RecipeError: a wrong setting, name, number or cluster.
+        RecipeError: a wrong setting, name or number, or unknown workers.
         CheckpointError: ``out`` holds another curve, or a model to start from does not fit.
     """
     out = Path(out)
     chosen = load(recipe).with_settings(plan.settings)
     metric = (chosen.train.metrics or build_task(chosen).metrics)[0]
     check_plan(chosen, plan, files)
-    pairs, held_out = divided(chosen, files)
-    counts = numbers(plan.counts, len(pairs))
+    pairs, held_out = divide_pairs(chosen, files)
+    counts = label_counts(plan.counts, len(pairs))
     pretrainings = _pretrainings(chosen, plan, files, out)
-    # a fold of a list is divided already
+    # A fold of a list has been divided above.
     trained = chosen.model_copy(update={"data": chosen.data.model_copy(update={"fold": None})})
     starts = _starts(trained, {**_given(plan), **pretrainings})
     unlabeled = _check_parts(starts, pretrainings)
-    given = facts(chosen, plan, pairs, held_out, counts, unlabeled)
-    note(out, given, resume=resume)
-    for each in pretrainings.values():
-        if not is_done(each.folder, each.recipe):
-            say(f"Pre-training: {each.recipe.name}, {each.recipe.train.steps} updates")
-    run_all([*pretrainings.values()], lambda _: None, cluster=plan.cluster)
-    # Whole repeats first, so that a curve that is ended early is a curve.
+    conditions = facts(chosen, plan, pairs, held_out, counts, unlabeled)
+    record_plan(out, conditions, resume=resume)
+    _pretrain(pretrainings, plan, say)
+    # Whole repeats first, so that an interrupted curve is usable.
     trainings = [
-        _training(start, _drawn(pairs, count, repeat), held_out, repeat=repeat, out=out)
+        _training(start, _draw(pairs, count, repeat), held_out, repeat=repeat, out=out)
         for repeat in range(plan.repeats)
         for count in counts
         for start in starts
     ]
-    rows: list[Row] = []
-    settings = {name: value for name, value in given.items() if name != "files"}
-
-    def done(row: Row) -> None:
-        rows.append(row)
-        value = row.metrics.get(metric)
-        figure = f"{metric} {'undefined' if value is None else f'{value:.4f}'}"
-        place = f"{row.start}, {row.labels} label(s), repeat {row.repeat}"
-        say(f"{len(rows)}/{len(trainings)} {place}: {figure}")
-        if len(rows) % (len(starts) * len(counts)) == 0:
-            write(out, _sorted(rows, starts), metric, settings=settings)
-
-    run_all(trainings, done, cluster=plan.cluster)
+    settings = {name: value for name, value in conditions.items() if name != "files"}
+    table = _Table(out, metric, settings, starts, len(counts), len(trainings), say)
+    run_all(trainings, table.add, cluster=plan.cluster)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
-    rows = _sorted(rows, starts)
+    rows = _sorted(table.rows, starts)
     for sentence in sentences(rows, metric):
         say(sentence)
     return rows
 
 
-def _drawn(pairs: Sequence[Pair], count: int, repeat: int) -> list[Pair]:
-    """The images of one repeat; those of a smaller number are among those of a larger one."""
+@dataclass(frozen=True)
+class _Table:
+    """Collects the rows of finished trainings and writes them after every repeat."""
+
+    out: Path
+    metric: str
+    settings: Mapping[str, Any]
+    starts: Sequence[_Start]
+    counts: int
+    total: int
+    say: Callable[[str], None]
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        value = row.metrics.get(self.metric)
+        score = f"{self.metric} {'undefined' if value is None else f'{value:.4f}'}"
+        position = f"{row.start}, {row.labels} label(s), repeat {row.repeat}"
+        self.say(f"{len(self.rows)}/{self.total} {position}: {score}")
+        if len(self.rows) % (len(self.starts) * self.counts) == 0:
+            rows = _sorted(self.rows, self.starts)
+            write(self.out, rows, self.metric, settings=self.settings)
+
+
+def _pretrain(
+    pretrainings: Mapping[str, Pretraining], plan: Plan, say: Callable[[str], None]
+) -> None:
+    for each in pretrainings.values():
+        if not is_done(each.folder, each.recipe):
+            say(f"Pre-training: {each.recipe.name}, {each.recipe.train.steps} steps")
+    run_all([*pretrainings.values()], lambda _: None, cluster=plan.cluster)
+
+
+def _draw(pairs: Sequence[Pair], count: int, repeat: int) -> list[Pair]:
+    """Draw the images of one repeat; a smaller draw is a subset of a larger one."""
     order = generator(repeat, "curve").permutation(len(pairs))
     return [pairs[index] for index in order[:count]]
 
@@ -117,7 +147,7 @@ def _given(plan: Plan) -> dict[str, Path]:
 
 
 def _pretrainings(recipe: Recipe, plan: Plan, files: Files, out: Path) -> dict[str, Pretraining]:
-    """What is asked for; where there are only images, what suits the recipe's own network."""
+    """Collect the pre-trainings: those asked for, or the one that fits the recipe's network."""
     names, unasked = plan.pretrain, not plan.pretrain
     if unasked and files.unlabeled is not None:
         tokens = isinstance(build_backbone(recipe), TokenBackbone)
@@ -135,9 +165,9 @@ def _pretrainings(recipe: Recipe, plan: Plan, files: Files, out: Path) -> dict[s
 def _pretraining_recipe(
     preset: str, recipe: Recipe, settings: Sequence[str], *, own: bool = False
 ) -> Recipe:
-    """The preset for the images of the trainings, and for their backbone if it is of one kind.
+    """Adapt a preset to the images of the trainings, and to their backbone if of the same kind.
 
-    With ``own``, also for one of another kind that the method can learn.
+    With ``own``, also to a backbone of another kind that the method supports.
     """
     chosen = load(preset)
     before = chosen.model.backbone
@@ -145,9 +175,9 @@ def _pretraining_recipe(
         what = "a task" if chosen.method is None else f"{chosen.data.ndim} axes"
         raise RecipeError(
             f"--pretrain {preset}: expected a preset that pre-trains for {recipe.data.ndim} axes "
-            f"as {recipe.name}, found {what}. Choose another: unmask presets."
+            f"as {recipe.name} has, found {what}. Choose another: unmask presets."
         )
-    # values of one scale in both; a setting may say otherwise
+    # Intensities on the same scale in both; a setting may change that.
     same = chosen.data.model_copy(update={"normalize": recipe.data.normalize})
     chosen = chosen.model_copy(update={"data": same}).with_settings(settings)
     changes: dict[str, Any] = {
@@ -157,14 +187,14 @@ def _pretraining_recipe(
     fitted = chosen.model_copy(update={**changes, **theirs})
     if chosen.model.backbone.name == recipe.model.backbone.name:
         return fitted
-    # a backbone that the settings name stays
+    # A backbone that the settings name is kept.
     if own and chosen.model.backbone == before and _learns(fitted):
         return fitted
     return chosen.model_copy(update=changes)
 
 
 def _learns(recipe: Recipe) -> bool:
-    """Whether the method takes the backbone."""
+    """Whether the method supports the backbone."""
     try:
         new_method(recipe)
     except RecipeError:
@@ -173,7 +203,7 @@ def _learns(recipe: Recipe) -> bool:
 
 
 def _starts(recipe: Recipe, models: Mapping[str, Path | Pretraining]) -> list[_Start]:
-    """Fresh weights and every model, each with fresh weights of its own network before it."""
+    """List random weights and all models, each after the random weights of its own network."""
     found = [_Start(SCRATCH, recipe, against=SCRATCH)]
     for name, model in models.items():
         init = model.folder if isinstance(model, Pretraining) else model
@@ -181,7 +211,7 @@ def _starts(recipe: Recipe, models: Mapping[str, Path | Pretraining]) -> list[_S
         backbone = _backbone(model)
         if backbone.name != recipe.model.backbone.name:
             _refuse_code(backbone, model)
-            # a decoder that was chosen for another backbone need not fit
+            # A decoder that was chosen for another backbone may not fit.
             update = {"backbone": backbone, "decoder": None}
             its = recipe.model_copy(update={"model": recipe.model.model_copy(update=update)})
         fresh = [each.name for each in found if each.init is None]
@@ -215,27 +245,27 @@ def _refuse_code(backbone: Part, model: Path | Pretraining) -> None:
 
 
 def _check_parts(starts: Sequence[_Start], pretrainings: Mapping[str, Pretraining]) -> list[Pair]:
-    """Refuse networks, images and models that do not fit, before anything is trained.
+    """Refuse networks, images and models that do not fit, before any training.
 
     Returns:
         The images of the pre-trainings.
     """
-    found: list[Pair] = []
+    images: list[Pair] = []
     for each in pretrainings.values():
         new_method(each.recipe)
         how, channels = layout(each.recipe), each.recipe.data.channels
-        found = open_pairs(each.images, None, how, channels=channels)
+        images = open_pairs(each.images, None, how, channels=channels)
     for start in starts:
         segmenter = new_segmenter(start.recipe)
         if start.init is not None and start.name not in pretrainings:
             initialize(segmenter, start.init, start.recipe)
-    return found
+    return images
 
 
 def _training(
     start: _Start, pairs: Sequence[Pair], held_out: Sequence[Pair], *, repeat: int, out: Path
 ) -> Training:
-    """One training, measured once, at its end, on all images of the validation."""
+    """Make one training, which is validated once, at its end, on all validation images."""
     recipe, run = start.recipe, f"runs/{start.name}-{len(pairs)}-{repeat}"
     train = {
         "seed": recipe.train.seed + repeat,

@@ -1,4 +1,4 @@
-"""What a label curve is asked for: files, numbers, starts; refused where it cannot be done."""
+"""The plan of a label curve: files, numbers of labels and starts, and checks of them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _LEAST = 5  # fewer pairs are not divided into training and validation
 
 @dataclass(frozen=True)
 class Files:
-    """Labelled images for training and, fixed for all runs, for validation.
+    """Labeled images for training and, the same for all runs, for validation.
 
     Attributes:
         images: images.
         labels: their labels.
-        val_images: images of the validation; None holds out ``data.holdout`` of the others.
+        val_images: images for validation; None holds out ``data.holdout`` of the others.
         val_labels: their labels.
         unlabeled: images for pre-training.
     """
@@ -51,18 +51,18 @@ class Files:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained.
+    """The trainings of a curve.
 
     Attributes:
-        counts: numbers of labelled images; None doubles from 1 to all there are.
-        repeats: trainings of every kind, each with images and a seed of its own.
-        starts: name and model or run of everything to start from, beside fresh weights.
-        pretrain: presets that pre-train on the unlabelled images; where there are such images and
-            this is empty, ``spark2d``, ``mae2d`` or their 3D forms, whichever suits the network.
-        pretrain_settings: changes to these.
+        counts: numbers of labeled images; None doubles from 1 up to all images.
+        repeats: trainings per start and number, each with other images and another seed.
+        starts: models or runs to start from by name, in addition to random weights.
+        pretrain: presets that pre-train on the images without labels. If it is empty and there
+            are such images: ``spark2d``, ``mae2d`` or their 3D forms, whichever fits the network.
+        pretrain_settings: changes to these presets.
         settings: changes to the recipe of the trainings.
-        cluster: None for one run after the other here; ``processes:N`` for as many at once on this
-            machine, or the address of a dask.distributed scheduler whose workers see the same
+        cluster: None runs one training after the other; ``processes:N`` runs N at once on this
+            machine; or the address of a dask.distributed scheduler whose workers see the same
             files.
     """
 
@@ -76,11 +76,11 @@ class Plan:
 
 
 def check_plan(recipe: Recipe, plan: Plan, files: Files) -> None:
-    """Refuse what cannot be done, before a file is opened.
+    """Refuse an impossible plan before any file is opened.
 
     Raises:
         RecipeError: a name that is taken or has other characters; no repeats; a second source.
-        DataError: pre-training without images; half a validation.
+        DataError: pre-training without images; validation images without labels or the reverse.
     """
     names = [*(plan.starts or {}), *plan.pretrain]
     for name in names:
@@ -99,17 +99,17 @@ def check_plan(recipe: Recipe, plan: Plan, files: Files) -> None:
         )
     if plan.pretrain and files.unlabeled is None:
         raise DataError(
-            f"--pretrain {','.join(plan.pretrain)}: expected unlabelled images, found none. "
+            f"--pretrain {','.join(plan.pretrain)}: expected images without labels, found none. "
             "Give --unlabeled PATH, or pre-trained models by --init NAME=MODEL."
         )
     if (files.val_images is None) != (files.val_labels is None):
         raise DataError("Validation: expected images and labels, found one of them. Give both.")
 
 
-def divided(recipe: Recipe, files: Files) -> tuple[list[Pair], list[Pair]]:
-    """Pairs for training and for validation; the latter are the same for every run.
+def divide_pairs(recipe: Recipe, files: Files) -> tuple[list[Pair], list[Pair]]:
+    """Divide pairs into training and validation; the latter are the same for every run.
 
-    A list such as ``dataset.json`` says itself what is held out, as in a training.
+    A list such as ``dataset.json`` has its own split, as in a training.
 
     Raises:
         DataError: wrong files, all at once, or too few to hold some out.
@@ -127,7 +127,7 @@ def divided(recipe: Recipe, files: Files) -> tuple[list[Pair], list[Pair]]:
     if recipe.data.holdout == 0 or len(pairs) < _LEAST:
         raise DataError(
             f"Validation: expected images that stay the same for every run, found none, and "
-            f"{len(pairs)} labelled image(s) with data.holdout={recipe.data.holdout} are too few "
+            f"{len(pairs)} labeled image(s) with data.holdout={recipe.data.holdout} are too few "
             "to hold some out. Give --val-images and --val-labels."
         )
     order = generator(0, "curve validation").permutation(len(pairs))
@@ -137,13 +137,13 @@ def divided(recipe: Recipe, files: Files) -> tuple[list[Pair], list[Pair]]:
 
 
 def _labels_of(images: Paths, labels: Paths | None) -> Paths | None:
-    """The labels given; those of the same part where images and labels are lists."""
+    """Choose the given labels; those of the same part if images and labels are lists."""
     listed = labels is None or labels_of(labels, None) is not None
     return (labels_of(images, None) if listed else None) or labels
 
 
 def _check_apart(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> None:
-    """Refuse to measure on what is trained on, under whatever name."""
+    """Refuse validation images that are trained on, under any name."""
     both = [other.name for _, other in same_images(pairs, held_out)]
     if both:
         raise DataError(
@@ -152,8 +152,8 @@ def _check_apart(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> None:
         )
 
 
-def numbers(asked: Sequence[int] | None, available: int) -> tuple[int, ...]:
-    """Numbers of labelled images, small to large; None doubles from 1 as far as there are images.
+def label_counts(asked: Sequence[int] | None, available: int) -> tuple[int, ...]:
+    """Numbers of labeled images, small to large; None doubles from 1 as far as there are images.
 
     Raises:
         RecipeError: numbers below 1, or twice the same.
@@ -168,7 +168,7 @@ def numbers(asked: Sequence[int] | None, available: int) -> tuple[int, ...]:
         )
     if max(asked) > available:
         raise DataError(
-            f"--labels-per-run: expected at least {max(asked)} labelled images for the largest "
+            f"--labels-per-run: expected at least {max(asked)} labeled images for the largest "
             f"number, found {available} for training. Give more images or leave that number out."
         )
     return tuple(sorted(asked))
@@ -182,14 +182,14 @@ def facts(
     counts: Sequence[int],
     unlabeled: Sequence[Pair] = (),
 ) -> dict[str, Any]:
-    """All that a curve depends on, as JSON.
+    """Collect everything that a curve depends on, as JSON.
 
     Args:
         recipe: of the trainings.
         plan: what is trained.
         pairs: for training.
         held_out: for validation.
-        counts: numbers of labelled images.
+        counts: numbers of labeled images.
         unlabeled: images of the pre-trainings.
     """
     return {
@@ -211,18 +211,18 @@ def facts(
 
 
 def _mark(model: str) -> str:
-    """Size and time of change of a model to start from."""
+    """Make a fingerprint of a model to start from: its size and modification time."""
     path = shipped.find(model)
     return file_identity(path / MODEL_FILE if path.is_dir() else path)
 
 
-def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
-    """Write what a new curve depends on, or compare it with that of the curve to go on with.
+def record_plan(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
+    """Write what a new curve depends on, or compare it with the curve to resume.
 
-    More repeats, starts and numbers of labels are welcome: what is finished stays.
+    More repeats, starts and numbers of labels may be added; finished runs stay.
 
     Raises:
-        CheckpointError: another curve, or one that was begun and is not to be gone on with.
+        CheckpointError: another curve, or one that exists and is not to be resumed.
     """
     remove_leftovers(out)
     path = out / _PLAN
@@ -232,8 +232,8 @@ def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
                 message(
                     out,
                     expected="a folder without a curve",
-                    found="one that was begun",
-                    do="Go on with --resume, or choose another --out.",
+                    found="an unfinished or finished one",
+                    do="Continue it with --resume, or choose another --out.",
                 )
             )
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -247,13 +247,13 @@ def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
             differ.append("model to start from")
         marks, kept = facts["files"], before.get("files", {})
         differ += _changed(kept, marks)
-        # what this call does without may come back, and is compared then
+        # Files that this call does not use may come back, and are compared then.
         facts = {**facts, "files": {name: kept.get(name, {}) | marks[name] for name in marks}}
         if differ:
             raise CheckpointError(
                 message(
                     out,
-                    expected="the curve to go on with",
+                    expected="the curve to resume",
                     found=f"another {' and '.join(differ)}",
                     do="Give the same arguments, or choose another --out.",
                 )
@@ -262,15 +262,15 @@ def note(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Kinds of files of which some are others than those noted, with a few of their names.
+    """List the kinds of files that have changed, with a few of their names.
 
-    What one of both does not have at all is not compared: older curves noted no files, and
-    pre-trainings and models to start from may be added.
+    Kinds that one side lacks are not compared: older curves recorded no files, and pre-trainings
+    and models to start from may be added.
     """
     words = {
         "training": "training file",
         "validation": "validation file",
-        "unlabeled": "unlabelled image",
+        "unlabeled": "image without labels",
         "starts": "model to start from",
     }
     found = []

@@ -1,6 +1,6 @@
-"""The trainings of a label curve: what each needs, and its figures once it is done.
+"""The trainings of a label curve, as jobs that can be sent to other processes.
 
-A job can be sent to another process; what a run folder holds already is not done again.
+Runs that are finished in their folder are not repeated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unmask.data.pairs import Paths
 from unmask.errors import UnmaskError
 from unmask.recipe import Recipe
 
-# A training seeds the chance of its whole process: two of them must not share one at a time.
+# A training seeds the random numbers of its whole process, so a process runs one at a time.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -28,9 +28,9 @@ class Pretraining:
     """One pre-training.
 
     Attributes:
-        recipe: with a method.
-        folder: of the run.
-        images: unlabelled images.
+        recipe: recipe with a method.
+        folder: folder of the run.
+        images: images without labels.
     """
 
     recipe: Recipe
@@ -38,7 +38,7 @@ class Pretraining:
     images: Paths
 
     def __call__(self) -> Path:
-        """The folder of the finished run."""
+        """Pre-train if necessary and return the folder of the run."""
         if not is_done(self.folder, self.recipe):
             more = {"out": self.folder, "resume": _has_begun(self.folder)}
             api.pretrain(self.recipe, images=self.images, **more)
@@ -50,14 +50,14 @@ class Training:
     """One training of the curve.
 
     Attributes:
-        recipe: with a task.
-        row: what it is; without figures.
-        folder: of the run.
-        images: labelled images.
+        recipe: recipe with a task.
+        row: its row of the table, without metrics.
+        folder: folder of the run.
+        images: labeled images.
         labels: their labels, in the same order.
-        val_images: images of the validation.
+        val_images: images for validation.
         val_labels: their labels.
-        init: model to start from; None for fresh weights.
+        init: model to start from; None for random weights.
     """
 
     recipe: Recipe
@@ -70,7 +70,7 @@ class Training:
     init: Path | None = None
 
     def __call__(self) -> Row:
-        """The row with its figures."""
+        """Train if necessary and return the row with its metrics."""
         if not is_done(self.folder, self.recipe):
             api.train(
                 self.recipe,
@@ -89,14 +89,14 @@ class Training:
 def run_all(
     jobs: Sequence[Callable[[], Any]], done: Callable[[Any], None], *, cluster: str | None
 ) -> None:
-    """Call every job, and ``done`` with each result, here in this order or on a cluster in any.
+    """Run all jobs in order here, or in any order on workers; ``done`` receives each result.
 
     Raises:
-        RecipeError: there is no such cluster.
-        UnmaskError: what a job raised; it ends the others.
+        RecipeError: there are no such workers.
+        UnmaskError: the error of a job, which ends the others.
     """
     if cluster is None:
-        # In the main thread: signals are heard nowhere else.
+        # In the main thread: only it receives signals.
         for job in jobs:
             done(job())
     elif jobs:
@@ -105,7 +105,7 @@ def run_all(
 
 
 def is_done(folder: Path, recipe: Recipe) -> bool:
-    """Whether a run has made its last update and its model is whole."""
+    """Whether a run has made its last step and its model is complete."""
     if not (folder / MODEL_FILE).is_file():
         return False
     try:

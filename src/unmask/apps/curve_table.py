@@ -1,4 +1,4 @@
-"""What a label curve says: a table, intervals, a plot and one plain sentence for each start."""
+"""Summarize a label curve: a table, intervals, a plot and one sentence per start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from unmask.apps.pictures import drawn
+from unmask.apps.pictures import render
 from unmask.atomic import atomic_write
 from unmask.metrics.folds import interval
 from unmask.plain_text import csv_text
@@ -25,12 +25,12 @@ class Row:
     """One training.
 
     Attributes:
-        start: what it began from; ``scratch`` for fresh weights.
-        labels: labelled images.
-        repeat: number of the draw of images and of the seed.
-        metrics: figures on the validation images; None where undefined.
+        start: name of the initial weights; ``scratch`` for random weights.
+        labels: number of labeled images.
+        repeat: index of the draw of images and of the seed.
+        metrics: scores on the validation images; None if undefined.
         run: folder of the run.
-        against: start of fresh weights in the same network; itself for fresh weights.
+        against: start with random weights in the same network; itself for random weights.
     """
 
     start: str
@@ -46,14 +46,14 @@ class Point:
     """All repeats of one start with one number of labels.
 
     Attributes:
-        start: what they began from.
-        labels: labelled images.
-        count: repeats with a defined figure.
-        mean: of them; NaN without any.
+        start: name of the initial weights.
+        labels: number of labeled images.
+        count: number of repeats with a defined score.
+        mean: mean score; NaN without any.
         low: lower end of the 95 % interval of the mean (Student's t); NaN for a single repeat.
         high: upper end.
-        equivalent: labelled images that give as much from fresh weights in the same network; None
-            for these, infinite above and 0 below the measured range.
+        equivalent: number of labeled images with the same score from random weights in the same
+            network; None for random weights, infinite above and 0 below the measured range.
     """
 
     start: str
@@ -65,8 +65,8 @@ class Point:
     equivalent: float | None = None
 
 
-def summarise(rows: Sequence[Row], metric: str) -> list[Point]:
-    """One point for each start and number of labels, in the order of the rows."""
+def summarize(rows: Sequence[Row], metric: str) -> list[Point]:
+    """Make one point per start and number of labels, in the order of the rows."""
     groups: dict[tuple[str, int], list[float]] = {}
     against = {row.start: row.against for row in rows}
     for row in rows:
@@ -84,10 +84,10 @@ def summarise(rows: Sequence[Row], metric: str) -> list[Point]:
 
 
 def equivalent(score: float, scratch: Mapping[int, float]) -> float:
-    """Labelled images that give ``score`` from scratch, between measured points in their logarithm.
+    """Interpolate the number of labeled images that reach ``score`` from scratch, in log scale.
 
-    More labels are taken to do no harm. Infinite where no measured number is enough, 0 where the
-    smallest is better already.
+    Scores are made monotonic first. The result is infinite if no measured number is enough, and 0
+    if the smallest is better already.
 
     Examples:
         >>> equivalent(0.5, {1: 0.3, 4: 0.4, 16: 0.6}), equivalent(0.7, {1: 0.3, 4: 0.4})
@@ -110,8 +110,8 @@ def equivalent(score: float, scratch: Mapping[int, float]) -> float:
 
 
 def sentences(rows: Sequence[Row], metric: str) -> list[str]:
-    """One plain sentence for each pre-trained start, about the number of labels in the middle."""
-    points = summarise(rows, metric)
+    """Write one sentence per pre-trained start, about the middle number of labels."""
+    points = summarize(rows, metric)
     against = {row.start: row.against for row in rows if row.start != row.against}
     counts = sorted({point.labels for point in points})
     middle = counts[(len(counts) - 1) // 2] if counts else 0
@@ -127,18 +127,18 @@ def _sentence(point: Point, plain: Point, rows: Sequence[Row], metric: str, *, l
     words = f"With {_images(point.labels)}, {point.start}"
     if point.equivalent is None or math.isnan(point.equivalent):
         return f"{words} has no defined {metric}."
-    figures = f"{metric} {point.mean:.3f} against {plain.mean:.3f}"
+    scores = f"{metric} {point.mean:.3f} against {plain.mean:.3f}"
     if math.isinf(point.equivalent):
-        same = f"more than {largest} give without"
+        same = f"more than {largest} do from scratch"
     elif point.equivalent == 0:
-        same = "fewer than the smallest number tried give without"
+        same = "fewer than the smallest number tried do from scratch"
     else:
-        same = f"{_count(point.equivalent)} give without"
-    return f"{words} gives what {same} ({figures}; {_certainty(rows, point, plain, metric)})."
+        same = f"{_count(point.equivalent)} do from scratch"
+    return f"{words} scores like {same} ({scores}; {_certainty(rows, point, plain, metric)})."
 
 
 def _certainty(rows: Sequence[Row], point: Point, plain: Point, metric: str) -> str:
-    """Whether the difference to fresh weights, of the same images and seed, exceeds its spread."""
+    """Say whether the difference to scratch, with the same images and seed, exceeds its spread."""
     found: dict[int, dict[str, float]] = {}
     for row in rows:
         value = row.metrics.get(metric)
@@ -147,7 +147,7 @@ def _certainty(rows: Sequence[Row], point: Point, plain: Point, metric: str) -> 
     pairs = [each for each in found.values() if {point.start, plain.start} <= each.keys()]
     _, low, high = interval([each[point.start] - each[plain.start] for each in pairs])
     if math.isnan(low):
-        return "a single repeat tells no spread"
+        return "a single repeat has no spread"
     spread = f"the spread of {len(pairs)} repeats"
     return f"within {spread}" if low <= 0 <= high else f"beyond {spread}"
 
@@ -155,8 +155,8 @@ def _certainty(rows: Sequence[Row], point: Point, plain: Point, metric: str) -> 
 def write(
     out: Path, rows: Sequence[Row], metric: str, *, settings: Mapping[str, Any]
 ) -> list[Path]:
-    """Table as ``curve.csv`` and ``curve.json``, plot as ``curve.png`` and ``curve.svg``."""
-    points = summarise(rows, metric)
+    """Write ``curve.csv`` and ``curve.json``, and the plot as ``curve.png`` and ``curve.svg``."""
+    points = summarize(rows, metric)
     result = {
         "rows": [asdict(row) for row in rows],
         "summary": [asdict(point) for point in points],
@@ -176,7 +176,7 @@ def write(
 
 
 def plot(points: Sequence[Point], metric: str, *, form: str) -> bytes:
-    """Mean and interval over the number of labelled images, a line a start."""
+    """Plot mean and interval over the number of labeled images, one line per start."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for start in dict.fromkeys(point.start for point in points):
@@ -189,11 +189,11 @@ def plot(points: Sequence[Point], metric: str, *, form: str) -> bytes:
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
-    axes.set_xlabel("labelled images")
+    axes.set_xlabel("labeled images")
     axes.set_ylabel(f"{metric}, mean and 95 % interval")
     axes.grid(alpha=0.3)
     axes.legend()
-    return drawn(figure, form)
+    return render(figure, form)
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -206,7 +206,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no infinity: it becomes text; undefined numbers become null."""
+    """Replace infinity, which JSON lacks, by text, and undefined numbers by null."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -217,7 +217,7 @@ def _plain(value: Any) -> Any:
 
 
 def _images(count: int) -> str:
-    return f"{count} labelled image{'s' if count > 1 else ''}"
+    return f"{count} labeled image{'s' if count > 1 else ''}"
 
 
 def _count(number: float) -> str:

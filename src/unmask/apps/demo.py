@@ -1,4 +1,4 @@
-"""The whole story on synthetic images in a few minutes: pretrain, train, predict, evaluate."""
+"""Pre-train, train, predict and evaluate on synthetic images, in a few minutes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unmask.metrics import Picture
 from unmask.phantoms.cells import write_set
 
 _SHAPES = {2: (192, 192), 3: (32, 80, 80)}
-# A network small enough for two cores and a few minutes; the presets' own are larger.
+# A network small enough for two cores and a few minutes; those of the presets are larger.
 _SETTINGS = {
     2: ["data.channels=1", "data.crop=[128, 128]"],
     3: ["data.channels=1", "data.crop=[24, 64, 64]"],
@@ -24,7 +24,7 @@ _BACKBONE = {
 }
 _PRETRAIN = {2: ("mae2d", 120, 16), 3: ("mae3d", 120, 4)}
 _TRAIN = {2: ("cells", 220, 8), 3: ("cells3d", 250, 2)}
-_UNLABELLED, _LABELLED, _UNSEEN = 24, 12, 6
+_UNLABELED, _LABELED, _UNSEEN = 24, 12, 6
 
 
 def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = print) -> Path:
@@ -33,7 +33,7 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
     Args:
         out: folder of images, runs, predictions and the report; made if needed.
         ndim: 2 or 3.
-        say: gets a line a stage.
+        say: receives one line per stage.
 
     Returns:
         The HTML report.
@@ -41,25 +41,25 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
     begin = time.perf_counter()
     out = Path(out)
     shape = _SHAPES[ndim]
-    say(f"1/5 Drawing synthetic nuclei, {' x '.join(map(str, shape))} voxels, with their truth")
-    write_set(out / "unlabelled", "nuclei", shape=shape, count=_UNLABELLED, labelled=0, seed=1)
-    write_set(out / "labelled", "nuclei", shape=shape, count=_LABELLED, labelled=_LABELLED, seed=2)
+    say(f"1/5 Drawing synthetic nuclei, {' x '.join(map(str, shape))} voxels, with known truth")
+    write_set(out / "unlabeled", "nuclei", shape=shape, count=_UNLABELED, labelled=0, seed=1)
+    write_set(out / "labeled", "nuclei", shape=shape, count=_LABELED, labelled=_LABELED, seed=2)
     write_set(out / "unseen", "nuclei", shape=shape, count=_UNSEEN, labelled=_UNSEEN, seed=3)
 
     preset, steps, batch = _PRETRAIN[ndim]
-    say(f"2/5 Pre-training on {_UNLABELLED} unlabelled images ({preset}, {steps} updates)")
+    say(f"2/5 Pre-training on {_UNLABELED} images without labels ({preset}, {steps} steps)")
     api.pretrain(
         preset,
-        images=out / "unlabelled" / "images",
+        images=out / "unlabeled" / "images",
         out=out / "runs" / "pretrained",
         settings=_settings(ndim, steps, batch),
     )
     preset, steps, batch = _TRAIN[ndim]
-    say(f"3/5 Training on {_LABELLED} labelled images ({preset}, {steps} updates)")
+    say(f"3/5 Training on {_LABELED} labeled images ({preset}, {steps} steps)")
     api.train(
         preset,
-        images=out / "labelled" / "images",
-        labels=out / "labelled" / "labels",
+        images=out / "labeled" / "images",
+        labels=out / "labeled" / "labels",
         out=out / "runs" / "trained",
         init=out / "runs" / "pretrained",
         settings=[*_settings(ndim, steps, batch), "model.decoder={name: unetr, width: 16}"],
@@ -82,7 +82,7 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
 
 
 def _pictures(out: Path) -> list[Picture]:
-    """Predictions beside the truth, reconstructions, and the curves of both runs."""
+    """Draw predictions next to the truth, reconstructions, and the loss of both runs."""
     rows = []
     for path in sorted((out / "predicted").iterdir())[:3]:
         truth = out / "unseen" / "labels" / path.name

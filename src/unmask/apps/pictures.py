@@ -18,39 +18,40 @@ from unmask.space.random import generator
 from unmask.training.journal import read_journal
 
 _CURVE = {"loss": "training loss"}
-_MOST = 2  # figures of validations that are drawn unasked
+_MOST = 2  # Validation metrics that are drawn by default.
 
 
 def triptych(rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> bytes:
-    """PNG with a row for each (image ``(C, *space)``, truth ``(*space)``, predicted ``(*space)``).
+    """Draw a PNG with one row per image, with its truth and its prediction.
 
-    Volumes show the middle slice of their first axis.
+    Each row is (image ``(C, *space)``, truth ``(*space)``, predicted ``(*space)``). Volumes show
+    the middle slice of their first axis.
     """
     figure = Figure(figsize=(9, 3 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 3, squeeze=False)
     for line, (image, truth, predicted) in zip(axes, rows, strict=True):
-        grey = _display(image)
+        gray = _display(image)
         for axis, labels, title in zip(
             line, (None, truth, predicted), ("input", "truth", "prediction"), strict=True
         ):
-            axis.imshow(grey if labels is None else _overlay(grey, _plane(labels)))
+            axis.imshow(gray if labels is None else _overlay(gray, _plane(labels)))
             axis.set_title(title, fontsize=9)
             axis.axis("off")
-    return drawn(figure)
+    return render(figure)
 
 
 def curves(
     runs: Mapping[str, Path], names: Sequence[str] | None = None, *, form: str = "png"
 ) -> bytes:
-    """A plot for each figure with a line for each run that has it, out of the runs' journals.
+    """Draw one plot per metric, with one line per run that has it, from the runs' journals.
 
     Args:
-        runs: label and folder of each.
-        names: figures of the journals; None takes the loss and what was validated.
+        runs: folder of each run by its label.
+        names: metrics in the journals; None takes the loss and the first validation metrics.
         form: ``png`` or ``svg``.
 
     Raises:
-        DataError: a folder without a journal, or a figure that no run has.
+        DataError: a folder without a journal, or a metric that no run has.
     """
     journals = {label: read_journal(folder) for label, folder in runs.items()}
     chosen = names or _usual(journals)
@@ -64,36 +65,36 @@ def curves(
             if steps:
                 plot.plot(steps, values, label=label, marker="." if len(steps) < 30 else "")
         _label(plot, name)
-    return drawn(figure, form)
+    return render(figure, form)
 
 
 def series(journal: Sequence[Mapping[str, Any]], name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one figure where it is defined."""
+    """Collect the steps and values of one metric where it is defined."""
     found = [entry for entry in journal if isinstance(entry.get(name), int | float)]
     return [entry["step"] for entry in found], [float(entry[name]) for entry in found]
 
 
 def _usual(journals: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """The loss, and the first figures of validations."""
-    validated = [name for name in _figures(journals) if name.startswith("validation/")]
+    """Choose the loss and the first validation metrics."""
+    validated = [name for name in _metrics_of(journals) if name.startswith("validation/")]
     return ["loss", *validated[:_MOST]]
 
 
-def _figures(journals: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+def _metrics_of(journals: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     return list(dict.fromkeys(name for each in journals.values() for line in each for name in line))
 
 
 def _unknown(name: str, journals: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return message(
-        f"--figures {name}",
-        expected="a figure that a run's journal has",
-        found=f"{', '.join(_figures(journals)) or 'empty journals'}",
-        do="Choose among these, or let the runs reach their first line.",
+        f"--metrics {name}",
+        expected="a metric in the journal of a run",
+        found=f"{', '.join(_metrics_of(journals)) or 'empty journals'}",
+        do="Choose one of these, or wait until the runs have logged a step.",
     )
 
 
 def _label(plot: Axes, name: str) -> None:
-    plot.set_xlabel("update")
+    plot.set_xlabel("step")
     plot.set_title(_CURVE.get(name, name.removeprefix("validation/")), fontsize=9)
     plot.grid(alpha=0.3)
     plot.legend(fontsize=8)
@@ -115,18 +116,18 @@ def _display(image: np.ndarray) -> np.ndarray:
 
 
 def _overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Objects in colours that stay the same for the same id, with outlines."""
+    """Color objects, the same id always in the same color, with outlines."""
     rng = generator(0, "colours")
     table = mpl.colormaps["hsv"](rng.random(997))[:, :3].astype(np.float32)
-    colours = table[labels.astype(np.int64) % 997]
-    shown = np.where((labels > 0)[..., None], 0.55 * image + 0.45 * colours, image)
+    colors = table[labels.astype(np.int64) % 997]
+    shown = np.where((labels > 0)[..., None], 0.55 * image + 0.45 * colors, image)
     edges = find_boundaries(labels, mode="inner")
-    shown[edges] = colours[edges]
+    shown[edges] = colors[edges]
     return shown
 
 
-def drawn(figure: Figure, form: str = "png") -> bytes:
-    """The figure as ``png`` or ``svg``; the same figure gives the same bytes."""
+def render(figure: Figure, form: str = "png") -> bytes:
+    """Render a figure as ``png`` or ``svg``; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     undated = {"Date": None} if form == "svg" else None
     with mpl.rc_context({"svg.hashsalt": "unmask"}):

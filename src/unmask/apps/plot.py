@@ -1,4 +1,4 @@
-"""Curves of several runs in one figure: with pre-training against without, one seed and another."""
+"""Draw the curves of several runs into one picture, to compare them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from unmask.errors import DataError, message
 _FORMS = {".png": "png", ".svg": "svg"}
 
 
-def run_plot(runs: Sequence[str], *, out: str | Path, figures: Sequence[str] | None = None) -> None:
+def run_plot(runs: Sequence[str], *, out: str | Path, metrics: Sequence[str] | None = None) -> None:
     """Draw the journals of runs.
 
     Args:
         runs: folders, or ``NAME=FOLDER`` to name a line.
-        out: the figure, ``.png`` or ``.svg``.
-        figures: names in the journals, a plot each; None takes the loss and what was validated.
+        out: the picture, ``.png`` or ``.svg``.
+        metrics: names in the journals, one plot each; None takes the loss and the first validation
+            metrics.
 
     Raises:
-        DataError: another suffix, two runs of one name, a folder without a journal, or a figure
+        DataError: another suffix, two runs of one name, a folder without a journal, or a metric
             that no run has.
     """
     out = Path(out)
@@ -29,16 +30,16 @@ def run_plot(runs: Sequence[str], *, out: str | Path, figures: Sequence[str] | N
         raise DataError(
             message(
                 out,
-                expected="a figure that ends in .png or .svg",
+                expected="a picture that ends in .png or .svg",
                 found=out.suffix or "no suffix",
                 do="Change --out.",
             )
         )
-    atomic_write(out, curves(_named(runs), figures, form=_FORMS[out.suffix.lower()]))
+    atomic_write(out, curves(_named(runs), metrics, form=_FORMS[out.suffix.lower()]))
 
 
 def _named(runs: Sequence[str]) -> dict[str, Path]:
-    """Label and folder of each run; folders of one name are told apart by the one above."""
+    """Label each run; folders with the same name get that of their parent too."""
     split = [run.partition("=") if _is_named(run) else ("", "", run) for run in runs]
     names = [name or Path(folder).absolute().name for name, _, folder in split]
     found: dict[str, Path] = {}
@@ -48,7 +49,7 @@ def _named(runs: Sequence[str]) -> dict[str, Path]:
             label = f"{path.absolute().parent.name}/{name}"
         if label in found:
             raise DataError(
-                f"{run}: expected a name of its own for each run, found {label!r} twice. "
+                f"{run}: expected a different name for each run, found {label!r} twice. "
                 "Give NAME=FOLDER."
             )
         found[label] = path

@@ -1,4 +1,4 @@
-"""Progress of windows: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of tiles: a bar on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _SECONDS = 10.0
 
 
 class WindowProgress:
-    """Called with (windows done, windows in all) of one image after the other."""
+    """A callback for the number of tiles done and the total, image after image."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._bar: Progress | None = None
-        self._told = time.monotonic()
+        self._shown = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show where the image in work stands; short work shows nothing elsewhere."""
+        """Show the progress of the current image; without a terminal, only of long work."""
         if self._console.is_terminal:
             self._show(done, total)
-        elif time.monotonic() - self._told > _SECONDS:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._shown > _SECONDS:
+            self._shown = time.monotonic()
             self._console.print(f"window {done} of {total}", highlight=False)
 
     def _show(self, done: int, total: int) -> None:

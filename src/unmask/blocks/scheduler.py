@@ -94,7 +94,7 @@ def _on_cluster(
     except distributed.KilledWorker as error:
         raise DataError(
             message(
-                "--cluster",
+                "--workers",
                 expected="workers that survive their work",
                 found=f"several that died over the same part of it ({error})",
                 do="Mostly they lack memory: take a smaller infer.block (train.batch_size if they "
@@ -121,7 +121,7 @@ def _client(distributed: Any, cluster: str) -> Generator[Any, None, None]:
     except (OSError, RuntimeError, TimeoutError, ValueError) as error:
         raise RecipeError(
             message(
-                f"--cluster {cluster}",
+                f"--workers {cluster}",
                 expected="the address of a running dask scheduler (tcp://host:8786), threads:N or "
                 "processes:N",
                 found=f"none ({error or type(error).__name__})",

@@ -94,7 +94,7 @@ def ship_image(image: Image, axes: str | None, place: Place | None = None) -> Im
 def in_memory() -> RecipeError:
     """The error for a model or an image that other processes cannot get."""
     return RecipeError(
-        "--cluster: expected the model and images in files that every worker can read, found some "
+        "--workers: expected the model and images in files that every worker can read, found some "
         "in memory. Give paths, or leave out the cluster."
     )
 

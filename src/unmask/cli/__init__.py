@@ -9,51 +9,61 @@ import io
 import sys
 import threading
 import traceback
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from unmask import interruption
 from unmask.atomic import free_space
-from unmask.cli.check import check
-from unmask.cli.cluster import cluster
-from unmask.cli.convert import convert
-from unmask.cli.curve import curve
-from unmask.cli.demo import demo
-from unmask.cli.evaluate import evaluate
-from unmask.cli.folds import folds
-from unmask.cli.measure import measure
-from unmask.cli.models import models
-from unmask.cli.plan import plan
-from unmask.cli.plot import plot
-from unmask.cli.predict import predict
-from unmask.cli.presets import presets
-from unmask.cli.pretrain import pretrain
-from unmask.cli.select import select
-from unmask.cli.serve import serve
-from unmask.cli.terminal import show
-from unmask.cli.train import train
+from unmask.cli.help import Group
+from unmask.cli.terminal import emit, show
+from unmask.cli.verbs import register
 from unmask.errors import Interrupted, UnmaskError
 from unmask.plugins import own_fault
 
 app = typer.Typer(
     name="unmask",
-    help="Images to masks with as few labels as possible.",
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-# In the order of a project: what to look at first, then training, results and tools.
-for verb in (
-    demo, presets, models, check, plan, select, pretrain, train, predict, measure, cluster,
-    evaluate, folds, curve, plot, convert, serve,
-):  # fmt: skip
-    app.command()(verb)
-
+register(app)
 
 _ENDED = "Ended early. Finished work is kept: where the verb has --resume, it resumes from there."
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it with the flag
+    if value:
+        emit({"version": version("unmask")}, f"unmask {version('unmask')}")
+        raise typer.Exit
+
+
+@app.callback()
+def unmask(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Segment images and volumes, and train models for it with few labels, in 2D and 3D.
+
+    Examples:
+        # Try everything on synthetic images, in a few minutes
+        unmask demo
+        # Segment images of nuclei with the model that comes with unmask
+        unmask predict images/ --model nuclei --out labels/
+        # Train on your own images and labels
+        unmask train images/ --labels labels/ --preset cells --out runs/cells
+    """
 
 
 def main() -> None:
@@ -65,7 +75,7 @@ def main() -> None:
     threading.excepthook = _in_thread
     interruption.remember()
     try:
-        app()
+        app(prog_name="unmask")
     except UnmaskError as error:
         show(f"Error: {error}", err=True)
         sys.exit(2)
@@ -104,10 +114,10 @@ def _in_thread(failed: threading.ExceptHookArgs) -> None:
 
 
 def _of_the_system(error: OSError) -> str:
-    """What the system refused, for errors that no other message explains."""
-    place = error.filename or "A file"
+    """Describe what the system refused, for errors that no other message explains."""
+    path = error.filename or "A file"
     return (
-        f"{place}: expected to read or write it, found: {error.strerror or error}; "
-        f"{free_space(Path(str(place)).absolute())} free there. Free space, check the "
+        f"{path}: expected to read or write it, found: {error.strerror or error}; "
+        f"{free_space(Path(str(path)).absolute())} free there. Free space, check the "
         "permissions, or choose another folder."
     )

@@ -2,42 +2,91 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unmask.cli.options import Preset, RecipeFile, Settings
-from unmask.cli.terminal import show
+from unmask.cli.options import (
+    DATA,
+    OUTPUT,
+    Images,
+    ImagesOption,
+    Preset,
+    RecipeFile,
+    Settings,
+    ValImages,
+    ValLabels,
+    choose_images,
+)
+from unmask.cli.terminal import emit, show
 
 
-def check(
-    images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
-    labels: Annotated[list[str] | None, typer.Option("--labels", help="labels")] = None,
-    val_images: Annotated[list[str] | None, typer.Option("--val-images")] = None,
-    val_labels: Annotated[list[str] | None, typer.Option("--val-labels")] = None,
-    preset: Preset = None,
-    recipe: RecipeFile = None,
-    settings: Settings = None,
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Arguments and options of the verb."""
+
+    images: Images = None
+    images_option: ImagesOption = None
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            metavar="PATH",
+            help="Labels of the images, if there are any.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
+    val_images: ValImages = None
+    val_labels: ValLabels = None
+    preset: Preset = None
+    recipe: RecipeFile = None
+    settings: Settings = None
     out: Annotated[
-        Path | None, typer.Option("--out", help="text file for every problem and note")
-    ] = None,
-) -> None:
-    """Audit files before training: every problem at once, and a forecast."""
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Text file for every problem and note, one per line.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+
+
+def check(options: CheckOptions) -> None:
+    """Read every file once and report all problems before a training.
+
+    The report says what would be trained, on how many images, how long it takes and how much memory
+    it needs. Without --preset or --recipe it names the preset that fits. If there are problems, the
+    exit code is 2.
+
+    Examples:
+        # Which preset fits these images and labels?
+        unmask check images/ --labels labels/
+        # Images without labels
+        unmask check images/
+        # A validation set, and a preset that is already chosen
+        unmask check images/ --labels labels/ --val-images val/images --val-labels val/labels \
+            --preset cells
+    """
     from unmask import api
     from unmask.api.audit import list_in_full
 
     audit = api.check(
-        images,
-        labels=labels,
-        val_images=val_images,
-        val_labels=val_labels,
-        recipe=recipe or preset,
-        settings=settings or (),
-        out=out,
+        choose_images(options.images, options.images_option),
+        labels=options.labels,
+        val_images=options.val_images,
+        val_labels=options.val_labels,
+        recipe=options.recipe or options.preset,
+        settings=options.settings or (),
+        out=options.out,
         say=show,
     )
-    if out is None and (path := list_in_full(audit, [*images, *(labels or ())])) is not None:
+    given = [*choose_images(options.images, options.images_option), *(options.labels or ())]
+    if options.out is None and (path := list_in_full(audit, given)) is not None:
         show(f"The full list is in {path}.")
+    record = {"problems": audit.problems, "notes": audit.notes, "usable": len(audit.pairs)}
+    emit(record | {"labeled": sum(pair.labels is not None for pair in audit.pairs)})
     if audit.problems:
         raise typer.Exit(2)

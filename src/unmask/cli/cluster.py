@@ -2,69 +2,179 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unmask.cli.options import AllowCode, Resume, Settings
-from unmask.cli.terminal import show
+from unmask.cli.options import (
+    OUTPUT,
+    AllowCode,
+    Images,
+    ImagesOption,
+    Resume,
+    Settings,
+    Workers,
+    choose_images,
+)
+from unmask.cli.terminal import emit, progress, show
+
+_PANEL = "Clusters"
 
 
-def cluster(  # noqa: PLR0913 - the options promised
-    volumes: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
-    model: Annotated[str, typer.Option("--model", help="model file, run or shipped model")],
-    out: Annotated[Path, typer.Option("--out", help="folder of the label images")],
-    classes: Annotated[int | None, typer.Option("--classes", help="number of clusters")] = None,
-    quality: Annotated[str, typer.Option("--quality", help="exact, fast or draft")] = "exact",
-    compat: Annotated[str, typer.Option("--compat", help="aligned or official")] = "aligned",
-    surround: Annotated[
-        float, typer.Option("--surround", min=0, help="voxels around that count as well; 0: none")
-    ] = 0.0,
-    turns: Annotated[bool, typer.Option("--turns", help="mean of 4 turns")] = False,  # noqa: FBT002
-    common_mean: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--common-mean", help="for volumes of different brightness or stain")
-    ] = False,
-    centres: Annotated[
-        str | None, typer.Option("--centres", help="clusters.safetensors of an earlier run")
-    ] = None,
-    names: Annotated[
-        str | None, typer.Option("--names", help="YAML that joins clusters into named classes")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="same seed, same labels")] = 0,
-    workers: Annotated[
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Arguments and options of the verb."""
+
+    volumes: Images = None
+    images_option: ImagesOption = None
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A pre-trained model: a model file, a run or the name of a shipped model.",
+            rich_help_panel=_PANEL,
+        ),
+    ]
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Folder of the label images.", rich_help_panel=OUTPUT
+        ),
+    ]
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            "--classes",
+            metavar="K",
+            help="Number of clusters. Leave it out with --centers.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    quality: Annotated[
+        str,
+        typer.Option(
+            "--quality",
+            metavar="exact|fast|draft",
+            help="How densely features are computed. Draft is the fastest and the coarsest.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "exact"
+    compat: Annotated[
+        str,
+        typer.Option(
+            "--compat",
+            metavar="aligned|official",
+            help="Where features are placed: aligned with their voxels, or displaced as in "
+            "MAESTER's program.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "aligned"
+    neighborhood: Annotated[
+        float,
+        typer.Option(
+            "--neighborhood",
+            min=0,
+            metavar="VOXELS",
+            help="Average the features of voxels within this distance as well. 0 turns it off.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 0.0
+    rotations: Annotated[
+        bool,
+        typer.Option(
+            "--rotations",
+            help="Average the features over four rotations, so that clusters do not depend on the "
+            "direction of an edge. It takes four times as long.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    common_mean: Annotated[
+        bool,
+        typer.Option(
+            "--common-mean",
+            help="Subtract the mean feature of each volume. Use it for volumes that differ in "
+            "brightness or stain.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    centers: Annotated[
         str | None,
-        typer.Option("--cluster", help="dask scheduler's address, or processes:N, threads:N"),
-    ] = None,
-    settings: Settings = None,
-    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
-    allow_code: AllowCode = False,  # noqa: FBT002 - a flag of the command line
-) -> None:
-    """Group the voxels of volumes without labels, by the features of a pre-trained model."""
+        typer.Option(
+            "--centers",
+            metavar="FILE",
+            help="Apply the centers of an earlier run (clusters.safetensors) instead of fitting "
+            "new ones.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    names: Annotated[
+        str | None,
+        typer.Option(
+            "--names",
+            metavar="FILE",
+            help="YAML file that joins clusters into named classes, such as an edited names.yaml.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            min=0,
+            metavar="N",
+            help="Seed of the sample. The same seed gives the same labels.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 0
+    workers: Workers = None
+    settings: Settings = None
+    resume: Resume = False
+    allow_code: AllowCode = False
+
+
+def cluster(options: ClusterOptions) -> None:
+    """Group the voxels of volumes without labels, by the features of a pre-trained model.
+
+    The output folder holds one label image per volume, the centers, a table of the clusters, and
+    pictures of them. Name the clusters in names.yaml and run the verb again with --centers and
+    --names to get classes.
+
+    Examples:
+        # Eight clusters of a volume
+        unmask cluster volume.tif --model runs/maester --classes 8 --out clusters/
+        # Apply them to another volume, with names
+        unmask cluster other.tif --model runs/maester --centers clusters/clusters.safetensors \
+            --names clusters/names.yaml --out classes/
+    """
     from unmask import api
-    from unmask.apps.progress import WindowProgress
 
     written = api.cluster(
-        model,
-        volumes,
-        out=out,
-        classes=classes,
+        options.model,
+        choose_images(options.volumes, options.images_option),
+        out=options.out,
+        classes=options.classes,
         options=api.ClusterOptions(
-            quality=quality,
-            compat=compat,
-            neighborhood=surround,
-            rotations=turns,
-            common_mean=common_mean,
-            seed=seed,
-            centers=centres,
-            names=names,
-            cluster=workers,
-            resume=resume,
+            quality=options.quality,
+            compat=options.compat,
+            neighborhood=options.neighborhood,
+            rotations=options.rotations,
+            common_mean=options.common_mean,
+            seed=options.seed,
+            centers=options.centers,
+            names=options.names,
+            cluster=options.workers,
+            resume=options.resume,
         ),
-        settings=settings or (),
+        settings=options.settings or (),
         say=show,
-        progress=WindowProgress(),
-        allow_code=allow_code,
+        progress=progress(),
+        allow_code=options.allow_code,
     )
-    show(f"{len(written.labels)} label image(s) in {out}")
+    for path in written.labels:
+        emit({"labels": path})
+    show(f"{len(written.labels)} label image(s) in {options.out}")
+    out = options.out
     show(f"Look at {out / 'contact'}, then name the clusters in {out / 'names.yaml'}")

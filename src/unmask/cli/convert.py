@@ -7,18 +7,49 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import Settings
-from unmask.cli.terminal import show
+from unmask.cli.options import OUTPUT, RECIPE, Settings
+from unmask.cli.terminal import emit
 
 
 def convert(
-    weights: Annotated[Path, typer.Argument(help="published weights: .safetensors, .pth, .pt")],
-    source: Annotated[str, typer.Option("--source", help="mae, maester, glmae, mediar, ...")],
-    out: Annotated[Path, typer.Option("--out", help="model file (.safetensors)")],
+    weights: Annotated[
+        Path,
+        typer.Argument(
+            metavar="WEIGHTS", help="Published weights: a .safetensors, .pth, .pt or .ckpt file."
+        ),
+    ],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            metavar="NAME",
+            help="The program that the weights are from: mae, maester, glmae, spark, mediar, pea2d "
+            "or pea3d.",
+            rich_help_panel=RECIPE,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="MODEL",
+            help="The model file to write; its name ends in .safetensors.",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
     settings: Settings = None,
 ) -> None:
-    """Turn weights of a published program into a model file; no code in them is run."""
+    """Convert the weights of a published program into a model file.
+
+    No code inside the weights is run.
+
+    Examples:
+        # Segment with the weights of MEDIAR
+        unmask convert phase2.pth --source mediar --out mediar.safetensors
+        # Fine-tune from the weights of a masked autoencoder
+        unmask convert mae_pretrain_vit_base.pth --source mae --out mae.safetensors
+    """
     from unmask import api
 
     written = api.convert(weights, source=source, out=out, settings=settings or ())
-    show(f"Model: {written}")
+    emit({"model": written}, f"Model: {written}")

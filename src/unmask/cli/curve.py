@@ -2,62 +2,149 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unmask.cli.options import Images, Preset, RecipeFile, Resume, Settings, chosen_recipe
-from unmask.cli.terminal import show
+from unmask.cli.options import (
+    DATA,
+    RUN,
+    Images,
+    ImagesOption,
+    Preset,
+    RecipeFile,
+    Resume,
+    Settings,
+    ValImages,
+    ValLabels,
+    Workers,
+    choose_images,
+    choose_recipe,
+    split_words,
+)
+from unmask.cli.terminal import emit, show
+
+_PANEL = "Curve"
 
 
-def curve(  # noqa: PLR0913 - the options promised
-    images: Images,
-    labels: Annotated[list[str], typer.Option("--labels", help="labels of the images")],
-    out: Annotated[Path, typer.Option("--out", help="folder of the runs, table and plot")],
-    preset: Preset = None,
-    recipe: RecipeFile = None,
-    val_images: Annotated[list[str] | None, typer.Option("--val-images")] = None,
-    val_labels: Annotated[list[str] | None, typer.Option("--val-labels")] = None,
+@dataclass(frozen=True, kw_only=True)
+class CurveOptions:
+    """Arguments and options of the verb."""
+
+    images: Images = None
+    images_option: ImagesOption = None
+    labels: Annotated[
+        list[str],
+        typer.Option(
+            "--labels", metavar="PATH", help="Labels of the images.", rich_help_panel=DATA
+        ),
+    ]
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Folder of the runs, the table and the plot.",
+            rich_help_panel=RUN,
+        ),
+    ]
+    preset: Preset = None
+    recipe: RecipeFile = None
+    val_images: ValImages = None
+    val_labels: ValLabels = None
     unlabeled: Annotated[
-        list[str] | None, typer.Option("--unlabeled", help="images to pre-train on")
-    ] = None,
+        list[str] | None,
+        typer.Option(
+            "--unlabeled",
+            metavar="PATH",
+            help="Images without labels, for pre-training.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
     pretrain: Annotated[
         str | None,
-        typer.Option("--pretrain", help="presets for these: NAME,...; default: what suits"),
-    ] = None,
+        typer.Option(
+            "--pretrain",
+            metavar="NAME,...",
+            help="Presets that pre-train on the images without labels. Without it, the preset that "
+            "fits the network.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     init: Annotated[
-        list[str] | None, typer.Option("--init", help="NAME=MODEL to start from, repeatable")
-    ] = None,
+        list[str] | None,
+        typer.Option(
+            "--init",
+            metavar="NAME=MODEL",
+            help="A model to start from as well, with a name for the table. Repeat it for several.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     labels_per_run: Annotated[
-        str | None, typer.Option("--labels-per-run", help="N,N,...; default: 1,2,4,8,...")
-    ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", help="draws of images and seeds")] = 3,
-    settings: Settings = None,
-    pretrain_settings: Annotated[
-        list[str] | None, typer.Option("--pretrain-set", help="KEY=VALUE of the pre-trainings")
-    ] = None,
-    cluster: Annotated[
         str | None,
-        typer.Option("--cluster", help="of the runs: dask scheduler's address, or processes:N"),
-    ] = None,
-    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
-) -> None:
-    """How many labels are needed, and what pre-training saves: a table, a plot, a sentence."""
+        typer.Option(
+            "--labels-per-run",
+            metavar="N,...",
+            help="Numbers of labeled images. Without it, 1, 2, 4 and so on up to all.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    repeats: Annotated[
+        int,
+        typer.Option(
+            "--repeats",
+            metavar="N",
+            help="Trainings per number of labels, each with other images and another seed.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 3
+    settings: Settings = None
+    pretrain_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pretrain-set",
+            metavar="KEY=VALUE",
+            help="Like --set, for the recipes of the pre-trainings.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    workers: Workers = None
+    resume: Resume = False
+
+
+def curve(options: CurveOptions) -> None:
+    """Measure how many labels are needed and whether pre-training saves any.
+
+    Models are trained on growing numbers of labeled images, with and without pre-training. The
+    output is a table, a plot and one sentence per starting point.
+
+    Examples:
+        # Is it worth labeling more images?
+        unmask curve images/ --labels labels/ --preset cells --out curve/
+        # Does pre-training on all images save labels?
+        unmask curve images/ --labels labels/ --unlabeled all/ --preset cells \
+            --labels-per-run 1,4,16 --out curve/
+    """
     from unmask.apps.curve import Files, Plan, run_curve
 
     plan = Plan(
-        counts=None if labels_per_run is None else _numbers(labels_per_run),
-        repeats=repeats,
-        starts=_named(init or []),
-        pretrain=() if pretrain is None else tuple(n.strip() for n in pretrain.split(",")),
-        pretrain_settings=tuple(pretrain_settings or ()),
-        settings=tuple(settings or ()),
-        cluster=cluster,
+        counts=None if options.labels_per_run is None else _numbers(options.labels_per_run),
+        repeats=options.repeats,
+        starts=_named(options.init or []),
+        pretrain=tuple(split_words(options.pretrain)),
+        pretrain_settings=tuple(options.pretrain_settings or ()),
+        settings=tuple(options.settings or ()),
+        cluster=options.workers,
     )
-    files = Files(images, labels, val_images, val_labels, unlabeled)
-    chosen = chosen_recipe(preset, recipe)
-    run_curve(chosen, files, out=out, plan=plan, resume=resume, say=show)
+    given = choose_images(options.images, options.images_option)
+    files = Files(given, options.labels, options.val_images, options.val_labels, options.unlabeled)
+    chosen = choose_recipe(options.preset, options.recipe)
+    for row in run_curve(
+        chosen, files, out=options.out, plan=plan, resume=options.resume, say=show
+    ):
+        emit(asdict(row))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -68,10 +155,10 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _named(pairs: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    models: dict[str, str] = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
-        if not equals or not path or name in found:
+        if not equals or not path or name in models:
             raise typer.BadParameter(f"--init {pair}: give NAME=MODEL, each name once")
-        found[name] = path
-    return found
+        models[name] = path
+    return models

@@ -7,15 +7,41 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.terminal import show
+from unmask.cli.options import OUTPUT
+from unmask.cli.terminal import emit, show
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="folder of the demo")] = Path("demo"),
-    axes: Annotated[int, typer.Option("--axes", min=2, max=3, help="2 or 3")] = 2,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Folder of the images, runs and the report.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = Path("demo"),
+    axes: Annotated[
+        int,
+        typer.Option(
+            "--axes",
+            min=2,
+            max=3,
+            metavar="2|3",
+            help="Draw images (2) or volumes (3).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = 2,
 ) -> None:
-    """Pretrain, train, predict and evaluate on synthetic images; ends with a report."""
+    """Pre-train, train, predict and evaluate on synthetic images, and write a report.
+
+    It needs no data, no GPU and no network, and takes a few minutes.
+
+    Examples:
+        unmask demo
+        unmask demo --axes 3 --out demo3d/
+    """
     from unmask.apps.demo import run_demo
 
-    report = run_demo(out, ndim=axes)
-    show(f"Report: {report}")
+    report = run_demo(out, ndim=axes, say=show)
+    emit({"report": report}, f"Report: {report}")

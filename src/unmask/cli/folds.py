@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unmask.cli.terminal import show
+from unmask.cli.options import ReportFile
+from unmask.cli.terminal import emit, show
 
 
 def folds(
-    reports: Annotated[list[Path], typer.Argument(help="REPORT.json of each fold's held-out part")],
-    out: Annotated[Path | None, typer.Option("--out", help="report (.json, .csv, .html)")] = None,
+    reports: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="REPORT...",
+            help="One JSON report of `unmask evaluate` per fold.",
+        ),
+    ],
+    out: ReportFile = None,
 ) -> None:
-    """Join the reports of a cross-validation: mean over folds with its 95 % interval."""
+    """Join the reports of a cross-validation into means over folds with 95 % intervals.
+
+    Examples:
+        unmask folds fold0.json fold1.json fold2.json
+        unmask folds fold0.json fold1.json fold2.json --out cross-validation.html
+    """
     from unmask import metrics
 
     joined = metrics.join_folds({str(path): metrics.read_report(path) for path in reports})
-    show(joined.to_text())
+    emit(json.loads(joined.to_json()), joined.to_text())
     if out is not None:
         joined.write(out)
         show(f"Report: {out}")

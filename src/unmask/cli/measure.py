@@ -2,64 +2,129 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unmask.cli.terminal import show
+from unmask.cli.options import DATA, OUTPUT, split_words
+from unmask.cli.terminal import emit, progress, show
+
+_PANEL = "Measurement"
 
 
-def measure(
-    labels: Annotated[list[str], typer.Option("--labels", help="label images, or outlines")],
-    out: Annotated[Path, typer.Option("--out", help="table: .csv, .parquet or .h5ad")],
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """Arguments and options of the verb."""
+
+    labels: Annotated[
+        list[str],
+        typer.Option(
+            "--labels",
+            metavar="PATH",
+            help="Label images, or outlines as ImageJ ROIs, GeoJSON or COCO.",
+            rich_help_panel=DATA,
+        ),
+    ]
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="TABLE",
+            help="The table to write: .csv, .parquet or .h5ad.",
+            rich_help_panel=OUTPUT,
+        ),
+    ]
     images: Annotated[
-        list[str] | None, typer.Option("--images", help="their images: adds intensities")
-    ] = None,
+        list[str] | None,
+        typer.Option(
+            "--images",
+            metavar="PATH",
+            help="The images of the labels. With them, intensities are measured.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
     rois: Annotated[
-        str | None, typer.Option("--rois", help="write outlines too: imagej,geojson,coco")
-    ] = None,
+        str | None,
+        typer.Option(
+            "--rois",
+            metavar="FORMAT,...",
+            help="Write outlines of the objects as well: imagej, geojson, coco.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
     planes: Annotated[
-        str | None, typer.Option("--planes", help="z or t: measure each plane of a stack in 2D")
-    ] = None,
+        str | None,
+        typer.Option(
+            "--planes",
+            metavar="z|t",
+            help="Measure each plane (z) or time point (t) of a stack in 2D.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     spacing: Annotated[
-        str | None, typer.Option("--spacing", help="voxel size, slow axis first: 2,0.5,0.5")
-    ] = None,
+        str | None,
+        typer.Option(
+            "--spacing",
+            metavar="NUMBER,...",
+            help="Voxel size per axis, slow axis first, such as 2,0.5,0.5. Without it, the voxel "
+            "size in the files.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     unit: Annotated[
-        str | None, typer.Option("--unit", help="of the voxel size: um, nm, mm")
-    ] = None,
+        str | None,
+        typer.Option(
+            "--unit",
+            metavar="UNIT",
+            help="Unit of the voxel size: um, nm or mm.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     channels: Annotated[
-        str | None, typer.Option("--channels", help="names of the channels: DAPI,actin")
-    ] = None,
-) -> None:
-    """Measure the objects of label images: one table, one row per object."""
+        str | None,
+        typer.Option(
+            "--channels",
+            metavar="NAME,...",
+            help="Names of the channels, such as DAPI,actin. Without it, the names in the files.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
+
+def measure(options: MeasureOptions) -> None:
+    """Measure the objects of label images and write one table with one row per object.
+
+    Examples:
+        # Areas and shapes
+        unmask measure --labels labels/ --out objects.csv
+        # Intensities too, in micrometers, with outlines for Fiji and QuPath
+        unmask measure --labels labels/ --images images/ --spacing 0.5,0.5 --unit um \
+            --rois imagej,geojson --out objects.csv
+    """
     from unmask.api import MeasureOptions, measure_files
-    from unmask.apps.progress import WindowProgress
 
     table = measure_files(
-        labels,
-        images=images or None,
-        out=out,
+        options.labels,
+        images=options.images or None,
+        out=options.out,
         options=MeasureOptions(
-            spacing=None if spacing is None else _numbers(spacing),
-            unit=unit,
-            planes=planes,
-            channels=_words(channels) or None,
-            rois=_words(rois),
+            spacing=None if options.spacing is None else _numbers(options.spacing),
+            unit=options.unit,
+            planes=options.planes,
+            channels=tuple(split_words(options.channels)) or None,
+            rois=tuple(split_words(options.rois)),
         ),
         say=show,
-        progress=WindowProgress(),
+        progress=progress(),
     )
-    show(f"{len(table)} object(s) in {out}")
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+    emit({"table": options.out, "objects": len(table)}, f"{len(table)} object(s) in {options.out}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(word) for word in _words(text))
+        return tuple(float(word) for word in split_words(text))
     except ValueError as error:
         raise typer.BadParameter(
             f"--spacing takes numbers such as 2,0.5,0.5, not {text!r}"

@@ -6,19 +6,36 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.terminal import show
+from unmask.cli.terminal import emit
 
 
 def models(
     model: Annotated[
-        str | None, typer.Argument(help="print the card of this model file, run or shipped model")
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A model file, a run or the name of a shipped model, to print its card.",
+        ),
     ] = None,
 ) -> None:
-    """List the models that come with the package, or print the card of any model."""
+    """List the models that come with unmask, or print the card of any model.
+
+    A card says what a model was trained on, the sizes of its objects, its channels, its scores and
+    its license.
+
+    Examples:
+        unmask models
+        unmask models nuclei
+        unmask models runs/cells
+    """
     from unmask import api
 
     if model is not None:
-        show(api.model_card(model).to_text())
+        card = api.model_card(model)
+        emit({"name": card.name, "path": card.path, "facts": card.facts}, card.to_text())
         return
     for each in api.shipped_models():
-        show(each.to_text())
+        emit(
+            {"name": each.name, "path": each.path, **api.model_card(each.name).facts},
+            each.to_text(),
+        )

@@ -7,26 +7,177 @@ from typing import Annotated
 
 import typer
 
-Images = Annotated[list[str], typer.Option("--images", help="file, folder, glob or OME-Zarr")]
-Out = Annotated[Path, typer.Option("--out", help="folder of the run")]
-Preset = Annotated[str | None, typer.Option("--preset", help="a shipped recipe: unmask presets")]
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="your own recipe (YAML)")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="KEY=VALUE, reaches every field of the recipe")
+DATA, RECIPE, RUN, OUTPUT = "Data", "Recipe", "Run", "Output"
+
+_PATHS = "A file, a folder, a glob pattern or an OME-Zarr."
+
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="IMAGES...",
+        help=f"The images. {_PATHS} Several paths are taken together.",
+        show_default=False,
+    ),
 ]
-Init = Annotated[str | None, typer.Option("--init", help="model file or run to start from")]
-Resume = Annotated[bool, typer.Option("--resume", help="go on where an ended run stopped")]
+ImagesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--images",
+        metavar="PATH",
+        help="Another way to give IMAGES. Repeat it for several paths.",
+        rich_help_panel=DATA,
+    ),
+]
+ValImages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--val-images",
+        metavar="PATH",
+        help="Images for validation. Without them, a share of the training images is held out "
+        "(data.holdout in the recipe).",
+        rich_help_panel=DATA,
+    ),
+]
+ValLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--val-labels",
+        metavar="PATH",
+        help="Labels of the validation images.",
+        rich_help_panel=DATA,
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="RUN",
+        help="Folder of the run. It receives the model, the journal and snapshots.",
+        rich_help_panel=RUN,
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="A recipe that comes with unmask. `unmask presets` lists them.",
+        rich_help_panel=RECIPE,
+    ),
+]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE",
+        help="A recipe of your own, as YAML. `unmask presets NAME` prints one to start from.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one field of the recipe, such as train.steps=2000. Repeat it for several "
+        "fields. `unmask presets NAME --all` describes every field.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        "--init",
+        metavar="MODEL",
+        help="Start from the weights of this model file, run or shipped model.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Continue an interrupted run of the same command. Finished work is kept.",
+        rich_help_panel=RUN,
+    ),
+]
 SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="do all other files, name the bad ones at the end")
+    bool,
+    typer.Option(
+        "--skip-bad",
+        help="Process all other files and list the bad ones at the end, with exit code 2.",
+        rich_help_panel=RUN,
+    ),
 ]
 AllowCode = Annotated[
-    bool, typer.Option("--allow-code", help="run Python code that the model file carries")
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Run the Python code that the model file carries. Use it only if you trust its "
+        "author.",
+        rich_help_panel=RUN,
+    ),
 ]
-Devices = Annotated[int, typer.Option("--devices", min=1, help="number of GPUs or processes")]
-Precision = Annotated[str | None, typer.Option("--precision", help="auto, 32, bf16 or 16")]
+Devices = Annotated[
+    int,
+    typer.Option(
+        "--devices",
+        min=1,
+        metavar="N",
+        help="Number of GPUs, or of processes on the CPU.",
+        rich_help_panel=RUN,
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="auto|32|bf16|16",
+        help="Precision of the computation; the same as --set train.precision=VALUE.",
+        rich_help_panel=RUN,
+    ),
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        "--workers",
+        metavar="WHERE",
+        help="Where to work in parallel: processes:N or threads:N on this machine, or the address "
+        "of a dask scheduler whose workers see the same files.",
+        rich_help_panel=RUN,
+    ),
+]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="REPORT",
+        help="Write the report to this file: .json, .csv or .html.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
-def chosen_recipe(preset: str | None, recipe: Path | None) -> str:
+def choose_images(
+    images: list[str] | None, option: list[str] | None, name: str = "IMAGES"
+) -> list[str]:
+    """The images that were given, as arguments or by ``--images``.
+
+    Raises:
+        typer.BadParameter: both or neither were given.
+    """
+    if images and option:
+        raise typer.BadParameter(
+            f"expected {name} as arguments or by --images, found both. Give one of them."
+        )
+    if not images and not option:
+        raise typer.BadParameter(
+            f"expected {name}, found none. Give a file, a folder, a glob pattern or an OME-Zarr."
+        )
+    return images or option or []
+
+
+def choose_recipe(preset: str | None, recipe: Path | None) -> str:
     """The recipe that was asked for: the name of a preset or the path of a file.
 
     Raises:
@@ -37,7 +188,12 @@ def chosen_recipe(preset: str | None, recipe: Path | None) -> str:
     return str(recipe) if preset is None else preset
 
 
-def settings_with_precision(settings: list[str] | None, precision: str | None) -> list[str]:
+def add_precision(settings: list[str] | None, precision: str | None) -> list[str]:
     """The settings, with ``--precision`` as the setting that it stands for."""
     chosen = [] if precision is None else [f"train.precision={precision!r}"]
     return [*(settings or []), *chosen]
+
+
+def split_words(text: str | None) -> list[str]:
+    """The words of a list such as ``dice,iou``."""
+    return [word.strip() for word in (text or "").split(",") if word.strip()]

@@ -2,62 +2,135 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unmask.cli.options import AllowCode, Resume, Settings, SkipBad
-from unmask.cli.terminal import show
+from unmask.cli.options import (
+    OUTPUT,
+    AllowCode,
+    Images,
+    ImagesOption,
+    Resume,
+    Settings,
+    SkipBad,
+    Workers,
+    choose_images,
+)
+from unmask.cli.terminal import emit, progress, show
+from unmask.errors import SkippedError
+
+_PANEL = "Prediction"
 
 
-def predict(  # noqa: PLR0913 - the options promised
-    images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Arguments and options of the verb."""
+
+    images: Images = None
+    images_option: ImagesOption = None
     model: Annotated[
-        list[str], typer.Option("--model", help="model file, run or shipped model; several: mean")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="folder of the label images")],
-    scores: Annotated[bool, typer.Option("--scores", help="write the joined scores too")] = False,  # noqa: FBT002
-    tta: Annotated[bool, typer.Option("--tta", help="average over flips")] = False,  # noqa: FBT002
+        list[str],
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A model file, a run (its best model) or the name of a shipped model. Repeat it "
+            "to average several models.",
+            rich_help_panel=_PANEL,
+        ),
+    ]
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Folder of the label images.", rich_help_panel=OUTPUT
+        ),
+    ]
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores",
+            help="Write the scores of the network as well, as scores/NAME.zarr.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    tta: Annotated[
+        bool,
+        typer.Option(
+            "--tta",
+            help="Average over mirrored images. It is slower and often a little better.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
     diameter: Annotated[
         float | None,
         typer.Option(
             "--diameter",
-            help="of the objects in the images, in pixels: images are "
-            "resized to the model's object size",
+            metavar="PX",
+            help="Diameter of the objects in pixels. Images are resized so that objects have the "
+            "size that the model was trained on.",
+            rich_help_panel=_PANEL,
         ),
-    ] = None,
-    table: Annotated[bool, typer.Option("--table", help="write objects.csv")] = False,  # noqa: FBT002
-    settings: Settings = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option("--cluster", help="dask scheduler's address, or processes:N, threads:N"),
-    ] = None,
-    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
-    skip_bad: SkipBad = False,  # noqa: FBT002 - a flag of the command line
-    allow_code: AllowCode = False,  # noqa: FBT002 - a flag of the command line
-) -> None:
-    """Segment images of any size, one label image an input, same stem; or classify them."""
+    ] = None
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table",
+            help="Write objects.csv with one row per object.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    settings: Settings = None
+    workers: Workers = None
+    resume: Resume = False
+    skip_bad: SkipBad = False
+    allow_code: AllowCode = False
+
+
+def predict(options: PredictOptions) -> None:
+    """Segment images and volumes of any size, or classify them.
+
+    Each image gets one label image with the same name. Models that classify write one table.
+
+    Examples:
+        # The model that comes with unmask
+        unmask predict images/ --model nuclei --out labels/
+        # A model of your own, on objects of about 40 pixels
+        unmask predict images/ --model runs/cells --diameter 40 --out labels/
+        # A large volume, on four processes; the same command with --resume continues it
+        unmask predict volume.zarr --model runs/cells --workers processes:4 --out labels/
+    """
+    extra = ["infer.tta=true"] if options.tta else []
+    try:
+        written = _predict(options, [*(options.settings or []), *extra])
+    except SkippedError as error:
+        for path in error.written:
+            emit({"output": path})
+        raise
+    for path in written:
+        emit({"output": path})
+    show(f"{len(written)} file(s) in {options.out}")
+
+
+def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
     from unmask import api
     from unmask.api.prediction import Options
-    from unmask.apps.progress import WindowProgress
 
-    extra = ["infer.tta=true"] if tta else []
-    written = api.predict_files(
-        model,
-        images,
-        out=out,
-        settings=[*(settings or []), *extra],
+    return api.predict_files(
+        options.model,
+        choose_images(options.images, options.images_option),
+        out=options.out,
+        settings=settings,
         options=Options(
-            scores=scores,
-            cluster=cluster,
-            resume=resume,
-            skip_bad=skip_bad,
-            diameter=diameter,
-            table=table,
+            scores=options.scores,
+            cluster=options.workers,
+            resume=options.resume,
+            skip_bad=options.skip_bad,
+            diameter=options.diameter,
+            table=options.table,
         ),
         say=show,
-        progress=WindowProgress(),
-        allow_code=allow_code,
+        progress=progress(),
+        allow_code=options.allow_code,
     )
-    show(f"{len(written)} file(s) in {out}")

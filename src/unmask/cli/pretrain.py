@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from unmask.cli.options import (
     Devices,
     Images,
+    ImagesOption,
     Init,
     Out,
     Precision,
@@ -12,35 +15,58 @@ from unmask.cli.options import (
     RecipeFile,
     Resume,
     Settings,
-    chosen_recipe,
-    settings_with_precision,
+    add_precision,
+    choose_images,
+    choose_recipe,
 )
-from unmask.cli.terminal import show
+from unmask.cli.terminal import emit
 
 
-def pretrain(  # noqa: PLR0913 - the options promised
-    images: Images,
-    out: Out,
-    preset: Preset = None,
-    recipe: RecipeFile = None,
-    init: Init = None,
-    settings: Settings = None,
-    devices: Devices = 1,
-    precision: Precision = None,
-    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
-) -> None:
-    """Learn from unlabeled images."""
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """Arguments and options of the verb."""
+
+    images: Images = None
+    images_option: ImagesOption = None
+    out: Out
+    preset: Preset = None
+    recipe: RecipeFile = None
+    init: Init = None
+    settings: Settings = None
+    devices: Devices = 1
+    precision: Precision = None
+    resume: Resume = False
+
+
+def pretrain(options: PretrainOptions) -> None:
+    """Pre-train a network on images without labels, by masked reconstruction.
+
+    The resulting run is a starting point for `unmask train --init`, or the model of
+    `unmask cluster`.
+
+    In our measurements masked pre-training on a few hundred images has not yet saved a label, while
+    supervised pre-training on phantoms (synthetic images with known truth) has. Measure it on your
+    own images with `unmask curve` before you rely on it.
+
+    Examples:
+        # A transformer on 2D images
+        unmask pretrain images/ --preset mae2d --out runs/pretrained
+        # A convolutional network on volumes, with fewer steps
+        unmask pretrain volumes/ --preset spark3d --set train.steps=2000 --out runs/pretrained
+        # Continue after an interruption
+        unmask pretrain images/ --preset mae2d --out runs/pretrained --resume
+    """
     from unmask import api
     from unmask.training.parallel import is_first
 
     run = api.pretrain(
-        chosen_recipe(preset, recipe),
-        images=images,
-        out=out,
-        init=init,
-        settings=settings_with_precision(settings, precision),
-        devices=devices,
-        resume=resume,
+        choose_recipe(options.preset, options.recipe),
+        images=choose_images(options.images, options.images_option),
+        out=options.out,
+        init=options.init,
+        settings=add_precision(options.settings, options.precision),
+        devices=options.devices,
+        resume=options.resume,
     )
     if is_first():
-        show(f"Model: {run.model}")
+        emit({"run": options.out, "model": run.model}, f"Model: {run.model}")

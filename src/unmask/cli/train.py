@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from unmask.cli.options import (
+    DATA,
+    RUN,
     Devices,
     Images,
+    ImagesOption,
     Init,
     Out,
     Precision,
@@ -17,59 +21,112 @@ from unmask.cli.options import (
     RecipeFile,
     Resume,
     Settings,
-    chosen_recipe,
-    settings_with_precision,
+    ValImages,
+    ValLabels,
+    add_precision,
+    choose_images,
+    choose_recipe,
 )
-from unmask.cli.terminal import show
+from unmask.cli.terminal import emit
 
 
-def train(  # noqa: PLR0913 - the options promised
-    images: Images,
-    out: Out,
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Arguments and options of the verb."""
+
+    images: Images = None
+    images_option: ImagesOption = None
+    out: Out
     labels: Annotated[
         list[str] | None,
-        typer.Option("--labels", help="labels of the images; a dataset.json has them itself"),
-    ] = None,
-    preset: Preset = None,
-    recipe: RecipeFile = None,
-    init: Init = None,
-    val_images: Annotated[list[str] | None, typer.Option("--val-images")] = None,
-    val_labels: Annotated[list[str] | None, typer.Option("--val-labels")] = None,
+        typer.Option(
+            "--labels",
+            metavar="PATH",
+            help="Labels of the images. They pair by file name. A dataset.json names its own.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
+    preset: Preset = None
+    recipe: RecipeFile = None
+    init: Init = None
+    val_images: ValImages = None
+    val_labels: ValLabels = None
     replay_images: Annotated[
-        list[str] | None, typer.Option("--replay-images", help="a second source, for every batch")
-    ] = None,
-    replay_labels: Annotated[list[str] | None, typer.Option("--replay-labels")] = None,
+        list[str] | None,
+        typer.Option(
+            "--replay-images",
+            metavar="PATH",
+            help="Images of a second source, a share of every batch, so that a fine-tuned model "
+            "keeps what it has learned from them.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
+    replay_labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--replay-labels",
+            metavar="PATH",
+            help="Labels of the second source.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", min=0.1, help="time for the training, without --preset"),
-    ] = None,
-    settings: Settings = None,
-    devices: Devices = 1,
-    precision: Precision = None,
-    resume: Resume = False,  # noqa: FBT002 - a flag of the command line
-) -> None:
-    """Learn to segment from labeled images."""
+        typer.Option(
+            "--minutes",
+            min=0.1,
+            metavar="M",
+            help="Time for the training, if neither --preset nor --recipe is given.",
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    settings: Settings = None
+    devices: Devices = 1
+    precision: Precision = None
+    resume: Resume = False
+
+
+def train(options: TrainOptions) -> None:
+    """Train a model on images and their labels.
+
+    Without --preset and --recipe, a recipe is derived from the images and labels, as `unmask plan`
+    does. The run folder holds the best model, a journal and snapshots for --resume.
+
+    Examples:
+        # Everything derived from the data, for half an hour
+        unmask train images/ --labels labels/ --minutes 30 --out runs/mine
+        # Cells or nuclei
+        unmask train images/ --labels labels/ --preset cells --out runs/cells
+        # Four classes per voxel of a volume, fewer steps
+        unmask train volumes/ --labels classes/ --preset semantic3d --set task.classes=4 \
+            --set train.steps=2000 --out runs/tissue
+        # Fine-tune the shipped model
+        unmask train images/ --labels labels/ --preset cells --init nuclei --out runs/tuned
+    """
     from unmask import api
     from unmask.training.parallel import is_first
 
+    chosen = options.preset is not None or options.recipe is not None
     run = api.train(
-        None if preset is None and recipe is None else chosen_recipe(preset, recipe),
-        images=images,
-        labels=labels,
-        out=out,
-        init=init,
-        val_images=val_images,
-        val_labels=val_labels,
-        replay_images=replay_images,
-        replay_labels=replay_labels,
-        minutes=minutes,
-        settings=settings_with_precision(settings, precision),
-        devices=devices,
-        resume=resume,
+        choose_recipe(options.preset, options.recipe) if chosen else None,
+        images=choose_images(options.images, options.images_option),
+        labels=options.labels,
+        out=options.out,
+        init=options.init,
+        val_images=options.val_images,
+        val_labels=options.val_labels,
+        replay_images=options.replay_images,
+        replay_labels=options.replay_labels,
+        minutes=options.minutes,
+        settings=add_precision(options.settings, options.precision),
+        devices=options.devices,
+        resume=options.resume,
     )
     if not is_first():
         return
-    for name, value in run.metrics.items():
-        known = f"{value:.4f}" if math.isfinite(value) else "undefined (nothing to compare)"
-        show(f"{name}: {known}")
-    show(f"Model: {run.model}")
+    lines = [
+        f"{name}: {f'{value:.4f}' if math.isfinite(value) else 'undefined (nothing to compare)'}"
+        for name, value in run.metrics.items()
+    ]
+    record = {"run": options.out, "model": run.model, "metrics": run.metrics}
+    emit(record, "\n".join([*lines, f"Model: {run.model}"]))

@@ -1,25 +1,20 @@
-"""betaSeg: from the archive of beta cells to folders of volumes and labels of their organelles.
+"""betaSeg: electron microscopy of beta cells with labels of their organelles.
 
-    python -m unmask.datasets.betaseg ARCHIVE OUT
-
-ARCHIVE holds, anywhere below it, ``high_c1_source.tif`` and its masks ``*granules*.tif``,
-``*mitochondria_mask*.tif``, ``*nucleus_mask*.tif`` and ``*membrane_full_mask*.tif``, beside it or
-in a folder ``high_c1_segs`` (Mueller et al. 2021, doi:10.1083/jcb.202010039). OUT gets ``train``
-(cells 1 to 3 of high glucose), ``test`` (cell 4) and ``other``, each with ``images`` and
-``labels``: 0 none of these, 1 nucleus, 2 granules, 3 mitochondria, 255 outside the cell, to be
-ignored.
+The archive holds, anywhere below it, ``high_c1_source.tif`` and its masks ``*granules*.tif``,
+``*mitochondria_mask*.tif``, ``*nucleus_mask*.tif`` and ``*membrane_full_mask*.tif``, next to it or
+in a folder ``high_c1_segs``. Parts are ``train`` (cells 1 to 3 of high glucose), ``test`` (cell 4)
+and ``other``. Labels are 0 none of these, 1 nucleus, 2 granules, 3 mitochondria, 255 outside the
+cell, to be ignored.
 """
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from unmask.apps import command
+from unmask.datasets.dataset import DataSet
 from unmask.errors import DataError, gather, message
 from unmask.io import Image, open_image, save_image
 from unmask.space.box import Box
@@ -30,34 +25,37 @@ CLASSES = {"nucleus_mask": 1, "mitochondria_mask": 3, "granules": 2}
 _CELL_MASK = "membrane_full_mask"
 _SOURCE = re.compile(r"(.+)_source\.tiff?$", re.IGNORECASE)
 _PARTS = {"high_c1": "train", "high_c2": "train", "high_c3": "train", "high_c4": "test"}
-# Of the distributed stacks, in nanometres, where the file does not say it.
+# Of the distributed stacks, in nanometers, if the file does not say it.
 _SPACING = (16.0, 16.0, 16.0)
 _SLAB = 16
 
 
-def prepare(archive: Path, out: Path, *, say: Callable[[str], None] = print) -> dict[str, str]:
-    """Write volumes and labels of all cells; the part of each cell comes back.
+def prepare(archive: Path, out: Path) -> dict[str, int]:
+    """Write volumes and labels of all cells.
 
     Cells without masks get an image only.
+
+    Returns:
+        The number of cells of each part.
 
     Raises:
         DataError: no cell at all, incomplete or ambiguous masks, masks of another size; all
             problems at once.
         SaveError: ``out`` cannot be written.
     """
-    found = cells(archive)
+    found = find_cells(archive)
     problems: list[str] = []
     masks: dict[str, dict[str, Path]] = {}
     for name, source in found.items():
         try:
-            masks[name] = masks_of(source, name)
+            masks[name] = find_masks(source, name)
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    parts: dict[str, str] = {}
+    counts: dict[str, int] = {}
     for name, source in found.items():
-        part = parts[name] = _PARTS.get(name.lower(), "other")
+        part = _PARTS.get(name.lower(), "other")
         image = open_image(source, axes="ZYX")
         spacing, unit = (image.spacing, image.unit) if image.spacing else (_SPACING, "nm")
         if masks[name]:
@@ -66,12 +64,12 @@ def prepare(archive: Path, out: Path, *, say: Callable[[str], None] = print) -> 
             save_image(path, labels, spacing=spacing, unit=unit)
         path = out / part / "images" / f"{name}.tif"
         save_image(path, image.read()[0], spacing=spacing, unit=unit)
-        say(f"{source}: {part}, {'with' if masks[name] else 'without'} labels")
-    return parts
+        counts[part] = counts.get(part, 0) + 1
+    return counts
 
 
-def cells(archive: Path) -> dict[str, Path]:
-    """Source volume of every cell by its name, such as ``high_c1``.
+def find_cells(archive: Path) -> dict[str, Path]:
+    """Find the source volume of every cell by its name, such as ``high_c1``.
 
     Raises:
         DataError: none, or two of one name.
@@ -103,8 +101,8 @@ def cells(archive: Path) -> dict[str, Path]:
     return found
 
 
-def masks_of(source: Path, cell: str) -> dict[str, Path]:
-    """File of every mask of a cell; empty where there is none of them.
+def find_masks(source: Path, cell: str) -> dict[str, Path]:
+    """Find the file of every mask of a cell; empty if there are none.
 
     Raises:
         DataError: some are missing, or there are several of one kind.
@@ -135,7 +133,7 @@ def masks_of(source: Path, cell: str) -> dict[str, Path]:
             message(
                 source,
                 expected=f"masks {', '.join((*CLASSES, _CELL_MASK))} in {folders[0].name} or "
-                "beside it",
+                "next to it",
                 found=f"no {', '.join(missing)}",
                 do="Unpack the archive again.",
             )
@@ -144,7 +142,7 @@ def masks_of(source: Path, cell: str) -> dict[str, Path]:
 
 
 def read_labels(image: Image, masks: dict[str, Path]) -> np.ndarray:
-    """Labels ``(z, y, x)`` uint8 out of masks or instance labels, some sections at a time.
+    """Read labels ``(z, y, x)`` uint8 from masks or instance labels, some sections at a time.
 
     Raises:
         DataError: a mask of another size.
@@ -171,13 +169,13 @@ def read_labels(image: Image, masks: dict[str, Path]) -> np.ndarray:
     return labels
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit code 2 where the archive is wrong."""
-    options = command.parser(__doc__)
-    options.add_argument("archive", type=Path)
-    options.add_argument("out", type=Path)
-    return command.run(options, arguments, lambda given: prepare(given.archive, given.out))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+SET = DataSet(
+    name="betaseg",
+    title="Electron microscopy of beta cells: nuclei, granules, mitochondria",
+    license="terms of the source",
+    citation="doi:10.1083/jcb.202010039",
+    source="https://betaseg.github.io",
+    archive="high_c1_source.tif with its masks, and so on for each cell",
+    prepare=prepare,
+    preset="maester",
+)

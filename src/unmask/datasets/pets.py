@@ -1,31 +1,24 @@
-"""Oxford-IIIT Pet: from the official archive to folders of images and labels.
+"""Oxford-IIIT Pet: photographs of cats and dogs with trimaps.
 
-    python -m unmask.datasets.pets ARCHIVE OUT [--split official|published]
-                               [--border ignore|background] [--size 224]
-
-ARCHIVE holds ``images/*.jpg``, ``annotations/trimaps/*.png`` and
-``annotations/{trainval,test}.txt`` (Parkhi et al. 2012, doi:10.1109/CVPR.2012.6248092). OUT gets
-``<part>/images`` and ``<part>/labels``: 0 background, 1 pet, 2 border where it is ignored.
+The archive holds ``images/*.jpg``, ``annotations/trimaps/*.png`` and
+``annotations/{trainval,test}.txt``. Labels are 0 background, 1 pet, 2 border if it is ignored.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from unmask.apps import command
+from unmask.datasets.dataset import DataSet
 from unmask.errors import DataError, gather, message
 from unmask.io import save_image
 from unmask.space.random import generator
 
 BORDER_LABEL = 2
-# Of the published shuffle; its order was that of one file system, ours is that of sorted names.
+# Seed of the published shuffle. It shuffled the order of one file system; ours is sorted.
 _SEED = 90
 _TRAIN, _TEST = 0.7, 0.1
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # some .jpg of the archive are PNG or GIF inside
@@ -38,19 +31,20 @@ def prepare(
     *,
     split: str = "official",
     border: str = "ignore",
-    size: int | None = 224,
-    say: Callable[[str], None] = print,
+    size: int = 224,
 ) -> dict[str, int]:
-    """Write the parts of a split as PNG; the number of images of each part comes back.
+    """Write the parts of a split as PNG.
 
     Args:
         archive: folder of the official archive.
         out: folder of the parts.
         split: ``official`` (train, test), or ``published`` (train, val, test: 70, 20, 10 %).
         border: ``ignore`` keeps the border of the trimaps as label 2, ``background`` makes it 0.
-        size: side to which images (bicubic) and labels (nearest) are brought without regard to
-            their proportions, as published; None keeps their size.
-        say: gets a line a part.
+        size: side length to which images (bicubic) and labels (nearest) are resized, without
+            regard to their proportions, as published; 0 keeps their size.
+
+    Returns:
+        The number of images of each part.
 
     Raises:
         DataError: files that are missing or wrong; all problems at once.
@@ -60,27 +54,26 @@ def prepare(
     for part, names in parts.items():
         for name in names:
             try:
-                image, labels = read_pair(archive, name, border=border, size=size)
+                image, labels = read_pair(archive, name, border=border, size=size or None)
             except DataError as error:
                 problems.append(str(error))
                 continue
             save_image(out / part / "images" / f"{name}.png", image, axes="CYX")
             save_image(out / part / "labels" / f"{name}.png", labels)
-        say(f"{part}: {len(names)} image(s) in {out / part}")
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
     return {part: len(names) for part, names in parts.items()}
 
 
 def read_split(archive: Path, split: str) -> dict[str, list[str]]:
-    """Names of the images of every part.
+    """Read the names of the images of every part.
 
     Raises:
         DataError: an unknown split, a missing list, or no images.
     """
     if split == "official":
         folder = archive / "annotations"
-        return {part: _listed(folder / file) for part, file in _OFFICIAL.items()}
+        return {part: _read_list(folder / file) for part, file in _OFFICIAL.items()}
     if split != "published":
         raise DataError(
             f"split={split}: expected official or published, found neither. Choose one of them."
@@ -105,14 +98,14 @@ def read_split(archive: Path, split: str) -> dict[str, list[str]]:
 def read_pair(
     archive: Path, name: str, *, border: str = "ignore", size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A photograph ``(3, y, x)`` and its labels ``(y, x)``, both uint8.
+    """Read a photograph ``(3, y, x)`` and its labels ``(y, x)``, both uint8.
 
     Raises:
-        DataError: a file that is missing or no image, or a trimap with other values or size.
+        DataError: a file that is missing or not an image, or a trimap with other values or size.
     """
     source = archive / "annotations" / "trimaps" / f"{name}.png"
-    image = _opened(archive / "images" / f"{name}.jpg").convert("RGB")
-    trimap = _opened(source)
+    image = _open(archive / "images" / f"{name}.jpg").convert("RGB")
+    trimap = _open(source)
     if trimap.size != image.size:
         raise DataError(
             message(
@@ -130,7 +123,7 @@ def read_pair(
 
 
 def trimap_labels(trimap: np.ndarray, *, border: str, source: str) -> np.ndarray:
-    """Labels of a trimap (1 pet, 2 background, 3 border).
+    """Make labels of a trimap (1 pet, 2 background, 3 border).
 
     Raises:
         DataError: any other value, or another number of axes; names ``source``.
@@ -144,14 +137,14 @@ def trimap_labels(trimap: np.ndarray, *, border: str, source: str) -> np.ndarray
                 source,
                 expected="one channel with the values 1 (pet), 2 (background), 3 (border)",
                 found=f"shape {trimap.shape} with the values {values[:8].tolist()}",
-                do="Take the trimaps of annotations.tar.gz, not coloured or rescaled ones.",
+                do="Take the trimaps of annotations.tar.gz, not colored or rescaled ones.",
             )
         )
     table = np.array([0, 1, 0, BORDER_LABEL if border == "ignore" else 0], np.uint8)
     return table[trimap]
 
 
-def _listed(path: Path) -> list[str]:
+def _read_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -160,7 +153,7 @@ def _listed(path: Path) -> list[str]:
                 path,
                 expected="a list of the official archive",
                 found=str(error),
-                do="Unpack annotations.tar.gz there, or choose --split published.",
+                do="Unpack annotations.tar.gz there, or choose --set split=published.",
             )
         ) from error
     names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
@@ -169,7 +162,7 @@ def _listed(path: Path) -> list[str]:
         raise DataError(
             message(
                 path,
-                expected="names of images, one a line",
+                expected="names of images, one per line",
                 found=f"{strange[:3] or 'no line'}",
                 do="Unpack annotations.tar.gz again.",
             )
@@ -177,7 +170,7 @@ def _listed(path: Path) -> list[str]:
     return names
 
 
-def _opened(path: Path) -> Any:
+def _open(path: Path) -> Any:
     try:
         with Image.open(path, formats=_FORMATS) as file:
             file.load()
@@ -188,21 +181,13 @@ def _opened(path: Path) -> Any:
         ) from error
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit code 2 where the archive is wrong."""
-    options = command.parser(__doc__)
-    options.add_argument("archive", type=Path)
-    options.add_argument("out", type=Path)
-    options.add_argument("--split", choices=("official", "published"), default="official")
-    options.add_argument("--border", choices=("ignore", "background"), default="ignore")
-    options.add_argument("--size", type=int, default=224, help="0 keeps the size")
-    return command.run(options, arguments, _prepare)
-
-
-def _prepare(given: argparse.Namespace) -> None:
-    size = given.size or None
-    prepare(given.archive, given.out, split=given.split, border=given.border, size=size)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+SET = DataSet(
+    name="pets",
+    title="Photographs of cats and dogs, the animal as foreground (Oxford-IIIT Pet)",
+    license="CC BY-SA 4.0",
+    citation="doi:10.1109/CVPR.2012.6248092",
+    source="https://www.robots.ox.ac.uk/~vgg/data/pets/",
+    archive="images/*.jpg, annotations/trimaps/*.png, annotations/{trainval,test}.txt",
+    prepare=prepare,
+    preset="mae_pets",
+)

@@ -334,7 +334,7 @@ class Embeddings(TaskDefaults):
                 "blocks, found background=object without one: the largest object of every block "
                 "would be removed. Learn a foreground (task.foreground=true, "
                 "task.foreground_weight above 0), or predict without blocks: no infer.block and no "
-                "--cluster, or for a very large image infer.block of its size."
+                "--workers, or for a very large image infer.block of its size."
             )
 
     def _changes(self) -> View:

@@ -26,7 +26,7 @@ _RECIPE, _DATA = "recipe.yaml", "data.json"
 # Begins the names of Python files among those that a run is made of.
 _SOURCE = "source of "
 # What may differ between a run and its continuation: none of it changes the weights.
-_FREE = {"train.workers", "train.keep", "train.save_every"}
+_FREE = {"description", "train.workers", "train.keep", "train.save_every"}
 
 
 def is_new_run(folder: Path, recipe: Recipe, marks: Mapping[str, str], *, resume: bool) -> bool:

@@ -7,9 +7,15 @@ from PIL import Image
 
 from unmask.build import new_segmenter, resolve_recipe
 from unmask.checkpoint import save_model
-from unmask.datasets.pea_sets import CVPPP_SIZE, CVPPP_VAL, main, prepare, submit
-from unmask.errors import DataError
+from unmask.datasets import find_set
+from unmask.datasets.cvppp import CVPPP_VAL
+from unmask.datasets.cvppp_challenge import CVPPP_SIZE, segment_foreground, write_submission
+from unmask.errors import DataError, RecipeError
 from unmask.io import open_image, save_image
+
+
+def prepare(archive, out, *, name):
+    return find_set(name).prepare(archive, out)
 
 
 def write(path, array):
@@ -17,14 +23,14 @@ def write(path, array):
     Image.fromarray(array).save(path)
 
 
-def leaves(folder, *numbers, labelled=True):
+def leaves(folder, *numbers, labeled=True):
     for number in numbers:
         labels = np.zeros((12, 10), np.uint8)
         labels[2:6, 2:6] = number % 7 + 1
         stem = folder / f"plant{number:03}"
         write(stem.with_name(f"{stem.name}_rgb.png"), np.full((12, 10, 4), number, np.uint8))
         write(stem.with_name(f"{stem.name}_fg.png"), (labels > 0).astype(np.uint8))
-        if labelled:
+        if labeled:
             palette = Image.new("P", (labels.shape[1], labels.shape[0]))
             palette.putpalette([level for level in range(256) for _ in range(3)])
             palette.putdata(labels.ravel().tolist())
@@ -37,7 +43,7 @@ def read(path):
 
 def test_leaves(tmp_path):
     leaves(tmp_path / "in" / "train", 1, CVPPP_VAL[0], 5)
-    leaves(tmp_path / "in" / "test", 3, labelled=False)
+    leaves(tmp_path / "in" / "test", 3, labeled=False)
     counts = prepare(tmp_path / "in", tmp_path / "out", name="cvppp")
     assert counts == {"train": 2, "val": 1, "test": 1}
     assert read(tmp_path / "out/train/images/plant005.tif").shape == (3, 12, 10)
@@ -103,14 +109,14 @@ def test_neurites(tmp_path):
     assert read(tmp_path / "out/val/images/AC4_val.tif").shape == (1, 20, 6, 5)
 
 
-def test_wrong_volumes(tmp_path, capsys):
+def test_wrong_volumes(tmp_path):
     neurites(tmp_path / "short", 50)
-    assert main(["ac34", str(tmp_path / "short"), str(tmp_path / "out")]) == 2
-    assert "80 slices" in capsys.readouterr().err
+    with pytest.raises(DataError, match="80 slices"):
+        prepare(tmp_path / "short", tmp_path / "out", name="ac34")
     with h5py.File(tmp_path / "short" / "AC4_inputs.h5", "w") as file:
         file["other"] = np.zeros(3)
-    assert main(["ac34", str(tmp_path / "short"), str(tmp_path / "out")]) == 2
-    assert "data set main" in capsys.readouterr().err
+    with pytest.raises(DataError, match="data set main"):
+        prepare(tmp_path / "short", tmp_path / "out", name="ac34")
 
 
 @pytest.mark.parametrize("name", ["cvppp", "bbbc039", "ac34"])
@@ -124,16 +130,15 @@ def test_submission(tmp_path):
     labels[:20, :20] = 700
     labels[40:60, :20] = 9
     save_image(tmp_path / "in" / "plant003.tif", labels)
-    assert submit(tmp_path / "in", tmp_path / "out.h5") == ["plant003"]
+    assert write_submission(tmp_path / "in", tmp_path / "out.h5") == ["plant003"]
     with h5py.File(tmp_path / "out.h5") as file:
         written = np.asarray(file["A1/plant003/label"])
     assert written.dtype == np.uint8
     assert written.shape == CVPPP_SIZE
     assert (written[:20, :20] == 2).all()
-    assert main(["submit", str(tmp_path / "in"), str(tmp_path / "other.h5")]) == 0
     save_image(tmp_path / "in" / "plant004.tif", labels[:10])
     with pytest.raises(DataError, match=r"plant004\.tif.*\(530, 500\)"):
-        submit(tmp_path / "in", tmp_path / "out.h5")
+        write_submission(tmp_path / "in", tmp_path / "out.h5")
 
 
 @pytest.fixture
@@ -158,29 +163,24 @@ def run(tmp_path):
     return saved
 
 
-def test_leaves_within_the_given_foreground(tmp_path, run, capsys):
+def test_leaves_within_the_given_foreground(tmp_path, run):
     part, out = tmp_path / "test", tmp_path / "out"
     foreground = np.zeros((40, 36), np.uint8)
     foreground[4:20, 4:30] = 1
     foreground[30:34, 2] = 1
     image = np.random.default_rng(0).integers(0, 255, (40, 36), dtype=np.uint8)
     save_image(part / "images" / "plant001.tif", image)
-    arguments = ["segment", str(part), str(out), "--model"]
-    assert main([*arguments, str(run())]) == 2
-    assert "plant001.tif" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"plant001\.tif"):
+        segment_foreground(part, out, model=run())
     assert not out.exists()
     save_image(part / "foreground" / "plant001.tif", foreground)
-    assert main([*arguments, str(run())]) == 0
+    assert segment_foreground(part, out, model=run()) == ["plant001"]
     np.testing.assert_array_equal(read(out / "plant001.tif")[0] > 0, foreground > 0)
-    assert main([*arguments, str(run("semantic2d"))]) == 2
-    assert "embeddings or affinities" in capsys.readouterr().err
-    assert main(arguments[:-1]) == 2
-    assert "--model" in capsys.readouterr().err
+    with pytest.raises(RecipeError, match="embeddings or affinities"):
+        segment_foreground(part, out, model=run("semantic2d"))
     save_image(part / "images" / "plant002.tif", image)
     save_image(part / "foreground" / "plant001.tif", foreground[:9])
     (out / "plant001.tif").unlink()
-    assert main([*arguments, str(run())]) == 2
-    told = capsys.readouterr().err
-    assert "2 problem(s)" in told
-    assert "(9, 36)" in told
+    with pytest.raises(DataError, match=r"2 problem\(s\)(.|\n)*\(9, 36\)"):
+        segment_foreground(part, out, model=run())
     assert not list(out.iterdir())

@@ -7,13 +7,19 @@ from PIL import Image
 
 from unmask.build import build_task, layout
 from unmask.data.pairs import open_pairs, viewed
-from unmask.datasets.medical_sets import LAYOUTS, main, prepare
+from unmask.datasets import find_set
 from unmask.errors import DataError, RecipeError
 from unmask.recipe import load
 
 SHAPE = (6, 5, 4)  # x, y, z
+
+
+def prepare(archive, out, *, name, **options):
+    return find_set(name).prepare(archive, out, **options)
+
+
 BTCV = [*range(1, 11), *range(21, 41)]
-# Set: labelled images, labels, images of the test part, numbers of cases, label values.
+# Set: labeled images, labels, images of the test part, numbers of cases, label values.
 ARCHIVES = {
     "btcv": (
         "RawData/Training/img/img{:04}.nii.gz",
@@ -94,7 +100,7 @@ def archive(folder, name):
         volume(folder / labels.format(number), drawn.astype(np.uint16))
     volume(folder / test.format(900), np.zeros(shape, np.int16))
     first = folder / images.format(numbers[0])
-    # copies of macOS beside the files of the Decathlon, and MRI among the CT of AMOS
+    # copies of macOS next to the files of the Decathlon, and MRI among the CT of AMOS
     first.with_name(f"._{first.name}").write_bytes(b"junk")
     if name == "amos22":
         volume(folder / images.format(507), np.zeros(shape, np.int16))
@@ -215,24 +221,24 @@ def test_other_cases_held_out(tmp_path):
     ]
 
 
-def test_images_without_labels_are_named(tmp_path, capsys):
+def test_images_without_labels_are_named(tmp_path):
     folder = archive(tmp_path / "in", "word")
     for number in (4, 7):
         (folder / f"WORD-V0.1.0/labelsTr/word_{number:04}.nii.gz").unlink()
-    assert main(["word", str(folder), str(tmp_path / "out")]) == 2
-    told = capsys.readouterr().err
-    assert "2 problem(s)" in told
-    assert "word_0007.nii.gz: expected its labels" in told
+    with pytest.raises(
+        DataError, match=r"2 problem\(s\)(.|\n)*word_0007.nii.gz: expected its labels"
+    ):
+        prepare(folder, tmp_path / "out", name="word")
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", [*ARCHIVES, "cc_ccii"])
 def test_empty_folders(name, tmp_path):
     with pytest.raises(DataError, match="Unpack the archive there"):
         prepare(tmp_path, tmp_path / "out", name=name)
 
 
 def test_the_pre_training_set_is_two_folders_without_labels(tmp_path):
-    """CT of TCIA beside the training part of BTCV; air around the body is not seen."""
+    """CT of TCIA next to the training part of BTCV; air around the body is not seen."""
     prepare(archive(tmp_path / "in", "btcv"), tmp_path / "btcv", name="btcv")
     body = np.full((20, 18, 16), -1000, np.int16)
     body[5:-5, 4:-4, 3:-3] = 50

@@ -1,0 +1,96 @@
+"""``unmask prepare``: options and printing only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unmask.cli.options import DATA, OUTPUT
+from unmask.cli.terminal import emit
+
+if TYPE_CHECKING:
+    from unmask.datasets.dataset import DataSet
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change an option of the set, such as fold=1. `unmask prepare SET` lists them.",
+        rich_help_panel=DATA,
+    ),
+]
+
+
+def prepare(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SET]", help="Name of the data set. Without archives, its details are printed."
+        ),
+    ] = None,
+    archives: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[ARCHIVE...]",
+            help="The archive as its owners distribute it: the unpacked folder, or .zip and .tar "
+            "files.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Folder of the parts train, val and test, with images and labels.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Turn the archive of a public data set into folders of images, labels and splits.
+
+    Without arguments the sets are listed. Nothing is downloaded: get the archive from its source,
+    under its terms.
+
+    Examples:
+        unmask prepare
+        unmask prepare pets
+        unmask prepare pets images.tar.gz annotations.tar.gz --out pets/
+        unmask prepare btcv RawData/ --set fold=1 --out btcv/
+    """
+    from unmask import datasets
+
+    if name is None:
+        width = max(map(len, datasets.NAMES))
+        for each in map(datasets.find_set, datasets.NAMES):
+            emit(_describe(each), f"{each.name:{width}}  {each.title} ({each.license})")
+        return
+    if not archives:
+        facts = _describe(datasets.find_set(name))
+        emit(facts, "\n".join(f"{title:9} {_text(value)}" for title, value in facts.items()))
+        return
+    if out is None:
+        raise typer.BadParameter("expected --out FOLDER for the images and labels, found none.")
+    counts = datasets.prepare(name, archives, out=out, settings=settings or ())
+    for part, count in counts.items():
+        record = {"part": part, "images": count, "folder": out / part}
+        emit(record, f"{part}: {count} image(s) in {out / part}")
+
+
+def _describe(dataset: DataSet) -> dict[str, object]:
+    from unmask.datasets import set_options
+
+    facts: dict[str, object] = {
+        key: getattr(dataset, key)
+        for key in ("name", "title", "license", "citation", "source", "archive", "preset")
+    }
+    return facts | {"options": set_options(dataset)}
+
+
+def _text(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items()) or "none"
+    return "none" if value is None else value

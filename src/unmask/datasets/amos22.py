@@ -1,0 +1,25 @@
+"""CT of the abdomen, 15 organs."""
+
+from __future__ import annotations
+
+from unmask.datasets.dataset import DataSet
+from unmask.datasets.volumes import Volumes, make_prepare
+
+LAYOUT = Volumes(
+    # numbers of 500 and more are MRI
+    images=("imagesTr/amos_*", "imagesVa/amos_*"),
+    labels=("labelsTr/amos_*", "labelsVa/amos_*"),
+    test=("imagesTs/amos_*",),
+    below=500,
+)
+
+SET = DataSet(
+    name="amos22",
+    title="CT of the abdomen, 15 organs",
+    license="terms of the source",
+    citation="arXiv:2206.08023",
+    source="AMOS 2022 challenge",
+    archive="{images,labels}{Tr,Va}/amos_*.nii.gz",
+    prepare=make_prepare(LAYOUT),
+    preset="glmae_amos22",
+)

@@ -1,0 +1,256 @@
+"""Archives of NIfTI volumes with labels: cases, folds, and links to the files of each part.
+
+Folds are blocks of the sorted cases, of the sizes in Table I of GL-MAE
+(doi:10.1109/TMI.2025.3569782). ``held_out`` gives another split: a file with one case per line,
+or a table with patients and scans.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unmask.errors import DataError, RecipeError, SaveError, gather, message
+
+_END = r"\.nii(?:\.gz)?"
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """An archive of NIfTI volumes; a pattern has one ``*``, which stands for the case.
+
+    Attributes:
+        images: last parts of the paths of labeled images, without ``.nii`` or ``.nii.gz``.
+        labels: those of their labels, in the same order.
+        test: those of images without labels.
+        folds: number of blocks that the sorted cases are divided into.
+        backwards: fold 0 is the last block.
+        below: number that a case stays below to be taken; None: all.
+    """
+
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
+    test: tuple[str, ...] = ()
+    folds: int = 5
+    backwards: bool = False
+    below: int | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume of an archive.
+
+    Attributes:
+        name: what its files are called in the parts.
+        unit: what stays in one part: the case, or the patient of several scans.
+        source: the image, or the folder of its slices.
+        labels: its labels, or the class of a scan; None where there are none.
+    """
+
+    name: str
+    unit: str
+    source: Path
+    labels: Path | str | None
+
+
+def make_prepare(layout: Volumes) -> Callable[..., dict[str, int]]:
+    """Make the function that writes the parts of an archive of volumes."""
+
+    def prepare(
+        archive: Path, out: Path, *, fold: int = 0, held_out: Path | None = None, copy: bool = False
+    ) -> dict[str, int]:
+        """Link or copy the volumes of an archive into parts.
+
+        Args:
+            archive: the unpacked archive, or a folder above it.
+            out: folder of the parts.
+            fold: which block of cases is held out for validation.
+            held_out: file with the cases to hold out instead, one per line.
+            copy: copy volumes instead of linking them.
+
+        Returns:
+            The number of volumes of each part.
+
+        Raises:
+            DataError: an archive without its files, or images without labels; all at once.
+            RecipeError: there is no such fold.
+            SaveError: ``out`` cannot be written.
+        """
+        cases = _cases(archive, layout)
+        chosen = (
+            hold_out(cases, fold, layout.folds, backwards=layout.backwards)
+            if held_out is None
+            else read_held_out(cases, held_out)
+        )
+        parts = divide(cases, chosen)
+        for part, members in parts.items():
+            for case in members:
+                _write(case, out / part, copy=copy)
+        return {part: len(members) for part, members in parts.items()}
+
+    return prepare
+
+
+def divide(cases: Sequence[Case], held_out: set[str]) -> dict[str, list[Case]]:
+    """Sort cases into the parts ``train``, ``val`` and ``test``; empty parts are left out."""
+    parts: dict[str, list[Case]] = {"train": [], "val": [], "test": []}
+    for case in cases:
+        labeled = "val" if case.unit in held_out or case.name in held_out else "train"
+        parts["test" if case.labels is None else labeled].append(case)
+    return {part: members for part, members in parts.items() if members}
+
+
+def sort_cases(cases: Sequence[Case]) -> list[Case]:
+    """Sort cases so that 2 comes before 10."""
+    return sorted(cases, key=lambda case: (natural_key(case.unit), natural_key(case.name)))
+
+
+def expect_labeled(cases: Sequence[Case], archive: Path, expected: str) -> None:
+    """Refuse an archive without any labeled case.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not any(case.labels is not None for case in cases):
+        raise DataError(
+            message(archive, expected=expected, found="none", do="Unpack the archive there.")
+        )
+
+
+def hold_out(
+    cases: Sequence[Case], fold: int, folds: int, *, backwards: bool = False, by_class: bool = False
+) -> set[str]:
+    """Choose the units of one block of the sorted, labeled cases.
+
+    Args:
+        cases: all cases.
+        fold: number of the block.
+        folds: number of blocks.
+        backwards: fold 0 is the last block.
+        by_class: take a block of every class, so that no class is held out as a whole.
+
+    Raises:
+        RecipeError: there is no such block.
+    """
+    if not 0 <= fold < folds:
+        raise RecipeError(
+            f"fold={fold}: expected 0 to {folds - 1}, as many as the set has, found another. "
+            "Change it."
+        )
+    labeled = [case for case in cases if case.labels is not None]
+    groups = {case.labels if by_class else None for case in labeled}
+    chosen: set[str] = set()
+    for group in groups:
+        units = dict.fromkeys(case.unit for case in labeled if group in (None, case.labels))
+        blocks = np.array_split(np.array([*units], dtype=object), folds)
+        chosen.update(blocks[-1 - fold if backwards else fold])
+    return chosen
+
+
+def read_held_out(cases: Sequence[Case], path: Path) -> set[str]:
+    """Read the names of the cases to hold out from a file.
+
+    Raises:
+        DataError: no file, or cases that the archive does not have.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            message(path, expected="a list of cases", found=str(error), do="Check the path.")
+        ) from error
+    rows = list(csv.DictReader(lines))
+    if rows and {"patient_id", "scan_id", "label"} <= rows[0].keys():
+        wanted = {f"{row['label']}_{row['patient_id']}_{row['scan_id']}" for row in rows}
+    else:
+        wanted = {line.strip() for line in lines if line.strip()}
+    strange = sorted(wanted - {case.name for case in cases})
+    if strange:
+        raise DataError(
+            message(
+                path,
+                expected="cases of the archive, such as " + cases[0].name,
+                found=f"{len(strange)} others ({', '.join(strange[:6])})",
+                do="Correct the list, or unpack the rest of the archive.",
+            )
+        )
+    return wanted
+
+
+def _cases(archive: Path, layout: Volumes) -> list[Case]:
+    """Find all cases, in natural order.
+
+    Raises:
+        DataError: none, or images without labels.
+    """
+    files = [path for path in archive.rglob("*.nii*") if not path.name.startswith(".")]
+    pairs = zip(layout.images, layout.labels, strict=True)
+    found = [case for pair in pairs for case in _volumes(files, *pair, layout.below)]
+    found += [case for each in layout.test for case in _volumes(files, each, None, layout.below)]
+    names = " and ".join(f"{each}.nii.gz" for each in layout.images)
+    expect_labeled(found, archive, f"volumes {names}")
+    return sort_cases(found)
+
+
+def _volumes(
+    files: Sequence[Path], images: str, labels: str | None, below: int | None
+) -> Iterator[Case]:
+    """Find the cases whose image fits a pattern."""
+    pattern = re.compile(
+        r"(?P<root>.*/|)" + re.escape(images).replace(r"\*", r"(?P<case>[^/]+)") + _END
+    )
+    problems: list[str] = []
+    for path in files:
+        match = pattern.fullmatch(path.as_posix())
+        if match is None or (below is not None and int(match["case"]) >= below):
+            continue
+        name = re.sub(f"{_END}$", "", path.name)
+        if labels is None:
+            yield Case(name, name, path, None)
+            continue
+        stem = match["root"] + labels.replace("*", match["case"])
+        labeled = [Path(stem + end) for end in (".nii.gz", ".nii") if Path(stem + end).is_file()]
+        if labeled:
+            yield Case(name, name, path, labeled[0])
+        else:
+            problems.append(
+                message(
+                    path, expected=f"its labels {stem}.nii.gz", found="none", do="Unpack them too."
+                )
+            )
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+
+
+def _write(case: Case, folder: Path, *, copy: bool) -> None:
+    for kind, source in (("images", case.source), ("labels", case.labels)):
+        if isinstance(source, Path):
+            end = "".join(source.suffixes[-2:]) if source.suffix == ".gz" else source.suffix
+            _place(source, folder / kind / f"{case.name}{end}", copy=copy)
+
+
+def _place(source: Path, target: Path, *, copy: bool) -> None:
+    """Link or copy a file."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        if copy:
+            shutil.copyfile(source, target)
+        else:
+            target.symlink_to(source.resolve())
+    except OSError as error:
+        raise SaveError(
+            f"{target}: expected a place for {source.name}, found: {error.strerror}. Check the "
+            "permissions, or copy the volumes: --set copy=true."
+        ) from error
+
+
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Make a sort key under which 2 comes before 10."""
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", text) if p]
