@@ -28,6 +28,7 @@ from unmask.cli.plot import plot
 from unmask.cli.predict import predict
 from unmask.cli.presets import presets
 from unmask.cli.pretrain import pretrain
+from unmask.cli.synth import synth
 from unmask.cli.terminal import show
 from unmask.cli.train import train
 from unmask.errors import Interrupted, UnmaskError
@@ -43,8 +44,8 @@ app = typer.Typer(
 
 # In the order of a project: what to look at first, then training, results and tools.
 for verb in (
-    demo, presets, models, check, pretrain, train, predict, measure, cluster, evaluate, folds,
-    curve, plot, convert,
+    demo, presets, models, synth, check, pretrain, train, predict, measure, cluster, evaluate,
+    folds, curve, plot, convert,
 ):  # fmt: skip
     app.command()(verb)
 

@@ -44,7 +44,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class PhaseContrast(Isotropic):
-    """Gray cells with thin arms in bright halos; cells that round up shine.
+    """Adherent cells with thin arms in phase contrast; cells that round up shine.
 
     Args:
         diameter: smallest and largest mean diameter.
@@ -69,7 +69,7 @@ class PhaseContrast(Isotropic):
 
 @dataclass(frozen=True)
 class BrightField(Isotropic):
-    """The same cells slightly out of focus: bright or dark seams, hardly any contrast inside.
+    """Unstained cells in bright field, slightly out of focus.
 
     Args:
         diameter: smallest and largest mean diameter.

@@ -53,7 +53,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Tissue(Isotropic):
-    """Cells with dark membranes; labels are cells, mitochondria belong to theirs.
+    """Tissue in electron microscopy: cells with dark membranes and mitochondria.
 
     Args:
         diameter: smallest and largest mean diameter of cells.
@@ -76,9 +76,10 @@ class Tissue(Isotropic):
 
 @dataclass(frozen=True)
 class Neurites(Stack):
-    """Stacks of thick sections, which are shifted, of different contrast, and sometimes missing.
+    """Neurites in stacks of thick sections, which are shifted and sometimes missing.
 
-    Image and truth are shifted together; a missing section keeps its truth.
+    Sections differ in contrast. Image and truth are shifted together; a missing section keeps its
+    truth.
 
     Args:
         thickness: smallest and largest distance of sections, in pixels.
@@ -108,7 +109,7 @@ class Neurites(Stack):
 
 @dataclass(frozen=True)
 class Mitochondria(Stack):
-    """The same tissue; labels are mitochondria.
+    """Mitochondria in electron microscopy; cells are background.
 
     Args:
         thickness: smallest and largest distance of sections, in pixels.
@@ -155,7 +156,7 @@ def tissue(
         grid, cell * 0.8, rng, jitter=0.42, spread=rng.uniform(0.1, 0.45),
         stretch=stretch / np.prod(stretch) ** (1 / n),
     )  # fmt: skip
-    seeds = merge_seeds(seeds, rng.uniform(0, merged), rng)
+    seeds = merge_seeds(grid, seeds, rng.uniform(0, merged), rng)
     warp = displacement(grid, 0.6 * cell, rng.uniform(0.08, 0.2) * cell, rng)
     warp += displacement(grid, 0.2 * cell, rng.uniform(0, 0.03) * cell, rng)
     if shifts is not None:
@@ -184,7 +185,7 @@ def _paint_mitochondria(
     room = np.flatnonzero(gap > max(0.3 * float(np.quantile(gap[..., ::3], 0.99)), 0.08 * cell))
     chosen = rng.choice(room, min(count, 500)) if room.size else room
     where = np.unravel_index(chosen, grid.shape)
-    at = np.stack(where, axis=1) * np.array(grid.spacing)
+    at = np.stack(where, axis=1).astype(np.float64) * grid.spacing
     if shifts is not None:
         at += np.stack([shifts[(axis, *where)] for axis in range(n)], axis=1)
     width = cell * rng.uniform(0.28, 0.42)

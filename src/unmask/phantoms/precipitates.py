@@ -25,7 +25,7 @@ from unmask.phantoms.placing import (
 
 @dataclass(frozen=True)
 class Precipitates(Isotropic):
-    """Large faceted, round or lobed particles in a matrix, and clouds of small round ones.
+    """Large particles and clouds of small ones in an alloy (scanning electron microscopy).
 
     Args:
         diameter: smallest and largest mean diameter of the large particles.
@@ -58,7 +58,7 @@ def _large(
 ) -> tuple[Labels, NDArray[np.bool_]]:
     """Large particles, and the matrix far from them."""
     seeds = lattice_seeds(grid, diameter, rng, jitter=0.42, spread=rng.uniform(0.1, 0.4))
-    seeds = merge_seeds(seeds, rng.uniform(0, 0.6), rng)
+    seeds = merge_seeds(grid, seeds, rng.uniform(0, 0.6), rng)
     warp = displacement(grid, 0.5 * diameter, rng.uniform(0.02, 0.1) * diameter, rng)
     warp += displacement(grid, 0.2 * diameter, rng.uniform(0, 0.03) * diameter, rng)
     owner, gap = paint_cells(grid, seeds, warp)

@@ -28,7 +28,7 @@ _COUNTER = np.array([0.10, 0.95, 0.28])
 
 @dataclass(frozen=True)
 class StainedTissue(Isotropic):
-    """Nuclei in one dye, cytoplasm and fibers in another; three channels: red, green, blue.
+    """Stained tissue on a bright slide, in color: nuclei in one dye, the rest in another.
 
     Args:
         diameter: smallest and largest mean diameter.
