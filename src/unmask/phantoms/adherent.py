@@ -57,7 +57,7 @@ class PhaseContrast(Isotropic):
     pieces: ClassVar[bool] = False
 
     diameter: tuple[float, float] = (14.0, 90.0)
-    density: tuple[float, float] = (0.05, 0.7)
+    density: tuple[float, float] = (0.12, 0.8)
     count: int | None = None
 
     def draw(self, grid: Grid, rng: np.random.Generator) -> Phantom:
@@ -82,7 +82,7 @@ class BrightField(Isotropic):
     pieces: ClassVar[bool] = False
 
     diameter: tuple[float, float] = (10.0, 80.0)
-    density: tuple[float, float] = (0.05, 0.6)
+    density: tuple[float, float] = (0.1, 0.7)
     count: int | None = None
 
     def draw(self, grid: Grid, rng: np.random.Generator) -> Phantom:
@@ -155,7 +155,9 @@ def _thickness(
     inside = labels > 0
     # A cell is thick in its middle and thin in its arms: a blurred mask shows both.
     profile = blur(grid, inside.astype(np.float32), diameter * rng.uniform(0.08, 0.25)) * inside
-    profile = profile * np.clip(1.3 - np.clip(painted.depth, 0, 1), 0, 1) ** 0.5
+    # The flatter the profile, the steeper the edge, and the brighter its halo.
+    profile = profile ** np.float32(rng.uniform(0.2, 1.0))
+    profile *= np.clip(1.5 - np.clip(painted.depth, 0, 1), 0, 1) ** 0.5
     grain = field(grid, max(1.0, diameter * rng.uniform(0.03, 0.1)), rng)
     level = per_object(labels, rng.uniform(0.05, 0.4), rng)
     thickness = height * level * profile * np.clip(1 + rng.uniform(0.1, 0.6) * grain, 0.1, None)
@@ -168,10 +170,11 @@ def _phase_image(grid: Grid, cells: Cells, rng: np.random.Generator) -> NDArray[
     """Zernike contrast: thickness minus what the phase ring lets pass (halo and shade-off)."""
     thick = blur(grid, cells.thickness, log_uniform(rng, 0.4, 1.3))
     thick += _litter(grid, cells.diameter, rng)
-    near = blur(grid, thick, log_uniform(rng, 0.05, 0.2) * cells.diameter)
+    near = blur(grid, thick, max(1.0, log_uniform(rng, 0.03, 0.12) * cells.diameter))
     wide = blur(grid, thick, log_uniform(rng, 0.3, 1.2) * cells.diameter)
-    share = rng.uniform(0.2, 0.8)
-    contrast = thick - share * near - (1 - share) * wide
+    # A narrow bright seam at the outline and a wide glow around the cell.
+    seam = log_uniform(rng, 0.7, 4.0)
+    contrast = (thick - wide) + seam * (thick - near)
     # Beyond a quarter of a wave, dark turns into bright: rounded cells shine.
     contrast *= np.float32(log_uniform(rng, 0.6, 2.0))
     turn = rng.uniform(1.0, 1.8)

@@ -49,7 +49,7 @@ class Precipitates(Isotropic):
         )
         labels = solid(owner, 4)
         classes = (labels > 0).astype(np.uint8) + (is_small[owner] & (labels > 0))
-        image = electron_noise(grid, _gray(grid, labels, classes, diameter, rng), rng, noise=0.06)
+        image = electron_noise(grid, _gray(grid, labels, classes, diameter, rng), rng, noise=0.04)
         return Phantom(image[None], labels, classes, grid.spacing)
 
 
@@ -67,7 +67,7 @@ def _large(
         diameter * rng.uniform(0.04, 0.16) * np.clip(1 + 0.4 * field(grid, diameter, rng), 0.3, 2)
     )
     inside = (gap > margin) & kept[owner]
-    if rng.random() < 0.7:
+    if rng.random() < 0.85:
         # Round the corners: a blurred mask cut at its middle value.
         soft = blur(grid, inside.astype(np.float32), diameter * rng.uniform(0.04, 0.12))
         inside = (soft > 0.5) & kept[owner] & (gap > 0.5)
