@@ -160,7 +160,9 @@ def _thickness(
     profile *= np.clip(1.5 - np.clip(painted.depth, 0, 1), 0, 1) ** 0.5
     grain = field(grid, max(1.0, diameter * rng.uniform(0.03, 0.1)), rng)
     level = per_object(labels, rng.uniform(0.05, 0.4), rng)
-    thickness = height * level * profile * np.clip(1 + rng.uniform(0.1, 0.6) * grain, 0.1, None)
+    thickness = (
+        height * level * profile * np.clip(1 + log_uniform(rng, 0.05, 0.5) * grain, 0.1, None)
+    )
     count = int(rng.poisson(0.0015 * labels.size)) if grid.volume < 1e6 else 200
     dots, _ = specks(grid, min(count, 1500), (1.2, max(1.6, 0.08 * diameter)), rng)
     return np.asarray(thickness + rng.uniform(-0.3, 0.9) * dots * inside, np.float32)
@@ -173,10 +175,10 @@ def _phase_image(grid: Grid, cells: Cells, rng: np.random.Generator) -> NDArray[
     near = blur(grid, thick, max(1.0, log_uniform(rng, 0.03, 0.12) * cells.diameter))
     wide = blur(grid, thick, log_uniform(rng, 0.3, 1.2) * cells.diameter)
     # A narrow bright seam at the outline and a wide glow around the cell.
-    seam = log_uniform(rng, 0.7, 4.0)
+    seam = log_uniform(rng, 0.7, 3.0)
     contrast = (thick - wide) + seam * (thick - near)
     # Beyond a quarter of a wave, dark turns into bright: rounded cells shine.
-    contrast *= np.float32(log_uniform(rng, 0.6, 2.0))
+    contrast *= np.float32(log_uniform(rng, 0.4, 1.8))
     turn = rng.uniform(1.0, 1.8)
     response = np.where(contrast < turn, -contrast, contrast - 2 * turn)
     response = np.clip(response, -1.2, 1.5)
