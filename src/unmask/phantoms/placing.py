@@ -21,7 +21,7 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def fitting_diameter(grid: Grid, limits: tuple[float, float], rng: np.random.Generator) -> float:
-    """A log-uniform diameter within ``limits``, and at most half of the longer side of a section."""
+    """A log-uniform diameter within ``limits``; at most half of the longer side of a section."""
     high = max(limits[0], min(limits[1], 0.5 * float(grid.extent[-2:].max())))
     return log_uniform(rng, limits[0], high)
 
