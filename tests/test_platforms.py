@@ -85,6 +85,8 @@ expected = {
     "presets": (["presets"], 0),
     "models": (["models"], 0),
     "prepare": (["prepare"], 0),
+    "synth": (["synth", "--kind", "nuclei", "--count", "2", "--size", "32,32",
+               "--out", out / "drawn"], 0),
     "check": (["check", images, "--labels", labels], 0),
     "pretrain": (["pretrain", "--preset", "mae2d", "--images", images, "--out", runs / "pre",
                   *settings([*small, vit])], 0),

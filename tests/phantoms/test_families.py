@@ -39,7 +39,7 @@ def assert_consistent(sample, kind, shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_truth_is_consistent_and_objects_are_connected(name, shape):
     kind = family(name)
-    for index in range(3):
+    for index in range(2):
         sample = draw_one(name, shape, seed=1, index=index)
         assert_consistent(sample, kind, shape)
         assert len(sample.spacing) == len(shape)
@@ -54,9 +54,7 @@ def test_truth_is_consistent_and_objects_are_connected(name, shape):
     "shape", [(1, 1), (33, 70), (64, 5), (3, 17, 30), (1, 40, 40), (5, 6, 9, 8)]
 )
 def test_any_size(name, shape):
-    for index in range(2):
-        sample = draw_one(name, shape, seed=2, index=index)
-        assert_consistent(sample, family(name), shape)
+    assert_consistent(draw_one(name, shape, seed=2), family(name), shape)
 
 
 @every_family
@@ -82,16 +80,21 @@ def test_diameters_differ_at_least_fourfold_and_stay_in_the_stated_range(name):
     width = chosen["diameter"][0]
     sizes = []
     for index in range(8):
-        labels = draw_one(name, (160, 160), seed=4, index=index, options=chosen).labels
+        sample = draw_one(name, (160, 160), seed=4, index=index, options=chosen)
+        # Small particles lie in clouds between the large ones, whose diameter is stated.
+        counted = sample.classes == 1 if name == "precipitates" else sample.classes > 0
+        labels = np.where(counted, sample.labels, 0)
         for number, box in enumerate(ndimage.find_objects(labels), start=1):
-            if any(s.start == 0 or s.stop == 160 for s in box):
+            if box is None or any(s.start == 0 or s.stop == 160 for s in box):
                 continue
             mask = labels[box] == number
             if name == "leaves":
                 # The diameter of a leaf is its length, and others cover a part of most of them.
                 sizes.append(np.hypot(*mask.shape))
             elif name in ("worms", "fibers"):
-                sizes.append(2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max())
+                sizes.append(
+                    2 * np.max(np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1))))
+                )
             else:
                 sizes.append(2 * np.sqrt(mask.sum() / np.pi))
     assert width / 2 <= np.median(sizes) <= 2 * width

@@ -44,7 +44,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class PhaseContrast(Isotropic):
-    """Gray cells with thin arms in bright halos; cells that round up shine.
+    """Adherent cells with thin arms in phase contrast; cells that round up shine.
 
     Args:
         diameter: smallest and largest mean diameter.
@@ -57,7 +57,7 @@ class PhaseContrast(Isotropic):
     pieces: ClassVar[bool] = False
 
     diameter: tuple[float, float] = (14.0, 90.0)
-    density: tuple[float, float] = (0.05, 0.7)
+    density: tuple[float, float] = (0.12, 0.8)
     count: int | None = None
 
     def draw(self, grid: Grid, rng: np.random.Generator) -> Phantom:
@@ -69,7 +69,7 @@ class PhaseContrast(Isotropic):
 
 @dataclass(frozen=True)
 class BrightField(Isotropic):
-    """The same cells slightly out of focus: bright or dark seams, hardly any contrast inside.
+    """Unstained cells in bright field, slightly out of focus.
 
     Args:
         diameter: smallest and largest mean diameter.
@@ -82,7 +82,7 @@ class BrightField(Isotropic):
     pieces: ClassVar[bool] = False
 
     diameter: tuple[float, float] = (10.0, 80.0)
-    density: tuple[float, float] = (0.05, 0.6)
+    density: tuple[float, float] = (0.1, 0.7)
     count: int | None = None
 
     def draw(self, grid: Grid, rng: np.random.Generator) -> Phantom:
@@ -155,10 +155,14 @@ def _thickness(
     inside = labels > 0
     # A cell is thick in its middle and thin in its arms: a blurred mask shows both.
     profile = blur(grid, inside.astype(np.float32), diameter * rng.uniform(0.08, 0.25)) * inside
-    profile = profile * np.clip(1.3 - np.clip(painted.depth, 0, 1), 0, 1) ** 0.5
+    # The flatter the profile, the steeper the edge, and the brighter its halo.
+    profile = profile ** np.float32(rng.uniform(0.2, 1.0))
+    profile *= np.clip(1.5 - np.clip(painted.depth, 0, 1), 0, 1) ** 0.5
     grain = field(grid, max(1.0, diameter * rng.uniform(0.03, 0.1)), rng)
     level = per_object(labels, rng.uniform(0.05, 0.4), rng)
-    thickness = height * level * profile * np.clip(1 + rng.uniform(0.1, 0.6) * grain, 0.1, None)
+    thickness = (
+        height * level * profile * np.clip(1 + log_uniform(rng, 0.05, 0.5) * grain, 0.1, None)
+    )
     count = int(rng.poisson(0.0015 * labels.size)) if grid.volume < 1e6 else 200
     dots, _ = specks(grid, min(count, 1500), (1.2, max(1.6, 0.08 * diameter)), rng)
     return np.asarray(thickness + rng.uniform(-0.3, 0.9) * dots * inside, np.float32)
@@ -168,12 +172,13 @@ def _phase_image(grid: Grid, cells: Cells, rng: np.random.Generator) -> NDArray[
     """Zernike contrast: thickness minus what the phase ring lets pass (halo and shade-off)."""
     thick = blur(grid, cells.thickness, log_uniform(rng, 0.4, 1.3))
     thick += _litter(grid, cells.diameter, rng)
-    near = blur(grid, thick, log_uniform(rng, 0.05, 0.2) * cells.diameter)
+    near = blur(grid, thick, max(1.0, log_uniform(rng, 0.03, 0.12) * cells.diameter))
     wide = blur(grid, thick, log_uniform(rng, 0.3, 1.2) * cells.diameter)
-    share = rng.uniform(0.2, 0.8)
-    contrast = thick - share * near - (1 - share) * wide
+    # A narrow bright seam at the outline and a wide glow around the cell.
+    seam = log_uniform(rng, 0.7, 3.0)
+    contrast = (thick - wide) + seam * (thick - near)
     # Beyond a quarter of a wave, dark turns into bright: rounded cells shine.
-    contrast *= np.float32(log_uniform(rng, 0.6, 2.0))
+    contrast *= np.float32(log_uniform(rng, 0.4, 1.8))
     turn = rng.uniform(1.0, 1.8)
     response = np.where(contrast < turn, -contrast, contrast - 2 * turn)
     response = np.clip(response, -1.2, 1.5)

@@ -23,7 +23,7 @@ from unmask.phantoms.placing import (
 
 @dataclass(frozen=True)
 class Axons(Isotropic):
-    """Axons in sheaths of myelin; labels are axons without their sheath.
+    """Myelinated axons in electron microscopy; labels are axons without their sheath.
 
     Args:
         diameter: smallest and largest mean outer diameter.

@@ -21,7 +21,7 @@ _BALLS = 5
 
 @dataclass(frozen=True)
 class Bacteria(Isotropic):
-    """Rods with round ends that lie side by side and end to end.
+    """Rod-shaped bacteria in colonies, in fluorescence or phase contrast.
 
     Args:
         diameter: smallest and largest mean diameter of a ball of the same volume.
@@ -83,8 +83,15 @@ def place_rods(
 
 @njit(cache=True, nogil=True)
 def _place_rods(  # noqa: C901 - a kernel: flat arrays in, no objects
-    free, frames, chance, wobble, length, width, limit, loose
-):  # pyright: ignore[reportMissingParameterType]
+    free: Points,
+    frames: Points,
+    chance: Points,
+    wobble: Points,
+    length: NDArray[np.float64],
+    width: float,
+    limit: NDArray[np.float64],
+    loose: float,
+) -> Points:
     count, n = len(length), free.shape[1]
     ends = np.zeros((count, 2, n))
     middle = np.zeros((count, n))

@@ -94,11 +94,11 @@ def tissue(
     labels = solid(np.where(gap > membrane, canvas.owner, 0))
     # Scraps that are no cells look like membranes cut obliquely, so image and truth agree.
     gap[(labels == 0) & (gap > membrane)] = 0
-    grey = _cytoplasm(grid, labels, gap / np.float32(membrane), rng)
-    mitochondria = _mitochondria(grid, grey, gap, cell, rng)
-    grey -= np.where(mitochondria, 0, _vesicles(grid, gap, cell, rng))
+    gray = _cytoplasm(grid, labels, gap / np.float32(membrane), rng)
+    mitochondria = _mitochondria(grid, gray, gap, cell, rng)
+    gray -= np.where(mitochondria, 0, _vesicles(grid, gap, cell, rng))
     classes = (labels > 0).astype(np.uint8) + mitochondria
-    return Phantom(_microscope(grid, grey, rng)[None], labels, classes, grid.spacing)
+    return Phantom(_microscope(grid, gray, rng)[None], labels, classes, grid.spacing)
 
 
 KINDS = {"nuclei": nuclei, "tissue": tissue}
@@ -166,10 +166,10 @@ def _scattered(grid: Grid, diameter: float, density: float, rng: np.random.Gener
         if placed == count:
             break
         if placed and rng.random() < 0.6:
-            beside = rng.integers(placed)
+            neighbor = rng.integers(placed)
             direction = rng.standard_normal(ndim)
-            away = (radii[placed] + radii[beside]) * rng.uniform(0.85, 1.1)
-            center = centers[beside] + direction / np.linalg.norm(direction) * away
+            away = (radii[placed] + radii[neighbor]) * rng.uniform(0.85, 1.1)
+            center = centers[neighbor] + direction / np.linalg.norm(direction) * away
         else:
             center = rng.uniform(-margin / 2, grid.extent + margin / 2)
         apart = np.linalg.norm(centers[:placed] - center, axis=1)
@@ -254,17 +254,17 @@ def _camera(
 
 
 def _cytoplasm(grid: Grid, labels: Labels, gap: Floats, rng: np.random.Generator) -> Floats:
-    """Grey value of cells and membranes, 1 is bright; ``gap`` is in units of ``membrane``."""
+    """Gray value of cells and membranes, 1 is bright; ``gap`` is in units of ``membrane``."""
     level = 0.74 + 0.05 * rng.standard_normal(int(labels.max()) + 1, dtype=np.float32)
-    grey = level[labels] + 0.055 * field(grid, 1.8, rng) + 0.035 * field(grid, 6.0, rng)
+    gray = level[labels] + 0.055 * field(grid, 1.8, rng) + 0.035 * field(grid, 6.0, rng)
     contrast = np.clip(0.52 + 0.09 * field(grid, 25.0, rng), 0.25, 0.65)
-    return grey - contrast * np.exp(-0.7 * gap**2)
+    return gray - contrast * np.exp(-0.7 * gap**2)
 
 
 def _mitochondria(
-    grid: Grid, grey: Floats, gap: Floats, cell: float, rng: np.random.Generator
+    grid: Grid, gray: Floats, gap: Floats, cell: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Darken ``grey`` where mitochondria lie, with a rim and folds; return where that is."""
+    """Darken ``gray`` where mitochondria lie, with a rim and folds; return where that is."""
     count = 1 + int(rng.poisson(0.8 * grid.volume / cell ** len(grid.shape)))
     room = np.flatnonzero(gap > 0.09 * cell)
     bodies = _among(grid, room, count, radius=0.19 * cell, elongation=1.7, rng=rng)
@@ -272,7 +272,7 @@ def _mitochondria(
     inside = (distance < 1) & (gap > 0.055 * cell)
     folds = np.sin(5 * field(grid, 0.16 * cell, rng))
     rim = np.exp(-(((np.minimum(distance, 2) - 0.93) / 0.08) ** 2))
-    grey[inside] += (0.08 * folds - 0.16 * rim - 0.3)[inside]
+    gray[inside] += (0.08 * folds - 0.16 * rim - 0.3)[inside]
     return inside
 
 
@@ -285,9 +285,9 @@ def _vesicles(grid: Grid, gap: Floats, cell: float, rng: np.random.Generator) ->
     return 0.22 * np.exp(-(((distance - 0.9) / 0.3) ** 2))
 
 
-def _microscope(grid: Grid, grey: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _microscope(grid: Grid, gray: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Blur, staining that varies over the field and between sections, noise, 8 bits."""
-    image = _blur(grid, grey, rng.uniform(0.5, 0.8))
+    image = _blur(grid, gray, rng.uniform(0.5, 0.8))
     image += 0.05 * field(grid, 0.5 * float(grid.extent.max()), rng)
     # One draw for each section; an image of one or two axes is a single section.
     sections = grid.shape[:-2] + (1, 1)[: len(grid.shape)]

@@ -24,7 +24,7 @@ from unmask.phantoms.placing import (
 
 @dataclass(frozen=True)
 class CrowdedNuclei(Isotropic):
-    """Nuclei that touch nearly everywhere inside a piece of tissue.
+    """Crowded fluorescent nuclei with uneven chromatin, as in tissue and germline.
 
     Args:
         diameter: smallest and largest mean diameter.

@@ -24,7 +24,7 @@ from unmask.phantoms.placing import (
 
 @dataclass(frozen=True)
 class Cytoplasm(Isotropic):
-    """Filled cells of ragged outline, alone or in sheets.
+    """Cells with stained cytoplasm and darker nuclei, alone or in sheets.
 
     Args:
         diameter: smallest and largest mean diameter.

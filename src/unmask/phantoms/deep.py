@@ -25,7 +25,9 @@ from unmask.phantoms.placing import (
 
 @dataclass(frozen=True)
 class DeepNuclei(Stack):
-    """Nuclei in a volume; the first axis is depth.
+    """Fluorescent nuclei in thick samples: axial blur, and light that is lost with depth.
+
+    The first axis is depth.
 
     Args:
         thickness: smallest and largest distance of sections, in pixels.

@@ -53,7 +53,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Tissue(Isotropic):
-    """Cells with dark membranes; labels are cells, mitochondria belong to theirs.
+    """Tissue in electron microscopy: cells with dark membranes and mitochondria.
 
     Args:
         diameter: smallest and largest mean diameter of cells.
@@ -76,9 +76,10 @@ class Tissue(Isotropic):
 
 @dataclass(frozen=True)
 class Neurites(Stack):
-    """Stacks of thick sections, which are shifted, of different contrast, and sometimes missing.
+    """Neurites in stacks of thick sections, which are shifted and sometimes missing.
 
-    Image and truth are shifted together; a missing section keeps its truth.
+    Sections differ in contrast. Image and truth are shifted together; a missing section keeps its
+    truth.
 
     Args:
         thickness: smallest and largest distance of sections, in pixels.
@@ -108,7 +109,7 @@ class Neurites(Stack):
 
 @dataclass(frozen=True)
 class Mitochondria(Stack):
-    """The same tissue; labels are mitochondria.
+    """Mitochondria in electron microscopy; cells are background.
 
     Args:
         thickness: smallest and largest distance of sections, in pixels.
@@ -155,7 +156,7 @@ def tissue(
         grid, cell * 0.8, rng, jitter=0.42, spread=rng.uniform(0.1, 0.45),
         stretch=stretch / np.prod(stretch) ** (1 / n),
     )  # fmt: skip
-    seeds = merge_seeds(seeds, rng.uniform(0, merged), rng)
+    seeds = merge_seeds(grid, seeds, rng.uniform(0, merged), rng)
     warp = displacement(grid, 0.6 * cell, rng.uniform(0.08, 0.2) * cell, rng)
     warp += displacement(grid, 0.2 * cell, rng.uniform(0, 0.03) * cell, rng)
     if shifts is not None:
@@ -179,15 +180,15 @@ def _paint_mitochondria(
 ) -> tuple[Labels, Painted]:
     """Bent tubes in the middle of cells; each belongs to one cell and keeps off its membrane."""
     n = len(grid.shape)
-    density = log_uniform(rng, 0.3, 2.0)
+    density = log_uniform(rng, 0.5, 3.0)
     count = int(rng.poisson(density * (grid.volume / cell**n) + 1))
     room = np.flatnonzero(gap > max(0.3 * float(np.quantile(gap[..., ::3], 0.99)), 0.08 * cell))
     chosen = rng.choice(room, min(count, 500)) if room.size else room
     where = np.unravel_index(chosen, grid.shape)
-    at = np.stack(where, axis=1) * np.array(grid.spacing)
+    at = np.stack(where, axis=1).astype(np.float64) * grid.spacing
     if shifts is not None:
         at += np.stack([shifts[(axis, *where)] for axis in range(n)], axis=1)
-    width = cell * rng.uniform(0.28, 0.42)
+    width = cell * rng.uniform(0.28, 0.5)
     length = width * np.exp(rng.uniform(-1, 1.4, len(at)))
     free = far_apart(at, width / 2 + length / 4)
     at, length, chosen = at[free], length[free], chosen[free]
@@ -210,13 +211,13 @@ def micrograph(grid: Grid, scene: Scene, rng: np.random.Generator) -> NDArray[np
     gray = level.astype(np.float32)[cells]
     grain = field(grid, max(1.2, 0.03 * cell), rng)
     gray += rng.uniform(0.01, 0.07) * grain + rng.uniform(0, 0.05) * field(grid, 0.15 * cell, rng)
-    dark = rng.uniform(0.25, 0.65) * np.clip(1 + 0.2 * field(grid, 0.7 * cell, rng), 0.4, 1.3)
+    dark = rng.uniform(0.35, 0.75) * np.clip(1 + 0.2 * field(grid, 0.7 * cell, rng), 0.4, 1.3)
     gray -= dark * np.exp(-0.7 * (scene.gap / np.float32(scene.membrane)) ** 2)
     inside = scene.mitochondria > 0
     gray[inside] += _matrix(grid, scene, rng)[inside]
     spots, _ = specks(grid, _vesicle_count(grid, cell, rng), (3, max(3.5, 0.12 * cell)), rng)
     shell = np.exp(-(((spots - 0.35) / 0.25) ** 2)) * (spots > 0)
-    gray -= rng.uniform(0.05, 0.3) * shell * ((cells > 0) & ~inside & (scene.gap > 0.06 * cell))
+    gray -= rng.uniform(0.05, 0.4) * shell * ((cells > 0) & ~inside & (scene.gap > 0.06 * cell))
     # Dark patches on membranes, as at synapses.
     patches = np.clip(field(grid, 0.3 * cell, rng) - rng.uniform(1.4, 2.4), 0, 1)
     gray -= rng.uniform(0, 0.6) * patches * np.exp(-((scene.gap / (3 * scene.membrane)) ** 2))
@@ -224,7 +225,7 @@ def micrograph(grid: Grid, scene: Scene, rng: np.random.Generator) -> NDArray[np
 
 
 def _vesicle_count(grid: Grid, cell: float, rng: np.random.Generator) -> int:
-    mean = log_uniform(rng, 0.5, 12) * grid.volume / cell ** len(grid.shape)
+    mean = log_uniform(rng, 0.5, 25) * grid.volume / cell ** len(grid.shape)
     return int(rng.poisson(min(mean, 1500)))
 
 
@@ -235,7 +236,7 @@ def _matrix(grid: Grid, scene: Scene, rng: np.random.Generator) -> Floats:
     depth = np.clip(scene.painted.depth, 0, 1)
     rim = np.exp(-(((depth - 0.94) / 0.1) ** 2))
     strength = rng.uniform(0.0, 0.14)
-    result = strength * folds - rng.uniform(0.05, 0.25) * rim - rng.uniform(0.08, 0.42)
+    result = strength * folds - rng.uniform(0.05, 0.25) * rim - rng.uniform(0.1, 0.5)
     return np.asarray(result, np.float32)
 
 

@@ -125,26 +125,41 @@ def write_phantoms(
     seed: int = 0,
     spacing: Sequence[float] | None = None,
     options: Mapping[str, Any] | None = None,
+    overwrite: bool = True,
 ) -> Path:
     """Write ``images/``, ``labels/`` (objects) and ``classes/`` as TIFF files of equal stems.
 
     Args:
-        folder: created if needed; files of the same name are replaced.
+        folder: created if needed.
         name: family.
         shape: voxels per axis.
         count: number of images, at least 1.
         seed: images with the same seed and index are equal, whatever ``count`` is.
         spacing: voxel sizes; drawn by the family if not given.
         options: of the family.
+        overwrite: replace files of the same name; otherwise a folder that holds images is an
+            error.
 
     Returns:
         The folder.
+
+    Raises:
+        DataError: as for `draw_one`; the folder holds images already.
     """
     if count < 1:
         raise DataError(
             message("number of phantoms", expected="1 or more", found=str(count), do="Raise it.")
         )
     folder = Path(folder)
+    if not overwrite and (folder / "images").exists():
+        raise DataError(
+            message(
+                folder,
+                expected="a new folder",
+                found="one that holds images",
+                do="Choose another one, or give --overwrite.",
+            )
+        )
     stem = Path(name.partition(":")[0]).stem
     digits = max(3, len(str(count - 1)))
     for index, sample in enumerate(

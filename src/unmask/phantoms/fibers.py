@@ -18,7 +18,9 @@ from unmask.phantoms.stacking import number_stacked
 
 @dataclass(frozen=True)
 class Fibers(Isotropic):
-    """Fibers of even width; where two cross, the higher label lies on top.
+    """Thin fibers that cross.
+
+    The higher label lies on top; ``Phantom.crossings`` names the pairs.
 
     Args:
         diameter: smallest and largest width.
@@ -52,7 +54,7 @@ class Fibers(Isotropic):
         radius = width / 2 * np.exp(rng.uniform(0, 0.35) * rng.standard_normal((count, 1)))
         tubes = Tubes(paths, np.repeat(np.maximum(radius, 0.75), 16, 1), np.arange(1, count + 1))
         painted = paint_tubes(grid, tubes)
-        labels, crossings = number_stacked(grid, tubes, painted.owner)
+        labels, crossings = number_stacked(painted)
         round_light = np.clip(1 - np.clip(painted.depth, 0, 1) ** 2, 0.02, 1)
         profile = round_light ** np.float32(rng.uniform(0.1, 0.8))
         grain = np.clip(1 + rng.uniform(0, 0.4) * field(grid, 1.5 * width, rng), 0, None)

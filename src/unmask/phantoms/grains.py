@@ -17,7 +17,7 @@ from unmask.phantoms.placing import fitting_diameter, lattice_seeds, log_uniform
 
 @dataclass(frozen=True)
 class Grains(Isotropic):
-    """Grains told apart by their gray value, their boundary, or both. Labels touch.
+    """Grains of a polycrystal that differ in gray value, have boundaries, or both.
 
     Args:
         diameter: smallest and largest mean diameter.

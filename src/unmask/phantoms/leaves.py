@@ -20,7 +20,7 @@ _POINTS = 12
 
 @dataclass(frozen=True)
 class Leaves(Isotropic):
-    """Plants whose leaves overlap; three channels: red, green, blue. Labels are leaves.
+    """Leaves of rosettes on soil, in color.
 
     A later leaf lies on top. A leaf that others divide keeps its largest visible piece.
 

@@ -17,7 +17,9 @@ from unmask.phantoms.placing import fitting_diameter, lattice_seeds, log_uniform
 
 @dataclass(frozen=True)
 class Membranes(Isotropic):
-    """Cells that share walls, as in epithelia and plant tissue; a label ends in the wall's middle.
+    """Cells with stained membranes, as in epithelia and plant tissue.
+
+    A label ends in the middle of the wall.
 
     Args:
         diameter: smallest and largest mean distance of walls.

@@ -24,7 +24,7 @@ from unmask.phantoms.placing import (
 
 @dataclass(frozen=True)
 class Neurons(Isotropic):
-    """Bright bodies, often with a darker nucleus, on a ground of thin processes.
+    """Fluorescent bodies of neurons among thin processes.
 
     The truth holds the bodies; processes and bodies out of focus are background.
 

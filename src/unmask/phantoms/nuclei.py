@@ -23,7 +23,7 @@ from unmask.phantoms.placing import (
 
 @dataclass(frozen=True)
 class Nuclei(Isotropic):
-    """Nuclei stained with a DNA dye.
+    """Fluorescent nuclei: sparse to touching, with dirt and nuclei out of focus.
 
     Args:
         diameter: smallest and largest mean diameter.

@@ -143,7 +143,7 @@ def eight_bit(image: Floats) -> NDArray[np.uint8]:
 
 
 def electron_noise(
-    grid: Grid, image: Floats, rng: np.random.Generator, *, noise: float = 0.12
+    grid: Grid, image: Floats, rng: np.random.Generator, *, noise: float = 0.08
 ) -> NDArray[np.uint8]:
     """Electron micrograph of a scene in 0 .. 1: blur, uneven stain, grain, contrast.
 

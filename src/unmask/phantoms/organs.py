@@ -89,11 +89,11 @@ def place_organs(grid: Grid, diameters: tuple[float, float], rng: np.random.Gene
     shell = paint_ellipsoids(
         grid, random_ellipsoids(middle[None], np.array([size]), rng, elongation=1.25), warp
     ).depth
-    share = log_uniform(rng, 0.15, 0.8)
+    share = log_uniform(rng, 0.3, 1.5)
     count = int(np.clip(share * size**n * 2 / diameter**n, 2, 160))
     at = middle + rng.uniform(-0.8, 0.8, (count, n)) * size
     at[:, : n - 2] = rng.uniform(0, 1, (count, max(0, n - 2))) * grid.extent[: n - 2]
-    kinds = rng.choice([_SOLID, _CHAMBER, _BONE], count, p=[0.5, 0.3, 0.2])
+    kinds = rng.choice([_SOLID, _CHAMBER, _BONE], count, p=[0.45, 0.37, 0.18])
     scale = np.where(kinds == _BONE, rng.uniform(0.3, 0.7), 1.0)
     radius = diameter / 2 * scale * np.exp(0.3 * rng.standard_normal(count))
     bodies = random_ellipsoids(at, radius, rng, elongation=log_uniform(rng, 1.1, 1.7))
@@ -143,7 +143,7 @@ def _magnetic(grid: Grid, anatomy: Anatomy, rng: np.random.Generator) -> NDArray
     signal += (anatomy.body & (anatomy.labels == 0)) * anatomy.fat * rng.uniform(0, 0.8)
     signal = blur(grid, signal, log_uniform(rng, 0.4, 1.4), axial=0.5)
     coil = np.exp(
-        np.float32(rng.uniform(0, 0.6)) * field(grid, 0.7 * float(grid.extent.max()), rng)
+        np.float32(rng.uniform(0, 1.0)) * field(grid, 0.7 * float(grid.extent.max()), rng)
     )
     noise = np.float32(log_uniform(rng, 0.005, 0.1))
     real = signal * coil + noise * rng.standard_normal(grid.shape, dtype=np.float32)
@@ -188,7 +188,7 @@ def _tissue(
     shift[0] = 0
     signal = table[anatomy.classes] + shift[anatomy.labels]
     grain = field(grid, max(1.5, 0.12 * anatomy.diameter), rng)
-    signal += np.float32(texture * rng.uniform(0.1, 0.8)) * grain
+    signal += np.float32(texture * log_uniform(rng, 0.05, 0.8)) * grain
     lines = ridges(grid, 0.4 * anatomy.diameter, 0.15, rng) * (anatomy.labels == 0)
     signal += np.float32(texture * rng.uniform(-3, 3)) * lines
     return signal * (anatomy.body | (anatomy.labels > 0))

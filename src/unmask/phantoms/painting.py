@@ -8,7 +8,7 @@ hundreds of objects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -18,6 +18,9 @@ from unmask.kernels import njit
 from unmask.phantoms.bodies import Bodies, Floats, Grid
 
 FAR = 1e6
+
+Ints = NDArray[np.int64]
+Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class Painted:
         depth: 0 at the middle of the shape, 1 at its surface; outside, for ellipsoids, the
             smallest value over all shapes whose box covers the voxel, else 1e6.
         along: for tubes, position along the tube from 0 to 1.
+        over: for tubes, ``(K, 2)`` pairs of shapes of which the first covers a part of the second.
     """
 
     owner: NDArray[np.int32]
     depth: Floats
     along: Floats
+    over: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
 
 @dataclass(frozen=True)
@@ -114,12 +119,12 @@ def paint_tubes(grid: Grid, tubes: Tubes, warp: Floats | None = None) -> Painted
     slack = 0.0 if warp is None else np.abs(_flat(grid, warp)).max(axis=1, initial=0)
     reach = np.abs(stop - start) / 2 + radii.max(axis=1, initial=0)[:, None] + slack
     low, high = _boxes(grid, (start + stop) / 2, reach)
-    _cones(
+    over = _cones(
         painted.owner.reshape(-1), painted.depth.reshape(-1), painted.along.reshape(-1),
         np.array(grid.shape), np.array(grid.spacing), start, stop, radii,
         np.repeat(tubes.owner, steps), along, 1 / max(1, steps), low, high, _flat(grid, warp),
     )  # fmt: skip
-    return painted
+    return replace(painted, over=np.unique(over, axis=0))
 
 
 def paint_cells(
@@ -169,7 +174,13 @@ def _boxes(
 
 
 @njit(cache=True, nogil=True)
-def _row(row, low, high, shape, index):  # pyright: ignore[reportMissingParameterType]
+def _row(
+    row: int,
+    low: Ints,
+    high: Ints,
+    shape: Ints,
+    index: Ints,
+) -> int:
     """Set ``index`` of all axes but the last for a row of a box; return where the row begins."""
     last = len(shape) - 1
     for axis in range(last - 1, -1, -1):
@@ -183,7 +194,10 @@ def _row(row, low, high, shape, index):  # pyright: ignore[reportMissingParamete
 
 
 @njit(cache=True, nogil=True)
-def _rows(low, high):  # pyright: ignore[reportMissingParameterType]
+def _rows(
+    low: Ints,
+    high: Ints,
+) -> int:
     """Number of rows of a box."""
     rows = 1
     for axis in range(len(low) - 1):
@@ -193,8 +207,17 @@ def _rows(low, high):  # pyright: ignore[reportMissingParameterType]
 
 @njit(cache=True, nogil=True)
 def _ellipsoids(  # noqa: PLR0913 - a kernel: flat arrays in, no objects
-    owner, depth, shape, spacing, center, form, low, high, warp, stacked
-):  # pyright: ignore[reportMissingParameterType]
+    owner: NDArray[np.int32],
+    depth: Floats,
+    shape: Ints,
+    spacing: Reals,
+    center: Reals,
+    form: Reals,
+    low: Ints,
+    high: Ints,
+    warp: Floats,
+    stacked: bool,  # noqa: FBT001 - kernels take no keywords
+) -> None:
     n = len(shape)
     index = np.zeros(n, np.int64)
     offset = np.zeros(n)
@@ -223,10 +246,25 @@ def _ellipsoids(  # noqa: PLR0913 - a kernel: flat arrays in, no objects
 
 
 @njit(cache=True, nogil=True)
-def _cones(  # noqa: PLR0913 - a kernel: flat arrays in, no objects
-    owner, depth, along, shape, spacing, start, stop, radii, chain, begin_at, share, low, high, warp
-):  # pyright: ignore[reportMissingParameterType]
+def _cones(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
+    owner: NDArray[np.int32],
+    depth: Floats,
+    along: Floats,
+    shape: Ints,
+    spacing: Reals,
+    start: Reals,
+    stop: Reals,
+    radii: Reals,
+    chain: Ints,
+    begin_at: Reals,
+    share: float,
+    low: Ints,
+    high: Ints,
+    warp: Floats,
+) -> Ints:
     n = len(shape)
+    # The first entry tells the compiler the type of the list.
+    pairs = [(np.int64(0), np.int64(0))]
     index = np.zeros(n, np.int64)
     offset = np.zeros(n)
     for cone in range(len(start)):
@@ -252,16 +290,35 @@ def _cones(  # noqa: PLR0913 - a kernel: flat arrays in, no objects
                 if total >= radius * radius:
                     continue
                 distance = np.float32(np.sqrt(total) / radius)
-                if owner[voxel] != chain[cone] or distance < depth[voxel]:
+                below = np.int64(owner[voxel])
+                if below != 0 and below != chain[cone] and pairs[-1] != (chain[cone], below):
+                    pairs.append((chain[cone], below))
+                if below != chain[cone] or distance < depth[voxel]:
                     owner[voxel] = chain[cone]
                     depth[voxel] = distance
                     along[voxel] = begin_at[cone] + t * share
+    result = np.zeros((len(pairs) - 1, 2), np.int64)
+    for k in range(1, len(pairs)):
+        result[k - 1, 0], result[k - 1, 1] = pairs[k]
+    return result
 
 
 @njit(cache=True, nogil=True)
 def _power_diagram(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
-    owner, gap, shape, spacing, at, weight, group, lattice, step, rotation, middle, around, warp
-):  # pyright: ignore[reportMissingParameterType]
+    owner: NDArray[np.int32],
+    gap: Floats,
+    shape: Ints,
+    spacing: Reals,
+    at: Reals,
+    weight: Reals,
+    group: Ints,
+    lattice: Ints,
+    step: Reals,
+    rotation: Reals,
+    middle: Reals,
+    around: Ints,
+    warp: Floats,
+) -> None:
     n, near = len(shape), len(around)
     point, place = np.zeros(n), np.zeros(n)
     # The seeds around the voxel before: neighbors in a row mostly have the same ones.

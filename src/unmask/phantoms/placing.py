@@ -21,8 +21,8 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def fitting_diameter(grid: Grid, limits: tuple[float, float], rng: np.random.Generator) -> float:
-    """A log-uniform diameter within ``limits``, and not larger than 0.7 of the longest side."""
-    high = max(limits[0], min(limits[1], 0.7 * float(grid.extent.max())))
+    """A log-uniform diameter within ``limits``; at most half of the longer side of a section."""
+    high = max(limits[0], min(limits[1], 0.5 * float(grid.extent[-2:].max())))
     return log_uniform(rng, limits[0], high)
 
 
@@ -67,7 +67,16 @@ def scatter(
 
 
 @njit(cache=True, nogil=True)
-def _scatter(free, direction, chance, radius, limit, margin, clustering, nearest):  # pyright: ignore[reportMissingParameterType]
+def _scatter(
+    free: Points,
+    direction: Points,
+    chance: Points,
+    radius: NDArray[np.float64],
+    limit: NDArray[np.float64],
+    margin: float,
+    clustering: float,
+    nearest: float,
+) -> Points:
     count, n = len(radius), free.shape[1]
     centers = np.zeros((count, n))
     center = np.zeros(n)
@@ -128,6 +137,11 @@ def lattice_seeds(
     n = len(grid.shape)
     steps = np.full(n, step) * (1.0 if stretch is None else stretch)
     rotation = orthonormal(1, n, rng)[0]
+    if grid.extent.max() > 2 * grid.extent.min():
+        # The box that holds a long grid in any direction would have too many seeds: rotate only
+        # about the long axis.
+        rotation = np.eye(n)
+        rotation[-2:, -2:] = orthonormal(1, 2, rng)[0]
     # The box that holds the rotated grid.
     size = np.abs(rotation) @ grid.extent
     counts = (np.ceil(size / steps) + 4).astype(int)
@@ -153,20 +167,23 @@ def value_at(grid: Grid, image: NDArray[Any], points: Points) -> NDArray[Any]:
     return image[tuple(index.T)]
 
 
-def merge_seeds(seeds: Seeds, share: float, rng: np.random.Generator) -> Seeds:
+def merge_seeds(grid: Grid, seeds: Seeds, share: float, rng: np.random.Generator) -> Seeds:
     """Join a share of the seeds: pairs of neighbors, and balls of seeds that become large cells."""
     group = seeds.group.reshape(seeds.lattice).copy()
+    n = group.ndim
     for _ in range(2):
-        axis = int(rng.integers(group.ndim))
+        axis = int(rng.integers(n))
         joined = rng.random(group.shape) < share / 2
         group = np.where(joined, np.roll(group, 1, axis), group)
-    group = group.ravel()
-    steps = seeds.at / seeds.step
-    for center in steps[rng.random(len(steps)) < 0.04 * share]:
-        radius = rng.uniform(0.9, 1.9) * rng.uniform(0.7, 1.4, steps.shape[1])
-        near = np.sum(((steps - center) / radius) ** 2, axis=1) < 1
-        group[near] = group[near][:1].repeat(near.sum())
-    return replace(seeds, group=group)
+    steps = (seeds.at / seeds.step).reshape(*seeds.lattice, n)
+    chosen = near_grid(grid, seeds.centers, float(seeds.step.max()))
+    chosen &= rng.random(len(chosen)) < 0.04 * share
+    for index in np.argwhere(chosen.reshape(seeds.lattice)):
+        window = tuple(slice(max(0, i - 2), i + 3) for i in index)
+        radius = rng.uniform(0.9, 1.9) * rng.uniform(0.7, 1.4, n)
+        offset = (steps[window] - steps[tuple(index)]) / radius
+        group[window][np.sum(offset**2, axis=-1) < 1] = group[tuple(index)]
+    return replace(seeds, group=group.ravel())
 
 
 def random_ellipsoids(

@@ -25,7 +25,7 @@ from unmask.phantoms.placing import (
 
 @dataclass(frozen=True)
 class Precipitates(Isotropic):
-    """Large faceted, round or lobed particles in a matrix, and clouds of small round ones.
+    """Large particles and clouds of small ones in an alloy (scanning electron microscopy).
 
     Args:
         diameter: smallest and largest mean diameter of the large particles.
@@ -49,7 +49,7 @@ class Precipitates(Isotropic):
         )
         labels = solid(owner, 4)
         classes = (labels > 0).astype(np.uint8) + (is_small[owner] & (labels > 0))
-        image = electron_noise(grid, _gray(grid, labels, classes, diameter, rng), rng, noise=0.06)
+        image = electron_noise(grid, _gray(grid, labels, classes, diameter, rng), rng, noise=0.04)
         return Phantom(image[None], labels, classes, grid.spacing)
 
 
@@ -58,7 +58,7 @@ def _large(
 ) -> tuple[Labels, NDArray[np.bool_]]:
     """Large particles, and the matrix far from them."""
     seeds = lattice_seeds(grid, diameter, rng, jitter=0.42, spread=rng.uniform(0.1, 0.4))
-    seeds = merge_seeds(seeds, rng.uniform(0, 0.6), rng)
+    seeds = merge_seeds(grid, seeds, rng.uniform(0, 0.6), rng)
     warp = displacement(grid, 0.5 * diameter, rng.uniform(0.02, 0.1) * diameter, rng)
     warp += displacement(grid, 0.2 * diameter, rng.uniform(0, 0.03) * diameter, rng)
     owner, gap = paint_cells(grid, seeds, warp)
@@ -67,7 +67,7 @@ def _large(
         diameter * rng.uniform(0.04, 0.16) * np.clip(1 + 0.4 * field(grid, diameter, rng), 0.3, 2)
     )
     inside = (gap > margin) & kept[owner]
-    if rng.random() < 0.7:
+    if rng.random() < 0.85:
         # Round the corners: a blurred mask cut at its middle value.
         soft = blur(grid, inside.astype(np.float32), diameter * rng.uniform(0.04, 0.12))
         inside = (soft > 0.5) & kept[owner] & (gap > 0.5)

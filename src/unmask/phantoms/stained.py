@@ -28,7 +28,7 @@ _COUNTER = np.array([0.10, 0.95, 0.28])
 
 @dataclass(frozen=True)
 class StainedTissue(Isotropic):
-    """Nuclei in one dye, cytoplasm and fibers in another; three channels: red, green, blue.
+    """Stained tissue on a bright slide, in color: nuclei in one dye, the rest in another.
 
     Args:
         diameter: smallest and largest mean diameter.
@@ -91,7 +91,7 @@ def _counter_dye(grid: Grid, labels: Labels, diameter: float, rng: np.random.Gen
         1 + 0.25 * wide + rng.uniform(0.05, 0.25) * fine, 0.1, None
     )
     waves = _fibers(grid, diameter, rng)
-    dye = dye * (1 + log_uniform(rng, 0.02, 0.4) * waves)
+    dye = dye * (1 + log_uniform(rng, 0.02, 0.25) * waves)
     holes = 1 / (
         1 + np.exp(-8 * (field(grid, rng.uniform(1.5, 4) * diameter, rng) - rng.uniform(0.5, 2.5)))
     )
@@ -118,7 +118,7 @@ def _slide(
         base * np.exp(rng.uniform(0.1, 0.45) * rng.standard_normal(3))
         for base in (_NUCLEAR, _COUNTER)
     ]
-    if rng.random() < 0.3:
+    if rng.random() < 0.4:
         # One dye, as cresyl violet or Giemsa, colors everything.
         vectors[1] = vectors[0] * np.exp(0.15 * rng.standard_normal(3))
     glass = np.clip(rng.normal(0.92, 0.05, 3), 0.7, 1.0) * rng.uniform(0.85, 1.0)

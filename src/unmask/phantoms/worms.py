@@ -19,7 +19,9 @@ from unmask.phantoms.stacking import number_stacked
 
 @dataclass(frozen=True)
 class Worms(Isotropic):
-    """Long bent bodies with tapered ends; where two cross, the higher label lies on top.
+    """Worms that bend and cross, in bright field or fluorescence.
+
+    Where two cross, the higher label lies on top.
 
     A worm under another one may be in several pieces of one label; ``Phantom.crossings`` names the
     pairs.
@@ -56,7 +58,7 @@ class Worms(Isotropic):
         radius = width / 2 * ends * np.exp(0.1 * rng.standard_normal((count, 1)))
         tubes = Tubes(paths, np.maximum(radius, 0.6), np.arange(1, count + 1))
         painted = paint_tubes(grid, tubes)
-        labels, crossings = number_stacked(grid, tubes, painted.owner)
+        labels, crossings = number_stacked(painted)
         style = _glow if rng.random() < 0.25 else _bright_field
         image = style(grid, labels, painted, width, rng)
         classes = (labels > 0).astype(np.uint8)
