@@ -42,7 +42,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture
 def task_file(tmp_path):
-    (code,) = blocks(DOCS / "howto" / "add-a-task.md", "python")
+    code = blocks(DOCS / "howto" / "add-a-part.md", "python")[0]
     path = tmp_path / "borders.py"
     path.write_text(code, encoding="utf-8")
     yield path
