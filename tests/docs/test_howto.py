@@ -76,7 +76,7 @@ def test_commands_and_settings_exist(page):
     verbs = set(re.findall(r"^(?:srun )?unmask ([a-z]+)", shown, re.MULTILINE))
     assert verbs <= VERBS
     recipe = load({"volumes": "cells3d", "cluster": "maester"}.get(page.stem, "cells"))
-    ignored = {"task.width", "a.b", "infer.KEY", "KEY"}
+    ignored = {"task.width", "method", "a.b", "infer.KEY", "KEY"}
     for key, value in re.findall(r"--set '?([A-Za-z._]+)=(\{[^}]+\}|[^\s`']+)", text):
         if key not in ignored:
             recipe = (
