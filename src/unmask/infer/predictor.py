@@ -21,6 +21,7 @@ from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.infer.notes import decode_scores, describe
+from unmask.infer.picture import label_picture, picture_html
 from unmask.infer.sinks import MemorySink
 from unmask.infer.source import ImageSource
 from unmask.infer.tiles import Progress, Sink, Tiling, run_tiles
@@ -53,6 +54,19 @@ class Prediction:
     provenance: Mapping[str, Any]
     classes: Mapping[str, float] | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.labels.shape))
+        if self.classes:
+            name, probability = next(iter(self.classes.items()))
+            return f"Prediction({size}: {name} {probability:.3f})"
+        scores = "" if self.scores is None else f", scores of {len(self.scores)} channels"
+        count = np.count_nonzero(np.unique(self.labels))
+        return f"Prediction({size} {self.labels.dtype}: {count} labels{scores})"
+
+    def _repr_html_(self) -> str:
+        """A picture with one color per label, for notebooks."""
+        return picture_html(label_picture(self.labels), repr(self))
 
 
 @dataclass(frozen=True)
@@ -124,6 +138,10 @@ class Predictor:
     block: tuple[int, ...] | None = None
     origin: Origin | None = None
     trained: ObjectDiameters | None = None
+
+    def __repr__(self) -> str:
+        networks = f"{len(self.segmenters)} network" + "s" * (len(self.segmenters) > 1)
+        return f"Predictor({networks}, {type(self.task).__name__}, tile {tuple(self.tile)})"
 
     def __post_init__(self) -> None:
         if not self.segmenters:
