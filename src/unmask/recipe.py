@@ -18,14 +18,13 @@ from pydantic import (
     Field,
     PositiveFloat,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from unmask.errors import RecipeError, gather
 from unmask.lookup import Choice
 from unmask.recipe_repair import without_wrong
-from unmask.recipe_text import kind_at, read_names, with_texts
+from unmask.recipe_text import Names, kind_at, with_texts
 from unmask.yaml_text import read_texts, read_yaml, tree_problems, write_yaml
 
 _MAX_BYTES = 1_000_000
@@ -130,14 +129,9 @@ class DataRecipe(_Section):
     allow_external: bool = Field(
         default=False, description="read HDF5 and Zarr files whose values are in other files"
     )
-    formats: tuple[str, ...] = Field(
+    formats: Names = Field(
         default=(), description="further file formats, each as path/to/file.py:Name"
     )
-
-    @field_validator("formats", mode="before")
-    @classmethod
-    def _from_text(cls, value: object) -> object:
-        return read_names(value) if isinstance(value, str) else value
 
     @property
     def ndim(self) -> int:
@@ -194,7 +188,7 @@ class TrainRecipe(_Section):
     workers: int = Field(default=1, ge=0, description="threads that prepare batches")
     validate_every: int = Field(default=500, ge=0, description="updates; 0: only at the end")
     validate_images: int = Field(default=20, ge=1, description="images of a validation at most")
-    metrics: tuple[str, ...] = Field(
+    metrics: Names = Field(
         default=(),
         description="metrics of the validation, the first one chooses the best model; "
         "default: those of the task",
@@ -204,11 +198,6 @@ class TrainRecipe(_Section):
     bad_steps: int = Field(
         default=10, ge=0, description="non-finite losses in a row before it stops"
     )
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _from_text(cls, value: object) -> object:
-        return read_names(value) if isinstance(value, str) else value
 
 
 class InferRecipe(_Section):

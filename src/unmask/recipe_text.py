@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 
 def with_texts(kind: Any, value: Any, written: Any) -> Any:
@@ -41,15 +41,20 @@ def with_texts(kind: Any, value: Any, written: Any) -> Any:
     return written if scalar and _holds_text(kind, type(value)) else value
 
 
-def read_names(text: str) -> list[str]:
-    """Names of a list that is written as text, as on a command line.
+def read_names(text: object) -> object:
+    """Names of a list that is written as text, as on a command line; a list stays as it is.
 
     Examples:
         >>> read_names("f1@0.5, ap"), read_names("[my.py:score]"), read_names("")
         (['f1@0.5', 'ap'], ['my.py:score'], [])
     """
+    if not isinstance(text, str):
+        return text
     names = text.strip().removeprefix("[").removesuffix("]").split(",")
     return [name.strip(" \t'\"") for name in names if name.strip()]
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(read_names)]
 
 
 def kind_at(model: type[BaseModel], path: Sequence[str]) -> Any:

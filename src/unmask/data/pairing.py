@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from unmask.data.grid import AS_IT_IS, View
 from unmask.data.suffixes import Division, common_suffix, derived, divide, divide_by
@@ -17,7 +18,7 @@ from unmask.io import Image, use_formats
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.multi_file import files_of
 from unmask.io.paths import format_of, left_out, locate, named_files, stem
-from unmask.recipe_text import read_names
+from unmask.recipe_text import Names
 
 # A path or array, or several of them.
 Paths = Inputs
@@ -185,7 +186,7 @@ def pairing(settings: Iterable[str]) -> Layout:
                 "something else. Evaluation knows no other setting."
             )
         known[key.strip()] = text.strip()
-    use_formats(read_names(known["data.formats"]))
+    use_formats(TypeAdapter(Names).validate_python(known["data.formats"]))
     return Layout(
         0, image_suffix=known["data.image_suffix"], label_suffix=known["data.label_suffix"]
     )
