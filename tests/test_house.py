@@ -24,6 +24,19 @@ TEXTS = [
     and "__pycache__" not in path.parts
 ] + [path for path in sorted(ROOT.iterdir()) if path.is_file() and path.name != ".git"]
 
+# Lines of a function with its docstring, and parameters; a command's options are its parameters.
+LONGEST_FUNCTION = 60
+MOST_PARAMETERS = 10
+MANY_PARAMETERS = {
+    PACKAGE / "api" / "learning.py",
+    PACKAGE / "models" / "vit.py",
+    PACKAGE / "pretraining" / "glmae.py",
+}
+# Older than the rule: to be divided.
+STILL_LONG = {
+    "cluster", "_run", "predict", "predict_files", "run_curve", "predict_blocks", "segment",
+    "contract",
+}  # fmt: skip
 DRAWERS = {"utils", "util", "helpers", "helper", "misc", "common"}
 LONGEST = 450
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home|Users|mnt|scratch)/\w")
@@ -96,6 +109,69 @@ def test_source_file(path):
         assert ast.get_docstring(module), "the first lines say what, for which shapes, after whom"
     if not may_know_ndim(path):
         assert not axis_branches(module), "written once for n axes; see models/nd.py"
+
+
+def functions(module: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [
+        node
+        for node in ast.walk(module)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    every = function.args
+    names = [each.arg for each in (*every.posonlyargs, *every.args, *every.kwonlyargs)]
+    return [name for name in names if name not in {"self", "cls"}]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_functions_are_short(path):
+    found = functions(tree(path))
+    lengths = {f.name: (f.end_lineno or 0) - f.lineno + 1 for f in found}
+    long = {
+        title: lines
+        for title, lines in lengths.items()
+        if lines > LONGEST_FUNCTION and title not in STILL_LONG
+    }
+    assert not long, "divide them"
+    # The options of a verb and the sizes of a published network have names of their own.
+    promised = (PACKAGE / "cli") in path.parents or path in MANY_PARAMETERS
+    wide = [f"{f.name}: {len(p)}" for f in found if len(p := parameters(f)) > MOST_PARAMETERS]
+    assert promised or wide == [], "hold them together in a dataclass"
+
+
+def test_tests_name_documents_that_exist():
+    """A page that was moved or removed takes its tests along."""
+    spelled = re.compile(r"[\"'\s/(]((?:[\w-]+/)*[\w-]+\.md)\b")
+    pages = {path.name for path in TEXTS if path.suffix == ".md"}
+    missing = [
+        f"{name(path)}: {page}"
+        for path in TEXTS
+        if path.suffix == ".py" and (ROOT / "tests") in path.parents
+        for page in spelled.findall(path.read_text(encoding="utf-8"))
+        if Path(page).name not in pages
+    ]
+    assert missing == []
+
+
+def test_contributing_lists_every_table_and_folder():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tables = dict(re.findall(r"^\|.*\| `([A-Z]+)` in `([\w/.]+)` \|$", text, re.MULTILINE))
+    expected = {
+        "TASKS", "METHODS", "BACKBONES", "DECODERS", "HEADS", "AUGMENTATIONS", "NORMALIZERS",
+        "METRICS", "FORMATS",
+    }  # fmt: skip
+    assert set(tables) == expected
+    for table, file in tables.items():
+        assert re.search(rf"^{table}\b", (PACKAGE / file).read_text(), re.MULTILINE), file
+    contracts = re.findall(r"^\|[^|]*\| `([\w/.]+)`: `(\w+)` \|", text, re.MULTILINE)
+    assert len(contracts) >= 7
+    for file, contract in contracts:
+        assert re.search(rf"^class {contract}\b", (PACKAGE / file).read_text(), re.MULTILINE), file
+    (layers,) = re.findall(r"```\n(cli >.*?)```", text, re.DOTALL)
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders - set(re.findall(r"\w+", layers)) == set()
 
 
 def test_nothing_speaks_of_one_machine():

@@ -17,6 +17,8 @@ from .io import open_image, save_image
 from .io.outlines import read_outlines, write_outlines
 from .recipe import Recipe
 
+__version__: str
+
 __all__ = [
     "Prediction",
     "Predictor",

@@ -93,6 +93,16 @@ class Recipe(Section):
             )
         return self
 
+    def __repr__(self) -> str:
+        part = self.task or self.method
+        crop = " x ".join(map(str, self.data.crop))
+        return (
+            f"Recipe({self.name!r}: {part.name if part else None}, {self.model.backbone.name}, "
+            f"{crop}, {self.train.steps} updates)"
+        )
+
+    __str__ = __repr__
+
     def with_settings(self, settings: Iterable[str]) -> Recipe:
         """Apply ``a.b=value`` settings; values are read as YAML.
 

@@ -24,7 +24,7 @@ from unmask.testing import (
 class Vanishing(ResUNet):
     def forward(self, image):
         features = super().forward(image)
-        return [features[0].detach(), *features[1:]]
+        return [*features[:-1], features[-1].detach()]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture
 def task_file(tmp_path):
-    (code,) = blocks(DOCS / "howto" / "add-a-task.md", "python")
+    code = blocks(DOCS / "howto" / "add-a-part.md", "python")[0]
     path = tmp_path / "borders.py"
     path.write_text(code, encoding="utf-8")
     yield path
@@ -67,6 +67,7 @@ def test_settings_and_presets_exist(page):
     recipe = load({"volumes": "cells3d", "cluster": "maester"}.get(page.stem, "cells"))
     ignored = {
         "task.width",
+        "method",
         "a.b",
         "infer.KEY",
         "KEY",

@@ -107,6 +107,10 @@ class Run:
     steps: int
     seconds: float
 
+    def __repr__(self) -> str:
+        shown = "".join(f", {name} {value:.4f}" for name, value in self.metrics.items())
+        return f"Run({str(self.folder)!r}: {self.steps} updates{shown}, {self.seconds:.0f} s)"
+
 
 def pretrain(
     recipe: RecipeLike,

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from unmask.data.arrange import images_of, labels_below, labels_in
 from unmask.data.channel_files import join_channels
 from unmask.data.drawn import label_files
@@ -26,7 +28,7 @@ from unmask.errors import RecipeError, message
 from unmask.io import Image, use_formats
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.paths import named_files
-from unmask.recipe_text import read_names
+from unmask.recipe_text import Names
 
 # A path or array, or several of them.
 Paths = Inputs
@@ -237,7 +239,7 @@ def pairing(settings: Iterable[str]) -> Layout:
                 "something else. Evaluation knows no other setting."
             )
         known[key.strip()] = text.strip()
-    use_formats(read_names(known["data.formats"]))
+    use_formats(TypeAdapter(Names).validate_python(known["data.formats"]))
     return Layout(
         0,
         image_suffix=known["data.image_suffix"],

@@ -21,6 +21,7 @@ from unmask.data.source import ImageSource
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.notes import decode_scores, describe
+from unmask.infer.picture import label_picture, picture_html
 from unmask.infer.sinks import MemorySink
 from unmask.infer.tiles import Sink, run_tiles
 from unmask.infer.views import Flips, Views, mirror
@@ -72,6 +73,19 @@ class Prediction:
         unit = None if self.image is None else self.image.unit
         scale = None if self.spacing is None else Scale(self.spacing, unit or "unit")
         return measure_image(labels, self.image, scale=scale)
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.labels.shape))
+        if self.classes:
+            name, probability = next(iter(self.classes.items()))
+            return f"Prediction({size}: {name} {probability:.3f})"
+        scores = "" if self.scores is None else f", scores of {len(self.scores)} channels"
+        count = np.count_nonzero(np.unique(self.labels))
+        return f"Prediction({size} {self.labels.dtype}: {count} labels{scores})"
+
+    def _repr_html_(self) -> str:
+        """A picture with one color per label, for notebooks."""
+        return picture_html(label_picture(self.labels), repr(self))
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,10 @@ class Predictor:
     block: tuple[int, ...] | None = None
     origin: Origin | None = None
     trained: ObjectDiameters | None = None
+
+    def __repr__(self) -> str:
+        networks = f"{len(self.segmenters)} network" + "s" * (len(self.segmenters) > 1)
+        return f"Predictor({networks}, {type(self.task).__name__}, tile {tuple(self.tile)})"
 
     def __post_init__(self) -> None:
         if not self.segmenters:

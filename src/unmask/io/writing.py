@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from unmask.errors import DataError, message
-from unmask.io.contract import Content
+from unmask.io.contract import Content, Format, Location
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, check_dtype
 from unmask.io.paths import format_of, locate
@@ -67,6 +67,10 @@ def save_image(
         unit=unit,
         meta={} if like is None else like.meta,
     )
+    _save_of(form, source)(location, content)
+
+
+def _save_of(form: Format, source: str) -> Callable[[Location, Content], None]:
     if form.save is None:
         raise DataError(
             message(
@@ -76,7 +80,7 @@ def save_image(
                 do="Choose another suffix, for example .tif.",
             )
         )
-    form.save(location, content)
+    return form.save
 
 
 def smallest_uint(labels: np.ndarray) -> np.ndarray:

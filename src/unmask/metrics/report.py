@@ -11,12 +11,18 @@ from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unmask.atomic import atomic_write
 from unmask.errors import DataError, message
+from unmask.lookup import optional_import
 from unmask.plain_text import csv_text, json_text, printable
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Metrics in a short form of a report.
+_SHOWN = 4
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
@@ -80,7 +86,31 @@ class Report:
         """Report over rows; the summary is computed where none is given."""
         rows = [dict(row) for row in images]
         found = summarise(rows) if summary is None else summary
-        return cls(rows, found, dict(settings or {}), _version())
+        return cls(rows, found, dict(settings or {}), installed_version())
+
+    def __repr__(self) -> str:
+        shown = [f"{name} {_short(entry['mean'])}" for name, entry in self.summary.items()]
+        more = f", ... ({len(shown)} metrics)" if len(shown) > _SHOWN else ""
+        return f"Report({len(self.images)} images: {', '.join(shown[:_SHOWN])}{more})"
+
+    def _repr_html_(self) -> str:
+        """The summary as a table, for notebooks."""
+        rows = [{"metric": name, **entry} for name, entry in self.summary.items()]
+        notes = "".join(f"<p>Note: {_html(note)}</p>" for note in self.settings.get("notes", ()))
+        return _table(self._header(), rows) + notes
+
+    def show(self) -> None:
+        """Print the summary."""
+        print(self.to_text(), end="")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per image as a data frame.
+
+        Raises:
+            MissingPackageError: pandas is not installed.
+        """
+        frames = optional_import("pandas", "tables")
+        return frames.DataFrame([dict(row) for row in self.images], columns=_columns(self.images))
 
     def to_json(self) -> str:
         """JSON object with images, summary, settings and version; undefined values are null."""
@@ -245,7 +275,8 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """Version of this distribution, or "not installed" where it runs from its sources."""
     try:
         return version("unmask")
     except PackageNotFoundError:

@@ -74,6 +74,11 @@ class AugmentationContract(Contract):
         images, labels = self._sample(ndim)
         before = images.clone(), labels.clone()
         self._apply(images, labels, ndim)
+        part = self.build()
+        if isinstance(part, Augmentation):
+            shape = (self.channels, *CROPS[ndim])
+            rngs = [generator(7, "augment", number) for number in range(_SAMPLES)]
+            part.apply(images, [part.draw(rng, shape) for rng in rngs])
         assert torch.equal(images, before[0])
         assert torch.equal(labels, before[1])
 

@@ -1,0 +1,1 @@
+"""Parts for unmask, registered by the entry points of this distribution."""
