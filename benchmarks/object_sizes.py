@@ -16,7 +16,7 @@ from unmask import shipped
 from unmask.build import layout
 from unmask.checkpoint import load_model, save_model
 from unmask.data.diameters import measure_diameters
-from unmask.data.pairs import open_pairs, viewed
+from unmask.data.pairs import apply_view, open_pairs
 from unmask.recipe import parse
 
 
@@ -26,7 +26,7 @@ def add_sizes(model: str | Path, images: Path, labels: Path) -> dict[str, dict[s
     recipe = parse(before.card["recipe"], source=f"{model}: recipe inside")
     rules = layout(recipe)
     pairs = open_pairs(images, labels, rules, channels=recipe.data.channels)
-    sizes = measure_diameters(viewed(pairs, rules.view), ignore_label=recipe.data.ignore_label)
+    sizes = measure_diameters(apply_view(pairs, rules.view), ignore_label=recipe.data.ignore_label)
     if sizes is None:
         raise SystemExit(
             f"{labels}: expected objects, found none. Give the labels of the training."

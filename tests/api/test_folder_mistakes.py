@@ -25,27 +25,35 @@ def labels(folder, suffix=".png", array=LABELS):
 
 
 def three_folders(root):
-    images(root / "images"), labels(root / "masks"), labels(root / "labels")
+    images(root / "images")
+    labels(root / "masks")
+    labels(root / "labels")
     return f"{root / 'labels'}, {root / 'masks'}. Choose one: --labels"
 
 
 def two_ways(root):
-    images(root), labels(root, "_masks.png"), labels(root / "labels")
+    images(root)
+    labels(root, "_masks.png")
+    labels(root / "labels")
     return f"found 2: {root}, {root / 'labels'}"
 
 
 def two_image_folders(root):
-    images(root / "images"), images(root / "raw"), labels(root / "masks")
+    images(root / "images")
+    images(root / "raw")
+    labels(root / "masks")
     return f"one place with images, found 2: {root / 'images'}, {root / 'raw'}"
 
 
 def another_size(root):
-    images(root / "images"), labels(root / "masks", array=LABELS[:, :-2])
+    images(root / "images")
+    labels(root / "masks", array=LABELS[:, :-2])
     return "6 files: expected the size of its image, (40, 36), found (40, 34) (x has 34 voxels"
 
 
 def another_order(root):
-    images(root / "images"), labels(root / "masks", array=LABELS.T)
+    images(root / "images")
+    labels(root / "masks", array=LABELS.T)
     return "The axes have another order"
 
 
@@ -62,18 +70,23 @@ def no_label_file(root):
 
 
 def twice(root):
-    images(root / "images"), images(root / "images", ".tif"), labels(root / "masks")
+    images(root / "images")
+    images(root / "images", ".tif")
+    labels(root / "masks")
     return "6 files: expected one file of that name, found two"
 
 
 def damaged_list(root):
-    images(root / "images"), labels(root / "masks")
+    images(root / "images")
+    labels(root / "masks")
     (root / "dataset.json").write_text("{")
     return "dataset.json: expected a list in JSON"
 
 
 def parts_and_more(root):
-    images(root / "train" / "images"), labels(root / "train" / "masks"), images(root / "images")
+    images(root / "train" / "images")
+    labels(root / "train" / "masks")
+    images(root / "images")
     return f"one place with images, found 2: {root / 'train'}, {root / 'images'}"
 
 
@@ -124,7 +137,8 @@ def test_exchanged_folders_are_noticed(command, tiny, tmp_path):
 
 
 def test_labels_next_to_the_images_are_named(tmp_path):
-    images(tmp_path / "images"), labels(tmp_path / "masks")
+    images(tmp_path / "images")
+    labels(tmp_path / "masks")
     with pytest.raises(DataError, match=r"--labels, such as .*masks"):
         unmask.train("cells", images=tmp_path / "images", out=tmp_path / "run")
 

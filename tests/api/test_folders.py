@@ -102,6 +102,18 @@ def outlines_next_to(root, items, end):
         path.rename(path.with_suffix(".json"))
 
 
+def coco(root, items, end):
+    for name, image, _ in items:
+        write(root / "images" / f"{name}{end}", image)
+    write_coco(root / "instances.json", [(f"{name}{end}", labels) for name, _, labels in items])
+
+
+def coco_next_to_images(root, items, end):
+    for name, image, _ in items:
+        write(root / f"{name}{end}", image)
+    write_coco(root / "instances.json", [(f"{name}{end}", labels) for name, _, labels in items])
+
+
 def two_files(root, items, end):
     _, image, labels = items[0]
     write(root / f"raw{end}", image)
@@ -110,9 +122,9 @@ def two_files(root, items, end):
 
 LAYOUTS = [
     cellpose, stardist, mediar, labels_inside, nnunet, nnunet_without_list, divided, divided_below,
-    dsb, outlines_next_to, two_files,
+    dsb, outlines_next_to, coco, coco_next_to_images, two_files,
 ]  # fmt: skip
-PLANES_ONLY = (dsb, outlines_next_to)
+PLANES_ONLY = (dsb, outlines_next_to, coco, coco_next_to_images)
 CASES = [
     pytest.param(layout, ndim, id=f"{layout.__name__}-{ndim}d")
     for layout in LAYOUTS
@@ -147,9 +159,9 @@ def test_the_root_alone_is_enough(layout, ndim, command, phantoms, trained, tiny
     assert f"{count} usable image(s), {count} with labels" in answer.out
     answer = command("train", "--images", root, "--out", run, *preset(ndim), *tiny(ndim, steps=1))
     assert answer.code == 0, answer.err
+    said = answer.out + answer.err
     if layout in (divided, divided_below):
         part = next(path for path in root.rglob("val*") if path.is_dir())
-        said = answer.out + answer.err
         assert f"validation from {part}" in said
         # One image is validated on, and no message says that it was trained on too.
         assert "training images too" not in said
@@ -204,6 +216,12 @@ def test_images_without_labels_are_a_note_with_the_command(few, command, tiny, t
     again = ("--init", "pretrained", "--out", tmp_path / "second", *preset(2), *tiny(2, steps=1))
     answer = command("train", "--images", few, *again)
     assert answer.code == 0, answer.err
+    val = ("--val-images", few / "images", "--val-labels", few / "masks" / "i1.png")
+    answer = command("check", few, *val, *preset(2), *tiny(2))
+    assert "Validation: 1 of 8 images have labels; the others are left out" in answer.out
+    answer = command("train", "--images", few, "--out", tmp_path / "third", *val, *preset(2),
+                     *tiny(2, steps=1))  # fmt: skip
+    assert "Validation: 1 of 8 images have labels; the others are left out" in answer.err
     # Without labels there is nothing to note.
     answer = command("check", few / "images", "--preset", "spark2d", *tiny(2))
     assert answer.code == 0, answer.out
@@ -291,6 +309,7 @@ def test_outlines_are_labels_in_every_verb(form, command, phantoms, trained, tin
     pairs = open_pairs(tmp_path / "images", where, Layout(2))
     if form not in ("labelme.json", "csv"):
         for pair, (_, _, labels) in zip(pairs, items, strict=True):
+            assert pair.labels is not None
             assert ((pair.labels.read()[0] > 0) == (labels > 0)).all()
     answer = command("predict", given[0], "--model", trained[2], "--out", tmp_path / "out")
     assert answer.code == 0, answer.err

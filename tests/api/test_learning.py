@@ -14,7 +14,7 @@ from unmask.checkpoint import load_model
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.pairs import Pair
 from unmask.errors import DataError, RecipeError
-from unmask.io import Image
+from unmask.io import Image, save_image
 from unmask.recipe import Recipe, load
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import unmask.data.grid as module
 from unmask.data.grid import AS_IT_IS, View
-from unmask.data.pairs import Layout, Pair, audit_pairs, viewed
+from unmask.data.pairs import Layout, Pair, apply_view, audit_pairs
 from unmask.errors import DataError
 from unmask.io import Image, save_image
 from unmask.space import Box
@@ -126,8 +126,8 @@ def test_images_of_unknown_voxel_size_are_refused_all_at_once(tmp_path):
     assert "data.spacing=[1.0, 1.0, 1.0], found none" in audit.problems[0]
     bare = [Pair(n, Image.from_array(np.zeros((4, 8, 8)), ndim=3, name=n)) for n in "ab"]
     with pytest.raises(DataError, match="2 problem"):
-        viewed(bare, layout.view)
-    assert len(viewed(bare, AS_IT_IS)) == 2
+        apply_view(bare, layout.view)
+    assert len(apply_view(bare, AS_IT_IS)) == 2
 
 
 def test_another_number_of_axes_is_refused():

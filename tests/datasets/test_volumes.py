@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from unmask.build import build_task, layout
-from unmask.data.pairs import open_pairs, viewed
+from unmask.data.pairs import apply_view, open_pairs
 from unmask.datasets import find_set
 from unmask.errors import DataError, RecipeError
 from unmask.recipe import load
@@ -247,7 +247,7 @@ def test_the_pre_training_set_is_two_folders_without_labels(tmp_path):
     volume(tcia / "volume-covid19-A-0012_day010.nii.gz", body)
     folders = [tcia, tmp_path / "btcv" / "train" / "images"]
     given = layout(load("glmae"))
-    pairs = viewed(open_pairs(folders, None, given), given.view)
+    pairs = apply_view(open_pairs(folders, None, given), given.view)
     assert len(pairs) == 2 + 24
     seen = {pair.name: pair.image.shape for pair in pairs}
     assert seen["volume-covid19-A-0011"] == (1, 10, 10, 10)

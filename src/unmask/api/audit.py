@@ -9,6 +9,7 @@ from unmask.api.inputs import (
     content_of,
     find_inputs,
     labels_of,
+    left_out_note,
     parts_of,
     same_notes,
     save_list,
@@ -136,6 +137,7 @@ def _add_validation(
     other = _audited(images, labels_of(images, labels), recipe, task)
     audit.problems.extend(other.problems)
     audit.notes.extend(other.notes)
+    audit.notes.extend(left_out_note("Validation", len(other.pairs), other.unlabeled))
     known = {audit.digests[pair.image.source]: pair for pair in audit.pairs}
     found = ((known.get(other.digests[pair.image.source]), pair) for pair in other.pairs)
     audit.notes.extend(same_notes((trained, pair) for trained, pair in found if trained))

@@ -93,14 +93,15 @@ def open_compared(
         )
     for name, predicted_path, truth_path in matched:
         try:
-            opened.append((name, *_opened(truth_path or "", predicted_path, rules, notes)))
+            pair = _open_pair(truth_path or "", predicted_path, rules, notes)
+            opened.append((name, *pair))
         except DataError as error:
             problems.append(str(error))
     raise_problems(problems)
     return opened, notes
 
 
-def _opened(
+def _open_pair(
     truth: Input | DrawnLabels, predicted: Input, rules: Layout, notes: list[str]
 ) -> tuple[Image, Image]:
     """Truth and prediction of one shape."""

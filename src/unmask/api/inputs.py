@@ -66,6 +66,14 @@ def unlabeled_note(
     ]
 
 
+def left_out_note(name: str, labeled: int, unlabeled: Sequence[str]) -> list[str]:
+    """A note on images of a validation or a second source that have no labels; none if all have."""
+    if not unlabeled:
+        return []
+    start = f"{name}: {labeled} of {labeled + len(unlabeled)} images have labels"
+    return [f"{start}; the others are left out, such as {unlabeled[0]}."]
+
+
 def _pretrain_command(images: Paths, recipe: Recipe) -> str:
     """The command that pre-trains the network of a recipe on images."""
     backbone = recipe.model.backbone

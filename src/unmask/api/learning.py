@@ -17,6 +17,7 @@ from unmask.api.inputs import (
     content_notes,
     find_inputs,
     labels_of,
+    left_out_note,
     listed_next_to,
     neighbor_hint,
     parts_of,
@@ -45,11 +46,11 @@ from unmask.data.pairs import (
     Layout,
     Pair,
     Paths,
+    apply_view,
     audit_pairs,
     check_unchanged,
     fingerprint,
     open_pairs,
-    viewed,
 )
 from unmask.data.replay import Replay
 from unmask.data.sections import oriented
@@ -148,7 +149,7 @@ def pretrain(
     refuse_inside(out, images)
     notes: list[str] = []
     rules = layout(chosen)
-    pairs = viewed(_unlabeled(images, chosen, rules, notes), rules.view)
+    pairs = apply_view(_unlabeled(images, chosen, rules, notes), rules.view)
     if chosen.data.sections is not None:
         pairs = oriented(pairs, chosen.data.sections)
     return _run(assembly, pairs, start=Start(out, init, devices, resume), notes=notes)
@@ -227,8 +228,8 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         pairs = open_files(images, labels, unlabeled=unlabeled)
         notes += unlabeled_note(len(pairs), unlabeled, images, chosen)
         val_labels = labels_of(val_images, found.val_labels)
-        held_out = _second("Validation", val_images, val_labels, open_files)
-        second = _second("Replay", replay_images, replay_labels, open_files)
+        held_out = _second("Validation", val_images, val_labels, open_files, notes)
+        second = _second("Replay", replay_images, replay_labels, open_files, notes)
         notes += content_notes(pairs, chosen, task)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
@@ -239,8 +240,8 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         if held_out
         else None
     )
-    pairs = viewed(pairs, rules.view)
-    second = None if second is None else viewed(second, rules.view)
+    pairs = apply_view(pairs, rules.view)
+    second = None if second is None else apply_view(second, rules.view)
     start = Start(out, init, devices, resume)
     return _run(
         assembly,
@@ -295,14 +296,18 @@ def _second(
     name: str,
     images: Paths | None,
     labels: Paths | None,
-    open_files: Callable[[Paths, Paths], list[Pair]],
+    open_files: Callable[..., list[Pair]],
+    notes: list[str],
 ) -> list[Pair] | None:
     """Pairs that are not trained on alone; None if none are given."""
     if images is None and labels is None:
         return None
     if images is None or labels is None:
         raise DataError(f"{name}: expected images and labels, found one of them. Give both.")
-    return open_files(images, labels)
+    unlabeled: list[str] = []
+    pairs = open_files(images, labels, unlabeled=unlabeled)
+    notes += left_out_note(name, len(pairs), unlabeled)
+    return pairs
 
 
 def _no_labels(images: Paths) -> str:

@@ -6,10 +6,11 @@
 | one folder each           | ``images/`` and ``masks/``, or other usual names           |
 | one folder for both       | ``x.tif`` and ``x_masks.tif``; or ``x.tif`` and ``x.json`` |
 | labels inside             | ``x.tif`` and ``masks/x.tif``                              |
+| COCO                      | ``images/`` or ``x.tif``, and one ``.json`` for all        |
 | Data Science Bowl 2018    | ``<id>/images/*.png`` and ``<id>/masks/*.png``             |
 | divided already           | ``train/``, ``val/`` and ``test/`` of any of these         |
 
-Names decide, never content. What is not clear is refused with the candidates.
+Names decide, never content. Ambiguous folders are refused, with the candidates.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from unmask.io.paths import format_of, images_in, locate
 _IMAGE_WORDS = {"image", "img", "raw", "input", "photo", "picture", "original", "frame", "tif"}
 _LABEL_WORDS = {
     "label", "mask", "lbl", "gt", "truth", "groundtruth", "annotation", "anno", "seg",
-    "segmentation", "instance", "target", "labelmap", "outline", "roi",
+    "segmentation", "msk", "instance", "target", "labelmap", "outline", "roi",
 }  # fmt: skip
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "tr"), "train"),
@@ -73,11 +74,11 @@ class Arrangement:
 
 
 def arrange(images: Inputs, labels: Inputs | None = None) -> Arrangement:
-    """Images and labels in the folder ``images``; anything but one folder is handed on as it is.
+    """Images and labels in the folder ``images``; anything but one folder is returned as it is.
 
     Args:
         images: paths or arrays.
-        labels: paths or arrays, or the same folder; None: they are looked for.
+        labels: paths or arrays, or the same folder; None: find them.
 
     Raises:
         DataError: several folders could be the images, or the labels; names all of them.
@@ -86,21 +87,21 @@ def arrange(images: Inputs, labels: Inputs | None = None) -> Arrangement:
     if root is None:
         return Arrangement(images, labels)
     other = None if labels is None else _folder(labels)
-    looked_for = labels is None or (other is not None and _same(root, other))
-    if looked_for:
-        found = _clear(_arranged(root))
+    find_labels = labels is None or (other is not None and _same(root, other))
+    if find_labels:
+        found = _require_clear(_find_layout(root))
     elif other is not None:
-        found = _given(root, other)
+        found = _combine(root, other)
     else:
-        found = replace(_arranged(root), labels=labels)
-    if found.images == str(root) and (found.labels is None or not looked_for):
-        # A plain folder of images: handed on as it was given.
-        return Arrangement(images, labels)
+        found = replace(_find_layout(root), labels=labels)
+    if found.images == str(root) and (found.labels is None or not find_labels):
+        # A plain folder of images: returned as given.
+        return Arrangement(images, labels if other is None or find_labels else found.labels)
     return replace(found, notes=_notes(root, found))
 
 
 def labels_in(labels: Inputs) -> Inputs:
-    """The labels in a folder that holds images as well; anything else is handed on as it is.
+    """The labels in a folder that holds images as well; anything else is returned as it is.
 
     Raises:
         DataError: several folders could be the labels, or the folder is divided.
@@ -108,7 +109,7 @@ def labels_in(labels: Inputs) -> Inputs:
     root = _folder(labels)
     if root is None:
         return labels
-    found = _clear(_arranged(root))
+    found = _require_clear(_find_layout(root))
     if found.is_divided:
         raise DataError(_several_parts(root, found, "labels"))
     return labels if found.labels is None else found.labels
@@ -121,7 +122,7 @@ def labels_below(labels: Inputs) -> Inputs:
 
 
 def images_of(images: Inputs) -> Inputs:
-    """The images in a folder that holds labels as well; anything else is handed on as it is.
+    """The images in a folder that holds labels as well; anything else is returned as it is.
 
     Raises:
         DataError: several folders could be the images, or the folder is divided.
@@ -129,13 +130,13 @@ def images_of(images: Inputs) -> Inputs:
     root = _folder(images)
     if root is None:
         return images
-    found = _arranged(root)
+    found = _find_layout(root)
     if found.is_divided:
         raise DataError(_several_parts(root, found, "images"))
     return images if found.images == str(root) else found.images
 
 
-def _clear(found: Arrangement) -> Arrangement:
+def _require_clear(found: Arrangement) -> Arrangement:
     if found.doubt:
         raise DataError(found.doubt)
     return found
@@ -169,30 +170,33 @@ def _same(path: Path, other: Path) -> bool:
     return os.path.realpath(path) == os.path.realpath(other)
 
 
-def _arranged(root: Path) -> Arrangement:
+def _find_layout(root: Path) -> Arrangement:
     """The layout of a folder; the folder itself as images where it has none that is known."""
     if (listed := list_in(root)) is not None:
         return Arrangement(str(listed), str(listed))
-    inside = _look(root)
+    inside = _sort_subfolders(root)
     if images_in(root) and not (inside.images.get("") and inside.labels.get("")):
         return _with_images(root, inside)
     if "train" in inside.splits:
-        return _divided(root, inside)
+        return _use_division(root, inside)
     if folders := inside.images.get(""):
         images = _single(root, folders, "images")
         labels, doubt = _labels_among(root, inside.labels.get("", ()))
-        return replace(_of_two(images, labels), doubt=doubt)
+        found = replace(_of_two(images, labels), doubt=doubt)
+        if found.labels is None and not (found.is_divided or doubt):
+            found = replace(found, **_outlines(root))
+        return found
     return _of_cases(inside.others) or Arrangement(str(root))
 
 
-def _given(root: Path, labels: Path) -> Arrangement:
+def _combine(root: Path, labels: Path) -> Arrangement:
     """Images of one folder and labels of another, either of which may hold them deeper."""
     below = labels_below(str(labels))
     if images_in(root):
         return Arrangement(str(root), below)
-    if "train" in _look(root).splits and "train" in _look(labels).splits:
+    if "train" in _sort_subfolders(root).splits and "train" in _sort_subfolders(labels).splits:
         return _of_two(root, labels)
-    found = _arranged(root)
+    found = _find_layout(root)
     if found.is_divided:
         raise DataError(_several_parts(root, found, "images"))
     return replace(found, labels=below, doubt="")
@@ -216,22 +220,30 @@ def _with_images(root: Path, inside: _Inside) -> Arrangement:
         return Arrangement(str(first), str(second))
     if {name for name, _ in outlines_in(root)} & set(stems):
         return Arrangement(str(root), str(root))
-    return Arrangement(str(root))
+    return replace(Arrangement(str(root)), **_outlines(root))
+
+
+def _outlines(root: Path) -> dict[str, str]:
+    """The one file of outlines in a folder as labels, such as COCO's; or why it is not clear."""
+    files = [str(file) for _, file in outlines_in(root)]
+    if len(files) < 2:
+        return {"labels": files[0]} if files else {}
+    return {"doubt": _ambiguous(root, files, "labels")}
 
 
 def _of_two(images: Path, labels: Path | None) -> Arrangement:
     """A folder of images and one of labels; both may be divided in the same way."""
-    inside = _look(images)
+    inside = _sort_subfolders(images)
     if images_in(images) or "train" not in inside.parts:
         return Arrangement(str(images), None if labels is None else str(labels))
-    other = {} if labels is None else _look(labels).parts
-    return _parts_used(
+    other = {} if labels is None else _sort_subfolders(labels).parts
+    return _choose_parts(
         {part: str(path) for part, path in inside.parts.items()},
         {part: str(path) for part, path in other.items()},
     )
 
 
-def _divided(root: Path, inside: _Inside) -> Arrangement:
+def _use_division(root: Path, inside: _Inside) -> Arrangement:
     """A folder with parts for training, validation and testing.
 
     Raises:
@@ -244,17 +256,19 @@ def _divided(root: Path, inside: _Inside) -> Arrangement:
     labels: dict[str, Inputs] = {}
     for part in sorted(inside.splits):
         if part in inside.parts:
-            found = _clear(_arranged(inside.parts[part]))
+            found = _require_clear(_find_layout(inside.parts[part]))
             images[part] = found.images
             if found.labels is not None:
                 labels[part] = found.labels
         for role, folders in ((images, inside.images), (labels, inside.labels)):
-            if part in folders:
-                role[part] = str(_single(root, folders[part], "images"))
-    return _parts_used(images, labels)
+            # imagesTr goes with masks.
+            own = folders.get(part) or (folders.get("") if part == "train" else None)
+            if own and part not in role:
+                role[part] = str(_single(root, own, "images"))
+    return _choose_parts(images, labels)
 
 
-def _parts_used(images: dict[str, Inputs], labels: dict[str, Inputs]) -> Arrangement:
+def _choose_parts(images: dict[str, Inputs], labels: dict[str, Inputs]) -> Arrangement:
     """What is used of a division: tests never are, nor a validation without labels."""
     left_out = [part for part in ("val", "test") if part in images]
     val, val_labels = images.get("val"), labels.get("val")
@@ -280,7 +294,7 @@ def _of_cases(folders: Sequence[Path]) -> Arrangement | None:
     images: list[str] = []
     masks: list[ArrayInput] = []
     for folder in folders:
-        inside = _look(folder)
+        inside = _sort_subfolders(folder)
         own = [file for each in inside.images.get("", ()) for file in images_in(each)]
         if len(own) != 1:
             continue
@@ -293,7 +307,7 @@ def _of_cases(folders: Sequence[Path]) -> Arrangement | None:
     return Arrangement(images, masks or None)
 
 
-def _look(root: Path) -> _Inside:
+def _sort_subfolders(root: Path) -> _Inside:
     """What the subfolders of a folder are; hidden ones and those of archives count for nothing."""
     inside = _Inside()
     for path in sorted(root.iterdir()):

@@ -1,7 +1,7 @@
-"""What may be wrong with pairs: position and values of one, and what all of them look like.
+"""Checks of pairs: position and values of each one, and the content of all.
 
-Headers say nothing of folders that were swapped, of empty labels, or of masks where objects were
-meant; a few images do (`check_content`).
+Headers do not reveal swapped folders, empty labels, or masks instead of objects; the pixels of a
+few images do (`check_content`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from unmask.io import Image
 from unmask.io.orientation import apart
 from unmask.space.box import Box
 
-# Share of a voxel by which image and labels may lie apart: headers are rounded.
+# Fraction of a voxel by which positions may differ: headers are rounded.
 _APART = 0.5
 
-# Pairs that are looked at, and voxels of each.
+# Number of pairs that are examined, and voxels of each.
 _LOOKED, _VOXELS = 16, 4_000_000
 # More values than classes have; runs of pictures and of labels in voxels; share of a picture.
 _CLASSES, _SHORT, _LONG, _COVERED = 16, 2.0, 3.0, 0.3
@@ -46,7 +46,7 @@ def check_place(labels: Image, image: Image) -> None:
             raise DataError(
                 f"{labels.source}: expected the affine of {image.source}, found one that "
                 f"puts its corners up to {distance:.1f} voxels away. Save both on one grid, or "
-                "mend the header that is wrong."
+                "fix the header that is wrong."
             )
     elif any(not each.meta["turn"].still for each in (image, labels) if "turn" in each.meta):
         lost, known = (image, labels) if here is None else (labels, image)
@@ -81,13 +81,13 @@ def check_values(labels: np.ndarray, pair: Pair, encode: Encode) -> None:
     Raises:
         DataError: it does not; names the file.
     """
-    # One voxel a value, so that the answer costs the same for images of any size.
+    # One voxel per value, so that the answer costs the same for images of any size.
     ndim = pair.image.ndim
     values = label_values(labels).astype(np.int64).reshape((1,) * (ndim - 1) + (-1,))
-    encoded(encode, values, pair)
+    encode_labels(encode, values, pair)
 
 
-def encoded(encode: Encode, labels: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+def encode_labels(encode: Encode, labels: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Values and weight of labels ``(*space)``; an error names the file."""
     try:
         return encode(labels, pair.image.spacing)
@@ -97,7 +97,7 @@ def encoded(encode: Encode, labels: np.ndarray, pair: Pair) -> tuple[np.ndarray,
 
 
 def label_values(labels: np.ndarray) -> np.ndarray:
-    """Every value of a label image once, rising."""
+    """The different values of a label image, in ascending order."""
     if labels.dtype.itemsize <= 2:
         # Counting is many times faster than sorting.
         return np.flatnonzero(np.bincount(labels.ravel()))
@@ -107,7 +107,7 @@ def label_values(labels: np.ndarray) -> np.ndarray:
 def check_content(
     pairs: Sequence[Pair], *, objects: bool, ignore: int | None = None
 ) -> tuple[list[str], list[str]]:
-    """Problems and notes about what labels hold, from a few images spread over all.
+    """Problems and notes about the content of labels, from an even sample of the images.
 
     Args:
         pairs: images with labels.
@@ -132,16 +132,16 @@ def check_content(
         )
         return problems, notes
     step = -(-len(labeled) // _LOOKED)
-    looks = [look for pair in labeled[::step] if (look := _look(pair, ignore)) is not None]
-    problems += _exchanged(looks)
+    samples = [sample for pair in labeled[::step] if (sample := _sample(pair, ignore)) is not None]
+    problems += _find_exchange(samples)
     if objects and not problems:
-        _masks(looks, problems, notes)
+        _find_masks(samples, problems, notes)
     return problems, notes
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What the middle of a pair looks like.
+class _Sample:
+    """The middle of a pair, and numbers that tell labels from pictures.
 
     Attributes:
         pair: the pair.
@@ -160,7 +160,7 @@ class _Look:
     share: float
 
 
-def _look(pair: Pair, ignore: int | None) -> _Look | None:
+def _sample(pair: Pair, ignore: int | None) -> _Sample | None:
     try:
         image, labels = (_middle(each) for each in (pair.image, pair.labels or pair.image))
     except (DataError, ImportError):
@@ -175,34 +175,34 @@ def _look(pair: Pair, ignore: int | None) -> _Look | None:
             structure = np.ones((3,) * truth.ndim)
             pieces += ndimage.label(truth == value, structure)[1]  # pyright: ignore
     same = bool(len(values) > _CLASSES and any(np.array_equal(each, truth) for each in image))
-    return _Look(
+    return _Sample(
         pair, same, values, pieces, (_mean_run(truth), _mean_run(first)), float(mask.mean())
     )
 
 
-def _exchanged(looks: Sequence[_Look]) -> list[str]:
-    """A problem where all labels look like pictures, and images like labels."""
-    pictures = [look for look in looks if look.same]
+def _find_exchange(samples: Sequence[_Sample]) -> list[str]:
+    """A problem where all labels look like pictures, and all images like labels."""
+    pictures = [sample for sample in samples if sample.same]
     if pictures:
         return [
             message(
-                _sources([look.pair for look in pictures]),
+                _sources([sample.pair for sample in pictures]),
                 expected="labels",
                 found="the pixels of the image itself",
                 do="Give the folder of the label images as --labels.",
             )
         ]
     swapped = [
-        len(look.values) > _CLASSES
-        and look.share > _COVERED
-        and look.runs[0] < _SHORT < _LONG < look.runs[1]
-        for look in looks
+        len(sample.values) > _CLASSES
+        and sample.share > _COVERED
+        and sample.runs[0] < _SHORT < _LONG < sample.runs[1]
+        for sample in samples
     ]
     if not swapped or not all(swapped):
         return []
     return [
         message(
-            _sources([look.pair for look in looks]),
+            _sources([sample.pair for sample in samples]),
             expected="labels: areas of one number each",
             found="what looks like pictures, and images that look like labels",
             do="Exchange --images and --labels.",
@@ -210,17 +210,17 @@ def _exchanged(looks: Sequence[_Look]) -> list[str]:
     ]
 
 
-def _masks(looks: Sequence[_Look], problems: list[str], notes: list[str]) -> None:
+def _find_masks(samples: Sequence[_Sample], problems: list[str], notes: list[str]) -> None:
     """Masks of classes for a task about objects: one id in many pieces."""
-    drawn = [look for look in looks if len(look.values)]
-    few = [look for look in drawn if 0 < len(look.values) < _CLASSES]
-    scattered = [look for look in few if look.pieces >= 2 * len(look.values)]
-    one = {int(look.values[0]) for look in drawn if len(look.values) == 1}
-    binary = len(one) == 1 and all(len(look.values) == 1 for look in drawn)
-    if binary and max(3, 2 * len(drawn)) <= sum(look.pieces for look in drawn):
+    drawn = [sample for sample in samples if len(sample.values)]
+    few = [sample for sample in drawn if 0 < len(sample.values) < _CLASSES]
+    scattered = [sample for sample in few if sample.pieces >= 2 * len(sample.values)]
+    one = {int(sample.values[0]) for sample in drawn if len(sample.values) == 1}
+    binary = len(one) == 1 and all(len(sample.values) == 1 for sample in drawn)
+    if binary and max(3, 2 * len(drawn)) <= sum(sample.pieces for sample in drawn):
         problems.append(
             message(
-                _sources([look.pair for look in drawn]),
+                _sources([sample.pair for sample in drawn]),
                 expected="a number of its own for each object",
                 found=f"one id ({one.pop()}) in {drawn[0].pieces} separate pieces: a mask",
                 do="Number the objects (for example with skimage.measure.label), or train on "
@@ -229,9 +229,9 @@ def _masks(looks: Sequence[_Look], problems: list[str], notes: list[str]) -> Non
         )
         return
     notes += [
-        f"{_labels(look.pair)}: {len(look.values)} id(s) in {look.pieces} separate pieces: is it a "
-        "mask of classes? This task numbers objects."
-        for look in scattered
+        f"{_labels(sample.pair)}: {len(sample.values)} id(s) in {sample.pieces} separate pieces: "
+        "is it a mask of classes? This task numbers objects."
+        for sample in scattered
     ]
 
 

@@ -18,7 +18,7 @@ from unmask.data.channels import match_channels
 from unmask.data.finite import check_finite
 from unmask.data.label_changes import LabelChange, changed
 from unmask.data.normalize import Measured, Normalizer
-from unmask.data.pairs import Encode, Pair, check_values, encoded
+from unmask.data.pairs import Encode, Pair, check_values, encode_labels
 from unmask.data.sampling import Order
 from unmask.errors import DataError, gather
 from unmask.space.batch import Batch
@@ -160,7 +160,7 @@ class Crops:
         if self._encode is None or labels is None:
             return Batch(images, seed=seed)
         targets = [
-            encoded(self._encode, one, pair)
+            encode_labels(self._encode, one, pair)
             for one, (_, _, pair) in zip(labels.numpy(), samples, strict=True)
         ]
         values, weight = (np.stack(arrays) for arrays in zip(*targets, strict=True))

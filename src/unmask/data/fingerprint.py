@@ -40,7 +40,7 @@ def fingerprint(pairs: Sequence[Pair]) -> dict[str, str]:
 
 
 def check_unchanged(before: Mapping[str, str], pairs: Sequence[Pair]) -> None:
-    """Refuse to go on with files that were replaced, changed or removed.
+    """Refuse files that were replaced, changed or removed.
 
     Raises:
         DataError: every such file at once.
@@ -48,7 +48,7 @@ def check_unchanged(before: Mapping[str, str], pairs: Sequence[Pair]) -> None:
     try:
         now = fingerprint(pairs)
     except OSError as error:
-        raise DataError(f"{error.filename}: the file cannot be read any more ({error}).") from error
+        raise DataError(f"{error.filename}: the file can no longer be read ({error}).") from error
     changed = sorted(source for source in {*before, *now} if before.get(source) != now.get(source))
     if changed:
         problems = [f"{source}: expected it unchanged since the run began" for source in changed]

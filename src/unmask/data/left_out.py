@@ -22,10 +22,10 @@ _SHOWN = 5
 def without_outputs(
     images: dict[str, _File], labels: dict[str, _Truth], notes: list[str]
 ) -> tuple[dict[str, _File], dict[str, _Truth]]:
-    """Both sides without what programs write next to an image, where it has no partner."""
+    """Both sides without unpaired files that programs write next to an image."""
     paired = images.keys() & labels.keys()
 
-    def kept(own: dict[str, _Any], names: Collection[str], what: str) -> dict[str, _Any]:
+    def keep(own: dict[str, _Any], names: Collection[str], what: str) -> dict[str, _Any]:
         extra = {
             name: path
             for name, path in own.items()
@@ -40,7 +40,7 @@ def without_outputs(
             )
         return {name: path for name, path in own.items() if name not in extra}
 
-    return kept(images, images, "images"), kept(labels, images, "labels")
+    return keep(images, images, "images"), keep(labels, images, "labels")
 
 
 def without_labels(
@@ -78,7 +78,7 @@ def state_files(paths: Inputs) -> list[str]:
     if not found:
         return []
     return [
-        f"{len(found)} file(s) of Cellpose left out, which hold its state and no image: "
+        f"{len(found)} file(s) of Cellpose left out, which hold its state, not an image: "
         f"{some_paths(found)}. For labels choose File > Save masks as PNG/TIF in Cellpose."
     ]
 

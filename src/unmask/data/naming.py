@@ -63,17 +63,17 @@ def name_alike(
         notes: gets a line for every decision that the names alone do not settle.
         by_habit: one folder is divided by the suffixes that the field uses.
     """
-    every = _one_folder(files, truths) if by_habit or any(suffixes) else None
+    every = _merge_if_shared(files, truths) if by_habit or any(suffixes) else None
     if every is not None:
-        return _divided(every, files, truths, suffixes, problems, notes=notes)
+        return _divide_folder(every, files, truths, suffixes, problems, notes=notes)
     by_name = files_by_name(files, suffixes[0], problems)
     by_label = files_by_name(truths, suffixes[1], problems)
     if not (any(suffixes) or by_name.keys() & by_label.keys()):
-        if len(by_label) == 1 and (several := _of_one_file(by_name, by_label)):
+        if len(by_label) == 1 and (several := _split_labels_file(by_name, by_label)):
             return by_name, several
-        by_label = _shortened(by_label, by_name, "label", notes)
-        by_name = _shortened(by_name, by_label, "image", notes)
-        by_label = _of_several_endings(by_label, by_name, notes)
+        by_label = _remove_suffix(by_label, by_name, "label", notes)
+        by_name = _remove_suffix(by_name, by_label, "image", notes)
+        by_label = _remove_endings(by_label, by_name, notes)
         if len(files) == len(truths) == 1 and by_name.keys() != by_label.keys():
             # Nothing else can be meant.
             notes.append(f"{files[0][1]}: its labels are the only ones, {truths[0][1]}.")
@@ -81,10 +81,10 @@ def name_alike(
     return without_outputs(by_name, by_label, notes)
 
 
-def _of_one_file(
+def _split_labels_file(
     images: Mapping[str, File], labels: Mapping[str, LabelFile]
 ) -> dict[str, LabelFile] | None:
-    """Labels by the names of their images, from one file for several images; None: it is not."""
+    """Labels by the names of their images from one file for several images, else None."""
     (file,) = labels.values()
     inside = names_inside(file) if isinstance(file, DrawnLabels) else None
     if not isinstance(file, DrawnLabels) or inside is None:
@@ -94,23 +94,23 @@ def _of_one_file(
     return {name: DrawnLabels(file.path, name) for name in images if name in inside}
 
 
-def _shortened(
+def _remove_suffix(
     files: dict[str, _Any], others: Mapping[str, object], side: str, notes: list[str]
 ) -> dict[str, _Any]:
-    """Files without the suffix by which they differ from ``others``, if there is one."""
+    """Remove the suffix by which names differ from ``others``, if there is one."""
     suffix = common_suffix(files, others)
     if suffix is None:
         return files
     notes.append(f"{side}s pair without {suffix!r}, as by --set data.{side}_suffix={suffix}.")
     shorter = {name.removesuffix(suffix): path for name, path in files.items()}
-    # A name that would be taken twice keeps its file; the audit tells that it has no partner.
+    # A name that would be taken twice keeps its file; the audit reports that it has no partner.
     return shorter if len(shorter) == len(files) else files
 
 
-def _of_several_endings(
+def _remove_endings(
     labels: dict[str, LabelFile], images: Mapping[str, File], notes: list[str]
 ) -> dict[str, LabelFile]:
-    """Labels by the names of their images, where each has an ending of its own."""
+    """Labels by the names of their images if endings differ from file to file."""
     if labels.keys() & images.keys():
         return labels
     whose = {name: derived(name, images) for name in labels}
@@ -122,12 +122,12 @@ def _of_several_endings(
     return {bases.get(name, name): path for name, path in labels.items()}
 
 
-def _one_folder(
+def _merge_if_shared(
     files: Iterable[tuple[str, LabelFile]], truths: Iterable[tuple[str, LabelFile]]
 ) -> dict[str, File] | None:
-    """All files by name, where some are given as images and as labels; None where none are.
+    """All files by name if some are given both as images and as labels; otherwise None.
 
-    None as well where one name is that of several files: these pair by their names.
+    Also None if several files share a name: they pair by their names.
     """
     sides = [{identities(path): (name, path) for name, path in side} for side in (files, truths)]
     if sides[0].keys().isdisjoint(sides[1]):
@@ -137,7 +137,7 @@ def _one_folder(
     return dict(every) if len(dict(every)) == len(every) else None
 
 
-def _divided(
+def _divide_folder(
     every: Mapping[str, File],
     files: Iterable[tuple[str, File]],
     truths: Iterable[tuple[str, LabelFile]],
@@ -181,7 +181,7 @@ def _division_note(every: Mapping[str, File], parts: Division) -> str:
 def files_by_name(
     files: Iterable[tuple[str, _Any]], suffix: str, problems: list[str]
 ) -> dict[str, _Any]:
-    """Files by name without ``suffix``; a name that comes twice is a problem."""
+    """Map names without ``suffix`` to files; a repeated name is a problem."""
     found: dict[str, _Any] = {}
     for name, path in files:
         if suffix and name.endswith(suffix):

@@ -57,10 +57,10 @@ def part_with_labels(
             f"{labels.source}: labels of {size} voxels at {start} of {image.source}, {space}; only "
             "this part of the image is used."
         )
-    return _cropped(image, Box(start, tuple(a + n for a, n in zip(start, size, strict=True))))
+    return _crop(image, Box(start, tuple(a + n for a, n in zip(start, size, strict=True))))
 
 
-def _cropped(image: Image, box: Box) -> Image:
+def _crop(image: Image, box: Box) -> Image:
     """A box of an image as an image; its position in the file is not that of the image."""
     if box == Box.of(image.shape[1:]):
         return image
@@ -77,7 +77,7 @@ def _cropped(image: Image, box: Box) -> Image:
 
 
 def offset_in_files(image: Image, labels: Image) -> tuple[int, ...] | None:
-    """First voxel of the labels in the image by what both files say; None if they do not."""
+    """First voxel of the labels in the image from both files; None if they do not say it."""
     here, there = labels.meta.get("position"), image.meta.get("position")
     if here is not None and there is not None:
         return _by_affine(np.asarray(here), np.asarray(there), image.ndim)
@@ -91,17 +91,17 @@ def offset_in_files(image: Image, labels: Image) -> tuple[int, ...] | None:
         (own.get(axis, 0.0) - other.get(axis, 0.0)) / size
         for axis, size in zip(image.axes[1:], image.spacing, strict=True)
     ]
-    return _whole(voxels)
+    return _round_to_voxels(voxels)
 
 
 def _by_affine(labels: np.ndarray, image: np.ndarray, ndim: int) -> tuple[int, ...] | None:
     if ndim != len("zyx") or not np.allclose(labels[:3, :3], image[:3, :3], rtol=1e-3, atol=1e-4):
         return None
     voxels = np.linalg.solve(image[:3, :3], labels[:3, 3] - image[:3, 3])
-    return _whole(voxels[::-1].tolist())
+    return _round_to_voxels(voxels[::-1].tolist())
 
 
-def _whole(voxels: Sequence[float]) -> tuple[int, ...] | None:
+def _round_to_voxels(voxels: Sequence[float]) -> tuple[int, ...] | None:
     near = all(np.isfinite(each) and abs(each - round(each)) <= _ROUNDED for each in voxels)
     whole = tuple(round(each) for each in voxels) if near else ()
     # Files that say nothing of their own have equal positions: labels that lost a row as well.

@@ -44,7 +44,7 @@ _SHOWN = 5
 
 _HINT = (
     "Pair by equal stems; give --set data.label_suffix=... or data.image_suffix=... "
-    "where one side carries a suffix."
+    "if one side has a suffix."
 )
 _IN_ORDER = "Arrays pair in order: give as many labels as images, or paths on both sides."
 _TWO = (
@@ -56,7 +56,7 @@ _TWO = (
 
 @dataclass(frozen=True)
 class Pair:
-    """One image, with its labels where there are any; nothing is read yet."""
+    """One image, with its labels if it has any; nothing is read yet."""
 
     name: str
     image: Image
@@ -65,16 +65,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Layout:
-    """How files are to be understood.
+    """How to read files.
 
     Attributes:
         ndim: number of spatial axes.
-        axes: axes of the files where they do not say themselves.
-        image_suffix: end of image stems that is no part of the name.
-        label_suffix: end of label stems that is no part of the name.
-        classes: names of the classes of whole images, which tables then say in place of label
+        axes: axes of the files if the files do not name them.
+        image_suffix: end of image stems that is not part of the name.
+        label_suffix: end of label stems that is not part of the name.
+        classes: names of the classes of whole images, which tables give instead of label
             images; see ``unmask.data.tables``.
-        view: the part and the grid that the network sees, see `viewed`.
+        view: the region and the grid that the network sees, see `apply_view`.
         allow_external: read HDF5 and Zarr files whose values are in other files.
         label_offset: where the first voxel of the labels is in the image, in voxels; None: as
             the files say.
@@ -102,10 +102,10 @@ def match_files(
 ) -> list[tuple[str, File, LabelFile | None]]:
     """Names with the paths of image and labels.
 
-    Where no two names are equal and none of the suffixes is set, the one that most files of a side
-    carry is left out. Where images and labels come out of one folder, they are divided by their
-    suffixes (`unmask.data.suffixes`). One image and one label file pair under any name. An image
-    never pairs with itself, under whatever name.
+    If no two names are equal and no suffix is set, the suffix that most files of one side share is
+    ignored. Images and labels in one folder are told apart by their suffixes
+    (`unmask.data.suffixes`). One image and one label file pair under any name. An image never pairs
+    with itself, under whatever name.
 
     Args:
         images: images, or predictions.
@@ -160,7 +160,7 @@ def _list_both(
     *,
     by_habit: bool,
 ) -> tuple[list[tuple[str, File]], list[tuple[str, LabelFile]]]:
-    """Files of images and labels with the names of their own."""
+    """List the files of images and labels with their names."""
     if by_habit:
         images, labels = images_of(images), labels_below(labels)
     else:
@@ -289,7 +289,7 @@ def _refuse_itself(
     matched: Iterable[tuple[str, File, LabelFile]], problems: list[str], advice: str
 ) -> list[tuple[str, File, LabelFile | None]]:
     """Pairs of two files; those of one file become problems."""
-    kept: list[tuple[str, File, LabelFile | None]] = []
+    pairs: list[tuple[str, File, LabelFile | None]] = []
     for name, image, labels in matched:
         if identities(image) & identities(labels):
             other = "" if str(image) == str(labels) else f" (as {image})"
@@ -298,5 +298,5 @@ def _refuse_itself(
                 f"{advice}"
             )
         else:
-            kept.append((name, image, labels))
-    return kept
+            pairs.append((name, image, labels))
+    return pairs

@@ -13,7 +13,7 @@ from unmask.data.checks import (
     check_origin,
     check_place,
     check_values,
-    encoded,
+    encode_labels,
     label_values,
 )
 from unmask.data.drawn import DrawnLabels
@@ -33,15 +33,32 @@ from unmask.io.missing_chunks import unwritten
 from unmask.space.axes import SPACE
 
 __all__ = [
-    "Audit", "Encode", "Layout", "Pair", "Paths", "audit_pairs", "check_finite", "check_place",
-    "check_unchanged", "check_values", "encoded", "fingerprint", "keep_inputs", "label_values",
-    "match_files", "match_tables", "open_as_seen", "open_pairs", "pairing", "viewed",
+    "Audit",
+    "Encode",
+    "Layout",
+    "Pair",
+    "Paths",
+    "apply_view",
+    "audit_pairs",
+    "check_finite",
+    "check_place",
+    "check_unchanged",
+    "check_values",
+    "encode_labels",
+    "fingerprint",
+    "keep_inputs",
+    "label_values",
+    "match_files",
+    "match_tables",
+    "open_as_seen",
+    "open_pairs",
+    "pairing",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a folder holds and everything that is wrong with it.
+    """The contents of a folder and everything that is wrong with it.
 
     Attributes:
         pairs: the pairs without problems.
@@ -71,10 +88,10 @@ def open_pairs(
 
     Args:
         images: file, folder, glob, OME-Zarr, or several of them.
-        labels: the same for labels; None where there are none.
-        layout: how files are to be understood.
+        labels: the same for labels; None if there are none.
+        layout: how to read files.
         channels: channels that the network sees; None: any.
-        notes: gets what is worth knowing of the files, one line each.
+        notes: gets one line per fact about the files that is worth knowing.
         unlabeled: gets the images without labels, where others have labels.
 
     Raises:
@@ -102,8 +119,8 @@ def audit_pairs(
 
     Args:
         images: file, folder, glob, OME-Zarr, or several of them.
-        labels: the same for labels; None where there are none.
-        layout: how files are to be understood.
+        labels: the same for labels; None if there are none.
+        layout: how to read files.
         read: decode every file whole, as ``unmask check`` does; otherwise headers only.
         channels: channels that the network sees; None: any.
         encode: the task's targets; with ``read``, it is asked whether it knows every label value.
@@ -187,7 +204,7 @@ def open_as_seen(
         return image
 
 
-def viewed(pairs: Sequence[Pair], view: View) -> list[Pair]:
+def apply_view(pairs: Sequence[Pair], view: View) -> list[Pair]:
     """Pairs as the network sees them, on the grid of ``view``; nothing is read but its box.
 
     Raises:

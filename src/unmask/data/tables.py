@@ -1,7 +1,7 @@
-"""Classes of whole images, from tables: one line an image, with the columns ``name`` and ``class``.
+"""Classes of whole images, from tables: one row per image, with the columns ``name`` and ``class``.
 
-A class is carried on as labels that have one value everywhere, 1 for the first class, so that all
-that is made for label images holds for it.
+A class becomes labels of one value everywhere, 1 for the first class, so that everything that works
+with label images works with classes.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
         raise DataError(
             message(
                 path,
-                expected=f"a first line with {NAME} and {CLASS}, and one line an image",
+                expected=f"a first line with {NAME} and {CLASS}, and one row per image",
                 found=found,
-                do="Name the columns so; others may stand beside them.",
+                do="Name the columns so; other columns are ignored.",
             )
         )
     lines = [line | {NAME: stem(line[NAME] or "")} for line in lines]
@@ -68,7 +68,7 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
         raise DataError(
             message(
                 path,
-                expected="one line an image",
+                expected="one row per image",
                 found=f"several of {', '.join(twice[:8])}",
                 do="Keep one of each.",
             )
@@ -82,7 +82,7 @@ class ImageClass:
 
     Attributes:
         source: the table that says it.
-        value: number of the class, from 1 on; 0 where it is none of the known ones.
+        value: number of the class, starting at 1; 0 if it is unknown.
     """
 
     source: str

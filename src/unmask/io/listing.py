@@ -3,7 +3,7 @@
 Read are: lists of ``{"image", "label"}`` under ``training``, ``validation`` and ``test`` (MSD,
 nnU-Net 1, MONAI; an entry may carry its ``fold``); nnU-Net 2 with ``channel_names`` and
 ``file_ending``, whose files are those in ``imagesTr``, ``labelsTr`` and ``imagesTs``, or listed
-under ``dataset``; and beside any of them ``splits_final.json``, a list of
+under ``dataset``; and next to any of them ``splits_final.json``, a list of
 ``{"train": [names], "val": [names]}``. Paths count from the folder of the file.
 
 A part is named after a colon: ``dataset.json:train``, ``:val``, ``:test``, or of a fold
@@ -37,8 +37,8 @@ class Case:
     Attributes:
         name: of the case.
         image: its file; several ones as `unmask.io.multi_file` writes them.
-        label: its label image, where it has one.
-        fold: the fold that holds it out, where the list says so.
+        label: its label image, if it has one.
+        fold: the fold that holds it out, if the list says so.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Listing:
-    """Cases of a file: to learn from, to validate on, and without labels."""
+    """Cases of a file: for training, for validation, and without labels."""
 
     train: tuple[Case, ...]
     val: tuple[Case, ...]
@@ -100,7 +100,7 @@ def part_of(path: str | Path, part: str, fold: int | None) -> str:
                 path,
                 expected="a whole list, such as dataset.json, of which parts are taken",
                 found="a part of one",
-                do="Leave out what stands after the colon, or data.fold.",
+                do="Leave out the part after the colon, or data.fold.",
             )
         )
     return f"{path}:{part}{'' if fold is None else fold}"
@@ -202,7 +202,7 @@ def _of_folders(path: Path, tree: Mapping[str, Any]) -> Listing:
 
 
 def _of_fold(path: Path, listing: Listing, part: str, fold: int) -> list[Case]:
-    """Cases of one fold, which holds out its own and learns from all others."""
+    """Cases of one fold, which holds out its own cases and trains on all others."""
     splits = path.with_name("splits_final.json")
     every = [*listing.train, *listing.val]
     if any(case.fold is not None for case in every):

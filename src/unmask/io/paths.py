@@ -98,7 +98,7 @@ def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
     ``dataset.json`` stands for the images that it lists (`unmask.io.listing`), and braces for files
     that are channels of one image (`unmask.io.multi_file`). Files of a folder or glob come in
     natural order (2 before 10); hidden files and files that are not images are left out; subfolders
-    are not entered.
+    are not searched.
 
     Raises:
         DataError: a path leads to nothing, or to a file of another kind.
@@ -257,7 +257,7 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether it has the name of an image: what then is none is told when it is opened."""
+    """Whether a file has the name of an image; its content is checked when it is opened."""
     return (
         not path.name.startswith(".")
         and format_of(Location(str(path), path)) is not None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from unmask.build import assemble_method, assemble_segmenter, build_crops, layout
-from unmask.data.pairs import Pair, viewed
+from unmask.data.pairs import Pair, apply_view
 from unmask.data.tables import ImageClass
 from unmask.memory import peak_memory
 from unmask.recipe import Recipe
@@ -48,7 +48,7 @@ def time_updates(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> 
     pairs = pairs[:_IMAGES]
     if task is not None:
         pairs = [_labeled(pair, task) for pair in pairs]
-    pairs = viewed(pairs, layout(recipe, task).view)
+    pairs = apply_view(pairs, layout(recipe, task).view)
     crops = build_crops(recipe, pairs, task, pipeline=assembly.pipeline)
     fabric = make_fabric(1, recipe.train.precision)
     model = fabric.setup_module(Forward(objective))
