@@ -23,7 +23,7 @@ from pydantic import (
 
 from unmask.errors import RecipeError, gather
 from unmask.lookup import Choice
-from unmask.recipe_repair import without_wrong
+from unmask.recipe_repair import replace_old_options, without_wrong
 from unmask.recipe_text import kind_at, with_texts
 from unmask.yaml_text import read_texts, read_yaml, tree_problems, write_yaml
 
@@ -312,7 +312,7 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
     problems = tree_problems(tree)
     if problems:
         raise _invalid(source, problems[:_SHOWN], None)
-    current = dict(tree)
+    current = replace_old_options(tree, source=source)
     # What concerns several fields is looked at only where each of them is right by itself.
     for attempt in range(3):
         try:
