@@ -32,6 +32,10 @@ def published_balance(ndim: int) -> dict[str, Any]:
     return _PUBLISHED_BALANCE[ndim]
 
 
+# Options that were renamed, by the field and the name of their part.
+_RENAMED = {("method", "glmae"): {"centre_momentum": "center_momentum"}}
+
+
 def replace_old_options(tree: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     """A recipe of an older version with the options of this one; each change gives a warning.
 
@@ -39,6 +43,25 @@ def replace_old_options(tree: Mapping[str, Any], *, source: str) -> dict[str, An
         tree: fields and values.
         source: name of the recipe in the warning.
     """
+    return _replace_flag(_rename_options(dict(tree), source), source)
+
+
+def _rename_options(tree: dict[str, Any], source: str) -> dict[str, Any]:
+    for (field, name), renamed in _RENAMED.items():
+        part = tree.get(field)
+        if not isinstance(part, Mapping) or part.get("name") != name:
+            continue
+        old = [option for option in renamed if option in part]
+        for option in old:
+            text = f"{source}: {field}.{option} is now {field}.{renamed[option]}. Rename it."
+            warnings.warn(text, FutureWarning, stacklevel=4)
+        if old:
+            tree[field] = {renamed.get(option, option): value for option, value in part.items()}
+    return tree
+
+
+def _replace_flag(tree: dict[str, Any], source: str) -> dict[str, Any]:
+    """The flag ``published_scale`` of the task embeddings as the options that it stood for."""
     task, data = tree.get("task"), tree.get("data")
     crop = data.get("crop") if isinstance(data, Mapping) else None
     if (
@@ -47,7 +70,7 @@ def replace_old_options(tree: Mapping[str, Any], *, source: str) -> dict[str, An
         or "published_scale" not in task
         or not isinstance(crop, Sequence)
     ):
-        return dict(tree)
+        return tree
     options = {name: value for name, value in task.items() if name != "published_scale"}
     new = published_balance(len(crop)) if task["published_scale"] else {}
     words = ", ".join(f"task.{name}={value}" for name, value in new.items())
@@ -55,7 +78,7 @@ def replace_old_options(tree: Mapping[str, Any], *, source: str) -> dict[str, An
         f"{source}: task.published_scale={task['published_scale']} is read as "
         f"{words or 'the defaults'}. Write these options instead.",
         FutureWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     return {**tree, "task": {**new, **options}}
 
