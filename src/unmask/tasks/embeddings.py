@@ -55,9 +55,9 @@ class Embeddings(TaskDefaults):
     Attributes:
         ndim: number of spatial axes.
         dims: channels of the embedding.
-        offsets: neighbours that are compared, in voxels, slow axis first; the default looks 1, 3,
+        offsets: neighbors that are compared, in voxels, slow axis first; the default looks 1, 3,
             9 and 27 voxels back along every axis.
-        decode_offsets: neighbours at prediction; default: ``offsets``.
+        decode_offsets: neighbors at prediction; default: ``offsets``.
         side_offsets: how many of the first offsets each coarser level compares, in its own voxels;
             default: one for each axis less at every level.
         background: voxels of id 0 are ``apart`` from everything, such as membranes, or one more
@@ -73,7 +73,7 @@ class Embeddings(TaskDefaults):
         view: options of the changed view, see ``View``.
         foreground: learn two logits of background and foreground.
         foreground_weight: weight of their cross-entropy; 0: they are neither learned nor read.
-        far_border: affinities of voxels whose far neighbour lies outside the tile: ``nearest``
+        far_border: affinities of voxels whose far neighbor lies outside the tile: ``nearest``
             repeats the nearest known one, ``zero`` is the published choice.
         threshold: probability above which a voxel is foreground.
         border_pairs: how voxels without a neighbor count in the share of joined pairs, which
@@ -139,7 +139,7 @@ class Embeddings(TaskDefaults):
 
     @property
     def context(self) -> int:
-        """The furthest neighbour of any voxel of an object that touches the block."""
+        """The furthest neighbor of any voxel of an object that touches the block."""
         return self.reach + reached(self._decoded)
 
     @property
@@ -262,7 +262,7 @@ class Embeddings(TaskDefaults):
         values: Float[Tensor, "b 1 *space"],
         weight: Float[Tensor, "b 1 *space"],
     ) -> Tensor:
-        """The same between every voxel and its neighbours in the other view."""
+        """The same between every voxel and its neighbors in the other view."""
         space = logits.shape[2:]
         offsets = inner(self._learned, space, task="embeddings")
         one, two = logits[:, : self.dims], other[:, : self.dims]

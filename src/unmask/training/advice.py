@@ -106,8 +106,8 @@ def _advice(preset: str, settings: list[str]) -> tuple[Recipe, str]:
 
 def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
     """Lines about what was found: counts, shapes, types, notes, problems."""
-    labelled = sum(pair.labels is not None for pair in audit.pairs)
-    yield f"{len(audit.pairs)} usable image(s), {labelled} with labels; recipe {recipe.name!r}."
+    labeled = sum(pair.labels is not None for pair in audit.pairs)
+    yield f"{len(audit.pairs)} usable image(s), {labeled} with labels; recipe {recipe.name!r}."
     kinds = Counter(
         (pair.image.shape, str(pair.image.dtype), pair.image.spacing) for pair in audit.pairs
     )
