@@ -115,7 +115,6 @@ def _rescaled(
 def make_predictor(
     segmenters: Sequence[Segmenter],
     recipe: Recipe,
-    *,
     task: Task | None = None,
     normalize: Normalizer | None = None,
 ) -> Predictor:
