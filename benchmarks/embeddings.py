@@ -51,7 +51,7 @@ WAYS = (
             "train.final_lr=0.01",
             "train.clip=1.0",
             "train.ema=0.99",
-            "task.published_scale=false",
+            *("task.border_pairs=none", "task.side_border_pairs=none", "task.reduction=mean"),
             # the published balance of the terms, whose sums count pixels: 1000 / height
             *("task.side_weight=0.5", "task.side_decay=0.5", "task.foreground_weight=7.8"),
         ),

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from unmask.errors import RecipeError, gather
-from unmask.recipe_repair import without_wrong
+from unmask.recipe_repair import replace_old_options, without_wrong
 from unmask.recipe_sections import (
     MAX_SCALE,
     DataRecipe,
@@ -142,7 +142,7 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
     problems = tree_problems(tree)
     if problems:
         raise _invalid(source, problems[:_SHOWN], None)
-    current = dict(tree)
+    current = replace_old_options(tree, source=source)
     # Rules about several fields are checked only once each field is right on its own.
     for attempt in range(3):
         try:

@@ -17,6 +17,7 @@ from unmask.build import (
 from unmask.data.pairs import Pair
 from unmask.io import Image
 from unmask.recipe import Recipe, load, presets
+from unmask.recipe_repair import published_balance
 from unmask.space.random import generator
 from unmask.tasks.embeddings import Embeddings
 from unmask.training import build_plan, schedule
@@ -157,7 +158,8 @@ def test_published_figures_of_pixel_embeddings(name):
     assert task._learned == task._decoded == tuple(far)
     assert (task.dims, list(task.side_offsets or ())) == (16, sides)
     assert (task.cross_weight, task.side_weight, task.side_decay) == (1, 1, 1)
-    assert task.published_scale
+    named = {name: getattr(task, name) for name in published_balance(2)}
+    assert named == published_balance(recipe.data.ndim)
     assert task.background == ("apart" if foreground is None else "object")
     assert task.foreground == (foreground is not None)
     assert foreground is None or task.foreground_weight == foreground

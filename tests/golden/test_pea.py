@@ -21,6 +21,7 @@ from unmask.models import (
     nd,
 )
 from unmask.recipe import load
+from unmask.recipe_repair import published_balance
 from unmask.space.box import Box, starts
 from unmask.tasks.cosine import affinities, pair_loss
 from unmask.tasks.embeddings import Embeddings
@@ -200,7 +201,7 @@ class Losses:
             offsets=offsets_of(self.case),
             background=background,
             side_offsets=sides,
-            published_scale=True,
+            **published_balance(ndim),
         )
         self.values = torch.from_numpy(self.labels[:, None].astype(np.float32))
         self.weight = torch.ones_like(self.values)
@@ -284,7 +285,7 @@ def test_foreground(fixture, fill):
     shape = tuple(int(n) for n in sizes.split(","))
     logits = torch.from_numpy(fill.make_input(name, shape, manifest["salt"], "signed"))
     dims = labels.own.shape[1]
-    options = {"ndim": 2, "dims": dims, "background": "object", "published_scale": True}
+    options = {"ndim": 2, "dims": dims, "background": "object", **published_balance(2)}
     both = torch.cat([labels.own.detach(), float(factor) * logits], 1)
     given = (labels.values, labels.weight)
     found = Embeddings(**options, foreground=True).loss(both, *given)

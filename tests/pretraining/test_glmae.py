@@ -13,6 +13,7 @@ from unmask.models.patches import patchify
 from unmask.optim import adamw
 from unmask.pretraining import METHODS
 from unmask.pretraining.views import ViewPlan, cut
+from unmask.recipe import load, parse
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.training import Journal, Plan, RunFolder, fit, make_fabric
@@ -86,17 +87,17 @@ def test_terms_equal_their_definitions(ndim, monkeypatch):
             parameter += 0.05 * torch.randn(parameter.shape)
         step = method.eval().step(images)
         errors, logits = [], []
-        for plan in (method.wide, method.narrow):
+        for plan in (method.global_plan, method.local_plan):
             error, tokens = reconstruction(method, plan, images)
             errors.append(error)
             logits.append(method.head(tokens))
         teacher = method.teacher
-        views = method._cut(images, method.wide)
+        views = method._cut(images, method.global_plan)
         complete = teacher["backbone"].encode(teacher["backbone"].embed(views).values)[:, 0]
-        shares = ((teacher["head"](complete) - method.centre.value) / 0.04).softmax(dim=1)
+        probabilities = ((teacher["head"](complete) - method.centre.value) / 0.04).softmax(dim=1)
         together, apart = [], []
         for image, p in product(range(2), range(2)):
-            own = shares[2 * p + image]
+            own = probabilities[2 * p + image]
             answer = (logits[0][2 * p + image] / 0.1).log_softmax(dim=0)
             together.append(-(own * answer).sum())
             for q in range(3):
@@ -109,7 +110,7 @@ def test_terms_equal_their_definitions(ndim, monkeypatch):
         "global_to_global": torch.stack(together).mean(),
         "global_to_local": torch.stack(apart).mean(),
         "teacher_kl": torch.stack(together).mean()
-        + torch.special.xlogy(shares, shares).sum(dim=1).mean(),
+        + torch.special.xlogy(probabilities, probabilities).sum(dim=1).mean(),
     }
     for name, value in wanted.items():
         torch.testing.assert_close(found[name], value, msg=name)
@@ -223,7 +224,7 @@ def test_the_teacher_rests_at_the_end():
 
 
 def test_the_centre_moves_with_updates_only():
-    method = build(2, centre_momentum=0.75)
+    method = build(2, center_momentum=0.75)
     seen = []
     method.teacher["head"].register_forward_hook(lambda _, __, out: seen.append(out))
     for seed in (1, 2):
@@ -303,11 +304,11 @@ def records(folder):
     ("options", "words"),
     [
         ({"tau_teacher": (5.0, 5.0)}, "Lower method.tau_teacher"),
-        ({"tau_teacher": (1e-5, 1e-5), "centre_momentum": 1.0}, "Raise method.tau_teacher"),
+        ({"tau_teacher": (1e-5, 1e-5), "center_momentum": 1.0}, "Raise method.tau_teacher"),
     ],
 )
 def test_a_wrong_temperature_is_told(tmp_path, monkeypatch, capsys, options, words):
-    monkeypatch.setattr("unmask.pretraining.glmae._SETTLED", 3)
+    monkeypatch.setattr("unmask.pretraining.glmae._WARMED_UP", 3)
     train(tmp_path, **options)
     found = records(tmp_path)
     assert [words in record.get("warning", "") for record in found] == [False, False] + [True] * 4
@@ -317,7 +318,7 @@ def test_a_wrong_temperature_is_told(tmp_path, monkeypatch, capsys, options, wor
 
 
 def test_a_sound_run_is_not_told_off(tmp_path, monkeypatch):
-    monkeypatch.setattr("unmask.pretraining.glmae._SETTLED", 3)
+    monkeypatch.setattr("unmask.pretraining.glmae._WARMED_UP", 3)
     train(tmp_path)
     assert not any("warning" in record for record in records(tmp_path))
 
@@ -343,7 +344,7 @@ def test_equal_images_have_no_spread():
         ({"tau_student": 0.0}, "tau_student"),
         ({"tau_teacher": (0.0, 0.1)}, "tau_teacher"),
         ({"ema": 1.5}, "ema=1.5"),
-        ({"centre_momentum": -0.1}, "centre_momentum"),
+        ({"center_momentum": -0.1}, "center_momentum"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, words):
@@ -371,3 +372,13 @@ def test_norms_of_the_head_outlive_a_kill(tmp_path):
     resumed = train(tmp_path / "broken", resume=True, head_norm=True).state_dict()
     for name, value in whole.items():
         assert torch.equal(resumed[name], value), name
+
+
+def test_an_option_of_version_0_1_is_read_with_a_note():
+    old = load("glmae").model_dump(mode="json")
+    old["method"]["centre_momentum"] = 0.8
+    with pytest.warns(FutureWarning, match="method.centre_momentum is now method.center_momentum"):
+        method = parse(old, source="a card").method
+    assert method is not None
+    assert method.choice.options["center_momentum"] == 0.8
+    assert "centre_momentum" not in method.choice.options

@@ -7,7 +7,8 @@ import torch
 from unmask.build import build_segmenter
 from unmask.errors import RecipeError
 from unmask.labels.edges import shifted
-from unmask.recipe import load
+from unmask.recipe import load, parse
+from unmask.recipe_repair import published_balance
 from unmask.space.batch import Batch
 from unmask.space.random import generator
 from unmask.tasks.affinities import Affinities
@@ -109,7 +110,7 @@ def test_means_have_the_published_balance_with_the_weights_that_the_docstring_na
     labels[:, height // 2 :] = 1
     options = {"ndim": 2, "dims": dims, "offsets": ((-1, 0), (0, -1)), "background": "object"}
     published = Embeddings(
-        **options, foreground=True, foreground_weight=1000.0, published_scale=True
+        **options, foreground=True, foreground_weight=1000.0, **published_balance(2)
     )
     means = Embeddings(
         **options,
@@ -144,7 +145,7 @@ def test_gradients_are_those_of_finite_differences(ndim, published):
         foreground_weight=0.5,
         cross_weight=0.7,
         side_weight=0.3,
-        published_scale=published,
+        **(published_balance(ndim) if published else {}),
     )
     space = (3, 4, 6)[-ndim:]
     labels = np.zeros(space, np.int64)
@@ -264,6 +265,32 @@ def test_options_out_of_range(options):
         Embeddings(ndim=2, **options)
 
 
-def test_the_published_scale_is_known_for_two_and_three_axes():
+def test_the_published_balance_is_known_for_two_and_three_axes():
     with pytest.raises(RecipeError, match="published_scale"):
-        Embeddings(ndim=1, published_scale=True)
+        published_balance(1)
+
+
+@pytest.mark.parametrize("name", ["pea_cvppp", "pea_bbbc039", "pea_ac34"])
+def test_a_recipe_of_version_0_1_loads_with_a_note(name):
+    old = load(name).model_dump(mode="json")
+    for option in published_balance(2):
+        del old["task"][option]
+    old["task"]["published_scale"] = True
+    with pytest.warns(FutureWarning, match="a card: task.published_scale=True is read as task.bor"):
+        assert parse(old, source="a card").task == load(name).task
+    old["task"]["published_scale"] = False
+    with pytest.warns(FutureWarning, match="the defaults"):
+        task = parse(old, source="a card").task
+    assert task is not None
+    assert "published_scale" not in task.choice.options
+
+
+@pytest.mark.parametrize("reduction", ["mean", "row_sum"])
+def test_row_sums_are_means_times_the_rows(reduction):
+    """Closed form: embeddings that are all equal join all pairs; every second row is apart."""
+    labels = np.array([[1], [1], [2], [2], [2]])
+    task = Embeddings(2, dims=1, offsets=[[-1, 0]], background="object", reduction=reduction)
+    logits = torch.ones(1, 1, 5, 1)
+    # One of four pairs is apart, has error 1 and weighs 3 times as much as the others.
+    expected = 3 / 4 if reduction == "mean" else 3 / 5 * 5
+    assert task.loss(logits, *targets(task, labels)).item() == pytest.approx(expected)

@@ -160,7 +160,7 @@ def test_a_network_that_has_learnt_nothing_is_refused(tmp_path):
 
 def test_no_component_rules_the_distances():
     vectors = np.random.default_rng(1).normal([0, 5, 3], [1, 1000, 0], (200, 3))
-    result = modalities.standardised(vectors)
+    result = modalities.standardize(vectors)
     assert result.shape == (200, 2)
     np.testing.assert_allclose(result.std(0), 1, atol=1e-5)
-    assert modalities.standardised(np.ones((4, 3))).tolist() == [[0]] * 4
+    assert modalities.standardize(np.ones((4, 3))).tolist() == [[0]] * 4

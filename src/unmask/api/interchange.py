@@ -50,7 +50,7 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
 def load_official(weights: str | Path, *, source: str, settings: Settings = ()) -> nn.Module:
     """The network of a published file, with the outputs of the published program.
 
-    A call on a batch of normalised images ``(B, C, *space)`` gives: for mediar flow y, flow x and
+    A call on a batch of normalized images ``(B, C, *space)`` gives: for mediar flow y, flow x and
     the foreground's logit ``(B, 3, *space)``; for mae, maester and glmae the class token and one
     token a patch ``(B, 1 + patches, dim)``. Arguments and errors are those of ``convert``.
 

@@ -123,7 +123,7 @@ def pretrain(
     devices: int = 1,
     resume: bool = False,
 ) -> Run:
-    """Learn from unlabelled images.
+    """Learn from unlabeled images.
 
     Args:
         recipe: preset name, YAML file or recipe with a ``method``.
@@ -156,7 +156,7 @@ def pretrain(
 
 
 def _unlabeled(images: Paths, chosen: Recipe, rules: Layout, notes: list[str]) -> list[Pair]:
-    """Images to pre-train on; the error says so where volumes can be learnt from by sections."""
+    """Images to pre-train on; the error says so where volumes can be learned from by sections."""
     channels = chosen.data.channels
     try:
         return open_pairs(images, None, rules, channels=channels, notes=notes)
@@ -188,7 +188,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     devices: int = 1,
     resume: bool = False,
 ) -> Run:
-    """Learn to segment from labelled images.
+    """Learn to segment from labeled images.
 
     Without ``val_images`` a share of the pairs is held out (``data.holdout``) to choose the best
     model. Arguments and errors are those of ``pretrain``, and:

@@ -34,7 +34,7 @@ def validated(
     # One view is enough to compare models with each other, at a fraction of the cost of several.
     infer = recipe.infer.model_copy(update={"tta": False, "mirror_positions": False})
     changed = recipe.model_copy(update={"infer": infer})
-    predictor = make_predictor([segmenter], changed, task=segmenter.task, normalize=normalize)
+    predictor = make_predictor([segmenter], changed, segmenter.task, normalize)
     step = max(1, -(-len(pairs) // recipe.train.validate_images))
     measure = _of_classes if segmenter.task.image_classes else _of_labels
     names = recipe.train.metrics or predictor.task.metrics

@@ -116,7 +116,6 @@ def _rescale_to(
 def make_predictor(
     segmenters: Sequence[Segmenter],
     recipe: Recipe,
-    *,
     task: Task | None = None,
     normalize: Normalizer | None = None,
     origin: Origin | None = None,

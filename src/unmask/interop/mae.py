@@ -1,4 +1,4 @@
-"""Masked autoencoders of facebookresearch/mae (arXiv:2111.06377): 2D, colour photographs."""
+"""Masked autoencoders of facebookresearch/mae (arXiv:2111.06377): 2D, color photographs."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class RawOutputs(nn.Module):
         self.segmenter: Any = segmenter
 
     def forward(self, image: Float[Tensor, "b c y x"]) -> Float[Tensor, "b 3 y x"]:
-        """Raw outputs of normalised images."""
+        """Raw outputs of normalized images."""
         return self.segmenter.logits(image)
 
 

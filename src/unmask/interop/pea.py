@@ -38,7 +38,7 @@ class Levels(nn.Module):
         self.segmenter: Any = segmenter
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> list[Tensor]:
-        """Raw outputs of normalised images."""
+        """Raw outputs of normalized images."""
         finest, sides = self.segmenter.outputs(image)
         dims = self.segmenter.task.dims
         whole = [finest[:, :dims], finest[:, dims:]]

@@ -1,6 +1,6 @@
 """SparK's ResNet and the pet segmentation built on it (arXiv:2301.03580): 2D photographs.
 
-Three layouts are read and written: ``module`` (the weights nested beside settings and optimiser),
+Three layouts are read and written: ``module`` (the weights nested beside settings and optimizer),
 ``flat`` (all weights and nothing else) and ``timm`` (the encoder alone, under its own names).
 """
 

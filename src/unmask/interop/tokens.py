@@ -27,7 +27,7 @@ _DECODER = ("mask_token", "decoder_")
 
 
 class TokenOutputs(nn.Module):
-    """The class token and one token a patch, after the last normalisation."""
+    """The class token and one token per patch, after the last normalization."""
 
     def __init__(self, backbone: ViT) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ class Mish(nn.Module):
 def normed_mish(norm: nn.Module, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
     """Mish of a batch norm; as in ``Mish``, the input is overwritten in inference on the CPU.
 
-    A batch of a single voxel has no variance and is normalised by the running statistics.
+    A batch of a single voxel has no variance and is normalized by the running statistics.
     """
     if norm.training and image.numel() > image.shape[1]:
         return F.mish(norm(image))

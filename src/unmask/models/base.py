@@ -84,7 +84,7 @@ class Step:
     """Result of one forward pass of an objective.
 
     Attributes:
-        loss: scalar to minimise.
+        loss: scalar to minimize.
         logs: detached scalars for the journal.
     """
 
@@ -96,7 +96,7 @@ _Own = TypeVar("_Own", bound="Objective")
 
 
 class Objective(nn.Module):
-    """What the training loop optimises: a pre-training method or a segmenter.
+    """What the training loop optimizes: a pre-training method or a segmenter.
 
     Attributes:
         frozen: names of parts that do not learn, see ``freeze``.
@@ -133,7 +133,7 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def after_update(self) -> None:
-        """Called after every optimiser update; teachers move here."""
+        """Called after every optimizer update; teachers move here."""
 
     def leaves_weights_out(self, shape: Sequence[int]) -> bool:  # noqa: ARG002 - the contract
         """Whether a step may give some weights no gradient; processes then look for them.

@@ -15,7 +15,7 @@ _SLOPE = 0.01
 
 
 class ConvBlock(nn.Module):
-    """Convolution, normalisation, leaky ReLU."""
+    """Convolution, normalization, leaky ReLU."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class ConvBlock(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
-        # the shift of the normalisation makes a bias of the convolution redundant
+        # the shift of the normalization makes a bias of the convolution redundant
         self.conv = nd.conv(ndim, in_channels, out_channels, kernel=kernel, bias=False)
         self.norm = nd.norm(norm, ndim, out_channels)
 

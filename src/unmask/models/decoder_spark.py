@@ -1,6 +1,6 @@
 """Light decoder of SparK for n axes (Tian et al. 2023, arXiv:2301.03580).
 
-Every feature is normalised and projected, then the coarsest one is enlarged step by step; finer
+Every feature is normalized and projected, then the coarsest one is enlarged step by step; finer
 ones are added where sizes agree. Parameter names are the published ones.
 """
 
@@ -95,7 +95,7 @@ class SparkDecoder(nn.Module):
         return self.join([project(norm(feature)) for project, norm, feature in layers], size)
 
     def join(self, projected: list[Tensor], size: Sequence[int]) -> Float[Tensor, "b width *space"]:
-        """The same from features that are normalised and projected, coarse to fine."""
+        """The same from features that are normalized and projected, coarse to fine."""
         hidden = projected[0]
         for level, block in enumerate(self.dec):
             hidden = block(hidden)

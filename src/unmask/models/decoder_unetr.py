@@ -81,8 +81,8 @@ class UnetrDecoder(nn.Module):
         image = nd.pad_to_multiple(features[0], self.patch)
         skips = [nd.channels_last(self.image_block(image))]
         skips += [
-            normalise(nd.channels_last(lift(feature)))
-            for normalise, lift, feature in zip(
+            normalize(nd.channels_last(lift(feature)))
+            for normalize, lift, feature in zip(
                 self.lift_norms, self.lifts, features[1:], strict=True
             )
         ]

@@ -150,7 +150,7 @@ class MixBlock(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "b n d"], grid: Sequence[int]
     ) -> Float[Tensor, "b n d"]:
-        """Tokens mixed with all others, then with their neighbours."""
+        """Tokens mixed with all others, then with their neighbors."""
         share = self.drop_path if self.training else 0.0
         tokens = tokens + drop_path(self.attn(self.norm1(tokens), grid), share)
         return tokens + drop_path(self.mlp(self.norm2(tokens), grid), share)
@@ -197,7 +197,7 @@ class MixMlp(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "b n d"], grid: Sequence[int]
     ) -> Float[Tensor, "b n d"]:
-        """Every token with its neighbours."""
+        """Every token with its neighbors."""
         hidden = _tokens(self.dwconv(_image(self.fc1(tokens), grid)))
         return self.fc2(F.gelu(hidden))
 

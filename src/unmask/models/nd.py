@@ -110,7 +110,7 @@ def pool_layer(ndim: int, *, kernel: int, stride: Sequence[int]) -> nn.Module:
 
 
 def norm(kind: str, ndim: int, channels: int) -> nn.Module:
-    """Normalisation layer: ``instance``, ``group`` (at most 8 groups) or ``batch``."""
+    """Normalization layer: ``instance``, ``group`` (at most 8 groups) or ``batch``."""
     if kind == "instance":
         return InstanceNorm(channels)
     if kind == "group":
@@ -122,9 +122,9 @@ def norm(kind: str, ndim: int, channels: int) -> nn.Module:
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalisation with scale and shift (arXiv:1607.08022).
+    """Instance normalization with scale and shift (arXiv:1607.08022).
 
-    A single voxel normalises to the shift instead of being an error.
+    A single voxel normalizes to the shift instead of being an error.
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:

@@ -109,7 +109,7 @@ class PeaDecoder(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two normalised convolutions beside a normalised convolution."""
+    """Two normalized convolutions beside a normalized convolution."""
 
     def __init__(self, ndim: int, in_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Any convolutional network on the visible part of its input, by an explicit mask.
 
 ``masked(network, visible)`` is the same network, with the same weights, whose every convolution,
-pooling and normalisation leaves hidden voxels at zero and takes its statistics from visible ones:
+pooling and normalization leaves hidden voxels at zero and takes its statistics from visible ones:
 sparse convolution emulated on dense memory, without gathering (SparK, Tian et al. 2023,
 arXiv:2301.03580). Nothing of the network is changed or shared but its weights and running
 statistics, so calls with different masks do not know of each other.
@@ -115,7 +115,7 @@ def check_layers(network: nn.Module, *, needed_by: str) -> None:
         children = list(module.named_children())
         if not children and any(True for _ in module.parameters()):
             raise RecipeError(
-                f"{needed_by}: expected a backbone of convolutions, poolings and normalisations "
+                f"{needed_by}: expected a backbone of convolutions, poolings and normalizations "
                 f"(batch, instance, group), found {type(module).__name__} at {name or 'its top'}. "
                 "Choose another model.backbone, such as resunet or resnet."
             )
@@ -136,7 +136,7 @@ class _MaskedLayer(nn.Module):
 
 
 class _MaskedNorm(nn.Module):
-    """A normalisation whose statistics are those of visible voxels."""
+    """A normalization whose statistics are those of visible voxels."""
 
     def __init__(self, layer: nn.Module, visible: Visible) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class _MaskedNorm(nn.Module):
 def _normed(
     image: Tensor, mask: Tensor, share: Tensor, layer: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised voxels, and the mean and (biased) variance of the visible ones."""
+    """Normalized voxels, and the mean and (biased) variance of the visible ones."""
     weight, bias = layer.weight, layer.bias
     if weight is None:
         weight, bias = image.new_ones(image.shape[1]), image.new_zeros(image.shape[1])
@@ -175,7 +175,7 @@ def _normed(
 
 
 class _VisibleNorm(torch.autograd.Function):
-    """Batch normalisation over visible voxels, by the library's kernels for given moments."""
+    """Batch normalization over visible voxels, by the library's kernels for given moments."""
 
     @staticmethod
     def forward(

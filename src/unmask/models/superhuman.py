@@ -25,7 +25,7 @@ class Superhuman(nn.Module):
         in_channels: channels of the image.
         widths: channels of each resolution, fine to coarse.
         plane: number of the last axes that are pooled and seen by the flat kernels.
-        momentum: share of a batch in the running statistics of the normalisation.
+        momentum: share of a batch in the running statistics of the normalization.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SuperhumanDecoder(nn.Module):
         channels: channels of the features, fine to coarse.
         strides: strides of the features, fine to coarse, each a multiple of the one before.
         plane: number of the last axes that the flat kernels see.
-        momentum: share of a batch in the running statistics of the normalisation.
+        momentum: share of a batch in the running statistics of the normalization.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Adam's step, which other optimisers scale or take for some of their parameters."""
+"""Adam's step, which other optimizers scale or take for some of their parameters."""
 
 from __future__ import annotations
 

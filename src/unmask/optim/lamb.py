@@ -13,7 +13,7 @@ from unmask.optim.adam import adam_step
 
 
 class Lamb(Optimizer):
-    """Large-batch optimiser.
+    """Large-batch optimizer.
 
     Gradients are first scaled down to the norm ``max_norm`` over all parameters. Groups without
     weight decay take plain Adam steps, as in the published trainings.

@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): no direction is preferred.
 
 The momentum of a weight matrix is replaced by the nearest orthogonal matrix, so that rare
-directions are learnt as fast as common ones. Steps have the size of AdamW's in long trainings
+directions are learned as fast as common ones. Steps have the size of AdamW's in long trainings
 (Liu et al. 2025, arXiv:2502.16982), so its rate and weight decay can be taken over; short trainings
 take three times the rate. Convolutions count as matrices with a row for each output channel.
 """

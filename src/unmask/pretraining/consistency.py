@@ -82,7 +82,7 @@ class Prototypes(nn.Module):
     def forward(
         self, vectors: Float[Tensor, "b d"], learns: Tensor | None = None
     ) -> Float[Tensor, "b k"]:
-        """One logit a prototype for vectors of length 1; a gradient only where it ``learns``."""
+        """One logit per prototype for vectors of length 1; a gradient only where it ``learns``."""
         weight = self.weight_v
         if learns is not None:
             weight = torch.where(learns, weight, weight.detach())
@@ -127,12 +127,12 @@ class ProjectionHead(nn.Module):
             return self.last_layer(F.normalize(vectors.float(), dim=1), learns)
 
 
-class Centre(nn.Module):
+class Center(nn.Module):
     """Running mean of a teacher's logits.
 
-    Batches are noted when they are seen and move the centre with the next update, so that a step
+    Batches are noted when they are seen and move the center with the next update, so that a step
     that is skipped, an accumulated batch and a resumed run change nothing. With several processes
-    the buffers, and so the centre, are those of the first one.
+    the buffers, and so the center, are those of the first one.
 
     Args:
         prototypes: length.
@@ -142,7 +142,7 @@ class Centre(nn.Module):
     def __init__(self, prototypes: int, momentum: float) -> None:
         super().__init__()
         if not 0 <= momentum <= 1:
-            raise RecipeError(f"centre_momentum={momentum}: expected a share between 0 and 1.")
+            raise RecipeError(f"center_momentum={momentum}: expected a share between 0 and 1.")
         self.momentum = momentum
         self.value: Tensor
         self.noted: Tensor
@@ -152,7 +152,7 @@ class Centre(nn.Module):
         self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, logits: Float[Tensor, "b k"], temperature: Tensor) -> Float[Tensor, "b k"]:
-        """What the student is to answer: shares of prototypes."""
+        """Probabilities of the prototypes, which are the student's targets."""
         return ((logits - self.value) / temperature).softmax(dim=1)
 
     @torch.no_grad()
@@ -181,19 +181,19 @@ def follow(teacher: Iterable[Tensor], student: Iterable[Tensor], share: Tensor) 
 
 
 def agreement(
-    shares: Float[Tensor, "p b k"], log_shares: Float[Tensor, "q b k"]
+    probabilities: Float[Tensor, "p b k"], log_probs: Float[Tensor, "q b k"]
 ) -> Float[Tensor, ""]:
     """Cross-entropy, the mean of all pairs of a teacher's and a student's view of an image.
 
     It is linear on both sides, so the views are averaged first.
     """
-    return -(shares.mean(dim=0) * log_shares.mean(dim=0)).sum(dim=1).mean()
+    return -(probabilities.mean(dim=0) * log_probs.mean(dim=0)).sum(dim=1).mean()
 
 
-def entropy(shares: Float[Tensor, "b k"]) -> Float[Tensor, ""]:
+def entropy(probabilities: Float[Tensor, "b k"]) -> Float[Tensor, ""]:
     """Mean entropy as a share of the largest one: 1 where all prototypes are equal."""
-    each = -torch.special.xlogy(shares, shares).sum(dim=1)
-    return each.mean() / log(shares.shape[1])
+    each = -torch.special.xlogy(probabilities, probabilities).sum(dim=1)
+    return each.mean() / log(probabilities.shape[1])
 
 
 def spread(features: Float[Tensor, "v b d"]) -> Float[Tensor, ""]:

@@ -57,7 +57,7 @@ class PatchDecoder(nn.Module):
         depth: blocks.
         heads: attention heads.
         mlp_ratio: hidden channels of the MLPs.
-        norm_target: predict patches of mean 0 and variance 1, which favours texture over
+        norm_target: predict patches of mean 0 and variance 1, which favors texture over
             brightness.
     """
 
@@ -109,7 +109,7 @@ class PatchDecoder(nn.Module):
         return self.decoder_pred(self.decoder_norm(hidden))
 
     def target(self, patches: Float[Tensor, "b m v"]) -> Float[Tensor, "b m v"]:
-        """What is predicted of patches: their voxels, normalised where the method asks for it."""
+        """What is predicted of patches: their voxels, normalized where the method asks for it."""
         if not self.norm_target:
             return patches
         mean, deviation = _moments(patches)

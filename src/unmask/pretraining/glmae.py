@@ -1,10 +1,10 @@
 """Global-local masked autoencoder for n axes (Zhuang et al. 2025, doi:10.1109/TMI.2025.3569782).
 
-Every crop is a region of which large (global) and small (local) views are cut. A student sees all
-of them with most patches dropped, and paints what is missing. A teacher, its running average, sees
-the complete global views; the student's class tokens are to agree with the teacher's. The authors
-published no pre-training code: form and figures of the agreement are those of DINO (Caron et al.
-2021, arXiv:2104.14294).
+Large (global) and small (local) views are cut from every crop. A student sees all of them with
+most patches dropped, and reconstructs what is missing. A teacher, the student's running average,
+sees the complete global views; the student's class tokens are trained to agree with the teacher's.
+The authors published no pre-training code: form and values of the agreement are those of DINO
+(Caron et al. 2021, arXiv:2104.14294).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unmask.models import nd
 from unmask.models.base import Objective, Step
 from unmask.models.patches import grid_of
 from unmask.pretraining import consistency, masks
-from unmask.pretraining.consistency import Centre, ProjectionHead, Schedule, pair
+from unmask.pretraining.consistency import Center, ProjectionHead, Schedule, pair
 from unmask.pretraining.decoder import PatchDecoder, checked_ratio, token_backbone
 from unmask.pretraining.views import ViewPlan, cut
 from unmask.space.batch import Batch
@@ -34,18 +34,19 @@ from unmask.space.random import device_seed, generator
 
 # Length of a local view as a share of a global one: 96 of 160 are published.
 _LOCAL = 0.6
-# Updates before the figures of a run say anything.
-_SETTLED = 100
-# Entropies above and below which the teacher's answers tell nothing; spread of equal features.
+# Updates before the metrics of a run mean anything.
+_WARMED_UP = 100
+# Entropies above and below which the teacher's outputs carry no information; spread of features
+# that are equal.
 _UNIFORM, _CERTAIN, _EQUAL = 0.998, 0.001, 0.02
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the student made of views: its error in painting them, and its class tokens."""
+class _StudentOutput:
+    """The student's output for some views: its error of reconstruction, and its class tokens."""
 
     error: Float[Tensor, ""]
-    summary: Float[Tensor, "v d"]
+    class_tokens: Float[Tensor, "v d"]
 
 
 class GLMAE(Objective):
@@ -57,7 +58,7 @@ class GLMAE(Objective):
         backbone: the encoder; a transformer over patches.
         steps: updates of the run, over which the schedules go; a recipe gives its own.
         mask_ratio: share of patches that the student does not see.
-        norm_target: predict patches of mean 0 and variance 1, which favours texture over
+        norm_target: predict patches of mean 0 and variance 1, which favors texture over
             brightness.
         decoder_dim: channels of the decoder.
         decoder_depth: blocks of the decoder.
@@ -78,12 +79,12 @@ class GLMAE(Objective):
         tau_student: temperature of the student.
         tau_teacher: temperature of the teacher at the start and after the warm-up.
         tau_warmup: the warm-up as a share of the run.
-        centre_momentum: share of the teacher's centre that an update keeps.
+        center_momentum: share of the teacher's center that an update keeps.
         ema: share of the teacher that an update keeps at first; it rises to 1.
-        freeze_last: share of the run in which the prototypes rest.
+        freeze_last: share of the run in which the prototypes do not learn.
     """
 
-    def __init__(  # noqa: PLR0913 - the figures of a method; a recipe names each
+    def __init__(  # noqa: PLR0913 - the options of a method; a recipe names each
         self,
         backbone: nn.Module,
         *,
@@ -107,7 +108,7 @@ class GLMAE(Objective):
         tau_student: float = 0.1,
         tau_teacher: Sequence[float] = (0.04, 0.07),
         tau_warmup: float = 0.3,
-        centre_momentum: float = 0.9,
+        center_momentum: float = 0.9,
         ema: float = 0.996,
         freeze_last: float = 0.0,
     ) -> None:
@@ -120,7 +121,7 @@ class GLMAE(Objective):
         counts = _counts(views)
         scales = pair(global_scale, name="global_scale"), pair(local_scale, name="local_scale")
         names = ("global", "local")
-        self.wide, self.narrow = (
+        self.global_plan, self.local_plan = (
             ViewPlan(name, count, size, scale, flip)
             for name, count, size, scale in zip(names, counts, sizes, scales, strict=True)
         )
@@ -139,35 +140,38 @@ class GLMAE(Objective):
         self.backbone = network
         parts = {"backbone": deepcopy(backbone), "head": deepcopy(self.head)}
         self.teacher = nn.ModuleDict(parts).requires_grad_(requires_grad=False)
-        self.centre = Centre(prototypes, centre_momentum)
+        # Named as in version 0.1, because its buffers are in model files and snapshots.
+        self.centre = Center(prototypes, center_momentum)
         self.updates: Tensor
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def step(self, batch: Batch) -> Step:
         """Loss of one batch; views and masks are functions of ``batch.seed``."""
-        wide, narrow = self._cut(batch, self.wide), self._cut(batch, self.narrow)
-        features, shares = self._teach(wide)
-        whole, part = self._study(wide, batch, self.wide), self._study(narrow, batch, self.narrow)
-        log_whole, log_part = self._answer(whole, part)
+        global_views = self._cut(batch, self.global_plan)
+        local_views = self._cut(batch, self.local_plan)
+        features, probabilities = self._teacher_forward(global_views)
+        global_output = self._student_forward(global_views, batch, self.global_plan)
+        local_output = self._student_forward(local_views, batch, self.local_plan)
+        global_log, local_log = self._log_probs(global_output, local_output)
         terms = {
-            "local": part.error,
-            "global": whole.error,
-            # a masked view against the complete one, not against another
+            "local": local_output.error,
+            "global": global_output.error,
+            # A masked view is compared with the same view complete, not with another one.
             "global_to_global": consistency.agreement(
-                shares.flatten(0, 1)[None], log_whole.flatten(0, 1)[None]
+                probabilities.flatten(0, 1)[None], global_log.flatten(0, 1)[None]
             ),
-            "global_to_local": consistency.agreement(shares, log_part),
+            "global_to_local": consistency.agreement(probabilities, local_log),
         }
         factors = (1.0, *self.weights)
         loss = torch.stack(
             [factor * term for factor, term in zip(factors, terms.values(), strict=True)]
         ).sum()
-        logs = {"loss": loss, **terms, **_health(features, shares, log_whole)}
+        logs = {"loss": loss, **terms, **_health(features, probabilities, global_log)}
         return Step(loss, logs={name: value.detach() for name, value in logs.items()})
 
     @torch.no_grad()
     def after_update(self) -> None:
-        """Teacher and centre move."""
+        """Move the teacher and its center."""
         share = self.schedule.step_of(self.updates)
         consistency.follow(self.teacher["backbone"].parameters(), self.backbone.parameters(), share)
         consistency.follow(self.teacher["head"].parameters(), self.head.parameters(), share)
@@ -175,21 +179,21 @@ class GLMAE(Objective):
         self.updates += 1
 
     def health(self, logs: Mapping[str, float]) -> str | None:
-        """A warning where features or targets have become the same for all images."""
-        if self.updates.item() < _SETTLED:
+        """A warning if features or targets have become the same for all images."""
+        if self.updates.item() < _WARMED_UP:
             return None
         entropy, deviation = logs["teacher_entropy"], logs.get("feature_std")
         if entropy > _UNIFORM:
             return (
-                "Collapse: the teacher's answers are the same for all prototypes (teacher_entropy "
-                f"above {_UNIFORM}), so that nothing is learnt from them. Lower "
+                "Collapse: the teacher's outputs are the same for all prototypes (teacher_entropy "
+                f"above {_UNIFORM}), so that nothing is learned from them. Lower "
                 "method.tau_teacher, for example to [0.02, 0.04], or set method.head_norm=true."
             )
         if entropy < _CERTAIN or (deviation is not None and deviation < _EQUAL):
             return (
-                f"Collapse: the teacher knows one answer only (teacher_entropy below {_CERTAIN} or "
+                f"Collapse: the teacher has one output only (teacher_entropy below {_CERTAIN} or "
                 f"feature_std below {_EQUAL}). Raise method.tau_teacher, lower "
-                "method.centre_momentum, or lower train.lr."
+                "method.center_momentum, or lower train.lr."
             )
         return None
 
@@ -213,12 +217,12 @@ class GLMAE(Objective):
         return masks.draw(count, grid, ratio=self.mask_ratio, seed=seed, device=place)
 
     @torch.no_grad()
-    def _teach(
+    def _teacher_forward(
         self, views: Float[Tensor, "v c *size"]
     ) -> tuple[Float[Tensor, "p b d"], Float[Tensor, "p b k"]]:
-        """Features of complete views, and what the student is to answer.
+        """Features of complete views, and their probabilities, which are the student's targets.
 
-        The teacher computes in bf16 whatever the student does: its answers are targets, not sums
+        The teacher computes in bf16 whatever the student does: its outputs are targets, not sums
         that must not drift.
         """
         network: Any = self.teacher["backbone"]
@@ -227,44 +231,50 @@ class GLMAE(Objective):
             features = network.encode(network.embed(views).values)[:, 0]
             logits = self.teacher["head"](features)
         features = features.float()
-        shares = self.centre(logits, self.schedule.temperature(self.updates))
+        probabilities = self.centre(logits, self.schedule.temperature(self.updates))
         if self.training:
             self.centre.note(logits)
-        shape = (self.wide.count, -1)
-        return features.unflatten(0, shape), shares.unflatten(0, shape)
+        shape = (self.global_plan.count, -1)
+        return features.unflatten(0, shape), probabilities.unflatten(0, shape)
 
-    def _study(self, views: Float[Tensor, "v c *size"], batch: Batch, plan: ViewPlan) -> _Seen:
+    def _student_forward(
+        self, views: Float[Tensor, "v c *size"], batch: Batch, plan: ViewPlan
+    ) -> _StudentOutput:
         """All views of the batch in one pass through encoder and decoder."""
         tokens = self.backbone.embed(views)
         mask = self._mask(batch, len(views), tokens.grid, plan.name)
         latent = self.backbone.encode(tokens.values, mask.keep)
         predicted = self.decoder.dropped(latent, mask, tokens.grid)
         error = self.decoder.reconstruction_loss(views, predicted, mask)
-        return _Seen(error, latent[:, 0])
+        return _StudentOutput(error, latent[:, 0])
 
-    def _answer(
-        self, whole: _Seen, part: _Seen
+    def _log_probs(
+        self, global_output: _StudentOutput, local_output: _StudentOutput
     ) -> tuple[Float[Tensor, "p b k"], Float[Tensor, "q b k"]]:
-        """Logarithms of the student's answers to all views, in one pass through the head.
+        """The student's log-probabilities for all views, in one pass through the head.
 
         The head is large for so few tokens: its time is that of reading its weights.
         """
         learns = self.schedule.learns(self.updates) if self.schedule.frozen else None
-        logits = self.head(torch.cat([whole.summary, part.summary]), learns) / self.tau_student
-        counts = (self.wide.count, self.narrow.count)
-        answers = logits.log_softmax(dim=1).unflatten(0, (sum(counts), -1))
-        log_whole, log_part = answers.split(counts)
-        return log_whole, log_part
+        logits = (
+            self.head(torch.cat([global_output.class_tokens, local_output.class_tokens]), learns)
+            / self.tau_student
+        )
+        counts = (self.global_plan.count, self.local_plan.count)
+        log_probs = logits.log_softmax(dim=1).unflatten(0, (sum(counts), -1))
+        global_log, local_log = log_probs.split(counts)
+        return global_log, local_log
 
 
-def _health(features: Tensor, shares: Tensor, log_shares: Tensor) -> dict[str, Tensor]:
-    """Figures that show a collapse: spread, entropy, and how far the student is from it."""
-    flat = shares.flatten(0, 1)
-    surprise = consistency.agreement(flat[None], log_shares.detach().flatten(0, 1)[None])
+def _health(features: Tensor, probabilities: Tensor, log_probs: Tensor) -> dict[str, Tensor]:
+    """Metrics that show a collapse: spread, entropy, and the student's distance to the teacher."""
+    flat = probabilities.flatten(0, 1)
+    surprise = consistency.agreement(flat[None], log_probs.detach().flatten(0, 1)[None])
     entropy = consistency.entropy(flat)
     found = {"teacher_entropy": entropy, "teacher_kl": surprise - entropy * log(flat.shape[1])}
-    # a single image does not differ from others
-    return found | ({"feature_std": consistency.spread(features)} if shares.shape[1] > 1 else {})
+    # The spread over the images of a batch is not defined for a single image.
+    several = probabilities.shape[1] > 1
+    return found | ({"feature_std": consistency.spread(features)} if several else {})
 
 
 def _counts(views: Sequence[int]) -> tuple[int, int]:
@@ -289,14 +299,16 @@ def _temperature(value: float) -> float:
 
 
 def _sizes(
-    network: Any, wide: int | Sequence[int] | None, narrow: int | Sequence[int] | None
+    network: Any,
+    global_size: int | Sequence[int] | None,
+    local_size: int | Sequence[int] | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Voxels of global and local views; whole patches, at least two."""
     patch, ndim = network.patch, network.ndim
     crop = tuple(n * p for n, p in zip(network.grid, patch, strict=True))
-    large = crop if wide is None else nd.per_axis(wide, ndim)
+    large = crop if global_size is None else nd.per_axis(global_size, ndim)
     near = tuple(max(1, round(_LOCAL * n / p)) * p for n, p in zip(large, patch, strict=True))
-    small = near if narrow is None else nd.per_axis(narrow, ndim)
+    small = near if local_size is None else nd.per_axis(local_size, ndim)
     for name, size in (("global_size", large), ("local_size", small)):
         try:
             tokens = prod(grid_of(size, patch))

@@ -29,7 +29,7 @@ class MAE(PatchDecoder, Objective):
         backbone: the encoder; a transformer over patches.
         mask_ratio: share of patches that are dropped.
         mask_block: patches along every axis that are dropped together (see ``masks.draw``).
-        norm_target: predict patches of mean 0 and variance 1, which favours texture over
+        norm_target: predict patches of mean 0 and variance 1, which favors texture over
             brightness.
         decoder_dim: channels of the decoder; 512 and 8 blocks are published, 128 and 2 take a
             twelfth of the time.

@@ -37,10 +37,10 @@ class Spark(Objective):
     Args:
         backbone: the encoder; convolutions at several resolutions.
         mask_ratio: share of patches that are hidden.
-        norm_target: predict patches of mean 0 and variance 1, which favours texture over
+        norm_target: predict patches of mean 0 and variance 1, which favors texture over
             brightness.
         decoder_top: channels of the decoder at the coarsest resolution (see ``SparkDecoder``).
-        decoder_norm: its normalisation: ``batch`` as published, ``instance`` or ``group``.
+        decoder_norm: its normalization: ``batch`` as published, ``instance`` or ``group``.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Spark(Objective):
         return F.mse_loss(found.gather(1, index), self.target(wanted.gather(1, index)))
 
     def target(self, patches: Float[Tensor, "b m v"]) -> Float[Tensor, "b m v"]:
-        """What is predicted of patches: their voxels, normalised where the method asks for it."""
+        """What is predicted of patches: their voxels, normalized where the method asks for it."""
         if not self.norm_target:
             return patches
         mean, deviation = _moments(patches)
@@ -117,7 +117,7 @@ class Spark(Objective):
         return masked(self.backbone, visible)(image * visible.at(image.shape[2:]))
 
     def densify(self, features: list[Tensor], visible: Visible) -> list[Tensor]:
-        """Normalised, with mask tokens in the gaps, and projected; coarse to fine."""
+        """Normalized, with mask tokens in the gaps, and projected; coarse to fine."""
         decoder = self.decoder
         layers = zip(decoder.densify_norms, self.mask_tokens, decoder.densify_projs, strict=True)
         projected = []
@@ -165,7 +165,7 @@ def hidden_share(patches: int, ratio: float) -> float:
         >>> [int(n * (1 - hidden_share(n, 0.6))) for n in (4, 9, 49)]
         [2, 4, 20]
     """
-    # the mask rounds down; a half more than the number is far from its neighbours
+    # the mask rounds down; a half more than the number is far from its neighbors
     return 1 - (round(patches * (1 - ratio)) + 0.5) / patches
 
 

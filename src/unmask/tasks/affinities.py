@@ -43,7 +43,7 @@ class Affinities(TaskDefaults):
 
     Attributes:
         ndim: number of spatial axes.
-        offsets: neighbours in voxels, slow axis first; the default looks 1, 3, 9 and 27 voxels back
+        offsets: neighbors in voxels, slow axis first; the default looks 1, 3, 9 and 27 voxels back
             along every axis.
         background: voxels of id 0 are ``apart`` from everything, such as membranes, or one more
             ``object``.
@@ -87,7 +87,7 @@ class Affinities(TaskDefaults):
 
     @property
     def context(self) -> int:
-        """The furthest neighbour of any voxel of an object that touches the block."""
+        """The furthest neighbor of any voxel of an object that touches the block."""
         return self.reach + reached(self._offsets)
 
     @property
@@ -156,7 +156,7 @@ class Affinities(TaskDefaults):
         return (1 - self.dice) * entropy + self.dice * (1 - overlap)
 
     def activate(self, logits: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
-        """Probabilities; voxels without a neighbour repeat the nearest that has one."""
+        """Probabilities; voxels without a neighbor repeat the nearest that has one."""
         scores = logits.float().sigmoid()
         space = scores.shape[2:]
         for channel, offset in enumerate(self._offsets):

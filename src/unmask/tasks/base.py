@@ -76,7 +76,7 @@ class Task(Protocol):
     def context(self) -> int:
         """Voxels around a block that ``decode`` needs to give the block's own labels.
 
-        0 says that every voxel is labelled alone and labels mean the same in all blocks; otherwise
+        0 says that every voxel is labeled alone and labels mean the same in all blocks; otherwise
         labels are objects, which are joined over blocks.
         """
         ...

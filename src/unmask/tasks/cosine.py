@@ -21,7 +21,7 @@ from unmask.labels.pair_products import Vectors, cosines, rows_of, spread
 from unmask.tasks.offsets import Offset, pairs_of, with_border
 
 _EPS = 1e-12
-# Offsets taken together: their neighbours are read once, their cosines are kept.
+# Offsets taken together: their neighbors are read once, their cosines are kept.
 _AT_ONCE = 4
 # Bounds of the share of joined pairs: the rarer kind weighs at most 99 or 19 times as much.
 _SHARES = (0.05, 0.99)
@@ -33,7 +33,7 @@ class Rule:
 
     Attributes:
         apart: voxels of id 0 belong to nothing; otherwise they are one more object.
-        border: how voxels without a neighbour count in the share of joined pairs: not (None), as
+        border: how voxels without a neighbor count in the share of joined pairs: not (None), as
             apart (0), as joined (1), or as joined where they have an id (``"object"``).
         scale: None takes the mean over all known pairs; a number divides the sum by the voxels of
             the batch and multiplies it by that number.
@@ -48,14 +48,14 @@ class Rule:
 def affinities(
     embedding: Float[Tensor, "b c *space"], offsets: Sequence[Offset], *, zero_far: bool = False
 ) -> Float[Tensor, "b k *space"]:
-    """Cosines between every voxel and its neighbours; see ``with_border`` for those without.
+    """Cosines between every voxel and its neighbors; see ``with_border`` for those without.
 
     No gradient flows through them; ``pair_loss`` has its own.
 
     Args:
         embedding: any length.
         offsets: those outside the image give 0.
-        zero_far: voxels without a neighbour at a far offset get 0 instead.
+        zero_far: voxels without a neighbor at a far offset get 0 instead.
     """
     one = _measured(embedding)
     space = embedding.shape[2:]
@@ -86,7 +86,7 @@ def pair_loss(
         weight: 0 where the id is unknown.
         offsets: those outside the crop are left out.
         rule: weights and sums.
-        other: embedding of the neighbours, without gradient; default: ``embedding`` itself.
+        other: embedding of the neighbors, without gradient; default: ``embedding`` itself.
     """
     return _PairLoss.apply(embedding, other, values, weight, offsets, rule)  # pyright: ignore[reportReturnType]
 
@@ -260,7 +260,7 @@ def _term(
 def _joined_at_border(
     values: Tensor, offset: Offset, border: float | str, outside: int
 ) -> Tensor | float:
-    """Voxels without a neighbour that count as joined, for each sample."""
+    """Voxels without a neighbor that count as joined, for each sample."""
     if not isinstance(border, str):
         return border * outside
     here, _ = shifted(values.shape[2:], offset)

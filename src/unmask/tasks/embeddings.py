@@ -7,7 +7,7 @@ to the embedding of a changed view, and within the coarser levels of the decoder
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,14 @@ from unmask.tasks.offsets import (
 )
 from unmask.tasks.views import View
 
-# The published programs count voxels without a neighbour as joined in 2D; in 3D as apart, and at
-# coarser levels as joined where they have an id. In 2D they leave the height out of the mean.
-_PUBLISHED: dict[int, tuple[Rule, Rule]] = {
-    2: (Rule(border=1.0, scale=1.0), Rule(border=1.0, scale=1.0)),
-    3: (Rule(border=0.0), Rule(border="object")),
+# How voxels without a neighbor count in the share of joined pairs, as `Rule` takes it.
+_BORDER_PAIRS: dict[str, float | str | None] = {
+    "none": None,
+    "apart": 0.0,
+    "joined": 1.0,
+    "object": "object",
 }
+_REDUCTIONS = ("mean", "row_sum")
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class Embeddings(TaskDefaults):
     Attributes:
         ndim: number of spatial axes.
         dims: channels of the embedding.
-        offsets: neighbours that are compared, in voxels, slow axis first; the default looks 1, 3,
+        offsets: neighbors that are compared, in voxels, slow axis first; the default looks 1, 3,
             9 and 27 voxels back along every axis.
-        decode_offsets: neighbours at prediction; default: ``offsets``.
+        decode_offsets: neighbors at prediction; default: ``offsets``.
         side_offsets: how many of the first offsets each coarser level compares, in its own voxels;
             default: one for each axis less at every level.
         background: voxels of id 0 are ``apart`` from everything, such as membranes, or one more
@@ -64,19 +66,23 @@ class Embeddings(TaskDefaults):
             it background; None: labels as they are.
         cross_weight: weight of the comparison with a changed view; 0: no second view.
         side_weight: weight of the first coarser level. The sums of the published 2D programs are
-            means times the height H of the level, so that with means, ``published_scale`` False,
-            their balance is that of 0.5 here, of 0.5 as ``side_decay``, and of their
-            ``foreground_weight`` over H, 1000 / H for nuclei; Adam's eps of 0.01 becomes 0.01 / H.
-            In 3D they are means: 1 and 1.
+            means times the height H of the level, so that with ``reduction`` mean their balance is
+            that of 0.5 here, of 0.5 as ``side_decay``, and of their ``foreground_weight`` over H,
+            1000 / H for nuclei; Adam's eps of 0.01 becomes 0.01 / H. In 3D they are means: 1 and 1.
         side_decay: weight of a level as a share of the next finer one.
         view: options of the changed view, see ``View``.
         foreground: learn two logits of background and foreground.
         foreground_weight: weight of their cross-entropy; 0: they are neither learned nor read.
-        far_border: affinities of voxels whose far neighbour lies outside the tile: ``nearest``
+        far_border: affinities of voxels whose far neighbor lies outside the tile: ``nearest``
             repeats the nearest known one, ``zero`` is the published choice.
         threshold: probability above which a voxel is foreground.
-        published_scale: sums and balance of the published programs, borders included; otherwise
-            means over pairs that exist.
+        border_pairs: how voxels without a neighbor count in the share of joined pairs, which
+            balances the loss: ``none`` leaves them out, ``apart`` and ``joined`` count them as
+            such, ``object`` counts those with an id as joined. The published programs count them
+            as joined in 2D and as apart in 3D.
+        side_border_pairs: the same for the coarser levels; ``joined`` and ``object`` are published.
+        reduction: ``mean`` over the known pairs; ``row_sum`` is the sum over the first axis of the
+            means over all others, which the published 2D programs take.
         ignore_label: label value without truth.
         decoding: name and options of the decoder, see ``unmask.labels.affinities``.
         reach: largest expected extent of an object around a voxel, as context for decoding.
@@ -97,7 +103,9 @@ class Embeddings(TaskDefaults):
     foreground_weight: float = 1.0
     far_border: str = "nearest"
     threshold: float = 0.5
-    published_scale: bool = False
+    border_pairs: str = "none"
+    side_border_pairs: str = "none"
+    reduction: str = "mean"
     ignore_label: int | None = None
     decoding: Mapping[str, Any] | str = field(default_factory=lambda: {"name": "mutex"})
     reach: int = 64
@@ -112,7 +120,9 @@ class Embeddings(TaskDefaults):
             "side_weight": self.side_weight < 0,
             "side_decay": self.side_decay < 0,
             "foreground_weight": self.foreground_weight < 0,
-            "published_scale": self.published_scale and self.ndim not in _PUBLISHED,
+            "border_pairs": self.border_pairs not in _BORDER_PAIRS,
+            "side_border_pairs": self.side_border_pairs not in _BORDER_PAIRS,
+            "reduction": self.reduction not in _REDUCTIONS,
             "reach": self.reach < 1,
             "far_border": self.far_border not in {"nearest", "zero"},
         }
@@ -120,15 +130,16 @@ class Embeddings(TaskDefaults):
             raise RecipeError(
                 f"task embeddings: {name}={getattr(self, name)!r} is out of range. Expected dims "
                 f"and reach of 1 or more, background {' or '.join(BACKGROUNDS)}, widen of "
-                f"{self.ndim} numbers, weights of 0 or more, published_scale for 2 or 3 axes, "
-                "far_border nearest or zero. Correct the recipe."
+                f"{self.ndim} numbers, weights of 0 or more, border pairs of "
+                f"{', '.join(_BORDER_PAIRS)}, reduction {' or '.join(_REDUCTIONS)}, far_border "
+                "nearest or zero. Correct the recipe."
             )
         _ = self._learned, self._changes()
         tried_decoding(self.decoding, self._decoded, task="embeddings")
 
     @property
     def context(self) -> int:
-        """The furthest neighbour of any voxel of an object that touches the block."""
+        """The furthest neighbor of any voxel of an object that touches the block."""
         return self.reach + reached(self._decoded)
 
     @property
@@ -251,7 +262,7 @@ class Embeddings(TaskDefaults):
         values: Float[Tensor, "b 1 *space"],
         weight: Float[Tensor, "b 1 *space"],
     ) -> Tensor:
-        """The same between every voxel and its neighbours in the other view."""
+        """The same between every voxel and its neighbors in the other view."""
         space = logits.shape[2:]
         offsets = inner(self._learned, space, task="embeddings")
         one, two = logits[:, : self.dims], other[:, : self.dims]
@@ -352,12 +363,12 @@ class Embeddings(TaskDefaults):
             ) from error
 
     def _rule(self, level: int, space: Sequence[int]) -> Rule:
-        apart = self.background == "apart"
-        if not self.published_scale:
-            return Rule(apart)
-        rule = _PUBLISHED[self.ndim][min(level, 1)]
-        scale = None if rule.scale is None else float(space[0])
-        return replace(rule, apart=apart, scale=scale)
+        return Rule(
+            apart=self.background == "apart",
+            border=_BORDER_PAIRS[self.side_border_pairs if level else self.border_pairs],
+            # The mean over all axes, times the length of the first one.
+            scale=float(space[0]) if self.reduction == "row_sum" else None,
+        )
 
 
 def _foreground_loss(

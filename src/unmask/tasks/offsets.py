@@ -1,4 +1,4 @@
-"""Neighbours at given offsets: which pairs of voxels belong together, for any number of axes.
+"""Neighbors at given offsets: which pairs of voxels belong together, for any number of axes.
 
 Channel ``c`` at voxel ``p`` speaks of the pair ``p`` and ``p + offsets[c]``.
 """
@@ -23,7 +23,7 @@ from unmask.tasks.base import Target
 
 Offset = tuple[int, ...]
 BACKGROUNDS = ("apart", "object")
-# Steps along every axis: the nearest neighbours join, the far ones tell objects apart.
+# Steps along every axis: the nearest neighbors join, the far ones tell objects apart.
 _RANGES = (1, 3, 9, 27)
 # Voxels along every axis of the image on which a decoding is tried.
 _TRIAL = 4
@@ -54,7 +54,7 @@ def checked_offsets(
 
 
 def reached(offsets: Sequence[Offset]) -> int:
-    """Voxels from a voxel to its furthest neighbour along any axis."""
+    """Voxels from a voxel to its furthest neighbor along any axis."""
     return max(abs(step) for offset in offsets for step in offset)
 
 
@@ -141,7 +141,7 @@ def mirrored(
 
     Mirroring turns an offset round along the axis. The pair is then found in the channel of the
     turned offset, or, seen from its other end, in the channel of the opposite one. Channels behind
-    those of the offsets have no direction. Voxels whose neighbour lies outside keep their place at
+    those of the offsets have no direction. Voxels whose neighbor lies outside keep their place at
     the border.
 
     Raises:
@@ -170,7 +170,7 @@ def mirrored(
 def with_border(
     inside_only: Float[Tensor, "b *inner"], offset: Offset, space: Sequence[int]
 ) -> Float[Tensor, "b *space"]:
-    """Affinities of all voxels; those without a neighbour repeat the nearest that has one.
+    """Affinities of all voxels; those without a neighbor repeat the nearest that has one.
 
     Where tiles are averaged their borders count, so they are given a likely value.
     """

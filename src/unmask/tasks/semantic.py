@@ -1,4 +1,4 @@
-"""Semantic segmentation: one class a voxel, by cross-entropy and soft Dice.
+"""Semantic segmentation: one class per voxel, by cross-entropy and soft Dice.
 
 The sum of both losses is the field's robust default (Isensee et al. 2021, nnU-Net,
 doi:10.1038/s41592-020-01008-z); the Dice term follows Milletari et al. 2016 (arXiv:1606.04797),

@@ -114,8 +114,8 @@ def _advise(preset: str, settings: list[str], *, channels: int) -> tuple[Recipe,
 
 def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
     """Lines about what was found: counts, shapes, types, notes, problems."""
-    labelled = sum(pair.labels is not None for pair in audit.pairs)
-    yield f"{len(audit.pairs)} usable image(s), {labelled} with labels; recipe {recipe.name!r}."
+    labeled = sum(pair.labels is not None for pair in audit.pairs)
+    yield f"{len(audit.pairs)} usable image(s), {labeled} with labels; recipe {recipe.name!r}."
     kinds = Counter(
         (pair.image.shape, str(pair.image.dtype), pair.image.spacing) for pair in audit.pairs
     )

@@ -56,15 +56,15 @@ class Stop:
 
 
 class Guard:
-    """Takes optimiser steps, except where loss or gradient is not finite.
+    """Takes optimizer steps, except where loss or gradient is not finite.
 
     A skipped step changes nothing: weights and moments keep their values, and the running
     statistics of batch norms, which the forward pass has touched, are put back. On CUDA with a
-    fused optimiser the device decides by itself, and the host looks only every 16 steps.
+    fused optimizer the device decides by itself, and the host looks only every 16 steps.
 
     Args:
         module: the objective.
-        optimizer: the bare optimiser, for what its kernel can do.
+        optimizer: the bare optimizer, for what its kernel can do.
         limit: bad steps in a row that end the run; 0 ends it at the first one.
         scaled: the loss is scaled (16-bit floats): the scaler skips and has to be told.
     """

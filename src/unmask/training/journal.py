@@ -192,7 +192,7 @@ def montage(*images: Tensor) -> np.ndarray:
 
 
 def _planes(image: Tensor) -> Tensor:
-    """Some samples of a batch as colour pictures ``(B, 3, y, x)``."""
+    """Some samples of a batch as color pictures ``(B, 3, y, x)``."""
     batch = image.detach()[:PICTURES].float().cpu()
     while batch.ndim > 4:
         batch = batch[:, :, batch.shape[2] // 2]

@@ -33,7 +33,7 @@ _SCALES = (1, 2, 4, 8)
 
 
 def check_start(options: Modalities, folder: Path, *, init: bool, resume: bool) -> None:
-    """Refuse to compare images by a network that has learnt nothing.
+    """Refuse to compare images by a network that has learned nothing.
 
     Raises:
         RecipeError: features of the backbone without weights to start from.
@@ -41,7 +41,7 @@ def check_start(options: Modalities, folder: Path, *, init: bool, resume: bool) 
     if options.features == "backbone" and not init and not (resume and (folder / FILE).is_file()):
         raise RecipeError(
             "data.sampling modalities: expected --init with a pre-trained model, whose features "
-            "tell images apart, found none. Give one, or compare brightness, colour and texture: "
+            "tell images apart, found none. Give one, or compare brightness, color and texture: "
             "--set data.sampling.features=statistics."
         )
 
@@ -95,7 +95,7 @@ def _clusters(crops: Crops, backbone: nn.Module, options: Modalities, fabric: Fa
         vectors = np.stack([statistics(crops.middle(number)) for number in range(count)])
     else:
         vectors = embeddings(crops, backbone, fabric)
-    found = kmeans(standardised(vectors), options.clusters, seed=crops.plan.seed).labels
+    found = kmeans(standardize(vectors), options.clusters, seed=crops.plan.seed).labels
     # The largest cluster has number 0.
     order = np.argsort(-np.bincount(found, minlength=options.clusters), kind="stable")
     return np.argsort(order)[found].tolist()
@@ -119,7 +119,7 @@ def embeddings(crops: Crops, backbone: nn.Module, fabric: Fabric) -> Float[np.nd
 
 
 def statistics(image: Float[np.ndarray, "c *space"]) -> Float[np.ndarray, " d"]:
-    """Brightness, colour and texture of a normalised image as a vector."""
+    """Brightness, color and texture of a normalized image as a vector."""
     axes = tuple(range(1, image.ndim))
     spread = image.std(axis=axes)
     brightness = np.percentile(image, _SHARES)
@@ -127,8 +127,8 @@ def statistics(image: Float[np.ndarray, "c *space"]) -> Float[np.ndarray, " d"]:
         np.mean([_change(image, axis, scale) for axis in axes]) / (image.std() + 1e-6)
         for scale in _SCALES
     ]
-    colour = image.std(axis=0).mean()
-    return np.concatenate([image.mean(axis=axes), spread, brightness, texture, [colour]])
+    color = image.std(axis=0).mean()
+    return np.concatenate([image.mean(axis=axes), spread, brightness, texture, [color]])
 
 
 def _change(image: np.ndarray, axis: int, scale: int) -> float:
@@ -140,7 +140,7 @@ def _change(image: np.ndarray, axis: int, scale: int) -> float:
     return float(np.abs(later - earlier).mean())
 
 
-def standardised(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n e"]:
+def standardize(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n e"]:
     """Components of mean 0 and deviation 1, so that none rules the distances; float32.
 
     Components that are equal for all images, up to rounding, are left out.

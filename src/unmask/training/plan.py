@@ -1,4 +1,4 @@
-"""The values of an optimisation, and what came out."""
+"""The values of an optimization, and what came out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unmask.recipe import Recipe
 
 @dataclass(frozen=True)
 class Plan:
-    """The values of an optimisation.
+    """The values of an optimization.
 
     Attributes:
         steps: updates.

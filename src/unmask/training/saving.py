@@ -133,7 +133,7 @@ def pack_optimizer(module: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]
 def unpack_optimizer(
     module: nn.Module, optimizer: Optimizer, saved: Mapping[str, Tensor], *, source: object
 ) -> None:
-    """Give an optimiser its moments back.
+    """Give an optimizer its moments back.
 
     Raises:
         CheckpointError: they belong to another model.
