@@ -101,6 +101,30 @@ def root():
     return of
 
 
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's chromium, without a window."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium found: apt-get install chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page in which no script may fail."""
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []
+
+
 def pytest_addoption(parser):
     """``--keep-pictures`` renews the pictures of the tutorial."""
     parser.addoption("--keep-pictures", action="store_true", help="write docs/tutorials/images")
