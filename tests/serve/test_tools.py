@@ -15,7 +15,7 @@ from unmask.serve.app import PAGE
 class Quiet(SimpleHTTPRequestHandler):
     """Says nothing of the requests that it answers."""
 
-    def log_message(self, *_):
+    def log_message(self, format, *args):  # noqa: A002 - of the base class
         pass
 
 

@@ -402,8 +402,10 @@ element("upload").onchange = guarded(async () => {
   for (const file of element("upload").files) {
     const { name } = await send("POST", `/api/upload?${new URLSearchParams({ name: file.name })}`, file);
     status(text("uploaded", { name }));
+    await refresh();
+    const added = catalog.images.find((image) => image.name === name);
+    if (added && !meta) await open(added.id);
   }
-  await refresh();
 });
 canvas.addEventListener("wheel", () => editor.meta && editor.follow());
 canvas.addEventListener("pointerup", () => editor.meta && editor.follow());
@@ -418,5 +420,6 @@ async function begin() {
   await jobs.find();
   const first = catalog.images.find((image) => !image.problem);
   if (first) await open(first.id);
+  if (catalog.demo) status(text("demoNote"));
 }
 guarded(begin)();

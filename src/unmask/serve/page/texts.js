@@ -18,6 +18,11 @@ export const TEXTS = {
   outline: "Outlines only",
   brushSize: "Brush size",
   tolerance: "Tolerance",
+  drawnId: "Draw as",
+  newObject: "new",
+  chooseId: "First write an id into the field Draw as.",
+  layers: "What is shown and edited",
+  score: "{id}: {scores} ({objects} objects in {trained} images)",
   overwrite: "Paint over other objects",
   heldOut: "Hold out: score models on this image, never train on it",
   undo: "Undo",
@@ -31,8 +36,8 @@ export const TEXTS = {
   predictAll: "Predict all",
   modelChoice: "with",
   lastModel: "last model",
-  accept: "Accept prediction",
-  reject: "Reject prediction",
+  accept: "Accept",
+  reject: "Reject",
   layerLabels: "Labels",
   layerPrediction: "Prediction",
   next: "Next image",
@@ -56,9 +61,21 @@ export const TEXTS = {
   toolDelete: "Delete: click an object",
   toolRegion: "Box: drag around a part that is completely labeled",
   toolPan: "Move the image",
+  toolRelabel: "Relabel: click an object to give it the id in the field Draw as",
+  nameBrush: "Brush",
+  nameErase: "Erase",
+  namePolygon: "Polygon",
+  nameFill: "Fill",
+  nameSimilar: "Similar",
+  nameSplit: "Split",
+  nameMerge: "Merge",
+  nameDelete: "Delete",
+  nameRelabel: "Relabel",
+  nameRegion: "Box",
+  namePan: "Move",
   keys: "Keys",
   keysHelp:
-    "B brush, E eraser, P polygon, F fill, G similar, S split, M merge, D delete, R box, H move; " +
+    "B brush, E eraser, P polygon, F fill, G similar, S split, M merge, D delete, I relabel, R box, H move; " +
     "[ and ] brush size; Ctrl+Z undo, Ctrl+Y redo; N next image; + and - zoom, 0 fit; " +
     "Page up and Page down slices. On the image: arrows move the pen (Shift: 10 pixels), Space " +
     "puts it down and lifts it, Enter closes a polygon, Escape cancels.",
@@ -99,6 +116,7 @@ export const TEXTS = {
   predictingdone: "Prediction is done: {done} images.",
   predictingstopped: "Prediction was stopped.",
   predictingfailed: "Prediction failed. {error}",
+  demoNote: "This is a public demonstration: everybody sees the images that are added here.",
   uploaded: "{name} was added.",
   states: {
     unlabeled: "unlabeled",
