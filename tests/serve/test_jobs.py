@@ -137,6 +137,11 @@ def test_progress_arrives_as_events(served, program):
     lines = [json.loads(e[2][6:]) for e in events if e[0] == "event: journal"]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert json.loads(events[-1][2][6:])["state"] == "done"
+    accepted = {"accept": "text/event-stream"}
+    assert (
+        client.get("/api/jobs/round-001", headers=accepted).text
+        == client.get("/api/jobs/round-001/events").text
+    )
     position = next(e[1][4:] for e in events if e[0] == "event: journal")
     rest = client.get("/api/jobs/round-001/events", headers={"last-event-id": position}).text
     assert '"step": 4' not in rest or rest.count("event: journal") < 4

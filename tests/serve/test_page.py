@@ -349,3 +349,42 @@ def test_the_server_ends_and_its_folder_is_free(server):
     site.start()
     assert json.loads(urllib.request.urlopen(
         site.address + "api/images").read())["counts"] == {"unlabeled": 5}  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1024, 768), (820, 1180)])
+def test_everything_fits(page, server, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    opened(page, server())
+    assert page.evaluate("[document.documentElement.scrollWidth, innerHeight]") == [*size]
+    area = page.get_by_test_id("canvas").bounding_box()
+    assert area["width"] >= 0.5 * size[0]
+    assert area["height"] >= 0.5 * size[1]
+    for name in ("save", "train", "next-image", "status"):
+        assert page.get_by_test_id(name).is_visible()
+
+
+def test_boxes_channels_and_touch(page, server):
+    """A box around a labeled part, drawn by hand; zoom with the wheel changes nothing on disk."""
+    from playwright.sync_api import expect
+
+    site = server()
+    canvas = opened(page, site)
+    tool(page, "brush", 2)
+    canvas.stroke((10, 10), (10, 14))
+    saved(page)
+    tool(page, "region")
+    canvas.stroke((4, 5), (20, 30))
+    item = page.get_by_test_id("image-list").get_by_role("button").first
+    expect(item).to_have_attribute("data-state", "partly labeled")
+    page.mouse.move(*canvas.at(12, 12))
+    page.mouse.wheel(0, -600)
+    tool(page, "erase", 0)
+    page.mouse.move(*canvas.at(12, 12))
+    page.mouse.down()
+    page.mouse.up()
+    saved(page)
+    expected = brushed((48, 40), 10, (10, 14), 2).astype(np.uint16)
+    expected[12, 12] = 0
+    np.testing.assert_array_equal(on_disk(site), expected)
+    facts = next((site.folder / ".unmask" / "facts").glob("*.json"))
+    assert json.loads(facts.read_text())["regions"] in ([[[4, 5], [21, 31]]],)

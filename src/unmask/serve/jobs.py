@@ -196,7 +196,7 @@ class Jobs:
         """What a training measured last on images that are held out."""
         for record in reversed(_journal(job)):
             found = {
-                name.removeprefix(_SCORE): value
+                name.removeprefix(_SCORE): float(value)
                 for name, value in record.items()
                 if name.startswith(_SCORE) and isinstance(value, float | int)
             }

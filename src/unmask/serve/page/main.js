@@ -267,12 +267,18 @@ async function grayValues() {
   return Uint8Array.from({ length: plane.width * plane.height }, (_, p) => (data[4 * p] + data[4 * p + 1] + data[4 * p + 2]) / 3);
 }
 
-async function stepBack(step, nothing) {
+/** Undo or redo, after what is still going on; drawing and saving wait for it. */
+function stepBack(take, nothing) {
+  return editor.wait(exchange(take, nothing, [annotator.idle, editor.busy]));
+}
+
+async function exchange(take, nothing, before) {
+  await Promise.all(before);
+  const step = take();
   if (!step) {
     status(text(nothing));
     return;
   }
-  await editor.busy;
   const done = await editor.step(step);
   if (done?.elsewhere) {
     await goTo(step.plane);
@@ -289,8 +295,8 @@ const page = {
     }
     element("tolerance-label").classList.toggle("hidden", name !== "similar");
   },
-  undo: guarded(() => stepBack(editor.history.undo(), "nothingToUndo")),
-  redo: guarded(() => stepBack(editor.history.redo(), "nothingToRedo")),
+  undo: guarded(() => stepBack(() => editor.history.undo(), "nothingToUndo")),
+  redo: guarded(() => stepBack(() => editor.history.redo(), "nothingToRedo")),
   save: guarded(async () => {
     canvas.dataset.saving = "saving";
     await annotator.idle;

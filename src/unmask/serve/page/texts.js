@@ -4,6 +4,7 @@ export const TEXTS = {
   images: "Images",
   search: "Search images",
   tools: "Tools",
+  canvas: "Image: arrows move the pen, Space puts it down and lifts it",
   view: "View",
   objects: "Objects",
   model: "Model",
