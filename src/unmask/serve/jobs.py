@@ -22,6 +22,11 @@ from unmask.serve.workspace import Entry, Workspace
 
 # Recipe and shipped start weights by number of axes.
 _PRESETS: Mapping[int, tuple[str, str | None]] = {2: ("cells", "nuclei"), 3: ("cells3d", None)}
+# Small batches: a round should take minutes on a laptop without a GPU.
+_QUICK: Mapping[int, tuple[str, ...]] = {
+    2: ("train.batch_size=4", "data.crop=[160, 160]"),
+    3: ("train.batch_size=1",),
+}
 UPDATES = 100
 _ID = re.compile(r"(round|predict)-\d{3,9}")
 # Ends the name of the folder with the training set of a run.
@@ -244,6 +249,7 @@ class Jobs:
                f"train.validate_every={max(10, steps // 4)}",
                f"train.save_every={max(10, steps // 4)}"]  # fmt: skip
         own += [] if chosen.ignore is None else [f"data.ignore_label={chosen.ignore}"]
+        own += _QUICK[chosen.ndim] if self._defaults.preset is None else ()
         return [*own, *self._defaults.settings]
 
     def _model(self, wanted: str | None, ndim: int) -> str:
