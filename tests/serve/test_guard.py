@@ -93,3 +93,11 @@ def test_the_printed_address_leaves_the_token_in_a_cookie(remote):
 def test_a_name_of_somebody_else_is_refused_even_with_the_token(remote):
     headers = {"host": "evil.example", "authorization": "Bearer secret-token"}
     assert remote.get("/api/images", headers=headers).status_code == 421
+
+
+def test_a_public_demonstration_lets_everybody_in_but_no_other_site(served):
+    demo = replace(served(demo=True), access=Access("0.0.0.0", None, public=True))
+    headers = {"host": "somebody.hf.space"}
+    assert demo.get("/api/images", headers=headers).status_code == 200
+    headers["origin"] = "https://evil.example"
+    assert demo.get("/api/images", headers=headers).status_code == 403

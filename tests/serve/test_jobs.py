@@ -13,6 +13,7 @@ import pytest
 
 from unmask.io import open_labels
 from unmask.serve import processes
+from unmask.serve.processes import Job
 from unmask.serve.site import make_site
 
 # Stands in for `unmask`: a training that writes a journal and ends on request, a quick prediction.
@@ -136,6 +137,11 @@ def test_progress_arrives_as_events(served, program):
     lines = [json.loads(e[2][6:]) for e in events if e[0] == "event: journal"]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert json.loads(events[-1][2][6:])["state"] == "done"
+    accepted = {"accept": "text/event-stream"}
+    assert (
+        client.get("/api/jobs/round-001", headers=accepted).text
+        == client.get("/api/jobs/round-001/events").text
+    )
     position = next(e[1][4:] for e in events if e[0] == "event: journal")
     rest = client.get("/api/jobs/round-001/events", headers={"last-event-id": position}).text
     assert '"step": 4' not in rest or rest.count("event: journal") < 4
@@ -234,3 +240,25 @@ def test_a_demonstration_trains_nothing(served):
     client = served(demo=True)
     assert client.post("/api/train", json={}).status_code == 403
     assert client.site.uploads.limits.nbytes == 20_000_000
+
+
+def test_a_prediction_of_a_demonstration_is_ended_in_time(served, program):
+    client = served(demo=True)
+    job = Job("predict-001", "predict", client.site.workspace.notes, ("x", "--out", "y"),
+              client.site.workspace.notes, 1)  # fmt: skip
+    client.site.workspace.notes.mkdir()
+    started = processes.start(job, seconds=0.0)
+    while started.running():
+        time.sleep(0.02)
+    assert processes.ended(started, 0) == "failed"
+
+
+def test_scores_of_held_out_images_are_listed(served, root, program):
+    client = served()
+    labeled(client)
+    client.post("/api/train", json={"updates": 2})
+    wait(client, "round-001", "done")
+    with (root(client) / "runs" / "round-001" / "journal.jsonl").open("a") as journal:
+        journal.write('{"step": 2, "validation/f1@0.5": 0.5, "loss": 1}\n{"step": 2, "lo')
+    (job,) = client.json("/api/jobs")["jobs"]
+    assert (job["scores"], job["objects"], job["done"]) == ({"f1@0.5": 0.5}, 1, 2)

@@ -9,6 +9,7 @@ import pytest
 
 from unmask.io import open_labels, save_image
 from unmask.serve import labels as module
+from unmask.serve import proposals
 
 SHAPES = {2: (48, 40), 3: (10, 24, 20)}
 
@@ -162,3 +163,15 @@ def test_labels_of_another_size_say_so(served, root):
     response = client.get(f"/api/labels/{client.image()}")
     assert response.status_code == 422
     assert "the size of its image" in response.json()["error"]
+
+
+def test_a_large_prediction_is_accepted_in_parts(served, root, monkeypatch):
+    for each in (module, proposals):
+        monkeypatch.setattr(each, "LARGE", 1000)
+    monkeypatch.setattr(proposals, "_PART", 500)
+    client = served(3)
+    ids = np.random.default_rng(0).integers(0, 9, SHAPES[3]).astype(np.uint16)
+    save_image(root(client) / "predictions" / "nuclei_000.tif", ids, axes="ZYX")
+    assert client.post(f"/api/proposal/{client.image()}/accept").status_code == 200
+    np.testing.assert_array_equal(client.labels(client.image()), ids)
+    assert (root(client) / "labels" / "nuclei_000.ome.zarr").is_dir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_sizes_and_numbers_are_limited(served):
             yield bytes(100)
 
     with pytest.raises(Exception, match="at most"):
-        asyncio.run(uploads.receive("a.tif", chunks()))
+        ThreadPoolExecutor(1).submit(asyncio.run, uploads.receive("a.tif", chunks())).result()
     none = Uploads(client.site.workspace, UploadLimits(together=0))
     assert (
         send(replace(client, site=replace(client.site, uploads=none)), "a.tif", b"").status_code
@@ -113,3 +114,13 @@ def test_sizes_and_numbers_are_limited(served):
 )
 def test_names_become_tame(name, stem):
     assert tame(name) == (stem, ".png")
+
+
+def test_a_public_page_keeps_the_newest_images(served, phantoms):
+    client = served(demo=True)
+    uploads = Uploads(client.site.workspace, UploadLimits(kept=2))
+    small = replace(client, site=replace(client.site, uploads=uploads))
+    content = (phantoms[2] / "images" / "nuclei_001.tif").read_bytes()
+    assert send(small, "new.tif", content).json() == {"name": "new"}
+    assert len(names(small)) == 2
+    assert "new" in names(small)

@@ -40,7 +40,7 @@ def serve(
         folder,
         address=Address(host, port),
         axes=axes,
-        defaults=Defaults(preset, tuple(settings or ()), model),
+        defaults=Defaults(preset, tuple(settings or ()), model, 120.0 if demo else None),
         demo=demo,
         say=show,
     )

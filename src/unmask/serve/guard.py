@@ -42,11 +42,13 @@ class Access:
 
     Attributes:
         host: the address that it listens on.
-        token: secret that every request must carry; None on this machine only.
+        token: secret that every request must carry; None on this machine, and on a public page.
+        public: anybody may come, under any name.
     """
 
     host: str = "127.0.0.1"
     token: str | None = None
+    public: bool = False
 
     def names(self) -> frozenset[str]:
         """Names under which a browser may call this machine."""
@@ -103,7 +105,7 @@ class Guard:
 
     def _known_host(self, headers: dict[str, str]) -> bool:
         name = _host_name(headers.get("host", ""))
-        if name in self._names:
+        if name in self._names or (self._access.public and name):
             return True
         # With a token, any address of this machine may be used; a name could be anybody's.
         return self._access.token is not None and _is_address(name)

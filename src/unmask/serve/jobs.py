@@ -22,10 +22,16 @@ from unmask.serve.workspace import Entry, Workspace
 
 # Recipe and shipped start weights by number of axes.
 _PRESETS: Mapping[int, tuple[str, str | None]] = {2: ("cells", "nuclei"), 3: ("cells3d", None)}
+# Small batches: a round should take minutes on a laptop without a GPU.
+_QUICK: Mapping[int, tuple[str, ...]] = {
+    2: ("train.batch_size=4", "data.crop=[160, 160]"),
+    3: ("train.batch_size=1",),
+}
 UPDATES = 100
 _ID = re.compile(r"(round|predict)-\d{3,9}")
 # Ends the name of the folder with the training set of a run.
 _SET = ".set"
+_SCORE = "validation/"
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,13 @@ class Defaults:
         preset: recipe of trainings; None: by the number of axes.
         settings: ``KEY=VALUE`` changes of the recipe.
         model: model of predictions; None: the last one that was trained, else a shipped one.
+        seconds: after which a prediction is ended; None: never.
     """
 
     preset: str | None = None
     settings: tuple[str, ...] = ()
     model: str | None = None
+    seconds: float | None = None
 
 
 class Jobs:
@@ -109,8 +117,14 @@ class Jobs:
             command += ["--recipe" if preset.endswith((".yaml", ".yml")) else "--preset", preset]
             command += ["--init", weights] if weights else []
             command += [part for line in self._settings(chosen, steps) for part in ("--set", line)]
-            facts = {"preset": preset, "init": weights, "notes": chosen.notes,
-                     "trained": chosen.trained, "held_out": chosen.held_out}  # fmt: skip
+            facts = {
+                "preset": preset,
+                "init": weights,
+                "notes": chosen.notes,
+                "trained": chosen.trained,
+                "held_out": chosen.held_out,
+                "objects": chosen.objects,
+            }
             job = Job(name, "train", folder, tuple(command), out, steps, facts=facts)
             with saving(folder):
                 return processes.start(job), chosen
@@ -138,7 +152,7 @@ class Jobs:
             facts = {"images": [entry.id for entry in entries], "model": Path(chosen).name}
             job = Job(name, "predict", folder, command, folder / "out", len(entries), facts=facts)
             with saving(folder):
-                return processes.start(job)
+                return processes.start(job, seconds=self._defaults.seconds)
 
     def resume(self, identity: str) -> Job:
         """Continue a job that was stopped.
@@ -171,6 +185,7 @@ class Jobs:
             "error": processes.reason(job) if state == "failed" else "",
             "log": processes.tail(job),
             "picture": bool(self.pictures(job)),
+            "scores": self.scores(job),
             **job.facts,
         }
 
@@ -179,10 +194,20 @@ class Jobs:
         if job.kind == "predict":
             found = re.findall(r"^\[(\d+)/\d+\] ", processes.tail(job), re.MULTILINE)
             return int(found[-1]) if found else 0
-        with suppress(OSError, ValueError, IndexError, KeyError):
-            last = (job.out / "journal.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-            return int(json.loads(last)["step"])
-        return 0
+        records = _journal(job)
+        return int(records[-1].get("step", 0)) if records else 0
+
+    def scores(self, job: Job) -> dict[str, float]:
+        """What a training measured last on images that are held out."""
+        for record in reversed(_journal(job)):
+            found = {
+                name.removeprefix(_SCORE): float(value)
+                for name, value in record.items()
+                if name.startswith(_SCORE) and isinstance(value, float | int)
+            }
+            if found:
+                return found
+        return {}
 
     def models(self) -> list[dict[str, str]]:
         """What can predict: rounds, newest first, then shipped models."""
@@ -224,6 +249,7 @@ class Jobs:
                f"train.validate_every={max(10, steps // 4)}",
                f"train.save_every={max(10, steps // 4)}"]  # fmt: skip
         own += [] if chosen.ignore is None else [f"data.ignore_label={chosen.ignore}"]
+        own += _QUICK[chosen.ndim] if self._defaults.preset is None else ()
         return [*own, *self._defaults.settings]
 
     def _model(self, wanted: str | None, ndim: int) -> str:
@@ -261,3 +287,18 @@ class Jobs:
                         target.mkdir(parents=True, exist_ok=True)
                         fsync_file(path)
                         path.replace(place)
+
+
+def _journal(job: Job) -> list[dict[str, Any]]:
+    """Records of a training; a line that is being written is left out."""
+    with suppress(OSError):
+        lines = (job.out / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+        return [record for line in lines if (record := _record(line)) is not None]
+    return []
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    with suppress(ValueError):
+        found = json.loads(line)
+        return found if isinstance(found, dict) else None
+    return None

@@ -179,7 +179,7 @@ class LabelStore:
             self._workspace.confine(path.parent)
             with saving(path):
                 make_folder(path.parent)
-                create_zarr(path, image.shape[1:], np.uint32, axes=image.axes[1:],
+                create_zarr(path, image.shape[1:], np.dtype(np.uint32), axes=image.axes[1:],
                             spacing=image.spacing, unit=image.unit)  # fmt: skip
         array: Any = _zarr(path)
         with saving(path):

@@ -210,9 +210,8 @@ class Pictures:
         rows, columns = Plane(axis).rows_columns(image)
         best = (image, 2**level)
         for number in range(1, level + 1):
-            try:
-                coarser = self.open(entry, number)
-            except DataError:
+            coarser = self._coarser(entry, number)
+            if coarser is None:
                 break
             ratio = image.shape[1 + columns] / coarser.shape[1 + columns]
             other = image.shape[1 + rows] / coarser.shape[1 + rows]
@@ -231,6 +230,19 @@ class Pictures:
                         "OME-Zarr)", found="none", do="Zoom in."),
             )  # fmt: skip
         return best
+
+    def _coarser(self, entry: Entry, level: int) -> Image | None:
+        """A stored level; None if the file has none, which is remembered."""
+        key = (entry.path, level, "missing", entry.path.stat().st_mtime_ns)
+        with self._lock:
+            if key in self._handles:
+                return None
+        try:
+            return self.open(entry, level)
+        except DataError:
+            with self._lock:
+                self._handles[key] = None
+            return None
 
     def _levels(self, entry: Entry, image: Image, axis: int) -> int:
         """Number of levels of which tiles can be asked for."""

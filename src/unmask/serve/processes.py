@@ -71,12 +71,13 @@ class Job:
         return self.folder in _AWAITED or is_running(self.pid, self.begun)
 
 
-def start(job: Job, *more: str) -> Job:
+def start(job: Job, *more: str, seconds: float | None = None) -> Job:
     """Start the process, detached from this one.
 
     Args:
         job: what to run.
         more: further arguments, such as ``--resume``.
+        seconds: after which it is ended.
 
     Raises:
         SaveError: its record cannot be written.
@@ -96,7 +97,7 @@ def start(job: Job, *more: str) -> Job:
         )
     begun = replace(job, pid=child.pid, begun=begin_of(child.pid), created=time.time())
     _AWAITED.add(job.folder)
-    threading.Thread(target=_wait, args=(child, job.folder), daemon=True).start()
+    threading.Thread(target=_wait, args=(child, job.folder, seconds), daemon=True).start()
     record = {**asdict(begun), "folder": "", "out": os.path.relpath(job.out, job.folder)}
     atomic_write(job.folder / _RECORD, json.dumps(record, indent=1))
     return begun
@@ -185,8 +186,12 @@ def _number(name: str, kind: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _wait(child: subprocess.Popen[bytes], folder: Path) -> None:
-    code = child.wait()
+def _wait(child: subprocess.Popen[bytes], folder: Path, seconds: float | None) -> None:
+    try:
+        code = child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        code = child.wait()
     # Without it, the state follows from what the job has written.
     with suppress(OSError):
         atomic_write(folder / _EXIT, json.dumps({"code": code}))

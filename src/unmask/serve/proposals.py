@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ import numpy as np
 from unmask.atomic import remove, saving
 from unmask.io import Image, open_labels, stem
 from unmask.serve.facts import FactsBook
-from unmask.serve.labels import LabelStore, Patch
+from unmask.serve.labels import LARGE, LabelStore, Patch
 from unmask.serve.refusal import missing
 from unmask.serve.workspace import Entry, Workspace
-from unmask.space.box import Box
+from unmask.space.box import Box, tiles
+
+# Voxels of a block of a large prediction that is accepted.
+_PART = 2**24
 
 
 class Proposals:
@@ -57,11 +61,15 @@ class Proposals:
         Raises:
             RefusedError: the labels have another version, or there is no prediction.
         """
-        values = self.read(entry, image, Box.of(image.shape[1:]))
+        self._open(entry, image)
         self._facts.change(entry.id, accepted=False)
-        saved = self._store.write(entry, image, Patch((0,) * image.ndim, values, version))
+        objects: int | None = None
+        for box in _parts(image.shape[1:]):
+            values = self.read(entry, image, box)
+            patch = Patch(box.start, values, version)
+            version, objects = self._store.write(entry, image, patch)
         self._facts.change(entry.id, accepted=True, corrected=False)
-        return saved
+        return version, objects
 
     def reject(self, entry: Entry) -> None:
         """Remove the prediction.
@@ -85,3 +93,12 @@ class Proposals:
         if labels.shape[1:] != image.shape[1:]:
             raise missing("prediction of this size")
         return labels
+
+
+def _parts(shape: tuple[int, ...]) -> list[Box]:
+    """The whole image, or blocks of it if it does not fit into memory."""
+    if prod(shape) < LARGE:
+        return [Box.of(shape)]
+    edge = round(_PART ** (1 / len(shape)))
+    alike = (edge,) * len(shape)
+    return [tile.write for tile in tiles(shape, alike, (0,) * len(shape))]

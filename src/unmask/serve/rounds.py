@@ -41,6 +41,7 @@ class TrainingSet:
         ignore: value of voxels that nothing is known about; None if there are none.
         trained: images to train on.
         held_out: images to validate on.
+        objects: objects in the images to train on.
         notes: what the user should know of the choice, one line each.
     """
 
@@ -49,6 +50,7 @@ class TrainingSet:
     ignore: int | None
     trained: int
     held_out: int
+    objects: int
     notes: tuple[str, ...] = ()
 
 
@@ -108,6 +110,7 @@ class Stage:
             ignore,
             len(parts["training"]),
             len(parts["validation"]),
+            sum(facts.objects or 0 for _, _, facts in chosen.entries if not facts.held_out),
             (*chosen.notes, *_whole_note(chosen.entries)),
         )
 

@@ -65,14 +65,16 @@ def serve(
         ) from error  # fmt: skip
     where = address or Address()
     workspace = open_workspace(folder, axes=axes)
-    token = None if where.host in LOOPBACK else secrets.token_urlsafe(24)
+    public = demo and where.host not in LOOPBACK
+    token = None if where.host in LOOPBACK or public else secrets.token_urlsafe(24)
     with checkpoint.lock_run(workspace.notes), _listening(where) as listener:
         site = make_site(workspace, defaults=defaults, demo=demo)
         port = listener.getsockname()[1]
         shown = f"[{where.host}]" if ":" in where.host else where.host
         say(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
         config = uvicorn.Config(
-            make_app(site, Access(where.host, token)), log_level="warning", access_log=False,
+            make_app(site, Access(where.host, token, public)),
+            log_level="warning", access_log=False,
             server_header=False, ws="none", timeout_graceful_shutdown=10,
         )  # fmt: skip
         server = uvicorn.Server(config)

@@ -17,6 +17,8 @@ from unmask.serve.rounds import Stage
 from unmask.serve.upload import UploadLimits, Uploads
 from unmask.serve.workspace import Entry, Workspace, list_entries
 
+_DEMO = UploadLimits(nbytes=2 * 10**7, memory=2 * 2**30, seconds=20, together=2, kept=100)
+
 
 @dataclass(frozen=True)
 class Site:
@@ -66,7 +68,7 @@ def make_site(
     facts = FactsBook(workspace.notes / "facts")
     pictures, store = Pictures(workspace), LabelStore(workspace, facts)
     stage = Stage(workspace, store, facts, pictures)
-    limits = UploadLimits(2 * 10**7, 2 * 2**30, 20, 2) if demo else UploadLimits()
+    limits = _DEMO if demo else UploadLimits()
     return Site(
         workspace,
         facts,

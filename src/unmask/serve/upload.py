@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from unmask.atomic import aside_name, fsync_file, fsync_folder, saving
+from unmask.atomic import aside_name, fsync_file, fsync_folder, remove, saving
 from unmask.errors import message
 from unmask.serve.refusal import RefusedError
 from unmask.serve.workspace import Workspace, list_entries
@@ -30,12 +30,14 @@ class UploadLimits:
         memory: of the process that decodes it.
         seconds: of computing in that process.
         together: uploads at the same time.
+        kept: images that are kept, the newest; None: all.
     """
 
     nbytes: int = 2**30
     memory: int = 4 * 2**30
     seconds: int = 60
     together: int = 2
+    kept: int | None = None
 
 
 class Uploads:
@@ -77,7 +79,10 @@ class Uploads:
                 folder.mkdir(parents=True, exist_ok=True)
                 await _store(source, stream, self.limits.nbytes)
             await asyncio.to_thread(self._decode, source, result)
-            return await asyncio.to_thread(self._place, result, stem)
+            placed = await asyncio.to_thread(self._place, result, stem)
+            if self.limits.kept is not None:
+                await asyncio.to_thread(self._drop, self.limits.kept)
+            return placed
         finally:
             self._running -= 1
             source.unlink(missing_ok=True)
@@ -106,6 +111,16 @@ class Uploads:
                         found=found or f"a file that ended the decoder (code {code})",
                         do="Export it again as TIFF or PNG."),
             )  # fmt: skip
+
+    def _drop(self, kept: int) -> None:
+        """Remove the oldest images of a public page, with what belongs to them."""
+        entries = [e for e in list_entries(self._workspace) if not e.problem]
+        entries.sort(key=lambda entry: entry.path.stat().st_mtime_ns, reverse=True)
+        for entry in entries[kept:]:
+            for folder in (self._workspace.labels, self._workspace.predictions):
+                for path in folder.glob(f"{entry.name}.*"):
+                    remove(path)
+            remove(entry.path)
 
     def _place(self, result: Path, stem: str) -> str:
         """Give the image its name; an older one of that name is never replaced."""

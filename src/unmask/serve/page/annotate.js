@@ -27,6 +27,17 @@ export class Annotator {
     return Number(element("brush-size").value);
   }
 
+  /** The id to draw with: as written in the field, or that of a new object. */
+  newId() {
+    return this.wanted() || this.editor.newId();
+  }
+
+  wanted() {
+    const id = Number(element("drawn-id").value);
+    this.editor.top = Math.max(this.editor.top, id);
+    return id;
+  }
+
   get overwrite() {
     return element("overwrite").checked;
   }
@@ -87,7 +98,7 @@ export class Annotator {
     const { editor } = this;
     // The blunt end of a pen erases.
     const erase = this.tool === "erase" || event.buttons === 32;
-    this.painting = erase ? 0 : editor.at(here) || editor.newId();
+    this.painting = erase ? 0 : this.wanted() || editor.at(here) || editor.newId();
     this.writes = editor.begin();
     this.last = here;
     tools.paintLine(editor.plane, here, here, this.radius, this.painting, this.overwrite, this.writes);
@@ -148,7 +159,7 @@ export class Annotator {
     if (this.tool !== "polygon" || this.points.length < 3) return;
     const points = this.points.map((pixel) => editor.local(pixel));
     this.points = [];
-    const id = editor.newId();
+    const id = this.newId();
     tools.paintPolygon(editor.plane, points, id, this.overwrite, editor.begin());
     this.finish(id);
   }
@@ -163,6 +174,7 @@ export class Annotator {
     else if (id === 0) status(text("nothingHere"));
     else if (this.tool === "delete") await this.replace(id, 0);
     else if (this.tool === "merge") await this.startMerge(here, id);
+    else if (this.tool === "relabel") await this.relabel(id);
   }
 
   fill(here, id, position) {
@@ -186,7 +198,7 @@ export class Annotator {
       this.select(id);
       return;
     }
-    const own = editor.newId();
+    const own = this.newId();
     tools.fillSimilar(editor.plane, gray, position, tolerance, own, editor.begin());
     this.finish(own);
   }
@@ -199,6 +211,12 @@ export class Annotator {
     editor.top += fresh.length;
     this.finish(fresh[0] ?? 0);
     status(fresh.length ? text("split", { count: fresh.length + 1 }) : text("notSplit"));
+  }
+
+  async relabel(id) {
+    const wanted = this.wanted();
+    if (wanted) await this.replace(id, wanted);
+    else status(text("chooseId"));
   }
 
   async startMerge(here, id) {

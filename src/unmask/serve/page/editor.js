@@ -6,6 +6,8 @@ import { planeAxes } from "./view.js";
 
 // Edge of the part of a plane that labels are loaded of; larger planes are loaded where they are seen.
 const MOST = 4096;
+// What is loaded beyond the visible part of a larger plane, so that small moves load nothing.
+const MARGIN = 512;
 const FILLED = 105;
 const EDGE = 235;
 
@@ -82,8 +84,8 @@ export class Editor {
     }
     const seen = view.visible();
     if (seen.right - seen.left > MOST || seen.bottom - seen.top > MOST) return null;
-    const height = Math.min(MOST, view.height);
-    const width = Math.min(MOST, view.width);
+    const height = Math.min(seen.bottom - seen.top + MARGIN, view.height);
+    const width = Math.min(seen.right - seen.left + MARGIN, view.width);
     const row = Math.round((seen.top + seen.bottom - height) / 2);
     const column = Math.round((seen.left + seen.right - width) / 2);
     return {

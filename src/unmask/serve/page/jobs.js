@@ -91,11 +91,26 @@ export class Jobs {
     element("train").disabled = this.training?.state === "running";
     const predicting = this.predicting?.state === "running";
     element("predict").disabled = element("predict-all").disabled = predicting;
+    if (job.kind === "train" && job.state !== "running") this.showScores();
     if (job.state === "failed") status(text(`${name}failed`, job), "bad");
     if (job.kind === "train" && job.picture) {
       element("held-out-picture").src = `/api/jobs/${job.id}/pictures/0?${job.done}`;
       element("held-out-picture").classList.remove("hidden");
     }
+  }
+
+  /** Scores on held-out images after every round: they tell when more labels stop to help. */
+  async showScores() {
+    const { jobs } = await getJson("/api/jobs");
+    const lines = jobs.filter((job) => job.kind === "train" && Object.keys(job.scores).length);
+    element("scores").replaceChildren(
+      ...lines.map((job) => {
+        const item = document.createElement("li");
+        const scores = Object.entries(job.scores).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+        item.textContent = text("score", { ...job, scores: scores.join(", ") });
+        return item;
+      }),
+    );
   }
 
   add(line) {

@@ -1,7 +1,7 @@
 // Keyboard: shortcuts everywhere, and drawing without a mouse while the canvas has the focus.
 
 const TOOLS = {
-  b: "brush", e: "erase", p: "polygon", f: "fill", g: "similar", s: "split", m: "merge", d: "delete", r: "region", h: "pan",
+  b: "brush", e: "erase", p: "polygon", f: "fill", g: "similar", s: "split", m: "merge", d: "delete", i: "relabel", r: "region", h: "pan",
 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 

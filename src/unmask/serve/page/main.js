@@ -267,12 +267,18 @@ async function grayValues() {
   return Uint8Array.from({ length: plane.width * plane.height }, (_, p) => (data[4 * p] + data[4 * p + 1] + data[4 * p + 2]) / 3);
 }
 
-async function stepBack(step, nothing) {
+/** Undo or redo, after what is still going on; drawing and saving wait for it. */
+function stepBack(take, nothing) {
+  return editor.wait(exchange(take, nothing, [annotator.idle, editor.busy]));
+}
+
+async function exchange(take, nothing, before) {
+  await Promise.all(before);
+  const step = take();
   if (!step) {
     status(text(nothing));
     return;
   }
-  await editor.busy;
   const done = await editor.step(step);
   if (done?.elsewhere) {
     await goTo(step.plane);
@@ -289,8 +295,8 @@ const page = {
     }
     element("tolerance-label").classList.toggle("hidden", name !== "similar");
   },
-  undo: guarded(() => stepBack(editor.history.undo(), "nothingToUndo")),
-  redo: guarded(() => stepBack(editor.history.redo(), "nothingToRedo")),
+  undo: guarded(() => stepBack(() => editor.history.undo(), "nothingToUndo")),
+  redo: guarded(() => stepBack(() => editor.history.redo(), "nothingToRedo")),
   save: guarded(async () => {
     canvas.dataset.saving = "saving";
     await annotator.idle;
@@ -402,8 +408,10 @@ element("upload").onchange = guarded(async () => {
   for (const file of element("upload").files) {
     const { name } = await send("POST", `/api/upload?${new URLSearchParams({ name: file.name })}`, file);
     status(text("uploaded", { name }));
+    await refresh();
+    const added = catalog.images.find((image) => image.name === name);
+    if (added && !meta) await open(added.id);
   }
-  await refresh();
 });
 canvas.addEventListener("wheel", () => editor.meta && editor.follow());
 canvas.addEventListener("pointerup", () => editor.meta && editor.follow());
@@ -418,5 +426,6 @@ async function begin() {
   await jobs.find();
   const first = catalog.images.find((image) => !image.problem);
   if (first) await open(first.id);
+  if (catalog.demo) status(text("demoNote"));
 }
 guarded(begin)();

@@ -15,6 +15,7 @@ export function fillTexts() {
     each.title = text(each.dataset.title);
     each.setAttribute("aria-label", text(each.dataset.title));
   }
+  element("drawn-id").placeholder = text("newObject");
   for (const [format, name] of Object.entries(TEXTS.formats)) element("format").append(new Option(name, format));
 }
 

@@ -6,18 +6,16 @@
 /** Disc of a radius around every point of a line; radius 0 is one pixel. */
 export function paintLine(plane, from, to, radius, id, overwrite, write) {
   const steps = Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y), 1);
-  const stride = Math.max(1, Math.floor(radius / 2));
-  for (let step = 0; step < steps + stride; step += stride) {
-    const share = Math.min(1, step / steps);
-    const x = Math.round(from.x + (to.x - from.x) * share);
-    const y = Math.round(from.y + (to.y - from.y) * share);
+  for (let step = 0; step <= steps; step += 1) {
+    const x = Math.round(from.x + ((to.x - from.x) * step) / steps);
+    const y = Math.round(from.y + ((to.y - from.y) * step) / steps);
     paintDisc(plane, x, y, radius, id, overwrite, write);
   }
 }
 
 function paintDisc(plane, x, y, radius, id, overwrite, write) {
   const { ids, width, height } = plane;
-  // The half makes small discs round: radius 1 is a cross of five pixels.
+  // Pixels whose center is at most radius and a half away: this looks round at every size.
   const reach = (radius + 0.5) * (radius + 0.5);
   for (let row = Math.max(0, y - radius); row <= Math.min(height - 1, y + radius); row += 1) {
     const half = Math.floor(Math.sqrt(Math.max(0, reach - (row - y) * (row - y))));

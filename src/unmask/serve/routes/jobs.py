@@ -67,9 +67,13 @@ def predict(site: Current, request: PredictRequest) -> dict[str, Any]:
     return site.jobs.describe(job)
 
 
-@router.get("/jobs/{identity}")
-def job(site: Current, identity: str) -> dict[str, Any]:
-    """A job, with the end of its log."""
+@router.get("/jobs/{identity}", response_model=None)
+def job(
+    site: Current, identity: str, accept: Annotated[str, Header()] = ""
+) -> dict[str, Any] | StreamingResponse:
+    """A job with the end of its log; its events, if that is what is accepted."""
+    if accept.startswith("text/event-stream"):
+        return events(site, identity)
     return site.jobs.describe(site.jobs.get(identity))
 
 

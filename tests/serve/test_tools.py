@@ -1,0 +1,164 @@
+"""Every tool of the page, on small planes that can be read; run in the browser."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from unmask.serve.app import PAGE
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Says nothing of the requests that it answers."""
+
+    def log_message(self, format, *args):  # noqa: A002 - of the base class
+        pass
+
+
+@pytest.fixture(scope="module")
+def module_server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(PAGE)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def use(page, module_server):
+    """``use(rows, call)``: the plane after a call of ``tools``, and what it returned."""
+    page.goto(f"{module_server}/texts.js")
+
+    def run(rows: list[str], call: str) -> tuple[list[str], object]:
+        found = page.evaluate(
+            """async ([address, rows, call]) => {
+              const tools = await import(address + '/tools.js');
+              const { Recorder, History } = await import(address + '/history.js');
+              const width = rows[0].length;
+              const ids = Uint32Array.from([...rows.join('')].map((c) => Number(c) || 0));
+              const plane = { ids, width, height: rows.length };
+              const recorder = new Recorder(plane);
+              const before = ids.slice();
+              const at = (x, y) => ({ x, y });
+              const result = new Function('tools', 'plane', 'write', 'at', 'return ' + call)(
+                tools, plane, recorder.write, at);
+              const after = ids.slice();
+              for (const [place, length, old, now] of recorder.runs({ row: 0, column: 0 }, width)) {
+                for (let p = place; p < place + length; p += 1) {
+                  if (after[p] !== now) throw new Error('runs');
+                  ids[p] = old;
+                }
+              }
+              if (ids.some((id, p) => id !== before[p])) throw new Error('undo');
+              return [[...after], result === undefined ? null : result];
+            }""",
+            [module_server, rows, call],
+        )
+        width = len(rows[0])
+        text = "".join(str(value or ".") for value in found[0])
+        return [text[i : i + width] for i in range(0, len(text), width)], found[1]
+
+    return run
+
+
+def test_brush(use):
+    empty = ["......."] * 5
+    after, _ = use(empty, "tools.paintLine(plane, at(1, 2), at(5, 2), 1, 3, false, write)")
+    assert after == [".......", *["3333333"] * 3, "......."]
+    after, _ = use(empty, "tools.paintLine(plane, at(0, 0), at(3, 3), 0, 1, false, write)")
+    assert after == ["1......", ".1.....", "..1....", "...1...", "......."]
+
+
+def test_brush_is_round(use):
+    after, _ = use(
+        ["." * 21] * 21, "tools.paintLine(plane, at(10, 10), at(10, 10), 7, 1, false, write)"
+    )
+    y, x = np.mgrid[:21, :21]
+    expected = (y - 10) ** 2 + (x - 10) ** 2 <= 7.5**2
+    assert [[c == "1" for c in row] for row in after] == expected.tolist()
+
+
+def test_brush_protects_other_objects_and_the_eraser_does_not(use):
+    rows = ["..2..", "..2.."]
+    line = "tools.paintLine(plane, at(0, 0), at(4, 0), 0, {}, {}, write)"
+    assert use(rows, line.format(1, "false"))[0] == ["11211", "..2.."]
+    assert use(rows, line.format(1, "true"))[0] == ["11111", "..2.."]
+    assert use(rows, line.format(0, "false"))[0] == [".....", "..2.."]
+
+
+def test_polygon(use):
+    corners = "[at(1, 1), at(5, 1), at(5, 4), at(1, 4)]"
+    after, _ = use(["......."] * 6, f"tools.paintPolygon(plane, {corners}, 4, false, write)")
+    assert after[0] == after[5] == "......."
+    assert after[2] == ".44444."
+    outside = "[at(-9, -9), at(20, -9), at(20, 20), at(-9, 20)]"
+    after, _ = use(["..1"], f"tools.paintPolygon(plane, {outside}, 2, false, write)")
+    assert after == ["221"]
+
+
+def test_fill(use):
+    ring = [".....", ".111.", ".1.1.", ".111.", "....."]
+    after, closed = use(ring, "tools.fill(plane, 12, 1, write)")
+    assert closed is True
+    assert after[2] == ".111."
+    after, closed = use(ring, "tools.fill(plane, 0, 1, write)")
+    assert (after, closed) == (ring, False)
+    assert use(ring, "tools.enclosing(plane, 12)")[1] == 1
+    assert use(["..."], "tools.enclosing(plane, 0)")[1] == 0
+
+
+def test_fill_similar(use):
+    gray = "[9, 8, 1, 9]"
+    after, _ = use(["...."], f"tools.fillSimilar(plane, {gray}, 0, 2, 5, write)")
+    assert after == ["55.."]
+
+
+def test_split(use):
+    block = ["11111"] * 4
+    after, fresh = use(block, "tools.splitByLine(plane, [at(2, 0), at(2, 3)], 2, write)")
+    assert fresh == [2]
+    assert after == ["11122"] * 4 or after == ["11222"] * 4
+    assert use(block, "tools.splitByLine(plane, [at(2, 0), at(2, 1)], 2, write)") == (block, [])
+
+
+def test_a_diagonal_line_does_not_leak(use):
+    after, fresh = use(["1111"] * 4, "tools.splitByLine(plane, [at(0, 0), at(3, 3)], 2, write)")
+    assert fresh == [2]
+    assert sum(row.count("1") + row.count("2") for row in after) == 16
+
+
+def test_one_line_splits_several_objects(use):
+    after, fresh = use(["11.22"] * 3, "tools.splitByLine(plane, [at(0, 1), at(4, 1)], 3, write)")
+    assert fresh == [3, 4]
+    assert {c for row in after for c in row} == {"1", "2", "3", "4", "."}
+
+
+def test_merge_and_delete(use):
+    assert use(["1122"], "tools.relabel(plane, 2, 1, write)")[0] == ["1111"]
+    assert use(["1122"], "tools.relabel(plane, 2, 0, write)")[0] == ["11.."]
+
+
+def test_history_keeps_200_steps_and_redo_ends_with_a_new_one(page, module_server):
+    page.goto(f"{module_server}/texts.js")
+    assert page.evaluate(
+        """async (address) => {
+          const { History } = await import(address + '/history.js');
+          const history = new History();
+          for (let step = 1; step <= 250; step += 1) history.add({ runs: [[step, 1, 0, 1]] });
+          let count = 0;
+          let last = null;
+          for (let step = history.undo(); step; step = history.undo()) {
+            count += 1;
+            last = step;
+          }
+          const first = history.redo();
+          history.add({ runs: [] });
+          const [back, forth] = [last.runs[0][0], first.runs[0][0]];
+          return [count, back, last.value, forth, first.value, history.redo()];
+        }""",
+        module_server,
+    ) == [200, 51, 2, 51, 3, None]
