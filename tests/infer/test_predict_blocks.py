@@ -14,12 +14,12 @@ import zarr
 from torch import nn
 
 from unmask.blocks import engine as units
-from unmask.blocks.grid import LARGE, Grid, automatic
+from unmask.blocks.grid import LARGE, Grid, automatic, is_large
 from unmask.checkpoint import lock_run
 from unmask.data.grid import View
 from unmask.data.normalize import NoNormalize, Percentile
 from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
-from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
+from unmask.infer.predict_blocks import plan_blocks, predict_blocks
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ZarrSink
 from unmask.infer.tiles import Tiling

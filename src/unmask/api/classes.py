@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,12 +13,13 @@ from unmask.api.values import Say
 from unmask.data.pairs import Pair, Paths
 from unmask.data.tables import CLASS, NAME, listed, read_table, write_table
 from unmask.errors import DataError, gather, message
-from unmask.infer.predictor import Predictor
-from unmask.infer.sinks import MeanSink
-from unmask.infer.tiles import Progress
 from unmask.io import Image
 from unmask.leftovers import remove_leftovers
 from unmask.metrics import Report, evaluate_pair
+
+if TYPE_CHECKING:
+    from unmask.infer.predictor import Predictor
+    from unmask.infer.tiles import Progress
 
 TABLE = "predicted.csv"
 METRICS = ("accuracy", "balanced_accuracy", "auc")
@@ -75,6 +76,8 @@ def shares_of(
     predictor: Predictor, image: Image, *, progress: Progress | None = None
 ) -> np.ndarray:
     """Probability of every class of one image ``(S,)``, in the order of the task's names."""
+    from unmask.infer.sinks import MeanSink  # Evaluation must not import torch.
+
     sink = MeanSink()
     predictor.write_scores(image, sink, progress=progress)
     task: Any = predictor.task

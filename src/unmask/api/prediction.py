@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
-from unmask.api.classes import write_classes
 from unmask.api.values import ModelLike, Say, Settings
+from unmask.blocks.grid import is_large
 from unmask.blocks.resume import batch, plan_facts, weights_digest
 from unmask.data.pairs import (
     Layout,
@@ -22,7 +22,6 @@ from unmask.data.pairs import (
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
 from unmask.infer.load import load_predictor
-from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
 from unmask.infer.predictor import Prediction, Predictor
 from unmask.infer.tiles import Progress
 from unmask.io import Image, open_image, output_name, save_image
@@ -195,6 +194,8 @@ def predict_files(
     rules = predictor.layout or Layout(predictor.ndim)
     pairs, bad = _usable(images, rules, predictor, options, say)
     if isinstance(predictor.task, WholeImage):
+        from unmask.api.classes import write_classes
+
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
         return _all_or_skipped([table], bad)
@@ -329,6 +330,9 @@ def _in_blocks(
     say: Say,
     progress: Progress | None,
 ) -> None:
+    # The engine of blocks is not needed for most images, and costs as much as reading a few.
+    from unmask.infer.predict_blocks import plan_blocks, predict_blocks
+
     store = True if options.scores else None if options.cluster is None else False
     seen = predictor.view.place(image).seen(image)
     say(f"{image.source}: {plan_blocks(predictor, seen, store=store)[1]}")

@@ -7,13 +7,18 @@ its scores are those of the whole image and do not depend on the block.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unmask.infer.tiles import Tiling
 from unmask.space.box import Box, Tile
+
+if TYPE_CHECKING:
+    from unmask.infer.predictor import Predictor
+    from unmask.io import Image
 
 # Scores of an image from which on it is predicted in blocks.
 LARGE = 512 << 20
@@ -230,3 +235,10 @@ def automatic(
 
 def _decoding(grid: Grid) -> int:
     return _DECODING + _DECODING_AXIS * len(grid.space) if grid.halo else 8
+
+
+def is_large(predictor: Predictor, image: Image) -> bool:
+    """Whether the scores of an image are better not held in memory."""
+    # Neither on its own grid nor on the network's, of which the foreground is not asked for here.
+    seen = replace(predictor.view, foreground=None).place(image).shape
+    return 4 * predictor.task.channels() * max(prod(seen), prod(image.shape[1:])) > LARGE

@@ -24,9 +24,8 @@ from unmask.data.normalize import Measured
 from unmask.errors import CheckpointError, message
 from unmask.infer.predictor import Predictor
 from unmask.io import Image
-from unmask.io.formats import FORMATS
 from unmask.io.multi_file import files_of
-from unmask.io.paths import format_of, locate
+from unmask.io.paths import locate, suffix_of
 from unmask.leftovers import remove_leftovers
 
 # Beside the outputs, one folder for each output in work; hidden, so that it is no image.
@@ -283,7 +282,7 @@ def _mark(file: str) -> str:
         state = location.path.stat()
         return f"{state.st_size}:{state.st_mtime_ns}"
     folder = location.path / location.key
-    if not folder.is_dir() or format_of(location) is not FORMATS[".zarr"]:
+    if not folder.is_dir() or suffix_of(location) != ".zarr":
         return "-"
     digest, files = xxhash.xxh3_128(), 0
     for place, inner, names in os.walk(folder):

@@ -8,10 +8,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from dask.base import compute
-from dask.callbacks import Callback
-from dask.delayed import delayed
-
 from unmask import interruption
 from unmask.errors import DataError, RecipeError, message
 from unmask.lookup import optional_import
@@ -54,6 +50,10 @@ def _in_threads(
     units: Iterable[Unit],
     done: Callable[[Result], None],
 ) -> None:
+    from dask.base import compute
+    from dask.callbacks import Callback
+    from dask.delayed import delayed
+
     task = delayed(partial(_unless_asked, work), pure=False, traverse=False)
 
     def finished(key: Any, value: Any, *_: Any) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from unmask.atomic import remove, replace_folder, saving
 from unmask.blocks.grid import Grid
@@ -125,6 +124,8 @@ def _write_store(result: Result, store: Path, numbered: Numbered, run: Run, *, p
 
 
 def _write_block(store: Path, grid: Grid, numbered: Numbered, number: int) -> None:
+    import zarr  # Most images are predicted at once, and the import takes 0.3 s.
+
     array: Any = zarr.open_array(store / "0", mode="r+")
     array[grid.tile(number).write.slices] = numbered(number).astype(array.dtype)
 
@@ -132,6 +133,8 @@ def _write_block(store: Path, grid: Grid, numbered: Numbered, number: int) -> No
 def _thin_out(store: Path, level: int, step: Sequence[int], pieces: Grid, number: int) -> None:
     """One piece of a coarser level out of the level before."""
     box = pieces.tile(number).write
+    import zarr
+
     fine: Any = zarr.open_array(store / str(level - 1), mode="r")
     coarse: Any = zarr.open_array(store / str(level), mode="r+")
     bounds = zip(box.start, box.stop, step, fine.shape, strict=True)

@@ -9,6 +9,7 @@ import typer
 
 from unmask.cli.options import Settings
 from unmask.cli.terminal import show
+from unmask.startup import quick_imports
 
 
 def evaluate(  # noqa: PLR0913 - the options promised
@@ -35,12 +36,14 @@ def evaluate(  # noqa: PLR0913 - the options promised
     settings: Settings = None,
 ) -> None:
     """Compare predicted labels, or clusters under some mapping to classes, with the truth."""
-    from unmask import api
+    with quick_imports():
+        from unmask import api
+        from unmask.api import evaluation
 
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     files = {"truth": truth, "predicted": predicted, "settings": settings or (), "ignore": ignore}
     if mapping is None:
-        report = api.evaluate(**files, metrics=names)
+        report = evaluation.evaluate(**files, metrics=names)
     else:
         report = api.evaluate_clusters(
             **files,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.terminal import show
+from unmask.startup import quick_imports
 
 
 def measure(
@@ -33,8 +34,9 @@ def measure(
     ] = None,
 ) -> None:
     """Measure the objects of label images: one table, one row per object."""
-    from unmask.api import MeasureOptions, measure_files
-    from unmask.apps.progress import WindowProgress
+    with quick_imports():
+        from unmask.api import MeasureOptions, measure_files
+        from unmask.apps.progress import WindowProgress
 
     table = measure_files(
         labels,

@@ -9,6 +9,7 @@ import typer
 
 from unmask.cli.options import AllowCode, Resume, Settings, SkipBad
 from unmask.cli.terminal import show
+from unmask.startup import quick_imports
 
 
 def predict(  # noqa: PLR0913 - the options promised
@@ -37,9 +38,10 @@ def predict(  # noqa: PLR0913 - the options promised
     allow_code: AllowCode = False,  # noqa: FBT002 - a flag of the command line
 ) -> None:
     """Segment images of any size, one label image an input, same stem; or classify them."""
-    from unmask import api
-    from unmask.api.prediction import Options
-    from unmask.apps.progress import WindowProgress
+    with quick_imports():
+        from unmask import api
+        from unmask.api.prediction import Options
+        from unmask.apps.progress import WindowProgress
 
     extra = ["infer.tta=true"] if tta else []
     written = api.predict_files(

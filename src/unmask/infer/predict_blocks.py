@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from unmask.atomic import atomic_path, replace_folder, saving
 from unmask.blocks import engine as units
 from unmask.blocks.engine import ImageFile, Job, ModelFiles
-from unmask.blocks.grid import LARGE, Forecast, Grid, automatic, forecast
+from unmask.blocks.grid import Forecast, Grid, automatic, forecast
 from unmask.blocks.resume import files_mark, plan_of, weights_digest, workplace
 from unmask.blocks.scheduler import Run, scheduler
 from unmask.blocks.write import RESUME, Result, assemble
@@ -46,13 +45,6 @@ from unmask.tasks.base import Undivided
 SCORES = "scores.zarr"
 # Ids of objects, and the box of each.
 Doubts = tuple[list[int], NDArray[np.int64]]
-
-
-def is_large(predictor: Predictor, image: Image) -> bool:
-    """Whether the scores of an image are better not held in memory."""
-    # Neither on its own grid nor on the network's, of which the foreground is not asked for here.
-    seen = replace(predictor.view, foreground=None).place(image).shape
-    return 4 * predictor.task.channels() * max(prod(seen), prod(image.shape[1:])) > LARGE
 
 
 def plan_blocks(

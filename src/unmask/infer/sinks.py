@@ -9,13 +9,11 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import xxhash
-import zarr
-from zarr.codecs import ZstdCodec
 
 from unmask import sealed
 from unmask.atomic import (
@@ -30,6 +28,9 @@ from unmask.errors import DataError
 from unmask.io import open_image
 from unmask.space.axes import SPACE
 from unmask.space.box import Box
+
+if TYPE_CHECKING:
+    import zarr
 
 # About 800 kB uncompressed: small enough to read a part, few enough files.
 _CHUNK_VALUES = 200_000
@@ -156,6 +157,8 @@ class ZarrSink:
             DataError: the folder holds something else, or an array of another shape.
             OSError: the disk.
         """
+        import zarr  # Most predictions keep no scores on disk, and the import takes 0.3 s.
+
         if self._intact:
             self._array = zarr.open_array(self.path, mode="r+")
             if self._array.shape != shape:
@@ -211,6 +214,9 @@ class ZarrSink:
         atomic_write(metadata, text)
 
     def _create(self, shape: tuple[int, ...]) -> None:
+        import zarr
+        from zarr.codecs import ZstdCodec
+
         aside = self.path.with_name(aside_name(self.path))
         make_folder(self.path.parent)
         remove(aside)
