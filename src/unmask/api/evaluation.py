@@ -7,15 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from unmask.api.classes import evaluate_classes
 from unmask.api.kinds import Doubts, choose_metrics, look_at, reason_note
 from unmask.api.values import Settings
-from unmask.data.pairs import (
-    Paths,
-    check_place,
-    match_files,
-    pairing,
-)
+from unmask.data.checks import check_place
+from unmask.data.pairing import Paths, match_files, pairing
 from unmask.data.tables import is_table
 from unmask.errors import DataError, gather
 from unmask.io import Image, open_labels
@@ -56,6 +51,8 @@ def evaluate(
     for name in metrics or ():
         find_metric(name.replace(_EVERY, "/1"), METRICS)
     if is_table(truth) and is_table(predicted):
+        from unmask.api.classes import evaluate_classes
+
         return evaluate_classes(truth, predicted, metrics)
     problems: list[str] = []
     opened: list[tuple[str, Image, Image]] = []
