@@ -22,6 +22,7 @@ from unmask.cli.curve import curve
 from unmask.cli.demo import demo
 from unmask.cli.evaluate import evaluate
 from unmask.cli.folds import folds
+from unmask.cli.info import info
 from unmask.cli.measure import measure
 from unmask.cli.models import models
 from unmask.cli.plot import plot
@@ -43,7 +44,7 @@ app = typer.Typer(
 
 # In the order of a project: what to look at first, then training, results and tools.
 for verb in (
-    demo, presets, models, check, pretrain, train, predict, measure, cluster, evaluate, folds,
+    demo, info, presets, models, check, pretrain, train, predict, measure, cluster, evaluate, folds,
     curve, plot, convert,
 ):  # fmt: skip
     app.command()(verb)
