@@ -117,3 +117,23 @@ def test_quick_imports_keep_what_is_imported_out_of_later_collections():
         assert gc.get_freeze_count() > before
     finally:
         gc.unfreeze()
+
+
+def test_lines_of_libraries_about_files_stay_off_the_terminal():
+    program = (
+        "import logging, warnings\n"
+        "from unmask.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "import tifffile\n"
+        "tifffile.tifffile.logger().warning('a line of tifffile')\n"
+        "logging.getLogger('nibabel.global').warning('a line of nibabel')\n"
+        "warnings.warn_explicit('a warning', UserWarning, 'x.py', 1, module='nibabel.nifti1')\n"
+        "warnings.warn_explicit('one of ours', UserWarning, 'x.py', 1, module='unmask.io')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "presets"], capture_output=True, text=True, check=True
+    )
+    assert "line of" not in done.stderr
+    assert "a warning" not in done.stderr
+    assert "one of ours" in done.stderr

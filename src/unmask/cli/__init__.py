@@ -32,6 +32,7 @@ from unmask.cli.pretrain import pretrain
 from unmask.cli.terminal import show
 from unmask.cli.train import train
 from unmask.errors import Interrupted, UnmaskError
+from unmask.startup import silence_libraries
 
 app = typer.Typer(
     name="unmask",
@@ -59,6 +60,7 @@ def main() -> None:
         # File names need not be text of the terminal's encoding; a message must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    silence_libraries()
     threading.excepthook = _in_thread
     interruption.remember()
     try:
