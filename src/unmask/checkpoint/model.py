@@ -159,7 +159,7 @@ def check_fit(module: nn.Module, weights: Mapping[str, Tensor], *, source: objec
 
 
 def differences(expected: Mapping[str, Any], found: Mapping[str, Tensor]) -> Sequence[str]:
-    """What keeps ``found`` from being loaded, one line a name."""
+    """What keeps ``found`` from being loaded, one line per name."""
     lines = [
         f"{name}: expected {_describe(tensor)}, found {_describe(found[name])}"
         for name, tensor in expected.items()

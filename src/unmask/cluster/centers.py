@@ -197,7 +197,7 @@ def fit(
         names = ", ".join(volume.image.source for volume in volumes)
         raise DataError(f"{names}: {error}") from error
     order = np.argsort(-np.bincount(found.labels, minlength=count), kind="stable")
-    return Centres(np.ascontiguousarray(found.centres[order]), facts)
+    return Centres(np.ascontiguousarray(found.centers[order]), facts)
 
 
 def sampled(

@@ -19,7 +19,7 @@ from nibabel import Nifti1Header
 from unmask.errors import DataError, message
 from unmask.io.contract import Format, Index, Location, Stored, only_level
 from unmask.io.dicom_files import Slice, is_dicom, read_header, read_pixels
-from unmask.io.dicom_series import axes_of, check_grey, read_series, sort_slices
+from unmask.io.dicom_series import axes_of, check_gray, read_series, sort_slices
 from unmask.io.nifti import position_fields
 from unmask.io.orientation import Turn, turn_of, turned_affine
 from unmask.lookup import optional_import
@@ -64,7 +64,7 @@ def open_slice(location: Location, *, level: int = 0, labels: bool = False) -> S
             )
         )
     one = read_header(pydicom, location.path)
-    check_grey(one)
+    check_gray(one)
     if one.placed:
         stored = _volume(pydicom, location, *sort_slices(location.source, [one]), [])
         return Stored(

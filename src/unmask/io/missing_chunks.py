@@ -1,7 +1,7 @@
 """Chunks of a Zarr store that are not there.
 
 By the format's rule they hold the fill value, which is how stores save empty space; but a chunk
-that was lost in copying looks the same, so whoever reads a store should be told.
+that was lost in copying looks the same, so a reader of a store should know.
 """
 
 from __future__ import annotations
