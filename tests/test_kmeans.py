@@ -30,14 +30,14 @@ def test_finds_separate_blobs(sample):
     points, truth = blobs()
     found = kmeans(points, 6, seed=3, sample=sample)
     assert same_partition(found.labels, truth)
-    assert found.centres.dtype == np.float32
-    assert found.centres.shape == (6, 5)
+    assert found.centers.dtype == np.float32
+    assert found.centers.shape == (6, 5)
 
 
 def test_inertia_is_the_sum_of_squared_distances():
     points, _ = blobs(spread=1.0)
     found = kmeans(points, 4, seed=0)
-    far = plain_distances(points, found.centres)
+    far = plain_distances(points, found.centers)
     assert found.inertia == pytest.approx(far.min(axis=1).sum(), rel=1e-5)
     np.testing.assert_array_equal(found.labels, far.argmin(axis=1))
 
@@ -109,7 +109,7 @@ def test_a_rare_point_counts_as_distinct():
 def test_one_cluster_is_the_mean():
     points, _ = blobs()
     found = kmeans(points, 1, seed=0)
-    np.testing.assert_allclose(found.centres[0], points.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(found.centers[0], points.mean(axis=0), atol=1e-4)
     assert not found.labels.any()
 
 

@@ -1,6 +1,6 @@
 """K-means: seeded starts on a sample, one pass over everything.
 
-Centres come from a sample, since 2e5 points place 16 centres as well as all do (inertia within
+Centers come from a sample, since 2e5 points place 16 centers as well as all do (inertia within
 0.1 %); memory beyond the points is one label and one distance a point. Starts are k-means++ with
 the best of a few candidates at each draw (Arthur and Vassilvitskii 2007,
 doi:10.5555/1283383.1283494), updates those of Lloyd (doi:10.1109/TIT.1982.1056489).
@@ -17,9 +17,9 @@ from unmask.errors import DataError, message
 from unmask.kernels import njit
 from unmask.space.random import generator
 
-# rows of one product: points, scores and centres stay in the second-level cache
+# rows of one product: points, scores and centers stay in the second-level cache
 _ROWS = 1024
-# a start is chosen on this many points a centre, and at least so many
+# a start is chosen on this many points a center, and at least so many
 _START_POINTS = 512
 _START_LEAST = 8192
 _START_ITERATIONS = 12
@@ -34,12 +34,12 @@ class Clusters:
     """A clustering of ``n`` points.
 
     Attributes:
-        centres: ``(k, d)`` float32.
-        labels: ``(n,)`` int32, the nearest centre, from 0 on.
-        inertia: sum of squared distances to the nearest centre.
+        centers: ``(k, d)`` float32.
+        labels: ``(n,)`` int32, the nearest center, starting at 0.
+        inertia: sum of squared distances to the nearest center.
     """
 
-    centres: np.ndarray
+    centers: np.ndarray
     labels: np.ndarray
     inertia: float
 
@@ -53,55 +53,55 @@ def kmeans(
     iterations: int = 50,
     sample: int | None = 200_000,
 ) -> Clusters:
-    """Cluster points around ``count`` centres; a function of its arguments alone.
+    """Cluster points around ``count`` centers; a function of its arguments alone.
 
     Args:
         points: ``(n, d)`` float32.
-        count: number of centres, at most the number of distinct points.
+        count: number of centers, at most the number of distinct points.
         seed: of the sample and the starts.
-        restarts: starts by k-means++; the best goes on.
-        iterations: updates of the centres at most.
-        sample: points that centres are fitted to; None: all of them.
+        restarts: starts by k-means++; the best one continues.
+        iterations: updates of the centers at most.
+        sample: points that centers are fitted to; None: all of them.
 
     Raises:
         DataError: not finite ``(n, d)`` points, or fewer distinct ones than ``count``.
 
     Examples:
         >>> found = kmeans(np.array([[0.0], [1.0], [9.0]], np.float32), 2, seed=0)
-        >>> sorted(found.centres.ravel().tolist())
+        >>> sorted(found.centers.ravel().tolist())
         [0.5, 9.0]
     """
     points = _checked(points, count, restarts, iterations)
     whole = sample is None or sample >= len(points)
     fitted = points if whole else _subset(points, sample or 0, seed, "kmeans sample")
     pools = [fitted] if whole else [fitted, points]
-    fitted, centres = _best_start(pools, count, seed, restarts)
-    centres = lloyd(fitted, centres, iterations, _STEADY if whole else _STEADY_SAMPLE)
-    labels, distances = assign(points, centres)
-    return Clusters(centres, labels, float(distances.sum(dtype=np.float64)))
+    fitted, centers = _best_start(pools, count, seed, restarts)
+    centers = lloyd(fitted, centers, iterations, _STEADY if whole else _STEADY_SAMPLE)
+    labels, distances = assign(points, centers)
+    return Clusters(centers, labels, float(distances.sum(dtype=np.float64)))
 
 
-def assign(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest centre of every point, the first of equals.
+def assign(points: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest center of every point, the first of equals.
 
     Args:
         points: ``(n, d)`` float32.
-        centres: ``(k, d)`` float32.
+        centers: ``(k, d)`` float32.
 
     Returns:
         Labels ``(n,)`` int32 and squared distances ``(n,)`` float32.
     """
-    labels, distances, _, _ = _pass(points, centres)
+    labels, distances, _, _ = _pass(points, centers)
     return labels, distances
 
 
-def lloyd(points: np.ndarray, centres: np.ndarray, iterations: int, steady: float) -> np.ndarray:
-    """Centres moved to the means of their points until the inertia is steady.
+def lloyd(points: np.ndarray, centers: np.ndarray, iterations: int, steady: float) -> np.ndarray:
+    """Centers moved to the means of their points until the inertia is steady.
 
     Args:
         points: ``(n, d)`` float32.
-        centres: ``(k, d)`` float32 to begin with; where one loses all points it takes over one of
-            those that are farthest from their centres.
+        centers: ``(k, d)`` float32 to begin with; where one loses all points it takes over one of
+            those that are farthest from their centers.
         iterations: updates at most.
         steady: share of the inertia below which a gain ends the updates.
 
@@ -110,18 +110,18 @@ def lloyd(points: np.ndarray, centres: np.ndarray, iterations: int, steady: floa
     """
     before = np.inf
     for _ in range(iterations):
-        _, distances, sums, counts = _pass(points, centres)
+        _, distances, sums, counts = _pass(points, centers)
         inertia = float(distances.sum(dtype=np.float64))
         empty = np.flatnonzero(counts == 0)
         moved = sums / np.maximum(counts, 1)[:, None]
         if len(empty):
             # the points that are served worst, the farthest first
             moved[empty] = points[np.argsort(-distances, kind="stable")[: len(empty)]]
-        centres = moved.astype(np.float32)
+        centers = moved.astype(np.float32)
         if not len(empty) and before - inertia <= steady * inertia:
             break
         before = inertia
-    return centres
+    return centers
 
 
 def _checked(points: np.ndarray, count: int, restarts: int, iterations: int) -> np.ndarray:
@@ -138,7 +138,7 @@ def _checked(points: np.ndarray, count: int, restarts: int, iterations: int) -> 
         raise DataError(
             message(
                 "k-means",
-                expected="at least one centre and one start",
+                expected="at least one center and one start",
                 found=f"count={count}, restarts={restarts}, iterations={iterations}",
                 do="Give positive numbers.",
             )
@@ -172,7 +172,7 @@ def _best_start(
     """The best of several starts, each k-means++ and a few iterations on part of the sample.
 
     Where a part has too few distinct points, the next larger pool is tried; the pool to go on with
-    is given back with the centres.
+    is given back with the centers.
     """
     least = max(_START_LEAST, _START_POINTS * count)
     tried = [(pool, pool) for pool in pools]
@@ -186,8 +186,8 @@ def _best_start(
             distinct = len(start)
             if distinct < count:
                 break
-            centres = lloyd(pool, start, _START_ITERATIONS, _STEADY_SAMPLE)
-            found.append((float(assign(pool, centres)[1].sum(dtype=np.float64)), centres))
+            centers = lloyd(pool, start, _START_ITERATIONS, _STEADY_SAMPLE)
+            found.append((float(assign(pool, centers)[1].sum(dtype=np.float64)), centers))
         if found:
             return larger, min(found, key=lambda pair: pair[0])[1]
     raise _too_many(count, distinct)
@@ -217,14 +217,14 @@ def _plus_plus(points: np.ndarray, count: int, rng: np.random.Generator) -> np.n
 
 
 def _pass(
-    points: np.ndarray, centres: np.ndarray
+    points: np.ndarray, centers: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Labels, squared distances, and of every cluster the sum (float64) and number of points."""
-    count, dim = centres.shape
-    exact = centres.astype(np.float64)
+    count, dim = centers.shape
+    exact = centers.astype(np.float64)
     middle = exact.mean(axis=0)
     # |x - c|^2 is smallest where x . (c - m) - (|c|^2 - |m|^2) / 2 is largest, for any m; with the
-    # middle of the centres as m no large numbers cancel where all points are far from 0
+    # middle of the centers as m no large numbers cancel where all points are far from 0
     directions = (exact - middle).astype(np.float32)
     offsets = (((exact - middle) * (exact + middle)).sum(axis=1) / 2).astype(np.float32)
     labels = np.empty(len(points), np.int32)
@@ -239,7 +239,7 @@ def _pass(
             scores = np.empty((count, len(part)), np.float32)
         np.matmul(directions, part.T, out=scores)
         _nearest(scores, offsets, labels[here])
-        _gather(part, centres, labels[here], distances[here], sums, counts)
+        _gather(part, centers, labels[here], distances[here], sums, counts)
     if not np.isfinite(distances).all():
         raise _not_finite()
     return labels, distances, sums, counts
@@ -274,40 +274,40 @@ def _nearest(scores: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> Non
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _gather(
     points: np.ndarray,
-    centres: np.ndarray,
+    centers: np.ndarray,
     labels: np.ndarray,
     distances: np.ndarray,
     sums: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Distance of every point to its centre; points added to the sums of their clusters."""
-    part = np.zeros(centres.shape, np.float32)
+    """Distance of every point to its center; points added to the sums of their clusters."""
+    part = np.zeros(centers.shape, np.float32)
     for i in range(len(points)):
         label = labels[i]
         distance = np.float32(0)
         for j in range(points.shape[1]):
-            off = points[i, j] - centres[label, j]
+            off = points[i, j] - centers[label, j]
             distance += off * off
             # summed as differences: small numbers keep their digits
             part[label, j] += off
         distances[i] = distance
         counts[label] += 1
-    number = np.zeros(len(centres), np.int64)
+    number = np.zeros(len(centers), np.int64)
     for i in range(len(labels)):
         number[labels[i]] += 1
-    for k in range(len(centres)):
+    for k in range(len(centers)):
         for j in range(points.shape[1]):
-            sums[k, j] += np.float64(part[k, j]) + number[k] * np.float64(centres[k, j])
+            sums[k, j] += np.float64(part[k, j]) + number[k] * np.float64(centers[k, j])
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _lowered(points: np.ndarray, centre: np.ndarray, nearest: np.ndarray) -> np.ndarray:
-    """Squared distances lowered to those to one more centre."""
+def _lowered(points: np.ndarray, center: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Squared distances lowered to those to one more center."""
     lowered = np.empty_like(nearest)
     for i in range(len(points)):
         distance = np.float32(0)
         for j in range(points.shape[1]):
-            off = points[i, j] - centre[j]
+            off = points[i, j] - center[j]
             distance += off * off
         lowered[i] = min(nearest[i], distance)
     return lowered

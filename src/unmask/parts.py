@@ -9,15 +9,15 @@ lookup here.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from unmask.errors import RecipeError
 
 
-class Parts(Mapping[str, Callable[..., Any]]):
-    """Constructors by name.
+class Parts(Mapping[str, Any]):
+    """Constructors, or other objects, by name.
 
     Args:
         group: group of entry points in which other distributions register such parts, for example
@@ -36,7 +36,7 @@ class Parts(Mapping[str, Callable[..., Any]]):
         self.group = group
         self._own = dict(own)
 
-    def __getitem__(self, name: str) -> Callable[..., Any]:
+    def __getitem__(self, name: str) -> Any:
         module, _, attribute = self._own[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
 
@@ -53,7 +53,7 @@ class Parts(Mapping[str, Callable[..., Any]]):
     def __repr__(self) -> str:
         return f"Parts({self.group!r}: {', '.join(self)})"
 
-    def find_installed(self, name: str) -> Callable[..., Any] | None:
+    def find_installed(self, name: str) -> Any:
         """The part that another distribution registers as ``name``; None if there is none.
 
         Raises:

@@ -21,7 +21,8 @@ from unmask.data.normalize import NoNormalize, Percentile
 from unmask.data.source import cut_image
 from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
 from unmask.infer import predict_blocks as blocks
-from unmask.infer.predict_blocks import is_large, plan_blocks, predict_blocks
+from unmask.infer.large import is_large
+from unmask.infer.predict_blocks import plan_blocks, predict_blocks
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ZarrSink
 from unmask.infer.views import Views

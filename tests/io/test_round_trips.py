@@ -27,7 +27,7 @@ from unmask.space import Box
 EXACT = list(
     {
         f.name: s
-        for s, f in reversed(FORMATS.items())
+        for s, f in reversed(list(FORMATS.items()))
         if not f.lossy and s not in (".png", ".bmp", ".lsm", ".dcm", ".dicom", ".ima")
     }.values()
 )

@@ -2,6 +2,7 @@ from .audit import check
 from .catalogue import ModelCard, model_card, shipped_models
 from .clustering import Clustered, ClusterOptions, cluster
 from .evaluation import evaluate
+from .installation import Installation, compile_kernels, describe_installation
 from .interchange import convert, load_official
 from .learning import Run, pretrain, train
 from .mapping import evaluate_clusters
@@ -14,13 +15,16 @@ from .selecting import Selected, select
 __all__ = [
     "ClusterOptions",
     "Clustered",
+    "Installation",
     "MeasureOptions",
     "ModelCard",
     "Run",
     "Selected",
     "check",
     "cluster",
+    "compile_kernels",
     "convert",
+    "describe_installation",
     "evaluate",
     "evaluate_clusters",
     "load_official",

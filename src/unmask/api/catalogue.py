@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from unmask import shipped
 from unmask.api.values import ModelLike
-from unmask.checkpoint import Model, described_recipe, load_model
+from unmask.checkpoint import DescribedModel, describe_model, described_recipe
 from unmask.errors import CheckpointError
 from unmask.plain_text import printable
 from unmask.plugins import references
@@ -74,7 +75,7 @@ def shipped_models() -> list[ShippedModel]:
 
 
 def _described(name: str, path: Path) -> ShippedModel:
-    card = load_model(path).card
+    card = describe_model(path).card
     recipe = described_recipe(card, path)
     missing = [key for key in ("data", "licence", "figures") if key not in card]
     if missing or recipe.task is None:
@@ -134,7 +135,7 @@ def model_card(model: ModelLike) -> ModelCard:
         >>> model_card("nuclei").facts["task"]
         'flows (flow_error: 0.8)'
     """
-    loaded = load_model(model)
+    loaded = describe_model(model)
     recipe = described_recipe(loaded.card, model)
     facts = {**_network_facts(recipe), **_training_facts(loaded), **_code_facts(loaded, recipe)}
     shown = {title: _cut(text) for title, text in facts.items() if text}
@@ -156,8 +157,8 @@ def _network_facts(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _training_facts(model: Model) -> dict[str, str]:
-    card, numbers = model.card, sum(tensor.numel() for tensor in model.weights.values())
+def _training_facts(model: DescribedModel) -> dict[str, str]:
+    card, numbers = model.card, sum(map(prod, model.shapes.values()))
     data = card.get("data")
     named = isinstance(data, Mapping) and "name" in data
     files = [] if named or not isinstance(data, Mapping) else [str(name) for name in data]
@@ -170,12 +171,12 @@ def _training_facts(model: Model) -> dict[str, str]:
         "license": _text(card.get("licence") or card.get("license")),
         "origin": _text(card.get("origin")),
         "versions": _text(card.get("versions")),
-        "weights": f"{len(model.weights)} tensors, {numbers:,} numbers, "
+        "weights": f"{len(model.shapes)} tensors, {numbers:,} numbers, "
         f"{model.path.stat().st_size / 1e6:.1f} MB",
     }
 
 
-def _code_facts(model: Model, recipe: Recipe) -> dict[str, str]:
+def _code_facts(model: DescribedModel, recipe: Recipe) -> dict[str, str]:
     named = {name for _, name in references(recipe.model_dump(exclude={"name", "description"}))}
     carried = model.card.get("code")
     files = [

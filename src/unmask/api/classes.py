@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,13 +13,15 @@ from unmask.api.values import Say
 from unmask.data.pairs import Pair, Paths
 from unmask.data.tables import CLASS, NAME, listed, read_table, write_table
 from unmask.errors import DataError, RecipeError, gather, message
-from unmask.infer.predictor import Predictor
-from unmask.infer.sinks import MeanSink
 from unmask.io import Image
 from unmask.leftovers import remove_leftovers
 from unmask.metrics import Report, evaluate_pair
 from unmask.progress import Progress
 from unmask.tasks.complete import complete
+
+if TYPE_CHECKING:
+    from unmask.infer.predictor import Predictor
+    from unmask.infer.tiles import Progress
 
 TABLE = "predicted.csv"
 METRICS = ("accuracy", "balanced_accuracy", "auc")
@@ -75,6 +78,8 @@ def shares_of(
     predictor: Predictor, image: Image, *, progress: Progress | None = None
 ) -> np.ndarray:
     """Probability of every class of one image ``(S,)``, in the order of the task's names."""
+    from unmask.infer.sinks import MeanSink  # Evaluation must not import torch.
+
     sink = MeanSink()
     predictor.write_scores(image, sink, progress=progress)
     answer = complete(predictor.task).answer(sink.mean[:, None], image.spacing)

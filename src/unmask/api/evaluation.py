@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from unmask.api.classes import evaluate_classes
 from unmask.api.kinds import Doubts, choose_metrics, look_at, reason_note
 from unmask.api.values import Settings
+from unmask.data.checks import check_place
 from unmask.data.drawn import DrawnLabels
 from unmask.data.offset import offset_in_files, part_with_labels
-from unmask.data.pairs import Layout, Paths, check_place, match_files, pairing
+from unmask.data.pairing import Layout, Paths, match_files, pairing
 from unmask.data.tables import is_table
 from unmask.errors import DataError, RecipeError, message, raise_problems
 from unmask.io import Image, open_labels
@@ -57,6 +57,8 @@ def evaluate(
     for name in metrics or ():
         find_metric(name.replace(_EVERY, "/1"), METRICS)
     if is_table(truth) and is_table(predicted):
+        from unmask.api.classes import evaluate_classes
+
         return evaluate_classes(truth, predicted, metrics)
     opened, pairing_notes = open_compared(truth, predicted, rules)
     names, notes = metrics, list[str]()

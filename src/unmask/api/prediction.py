@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
-from unmask.api.classes import write_classes
 from unmask.api.files import FileTask, run_files
-from unmask.api.measuring import write_objects
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch
 from unmask.data.pairs import (
@@ -23,8 +21,8 @@ from unmask.data.pairs import (
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
 from unmask.infer.facts import prediction_facts, predictor_digest
+from unmask.infer.large import is_large
 from unmask.infer.load import load_predictor
-from unmask.infer.predict_blocks import is_large, plan_work, run_work
 from unmask.infer.predictor import Prediction, Predictor
 from unmask.io import Image, open_image, output_name, save_image
 from unmask.io.identity import is_in_files
@@ -198,6 +196,8 @@ def predict_files(
     rules = predictor.layout or Layout(predictor.ndim)
     pairs, bad = _open_pairs(images, rules, predictor, options, say)
     if complete(predictor.task).image_classes:
+        from unmask.api.classes import write_classes
+
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
         return _report_skipped([table], bad)
@@ -218,6 +218,8 @@ def predict_files(
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
         written = [task.output for task, _ in done if task.output is not None]
         if options.table:
+            from unmask.api.measuring import write_objects
+
             images_of = {output_name(pair.image, out): pair.image for pair in pairs}
             write_objects([(path, images_of[path]) for path in written], Path(out), say=say)
         # After an error what is finished stays known, so that --resume does the skipped files.
@@ -314,6 +316,9 @@ def _predict_in_blocks(
     say: Say,
     progress: Progress | None,
 ) -> None:
+    # The engine of blocks is not needed for most images, and costs as much as reading a few.
+    from unmask.infer.predict_blocks import plan_work, run_work
+
     scores = _scores_of(image, path) if options.scores else None
     work = plan_work(predictor, image, scores=scores, cluster=options.cluster)
     say(f"{image.source}: {work.forecast}")

@@ -121,7 +121,7 @@ def _write_store(result: Result, store: Path, read: ReadLabels, run: Run, *, pag
 
 
 def _write_block(store: Path, grid: Grid, read: ReadLabels, number: int) -> None:
-    import zarr
+    import zarr  # Most images are predicted at once, and the import takes 0.3 s.
 
     array: Any = zarr.open_array(store / "0", mode="r+")
     array[grid.tile(number).write.slices] = read(number).astype(array.dtype)
@@ -132,6 +132,7 @@ def _thin_out(store: Path, level: int, step: Sequence[int], pieces: Grid, number
     import zarr
 
     box = pieces.tile(number).write
+
     fine: Any = zarr.open_array(store / str(level - 1), mode="r")
     coarse: Any = zarr.open_array(store / str(level), mode="r+")
     bounds = zip(box.start, box.stop, step, fine.shape, strict=True)

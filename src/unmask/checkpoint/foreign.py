@@ -19,7 +19,7 @@ _SCRIPT = Path(__file__).with_name("unpickle.py")
 # Address space of a process that only imports torch is some 10 GB where CUDA is linked in.
 _MEMORY = 24 << 30
 _SECONDS = 600
-# The line of a traceback that tells what was refused; the advice around it is to trust the file.
+# The line of a traceback that says what was refused; the advice around it is to trust the file.
 _CAUSE = re.compile(
     r"(?:Trying to load|WeightsUnpickler error|^[\w.]+Error: (?!Weights only)).*", re.MULTILINE
 )

@@ -40,7 +40,7 @@ def lock_run(
     """Hold a run folder (made if missing) for this process.
 
     The kernel's file lock decides, so that a killed run never blocks the next one; the file's text
-    tells who holds it. On a disk without locks, a file with process, host and start stands in for
+    says who holds it. On a disk without locks, a file with process, host and start stands in for
     it, and a warning says so. Where nothing was written, nothing is left behind.
 
     Args:

@@ -7,15 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from unmask import shipped
 from unmask.atomic import atomic_path
 from unmask.checkpoint.card import read_card
-from unmask.checkpoint.tensors import read_tensors, write_tensors
+from unmask.checkpoint.tensors import Contents, read_contents, write_tensors
 from unmask.errors import CheckpointError, gather, message
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 MODEL_FILE = "model.safetensors"
 _SHOWN = 5
@@ -55,6 +56,21 @@ def save_model(path: Path | str, weights: Mapping[str, Tensor], card: Mapping[st
         write_tensors(aside, weights, {"unmask": text})
 
 
+@dataclass(frozen=True)
+class DescribedModel:
+    """What a model file says about itself.
+
+    Attributes:
+        shapes: shape of each weight by its state-dict name.
+        card: as `Model.card`.
+        path: the file.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    card: Mapping[str, Any]
+    path: Path
+
+
 def load_model(path: Path | str) -> Model:
     """Read a model file, the best model of a run folder, or a shipped model by its name.
 
@@ -63,6 +79,21 @@ def load_model(path: Path | str) -> Model:
     Raises:
         CheckpointError: there is none, it is damaged, or it is not a model file of unmask.
     """
+    contents, file = _read(path)
+    return Model(contents.tensors(), read_card(contents.metadata["unmask"], file), file)
+
+
+def describe_model(path: Path | str) -> DescribedModel:
+    """As `load_model` without the weights and without torch; every bit is verified too.
+
+    Raises:
+        CheckpointError: as `load_model`.
+    """
+    contents, file = _read(path)
+    return DescribedModel(contents.shapes, read_card(contents.metadata["unmask"], file), file)
+
+
+def _read(path: Path | str) -> tuple[Contents, Path]:
     path = shipped.find(path)
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
@@ -84,8 +115,8 @@ def load_model(path: Path | str) -> Model:
                     do="Turn it into a model file with `unmask convert`.",
                 )
             )
-    weights, metadata = read_tensors(file)
-    if "unmask" not in metadata:
+    contents = read_contents(file)
+    if "unmask" not in contents.metadata:
         raise CheckpointError(
             message(
                 file,
@@ -94,7 +125,7 @@ def load_model(path: Path | str) -> Model:
                 do="Turn them into a model file with `unmask convert`.",
             )
         )
-    return Model(weights, read_card(metadata["unmask"], file), file)
+    return contents, file
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: object) -> None:
@@ -128,7 +159,7 @@ def check_fit(module: nn.Module, weights: Mapping[str, Tensor], *, source: objec
 
 
 def differences(expected: Mapping[str, Any], found: Mapping[str, Tensor]) -> Sequence[str]:
-    """What keeps ``found`` from being loaded, one line a name."""
+    """What keeps ``found`` from being loaded, one line per name."""
     lines = [
         f"{name}: expected {_describe(tensor)}, found {_describe(found[name])}"
         for name, tensor in expected.items()
@@ -154,6 +185,8 @@ def plain(value: Any) -> Any:
 
 
 def _describe(tensor: object) -> str:
+    from torch import Tensor
+
     if not isinstance(tensor, Tensor):
         return type(tensor).__name__
     kind = "numbers" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")

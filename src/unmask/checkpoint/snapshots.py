@@ -62,7 +62,7 @@ def save_snapshot(
     Args:
         folder: the run folder.
         step: updates done; names the snapshot.
-        tensors: groups of tensors, one file a group.
+        tensors: groups of tensors, one file per group.
         state: values for ``state.json``.
         keep: snapshots left afterwards, at least 1.
 

@@ -10,40 +10,43 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import xxhash
-from torch import Tensor
 
 from unmask.errors import CheckpointError, message
 from unmask.memory import free_memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_HEADER = 10_000_000
 MAX_TENSORS = 100_000
 _MAX_AXES = 64
 _BLANK = "0" * 32
+# Name in a file: name in torch, and bytes of one number.
 _DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "C64": torch.complex64,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U64": torch.uint64,
-    "U32": torch.uint32,
-    "U16": torch.uint16,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "F8_E4M3": ("float8_e4m3fn", 1),
+    "F8_E5M2": ("float8_e5m2", 1),
+    "C64": ("complex64", 8),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I16": ("int16", 2),
+    "I8": ("int8", 1),
+    "U64": ("uint64", 8),
+    "U32": ("uint32", 4),
+    "U16": ("uint16", 2),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_NAMES = {f"torch.{name}": key for key, (name, _) in _DTYPES.items()}
 _AGAIN = "Use another copy of the file, or make it again."
 
 
@@ -75,8 +78,32 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         os.fsync(file.fileno())
 
 
-def read_tensors(path: Path, *, digest: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata; every bit is verified where ``digest`` is wanted.
+@dataclass(frozen=True)
+class Contents:
+    """A file's bytes, checked; tensors are made of them without a copy.
+
+    Attributes:
+        buffer: all bytes.
+        entries: type, shape and first byte of each tensor by name.
+        metadata: texts by name.
+    """
+
+    buffer: bytearray
+    entries: Mapping[str, tuple[str, list[int], int]]
+    metadata: Mapping[str, str]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each tensor by name."""
+        return {name: tuple(shape) for name, (_, shape, _) in self.entries.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by name."""
+        return {name: _view(self.buffer, *entry) for name, entry in self.entries.items()}
+
+
+def read_contents(path: Path, *, digest: bool = True) -> Contents:
+    """Read a file without torch, which takes seconds to import; every bit is verified.
 
     Args:
         path: the file.
@@ -91,19 +118,24 @@ def read_tensors(path: Path, *, digest: bool = True) -> tuple[dict[str, Tensor],
     spans = _check_spans(header, len(buffer) - start, path)
     if digest:
         _verify(buffer, start, metadata, path)
-    tensors = {
-        name: _view(buffer, start + first, _DTYPES[entry["dtype"]], entry["shape"])
+    entries = {
+        name: (entry["dtype"], entry["shape"], start + spans[name][0])
         for name, entry in header.items()
-        for first in [spans[name][0]]
     }
-    return tensors, metadata
+    return Contents(buffer, entries, metadata)
+
+
+def read_tensors(path: Path, *, digest: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata; see `read_contents`."""
+    contents = read_contents(path, digest=digest)
+    return contents.tensors(), dict(contents.metadata)
 
 
 def _encode_header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> bytes:
     header: dict[str, Any] = {"__metadata__": {"xxh3": _BLANK, "format": "pt", **metadata}}
     offset = 0
     for name, tensor in tensors.items():
-        if tensor.dtype not in _NAMES or name == "__metadata__":
+        if str(tensor.dtype) not in _NAMES or name == "__metadata__":
             raise CheckpointError(
                 message(
                     f"{path}: {name}",
@@ -114,7 +146,7 @@ def _encode_header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], p
             )
         end = offset + tensor.numel() * tensor.element_size()
         header[name] = {
-            "dtype": _NAMES[tensor.dtype],
+            "dtype": _NAMES[str(tensor.dtype)],
             "shape": list(tensor.shape),
             "data_offsets": [offset, end],
         }
@@ -135,11 +167,15 @@ def _checked_bytes(tensor: Tensor, label: str) -> memoryview:
             f"{label}: expected finite numbers, found NaN or infinity; nothing was saved. "
             "Lower the learning rate, or train with precision 32."
         )
+    import torch
+
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
 
 
 def _all_finite(tensor: Tensor) -> bool:
+    import torch
+
     wide = tensor.float() if tensor.element_size() == 1 else tensor
     return bool(torch.isfinite(wide).all())
 
@@ -252,7 +288,7 @@ def _span(entry: object, label: str) -> tuple[int, int]:
             and _are_sizes(shape)
             and _are_sizes(offsets)
             and len(offsets) == 2
-            and offsets[1] - offsets[0] == prod(shape) * _DTYPES[dtype].itemsize
+            and offsets[1] - offsets[0] == prod(shape) * _DTYPES[dtype][1]
         ):
             return offsets[0], offsets[1]
     raise CheckpointError(
@@ -289,10 +325,13 @@ def _verify(buffer: bytearray, start: int, metadata: Mapping[str, str], path: Pa
         )
 
 
-def _view(buffer: bytearray, offset: int, dtype: torch.dtype, shape: list[int]) -> Tensor:
-    count = prod(shape)
+def _view(buffer: bytearray, name: str, shape: list[int], offset: int) -> Tensor:
+    import torch
+
+    dtype_name, itemsize = _DTYPES[name]
+    dtype, count = getattr(torch, dtype_name), prod(shape)
     if count == 0:
         return torch.empty(shape, dtype=dtype)
-    if offset % dtype.itemsize:
-        buffer, offset = buffer[offset : offset + count * dtype.itemsize], 0
+    if offset % itemsize:
+        buffer, offset = buffer[offset : offset + count * itemsize], 0
     return torch.frombuffer(buffer, dtype=dtype, count=count, offset=offset).reshape(shape)

@@ -22,6 +22,7 @@ from unmask.cli.terminal import emit, show
 from unmask.cli.verbs import register
 from unmask.errors import Interrupted, UnmaskError
 from unmask.plugins import own_fault
+from unmask.startup import silence_libraries
 
 app = typer.Typer(
     name="unmask",
@@ -72,6 +73,7 @@ def main() -> None:
         # File names need not be text of the terminal's encoding; a message must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    silence_libraries()
     threading.excepthook = _in_thread
     interruption.remember()
     try:

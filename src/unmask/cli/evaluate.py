@@ -10,6 +10,7 @@ import typer
 
 from unmask.cli.options import DATA, ReportFile, Settings, split_words
 from unmask.cli.terminal import emit, show
+from unmask.startup import quick_imports
 
 _PANEL = "Metrics"
 
@@ -106,7 +107,9 @@ def evaluate(options: EvaluateOptions) -> None:
         # Clusters, assigned to classes
         unmask evaluate --truth truth/ --predicted clusters/ --mapping majority --metrics dice
     """
-    from unmask import api
+    with quick_imports():
+        from unmask import api
+        from unmask.api import evaluation
 
     names = None if options.metrics is None else split_words(options.metrics)
     files = {
@@ -116,7 +119,7 @@ def evaluate(options: EvaluateOptions) -> None:
         "ignore": options.ignore,
     }
     if options.mapping is None:
-        report = api.evaluate(**files, metrics=names)
+        report = evaluation.evaluate(**files, metrics=names)
     else:
         report = api.evaluate_clusters(
             **files,

@@ -10,6 +10,7 @@ import typer
 
 from unmask.cli.options import DATA, OUTPUT, split_words
 from unmask.cli.terminal import emit, progress, show
+from unmask.startup import quick_imports
 
 _PANEL = "Measurement"
 
@@ -103,7 +104,8 @@ def measure(options: MeasureOptions) -> None:
         unmask measure --labels labels/ --images images/ --spacing 0.5,0.5 --unit um \
             --rois imagej,geojson --out objects.csv
     """
-    from unmask.api import MeasureOptions, measure_files
+    with quick_imports():
+        from unmask.api import MeasureOptions, measure_files
 
     table = measure_files(
         options.labels,

@@ -21,6 +21,7 @@ from unmask.cli.options import (
 )
 from unmask.cli.terminal import emit, progress, show
 from unmask.errors import SkippedError
+from unmask.startup import quick_imports
 
 _PANEL = "Prediction"
 
@@ -114,8 +115,9 @@ def predict(options: PredictOptions) -> None:
 
 
 def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
-    from unmask import api
-    from unmask.api.prediction import Options
+    with quick_imports():
+        from unmask import api
+        from unmask.api.prediction import Options
 
     return api.predict_files(
         options.model,

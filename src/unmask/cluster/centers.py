@@ -196,7 +196,7 @@ def fit(
         names = ", ".join(volume.image.source for volume in volumes)
         raise DataError(f"{names}: {error}") from error
     order = np.argsort(-np.bincount(found.labels, minlength=count), kind="stable")
-    return Centers(np.ascontiguousarray(found.centres[order]), facts)
+    return Centers(np.ascontiguousarray(found.centers[order]), facts)
 
 
 def sample_features(

@@ -20,7 +20,9 @@ AUGMENTATIONS = Parts(
         "invert": "unmask.data.augment.intensity:Invert",
         "channel_shuffle": "unmask.data.augment.intensity:ChannelShuffle",
         "channel_mix": "unmask.data.augment.intensity:ChannelMix",
-        "grey": "unmask.data.augment.intensity:Grey",
+        "gray": "unmask.data.augment.intensity:Gray",
+        # The name in recipes and model files of version 0.1.
+        "grey": "unmask.data.augment.intensity:Gray",
         "object_intensity": "unmask.data.augment.intensity:ObjectIntensity",
     },
 )

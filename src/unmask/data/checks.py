@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from scipy import ndimage
 
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
@@ -171,6 +170,8 @@ def _sample(pair: Pair, ignore: int | None) -> _Sample | None:
     mask = np.isin(truth, values) if len(values) <= _CLASSES else truth > 0
     pieces = 0
     if len(values) <= _CLASSES:
+        from scipy import ndimage  # Predictions and evaluations come here without need for it.
+
         for value in values:
             structure = np.ones((3,) * truth.ndim)
             pieces += ndimage.label(truth == value, structure)[1]  # pyright: ignore

@@ -1,4 +1,4 @@
-"""From pairs to batches: read a box, normalise, augment, encode.
+"""From pairs to batches: read a box, normalize, augment, encode.
 
 Which image, which box and how it is warped are pure functions of (seed, index of the sample).
 """
@@ -26,9 +26,9 @@ from unmask.space.box import Box
 from unmask.space.pad import pad_box
 from unmask.space.random import device_seed, generator
 
-# Places kept per image to centre crops on; enough to reach every object of a busy image.
+# Places kept per image to center crops on; enough to reach every object of a busy image.
 _PLACES = 20_000
-# Images above this are measured on a part of their voxels when they are normalised.
+# Images above this are measured on a part of their voxels when they are normalized.
 _MEASURED_VOXELS = 64_000_000
 
 
@@ -45,7 +45,7 @@ class CropPlan:
         parts: augmentations, in order; a `Zoom` among them acts first, when the box is read.
         changes: changes of whole label images, before anything is cropped.
         border: "mirror" or "zero", what is beyond the image where it is smaller than a crop; zero
-            is that of the normalised image, and background.
+            is that of the normalized image, and background.
     """
 
     crop: tuple[int, ...]
@@ -137,7 +137,7 @@ class Crops:
         return other
 
     def middle(self, number: int) -> np.ndarray:
-        """The middle ``(C, *crop)`` of an image, normalised and not augmented, float32."""
+        """The middle ``(C, *crop)`` of an image, normalized and not augmented, float32."""
         prepared = self._prepared[number]
         shape, crop = prepared.pair.image.shape[1:], self._section(prepared, self.plan.crop)
         start = tuple((n - c) // 2 for n, c in zip(shape, crop, strict=True))
@@ -187,7 +187,7 @@ class Crops:
         return resized(image, self._read), labels, prepared.pair
 
     def _image(self, prepared: _Prepared, box: Box) -> np.ndarray:
-        """The part of an image in a box, normalised, with what is beyond it; one section flat."""
+        """The part of an image in a box, normalized, with what is beyond it; one section flat."""
         shape = prepared.pair.image.shape[1:]
         image = _read_box(prepared.image, prepared.pair.image.read, box, shape)
         image = match_channels(image, self.plan.channels, source=prepared.pair.image.source)
@@ -243,7 +243,7 @@ def _measured(pair: Pair) -> np.ndarray:
 
 
 def _places(labels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Voxels to centre crops on, grouped by label value, background left out."""
+    """Voxels to center crops on, grouped by label value, background left out."""
     flat = np.flatnonzero(labels)
     if flat.size > _PLACES:
         flat = rng.choice(flat, _PLACES, replace=False)
@@ -262,7 +262,7 @@ def _corner(
     *,
     foreground: float,
 ) -> tuple[int, ...]:
-    """First voxel of a crop; negative where the image is smaller than the crop (then centred)."""
+    """First voxel of a crop; negative where the image is smaller than the crop (then centerd)."""
     room = np.array([n - c for n, c in zip(shape, crop, strict=True)])
     anywhere = rng.integers(0, np.maximum(room, 0) + 1)
     on_object = rng.random() < foreground

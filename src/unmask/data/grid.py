@@ -279,7 +279,7 @@ def _lines(
     ]
     bounds = [line.bounds for line in lines]
     inner = Box(tuple(a for a, _ in bounds), tuple(b for _, b in bounds))
-    # Whether a label is thin is seen by its neighbours.
+    # Whether a label is thin is seen by its neighbors.
     read = inner.grow((int(votes),) * len(lines)).clip(Box.of(source.shape))
     return read.shift(source.start), [
         line.moved(start) for line, start in zip(lines, read.start, strict=True)

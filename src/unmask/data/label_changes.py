@@ -1,4 +1,4 @@
-"""Changes of whole label images before they are learnt from."""
+"""Changes of whole label images before training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unmask.labels.boundaries import exclude_boundaries
 
 
 class LabelChange(Protocol):
-    """From a label image to the one that is learnt; a frozen dataclass of options."""
+    """From a label image to the one that is trained on; a frozen dataclass of options."""
 
     def change(self, labels: np.ndarray) -> np.ndarray:
         """New labels ``(*space)`` of the same type, for labels of a whole image."""

@@ -1,4 +1,4 @@
-"""Normalisation: measure an image once, then bring any crop of it to about [0, 1].
+"""Normalization: measure an image once, then bring any crop of it to about [0, 1].
 
 Images are ``(C, *space)`` of any number type. Measuring reads the whole image or, above some
 million voxels, evenly spread samples of it (always the same ones); applying acts on each value by
@@ -122,14 +122,14 @@ class Normalizer(Protocol):
 class Percentile:
     """Two percentiles become 0 and 1.
 
-    One pair for all channels keeps the colours of stained sections; ``per_channel`` suits
+    One pair for all channels keeps the colors of stained sections; ``per_channel`` suits
     fluorescence channels of unlike brightness. Where the percentiles coincide (a few bright objects
     on an even background) the extremes take their place.
 
     Attributes:
         low: percentile that becomes 0.
         high: percentile that becomes 1.
-        per_channel: measure each channel by itself.
+        per_channel: measure each channel on its own.
         nonzero: leave out voxels of value 0, the empty surroundings of many medical volumes.
         clip: smallest and largest result, None: not clipped. The default bounds hot pixels only.
     """
@@ -159,7 +159,7 @@ class MinMax:
     """Smallest and largest value become 0 and 1.
 
     Attributes:
-        per_channel: measure each channel by itself.
+        per_channel: measure each channel on its own.
         nonzero: leave out voxels of value 0.
     """
 
@@ -177,7 +177,7 @@ class ZScore:
     """Mean becomes 0, standard deviation 1.
 
     Attributes:
-        per_channel: measure each channel by itself.
+        per_channel: measure each channel on its own.
         nonzero: leave out voxels of value 0.
         clip: smallest and largest result, None: not clipped.
     """
@@ -222,13 +222,13 @@ class Window:
 class Mediar:
     """Two percentiles of the values other than 0 become 0 and 1, in steps of 1/255.
 
-    What MEDIAR's networks have learnt from (Lee et al. 2022, arXiv:2212.03465), 8 bits included.
+    What MEDIAR's networks were trained on (Lee et al. 2022, arXiv:2212.03465), 8 bits included.
     An image without a value other than 0, or of one value, becomes 0 everywhere.
 
     Attributes:
         low: percentile that becomes 0.
         high: percentile that becomes 1.
-        per_channel: measure each channel by itself, as MEDIAR's napari plugin does.
+        per_channel: measure each channel on its own, as MEDIAR's napari plugin does.
     """
 
     low: float = 0.0
@@ -297,7 +297,7 @@ def _check_measured(crop: np.ndarray, channels: int) -> None:
     if len(crop) != channels:
         raise DataError(
             f"crop {crop.shape}: expected {channels} channels as measured, found "
-            f"{len(crop)}. Bring the channels in order before normalising."
+            f"{len(crop)}. Bring the channels in order before normalizing."
         )
 
 

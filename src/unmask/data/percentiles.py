@@ -170,7 +170,7 @@ def _histogram(values: np.ndarray, *, nonzero: bool) -> tuple[np.ndarray, int]:
 
 @njit(cache=True, nogil=True)
 def _count(values: np.ndarray, bins: int) -> np.ndarray:
-    """Histogram of unsigned integers; two tables hide the wait for equal neighbours."""
+    """Histogram of unsigned integers; two tables hide the wait for equal neighbors."""
     first = np.zeros(bins, np.int64)
     second = np.zeros(bins, np.int64)
     half = values.size // 2

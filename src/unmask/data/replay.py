@@ -1,4 +1,4 @@
-"""Batches joined from two sources, so that a network keeps what it learnt from the second one.
+"""Batches joined from two sources, so that a network keeps what it learned from the second one.
 
 The cell memory replay of MEDIAR (Lee et al. 2022, arXiv:2212.03465), for any task.
 """
@@ -21,8 +21,8 @@ class Replay:
     batch stays a function of its number.
 
     Attributes:
-        first: what is learnt now.
-        second: what was learnt before; with targets where ``first`` has some.
+        first: what is trained on now.
+        second: what was trained on before; with targets where ``first`` has some.
     """
 
     first: Crops

@@ -2,13 +2,13 @@
 
 Voxels are areas, so a grid of fewer voxels along an axis has longer ones over the same extent, and
 the way back ends on the very grid it began with. Values are interpolated linearly between voxel
-centres, as is common for medical volumes (no filter against aliasing: at ratios up to about 2 it
+centers, as is common for medical volumes (no filter against aliasing: at ratios up to about 2 it
 would blur more than it saves).
 
 Labels vote: a voxel takes the label whose own mask, interpolated, is largest there; what one mask a
 label and argmax give, without the masks. Where a grid gets finer the masks are smoothed by a cubic
 B-spline, which undoes the stairs that sampling has left (Unser 1999, doi:10.1109/79.799930), except
-on what is thinner than two voxels and would fade: that goes by the nearest neighbour.
+on what is thinner than two voxels and would fade: that goes by the nearest neighbor.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Line:
     """Places along one axis.
 
     Attributes:
-        index: ``(places, taps)`` the neighbours of each place.
+        index: ``(places, taps)`` the neighbors of each place.
         weight: ``(places, taps)`` their weights; their sum is 1.
-        near: ``(places,)`` the nearest neighbour.
+        near: ``(places,)`` the nearest neighbor.
     """
 
     index: np.ndarray
@@ -202,7 +202,7 @@ def _vote(  # noqa: PLR0913 - a kernel takes arrays
     thin: np.ndarray,
     result: np.ndarray,
 ) -> None:
-    """Rows of ``result``; where all neighbours agree nothing is counted."""
+    """Rows of ``result``; where all neighbors agree nothing is counted."""
     rows, taps = index.shape[1], places.shape[1]
     names = np.empty(rows * taps, source.dtype)
     votes = np.empty(rows * taps)

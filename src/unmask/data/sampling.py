@@ -23,7 +23,7 @@ class Modalities:
         clusters: number of kinds to tell apart.
         floor: images of a kind in an epoch at least; those of smaller kinds are repeated.
         features: what images are compared by: "backbone", the features of the network that the run
-            starts with, or "statistics" of brightness, colour and texture, which need none.
+            starts with, or "statistics" of brightness, color and texture, which need none.
     """
 
     clusters: int = 40

@@ -26,7 +26,7 @@ class Warp:
     Attributes:
         axes: axis of the region read that each axis of the crop runs along.
         flips: which of the crop's axes run backwards.
-        linear: ``(n, n)`` matrix around the centre, in the crop's axes; None: identity.
+        linear: ``(n, n)`` matrix around the center, in the crop's axes; None: identity.
         control: ``(n, *grid)`` float32 shifts in voxels at the control points, in the axes of the
             region read; None: no elastic warping.
         grid: voxels between control points.
@@ -44,7 +44,7 @@ class Warp:
         return self.linear is None and self.control is None
 
     def matrix(self) -> np.ndarray:
-        """``(n, n)``: offset from the centre of the crop -> offset in the region read."""
+        """``(n, n)``: offset from the center of the crop -> offset in the region read."""
         ndim = len(self.axes)
         turn = np.zeros((ndim, ndim))
         for axis, (source, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
@@ -52,7 +52,7 @@ class Warp:
         return turn if self.linear is None else turn @ self.linear
 
 
-def centre(array: Tensor, size: Sequence[int]) -> Tensor:
+def center(array: Tensor, size: Sequence[int]) -> Tensor:
     """The middle of the last ``len(size)`` axes; what reaches outside is mirrored at the border."""
     for axis, length in enumerate(size, start=array.ndim - len(size)):
         here = array.shape[axis]
@@ -66,12 +66,12 @@ def centre(array: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def turned(array: Tensor, warp: Warp, size: Sequence[int]) -> Tensor:
-    """The centre of ``array`` turned and mirrored as ``warp`` says; ``size`` is the result's."""
+    """The center of ``array`` turned and mirrored as ``warp`` says; ``size`` is the result's."""
     lead = array.ndim - len(size)
     source = [0] * len(size)
     for length, axis in zip(size, warp.axes, strict=True):
         source[axis] = length
-    middle = centre(array, source).permute(*range(lead), *(lead + axis for axis in warp.axes))
+    middle = center(array, source).permute(*range(lead), *(lead + axis for axis in warp.axes))
     return middle.flip([lead + axis for axis, flip in enumerate(warp.flips) if flip])
 
 
@@ -167,7 +167,7 @@ def _spline(length: int, points: int, grid: float) -> Tensor:
 
 
 def _mirrored(position: Tensor, length: int) -> Tensor:
-    """Positions folded into ``[0, length - 1]`` by reflection at the outermost voxels' centres."""
+    """Positions folded into ``[0, length - 1]`` by reflection at the outermost voxels' centers."""
     if length == 1:
         return torch.zeros_like(position)
     period = 2 * (length - 1)
@@ -185,7 +185,7 @@ def _resample(
     warped: np.ndarray,
     moved: np.ndarray,
 ) -> None:
-    """Row by row along the last axis: positions, then the 2^n neighbours, then their mean.
+    """Row by row along the last axis: positions, then the 2^n neighbors, then their mean.
 
     Values are ``(C, voxels)``, ids ``(voxels)`` or empty, shifts flat ``n * voxels of the crop``
     or empty. Buffers hold one row, so they stay in the first-level cache.
@@ -226,7 +226,7 @@ def _resample(
 
 @njit(cache=True, nogil=True)
 def _jumps(read: np.ndarray, stride: np.ndarray) -> np.ndarray:
-    """Distance in memory from the lowest neighbour to each of the 2^n; axis a is bit a."""
+    """Distance in memory from the lowest neighbor to each of the 2^n; axis a is bit a."""
     jump = np.zeros(1 << len(read), np.uint64)
     for corner in range(len(jump)):
         for axis in range(len(read)):
@@ -270,7 +270,7 @@ def _interpolate(
     share: np.ndarray,
     corners: np.ndarray,
 ) -> None:
-    """Gather a row's 2^n neighbours, then halve them axis by axis down to ``corners[0]``."""
+    """Gather a row's 2^n neighbors, then halve them axis by axis down to ``corners[0]``."""
     for corner in range(len(jump)):
         step, gathered = jump[corner], corners[corner]
         for x in range(len(lower)):

@@ -19,7 +19,7 @@ import numpy as np
 from unmask.atomic import replace_folder, saving
 from unmask.blocks.base import Facts, Outcome, Output, Plan
 from unmask.blocks.engine import run
-from unmask.blocks.grid import LARGE, Forecast, Grid, choose_block, forecast_blocks
+from unmask.blocks.grid import Forecast, Grid, choose_block, forecast_blocks
 from unmask.blocks.ship import ModelFile, in_memory, ship_image
 from unmask.blocks.write import RESUME
 from unmask.data.grid import AS_IT_IS, Place
@@ -42,13 +42,6 @@ from unmask.tasks.complete import complete
 _SCORES = "scores.zarr"
 # Decoded parts of an image that are kept for the next block.
 _KEPT_BYTES = 8 << 20
-
-
-def is_large(predictor: Predictor, image: Image) -> bool:
-    """Whether the scores of an image are better not held in memory."""
-    # Neither on its own grid nor on the network's, of which the foreground is not asked for here.
-    seen = replace(predictor.view, foreground=None).place(image).shape
-    return 4 * predictor.task.channels() * max(prod(seen), prod(image.shape[1:])) > LARGE
 
 
 def plan_blocks(

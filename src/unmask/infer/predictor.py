@@ -146,7 +146,7 @@ class Predictor:
 
     def __repr__(self) -> str:
         networks = f"{len(self.segmenters)} network" + "s" * (len(self.segmenters) > 1)
-        return f"Predictor({networks}, {type(self.task).__name__}, tile {tuple(self.tiling.tile)})"
+        return f"Predictor({networks}, {type(self.task).__name__}, tile {self.tiling.window})"
 
     def __post_init__(self) -> None:
         if not self.segmenters:

@@ -157,7 +157,7 @@ class ZarrSink:
             DataError: the folder holds something else, or an array of another shape.
             OSError: the disk.
         """
-        import zarr
+        import zarr  # Most predictions keep no scores on disk, and the import takes 0.3 s.
 
         if self._intact:
             self._array = zarr.open_array(self.path, mode="r+")

@@ -62,14 +62,6 @@ def installed_formats() -> Mapping[str, Format]:
     return forms
 
 
-def by_suffix(name: str, formats: Mapping[str, Format]) -> tuple[str, Format] | None:
-    """The longest suffix of a file's name that a format has, and the format."""
-    lower = name.lower()
-    suffixes = [suffix for suffix in formats if lower.endswith(suffix)]
-    longest = max(suffixes, key=len, default=None)
-    return None if longest is None else (longest, formats[longest])
-
-
 def _checked(part: object, label: str) -> Format:
     """A format, or what a function or class without arguments returns as one."""
     form = part() if callable(part) and not isinstance(part, Format) else part

@@ -91,7 +91,7 @@ class Shelf(Generic[T]):
             return self.get(key, make)
 
     def drop(self, key: Hashable) -> None:
-        """Forget a piece; whoever still uses it keeps it."""
+        """Forget a piece; anyone who still uses it keeps it."""
         self._pieces.pop(key, None)
 
 

@@ -30,7 +30,7 @@ _UNITS = {
     "å": "angstrom", "angstrom": "angstrom",
     "inch": "inch", "in": "inch",
 }  # fmt: skip
-METRES = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "angstrom": 1e-10}
+METERS = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "angstrom": 1e-10}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Stored:
     Attributes:
         shape: length of every stored axis.
         dtype: native byte order.
-        axes: one letter an axis out of ``T C Z Y X S``, ``?`` where the file does not say,
+        axes: one letter per axis out of ``T C Z Y X S``, ``?`` where the file does not say,
             lower case where an axis of length 1 may be dropped.
         read: values inside one slice (start and stop given, step 1) for every stored axis; a new
             array in native byte order.
@@ -84,7 +84,7 @@ class Content:
 
     Attributes:
         array: ``(C, *space)`` or ``(*space)``, C-contiguous, native byte order.
-        axes: one letter an axis, such as ``CZYX`` or ``YX``.
+        axes: one letter per axis, such as ``CZYX`` or ``YX``.
         spacing: voxel size of the spatial axes, slow axis first.
         unit: short symbol.
         meta: `Stored.meta` of the image this one belongs to.
@@ -104,7 +104,7 @@ class Format:
     Attributes:
         name: for messages.
         open: ``(location, level=, labels=)`` to `Stored`; ``level`` is a resolution level (0 the
-            finest), ``labels`` asks for raw ids instead of colours.
+            finest), ``labels`` asks for raw ids instead of colors.
         save: ``(location, content)`` writes atomically; None: files are only read.
         family: suffix of predictions made from files of this format.
         folder: the "file" is a folder.

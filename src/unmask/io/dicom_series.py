@@ -86,7 +86,7 @@ def _check_alike(source: str, slices: list[Slice]) -> None:
             )
         )
     for one in slices:
-        check_grey(one)
+        check_gray(one)
     kinds = Counter(map(_kind, slices))
     if len(kinds) > 1:
         usual = kinds.most_common(1)[0][0]
@@ -101,7 +101,7 @@ def _check_alike(source: str, slices: list[Slice]) -> None:
         )
 
 
-def check_grey(one: Slice) -> None:
+def check_gray(one: Slice) -> None:
     """Refuse files of several frames or colors.
 
     Raises:
@@ -113,7 +113,7 @@ def check_grey(one: Slice) -> None:
         raise DataError(
             message(
                 one.path,
-                expected="one grey slice a file",
+                expected="one gray slice per file",
                 found="colors" if colored else f"several frames ({frames})",
                 do="Convert it to NIfTI, for example with dcm2niix.",
             )

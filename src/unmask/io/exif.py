@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from PIL import Image as Pillow
-
 from unmask.io.contract import Stored
 from unmask.io.orientation import Turn
 
@@ -32,6 +30,8 @@ def orientation_in(block: bytes | None) -> int:
     """The orientation in an EXIF block; 1 if there is none, or none that makes sense."""
     if not block:
         return 1
+    from PIL import Image as Pillow  # TIFF uses this module as well, without an EXIF block.
+
     exif = Pillow.Exif()
     try:
         exif.load(block)

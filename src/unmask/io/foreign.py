@@ -1,7 +1,7 @@
 """Files of other programs that hold annotations, but not as a label image.
 
 They are recognized so that the message says which program wrote them and how to export labels from
-it, before any pairing is tried. Nothing here unpickles: the header tells what a pickled array is.
+it, before any pairing is tried. Nothing here unpickles: the header says what a pickled array is.
 """
 
 from __future__ import annotations

@@ -1,30 +1,101 @@
-"""Every format by suffix: one file a format, one line to add."""
+"""Every format by suffix. Its module is imported when a file with that suffix arrives.
+
+Reading one PNG must not pay for Zarr, NIfTI, HDF5 and DICOM, whose libraries take over a second of
+processor time to import. So what a path needs to know about a format before the file is touched
+stands here, and everything else in the format's own `unmask.io.contract.Format`.
+"""
 
 from __future__ import annotations
 
-from unmask.io import dicom, hdf5, nifti, npy, raster, tiff, zarr
-from unmask.io.contract import Format
+from collections.abc import Iterable
 
-FORMATS: dict[str, Format] = {
-    ".tif": tiff.FORMAT,
-    ".tiff": tiff.FORMAT,
-    ".btf": tiff.FORMAT,
-    ".lsm": tiff.FORMAT,
-    ".ome.tif": tiff.OME_FORMAT,
-    ".ome.tiff": tiff.OME_FORMAT,
-    ".zarr": zarr.FORMAT,
-    ".h5": hdf5.FORMAT,
-    ".hdf5": hdf5.FORMAT,
-    ".hdf": hdf5.FORMAT,
-    ".nxs": hdf5.FORMAT,
-    ".nii": nifti.FORMAT,
-    ".nii.gz": nifti.PACKED_FORMAT,
-    ".dcm": dicom.FILE_FORMAT,
-    ".dicom": dicom.FILE_FORMAT,
-    ".ima": dicom.FILE_FORMAT,
-    ".png": raster.PNG,
-    ".jpg": raster.JPEG,
-    ".jpeg": raster.JPEG,
-    ".bmp": raster.BMP,
-    ".npy": npy.FORMAT,
-}
+from unmask.io.added import added_formats, installed_formats
+from unmask.io.contract import Format
+from unmask.parts import Parts
+
+FORMATS = Parts(
+    "unmask.formats",
+    {
+        ".tif": "unmask.io.tiff:FORMAT",
+        ".tiff": "unmask.io.tiff:FORMAT",
+        ".btf": "unmask.io.tiff:FORMAT",
+        ".lsm": "unmask.io.tiff:FORMAT",
+        ".ome.tif": "unmask.io.tiff:OME_FORMAT",
+        ".ome.tiff": "unmask.io.tiff:OME_FORMAT",
+        ".zarr": "unmask.io.zarr:FORMAT",
+        ".h5": "unmask.io.hdf5:FORMAT",
+        ".hdf5": "unmask.io.hdf5:FORMAT",
+        ".hdf": "unmask.io.hdf5:FORMAT",
+        ".nxs": "unmask.io.hdf5:FORMAT",
+        ".nii": "unmask.io.nifti:FORMAT",
+        ".nii.gz": "unmask.io.nifti:PACKED_FORMAT",
+        ".dcm": "unmask.io.dicom:FILE_FORMAT",
+        ".dicom": "unmask.io.dicom:FILE_FORMAT",
+        ".ima": "unmask.io.dicom:FILE_FORMAT",
+        ".png": "unmask.io.raster:PNG",
+        ".jpg": "unmask.io.raster:JPEG",
+        ".jpeg": "unmask.io.raster:JPEG",
+        ".bmp": "unmask.io.raster:BMP",
+        ".npy": "unmask.io.npy:FORMAT",
+    },
+)
+# A folder of slices is recognized by its content, so no suffix stands for it.
+SERIES = "DICOM series"
+_BY_CONTENT = Parts("unmask.formats", {SERIES: "unmask.io.dicom:FORMAT"})
+# Format.container and Format.folder of the formats above, known without their import.
+_CONTAINERS = (".h5", ".hdf5", ".hdf", ".nxs")
+_FOLDERS = (".zarr",)
+
+
+def find_format(suffix: str) -> Format:
+    """The format of a suffix, or of `SERIES`; its module is imported.
+
+    Raises:
+        KeyError: no format has this suffix.
+        RecipeError: an installed format cannot be imported, or is not a `Format`.
+    """
+    for formats in (added_formats(), FORMATS, _BY_CONTENT):
+        if suffix in formats:
+            return formats[suffix]
+    return installed_formats()[suffix]
+
+
+def match_suffix(name: str) -> str | None:
+    """The longest suffix of a format that a name ends with; None if there is none.
+
+    Formats that were added win over those of this package, and those over installed ones.
+
+    Examples:
+        >>> match_suffix("a/B.OME.TIF"), match_suffix("notes.txt")
+        ('.ome.tif', None)
+    """
+    lower = name.lower()
+    found = _longest(lower, added_formats()) or _longest(lower, FORMATS)
+    if found is None and "." in lower:
+        # Reads the metadata of all installed packages, so only for suffixes that are not ours.
+        found = _longest(lower, installed_formats())
+    return found
+
+
+def is_container(name: str) -> bool:
+    """Whether files of this name may hold several arrays, ``file.h5:key``."""
+    suffix = match_suffix(name)
+    return suffix is not None and (
+        suffix in _CONTAINERS if _is_ours(suffix) else find_format(suffix).container
+    )
+
+
+def is_folder(name: str) -> bool:
+    """Whether an image of this name is a folder, as OME-Zarr is."""
+    suffix = match_suffix(name)
+    return suffix is not None and (
+        suffix in _FOLDERS if _is_ours(suffix) else find_format(suffix).folder
+    )
+
+
+def _is_ours(suffix: str) -> bool:
+    return suffix in FORMATS and suffix not in added_formats()
+
+
+def _longest(lower: str, suffixes: Iterable[str]) -> str | None:
+    return max(filter(lower.endswith, suffixes), key=len, default=None)

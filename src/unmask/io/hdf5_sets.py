@@ -24,7 +24,7 @@ _SMALLEST_SIDE = 8
 _MOST_OBJECTS = 100_000
 _IMAGE_WORDS = {"raw", "image", "images", "img", "data", "em", "volume", "intensity"}
 _LABEL_WORDS = {
-    *("label", "labels", "labelled", "labeled", "seg", "segmentation", "mask", "masks", "ids"),
+    *("label", "labels", "labeled", "labeled", "seg", "segmentation", "mask", "masks", "ids"),
     *("gt", "groundtruth", "truth", "target", "targets", "annotation", "annotations", "clefts"),
     *("affinities", "affs", "prediction", "predictions", "weights", "instances", "neuron", "cleft"),
 }

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import xxhash
 
-from unmask.io.formats import FORMATS
 from unmask.io.image import Image
 from unmask.io.multi_file import files_of
-from unmask.io.paths import format_of, locate
+from unmask.io.paths import locate, suffix_of
 
 # Folders other than stores, and arrays, have no identity.
 UNKNOWN = "-"
@@ -50,7 +49,7 @@ def _identity(file: str) -> str:
     if location.path.is_file():
         return file_identity(location.path)
     folder = location.path / location.key
-    if not folder.is_dir() or format_of(location) is not FORMATS[".zarr"]:
+    if not folder.is_dir() or suffix_of(location) != ".zarr":
         return UNKNOWN
     digest, files = xxhash.xxh3_128(), 0
     for parent, inner, names in os.walk(folder):

@@ -133,7 +133,7 @@ class Image:
             ndim: spatial axes; taken from ``spacing`` where that is given.
 
         Raises:
-            DataError: not an array, axes that cannot be told, or values that are no numbers.
+            DataError: not an array, unknown axes, or values that are no numbers.
         """
         stored = stored_array(array, name=name)
         check_dtype(name, stored.dtype)
@@ -150,7 +150,7 @@ def from_stored(
     """Bring a stored array into the order ``(C, *space)``.
 
     Raises:
-        DataError: no voxels, values that are no numbers, or axes that cannot be told.
+        DataError: no voxels, values that are no numbers, or unknown axes.
     """
     check_dtype(source, stored.dtype)
     if 0 in stored.shape:
@@ -207,7 +207,7 @@ def _arranged(
 
 
 def check_dtype(source: str, dtype: np.dtype[Any]) -> None:
-    """Refuse what is no grey value, by name.
+    """Refuse what is no gray value, by name.
 
     Raises:
         DataError: complex numbers, objects, text, records ...

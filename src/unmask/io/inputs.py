@@ -54,7 +54,7 @@ class ArrayInput:
         """The image; labels keep the indices of a palette, images get its colors.
 
         Raises:
-            DataError: its axes cannot be told, or it is not an array of numbers.
+            DataError: its axes are unknown, or it is not an array of numbers.
         """
         if isinstance(self.data, Image):
             return self.data

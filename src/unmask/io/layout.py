@@ -8,7 +8,7 @@ from unmask.errors import DataError, message
 from unmask.space.axes import SPACE, parse
 
 # RGB and RGBA: the only lengths at which a last axis without a name is taken for channels.
-_COLOURS = (3, 4)
+_COLORS = (3, 4)
 
 
 def resolve(
@@ -24,7 +24,7 @@ def resolve(
         ndim: spatial axes the caller needs.
 
     Raises:
-        DataError: the axes cannot be told, or are others than needed.
+        DataError: the axes are unknown, or are others than needed.
 
     Examples:
         >>> resolve("a.npy", (64, 64, 3), "???", given=None, ndim=2)
@@ -82,7 +82,7 @@ def _name(source: str, shape: Sequence[int], letters: list[str], ndim: int | Non
             choice = "Z"
     elif len(unknown) == (ndim or 2):
         choice = SPACE[-len(unknown) :]
-    elif last in _COLOURS and len(unknown) == (ndim or len(unknown) - 1) + 1 <= 4:
+    elif last in _COLORS and len(unknown) == (ndim or len(unknown) - 1) + 1 <= 4:
         choice = SPACE[-(len(unknown) - 1) :] + "C"
     if len(choice) != len(unknown):
         raise DataError(_ambiguous(source, shape, letters, ndim))
@@ -143,7 +143,7 @@ def _channels(source: str, shape: Sequence[int], letters: list[str]) -> list[str
                 source,
                 expected="one channel axis",
                 found=f"{shape[channel]} channels with {shape[sample]} samples each",
-                do="Save every channel as one grey image.",
+                do="Save every channel as one gray image.",
             )
         )
     if shape[channel] == 1:

@@ -81,7 +81,7 @@ def open_nifti(location: Location, *, level: int = 0, labels: bool = False) -> S
     def read(index: Index) -> np.ndarray:
         check_file(location, mark)
         full = all(part == slice(0, n) for part, n in zip(index, shape, strict=True))
-        # What is read whole is kept by whoever asked, not twice.
+        # What is read whole is kept by the caller, not twice.
         array = whole() if packed and full else (shelf if packed else maps).get_alone("all", whole)
         part = array[index]
         if scaled:
@@ -193,7 +193,7 @@ def _described(
     for name, value in meta.get("nifti", {}).items():
         header[name] = value
     header.set_xyzt_units(_UNIT_NAMES.get(unit or "", "unknown"))
-    # Without an affine beside it the header stays as it is.
+    # Without an affine next to it the header stays as it is.
     return kind(array.T, None, header)
 
 

@@ -66,7 +66,7 @@ def read_header(location: Location, size: int, *, packed: bool) -> NiftiHeader:
         raise DataError(
             message(
                 location.source,
-                expected="grey values",
+                expected="gray values",
                 found="RGB values",
                 do="Save the channels as a fourth axis.",
             )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import DataError, message
-from unmask.io.contract import METRES, Location, unit_symbol
+from unmask.io.contract import METERS, Location, unit_symbol
 from unmask.io.outside import check_inside
 from unmask.io.voxel_attributes import Voxels
 
@@ -176,10 +176,10 @@ def _voxels(
 def _common_unit(units: Mapping[str, str | None]) -> tuple[str | None, dict[str, float]]:
     """The unit of the last axis, and factors that bring the other axes to it."""
     symbols = list(units.values())
-    if not symbols or any(symbol not in METRES for symbol in symbols):
+    if not symbols or any(symbol not in METERS for symbol in symbols):
         return None, {}
     last = str(symbols[-1])
-    return last, {a: 1.0 if u == last else METRES[str(u)] / METRES[last] for a, u in units.items()}
+    return last, {a: 1.0 if u == last else METERS[str(u)] / METERS[last] for a, u in units.items()}
 
 
 def _channel_names(omero: Any) -> tuple[str, ...]:

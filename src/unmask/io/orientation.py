@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from nibabel import orientations
 
 from unmask.errors import DataError, message
 from unmask.io.contract import Index
@@ -98,7 +97,10 @@ def turn_of(affine: np.ndarray, source: str) -> Turn:
                 "position is unknown.",
             )
         )
-    found = orientations.io_orientation(affine)
+    # Photographs use turns as well, and nibabel takes 0.25 s to import.
+    from nibabel.orientations import io_orientation
+
+    found = io_orientation(affine)
     worlds = [int(world) for world in found[:, 0]]
     # Arrays have the slow axis first, affines the fast one.
     order = tuple(2 - worlds.index(2 - axis) for axis in range(3))

@@ -8,10 +8,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unmask.errors import DataError, message
-from unmask.io import dicom, foreign, plates
-from unmask.io.added import added_formats, by_suffix, installed_formats
+from unmask.io import dicom_names, foreign, plates
 from unmask.io.contract import Format, Location
-from unmask.io.formats import FORMATS
+from unmask.io.formats import (
+    FORMATS,
+    SERIES,
+    find_format,
+    is_container,
+    is_folder,
+    match_suffix,
+)
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.listing import cases, is_listing
 from unmask.io.multi_file import files_of, without_parts
@@ -40,8 +46,11 @@ def stem(path: str | Path) -> str:
     name = location.path.name
     # Images of one file must not overwrite each other's results.
     number = f"_{location.key}" if _NUMBERED.fullmatch(location.source) else ""
-    suffix = _suffix(name)
-    name = name[: -len(suffix)] if len(name) > len(suffix) > 0 else name
+    lower = name.lower()
+    for suffix in (*_DOUBLE, match_suffix(lower) or ""):
+        if suffix and lower.endswith(suffix) and len(lower) > len(suffix):
+            name = name[: -len(suffix)]
+            break
     # Fields of a plate are images of their own; labels inside an image have its name.
     field = plates.field_name(location) if location.key and _is_zarr(location) else None
     return f"{name}_{field}" if field else name + number
@@ -50,46 +59,37 @@ def stem(path: str | Path) -> str:
 def locate(path: str | Path) -> Location:
     """Split ``file.h5:key``, ``file.tif:1`` and ``store.zarr/inner/array`` into file and key."""
     source = str(path)
-    formats = {**FORMATS, **added_formats()}
-    containers = "|".join(re.escape(s) for s, f in formats.items() if f.container and not f.folder)
-    found = re.search(rf"^(.*(?:{containers})):(.*)$", source, re.IGNORECASE)
-    if found:
-        return Location(source, Path(found[1]), found[2].strip("/"))
+    for colon in range(len(source) - 1, 0, -1):
+        if source[colon] == ":" and is_container(source[:colon]):
+            return Location(source, Path(source[:colon]), source[colon + 1 :].strip("/"))
     numbered = _NUMBERED.fullmatch(source)
     if numbered:
         return Location(source, Path(numbered[1]), numbered[2])
     whole = Path(path)
-    folders = tuple(s for s, f in formats.items() if f.folder)
     for folder in (whole, *whole.parents):
-        if folder.name.lower().endswith(folders):
+        if is_folder(folder.name):
             key = whole.relative_to(folder).as_posix()
             return Location(source, folder, "" if key == "." else key)
     return Location(source, whole)
 
 
-def format_of(location: Location) -> Format | None:
-    """The format by suffix; of folders with Zarr metadata, and of DICOM, by content."""
+def suffix_of(location: Location) -> str | None:
+    """Key of the format by suffix; of folders with Zarr metadata, and of DICOM, by content."""
     name = location.path.name.lower()
-    found = by_suffix(name, added_formats()) or by_suffix(name, FORMATS)
-    if found and not (name.endswith(dicom.SUFFIXES) and location.path.is_dir()):
-        return found[1]
-    if not found and (installed := by_suffix(name, installed_formats())):
-        return installed[1]
+    suffix = match_suffix(name)
+    if suffix and not (name.endswith(dicom_names.SUFFIXES) and location.path.is_dir()):
+        return suffix
     if any((location.path / mark).is_file() for mark in _ZARR_MARKS):
-        return FORMATS[".zarr"]
-    if dicom.is_slice(location.path):
-        return dicom.FILE_FORMAT
-    return dicom.FORMAT if dicom.is_series(location.path) else None
+        return ".zarr"
+    if dicom_names.is_slice(location.path):
+        return ".dcm"
+    return SERIES if dicom_names.is_series(location.path) else None
 
 
-def _suffix(name: str) -> str:
-    """End of a file's name that belongs to its format."""
-    ours = [suffix for suffix in (*_DOUBLE, *FORMATS, *added_formats())
-            if name.lower().endswith(suffix)]  # fmt: skip
-    if ours:
-        return max(ours, key=len)
-    installed = by_suffix(name, installed_formats())
-    return "" if installed is None else installed[0]
+def format_of(location: Location) -> Format | None:
+    """The format of an image; its module is imported."""
+    suffix = suffix_of(location)
+    return None if suffix is None else find_format(suffix)
 
 
 def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
@@ -129,7 +129,7 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
             found.update((file, stem(file)) for file in _expand(path))
     # The files of a set are one image, also if a shell has listed them one by one.
     named = [file for file in found if isinstance(file, str)]
-    series, kept = dicom.series_of(named), set(one_per_set(named))
+    series, kept = dicom_names.series_of(named), set(one_per_set(named))
     result: dict[str | ArrayInput, str] = {}
     for file, name in found.items():
         if isinstance(file, ArrayInput):
@@ -158,7 +158,7 @@ def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:
 
 
 def _is_zarr(location: Location) -> bool:
-    return format_of(location) is FORMATS[".zarr"]
+    return suffix_of(location) == ".zarr"
 
 
 def _expand(path: str) -> Iterator[str]:
@@ -178,8 +178,8 @@ def _matches(path: str) -> Iterator[str]:
         yield path
         return
     # A file called "a[1].tif" is a file first, a glob only where there is no such file.
-    if _exists(place) and (not place.is_dir() or format_of(location) is not None):
-        if format_of(location) is None:
+    if _exists(place) and (not place.is_dir() or suffix_of(location) is not None):
+        if suffix_of(location) is None:
             raise DataError(unknown_suffix(path))
         yield path
         return
@@ -233,7 +233,7 @@ def left_out(paths: Inputs) -> list[Path]:
         if isinstance(path, ArrayInput) or is_listing(path):
             continue
         place = Path(path)
-        if place.is_dir() and format_of(locate(path)) is None:
+        if place.is_dir() and suffix_of(locate(path)) is None:
             found += place.glob("*.npy")
         elif not _exists(place):
             found += [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207
@@ -260,7 +260,7 @@ def _is_image(path: Path) -> bool:
     """Whether a file has the name of an image; its content is checked when it is opened."""
     return (
         not path.name.startswith(".")
-        and format_of(Location(str(path), path)) is not None
+        and suffix_of(Location(str(path), path)) is not None
         and not foreign.is_pickled_seg(path)
     )
 

@@ -73,7 +73,7 @@ def create_pyramid(
         path: folder of the image; must not exist or be empty.
         shape: voxels of the finest level.
         dtype: of the labels.
-        axes: one letter an axis, such as "ZYX".
+        axes: one letter per axis, such as "ZYX".
         chunks: shape of a chunk.
         spacing: voxel size.
         unit: short symbol.

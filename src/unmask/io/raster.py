@@ -1,7 +1,7 @@
-"""PNG, JPEG and BMP through Pillow; 16-bit colour PNG through imagecodecs.
+"""PNG, JPEG and BMP through Pillow; 16-bit color PNG through imagecodecs.
 
-Values are those in the file: palettes become colours for images and stay indices for labels, 1-bit
-files are bool, and grey PNGs of 2 and 4 bits are not stretched to 255. The orientation tag of
+Values are those in the file: palettes become colors for images and stay indices for labels, 1-bit
+files are bool, and gray PNGs of 2 and 4 bits are not stretched to 255. The orientation tag of
 photographs is applied, so that pixels lie as viewers show them.
 """
 
@@ -71,7 +71,7 @@ class _Header:
     decoder: type[ImageFile]
     mode: str
     size: tuple[int, int]
-    deep_colour: bool = False
+    deep_color: bool = False
     stretch: int = 1
     orientation: int = 1
 
@@ -86,7 +86,7 @@ def open_raster(location: Location, *, level: int = 0, labels: bool = False) -> 
     mark = signature(location.path)
     header = _header(location, mark, labels=labels)
     channels, code = _MODES[header.mode]
-    dtype = np.dtype("u2") if header.deep_colour else np.dtype(code)
+    dtype = np.dtype("u2") if header.deep_color else np.dtype(code)
     shape = (*header.size[::-1], channels) if channels > 1 else header.size[::-1]
     limits.check_claim(
         location.source,
@@ -113,23 +113,23 @@ def open_raster(location: Location, *, level: int = 0, labels: bool = False) -> 
 
 
 def save_raster(location: Location, content: Content) -> None:
-    """Write a grey, RGB or RGBA image.
+    """Write a gray, RGB or RGBA image.
 
     Raises:
         DataError: the format cannot hold the array.
     """
     array = np.moveaxis(content.array, 0, -1) if content.axes == "CYX" else content.array
     name = {".png": "PNG", ".bmp": "BMP"}.get(location.path.suffix.lower(), "JPEG")
-    grey = [np.dtype("?"), np.dtype("u1"), *([np.dtype("u2")] if name == "PNG" else [])]
-    colours = {"PNG": (3, 4), "JPEG": (3,), "BMP": (3,)}[name]
-    fits = (content.axes == "YX" and array.dtype in grey) or (
-        content.axes == "CYX" and array.dtype == np.uint8 and array.shape[-1] in colours
+    gray = [np.dtype("?"), np.dtype("u1"), *([np.dtype("u2")] if name == "PNG" else [])]
+    colors = {"PNG": (3, 4), "JPEG": (3,), "BMP": (3,)}[name]
+    fits = (content.axes == "YX" and array.dtype in gray) or (
+        content.axes == "CYX" and array.dtype == np.uint8 and array.shape[-1] in colors
     )
     if not fits or (name == "JPEG" and array.dtype != np.uint8):
         raise DataError(
             message(
                 location.source,
-                expected=f"what {name} can hold: 2D, uint8 in 1 or {colours} channels",
+                expected=f"what {name} can hold: 2D, uint8 in 1 or {colors} channels",
                 found=f"axes {content.axes}, shape {content.array.shape}, {array.dtype}",
                 do="Save it as .tif, which keeps everything.",
             )
@@ -171,8 +171,8 @@ def _header(location: Location, mark: Mark, *, labels: bool) -> _Header:
         raise DataError(
             message(
                 location.source,
-                expected="grey, RGB or RGBA values",
-                found=f"colour mode {mode}",
+                expected="gray, RGB or RGBA values",
+                found=f"color mode {mode}",
                 do="Convert it to RGB, or save the channels as TIFF.",
             )
         )
@@ -181,7 +181,7 @@ def _header(location: Location, mark: Mark, *, labels: bool) -> _Header:
     if decoder is PngImageFile and not block:
         block = _late_exif(location.path)
     depth, color = _png_depth(start) if decoder is PngImageFile else (8, 0)
-    # Pillow stretches grey values of 2 and 4 bits to 255, which would change ids.
+    # Pillow stretches gray values of 2 and 4 bits to 255, which would change ids.
     stretch = 255 // (2**depth - 1) if color == 0 and 1 < depth < 8 else 1
     deep = depth == 16 and color in (2, 4, 6)
     return _Header(decoder, mode, size, deep, stretch, exif.orientation_in(block))
@@ -225,9 +225,9 @@ def _check_bmp(location: Location, size: int) -> None:
 
 
 def _png_depth(start: bytes) -> tuple[int, int]:
-    """Bits per sample and colour type (0 grey, 2 RGB, 3 palette, 4 grey + alpha, 6 RGBA)."""
-    depth, colour = struct.unpack(">BB", start[24:26])
-    return depth, colour
+    """Bits per sample and color type (0 gray, 2 RGB, 3 palette, 4 gray + alpha, 6 RGBA)."""
+    depth, color = struct.unpack(">BB", start[24:26])
+    return depth, color
 
 
 def _check_png(path: Path) -> None:
@@ -255,7 +255,7 @@ def _check_png(path: Path) -> None:
 def _decode(location: Location, header: _Header) -> np.ndarray:
     if header.decoder is PngImageFile:
         _check_png(location.path)
-    if header.deep_colour:
+    if header.deep_color:
         return _decode_deep(location.path)
     with header.decoder(str(location.path)) as file:
         indices = file.mode == "P" and header.mode == "L"
@@ -273,7 +273,7 @@ def _decode(location: Location, header: _Header) -> np.ndarray:
 def _check_end(location: Location, array: np.ndarray) -> None:
     """Refuse a JPEG whose data end before its pixels do.
 
-    The decoder fills the rest with medium grey and says nothing. An honest picture may end so too;
+    The decoder fills the rest with medium gray and says nothing. An honest picture may end so too;
     but only where data are missing does it use bytes that are put behind them.
     """
     if not (array[-1, -8:] == _JPEG_FILL).all():
@@ -287,8 +287,8 @@ def _check_end(location: Location, array: np.ndarray) -> None:
 
 
 def _decode_deep(path: Path) -> np.ndarray:
-    """16 bits a colour, which Pillow would cut to 8."""
-    decode = imagecodecs(f"{path.name} has 16 bits a colour, which").png_decode
+    """16 bits per color, which Pillow would cut to 8."""
+    decode = imagecodecs(f"{path.name} has 16 bits per color, which").png_decode
     return np.asarray(decode(path.read_bytes()))
 
 

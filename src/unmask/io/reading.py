@@ -73,7 +73,7 @@ def open_labels(
     one. Values are checked when they are read.
 
     Raises:
-        DataError: as `open_image`; negative, broken or colour-coded ids, or a lossy format.
+        DataError: as `open_image`; negative, broken or color-coded ids, or a lossy format.
     """
     path = one_input(path)
     if isinstance(path, ArrayInput):
@@ -162,7 +162,7 @@ def _as_labels(image: Image) -> Image:
             )
         )
     if channels > 1:
-        fetch = _grey(image.source, fetch, channels)
+        fetch = _gray(image.source, fetch, channels)
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
         return _ids(image.source, fetch(index), dtype)
@@ -183,26 +183,26 @@ def _label_dtype(source: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     )
 
 
-def _grey(
+def _gray(
     source: str, fetch: Callable[[tuple[slice, ...]], np.ndarray], channels: int
 ) -> Callable[[tuple[slice, ...]], np.ndarray]:
     """One channel out of equal ones; alpha (the second or fourth channel) must be constant."""
 
     def read(index: tuple[slice, ...]) -> np.ndarray:
         every = fetch((slice(0, channels), *index[1:]))
-        colours = every[:-1] if channels in (2, 4) else every
+        colors = every[:-1] if channels in (2, 4) else every
         alpha = every[-1:] if channels in (2, 4) else every[:0]
-        if (colours != colours[:1]).any() or (alpha.size and (alpha != alpha.flat[0]).any()):
+        if (colors != colors[:1]).any() or (alpha.size and (alpha != alpha.flat[0]).any()):
             raise DataError(
                 message(
                     source,
                     expected="ids in one channel, or equal channels",
                     found=f"{channels} channels that differ (colors instead of ids, or images "
                     "given as labels?)",
-                    do="Convert each colour to a number and save one channel as PNG or TIFF.",
+                    do="Convert each color to a number and save one channel as PNG or TIFF.",
                 )
             )
-        return colours[:1]
+        return colors[:1]
 
     return read
 

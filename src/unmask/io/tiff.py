@@ -3,7 +3,7 @@
 An OME-TIFF may be a set of files (`unmask.io.ome_files`), and a file may hold several images, of
 which ``file.tif:1`` means the second (`unmask.io.tiff_series`).
 
-Values are those in the file: palettes stay indices (ImageJ stores colour tables of grey images so).
+Values are those in the file: palettes stay indices (ImageJ stores color tables of gray images so).
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _checked(location: Location, path: Path) -> Source:
 
 
 def _only_this_file(location: Location, file: tifffile.TiffFile) -> None:
-    """Keep the library from looking for other files of a Micro-Manager data set by itself.
+    """Keep the library from looking for other files of a Micro-Manager data set on its own.
 
     It would open whatever has a fitting name, pipes too. Such sets carry OME metadata as well,
     whose partners are checked.
@@ -237,8 +237,8 @@ def save_tiff(location: Location, content: Content) -> None:
     """
     _refuse_number(location)
     array, axes = content.array, content.axes
-    colour = axes == "CYX" and array.dtype == np.uint8 and array.shape[0] in (3, 4)
-    if colour:
+    color = axes == "CYX" and array.dtype == np.uint8 and array.shape[0] in (3, 4)
+    if color:
         array, axes = np.moveaxis(array, 0, -1), "YXS"
     kind = _kind(location, array.dtype, array.nbytes)
     if kind == "imagej" and axes == "CZYX":
@@ -253,7 +253,7 @@ def save_tiff(location: Location, content: Content) -> None:
             np.ascontiguousarray(array),
             ome=kind == "ome",
             bigtiff=kind != "imagej" and array.nbytes > _CLASSIC,
-            photometric="rgb" if colour else "minisblack",
+            photometric="rgb" if color else "minisblack",
             compression="zlib",
             metadata=described(kind, axes, content.spacing, content.unit),
             **resolution(kind, content.spacing, content.unit),

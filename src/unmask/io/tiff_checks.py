@@ -100,7 +100,7 @@ def check_tags(location: Location, buffer: mmap.mmap) -> None:
 
 
 def check_page(location: Location, page: Any, size: int) -> None:
-    """Refuse bombs, colours without meaning and codecs that are not there."""
+    """Refuse bombs, colors without meaning and codecs that are not there."""
     dtype = page.dtype
     if dtype is None:
         raise DataError(
@@ -124,7 +124,7 @@ def check_page(location: Location, page: Any, size: int) -> None:
         )
     if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
         raise DataError(
-            message(location.source, expected="grey or RGB", found="CMYK", do="Convert it to RGB.")
+            message(location.source, expected="gray or RGB", found="CMYK", do="Convert it to RGB.")
         )
     try:
         _ = page.compression == 1 or tifffile.TIFF.DECOMPRESSORS[page.compression]

@@ -1,4 +1,4 @@
-"""The first page of a TIFF, read by itself: enough to see what a file belongs to."""
+"""The first page of a TIFF, read on its own: enough to see what a file belongs to."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import tifffile
 
-from unmask.io.contract import METRES, unit_symbol
+from unmask.io.contract import METERS, unit_symbol
 from unmask.io.ome import OmeDocument, OmeImage
 
 
@@ -96,10 +96,10 @@ def _ome_spacing(image: OmeImage) -> tuple[dict[str, float], str | None]:
     for axis in "ZYX":
         size = pixels.get(f"PhysicalSize{axis}")
         own = unit_symbol(pixels.get(f"PhysicalSize{axis}Unit", "um"))
-        if size is None or own not in METRES or unit not in METRES:
+        if size is None or own not in METERS or unit not in METERS:
             continue
         # Axes may come in different units; those of x count.
-        sizes[axis] = float(size) if own == unit else float(size) * METRES[own] / METRES[unit]
+        sizes[axis] = float(size) if own == unit else float(size) * METERS[own] / METERS[unit]
     return sizes, unit
 
 

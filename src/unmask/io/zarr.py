@@ -46,7 +46,7 @@ def create_zarr(
         path: folder of the image; must not exist or be empty.
         shape: of the array.
         dtype: of the array.
-        axes: one letter an axis, such as "CZYX".
+        axes: one letter per axis, such as "CZYX".
         chunks: shape of a chunk; chosen where not given.
         spacing: voxel size of the spatial axes.
         unit: short symbol.
@@ -113,7 +113,7 @@ def save_zarr(location: Location, content: Content) -> None:
 
 @contextmanager
 def _atomic_folder(path: Path) -> Generator[Path, None, None]:
-    """Give a folder beside ``path``; on success it takes its place, on failure it goes."""
+    """Give a folder next to ``path``; on success it takes its place, on failure it goes."""
     aside = path.with_name(aside_name(path))
     with saving(path):
         try:

@@ -77,17 +77,17 @@ def segment(  # noqa: PLR0913 - what all decoders share, each once
     """Label image of affinities.
 
     Args:
-        affinities: ``(k, *space)`` float32 in [0, 1]: how likely a voxel and its neighbour at the
+        affinities: ``(k, *space)`` float32 in [0, 1]: how likely a voxel and its neighbor at the
             channel's offset belong to one object.
         offsets: one for each channel, in voxels, slow axis first.
         method: a key of ``METHODS``.
         foreground: ``(*space)`` booleans: where objects may be; None: everywhere.
         min_foreground: parts of the foreground, connected over faces, of fewer voxels become
             background first; 0 or 1: none do.
-        min_size: objects of fewer voxels are removed, and their neighbours grow into their place
+        min_size: objects of fewer voxels are removed, and their neighbors grow into their place
             (see ``refill_small``); 0 or 1: none are.
         merges: published passes over small objects (see ``merge_small``), before ``min_size``.
-        alone_below: voxels none of whose face neighbours has an affinity of so much become
+        alone_below: voxels none of whose face neighbors has an affinity of so much become
             background in the end: membranes, where truth has them as background. 0: none do.
         tally: counts the foreground that is dropped, by reason: ``min_foreground``, ``min_size``
             and, if there is a ``foreground``, ``alone_below``.

@@ -73,7 +73,7 @@ def contract(
             places[edge] = _enter(edge, scores[edge], bins, queue, owners)
     while len(queue) > 0:
         edge = owners[queue[0] & _TURNS]
-        # With bins a dearer edge may come before cheaper ones; waterz ends there, and so do we.
+        # With bins an expensive edge may come before cheaper ones; waterz ends there, and so do we.
         if queue[0] == places[edge] and scores[edge] >= threshold:
             break
         if heappop(queue) != places[edge] or state[edge] == _GONE:

@@ -28,7 +28,7 @@ class _Published:
     """What published programs do otherwise than ``labels_to_flows``.
 
     All of them take one number of steps for all objects (that of the largest) and read the heat of
-    touching neighbours in the gradient.
+    touching neighbors in the gradient.
 
     Attributes:
         median: the source is nearest to the median of the object's voxels, not to their mean.
@@ -86,7 +86,7 @@ def published_flows(
 
 
 def _published_order(ndim: int) -> NDArray[np.int64]:
-    """Neighbours in the published order: itself, faces, and in planes the four corners."""
+    """Neighbors in the published order: itself, faces, and in planes the four corners."""
     offsets = [np.zeros(ndim, np.int64)]
     for axis in np.eye(ndim, dtype=np.int64):
         offsets += [-axis, axis]
@@ -95,7 +95,7 @@ def _published_order(ndim: int) -> NDArray[np.int64]:
 
 
 def _slope(padded: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Difference of the two neighbours along ``axis``, without the padding."""
+    """Difference of the two neighbors along ``axis``, without the padding."""
     inner = [slice(1, -1)] * padded.ndim
     before, after = list(inner), list(inner)
     before[axis], after[axis] = slice(None, -2), slice(2, None)

@@ -22,7 +22,7 @@ def connected_components(
 
     Args:
         labels: ``(*space)`` booleans or integer ids; 0 is background.
-        connectivity: neighbours differ along at most so many axes: 1 is faces only, ``ndim`` is
+        connectivity: neighbors differ along at most so many axes: 1 is faces only, ``ndim`` is
             faces, edges and corners (the default).
 
     Returns:
@@ -40,7 +40,7 @@ def connected_components(
     if not 1 <= reach <= array.ndim:
         raise DataError(
             f"connectivity: expected 1 to {array.ndim} for an array with {array.ndim} axes, "
-            f"found {connectivity}. Use 1 for faces only or {array.ndim} for all neighbours."
+            f"found {connectivity}. Use 1 for faces only or {array.ndim} for all neighbors."
         )
     if array.size == 0:
         return array.copy()
@@ -64,7 +64,7 @@ def _root(parent: NDArray[np.int32], i: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _pieces(labels: NDArray[np.int32], earlier: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Union-find over the neighbours at ``earlier`` offsets; the smallest index is the root."""
+    """Union-find over the neighbors at ``earlier`` offsets; the smallest index is the root."""
     parent = np.zeros(len(labels), np.int32)
     for i in range(len(labels)):
         value = labels[i]

@@ -50,9 +50,9 @@ def _source(
     inside: NDArray[np.float64],
     lengths: NDArray[np.int64],
     strides: NDArray[np.int64],
-    centre: NDArray[np.float64],
+    center: NDArray[np.float64],
 ) -> int:
-    """Flat index of the object's voxel nearest to ``centre`` (in the box); the first of equals."""
+    """Flat index of the object's voxel nearest to ``center`` (in the box); the first of equals."""
     last = len(lengths) - 1
     ones = np.ones(last + 1, np.int64)
     nearest = np.inf
@@ -62,10 +62,10 @@ def _source(
         aside = 0.0
         rest = row
         for axis in range(last - 1, -1, -1):
-            aside += (rest % lengths[axis] - centre[axis]) ** 2
+            aside += (rest % lengths[axis] - center[axis]) ** 2
             rest //= lengths[axis]
         for i in range(lengths[last]):
-            distance = aside + (i - centre[last]) ** 2
+            distance = aside + (i - center[last]) ** 2
             if distance < nearest and inside[base + i] > 0:
                 nearest = distance
                 found = base + i
@@ -76,7 +76,7 @@ def _source(
 def _sum3(
     given: NDArray[np.float64], sums: NDArray[np.float64], low: int, high: int, stride: int
 ) -> None:
-    """Sum of each value and its two neighbours at ``stride``."""
+    """Sum of each value and its two neighbors at ``stride``."""
     before = given[low - stride : high - stride]
     here = given[low:high]
     after = given[low + stride : high + stride]
@@ -107,7 +107,7 @@ def _sum3_inside(
 def _heat(
     inside: NDArray[np.float64], strides: NDArray[np.int64], source: int, steps: int
 ) -> NDArray[np.float64]:
-    """Heat after ``steps`` rounds of: one unit at ``source``, then the mean over 3^n neighbours."""
+    """Heat after ``steps`` rounds of: one unit at ``source``, then the mean over 3^n neighbors."""
     ndim = len(strides)
     heat = np.zeros(len(inside), np.float64)
     sums = np.zeros(len(inside), np.float64)
@@ -216,14 +216,14 @@ def spread(
     shape: NDArray[np.int64],
     ids: NDArray[np.int32],
     boxes: NDArray[np.int64],
-    centres: NDArray[np.float64],
+    centers: NDArray[np.float64],
     steps: int,
     order: NDArray[np.int64],
     heat: NDArray[np.float64],
 ) -> None:
     """Write the heat of every object after ``steps`` steps into ``heat`` (flat, like ``labels``).
 
-    ``order`` ``(neighbours, ndim)``: offsets of the voxels of a mean, in the order of the sum.
+    ``order`` ``(neighbors, ndim)``: offsets of the voxels of a mean, in the order of the sum.
     """
     whole = box_strides(shape, 0)
     ones = np.ones(len(shape), np.int64)
@@ -231,7 +231,7 @@ def spread(
     for k in range(len(ids)):
         inside, strides = _load(labels, shape, ids[k], boxes[k])
         lengths = boxes[k, 1] - boxes[k, 0]
-        source = _source(inside, lengths, strides, centres[k] - boxes[k, 0])
+        source = _source(inside, lengths, strides, centers[k] - boxes[k, 0])
         for i in range(len(order)):
             offsets[i] = (order[i] * strides).sum()
         warm = _heat_in_order(inside, offsets, source, steps)
@@ -272,7 +272,7 @@ def unit_fields(
     shape: NDArray[np.int64],
     ids: NDArray[np.int32],
     boxes: NDArray[np.int64],
-    centres: NDArray[np.float64],
+    centers: NDArray[np.float64],
     steps: NDArray[np.int64],
     flows: NDArray[np.float32],
 ) -> None:
@@ -284,7 +284,7 @@ def unit_fields(
     for k in range(len(ids)):
         inside, strides = _load(labels, shape, ids[k], boxes[k])
         lengths = boxes[k, 1] - boxes[k, 0]
-        source = _source(inside, lengths, strides, centres[k] - boxes[k, 0])
+        source = _source(inside, lengths, strides, centers[k] - boxes[k, 0])
         heat = _heat(inside, strides, source, steps[k])
         for row in range(row_count(lengths)):
             there = row_start(row, lengths, whole, boxes[k, 0])

@@ -13,7 +13,6 @@ from typing import SupportsInt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from unmask.labels.components import connected_components
 from unmask.labels.objects import find_objects
@@ -124,6 +123,8 @@ class Tally:
         pieces = connected_components(thin, connectivity=1)
         if not pieces.any():
             return
+        from scipy.ndimage import distance_transform_edt  # Most images drop little.
+
         inside = np.pad(thin, 1)
         core = (slice(1, -1),) * thin.ndim
         deep = np.asarray(distance_transform_edt(inside))[core] * step

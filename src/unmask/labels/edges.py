@@ -1,7 +1,7 @@
-"""Affinities with their offsets: checked, told apart into near and far, n axes.
+"""Affinities with their offsets: checked, separated into near and far, n axes.
 
 Channel ``c`` at voxel ``p`` says how likely ``p`` and ``p + offsets[c]`` belong to one object.
-Offsets of length 1 join face neighbours; all others look further and are used to tell apart.
+Offsets of length 1 join face neighbors; all others look further and are used to tell apart.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Edges:
 
     @property
     def near(self) -> list[int]:
-        """Channels whose offset leads to a face neighbour."""
+        """Channels whose offset leads to a face neighbor."""
         return [c for c, offset in enumerate(self.offsets) if length(offset) == 1]
 
     @property
@@ -57,7 +57,7 @@ def checked_edges(affinities: np.ndarray, offsets: Offsets, foreground: np.ndarr
 
     Raises:
         DataError: no ``(k, *space)`` numbers in [0, 1], not one offset a channel and one number an
-            axis, no offset to a face neighbour, none inside the image, or a foreground of another
+            axis, no offset to a face neighbor, none inside the image, or a foreground of another
             shape or type.
     """
     values = np.asarray(affinities)
@@ -75,7 +75,7 @@ def checked_edges(affinities: np.ndarray, offsets: Offsets, foreground: np.ndarr
 
 
 def length(offset: Sequence[int]) -> int:
-    """Steps over faces to the neighbour at ``offset``."""
+    """Steps over faces to the neighbor at ``offset``."""
     return sum(abs(step) for step in offset)
 
 
@@ -87,7 +87,7 @@ def inside(offset: Sequence[int], space: Sequence[int]) -> bool:
 def shifted(
     space: Sequence[int], offset: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Slices (here, there) such that ``a[there]`` is the neighbour of ``a[here]`` at ``offset``."""
+    """Slices (here, there) such that ``a[there]`` is the neighbor of ``a[here]`` at ``offset``."""
     pairs = list(zip(offset, space, strict=True))
     here = tuple(slice(min(n, max(0, -d)), max(0, n - max(0, d))) for d, n in pairs)
     there = tuple(slice(min(n, max(0, d)), max(0, n - max(0, -d))) for d, n in pairs)
@@ -135,7 +135,7 @@ def _checked_offsets(offsets: Offsets, shape: tuple[int, ...]) -> tuple[tuple[in
         raise DataError(
             message(
                 "offsets",
-                expected=f"at least one to a face neighbour (length 1) inside {space}",
+                expected=f"at least one to a face neighbor (length 1) inside {space}",
                 found=str(list(steps)),
                 do="Add the offset -1 along every axis, or decode a larger image.",
             )

@@ -1,4 +1,4 @@
-"""Flow fields: every voxel of an object points to the object's centre (Stringer et al. 2021).
+"""Flow fields: every voxel of an object points to the object's center (Stringer et al. 2021).
 
 Cellpose, doi:10.1038/s41592-020-01018-x; any number of axes. ``labels_to_flows`` makes the training
 target, ``flows_to_labels`` reads objects out of a predicted field.
@@ -23,12 +23,12 @@ from unmask.labels.small import sizes
 
 
 def labels_to_flows(labels: np.ndarray, *, compat: str | None = None) -> NDArray[np.float32]:
-    """Unit vectors towards the objects' centres, along the flow of heat inside each object.
+    """Unit vectors towards the objects' centers, along the flow of heat inside each object.
 
-    Heat enters at the voxel nearest to the centroid and spreads over direct and diagonal neighbours
+    Heat enters at the voxel nearest to the centroid and spreads over direct and diagonal neighbors
     for ``2 * sum(box lengths + 2)`` steps; the field is its gradient, scaled to length 1. It is
     zero outside objects, in objects of one voxel and where symmetry leaves no direction. An
-    object's field depends on that object alone: it is the same when its neighbours are cut away.
+    object's field depends on that object alone: it is the same when its neighbors are cut away.
 
     Args:
         labels: ``(*space)`` integer ids of any width, consecutive or not; 0 is background.

@@ -2,7 +2,7 @@
 
 Which clusters exclude each other is kept twice: as pairs of roots in one hash set, which answers
 whether two may be joined, and as a list at every root of the voxels on the other side, from which
-the pairs of a joined cluster are written anew, the shorter list first.
+the pairs of a joined cluster are written again, the shorter list first.
 """
 
 from __future__ import annotations

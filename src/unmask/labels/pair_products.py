@@ -1,4 +1,4 @@
-"""Products of vectors of neighbouring voxels on the CPU, for any number of axes.
+"""Products of vectors of neighboring voxels on the CPU, for any number of axes.
 
 An image is a set of rows along its last axis. All rows of all offsets are gone through in the order
 of the image, so that what one offset has read is still in the cache for the next.
@@ -22,7 +22,7 @@ class Rows:
 
     Attributes:
         here: first voxel of each row, as an index of the flat image.
-        there: first voxel of the row of neighbours.
+        there: first voxel of the row of neighbors.
         length: voxels of the rows.
         channel: number of the offset.
     """
@@ -62,13 +62,13 @@ class Vectors:
 
 
 def cosines(one: Vectors, two: Vectors, rows: Rows, *, into: np.ndarray) -> None:
-    """Cosines of ``one`` and its neighbours in ``two``.
+    """Cosines of ``one`` and its neighbors in ``two``.
 
     Args:
         one: first vector of each pair.
         two: second vector of each pair.
         rows: pairs.
-        into: ``(offsets, voxels)`` contiguous; voxels without a neighbour are left alone.
+        into: ``(offsets, voxels)`` contiguous; voxels without a neighbor are left alone.
     """
     given = (one.values, one.inverse, two.values, two.inverse)
     _cosines(*given, (rows.here, rows.there, rows.length, rows.channel), into)
@@ -77,7 +77,7 @@ def cosines(one: Vectors, two: Vectors, rows: Rows, *, into: np.ndarray) -> None
 def spread(
     slope: np.ndarray, one: Vectors, two: Vectors, rows: Rows, *, into: np.ndarray, back: bool
 ) -> None:
-    """Add the unit vectors of the neighbours, times the slope of each pair.
+    """Add the unit vectors of the neighbors, times the slope of each pair.
 
     Args:
         slope: ``(offsets, voxels)`` contiguous, one number for each pair at its first voxel.

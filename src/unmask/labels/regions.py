@@ -46,7 +46,7 @@ def region_graph(
     Args:
         labels: ``(*space)`` ids from 1, small: tables are as long as the largest.
         edges: affinities of the same image.
-        channels: those that count; None: the ones to face neighbours.
+        channels: those that count; None: the ones to face neighbors.
     """
     table = np.zeros((1 << 10, 5), np.float64)
     used = 0
@@ -82,7 +82,7 @@ def _slot(table: NDArray[np.float64], key: int) -> int:
 def _along(
     labels: NDArray[np.int32], values: NDArray[np.float32], offset: Sequence[int]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], int, int]:
-    """Labels and values in lines, the step to the neighbour in a line, where values begin."""
+    """Labels and values in lines, the step to the neighbor in a line, where values begin."""
     axes = np.flatnonzero(offset)
     if len(axes) == 1:
         # A line holds the axis and all faster ones, so that the step is the same everywhere.
@@ -90,7 +90,7 @@ def _along(
         step = offset[axis] * math.prod(labels.shape[axis + 1 :])
         shape = (math.prod(labels.shape[:axis]), -1)
         return labels.reshape(shape), values.reshape(shape), abs(step), max(0, -step)
-    # Along several axes neighbours are picked out and laid one after the other.
+    # Along several axes neighbors are picked out and laid one after the other.
     here, there = shifted(labels.shape, offset)
     pair = np.concatenate([labels[here].reshape(-1), labels[there].reshape(-1)])
     return pair[None], values[here].reshape(1, -1), len(pair) // 2, 0

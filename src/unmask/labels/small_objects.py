@@ -1,4 +1,4 @@
-"""What becomes of small objects: their neighbours flood them, or they merge as published."""
+"""What becomes of small objects: their neighbors flood them, or they merge as published."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refill_small(
 
 
 def merge_small(labels: np.ndarray, passes: Sequence[Sequence[int]]) -> NDArray[np.int32]:
-    """Merge small objects into the commonest neighbour, as the program of PEA does.
+    """Merge small objects into the commonest neighbor, as the program of PEA does.
 
     A pass ``(size, window)`` goes through the ids in ascending order, background included: one of
     at most ``size`` voxels takes the commonest id of a window that begins half its width before

@@ -1,9 +1,9 @@
-"""Objects of blocks that were labelled apart become objects of the whole, any number of axes.
+"""Objects of blocks that were labeled apart become objects of the whole, any number of axes.
 
 An object that several blocks have labeled with exactly the same voxels is one object. For all
 others the slab of voxels around a face decides, which both blocks at it have labeled: where their
 footprints in the slab agree, the two are one object. Union-find gathers the pieces over all blocks.
-Nothing depends on the order of blocks or pairs, and memory is eight bytes an object.
+Nothing depends on the order of blocks or pairs, and memory is eight bytes per object.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _SHARE = 0.5
 
 
 def matched(here: np.ndarray, there: np.ndarray) -> NDArray[np.int64]:
-    """Pairs of ids that name one object in two labellings of the same slab.
+    """Pairs of ids that name one object in two labelings of the same slab.
 
     Ids are compared footprint by footprint: the pieces, connected over faces, that an object has in
     the slab. Two footprints match where each is the other's largest overlap and half of the smaller
     one is shared. So thresholded objects of any shape, spirals too, are joined exactly as if they
-    were labelled in one pass, and an uncertain border does not join neighbours.
+    were labeled in one pass, and an uncertain border does not join neighbors.
 
     Args:
         here: ``(*slab)`` ids by one block, 0 is background.
@@ -113,7 +113,7 @@ def joined(pairs: NDArray[np.int64], written: NDArray[np.bool_]) -> NDArray[np.i
     if pairs.size and not 0 <= pairs.min() <= pairs.max() < len(written):
         raise DataError(
             f"stitching: expected pieces 0 .. {len(written) - 1}, found {pairs.min()} .. "
-            f"{pairs.max()}. The tables of the blocks do not belong together; start anew."
+            f"{pairs.max()}. The tables of the blocks do not belong together; start again."
         )
     root = _roots(pairs, len(written))
     seen = np.zeros(len(written), bool)

@@ -1,7 +1,7 @@
 """Follow a flow field to where it ends, and find the places where many voxels end (n axes).
 
 Euler steps of one voxel length with linear interpolation, then peaks in the histogram of the end
-points, grown over their neighbours (Stringer et al. 2021, doi:10.1038/s41592-020-01018-x).
+points, grown over their neighbors (Stringer et al. 2021, doi:10.1038/s41592-020-01018-x).
 Points are moved in blocks that stay in the cache, one short loop over the block at a time: the
 compiler turns such loops into vector instructions, and they serve any number of axes.
 """
@@ -20,8 +20,8 @@ _BLOCK = 1024
 # that is back where it was after a round will be there after every further round: it may stop.
 _ROUND = 8
 _STILL = np.float32(1e-3)
-# A peak is the highest of its 5^n neighbourhood and has more than 10 ends; it grows for 5 rounds
-# over direct and diagonal neighbours with more than 2 ends (the published values).
+# A peak is the highest of its 5^n neighborhood and has more than 10 ends; it grows for 5 rounds
+# over direct and diagonal neighbors with more than 2 ends (the published values).
 REACH = 5
 _PEAK_RADIUS = 2
 _PEAK_ENDS = 10
@@ -91,8 +91,8 @@ def sinks(
     """
     lengths = np.array(shape, np.int64) + 2 * REACH
     ends_at = np.bincount(ends, minlength=int(lengths.prod())).astype(np.int32)
-    near = _neighbours(lengths, 1)
-    peaks = _peaks(ends_at, _neighbours(lengths, _PEAK_RADIUS))
+    near = _neighbors(lengths, 1)
+    peaks = _peaks(ends_at, _neighbors(lengths, _PEAK_RADIUS))
     marks = np.zeros(len(ends_at), np.int32)
     order = np.argsort(ends_at[peaks], kind="stable") if by_count else np.arange(len(peaks))
     room = np.zeros((2 * REACH + 1) ** len(shape), np.int64)
@@ -111,7 +111,7 @@ def _strides_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.append(np.cumprod(lengths[:0:-1])[::-1], 1).astype(np.int64)
 
 
-def _neighbours(lengths: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
+def _neighbors(lengths: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
     """Flat offsets of the cube of ``radius`` around a voxel."""
     cube = np.indices((2 * radius + 1,) * len(lengths)).reshape(len(lengths), -1) - radius
     return _strides_of(lengths) @ cube

@@ -40,7 +40,7 @@ class Watershed:
             ``high`` and ``min_size`` count then.
         low: on affinities, voxels without a higher affinity are background.
         high: on affinities, neighbors of at least this affinity are always in one fragment.
-        per_slice: cut every plane along the slowest axis by itself, for stacks of thick slices.
+        per_slice: cut every plane along the slowest axis on its own, for stacks of thick slices.
         boundary: how the edges of a voxel become its boundary value, one minus their "mean" or
             one minus the smallest ("max" of the boundary).
         threshold: boundary values above are walls, from which distances are measured.
@@ -48,8 +48,8 @@ class Watershed:
         smooth_boundary: False smooths the distance only: fewer seeds, while the faces between
             fragments stay where the affinities are lowest.
         alpha: share of the boundary in the landscape that is flooded; the distance has the rest.
-        min_size: fragments of fewer voxels are flooded by their neighbours.
-        connectivity: neighbours of a maximum differ along at most so many axes; None: all.
+        min_size: fragments of fewer voxels are flooded by their neighbors.
+        connectivity: neighbors of a maximum differ along at most so many axes; None: all.
         rim: what stands for edges that leave the image, the edge next to them ("copied") or the
             affinity that the channel has there ("given", as in published programs).
     """
@@ -116,7 +116,7 @@ def checked_watershed(options: Mapping[str, Any] | Watershed | None) -> Watershe
 
 
 def boundaries(edges: Edges, how: Watershed = Watershed()) -> NDArray[np.float32]:
-    """``(*space)``: 0 inside objects, 1 between them, from edges to face neighbours.
+    """``(*space)``: 0 inside objects, 1 between them, from edges to face neighbors.
 
     Edges that leave the image take the value of the voxel next to them. With ``per_slice`` edges
     along the slowest axis are left out.
@@ -135,7 +135,7 @@ def boundaries(edges: Edges, how: Watershed = Watershed()) -> NDArray[np.float32
 
 
 def kinship(edges: Edges) -> NDArray[np.float32]:
-    """``(*space)``: the highest affinity of every voxel to any of its face neighbours, 1 without.
+    """``(*space)``: the highest affinity of every voxel to any of its face neighbors, 1 without.
 
     Unlike a boundary it is low in the background only, and not in the last voxels of an object.
     """

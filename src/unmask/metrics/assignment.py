@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from unmask.kernels import njit
 
@@ -37,6 +35,10 @@ def assign(
 def _solved(
     rows: NDArray[np.int64], columns: NDArray[np.int64], weight: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
+    # Few images come here, and the import takes 0.3 s.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
     row_ids, r = np.unique(rows, return_inverse=True)
     column_ids, c = np.unique(columns, return_inverse=True)
     # A private column for every row stands for "unmatched", so that a full matching exists. Its

@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage
 
 from unmask.metrics.cellseg import cellseg_f1
 from unmask.metrics.instance import ap, dq, f1, pq, sq
@@ -129,6 +128,8 @@ def default_metrics(truth: ArrayLike) -> tuple[str, ...]:
     Objects have one piece each, so an image of many more pieces than ids shows classes; one or two
     ids are taken as classes too.
     """
+    from scipy import ndimage  # Most evaluations need nothing of scipy.
+
     labels = np.asarray(truth)
     ids = np.count_nonzero(np.unique(labels))
     _, pieces = ndimage.label(labels > 0)  # pyright: ignore[reportGeneralTypeIssues]

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from unmask.errors import DataError, message
 from unmask.metrics.overlap_table import Overlap
@@ -83,6 +82,8 @@ def counted(tables: Iterable[Overlap]) -> Counted:
 
 def one_to_one(table: Counted) -> dict[int, int]:
     """Cluster to class for the best sum of Dice; clusters without a class are left out."""
+    from scipy.optimize import linear_sum_assignment  # Only clusters need it.
+
     sizes = table.voxels.sum(axis=1)[:, None] + table.voxels.sum(axis=0)[None]
     rows, columns = linear_sum_assignment(2 * table.voxels / sizes, maximize=True)
     return {

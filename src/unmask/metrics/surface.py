@@ -15,7 +15,6 @@ from math import gamma, pi, prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import KDTree
 
 from unmask.kernels import njit
 from unmask.metrics.overlap_table import same_shape
@@ -87,6 +86,8 @@ class Surfaces:
                 np.stack(np.unravel_index(each, self._shape), axis=1)
                 for each in (points[far], others)
             )
+            from scipy.spatial import KDTree  # Only distances between far surfaces need it.
+
             tree = KDTree(there * self._sizes, balanced_tree=False, compact_nodes=False)
             nearest = tree.query(here * self._sizes)[1]
             found[far] = np.linalg.norm((here - there[nearest]) * self._sizes, axis=1)

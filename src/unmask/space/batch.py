@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch; images are normalised and augmented, targets encoded.
+    """One batch; images are normalized and augmented, targets encoded.
 
     Attributes:
         image: ``(B, C, *space)`` float32.

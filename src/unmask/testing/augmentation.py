@@ -11,7 +11,7 @@ from torch import Tensor
 from unmask.data import AUGMENTATIONS
 from unmask.data.augment.apply import (
     Augmentation,
-    LabelledAugmentation,
+    LabeledAugmentation,
     Resampler,
     augment,
     read_shape,
@@ -56,7 +56,7 @@ class AugmentationContract(Contract):
     def test_protocol(self, ndim: int) -> None:
         """One of the three kinds: intensity, intensity by objects, geometry."""
         del ndim
-        kinds = Augmentation | LabelledAugmentation | Resampler
+        kinds = Augmentation | LabeledAugmentation | Resampler
         assert isinstance(self.build(), kinds)
 
     def test_shapes(self, ndim: int) -> None:

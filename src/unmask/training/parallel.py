@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import traceback
 import warnings
@@ -58,6 +59,8 @@ def make_fabric(
         # Weights of 1x1 kernels and of one channel have strides that mean nothing.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         strategy = DDPStrategy(find_unused_parameters=unused, gradient_as_bucket_view=True)
+    # Fabric prints the precision at every start; the journal has it.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return Fabric(
         accelerator=device,
         devices=devices,

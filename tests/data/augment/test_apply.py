@@ -10,7 +10,7 @@ from unmask.data.augment.apply import augment, read_shape
 from unmask.data.augment.intensity import Brightness, Contrast
 from unmask.data.augment.spatial import Spatial
 from unmask.data.augment.texture import Noise
-from unmask.data.warp import centre
+from unmask.data.warp import center
 from unmask.errors import DataError, RecipeError
 from unmask.lookup import Choice, build
 from unmask.space.random import generator
@@ -73,8 +73,8 @@ def test_without_geometry_the_centre_is_cut_out():
 
 
 def test_centre_mirrors_what_reaches_outside():
-    assert centre(torch.arange(3)[None], (7,)).tolist() == [[2, 1, 0, 1, 2, 1, 0]]
-    assert centre(torch.tensor([[4]]), (3,)).tolist() == [[4, 4, 4]]
+    assert center(torch.arange(3)[None], (7,)).tolist() == [[2, 1, 0, 1, 2, 1, 0]]
+    assert center(torch.tensor([[4]]), (3,)).tolist() == [[4, 4, 4]]
 
 
 def test_intensities_keep_their_order_and_follow_geometry():
@@ -103,7 +103,7 @@ class Objects:
     def draw(self, rng, shape):
         return rng.random()
 
-    def apply_labelled(self, images, labels, params):
+    def apply_labeled(self, images, labels, params):
         return torch.where(labels[:, None] > 0, 9.0, images)
 
 

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.data import AUGMENTATIONS
-from unmask.data.augment.apply import Augmentation, LabelledAugmentation
+from unmask.data.augment.apply import Augmentation, LabeledAugmentation
 from unmask.data.augment.intensity import (
     Brightness,
     ChannelMix,
     ChannelShuffle,
     Contrast,
     Gamma,
-    Grey,
+    Gray,
     HistogramShift,
     Invert,
     ObjectIntensity,
@@ -140,7 +140,7 @@ def test_channel_parts():
     images = torch.rand(4, 3, 5, 6, 7)
     shuffled = once(ChannelShuffle(p=1), images)
     torch.testing.assert_close(shuffled.sort(dim=1).values, images.sort(dim=1).values)
-    grey = once(Grey(p=1), images)
+    grey = once(Gray(p=1), images)
     assert torch.equal(grey[:, 0], grey[:, 1])
     assert torch.equal(grey[:, 0], grey[:, 2])
     assert grey.min() >= images.min()
@@ -154,20 +154,20 @@ def test_channel_parts():
 @pytest.mark.parametrize("shape", [(30,), (20, 20), (6, 10, 10)])
 def test_objects_change_one_by_one(shape):
     part = ObjectIntensity(share=0.5, factor=(1.5, 2.0), p=1)
-    assert isinstance(part, LabelledAugmentation)
+    assert isinstance(part, LabeledAugmentation)
     assert not isinstance(part, Augmentation)
     labels = torch.arange(int(np.prod(shape))).reshape(1, *shape) // 3 + 2**40
     labels[0, :2], labels[0, 2:4] = 0, -1
     images = torch.ones(1, 2, *shape)
     params = [part.draw(generator(6, "draw"), (2, *shape))]
-    result = part.apply_labelled(images, labels, params)
+    result = part.apply_labeled(images, labels, params)
     assert torch.equal(images, torch.ones(1, 2, *shape))
-    assert torch.equal(result, part.apply_labelled(images, labels, params))
+    assert torch.equal(result, part.apply_labeled(images, labels, params))
     assert (result[:, :, :4] == 1).all()
     factors = {float(v) for i in labels.unique() for v in result[0, 0][labels[0] == i].unique()}
     assert len(factors) > 3
     assert all(factor == 1 or 1.5 <= factor <= 2 for factor in factors)
-    assert torch.equal(part.apply_labelled(images, labels, [None]), images)
+    assert torch.equal(part.apply_labeled(images, labels, [None]), images)
     with pytest.raises(RecipeError, match="share"):
         ObjectIntensity(share=2)
 
@@ -210,7 +210,7 @@ def test_objects_change_together_where_asked():
     labels = torch.arange(400).reshape(1, 20, 20) // 10
     part = ObjectIntensity(share=0.4, factor=(1.2, 1.7), together=True, p=1)
     params = [part.draw(generator(6, "draw"), (1, 20, 20))]
-    result = part.apply_labelled(torch.ones(1, 1, 20, 20), labels, params)
+    result = part.apply_labeled(torch.ones(1, 1, 20, 20), labels, params)
     factors = sorted(result.unique().tolist())
     assert factors[0] == 1
     assert len(factors) == 2

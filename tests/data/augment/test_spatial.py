@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.data.augment.spatial import Spatial
-from unmask.data.warp import Warp, centre, resample_cpu, resample_torch, turned
+from unmask.data.warp import Warp, center, resample_cpu, resample_torch, turned
 from unmask.errors import RecipeError
 from unmask.space.random import generator
 
@@ -121,7 +121,7 @@ def test_turns_and_their_matrix_say_the_same(crop):
         source = [0] * len(crop)
         for length, axis in zip(crop, warp.axes, strict=True):
             source[axis] = length
-        middle = centre(image, source).contiguous()
+        middle = center(image, source).contiguous()
         exact = turned(image, warp, crop)
         interpolated, _ = warped(middle, None, warp, crop)
         torch.testing.assert_close(exact, interpolated, atol=1e-6, rtol=0)

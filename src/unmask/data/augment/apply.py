@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmask.data.warp import centre
+from unmask.data.warp import center
 from unmask.errors import DataError, RecipeError
 
 
@@ -32,14 +32,14 @@ class Augmentation(Protocol):
 
 
 @runtime_checkable
-class LabelledAugmentation(Protocol):
+class LabeledAugmentation(Protocol):
     """A random change of intensities that depends on the objects."""
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Any:
         """Parameters for one sample ``shape = (C, *space)``; None leaves the sample alone."""
         ...
 
-    def apply_labelled(self, images: Tensor, labels: Tensor, params: Sequence[Any]) -> Tensor:
+    def apply_labeled(self, images: Tensor, labels: Tensor, params: Sequence[Any]) -> Tensor:
         """Changed images ``(B, C, *space)`` of objects ``(B, *space)``."""
         ...
 
@@ -53,7 +53,7 @@ class Resampler(Protocol):
         ...
 
     def read_shape(self, crop: Sequence[int]) -> tuple[int, ...]:
-        """Region to read around the centre of a crop so that the warped crop is filled."""
+        """Region to read around the center of a crop so that the warped crop is filled."""
         ...
 
     def resample(
@@ -63,7 +63,7 @@ class Resampler(Protocol):
         ...
 
 
-Part = Augmentation | LabelledAugmentation | Resampler
+Part = Augmentation | LabeledAugmentation | Resampler
 _Action = Callable[[Tensor, Tensor | None, Sequence[Any]], Tensor]
 
 
@@ -89,7 +89,7 @@ def augment(
         rngs: one generator for each sample; it alone decides what happens to the sample.
         crop: size of the result along each spatial axis.
         parts: augmentations, among them at most one that changes the geometry. Without one the
-            centre is cut out.
+            center is cut out.
 
     Returns:
         Images ``(B, C, *crop)`` and labels ``(B, *crop)`` (or None).
@@ -110,7 +110,7 @@ def augment(
         for rng in rngs
     ]
     if resampler is None:
-        images, labels = centre(images, crop), None if labels is None else centre(labels, crop)
+        images, labels = center(images, crop), None if labels is None else center(labels, crop)
     else:
         geometry = [params for params, _ in drawn]
         images, labels = resampler.resample(images, labels, geometry, crop=crop)
@@ -144,9 +144,9 @@ def _intensities(
     return images
 
 
-def _action(part: Augmentation | LabelledAugmentation) -> _Action:
+def _action(part: Augmentation | LabeledAugmentation) -> _Action:
     """The part's ``apply`` in the form that takes labels."""
-    if not isinstance(part, LabelledAugmentation):
+    if not isinstance(part, LabeledAugmentation):
         return lambda images, _, params: part.apply(images, params)
 
     def act(images: Tensor, labels: Tensor | None, params: Sequence[Any]) -> Tensor:
@@ -155,14 +155,14 @@ def _action(part: Augmentation | LabelledAugmentation) -> _Action:
                 f"augmentation {type(part).__name__}: expected labels, found none. "
                 "Leave it out of data.augment for images without labels."
             )
-        return part.apply_labelled(images, labels, params)
+        return part.apply_labeled(images, labels, params)
 
     return act
 
 
 def _divided(
     parts: Sequence[Part],
-) -> tuple[Resampler | None, list[Augmentation | LabelledAugmentation]]:
+) -> tuple[Resampler | None, list[Augmentation | LabeledAugmentation]]:
     geometric = [part for part in parts if isinstance(part, Resampler)]
     if len(geometric) > 1:
         raise RecipeError(

@@ -105,7 +105,7 @@ class Brightness:
 
 @dataclass(frozen=True)
 class HistogramShift:
-    """Bend the grey scale: a rising, piecewise linear curve over the sample's own range.
+    """Bend the gray scale: a rising, piecewise linear curve over the sample's own range.
 
     Attributes:
         points: knots between the two ends, evenly spaced; each is moved at random.
@@ -191,7 +191,7 @@ class ChannelShuffle:
 
 
 @dataclass(frozen=True)
-class Grey:
+class Gray:
     """Give all channels their weighted mean, with weights drawn for each sample.
 
     Attributes:
@@ -274,9 +274,7 @@ class ObjectIntensity:
         del shape
         return int(rng.integers(2**63 - 1)) if rng.random() < self.p else None
 
-    def apply_labelled(
-        self, images: Tensor, labels: Tensor, params: Sequence[int | None]
-    ) -> Tensor:
+    def apply_labeled(self, images: Tensor, labels: Tensor, params: Sequence[int | None]) -> Tensor:
         """Images ``(B, C, *space)`` with the objects of ``labels`` ``(B, *space)`` changed."""
         result = images.clone()
         for image, ids, seed in zip(result, labels, params, strict=True):

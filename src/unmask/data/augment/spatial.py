@@ -28,12 +28,12 @@ class Spatial:
     Attributes:
         flip: mirror each axis in half of the samples.
         p_flip: share of the samples that are mirrored along one axis, drawn at random, in place of
-            every axis by itself.
+            every axis on its own.
         rotate90: turn by a random number of quarter turns, 0 included, in every plane.
         p_rotate90: share of the samples for which quarter turns are drawn.
         rotate: largest rotation in degrees, in every plane (uniform in both directions).
         zoom: range of the magnification (uniform in its logarithm); 2 shows objects twice as large.
-        zoom_each: draw the magnification of every axis by itself.
+        zoom_each: draw the magnification of every axis on its own.
         scale: largest additional stretch of a single axis; 0.1 draws factors in 0.9 ... 1.11.
         shear: largest shear, as a shift in voxels for each voxel across.
         elastic: bound of the elastic shift along each axis, in voxels.
@@ -112,7 +112,7 @@ class Spatial:
         return Warp(axes, flips, linear, control, self.elastic_grid)
 
     def read_shape(self, crop: Sequence[int]) -> tuple[int, ...]:
-        """Region to read around the centre of a crop so that the warped crop is filled.
+        """Region to read around the center of a crop so that the warped crop is filled.
 
         It holds the largest warp of the options, up to ``reach`` times the crop.
         """
@@ -128,7 +128,7 @@ class Spatial:
         shape = []
         for length, needed in zip(least.tolist(), span.tolist(), strict=True):
             wanted = min(ceil(needed - 1e-9) + 1, round(self.reach * length))
-            # Of the crop's parity, so that both have one centre.
+            # Of the crop's parity, so that both have one center.
             shape.append(max(length, wanted + (wanted - length) % 2))
         return tuple(shape)
 

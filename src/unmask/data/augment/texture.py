@@ -66,7 +66,7 @@ class Blur:
 
     Attributes:
         sigma: range of the standard deviation in voxels.
-        sigma_last: range along the last axis, drawn by itself, for a blur with a direction; None:
+        sigma_last: range along the last axis, drawn on its own, for a blur with a direction; None:
             as along the others.
         plane_only: along the last two axes only, for volumes of thick slices.
         p: share of the samples.

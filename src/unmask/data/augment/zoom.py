@@ -1,6 +1,6 @@
 """Random magnification at the time of reading: a larger or smaller box is averaged to the crop.
 
-Unlike the warps of ``spatial.py``, which interpolate between neighbours, shrinking by areas loses
+Unlike the warps of ``spatial.py``, which interpolate between neighbors, shrinking by areas loses
 no voxel, so factors far below 1 stay free of aliasing, and no more is read than the sample needs.
 """
 
@@ -55,7 +55,7 @@ def resized(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def resized_labels(labels: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """``(*size)`` of the same type: the label at the centre of each new voxel."""
+    """``(*size)`` of the same type: the label at the center of each new voxel."""
     if labels.shape == tuple(size):
         return labels
     places = [
