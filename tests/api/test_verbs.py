@@ -142,5 +142,6 @@ def test_a_cell_over_the_whole_image_is_told(command, tmp_path, monkeypatch, blo
 
 
 def test_prediction_takes_options_of_decoding():
-    changed = _change_recipe(load_recipe("cells"), ["task.max_fraction=1.0"], channels=3)
-    assert "max_fraction=1.0" in repr(build_task(changed))
+    recipe = load_recipe("cells")
+    _, task = _change_recipe(recipe, ["task.max_fraction=1.0"], build_task(recipe))
+    assert "max_fraction=1.0" in repr(task)

@@ -56,7 +56,7 @@ class SignedTask(Semantic):
 
 
 class PerCrop(NoNormalize):
-    def measure(self, image):
+    def measure(self, image):  # pyright: ignore[reportIncompatibleMethodOverride]
         class Measured:
             undefined = 0
 

@@ -178,11 +178,11 @@ def test_dense_features(manifest, stored, method, compat):
     names = [name for name in manifest["cases"] if name.startswith("cover_stride")]
     assert names
     dense = Dense(
-        method.backbone, compat=compat, precision="32", centre=manifest["config"]["central_patch"]
+        method.backbone, compat=compat, precision="32", center=manifest["config"]["central_patch"]
     )
     for name in names:
         case = stored(name)
-        found = vectors(dense, case["slices"].astype(np.float32)[None] / 255)
+        found = compute(dense, case["slices"].astype(np.float32)[None] / 255)
         compare(found, case, compat, figure("max abs", manifest["cases"][name]["tolerance"]))
         if compat == "official":
             filled = found.any(axis=(0, 3))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from unmask.space.box import Box
 from unmask.space.pad import pad_box, pad_reads
 
-NAMES = {"mirror": "symmetric", "reflect": "reflect", "zero": "constant"}
+NAMES: dict[str, Any] = {"mirror": "symmetric", "reflect": "reflect", "zero": "constant"}
 BOXES = [
     ((7,), (-3,), (9,)),
     ((5, 6), (-4, 2), (5, 8)),

@@ -54,11 +54,14 @@ def test_answers_are_means_over_the_image():
     scores = np.stack([np.full((4, 4), 0.4), np.full((4, 4), 0.6)]).astype(np.float32)
     scores[:, 0] = [[1.0], [0.0]]
     answer = task.answer(scores, None)
+    assert answer.classes is not None
     assert tuple(answer.classes) == task.image_classes == ("a", "b")
     np.testing.assert_allclose(list(answer.classes.values()), [0.55, 0.45])
     assert (answer.labels == 1).all()
     mean = scores.mean(axis=(1, 2))[:, None]
-    np.testing.assert_allclose(list(task.answer(mean, None).classes.values()), [0.55, 0.45])
+    again = task.answer(mean, None).classes
+    assert again is not None
+    np.testing.assert_allclose(list(again.values()), [0.55, 0.45])
 
 
 def test_values_that_are_no_class():

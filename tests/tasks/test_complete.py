@@ -18,6 +18,7 @@ from unmask.infer.predictor import Predictor
 from unmask.lookup import find
 from unmask.models.base import Step
 from unmask.space.batch import Batch
+from unmask.space.tiling import Tiling
 from unmask.tasks import TASKS
 from unmask.tasks.base import Answer, Target, Task, TaskDefaults, describe_meaning, targets_of
 from unmask.tasks.complete import complete
@@ -181,7 +182,7 @@ def test_a_new_kind_of_task_owns_its_objective_and_its_answer(ndim):
     segmenter, given = network(Count(), ndim), batch(ndim)
     plain = network(Bright(), ndim).step(given)
     assert segmenter.step(given).loss > plain.loss
-    predictor = Predictor([segmenter], Count(), ndim, 1, (6,) * ndim)
+    predictor = Predictor([segmenter], Count(), 1, Tiling((6,) * ndim))
     found = predictor.predict(np.ones((6,) * ndim, np.float32)).classes or {}
     assert found.keys() == {"few", "many"}
     assert list(found.values()) == sorted(found.values(), reverse=True)

@@ -110,7 +110,7 @@ def test_forecast(tmp_path, preset):
     recipe = load(preset).with_settings([small[preset], *common])
     given = labels if recipe.task else None
     pairs = audit_pairs(images, given, Layout(2)).pairs
-    text = "\n".join(forecast(pairs, recipe, steps=1))
+    text = "\n".join(forecast(pairs, recipe))
     assert "million parameters" in text
     assert "6000 updates of 2 crops (16, 16)" in text
     assert "minutes" in text
