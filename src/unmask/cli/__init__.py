@@ -63,7 +63,7 @@ def unmask(
         # Segment images of nuclei with the model that comes with unmask
         unmask predict images/ --model nuclei --out labels/
         # Train on your own images and labels
-        unmask train images/ --labels labels/ --preset cells --out runs/cells
+        unmask train images/ --labels labels/ --out runs/mine
     """
 
 

@@ -2,35 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unmask.cli.options import Settings
-from unmask.cli.terminal import show
+from unmask.cli.options import (
+    DATA,
+    OUTPUT,
+    RUN,
+    Images,
+    ImagesOption,
+    Settings,
+    choose_images,
+)
+from unmask.cli.terminal import emit, show
 
 
-def plan(
-    images: Annotated[list[str], typer.Argument(help="file, folder, glob or OME-Zarr")],
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Arguments and options of the verb."""
+
+    images: Images = None
+    images_option: ImagesOption = None
     labels: Annotated[
-        list[str] | None, typer.Option("--labels", help="labels of some or all of the images")
-    ] = None,
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            metavar="PATH",
+            help="Labels of some or all of the images. They pair by file name.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.1, help="time for the training")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="YAML file for the recipe")] = None,
-    settings: Settings = None,
-) -> None:
-    """Derive a recipe from images and labels, with the reason for every choice."""
-    from unmask import api
-    from unmask.planning.text import describe_plan
+        float | None,
+        typer.Option(
+            "--minutes",
+            min=0.1,
+            metavar="M",
+            help="Time for the training on this machine. A few updates are timed.",
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="YAML file for the recipe, with the reasons as comments.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    settings: Settings = None
 
-    made = api.plan(images, labels=labels, minutes=minutes, out=out, settings=settings or ())
+
+def plan(options: PlanOptions) -> None:
+    """Derive a recipe from images and labels, with the reason for every choice.
+
+    The images and labels are measured: kinds of labels, diameters, contacts, voxel sizes, channels
+    and intensities. `unmask train` without --preset makes the same plan and uses it.
+
+    Examples:
+        # What would be trained, and why?
+        unmask plan images/ --labels labels/
+        # A recipe for half an hour on this machine, to edit and to train with
+        unmask plan images/ --labels labels/ --minutes 30 --out recipe.yaml
+        unmask train images/ --labels labels/ --recipe recipe.yaml --out runs/mine
+    """
+    from unmask import api
+
+    made = api.plan(
+        choose_images(options.images, options.images_option),
+        labels=options.labels,
+        minutes=options.minutes,
+        out=options.out,
+        settings=options.settings or (),
+    )
     show(f"Plan for {made.facts.images.count} images, {made.facts.labeled} with labels:")
-    for line in describe_plan(made):
-        show(line)
-    if out is not None:
-        show(f"Recipe: {out}. Train with: unmask train --recipe {out}")
+    for each in made.decisions:
+        record = {"field": each.field, "value": each.value, "reason": each.reason}
+        emit(record | {"sure": each.sure, "otherwise": each.otherwise}, f"  {each}")
+    for note in made.notes:
+        show(f"note: {note}")
+    if options.out is not None:
+        show(f"Recipe: {options.out}. Train with: unmask train --recipe {options.out}")
     else:
         show("To keep and edit it, give --out recipe.yaml.")

@@ -2,45 +2,110 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unmask.cli.options import Settings
+from unmask.cli.options import DATA, RECIPE, Settings
 from unmask.cli.terminal import show
 
+_PANEL = "Server"
 
-def serve(
-    folder: Annotated[Path, typer.Argument(help="holds the images, or a folder images")] = Path(),
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """Arguments and options of the verb."""
+
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="Folder of the images, or one that holds a folder named images. Without it, the "
+            "working directory.",
+        ),
+    ] = None
     model: Annotated[
-        str | None, typer.Option("--model", help="model file, run or shipped model to predict with")
-    ] = None,
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Model to predict with until one is trained: a model file, a run or the name of "
+            "a shipped model.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None
     host: Annotated[
-        str, typer.Option("--host", help="address to listen on; beyond 127.0.0.1 needs a token")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any")] = 8420,
+        str,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            help="Address to listen on. Beyond 127.0.0.1 the page needs the token that is printed.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Port to listen on. 0 takes any free one.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 8420
     axes: Annotated[
-        str | None, typer.Option("--axes", help="axes of files that do not say theirs: ZYX")
-    ] = None,
+        str | None,
+        typer.Option(
+            "--axes",
+            metavar="AXES",
+            help="Axes of files that do not name theirs, such as ZYX.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
     preset: Annotated[
-        str | None, typer.Option("--preset", help="recipe of trainings; default: cells or cells3d")
-    ] = None,
-    settings: Settings = None,
-    demo: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--demo", help="a public page: no training, small uploads")
-    ] = False,
-) -> None:
-    """Annotate, train, predict and correct in the browser."""
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="NAME",
+            help="Recipe of the trainings. Without it, cells for images and cells3d for volumes.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None
+    settings: Settings = None
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            help="A public page: small uploads and shipped models, no training.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+
+
+def serve(options: ServeOptions) -> None:
+    """Annotate, train, predict and correct in the browser.
+
+    Labels are saved as ordinary files next to the images, in a folder named labels. Trainings are
+    ordinary runs; they continue if the page or the server is closed.
+
+    Examples:
+        # Open the images of a folder
+        unmask serve images/
+        # Start from the model that comes with unmask, on another port
+        unmask serve project/ --model nuclei --port 9000
+    """
     from unmask.serve.jobs import Defaults
     from unmask.serve.run import Address, serve
 
     show("Open this page in a browser; Ctrl-C ends the server, trainings continue:")
     serve(
-        folder,
-        address=Address(host, port),
-        axes=axes,
-        defaults=Defaults(preset, tuple(settings or ()), model, 120.0 if demo else None),
-        demo=demo,
+        options.folder or Path(),
+        address=Address(options.host, options.port),
+        axes=options.axes,
+        defaults=Defaults(options.preset, tuple(options.settings or ()), options.model),
+        demo=options.demo,
         say=show,
     )

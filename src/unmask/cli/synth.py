@@ -2,45 +2,92 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from unmask.cli.terminal import show
+from unmask.cli.options import OUTPUT
+from unmask.cli.terminal import emit
+
+_PANEL = "Images"
 
 
-def synth(
+@dataclass(frozen=True, kw_only=True)
+class SynthOptions:
+    """Arguments and options of the verb."""
+
     kind: Annotated[
         str | None,
         typer.Option(
-            "--kind", metavar="NAME", help="Family of images; without it, the families are listed."
+            "--kind",
+            metavar="NAME",
+            help="Family of images. Without it, the families are listed.",
+            rich_help_panel=_PANEL,
         ),
-    ] = None,
+    ] = None
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder for images/, labels/ and classes/."),
-    ] = None,
-    count: Annotated[int, typer.Option("--count", metavar="N", help="Number of images.")] = 100,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Folder for images/, labels/ and classes/.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    count: Annotated[
+        int,
+        typer.Option("--count", metavar="N", help="Number of images.", rich_help_panel=_PANEL),
+    ] = 100
     size: Annotated[
-        str, typer.Option("--size", metavar="N,N[,N]", help="Voxels per axis, slow axis first.")
-    ] = "192,192",
+        str,
+        typer.Option(
+            "--size",
+            metavar="N,N[,N]",
+            help="Voxels per axis, slow axis first.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "192,192"
     spacing: Annotated[
         str | None,
-        typer.Option("--spacing", metavar="X,X[,X]", help="Voxel sizes; default: by the family."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds, equal images.")] = 0,
+        typer.Option(
+            "--spacing",
+            metavar="X,X[,X]",
+            help="Voxel size per axis, slow axis first. Without it, that of the family.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            min=0,
+            metavar="N",
+            help="Seed of the images. The same seed gives the same images.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 0
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Option of the family, such as diameter=[10,30]."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change an option of the family, such as diameter=[10,30].",
+            rich_help_panel=_PANEL,
         ),
-    ] = None,
-    *,
+    ] = None
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace images that an earlier call has written.")
-    ] = False,
-) -> None:
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace images that an earlier call has written.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+
+
+def synth(options: SynthOptions) -> None:
     """Draw synthetic images with exact labels, to train on without labeling.
 
     Examples:
@@ -55,20 +102,22 @@ def synth(
     from unmask.phantoms.families import write_phantoms
     from unmask.phantoms.request import describe_families, parse_numbers, parse_options
 
-    if kind is None:
+    if options.kind is None:
         for name, text in describe_families().items():
-            show(f"{name:16} {text}")
+            emit({"kind": name, "description": text}, f"{name:16} {text}")
         return
-    if out is None:
-        raise typer.BadParameter("give --out DIR")
+    if options.out is None:
+        raise typer.BadParameter("expected --out FOLDER for the images and labels, found none.")
+    spacing = None if options.spacing is None else parse_numbers("--spacing", options.spacing)
     folder = write_phantoms(
-        out,
-        kind,
-        [int(n) for n in parse_numbers("--size", size, whole=True)],
-        count,
-        seed=seed,
-        spacing=None if spacing is None else parse_numbers("--spacing", spacing),
-        options=parse_options(settings or ()),
-        overwrite=overwrite,
+        options.out,
+        options.kind,
+        [int(n) for n in parse_numbers("--size", options.size, whole=True)],
+        options.count,
+        seed=options.seed,
+        spacing=spacing,
+        options=parse_options(options.settings or ()),
+        overwrite=options.overwrite,
     )
-    show(f"{count} images with labels: {folder}")
+    text = f"{options.count} images with labels: {folder}"
+    emit({"images": options.count, "folder": folder}, text)
