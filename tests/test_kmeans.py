@@ -15,8 +15,8 @@ def blobs(count=6, each=400, dim=5, spread=0.1, shift=0.0):
     return (middles[truth] + noise).astype(np.float32), truth
 
 
-def plain_distances(points, centres):
-    gaps = points[:, None].astype(np.float64) - centres[None].astype(np.float64)
+def plain_distances(points, centers):
+    gaps = points[:, None].astype(np.float64) - centers[None].astype(np.float64)
     return (gaps**2).sum(axis=2)
 
 
@@ -55,8 +55,8 @@ def test_same_seed_same_clusters_other_seed_other_start():
     points, _ = blobs(spread=2.0)
     first, again, other = (kmeans(points, 5, seed=s, restarts=1, iterations=1) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.labels, again.labels)
-    np.testing.assert_array_equal(first.centres, again.centres)
-    assert not np.array_equal(first.centres, other.centres)
+    np.testing.assert_array_equal(first.centers, again.centers)
+    assert not np.array_equal(first.centers, other.centers)
 
 
 def test_sample_is_nearly_as_good_as_all():
@@ -77,9 +77,9 @@ def test_far_from_the_origin():
 def test_assign_is_the_nearest(n, dim, count, seed):
     rng = np.random.default_rng(seed)
     points = rng.standard_normal((n, dim)).astype(np.float32)
-    centres = rng.standard_normal((count, dim)).astype(np.float32)
-    labels, distances = assign(points, centres)
-    far = plain_distances(points, centres)
+    centers = rng.standard_normal((count, dim)).astype(np.float32)
+    labels, distances = assign(points, centers)
+    far = plain_distances(points, centers)
     np.testing.assert_allclose(distances, far.min(axis=1), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(far[np.arange(n), labels], far.min(axis=1), rtol=1e-4, atol=1e-5)
 
@@ -87,13 +87,13 @@ def test_assign_is_the_nearest(n, dim, count, seed):
 def test_more_rows_than_one_pass_and_views():
     rng = np.random.default_rng(0)
     points = rng.standard_normal((2500, 12)).astype(np.float32)
-    centres = points[:7]
+    centers = points[:7]
     view = np.asfortranarray(points)
-    np.testing.assert_array_equal(assign(points, centres)[0], assign(view, centres)[0])
-    np.testing.assert_array_equal(assign(points, centres)[0][:7], np.arange(7))
+    np.testing.assert_array_equal(assign(points, centers)[0], assign(view, centers)[0])
+    np.testing.assert_array_equal(assign(points, centers)[0][:7], np.arange(7))
 
 
-def test_as_many_centres_as_distinct_points():
+def test_as_many_centers_as_distinct_points():
     points = np.repeat(np.eye(4, dtype=np.float32), 5000, axis=0)
     found = kmeans(points, 4, seed=0)
     assert found.inertia == 0
@@ -114,11 +114,11 @@ def test_one_cluster_is_the_mean():
 
 
 def test_a_centre_without_points_is_defined():
-    """Of two centres at one place the second has no points, and takes a place of its own."""
+    """Of two centers at one place the second has no points, and takes a place of its own."""
     points = np.repeat(np.array([[0, 0], [1, 0], [9, 9]], np.float32), 20, axis=0)
     start = np.array([[0, 0], [0, 0], [9, 9]], np.float32)
-    centres = lloyd(points, start, 20, 0.0)
-    assert assign(points, centres)[1].sum() == 0
+    centers = lloyd(points, start, 20, 0.0)
+    assert assign(points, centers)[1].sum() == 0
 
 
 def test_too_many_clusters_name_the_number_possible():

@@ -40,7 +40,13 @@ VERBS = {
     "card": (["models", "nuclei"], ("torch", *TRAINING, *OTHERS, *NUMBERS)),
     "predict": (
         ["predict", "images/a.tif", "--model", "nuclei", "--out", "out"],
-        (*TRAINING, *OTHERS, "unmask.metrics", "unmask.measurement", "unmask.phantoms"),
+        (
+            *(set(TRAINING) - {"unmask.build"}),
+            *OTHERS,
+            "unmask.metrics",
+            "unmask.measurement",
+            "unmask.phantoms",
+        ),
     ),
     "evaluate": (
         ["evaluate", "--truth", "labels", "--predicted", "labels"],

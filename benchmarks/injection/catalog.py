@@ -264,7 +264,7 @@ ROWS = (
         "Noticed and named.",
         "Files removed, replaced and touched between two images and between two steps",
         tests=(f"{_REQUESTS}test_during_prediction", f"{_REQUESTS}test_during_training",
-               "io/test_identity.py::test_a_rewritten_file_is_noticed"),
+               "io/test_rewritten_files.py::test_a_rewritten_file_is_noticed"),
     ),
     Row(
         25, "A prediction or clustering is killed",
@@ -309,7 +309,7 @@ ROWS = (
         "Times of files set back by days; another TZ",
         tests=("faults/test_clock.py::test_snapshots_are_ordered_by_steps",
                "faults/test_clock.py::test_a_run_resumes_after_the_clock_went_back",
-               "io/test_identity.py::test_files_at_rest_are_told_by_their_times"),
+               "io/test_rewritten_files.py::test_files_at_rest_are_told_by_their_times"),
     ),
     Row(
         30, "Downloads that are interrupted, wrong or refused",
@@ -378,7 +378,7 @@ ROWS = (
         39, "Clustering: too few points, equal points, NaN, empty clusters",
         "A defined result or an error; the same seed gives the same labels.",
         "Point sets of each kind",
-        tests=("test_kmeans.py::test_as_many_centres_as_distinct_points",
+        tests=("test_kmeans.py::test_as_many_centers_as_distinct_points",
                "test_kmeans.py::test_points_must_be_finite",
                "test_kmeans.py::test_a_centre_without_points_is_defined",
                "test_kmeans.py::test_too_many_clusters_name_the_number_possible",

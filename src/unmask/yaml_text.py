@@ -63,6 +63,14 @@ class _Texts(_Bounded):
 class _Dumper(yaml.SafeDumper):
     """Writes what ``_Loader`` reads back to the same values."""
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Quote a text with line breaks of YAML 1.1, which are lost in other styles."""
+        breaks = any(mark in text for mark in "\x85\u2028\u2029")
+        return self.represent_scalar(f"{_TAG}str", text, style='"' if breaks else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
 
 def _resolvers() -> dict[str | None, list[Any]]:
     found: dict[str | None, list[Any]] = {

@@ -29,8 +29,8 @@ def test_validation_looks_at_one_view(trained, phantoms, monkeypatch):
         ["infer.tta=true", "infer.mirror_positions=true", "infer.overlap=0.5"]
     )
     validation.validated(segmenter, asked, [Pair("a", image, labels)])
-    assert seen[0].flips == ((),)
-    assert seen[0].overlap == 0.5
+    assert seen[0].views.flips == ((),)
+    assert seen[0].tiling.overlap == 0.5
 
 
 def test_validation_leaves_ignored_voxels_out(trained, phantoms, monkeypatch):

@@ -96,11 +96,13 @@ def test_every_result_is_on_one_page(run):
 
 
 def test_results_go_to_the_page_that_has_their_markers(run, tmp_path):
-    pages = {run.DEFAULT_PAGE: "", tmp_path / "a.md": "<!-- results:flows -->"}
+    pages = {run.DEFAULT_PAGE: "", tmp_path / "accuracy.md": "<!-- results:flows -->"}
     found = run.assigned(pages, {"flows": result(1.0), "new": result(2.0)})
     assert {path: [*results] for path, results in found.items()} == {
         run.DEFAULT_PAGE: ["new"],
-        tmp_path / "a.md": ["flows"],
+        tmp_path / "accuracy.md": ["flows"],
     }
     with pytest.raises(SystemExit, match="one page"):
-        run.assigned({**pages, tmp_path / "b.md": "<!-- results:flows -->"}, {"flows": result(1.0)})
+        run.assigned(
+            {**pages, tmp_path / "speed.md": "<!-- results:flows -->"}, {"flows": result(1.0)}
+        )

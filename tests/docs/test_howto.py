@@ -76,6 +76,8 @@ def test_settings_and_presets_exist(page):
         "copy",
         "split",
         "border",
+        "diameter",
+        "count",
     }
     for key, value in re.findall(r"--set '?([A-Za-z._]+)=(\{[^}]+\}|[^\s`']+)", text):
         if key not in ignored:

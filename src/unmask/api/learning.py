@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from lightning_fabric import Fabric
-
-from unmask import checkpoint
 from unmask.api.inputs import (
     content_notes,
     find_inputs,
@@ -25,21 +19,17 @@ from unmask.api.inputs import (
     unlabeled_note,
 )
 from unmask.api.planning import plan
+from unmask.api.runs import Run, Start, run_training
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import (
     Assembly,
     assemble_method,
     assemble_segmenter,
-    build_crops,
-    build_replay,
     layout,
     resolve_recipe,
 )
-from unmask.data.crops import Crops
-from unmask.data.diameters import measure_diameters
 from unmask.data.fingerprint import same_images
-from unmask.data.loader import batches
 from unmask.data.outputs import refuse_inside
 from unmask.data.pairing import image_files
 from unmask.data.pairs import (
@@ -48,69 +38,17 @@ from unmask.data.pairs import (
     Paths,
     apply_view,
     audit_pairs,
-    check_unchanged,
-    fingerprint,
     open_pairs,
 )
-from unmask.data.replay import Replay
 from unmask.data.sections import oriented
-from unmask.errors import DataError, RecipeError, grouped, message
+from unmask.errors import DataError, RecipeError, message
 from unmask.io.inputs import as_inputs
-from unmask.models.base import Objective
 from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
 from unmask.recipe import Recipe
-from unmask.space.batch import Batch
 from unmask.space.random import generator
+from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
-from unmask.training import (
-    Journal,
-    RunFolder,
-    build_plan,
-    fit,
-    launched,
-    make_fabric,
-    modalities,
-    started,
-)
-from unmask.training.allocator import keep_freed_memory
-from unmask.training.provenance import code_marks, initialize, is_new_run, note_run, versions
-
-# Batches between two looks at the files' sizes and times.
-_LOOK_EVERY = 100
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where a run goes and what it begins with."""
-
-    out: str | Path
-    init: ModelLike | None = None
-    devices: int = 1
-    resume: bool = False
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished training.
-
-    Attributes:
-        folder: everything the run wrote.
-        model: its best model file.
-        metrics: validation of the best model; empty where nothing was held out.
-        steps: updates done.
-        seconds: wall time of this call.
-    """
-
-    folder: Path
-    model: Path
-    metrics: Mapping[str, float]
-    steps: int
-    seconds: float
-
-    def __repr__(self) -> str:
-        shown = "".join(f", {name} {value:.4f}" for name, value in self.metrics.items())
-        return f"Run({str(self.folder)!r}: {self.steps} updates{shown}, {self.seconds:.0f} s)"
 
 
 def pretrain(
@@ -132,7 +70,7 @@ def pretrain(
         init: model file or run folder whose backbone weights are taken over first.
         settings: ``key=value`` changes to the recipe.
         devices: number of GPUs or processes; what torchrun or srun started needs no number.
-        resume: go on from the newest snapshot in ``out``.
+        resume: continue from the newest snapshot in ``out``.
 
     Raises:
         RecipeError: the recipe is wrong.
@@ -152,7 +90,7 @@ def pretrain(
     pairs = apply_view(_unlabeled(images, chosen, rules, notes), rules.view)
     if chosen.data.sections is not None:
         pairs = oriented(pairs, chosen.data.sections)
-    return _run(assembly, pairs, start=Start(out, init, devices, resume), notes=notes)
+    return run_training(assembly, pairs, start=Start(out, init, devices, resume), notes=notes)
 
 
 def _unlabeled(images: Paths, chosen: Recipe, rules: Layout, notes: list[str]) -> list[Pair]:
@@ -210,14 +148,52 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         minutes: time for the training, if a plan is made.
         settings: ``key=value`` changes to the recipe.
         devices: number of GPUs or processes.
-        resume: go on from the newest snapshot in ``out``.
+        resume: continue from the newest snapshot in ``out``.
     """
     source, reasons = _recipe_of(recipe, images, labels, out, minutes, settings, resume=resume)
     chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
     assembly = assemble_segmenter(chosen)
-    task = assembly.task
-    refuse_inside(out, images, labels, val_images, val_labels, replay_images, replay_labels)
-    found = find_inputs(images, labels, val_images, val_labels)
+    files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels)
+    opened = _open_files(files, chosen, assembly.task, out)
+    return run_training(
+        assembly,
+        opened.pairs,
+        start=Start(out, init, devices, resume),
+        second=opened.second,
+        validate=_validation(assembly, opened.held_out),
+        notes=opened.notes,
+        reasons=reasons,
+    )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What `train` was given."""
+
+    images: Paths
+    labels: Paths | None
+    val_images: Paths | None
+    val_labels: Paths | None
+    replay_images: Paths | None
+    replay_labels: Paths | None
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Pairs to train on, those held out, those of the second source, and notes on all of them."""
+
+    pairs: list[Pair]
+    held_out: list[Pair]
+    second: list[Pair] | None
+    notes: list[str]
+
+
+def _open_files(
+    files: _Files, chosen: Recipe, task: CompleteTask | None, out: str | Path
+) -> _Opened:
+    """Open and pair everything; all problems at once."""
+    refuse_inside(out, *vars(files).values())
+    found = find_inputs(files.images, files.labels, files.val_images, files.val_labels)
     images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
     labels = labels_of(images, found.labels)
     if labels is None:
@@ -229,29 +205,37 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         notes += unlabeled_note(len(pairs), unlabeled, images, chosen)
         val_labels = labels_of(val_images, found.val_labels)
         held_out = _second("Validation", val_images, val_labels, open_files, notes)
-        second = _second("Replay", replay_images, replay_labels, open_files, notes)
+        second = _second("Replay", files.replay_images, files.replay_labels, open_files, notes)
         notes += content_notes(pairs, chosen, task)
     if held_out is None:
         pairs, held_out = _hold_out(pairs, chosen)
+        notes += _held_out_note(pairs, held_out)
     notes += same_notes(same_images(pairs, held_out))
-    # Validation sees files on their own grid, as a prediction does.
-    validate = (
-        partial(validated, recipe=chosen, pairs=held_out, normalize=assembly.pipeline.normalize)
-        if held_out
-        else None
-    )
-    pairs = apply_view(pairs, rules.view)
     second = None if second is None else apply_view(second, rules.view)
-    start = Start(out, init, devices, resume)
-    return _run(
-        assembly,
-        pairs,
-        start=start,
-        second=second,
-        validate=validate,
-        notes=notes,
-        reasons=reasons,
-    )
+    return _Opened(apply_view(pairs, rules.view), held_out, second, notes)
+
+
+def _validation(
+    assembly: Assembly[Segmenter], held_out: list[Pair]
+) -> Callable[[Segmenter], dict[str, float]] | None:
+    """The scores of the pairs held out; files are seen on their own grid, as by a prediction."""
+    if not held_out:
+        return None
+    normalize = assembly.pipeline.normalize
+    return partial(validated, recipe=assembly.recipe, pairs=held_out, normalize=normalize)
+
+
+def _held_out_note(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[str]:
+    """What chooses the best model, if the user did not name it."""
+    if not held_out:
+        return ["No image is held out, so the last weights are kept and no score is reported."]
+    shown = ", ".join(pair.name for pair in held_out[:3])
+    more = ", ..." if len(held_out) > 3 else ""
+    whole = len(pairs) + len(held_out)
+    return [
+        f"{len(held_out)} of {whole} labeled images are held out to choose the best model "
+        f"({shown}{more}); train on others with --val-images or data.holdout."
+    ]
 
 
 def _recipe_of(
@@ -318,145 +302,6 @@ def _no_labels(images: Paths) -> str:
         found=f"none in or next to {', '.join(map(str, as_inputs(images)[:3]))}",
         do=f"Give them with --labels{neighbor_hint(images)}.",
     )
-
-
-def _run(
-    assembly: Assembly[Any],
-    pairs: Sequence[Pair],
-    *,
-    start: Start,
-    second: Sequence[Pair] | None = None,
-    validate: Callable[[Segmenter], dict[str, float]] | None = None,
-    notes: Sequence[str] = (),
-    reasons: Sequence[str] = (),
-) -> Run:
-    """Train the objective on ``pairs``, and on a share of ``second``, into a run folder."""
-    begin = time.perf_counter()
-    folder = Path(start.out)
-    recipe, sampling = assembly.recipe, assembly.sampling
-    objective: Objective = assembly.objective
-    if sampling is not None:
-        modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
-    origin = [] if start.init is None else initialize(objective, start.init, recipe)
-    code = checkpoint.code_fields(recipe)
-    fabric = _place(objective, recipe, start.devices)
-    used = [*pairs, *(second or ())]
-    marks = fingerprint(used)
-    with (
-        launched(fabric),
-        checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
-    ):
-        noted = {**marks, **code_marks(code)}
-        new = is_new_run(folder, recipe, noted, resume=start.resume)
-        # Files are read here; nothing is written before their pixels are known to be right.
-        crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
-        if new:
-            note_run(folder, recipe, noted)
-        card = {
-            "recipe": recipe.model_dump(mode="json"),
-            "data": marks,
-            "versions": versions(),
-            **code,
-        }
-        card |= _object_sizes(objective, pairs, recipe)
-        look = partial(check_unchanged, marks, used)
-        with Journal(folder, steps=recipe.train.steps) as journal:
-            for line in (*reasons, *_note(crops, notes), *origin, *_at_rest(objective)):
-                journal.say(line)
-            summary = fit(
-                objective,
-                partial(_stream, crops, fabric, recipe.train.workers, look),
-                fabric=fabric,
-                optimizer=assembly.optimizer,
-                plan=build_plan(recipe),
-                journal=journal,
-                validate=validate,
-                run=RunFolder(folder, card, resume=start.resume),
-            )
-    seconds = time.perf_counter() - begin
-    return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
-
-
-def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
-    """The devices of a training, in the precision of its recipe."""
-    count, machines = started(devices)
-    crop = (recipe.data.channels, *recipe.data.crop)
-    unused = count * machines > 1 and objective.leaves_weights_out(crop)
-    fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
-    if fabric.device.type == "cpu":
-        keep_freed_memory()
-    return fabric
-
-
-def _note(crops: Crops | Replay, notes: Sequence[str]) -> Iterator[str]:
-    """Lines of the notes, and of images without objects."""
-    first = crops.first if isinstance(crops, Replay) else crops
-    empty = [f"{source}: no object, all labels are 0." for source in first.empty]
-    yield from (f"note: {note}" for note in grouped([*notes, *empty]))
-
-
-def _object_sizes(
-    objective: Objective, pairs: Sequence[Pair], recipe: Recipe
-) -> dict[str, dict[str, Any]]:
-    """For the card: diameters of the objects that are learned from, if labels are objects."""
-    task = getattr(objective, "task", None)
-    if task is None or task.context == 0:
-        return {}
-    sizes = measure_diameters(pairs, ignore_label=recipe.data.ignore_label)
-    return {} if sizes is None else {"object_diameters": sizes.to_card()}
-
-
-def _at_rest(objective: Objective) -> Iterator[str]:
-    """What is frozen, where something is."""
-    if objective.frozen:
-        sizes = [(p.numel(), p.requires_grad) for p in objective.parameters()]
-        learning = sum(size for size, learns in sizes if learns)
-        total = sum(size for size, _ in sizes)
-        yield f"Frozen: {', '.join(objective.frozen)}; {learning:,} of {total:,} weights learn."
-
-
-def _source(
-    assembly: Assembly[Any],
-    pairs: Sequence[Pair],
-    second: Sequence[Pair],
-    *,
-    fabric: Fabric,
-    start: Start,
-) -> Crops | Replay:
-    """Batches of ``pairs``, in the order of the recipe, joined with those of ``second`` if any."""
-    recipe, task, pipeline = assembly.recipe, assembly.task, assembly.pipeline
-    share = len(pairs) / (len(pairs) + len(second))
-    crops = build_crops(recipe, pairs, task, pipeline=pipeline, share=share)
-    if assembly.sampling is not None:
-        order = modalities.discover(
-            crops,
-            assembly.objective.backbone,
-            assembly.sampling,
-            folder=Path(start.out),
-            fabric=fabric,
-            resume=start.resume,
-        )
-        crops = crops.in_order_of(order)
-    if not second:
-        return crops
-    replay = build_replay(recipe, second, task, pipeline=pipeline, share=1 - share)
-    return Replay(crops, replay)
-
-
-def _stream(
-    crops: Crops | Replay, fabric: Fabric, workers: int, look: Callable[[], None], start: int
-) -> Iterator[Batch]:
-    """Batches of this process; every process of a group draws others.
-
-    Now and then ``look`` is called, which refuses files that have changed since the start.
-    """
-
-    def make(index: int) -> Batch:
-        if index % _LOOK_EVERY == 0:
-            look()
-        return crops.batch(index * fabric.world_size + fabric.global_rank)
-
-    return batches(make, start, workers=workers)
 
 
 def _hold_out(pairs: list[Pair], recipe: Recipe) -> tuple[list[Pair], list[Pair]]:

@@ -7,11 +7,11 @@ from .assembly import (
     resolve_recipe,
 )
 from .networks import build_backbone, build_method, build_segmenter, build_task
+from .normalizer import build_normalizer
 from .optimizer import build_optimizer
 from .pipeline import (
     Pipeline,
     build_crops,
-    build_normalizer,
     build_pipeline,
     build_replay,
     build_sampling,

@@ -10,7 +10,6 @@ from unmask.lookup import build
 from unmask.models import BACKBONES, DECODERS, HEADS
 from unmask.models.base import Objective, TokenBackbone
 from unmask.models.patches import grid_of
-from unmask.pretraining import METHODS
 from unmask.recipe import Part, Recipe
 from unmask.tasks import TASKS
 from unmask.tasks.base import CompleteTask
@@ -92,6 +91,9 @@ def build_method(recipe: Recipe) -> Objective:
             f"recipe {recipe.name!r}: expected a pre-training method, found the task "
             f"{recipe.task.name if recipe.task else None!r}. Use `unmask train`."
         )
+    # Prediction and fine-tuning need no pre-training code.
+    from unmask.pretraining import METHODS
+
     backbone = build_backbone(recipe)
     if isinstance(backbone, TokenBackbone):
         # Whole patches are hidden and reconstructed; only for features is an image padded.

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from unmask.build.networks import build_task
-from unmask.data import AUGMENTATIONS, LABEL_CHANGES, NORMALIZERS, SAMPLINGS
+from unmask.build.normalizer import build_normalizer
+from unmask.data import AUGMENTATIONS, LABEL_CHANGES, SAMPLINGS
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.grid import View
 from unmask.data.normalize import Normalizer
@@ -71,11 +72,6 @@ def build_pipeline(
         else label_changes,
     )
     return Pipeline(attempt(lambda: build_normalizer(recipe)), augment, label_changes, replay)
-
-
-def build_normalizer(recipe: Recipe) -> Normalizer:
-    """The recipe's normalization of images."""
-    return build(recipe.data.normalize.choice, NORMALIZERS, "data.normalize")
 
 
 def build_sampling(recipe: Recipe) -> Modalities | None:

@@ -101,6 +101,10 @@ def main() -> None:
 
 def _unexpected(error: Exception) -> int:
     """Report an error that nothing else explains; the exit code says whose it is."""
+    if asked := interruption.code():
+        # Libraries turn a signal during their import into an error of their own.
+        show(_ENDED, err=True)
+        return asked
     if fault := own_fault(error):
         show(f"Error: {fault}", err=True)
         return 2

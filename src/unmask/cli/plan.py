@@ -66,9 +66,8 @@ def plan(options: PlanOptions) -> None:
     Examples:
         # What would be trained, and why?
         unmask plan images/ --labels labels/
-        # A recipe for half an hour on this machine, to edit and to train with
+        # A recipe for half an hour on this machine, to edit and to give to train --recipe
         unmask plan images/ --labels labels/ --minutes 30 --out recipe.yaml
-        unmask train images/ --labels labels/ --recipe recipe.yaml --out runs/mine
     """
     from unmask import api
 

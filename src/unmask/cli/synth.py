@@ -93,9 +93,8 @@ def synth(options: SynthOptions) -> None:
     Examples:
         # List the families
         unmask synth
-        # Draw 100 images of worms that cross, and train on them
+        # Draw 100 images of worms that cross, to train on
         unmask synth --kind worms --count 100 --size 192,192 --out worms
-        unmask train worms/images --labels worms/labels --preset cells --out runs/worms
         # Draw stacks of nuclei between 10 and 20 pixels wide
         unmask synth --kind deep_nuclei --size 48,128,128 --set diameter=[10,20] --out nuclei
     """

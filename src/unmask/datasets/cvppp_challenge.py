@@ -8,12 +8,11 @@ import h5py
 import numpy as np
 
 from unmask.datasets.samples import check_size, expect_files, read_image
-from unmask.errors import DataError, RecipeError, gather, message
+from unmask.errors import DataError, gather, message
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, save_image
 from unmask.labels import relabel
-from unmask.tasks.affinities import Affinities
-from unmask.tasks.embeddings import Embeddings
+from unmask.tasks.complete import complete
 
 CVPPP_SIZE = (530, 500)
 
@@ -35,12 +34,7 @@ def segment_foreground(part: Path, out: Path, *, model: str) -> list[str]:
         RecipeError: a model that does not decode affinities.
     """
     predictor = load_predictor(model)
-    task = predictor.task
-    if not isinstance(task, Affinities | Embeddings):
-        raise RecipeError(
-            f"{model}: expected a model of task embeddings or affinities, found "
-            f"{type(task).__name__.lower()}. Give such a run, or use unmask predict."
-        )
+    task = complete(predictor.task)
     found = sorted((part / "images").glob("*.tif"))
     expect_files(found, part / "images", "images plantNNN.tif")
     foregrounds: dict[Path, np.ndarray] = {}

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,13 +26,15 @@ from unmask.infer.sinks import MemorySink
 from unmask.infer.tiles import Sink, run_tiles
 from unmask.infer.views import Flips, Views, mirror
 from unmask.io import Image, smallest_uint
-from unmask.measurement.table import Table
 from unmask.models.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.models.precision import Precision, arithmetic
 from unmask.progress import Progress, part_of
 from unmask.space.axes import SPACE
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import Answer, Task
+
+if TYPE_CHECKING:
+    from unmask.measurement.table import Table
 
 
 @dataclass(frozen=True)

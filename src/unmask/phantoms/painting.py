@@ -304,6 +304,30 @@ def _cones(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
 
 
 @njit(cache=True, nogil=True)
+def _near_seeds(  # noqa: PLR0913 - a kernel: flat arrays in, no objects
+    base: int,
+    at: Reals,
+    weight: Reals,
+    group: Ints,
+    lattice: Ints,
+    around: Ints,
+    local: Reals,
+    constant: Reals,
+    groups: Ints,
+) -> None:
+    """The seeds around a cell: |x - s|^2 - w = |x|^2 - 2 x s + (|s|^2 - w); |x|^2 is common."""
+    for k in range(len(around)):
+        offset = 0
+        for a in range(len(lattice)):
+            offset = offset * lattice[a] + around[k, a]
+        groups[k] = group[base + offset]
+        constant[k] = -weight[base + offset]
+        for a in range(len(lattice)):
+            local[a, k] = -2 * at[base + offset, a]
+            constant[k] += at[base + offset, a] ** 2
+
+
+@njit(cache=True, nogil=True)
 def _power_diagram(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no objects
     owner: NDArray[np.int32],
     gap: Floats,
@@ -322,7 +346,7 @@ def _power_diagram(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no object
     n, near = len(shape), len(around)
     point, place = np.zeros(n), np.zeros(n)
     # The seeds around the voxel before: neighbors in a row mostly have the same ones.
-    known, seeds = -1, np.zeros(near, np.int64)
+    known = -1
     local, constant = np.zeros((n, near)), np.zeros(near)
     power, groups = np.zeros(near), np.zeros(near, np.int64)
     for voxel in range(len(owner)):
@@ -341,17 +365,7 @@ def _power_diagram(  # noqa: PLR0913, C901 - a kernel: flat arrays in, no object
             base = base * lattice[a] + min(max(cell, 1), lattice[a] - 2)
         if base != known:
             known = base
-            for k in range(near):
-                offset = 0
-                for a in range(n):
-                    offset = offset * lattice[a] + around[k, a]
-                seeds[k] = base + offset
-                groups[k] = group[base + offset]
-                # |x - s|^2 - w = |x|^2 - 2 x s + (|s|^2 - w), of which |x|^2 is common to all.
-                constant[k] = -weight[base + offset]
-                for a in range(n):
-                    local[a, k] = -2 * at[base + offset, a]
-                    constant[k] += at[base + offset, a] ** 2
+            _near_seeds(base, at, weight, group, lattice, around, local, constant, groups)
         power[:] = constant
         for a in range(n):
             for k in range(near):

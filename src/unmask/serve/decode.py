@@ -6,9 +6,11 @@ and writes them again as TIFF. What cannot be decoded is refused, whatever its n
 
 from __future__ import annotations
 
+import importlib
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from unmask.errors import UnmaskError
 from unmask.plain_text import printable
@@ -34,8 +36,7 @@ def main(source: str, result: str, memory: int, seconds: int) -> int:
 def _limit(memory: int, seconds: int) -> None:
     """Limit this process where the system can (not on Windows)."""
     with suppress(ImportError, OSError, ValueError):
-        import resource
-
+        resource: Any = importlib.import_module("resource")
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
