@@ -94,7 +94,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Generator[Path, None, None]:
-    """Give a temporary path beside ``path``; on success it becomes ``path``, on failure it goes.
+    """Give a temporary path next to ``path``; on success it becomes ``path``, on failure it goes.
 
     The temporary name keeps the suffix, so that libraries which choose a format by it still work.
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
+import numpy as np
 import pytest
 
 from unmask import api
 from unmask.errors import DataError, RecipeError
+from unmask.io import save_image
 from unmask.phantoms.cells import write_set
 from unmask.recipe import load
 
@@ -71,6 +75,17 @@ def test_minutes_are_for_plans(folder, tmp_path):
             out=tmp_path / "run",
             minutes=1,
         )
+
+
+def test_images_without_labels_are_measured_too(folder, tmp_path):
+    """A model has to see their colors, though no label tells what is in them."""
+    shutil.copytree(folder / "images", tmp_path / "images")
+    color = np.random.default_rng(0).integers(0, 255, (96, 96, 3)).astype(np.uint8)
+    save_image(tmp_path / "images" / "color.tif", color, axes="YXC")
+    made = api.plan(tmp_path / "images", labels=folder / "labels")
+    assert (made.facts.images.count, made.facts.labeled) == (4, 3)
+    assert made.recipe.data.channels == 3
+    assert api.plan(folder / "images", labels=folder / "labels").recipe.data.channels == 1
 
 
 def test_without_labels_pretraining_is_named(folder):

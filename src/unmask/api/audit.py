@@ -18,6 +18,7 @@ from unmask.api.inputs import (
 from unmask.api.values import RecipeLike, Say, Settings
 from unmask.build import build_task, encoder, layout, resolve_recipe
 from unmask.data.pairs import Audit, Paths, audit_pairs
+from unmask.data.tables import is_table
 from unmask.errors import SaveError, is_shortened
 from unmask.io import use_formats
 from unmask.recipe import Recipe, load
@@ -79,6 +80,8 @@ def check(
         _add_validation(audit, val_images, found.val_labels, chosen, task)
     if out is not None:
         save_list(Path(out), audit.problems, audit.notes)
+    if advice and labels is not None and not is_table(labels):
+        advice += "\nWithout a preset, unmask train derives a recipe; unmask plan prints it."
     for line in (advice, *describe(audit, chosen)):
         if line:
             say(line)

@@ -322,7 +322,7 @@ def _settle_centers(
     *,
     say: Say,
 ) -> Centers:
-    """The centers of this run: given, kept of the ended run that goes on, or fitted now.
+    """The centers of this run: given, kept of the ended run that continues, or fitted now.
 
     Raises:
         CheckpointError: the ended run was given something else.

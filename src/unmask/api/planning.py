@@ -75,7 +75,7 @@ def plan(
 
 
 def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
-    """Labeled pairs of as many axes as the first readable image has."""
+    """Labeled pairs of as many axes as the first readable image has, then the other images."""
     own = [line for line in settings if line.partition("=")[0].strip() in _READING]
     data = load("mae2d").with_settings(own).data
     rules = Layout(
@@ -87,7 +87,10 @@ def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
     )
     read = partial(open_as_seen, layout=rules, channels=None)
     first = next(readable([image for _, image in image_files(images, [])], read))
-    return open_pairs(images, labels, replace(rules, ndim=first.ndim))
+    rules, unlabeled = replace(rules, ndim=first.ndim), list[str]()
+    pairs = open_pairs(images, labels, rules, unlabeled=unlabeled)
+    # Images without labels tell what the model will have to see: color, sizes, voxels.
+    return [*pairs, *(Pair(path, open_as_seen(path, rules, None)) for path in unlabeled)]
 
 
 def _decided(made: Plan, settings: Settings) -> Plan:

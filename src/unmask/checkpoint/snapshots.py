@@ -101,7 +101,7 @@ def save_snapshot(
 
 
 def load_snapshot(folder: Path | str, *, report: Callable[[str], None] = warn) -> Snapshot | None:
-    """The newest snapshot of a run folder that verifies; None where there is none at all.
+    """The newest snapshot of a run folder that verifies; None if there is none at all.
 
     Args:
         folder: the run folder.

@@ -35,7 +35,7 @@ class Counts:
 
     Attributes:
         voxels: ``(k,)``.
-        intensity: ``(k,)`` mean of the network's input, all channels; NaN where there is none.
+        intensity: ``(k,)`` mean of the network's input, all channels; NaN if there is none.
     """
 
     voxels: np.ndarray

@@ -30,7 +30,7 @@ class Encoder:
     """A backbone and what it expects of images.
 
     Attributes:
-        backbone: in evaluation mode, on the GPU where there is one.
+        backbone: in evaluation mode, on the GPU if there is one.
         recipe: of its training, with the settings.
         digest: of its weights.
     """

@@ -16,7 +16,7 @@ _CHUNK = 1 << 24
 def percentiles(
     values: np.ndarray, shares: tuple[float, ...], *, nonzero: bool = False
 ) -> tuple[float, ...]:
-    """Percentiles of the finite values, by the nearest rank; zeros where there is no value.
+    """Percentiles of the finite values, by the nearest rank; zeros if there is no value.
 
     Integers of 8 and 16 bits are counted in a histogram, others are partly sorted. Of more than
     four million values evenly spread ones are taken.
@@ -80,13 +80,13 @@ def interpolated(
 
 
 def _places(shares: tuple[float, ...], count: int) -> list[int]:
-    """Ranks on both sides of each share, rising; none where there is no value."""
+    """Ranks on both sides of each share, rising; none if there is no value."""
     lower = {int(share / 100 * (count - 1)) for share in shares} if count else set()
     return sorted(lower | {min(rank + 1, count - 1) for rank in lower})
 
 
 def extremes(values: np.ndarray, *, nonzero: bool = False) -> tuple[float, float]:
-    """Smallest and largest finite value of the whole array; (0, 0) where there is none."""
+    """Smallest and largest finite value of the whole array; (0, 0) if there is none."""
     found: list[tuple[float, float]] = []
     for part in _parts(values):
         kept = finite(part, nonzero=nonzero)

@@ -185,7 +185,7 @@ class ZarrSink:
         return None
 
     def write(self, box: Box, scores: np.ndarray) -> None:
-        """Write one piece, then its record: a record never tells of lines that are missing.
+        """Write one piece, then its record: a record never names lines that are missing.
 
         Raises:
             OSError: the disk.

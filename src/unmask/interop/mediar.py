@@ -30,7 +30,7 @@ class RawOutputs(nn.Module):
 
 
 def _belongs(entries: Entries) -> bool:
-    """By parts, so that a file without one of its entries is told which one."""
+    """By parts, so that a file without one of its entries gets a message that names it."""
     return all(any(name.startswith(part) for name in entries) for part in (_ENCODER, _CENTER))
 
 

@@ -151,7 +151,7 @@ def _renamed(source: Source, entries: Entries) -> dict[str, Tensor]:
 
 
 def _check(source: Source, recipe: Recipe, weights: Entries, *, subject: str) -> None:
-    """Every name and shape must agree; the problems are told by our names, which tell the part."""
+    """Every name and shape must agree; problems are reported with the names of our parts."""
     with torch.device("meta"):
         expected = source.build(recipe).state_dict()
     alone = all(name.startswith("backbone.") for name in weights)

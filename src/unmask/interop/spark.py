@@ -1,6 +1,6 @@
 """SparK's ResNet and the pet segmentation built on it (arXiv:2301.03580): 2D photographs.
 
-Three layouts are read and written: ``module`` (the weights nested beside settings and optimizer),
+Three layouts are read and written: ``module`` (the weights nested next to settings and optimizer),
 ``flat`` (all weights and nothing else) and ``timm`` (the encoder alone, under its own names).
 """
 
@@ -46,7 +46,7 @@ class Logits(nn.Module):
         self.segmenter = segmenter
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b k *space"]:
-        """One logit a voxel, or one for each class."""
+        """One logit per voxel, or one for each class."""
         return self.segmenter.logits(image)
 
 

@@ -40,7 +40,7 @@ def is_series(folder: Path) -> bool:
         likely = sorted(others, key=has_slice_name, reverse=True)[:_PROBED]
         found = list(islice(filter(is_dicom, likely), _PLACED))
     except OSError:
-        # No folder, or one that may not be read: whoever opens it says so.
+        # No folder, or one that may not be read: the code that opens it says so.
         return False
     return bool(found) and len(others) * 2 >= len(files) and _any_placed(found)
 

@@ -48,7 +48,7 @@ def advice(path: str | Path) -> tuple[str, str] | None:
 
 
 def advice_message(path: str | Path, *, expected: str = "an image or a label image") -> str | None:
-    """`advice` in the house form; None where there is none."""
+    """`advice` in the house form; None if there is none."""
     found = advice(path)
     return None if found is None else message(path, expected=expected, found=found[0], do=found[1])
 

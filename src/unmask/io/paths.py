@@ -177,7 +177,7 @@ def _matches(path: str) -> Iterator[str]:
     if len(files_of(path)) > 1:
         yield path
         return
-    # A file called "a[1].tif" is a file first, a glob only where there is no such file.
+    # A file called "a[1].tif" is a file first, a glob only if there is no such file.
     if _exists(place) and (not place.is_dir() or suffix_of(location) is not None):
         if suffix_of(location) is None:
             raise DataError(unknown_suffix(path))

@@ -187,7 +187,7 @@ def flood(
 
     Args:
         landscape: ``(*space)`` finite heights.
-        seeds: ``(*space)`` ids, 0 where there is none.
+        seeds: ``(*space)`` ids, 0 if there is none.
         foreground: ``(*space)`` where seeds may grow; None: everywhere.
 
     Returns:

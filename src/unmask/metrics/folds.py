@@ -1,7 +1,7 @@
 """Cross-validation: one report over the reports of all folds, with an interval of the mean.
 
 The best fold says little: on six volumes two folds differ by more than two methods do. So every
-fold counts the same, and what is told is their mean and how sure it is.
+fold counts the same, and the report gives their mean and how sure it is.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def score(
     Args:
         table: of the images to be measured.
         mapping: cluster to class; clusters that it does not name count as no class.
-        classes: the classes to be told; default: those of the truth.
+        classes: the classes to assign; default: those of the truth.
 
     Returns:
         ``dice/3``, ``iou/3`` ... of every class, NaN where it occurs on neither side; ``dice`` and

@@ -66,7 +66,7 @@ def accuracy(
 def balanced_accuracy(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float:
     """Mean over the classes of the truth, 0 included, of the share that is found.
 
-    Every class counts the same, however rare. NaN where there is no voxel to judge.
+    Every class counts the same, however rare. NaN if there is no voxel to judge.
 
     Source: Brodersen et al. 2010, doi:10.1109/ICPR.2010.764.
     """

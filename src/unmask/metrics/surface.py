@@ -63,7 +63,7 @@ class Surfaces:
         self._known: dict[int, Distances] = {}
 
     def of(self, label: int) -> Distances:
-        """Distances of each surface's voxels to the other surface; infinite where there is none."""
+        """Distances of each surface's voxels to the other surface; infinite if there is none."""
         code = int(np.searchsorted(self.classes, label))
         if code == len(self.classes) or self.classes[code] != label:
             return np.empty(0), np.empty(0)

@@ -18,7 +18,7 @@ class Backbone(Protocol):
     """From an image to features, fine to coarse.
 
     ``features[i]`` has ``channels[i]`` channels and ``ceil(size / strides[i])`` voxels an axis.
-    The constructor takes ``ndim`` and ``in_channels`` beside its own options.
+    The constructor takes ``ndim`` and ``in_channels`` and its own options.
     """
 
     ndim: int
@@ -67,7 +67,7 @@ class TokenBackbone(Backbone, Protocol):
 class Decoder(Protocol):
     """From features to ``width`` channels at the size of the image, or to one voxel for all of it.
 
-    The constructor takes ``ndim``, ``channels`` and ``strides`` of the backbone beside its options.
+    The constructor takes ``ndim``, ``channels`` and ``strides`` of the backbone, and its options.
     """
 
     width: int

@@ -37,7 +37,7 @@ class ConvBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut (arXiv:1512.03385), down by ``stride``.
+    """Two convolutions in parallel with a shortcut (arXiv:1512.03385), down by ``stride``.
 
     Where size or channels change, the shortcut is a linear map of the voxels that become one: it
     sees all of them, and takes a quarter of the time of averaging them in 3D bf16 on the CPU.

@@ -20,7 +20,7 @@ _EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """Convolutions of kernel 1, 3, 1 beside a shortcut, down by ``stride``.
+    """Convolutions of kernel 1, 3, 1 in parallel with a shortcut, down by ``stride``.
 
     Args:
         ndim: number of spatial axes.

@@ -109,7 +109,7 @@ class PeaDecoder(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two normalized convolutions beside a normalized convolution."""
+    """Two normalized convolutions in parallel with a normalized one."""
 
     def __init__(self, ndim: int, in_channels: int, out_channels: int) -> None:
         super().__init__()

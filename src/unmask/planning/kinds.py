@@ -13,7 +13,7 @@ from unmask.planning.label_facts import LabelImage
 
 # More values than a set of classes usually has; 117 classes of one public atlas are the exception.
 _MANY, _VERY_MANY = 24, 150
-# So few values may be missing from an image by chance.
+# So few values may happen to be missing from an image.
 _FEW = 4
 # Classes lie at similar places in images that are aligned, such as organs.
 _SAME_PLACE, _ANY_PLACE = 0.10, 0.18

@@ -95,7 +95,7 @@ def affinity_decisions(
         Decision(
             "task",
             "affinities",
-            f"{objects.foreground:.0%} of the voxels are objects, parted by layers of "
+            f"{objects.foreground:.0%} of the voxels are objects, separated by layers of "
             f"{objects.gap:.1f} voxels (median diameter {objects.median:.0f})",
             sure=verdict.sure,
             otherwise="--set task=flows",

@@ -13,7 +13,7 @@ from unmask.space.batch import Batch
 class PretrainMethod(Protocol):
     """An objective that needs images only; ``backbone`` is what fine-tuning keeps.
 
-    Methods subclass ``unmask.models.base.Objective``. The constructor takes ``backbone`` beside its
+    Methods subclass ``unmask.models.base.Objective``. The constructor takes ``backbone`` and its
     own options; one that asks for ``steps`` is given the updates of the run.
     """
 

@@ -1,4 +1,4 @@
-"""Models that come with the package: files beside this one, resolved by name.
+"""Models that come with the package: files next to this one, resolved by name.
 
 Each explains itself like any model file; ``benchmarks/ship.py`` makes them.
 """

@@ -26,7 +26,7 @@ class Classify(TaskDefaults):
 
     Attributes:
         classes: their names, as tables of classes say them.
-        ignore_label: label value without truth, beside 0.
+        ignore_label: label value without truth, in addition to 0.
         class_weights: weight of each class in the loss; None: all equal.
         smoothing: share of the target that is spread evenly over all classes, 0 to 1.
     """

@@ -149,7 +149,7 @@ def _measured(embedding: Tensor) -> _Measured:
 
 
 def _cosines(one: _Measured, two: _Measured, offsets: Sequence[Offset]) -> Tensor:
-    """Cosines ``(b, k, *space)`` at the first voxel of each pair; 0 where there is no pair."""
+    """Cosines ``(b, k, *space)`` at the first voxel of each pair; 0 if there is no pair."""
     space = one.inverse.shape[1:]
     result = one.inverse.new_zeros((len(one.inverse), len(offsets), *space))
     if _has_kernels(result):

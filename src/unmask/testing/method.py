@@ -78,7 +78,7 @@ class MethodContract(Contract):
         assert all(not value.requires_grad for value in step.logs.values())
 
     def test_weights_without_a_gradient_are_announced(self, ndim: int) -> None:
-        """Several processes wait for gradients that never come, unless they are told."""
+        """Several processes wait for gradients that never come, unless they are informed."""
         method = self.build(ndim)
         if not method.leaves_weights_out((2, *CROPS[ndim])):
             method.step(_batch(ndim)).loss.backward()

@@ -28,7 +28,7 @@ def open_run(
 
 
 class Checkpointing:
-    """Writes snapshots and the best model while training goes on."""
+    """Writes snapshots and the best model while training continues."""
 
     def __init__(self, setup: Setup, validation: Validation, run: RunFolder | None) -> None:
         self._setup, self._validation, self._run = setup, validation, run

@@ -66,7 +66,7 @@ class Guard:
         module: the objective.
         optimizer: the bare optimizer, for what its kernel can do.
         limit: bad steps in a row that end the run; 0 ends it at the first one.
-        scaled: the loss is scaled (16-bit floats): the scaler skips and has to be told.
+        scaled: the loss is scaled (16-bit floats): the scaler skips and has to be informed.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """What a run tells: journal.jsonl, TensorBoard, pictures, and a bar or lines for the reader.
 
 Telling never ends a training: where a file or the terminal cannot be written, one warning is given
-and the run goes on.
+and the run continues.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Journal:
         self.close()
 
     def resume(self, step: int) -> None:
-        """Cut the journal back to ``step``, where the run goes on; 0 begins a new one."""
+        """Cut the journal back to ``step``, where the run continues; 0 begins a new one."""
         self._start = step
         if self.path is not None and self.path.exists():
             self._try("journal.jsonl", self._cut, self.path, step)
@@ -112,14 +112,14 @@ class Journal:
             self._events = None
 
     def _try(self, what: str, action: Callable[..., Any], *given: Any, **named: Any) -> None:
-        """Run ``action``; a failure is told once and does no harm."""
+        """Run ``action``; a failure is reported once and does no harm."""
         try:
             action(*given, **named)
-        except Exception as error:  # noqa: BLE001 - whatever telling raises, training goes on
+        except Exception as error:  # noqa: BLE001 - whatever reporting raises, training continues
             if what in self._warned:
                 return
             self._warned.add(what)
-            self.say(f"{what}: cannot be written ({error}); training goes on without it.")
+            self.say(f"{what}: cannot be written ({error}); training continues without it.")
 
     @staticmethod
     def _cut(path: Path, step: int) -> None:
@@ -149,7 +149,7 @@ class Journal:
         console = Console(stderr=True)
         if console.is_terminal and self._bar is None and "the terminal" not in self._warned:
             self._try("the terminal", self._open_bar, console)
-        # sentences are told by ``say``
+        # Sentences are reported by ``say``
         numbers = {k: v for k, v in record.items() if k != "step" and not isinstance(v, str)}
         text = " ".join(f"{key} {_short(value)}" for key, value in numbers.items())
         if self._bar is not None:
@@ -225,7 +225,7 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
 
 
 def _append(path: Path, line: str) -> None:
-    # Opened anew for each line: a journal that was moved away or deleted starts again.
+    # Opened again for each line: a journal that was moved away or deleted starts again.
     path.parent.mkdir(parents=True, exist_ok=True)
     append(path, line, durable=False)
 

@@ -108,11 +108,11 @@ def is_first() -> bool:
 
 @contextmanager
 def launched(fabric: Fabric) -> Generator[None, None, None]:
-    """Processes that work together inside the ``with`` block, and are parted after it.
+    """Processes that work together inside the ``with`` block, and are separated after it.
 
     A group that is still open when the interpreter ends has threads that may want it for a last
     tensor; the process then aborts (SIGABRT) after its work is done. A group that was there before
-    is left to whoever made it.
+    is left to the code that made it.
     """
     ours = not _has_group()
     fabric.launch()

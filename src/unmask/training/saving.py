@@ -28,7 +28,7 @@ class RunFolder:
 
     Attributes:
         folder: the run folder; hold it with ``unmask.checkpoint.lock_run``.
-        card: what the model file says beside step and scores (recipe, data, licence, ...).
+        card: what the model file says in addition to step and scores (recipe, data, licence, ...).
         resume: go on from the newest snapshot; without it a folder with snapshots is refused.
     """
 
@@ -68,7 +68,7 @@ def refuse_used(folder: Path) -> None:
 
 
 class Saver:
-    """Writes while training goes on, in order, on copies of the weights.
+    """Writes while training continues, in order, on copies of the weights.
 
     Call ``wait`` before the next copies are made: it raises what went wrong, and keeps memory and
     disk from falling behind.

@@ -85,7 +85,7 @@ def apply_update(setup: Setup, stepper: Any, bad: Tensor) -> None:
 
 
 def agree(code: int, fabric: Fabric, *, step: int, steps: int) -> int:
-    """The exit code that any process was asked for; 0 goes on."""
+    """The exit code that any process was asked for; 0 continues."""
     if fabric.world_size == 1:
         return code
     if step % _AGREE_EVERY and step != steps:
