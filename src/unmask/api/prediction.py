@@ -133,16 +133,26 @@ def predict(
 
     if not isinstance(image, list | tuple):
         return predict_one(_open_input(image, predictor, axes, spacing))
+    return map(predict_one, _open_inputs(image, predictor, axes, spacing))
+
+
+def _open_inputs(
+    images: list[Any] | tuple[Any, ...],
+    predictor: Predictor,
+    axes: str | None,
+    spacing: Sequence[float] | None,
+) -> list[Image]:
+    """Open all images of a list; all problems at once."""
     opened: list[Image] = []
     problems: list[str] = []
-    for each in as_inputs(image):
+    for each in as_inputs(images):
         try:
             opened.append(_open_input(each, predictor, axes, spacing))
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return (predict_one(each) for each in opened)
+    return opened
 
 
 def _open_input(
@@ -204,26 +214,41 @@ def predict_files(
     keep_inputs(pairs, Path(out), resume=options.resume)
     before, weights = fingerprint(pairs), predictor_digest(predictor)
     tasks = [
-        FileTask(
-            pair,
-            partial(_predict_file, predictor, pair.image, path, options, say, progress),
-            path,
-            partial(prediction_facts, predictor, pair.image, weights),
-        )
-        for pair in pairs
-        for path in [output_name(pair.image, out)]
+        _file_task(predictor, pair, Path(out), weights, options, say, progress) for pair in pairs
     ]
     with batch(Path(out), resume=options.resume) as finished:
         skipped = bad if options.skip_bad else None
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
         written = [task.output for task, _ in done if task.output is not None]
         if options.table:
-            from unmask.api.measuring import write_objects
-
-            images_of = {output_name(pair.image, out): pair.image for pair in pairs}
-            write_objects([(path, images_of[path]) for path in written], Path(out), say=say)
+            _write_table(pairs, written, Path(out), say)
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _report_skipped(written, bad)
+
+
+def _file_task(
+    predictor: Predictor,
+    pair: Pair,
+    out: Path,
+    weights: str,
+    options: Options,
+    say: Say,
+    progress: Progress | None,
+) -> FileTask[None]:
+    path = output_name(pair.image, out)
+    return FileTask(
+        pair,
+        partial(_predict_file, predictor, pair.image, path, options, say, progress),
+        path,
+        partial(prediction_facts, predictor, pair.image, weights),
+    )
+
+
+def _write_table(pairs: Sequence[Pair], written: Sequence[Path], out: Path, say: Say) -> None:
+    from unmask.api.measuring import write_objects
+
+    images = {output_name(pair.image, out): pair.image for pair in pairs}
+    write_objects([(path, images[path]) for path in written], out, say=say)
 
 
 def _open_pairs(

@@ -89,15 +89,14 @@ def segment(  # noqa: PLR0913 - what all decoders share, each once
         merges: published passes over small objects (see ``merge_small``), before ``min_size``.
         alone_below: voxels none of whose face neighbors has an affinity of so much become
             background in the end: membranes, where truth has them as background. 0: none do.
-        tally: counts the foreground that is dropped, by reason: ``min_foreground``, ``min_size``
-            and, if there is a ``foreground``, ``alone_below``.
+        tally: counts the dropped foreground by reason; ``alone_below`` only with a ``foreground``.
         options: keyword arguments of the method.
 
     Returns:
         ``(*space)`` int32: objects from 1, background 0.
 
     Raises:
-        DataError: input or an option that is not as said.
+        DataError: input or an option that is not as described.
         RecipeError: an unknown method or option.
 
     Examples:
@@ -111,23 +110,37 @@ def segment(  # noqa: PLR0913 - what all decoders share, each once
     edges = checked_edges(affinities, offsets, foreground)
     given = edges.foreground
     if given is not None and min_foreground > 1:
-        pieces = connected_components(given, connectivity=1)
-        edges = replace(edges, foreground=remove_small(pieces, min_foreground) > 0)
-        if tally is not None:
-            tally.objects("min_foreground", pieces, sizes(pieces) < min_foreground)
+        edges = replace(edges, foreground=_large_parts(given, min_foreground, tally))
     labels = decode(edges.values, edges.offsets, foreground=edges.foreground)
     if merges:
         labels = relabel(merge_small(labels, merges))
     if min_size > 1:
         labels = _refilled(labels, min_size, edges, tally)
     if alone_below > 0:
-        alone = kinship(edges) < alone_below
-        if tally is not None and given is not None:
-            tally.voxels("alone_below", alone & (labels > 0))
-        labels = relabel(np.where(alone, 0, labels))
+        labels = _without_alone(labels, edges, alone_below, None if given is None else tally)
     if tally is not None and given is not None:
         tally.settle(given, labels)
     return labels
+
+
+def _large_parts(
+    foreground: NDArray[np.bool_], least: int, tally: Tally | None
+) -> NDArray[np.bool_]:
+    """The foreground without connected parts of fewer than ``least`` voxels."""
+    pieces = connected_components(foreground, connectivity=1)
+    if tally is not None:
+        tally.objects("min_foreground", pieces, sizes(pieces) < least)
+    return remove_small(pieces, least) > 0
+
+
+def _without_alone(
+    labels: NDArray[np.int32], edges: Edges, below: float, tally: Tally | None
+) -> NDArray[np.int32]:
+    """The labels without voxels that belong to none of their face neighbors."""
+    alone = kinship(edges) < below
+    if tally is not None:
+        tally.voxels("alone_below", alone & (labels > 0))
+    return relabel(np.where(alone, 0, labels))
 
 
 def _check_options(alone_below: float, counts: Mapping[str, int]) -> None:
