@@ -1,6 +1,7 @@
 import json
 import math
 import signal
+import threading
 import warnings
 from itertools import count
 
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from unmask.checkpoint import load_model, load_snapshot
-from unmask.errors import CheckpointError
+from unmask.errors import CheckpointError, DataError
 from unmask.models.base import Objective, Step
 from unmask.optim import adamw
 from unmask.space.batch import Batch
@@ -343,3 +344,23 @@ def test_weight_decay_has_a_cosine_of_its_own(tmp_path):
     rising = [0.04, 0.04 + 0.16 * (1 - math.cos(math.pi / 4)) / 2, 0.12]
     assert [decay for decay, _ in found[:3]] == pytest.approx(rising)
     assert found[-1][0] == pytest.approx(0.2)
+
+
+def test_an_error_ends_the_stream_of_batches():
+    """Left to the garbage collector, its threads would end in whichever thread it runs in."""
+    ended = []
+
+    def stream(start):
+        try:
+            yield from batches(start)
+        finally:
+            ended.append(threading.current_thread())
+
+    def validate(_):
+        raise DataError("a file is gone")
+
+    with pytest.raises(DataError) as error:
+        train(Line(), Plan(steps=4, lr=0.1, validate_every=2), batches=stream, validate=validate)
+    # The traceback still holds the frames, and the generator in them.
+    assert error.tb
+    assert ended == [threading.current_thread()]

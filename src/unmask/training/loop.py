@@ -25,6 +25,7 @@ from unmask.training.update import (
     agree,
     apply_update,
     clip,
+    close_at_end,
     seed_forward,
     set_rates,
     take_batch,
@@ -71,7 +72,7 @@ def fit(
     files = Checkpointing(setup, validation, run)
     step = files.restore(snapshot)
     stream = iter(batches(step * plan.accumulate))
-    with Stop() as stop, files.active(), meter.explain_memory():
+    with Stop() as stop, files.active(), meter.explain_memory(), close_at_end(stream):
         while step < plan.steps:
             rate = set_rates(optimizer, plan, step)
             norm = _compute_gradients(model, stepper, stream, setup, meter, step)

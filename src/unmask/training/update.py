@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -38,6 +39,20 @@ def set_rates(optimizer: Optimizer, plan: Plan, step: int) -> float:
             first = group.setdefault("first_decay", group["weight_decay"])
             group["weight_decay"] = first * decay
     return rate
+
+
+@contextmanager
+def close_at_end(stream: Iterator[Batch]) -> Generator[None]:
+    """Close a generator of batches when the block ends, so that its threads end here.
+
+    After an error the generator would live until a garbage collection, which may run in a thread
+    that is about to start and holds the lock that ending another thread needs: a deadlock.
+    """
+    try:
+        yield
+    finally:
+        if isinstance(stream, Generator):
+            stream.close()
 
 
 def take_batch(stream: Iterator[Batch], plan: Plan, step: int) -> Batch:
