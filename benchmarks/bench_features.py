@@ -14,7 +14,7 @@ import torch
 from scipy import ndimage
 
 from harness import row, write
-from unmask.cluster.dense import Dense
+from unmask.clustering.dense import Dense
 from unmask.models import ViT
 from unmask.models.precision import Precision
 from unmask.space.box import Box

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from organelles import middle
-from unmask.cluster.centers import prepare
-from unmask.cluster.encoder import Encoder, Features, load_encoder
+from unmask.clustering.centers import prepare
+from unmask.clustering.encoder import Encoder, Features, load_encoder
 from unmask.data import NORMALIZERS
 from unmask.io import Image, list_files, open_image, open_labels
 from unmask.lookup import build

@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 
 from bench_features import network
-from unmask.cluster.dense import Dense, features
+from unmask.clustering.dense import Dense, features
 
 SIDE, RADIUS = 64, 10
 

@@ -251,3 +251,12 @@ def test_the_command_line_prints_in_one_place():
         and re.search(r"\btyper\.(?:echo|secho)\b|\bprint\(", path.read_text(encoding="utf-8"))
     ]
     assert printers == []
+
+
+def test_no_package_has_the_name_of_a_verb():
+    """Its import would replace the function ``unmask.<verb>``."""
+    stub = (PACKAGE / "__init__.pyi").read_text(encoding="utf-8")
+    functions = re.findall(r"\b(\w+)\b", stub.partition("from .api import")[2].partition(")")[0])
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    assert {"train", "cluster"} <= set(functions)
+    assert folders & set(functions) == set()

@@ -89,7 +89,7 @@ ROWS = (
         tests=(f"{_SAVES}test_a_full_disk_ends_with_a_message_and_what_was_saved",
                f"{_SAVES}test_a_file_too_large_keeps_the_older_ones",
                f"{_STORE_KILLS}test_an_error_of_the_disk_is_explained",
-               "cluster/test_assign.py::test_a_full_disk_keeps_finished_blocks"),
+               "clustering/test_assign.py::test_a_full_disk_keeps_finished_blocks"),
         limit="A training ends; it does not go on without saving.",
     ),
     Row(

@@ -135,7 +135,7 @@ SCENARIOS = (
 
 def small_blocks() -> None:
     """Let ``cluster`` divide small images; without effect if the product has no such constant."""
-    from unmask.cluster import dense as features
+    from unmask.clustering import dense as features
 
     if hasattr(features, "_BLOCK_BYTES"):
         setattr(features, "_BLOCK_BYTES", 4 * 24 * 32 * 32)  # noqa: B010 - not ours to know

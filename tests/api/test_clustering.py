@@ -10,7 +10,7 @@ import pytest
 from unmask import api
 from unmask.blocks import engine
 from unmask.checkpoint import lock_run
-from unmask.cluster.names import make_template, read_classes, write_template
+from unmask.clustering.names import make_template, read_classes, write_template
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.io import open_image, open_labels, save_image
 from unmask.space.random import generator
@@ -260,7 +260,7 @@ def test_resume_after_an_end_keeps_blocks(model, files, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return plain(*args, **named)
 
-    monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
+    monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
     source = [files / "images" / "a.tif"]
     whole = api.cluster(model, source, out=tmp_path / "whole", classes=4, say=lambda _: None)
     monkeypatch.setattr(engine, "label_block", counting)
@@ -291,7 +291,7 @@ def ended(model, files, tmp_path, monkeypatch):
         calls.append((source, number))
         return plain(labeler, grid, folder, number, **named)
 
-    monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
+    monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 4 * 24 * 33 * 24)
     monkeypatch.setattr(engine, "label_block", counting)
     out = tmp_path / "out"
     request = ("cluster", files / "images", "--model", model, "--quality", "draft", "--out", out)

@@ -18,8 +18,8 @@ from unmask.io import open_labels
 
 # Blocks of 32 x 32 pixels.
 PROGRAM = """
-import unmask.cluster.dense
-unmask.cluster.dense._BLOCK_BYTES = 4 * 24 * 32 * 32
+import unmask.clustering.dense
+unmask.clustering.dense._BLOCK_BYTES = 4 * 24 * 32 * 32
 from unmask.cli import main
 main()
 """
@@ -36,7 +36,7 @@ def encoder(tmp_path_factory, command, phantoms, tiny) -> Path:
 
 @pytest.fixture
 def small_blocks(monkeypatch) -> None:
-    monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 32 * 32)
+    monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 4 * 24 * 32 * 32)
 
 
 def request_of(encoder: Path, images: Path | str, out: Path) -> tuple[object, ...]:
@@ -149,7 +149,7 @@ MEASURE = """
 import sys, threading, time
 from functools import partial
 from pathlib import Path
-import unmask.cluster.dense
+import unmask.clustering.dense
 from unmask import api
 
 def resident():
@@ -161,7 +161,7 @@ def watch():
         peak[0] = max(peak[0], resident())
         time.sleep(0.005)
 
-unmask.cluster.dense._BLOCK_BYTES = 8 << 20
+unmask.clustering.dense._BLOCK_BYTES = 8 << 20
 model, small, large, out = sys.argv[1:]
 peak = [resident()]
 threading.Thread(target=watch, daemon=True).start()

@@ -64,7 +64,7 @@ def test_predict(command, trained, images, signalled, content, tmp_path, name, c
 def test_cluster(
     command, phantoms, tiny, images, signalled, content, tmp_path, monkeypatch, name, code
 ):
-    monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 32 * 32)
+    monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 4 * 24 * 32 * 32)
     run = tmp_path / "run"
     where = ("--preset", "mae2d", "--images", phantoms[2] / "images", "--out", run)
     assert command("pretrain", *where, *tiny(2, steps=1, backbone="vit")).code == 0

@@ -9,7 +9,7 @@ import torch
 
 from unmask import recipe
 from unmask.build import new_method
-from unmask.cluster.dense import Dense
+from unmask.clustering.dense import Dense
 from unmask.pretraining import masks
 from unmask.space.pad import pad_reads
 

@@ -12,7 +12,7 @@ import torch
 
 from unmask import api
 from unmask.checkpoint import load_model, save_model
-from unmask.cluster.encoder import load_encoder
+from unmask.clustering.encoder import load_encoder
 from unmask.errors import CheckpointError, UnmaskError
 from unmask.infer.load import load_predictor
 from unmask.io import open_labels

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 import unmask
 from unmask.checkpoint import load_model
-from unmask.cluster.encoder import load_encoder
+from unmask.clustering.encoder import load_encoder
 from unmask.errors import CheckpointError, RecipeError
 from unmask.interop.official import SOURCES, read
 from unmask.models import BranchHead, ManetDecoder, MixTransformer, ViT

@@ -16,7 +16,7 @@ from unmask import api
 from unmask.build import build_segmenter, new_segmenter
 from unmask.checkpoint import load_model, save_model
 from unmask.checkpoint.tensors import write_tensors
-from unmask.cluster.encoder import load_encoder
+from unmask.clustering.encoder import load_encoder
 from unmask.errors import CheckpointError, UnmaskError
 from unmask.infer.load import load_predictor
 from unmask.models.finished import build_finished, without_start_weights

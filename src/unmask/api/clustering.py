@@ -19,12 +19,12 @@ from unmask.atomic import atomic_write
 from unmask.blocks.resume import Finished, batch, clear
 from unmask.blocks.ship import ModelFile
 from unmask.build import build_normalizer
-from unmask.cluster.assign import AssignWork, Counts, label_volume, needs
-from unmask.cluster.centers import Centers, Volume, fit, prepare, subtract_mean
-from unmask.cluster.contact_sheet import contact_sheet
-from unmask.cluster.dense import Dense
-from unmask.cluster.encoder import DenseFile, Encoder, Features, load_encoder
-from unmask.cluster.names import describe, format_csv, read_classes, write_template
+from unmask.clustering.assign import AssignWork, Counts, label_volume, needs
+from unmask.clustering.centers import Centers, Volume, fit, prepare, subtract_mean
+from unmask.clustering.contact_sheet import contact_sheet
+from unmask.clustering.dense import Dense
+from unmask.clustering.encoder import DenseFile, Encoder, Features, load_encoder
+from unmask.clustering.names import describe, format_csv, read_classes, write_template
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Pair, Paths, fingerprint, keep_inputs
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
@@ -45,7 +45,7 @@ class ClusterOptions:
     """How ``cluster`` works.
 
     Attributes:
-        quality: ``exact``, ``fast`` or ``draft``, see ``unmask.cluster.dense.Dense``.
+        quality: ``exact``, ``fast`` or ``draft``, see ``unmask.clustering.dense.Dense``.
         compat: ``aligned``, or ``official`` for the displaced features of MAESTER's program.
         neighborhood: standard deviation in voxels of a Gaussian around each voxel, whose mean
             features count as well; 0: none.

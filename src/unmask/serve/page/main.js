@@ -302,7 +302,8 @@ const page = {
     await annotator.idle;
     await editor.busy;
     await saver.run();
-    if (!saver.pending) status(text("saved"));
+    // A run that had just ended may have reported before this one was asked for.
+    if (!saver.pending) reportSaving("saved");
   }),
   brush(change) {
     element("brush-size").value = annotator.radius + change;

@@ -82,7 +82,11 @@ export class Saver {
 
   /** Resolves when everything that was waiting is saved. */
   run() {
-    this.busy ??= this.work().finally(() => (this.busy = null));
+    this.busy ??= this.work().finally(() => {
+      this.busy = null;
+      // What came between the last look and here must not wait for the next change.
+      return this.waiting.length ? this.run() : undefined;
+    });
     return this.busy;
   }
 

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from unmask.cluster import neighborhood
-from unmask.cluster.strides import Cover, Tokens, cover_aligned, cover_official
+from unmask.clustering import neighborhood
+from unmask.clustering.strides import Cover, Tokens, cover_aligned, cover_official
 from unmask.errors import DataError, RecipeError, message
 from unmask.models.base import TokenBackbone
 from unmask.models.memory import Halving

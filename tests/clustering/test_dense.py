@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from unmask.cluster.dense import Dense, features
+from unmask.clustering.dense import Dense, features
 from unmask.errors import DataError, RecipeError
 from unmask.models import ResUNet, ViT
 from unmask.models.base import Tokens
@@ -151,10 +151,10 @@ def test_blocks_do_not_show(monkeypatch):
     image = np.random.default_rng(0).random((1, 50, 43), dtype=np.float32)
     for quality in ("exact", "draft"):
         dense = Dense(small(), quality=quality, precision="32")
-        monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 1 << 25)
+        monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 1 << 25)
         assert len(dense.blocks((50, 43))) == 1
         whole = features(dense, image)
-        monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 24 * 100)
+        monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 4 * 24 * 100)
         assert len(dense.blocks((50, 43))) > 4
         np.testing.assert_allclose(features(dense, image), whole, atol=1e-5)
 
@@ -199,7 +199,7 @@ def test_reflection_is_that_of_numpy(space):
 @pytest.mark.parametrize("space", [(3, 41, 52), (1, 7, 30)])
 def test_a_surround_is_a_mean_of_vectors(quality, space, monkeypatch):
     """Against scipy; beyond the border there is nothing to be counted."""
-    monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 4 * 350)
+    monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 4 * 4 * 350)
     plain = Dense(MAESTER, quality=quality, precision="32")
     dense = Dense(MAESTER, quality=quality, precision="32", neighborhood=4.0)
     assert dense.dim == 4
@@ -216,9 +216,9 @@ def test_a_surround_does_not_show_blocks(monkeypatch):
     image = np.random.default_rng(0).random((1, 50, 43), dtype=np.float32)
     for quality in ("fast", "draft"):
         dense = Dense(small(), quality=quality, precision="32", neighborhood=3.0)
-        monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 1 << 25)
+        monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 1 << 25)
         whole = features(dense, image)
-        monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 48 * 200)
+        monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 4 * 48 * 200)
         assert len(dense.blocks((50, 43))) > 4
         np.testing.assert_allclose(features(dense, image), whole, atol=1e-5)
 

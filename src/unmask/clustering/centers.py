@@ -17,7 +17,7 @@ import torch
 import xxhash
 
 from unmask import checkpoint
-from unmask.cluster.dense import Dense
+from unmask.clustering.dense import Dense
 from unmask.data.normalize import Measured, Normalizer
 from unmask.data.source import ImageSource, hold_whole
 from unmask.errors import CheckpointError, DataError, message

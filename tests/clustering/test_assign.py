@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from unmask.checkpoint import lock_run
-from unmask.cluster.assign import AssignWork, Counts, label_volume, needs
-from unmask.cluster.centers import Centers, fit, prepare
-from unmask.cluster.dense import Dense
+from unmask.clustering.assign import AssignWork, Counts, label_volume, needs
+from unmask.clustering.centers import Centers, fit, prepare
+from unmask.clustering.dense import Dense
 from unmask.data.normalize import Window
 from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
 from unmask.io import Image, open_image, open_labels, save_image
@@ -36,7 +36,7 @@ def label(dense, centers, volume, out, **options) -> Counts:
 def dense(monkeypatch):
     """Vectors of blocks of 1 x 15 x 15 voxels or less."""
     torch.manual_seed(0)
-    monkeypatch.setattr("unmask.cluster.dense._BLOCK_BYTES", 4 * 16 * 15 * 15)
+    monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 4 * 16 * 15 * 15)
     vit = ViT(2, 1, image=18, patch=3, dim=16, depth=1, heads=1).eval()
     return Dense(vit, quality="fast", precision="32")
 

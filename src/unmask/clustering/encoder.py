@@ -11,7 +11,7 @@ import torch
 
 from unmask import checkpoint
 from unmask.build import build_backbone
-from unmask.cluster.dense import Dense
+from unmask.clustering.dense import Dense
 from unmask.errors import RecipeError
 from unmask.io import use_formats
 from unmask.models.digest import digest_weights

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unmask.atomic import atomic_write
-from unmask.cluster.assign import Counts
+from unmask.clustering.assign import Counts
 from unmask.errors import RecipeError, message
 from unmask.io import Image, open_labels
 from unmask.labels import connected_components

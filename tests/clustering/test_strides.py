@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from unmask.cluster.strides import Tokens, cover_aligned, cover_official
+from unmask.clustering.strides import Tokens, cover_aligned, cover_official
 from unmask.errors import DataError, RecipeError
 
 MAESTER = Tokens(patch=5, grid=16, center=4)

@@ -18,8 +18,8 @@ from unmask.blocks.base import Facts, Output, Plan
 from unmask.blocks.engine import run
 from unmask.blocks.grid import Grid
 from unmask.blocks.ship import ImageFile, ModelFile, in_memory, ship_image
-from unmask.cluster.centers import Centers, Volume, prepare
-from unmask.cluster.dense import Dense
+from unmask.clustering.centers import Centers, Volume, prepare
+from unmask.clustering.dense import Dense
 from unmask.data.normalize import Measured
 from unmask.data.source import Known
 from unmask.errors import DataError

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from unmask.checkpoint import save_model
-from unmask.cluster.centers import Centers, fit, prepare, sample_features, subtract_mean
-from unmask.cluster.dense import Dense
+from unmask.clustering.centers import Centers, fit, prepare, sample_features, subtract_mean
+from unmask.clustering.dense import Dense
 from unmask.data.normalize import Window
 from unmask.errors import CheckpointError, DataError
 from unmask.io import Image
