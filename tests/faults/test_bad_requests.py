@@ -17,7 +17,7 @@ import torch
 from PIL import Image as Picture
 
 from unmask import api
-from unmask.api import learning
+from unmask.api import runs
 from unmask.checkpoint import load_model, save_model
 from unmask.errors import DataError
 from unmask.infer.load import load_predictor
@@ -473,7 +473,7 @@ class TestChanges:
             os.utime(tmp_path / "i" / "a.tif", ns=(1, 1))
             next(iter(batches(0)))
 
-        monkeypatch.setattr(learning, "fit", fit)
+        monkeypatch.setattr(runs, "fit", fit)
         answer = train(images=tmp_path / "i", labels=tmp_path / "l")
         assert answer.code == 2, answer.err
         assert str(tmp_path / "i" / "a.tif") in answer.err

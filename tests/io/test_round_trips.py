@@ -95,6 +95,13 @@ def test_no_spacing_stays_unknown(tmp_path: Path, suffix: str) -> None:
     assert image.unit is None
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 1), (3, 1, 1), (2, 1, 5), (2, 1, 1, 1), (1, 4, 1, 1)])
+def test_planes_of_one_pixel_stay_planes(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    save_image(tmp_path / "p.tif", array, axes="C" + "ZYX"[1 - len(shape) :])
+    np.testing.assert_array_equal(open_image(tmp_path / "p.tif", ndim=len(shape) - 1).read(), array)
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr", ".h5", ".nii.gz", ".nii", ".npy"])
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(draw=st.data())

@@ -227,6 +227,8 @@ def test_slices_of_a_volume_in_three_orientations(page, server):
     for axis, (height, width) in enumerate(((24, 20), (10, 20), (10, 24))):
         page.get_by_test_id("axis").select_option(str(axis))
         page.get_by_test_id("slice").fill("3")
+        # A change of the slice ends the stroke that is being drawn.
+        page.wait_for_load_state("networkidle")
         Canvas(page, height, width).stroke((6, 4), (6, 9))
         lines = {0: np.s_[3, 6, 4:10], 1: np.s_[6, 3, 4:10], 2: np.s_[6, 4:10, 3]}
         expected[lines[axis]] = axis + 1
