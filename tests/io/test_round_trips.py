@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,14 @@ def test_no_spacing_stays_unknown(tmp_path: Path, suffix: str) -> None:
     assert image.unit is None
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 1), (3, 1, 1), (2, 1, 5), (2, 1, 1, 1), (1, 4, 1, 1)])
-def test_planes_of_one_pixel_stay_planes(tmp_path: Path, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
+@pytest.mark.parametrize("shape", [*product((1, 2, 3), repeat=3), *product((1, 2), repeat=4)])
+def test_thin_planes_stay_planes(tmp_path: Path, suffix: str, shape: tuple[int, ...]) -> None:
+    """Programs drop axes of one voxel, and some drop too many of them."""
     array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
-    save_image(tmp_path / "p.tif", array, axes="C" + "ZYX"[1 - len(shape) :])
-    np.testing.assert_array_equal(open_image(tmp_path / "p.tif", ndim=len(shape) - 1).read(), array)
+    path = tmp_path / f"p{suffix}"
+    save_image(path, array, axes="C" + "ZYX"[1 - len(shape) :])
+    np.testing.assert_array_equal(open_image(path, ndim=len(shape) - 1).read(), array)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr", ".h5", ".nii.gz", ".nii", ".npy"])

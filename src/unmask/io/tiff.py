@@ -242,8 +242,8 @@ def save_tiff(location: Location, content: Content) -> None:
         array, axes = np.moveaxis(array, 0, -1), "YXS"
     kind = _kind(location, array.dtype, array.nbytes)
     rows, columns = array.shape[axes.index("Y")], array.shape[axes.index("X")]
-    # tifffile takes planes of one pixel for the rows of one plane, in ImageJ's order of axes.
-    if kind == "imagej" and rows * columns == 1 < array.size:
+    # In ImageJ's order of axes tifffile takes planes of one column for the rows of one plane.
+    if kind == "imagej" and columns == 1 < array.size:
         kind = "json"
     if kind == "imagej" and axes == "CZYX":
         array, axes = np.moveaxis(array, 0, 1), "ZCYX"
