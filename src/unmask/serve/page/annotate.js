@@ -62,12 +62,18 @@ export class Annotator {
     return this.idle;
   }
 
+  /** A change that is no gesture, such as undoing one. */
+  perform(action) {
+    return action();
+  }
+
   async work() {
     this.working = true;
     try {
       while (this.backlog.length) {
         // Nothing is awaited without need: a stroke is drawn in the event that reports it.
-        if (this.editor.busy) await this.editor.busy;
+        // While one slice loads another may be asked for, so one look is not enough.
+        while (this.editor.busy) await this.editor.busy;
         const [next, values] = this.backlog.shift();
         const done = this[next](...values);
         if (done) await done;

@@ -267,13 +267,12 @@ async function grayValues() {
   return Uint8Array.from({ length: plane.width * plane.height }, (_, p) => (data[4 * p] + data[4 * p + 1] + data[4 * p + 2]) / 3);
 }
 
-/** Undo or redo, after what is still going on; drawing and saving wait for it. */
+/** Undo or redo in the order of the gestures: whatever waited for both would wait for itself. */
 function stepBack(take, nothing) {
-  return editor.wait(exchange(take, nothing, [annotator.idle, editor.busy]));
+  return annotator.gesture("perform", () => exchange(take, nothing));
 }
 
-async function exchange(take, nothing, before) {
-  await Promise.all(before);
+async function exchange(take, nothing) {
   const step = take();
   if (!step) {
     status(text(nothing));
