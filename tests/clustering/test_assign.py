@@ -91,9 +91,9 @@ def test_labels_are_the_nearest_centers_and_counted(dense, centers, one, tmp_pat
 
 
 def test_what_it_will_take_is_told(dense, one):
-    told = needs(dense, one)
-    assert told.startswith(f"{len(work(dense, one).grid)} block(s) of 1 x ")
-    assert f"{dense.windows(one.space)} windows" in told
+    forecast = needs(dense, one)
+    assert forecast.startswith(f"{len(work(dense, one).grid)} block(s) of 1 x ")
+    assert f"{dense.windows(one.space)} windows" in forecast
 
 
 def test_a_full_disk_keeps_finished_blocks(dense, centers, one, whole, ended, tmp_path, full_disk):

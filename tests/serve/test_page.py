@@ -135,7 +135,7 @@ def on_disk(server: Server, name: str = "nuclei_000", ndim: int = 2) -> np.ndarr
 
 
 def brushed(shape: tuple[int, int], row: int, columns: tuple[int, int], radius: int) -> np.ndarray:
-    """Pixels of a horizontal stroke, told without the page: discs along a line."""
+    """Pixels of a horizontal stroke, computed without the page: discs along a line."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     nearest = np.clip(x, *columns)
     return (y - row) ** 2 + (x - nearest) ** 2 <= (radius + 0.5) ** 2

@@ -103,7 +103,7 @@ def match_files(
     """Names with the paths of image and labels.
 
     If no two names are equal and no suffix is set, the suffix that most files of one side share is
-    ignored. Images and labels in one folder are told apart by their suffixes
+    ignored. Images and labels in one folder are distinguished by their suffixes
     (`unmask.data.suffixes`). One image and one label file pair under any name. An image never pairs
     with itself, under whatever name.
 

@@ -104,18 +104,18 @@ def _place_rods(  # noqa: C901 - a kernel: flat arrays in, no objects
         core = length[placed] - width
         center, direction = free[attempt].copy(), frames[attempt, 0].copy()
         if placed and chance[attempt, 0] > loose:
-            beside = int(chance[attempt, 1] * placed)
-            direction = axis[beside] + wobble[attempt]
+            neighbor = int(chance[attempt, 1] * placed)
+            direction = axis[neighbor] + wobble[attempt]
             direction /= np.sqrt(np.sum(direction**2))
-            side = frames[attempt, 1] - np.sum(frames[attempt, 1] * axis[beside]) * axis[beside]
+            side = frames[attempt, 1] - np.sum(frames[attempt, 1] * axis[neighbor]) * axis[neighbor]
             side /= np.sqrt(np.sum(side**2)) + 1e-12
-            reach = (length[placed] + length[beside]) / 2
+            reach = (length[placed] + length[neighbor]) / 2
             if chance[attempt, 2] < 0.6:
                 slide = (chance[attempt, 3] - 0.5) * reach
-                center = middle[beside] + side * width * 1.08 + axis[beside] * slide
+                center = middle[neighbor] + side * width * 1.08 + axis[neighbor] * slide
             else:
                 sign = 1.0 if chance[attempt, 3] < 0.5 else -1.0
-                center = middle[beside] + sign * axis[beside] * reach * 1.04
+                center = middle[neighbor] + sign * axis[neighbor] * reach * 1.04
         fits = True
         for a in range(n):
             fits = fits and free[:, a].min() <= center[a] <= limit[a]

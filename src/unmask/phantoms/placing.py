@@ -86,10 +86,10 @@ def _scatter(
             break
         center[:] = free[attempt]
         if placed and chance[attempt, 0] < clustering:
-            beside = int(chance[attempt, 1] * placed)
+            neighbor = int(chance[attempt, 1] * placed)
             away = nearest + (1.12 - nearest) * chance[attempt, 2]
-            away *= radius[placed] + radius[beside]
-            center[:] = centers[beside] + direction[attempt] * away
+            away *= radius[placed] + radius[neighbor]
+            center[:] = centers[neighbor] + direction[attempt] * away
         fits = True
         for a in range(n):
             fits = fits and -margin <= center[a] <= limit[a]
