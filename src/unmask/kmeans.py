@@ -17,15 +17,15 @@ from unmask.errors import DataError, message
 from unmask.kernels import njit
 from unmask.space.random import generator
 
-# rows of one product: points, scores and centers stay in the second-level cache
+# Rows of one product: points, scores and centers stay in the second-level cache
 _ROWS = 1024
-# a start is chosen on this many points a center, and at least so many
+# A start is chosen on this many points per center, and at least so many
 _START_POINTS = 512
 _START_LEAST = 8192
 _START_ITERATIONS = 12
 # Lloyd ends where the inertia falls by less than this share
 _STEADY = 1e-5
-# on a sample, further steps would follow its chance
+# On a sample, further steps would follow its chance
 _STEADY_SAMPLE = 1e-4
 
 
@@ -115,7 +115,7 @@ def lloyd(points: np.ndarray, centers: np.ndarray, iterations: int, steady: floa
         empty = np.flatnonzero(counts == 0)
         moved = sums / np.maximum(counts, 1)[:, None]
         if len(empty):
-            # the points that are served worst, the farthest first
+            # The points that are served worst, the farthest first
             moved[empty] = points[np.argsort(-distances, kind="stable")[: len(empty)]]
         centers = moved.astype(np.float32)
         if not len(empty) and before - inertia <= steady * inertia:
@@ -288,7 +288,7 @@ def _gather(
         for j in range(points.shape[1]):
             off = points[i, j] - centers[label, j]
             distance += off * off
-            # summed as differences: small numbers keep their digits
+            # Summed as differences: small numbers keep their digits
             part[label, j] += off
         distances[i] = distance
         counts[label] += 1

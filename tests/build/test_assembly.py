@@ -1,4 +1,4 @@
-"""From a recipe to objective, crops, plan and optimiser."""
+"""From a recipe to objective, crops, plan and optimizer."""
 
 from __future__ import annotations
 

@@ -54,8 +54,8 @@ def test_sample_is_of_the_volumes_and_a_function_of_the_seed(dense):
 
 def test_first_cluster_is_the_largest_of_the_sample(dense):
     one = volume(dense)
-    centres = fit(dense, [one], 4, seed=3, facts={}, sample=10**9)
-    sizes = np.bincount(assign(whole(dense, one), centres.values)[0], minlength=4)
+    centers = fit(dense, [one], 4, seed=3, facts={}, sample=10**9)
+    sizes = np.bincount(assign(whole(dense, one), centers.values)[0], minlength=4)
     assert sizes.tolist() == sorted(sizes.tolist(), reverse=True)
 
 
@@ -84,12 +84,12 @@ def test_parts_of_a_large_volume_are_small(dense, tmp_path):
     assert 4 * dense.dim * np.prod(block) <= 40 << 20
 
 
-def test_centres_outlive_their_run(dense, tmp_path):
+def test_centers_outlive_their_run(dense, tmp_path):
     facts = {"weights": "abc", "quality": "fast"}
-    centres = fit(dense, [volume(dense)], 3, seed=0, facts=facts)
-    centres.save(tmp_path / "c.safetensors")
+    centers = fit(dense, [volume(dense)], 3, seed=0, facts=facts)
+    centers.save(tmp_path / "c.safetensors")
     again = Centers.load(tmp_path / "c.safetensors", facts)
-    assert np.array_equal(again.values, centres.values)
+    assert np.array_equal(again.values, centers.values)
     with pytest.raises(CheckpointError, match="quality 'fast', not 'exact'"):
         Centers.load(tmp_path / "c.safetensors", facts | {"quality": "exact"})
     with pytest.raises(CheckpointError):
@@ -120,7 +120,7 @@ def test_volumes_without_their_means_share_the_origin(dense):
         )
 
 
-def test_centres_are_for_exactly_the_features_asked_for(dense, tmp_path):
+def test_centers_are_for_exactly_the_features_asked_for(dense, tmp_path):
     Centers(np.zeros((2, 3), np.float32), {"dim": 3, "common_mean": True}).save(tmp_path / "c")
     with pytest.raises(CheckpointError, match="common_mean True, not None"):
         Centers.load(tmp_path / "c", {"dim": 3})
@@ -140,7 +140,7 @@ def test_centres_are_for_exactly_the_features_asked_for(dense, tmp_path):
         ("centres", torch.zeros(2, 3), {"kind": "clusters"}),
     ],
 )
-def test_files_that_hold_no_centres(name, values, card, tmp_path):
+def test_files_that_hold_no_centers(name, values, card, tmp_path):
     save_model(tmp_path / "c.safetensors", {name: values}, card)
     with pytest.raises(CheckpointError, match=r"c\.safetensors"):
         Centers.load(tmp_path / "c.safetensors", {})

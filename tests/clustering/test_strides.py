@@ -18,10 +18,10 @@ def given(cover):
     return middles
 
 
-@pytest.mark.parametrize("centre", [4, 8, 16])
-def test_aligned_gives_every_voxel_the_patch_around_it(centre):
+@pytest.mark.parametrize("center", [4, 8, 16])
+def test_aligned_gives_every_voxel_the_patch_around_it(center):
     for length in range(1, 401):
-        cover = cover_aligned(length, Tokens(5, 16, centre))
+        cover = cover_aligned(length, Tokens(5, 16, center))
         assert np.array_equal(given(cover), np.arange(length))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from unmask.data.normalize import NoNormalize
+from unmask.errors import DataError
 from unmask.io.contract import Content, Format, Location, Stored
 from unmask.models.resunet import ResUNet
 from unmask.tasks.semantic import Semantic
@@ -79,6 +80,13 @@ def save_padded(location: Location, content: Content) -> None:
 PADDED = Format("padded", open_padded, save_padded, suffixes=(".pad",))
 
 
+def refuse(location: Location, content: Content) -> None:
+    raise DataError(f"{location.source}: expected another array, found {content.array.dtype}.")
+
+
+REFUSING = Format("refusing", open_padded, refuse, suffixes=(".ref",))
+
+
 def count_pixels(truth, predicted):
     truth[...] = 0
     return int(predicted.sum())
@@ -106,6 +114,10 @@ class TestCrops(NormalizerContract):
 
 class TestDamage(FormatContract):
     part = PADDED
+
+
+class TestRefusal(FormatContract):
+    part = REFUSING
 
 
 class TestNumbers(MetricContract):

@@ -77,7 +77,7 @@ def test_nuclei(tmp_path):
     counts = prepare(tmp_path / "in", tmp_path / "out", name="bbbc039")
     assert counts == {"train": 1, "val": 1, "test": 1}
     labels = read(tmp_path / "out/val/labels/a1.tif")
-    # two that touch with different values, and a piece of 16 pixels that is dropped
+    # Two that touch with different values, and a piece of 16 pixels that is dropped
     assert np.bincount(labels.ravel())[1:].tolist() == [64, 64]
     assert read(tmp_path / "out/val/images/a1.tif").max() == 900
 

@@ -100,7 +100,7 @@ def archive(folder, name):
         volume(folder / labels.format(number), drawn.astype(np.uint16))
     volume(folder / test.format(900), np.zeros(shape, np.int16))
     first = folder / images.format(numbers[0])
-    # copies of macOS next to the files of the Decathlon, and MRI among the CT of AMOS
+    # Copies of macOS next to the files of the Decathlon, and MRI among the CT of AMOS
     first.with_name(f"._{first.name}").write_bytes(b"junk")
     if name == "amos22":
         volume(folder / images.format(507), np.zeros(shape, np.int16))

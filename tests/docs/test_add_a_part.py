@@ -32,7 +32,7 @@ SHORT = [
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(added, "_ADDED", {})
+    monkeypatch.setattr(added, "ADDED", {})
     added.installed_formats.cache_clear()
     for name, code in FILES.items():
         (tmp_path / name).write_text(code, encoding="utf-8")

@@ -37,7 +37,7 @@ ARRAY = np.arange(12, dtype=np.uint16).reshape(3, 4)
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(added, "_ADDED", {})
+    monkeypatch.setattr(added, "ADDED", {})
     (tmp_path / "text_format.py").write_text(SOURCE)
     added.installed_formats.cache_clear()
     yield tmp_path

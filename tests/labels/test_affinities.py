@@ -140,9 +140,9 @@ def cells(ndim, seed, *, walls):
     """Random cells with crooked faces, every one in one piece."""
     random = np.random.default_rng(seed)
     space = random.integers(9, (40, 16)[ndim - 2], ndim)
-    centres = random.random((random.integers(1, 12), ndim)) * space
+    centers = random.random((random.integers(1, 12), ndim)) * space
     index = np.moveaxis(np.indices(space), 0, -1) + random.normal(0, 0.3, (*space, ndim))
-    labels = 1 + ((index[..., None, :] - centres) ** 2).sum(-1).argmin(-1)
+    labels = 1 + ((index[..., None, :] - centers) ** 2).sum(-1).argmin(-1)
     if walls:
         differ = [np.diff(labels, axis=axis, prepend=0) != 0 for axis in range(ndim)]
         labels = np.where(np.any(differ, axis=0), 0, labels)
@@ -193,7 +193,7 @@ def test_specks_of_the_foreground_hold_no_object(method, ndim):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_membranes_go_to_their_neighbours(method):
+def test_membranes_go_to_their_neighbors(method):
     labels = boxes(2, 1, walls=True)
     offsets = NEAR[2] + FAR[2]
     found = segment(of_labels(labels, offsets), offsets, method=method, min_size=12)

@@ -18,8 +18,8 @@ def balls(rng, shape, count, radius=(3.5, 6.0)):
     axes = np.indices(shape)
     for name in range(1, count + 1):
         size = rng.uniform(*radius)
-        centre = [rng.uniform(0, n) for n in shape]
-        inside = sum((x - c) ** 2 for x, c in zip(axes, centre, strict=True)) < size**2
+        center = [rng.uniform(0, n) for n in shape]
+        inside = sum((x - c) ** 2 for x, c in zip(axes, center, strict=True)) < size**2
         if not (labels[inside] > 0).any():
             labels[inside] = name
     return labels
@@ -81,7 +81,7 @@ def test_a_heat_step_as_written_down():
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_an_object_does_not_depend_on_its_neighbours_or_its_place(ndim):
+def test_an_object_does_not_depend_on_its_neighbors_or_its_place(ndim):
     rng = np.random.default_rng(3)
     labels = balls(rng, (40, 24, 18)[:ndim], 30)
     flows = labels_to_flows(labels)
@@ -128,7 +128,7 @@ def test_an_object_in_two_pieces_is_still_finite():
     assert np.isfinite(labels_to_flows(labels)).all()
 
 
-def test_published_rule_reads_touching_neighbours():
+def test_published_rule_reads_touching_neighbors():
     labels = np.zeros((10, 12), np.int32)
     labels[2:8, 1:6], labels[2:8, 6:11] = 1, 2
     default, published = labels_to_flows(labels), labels_to_flows(labels, compat="cellpose")
@@ -137,7 +137,7 @@ def test_published_rule_reads_touching_neighbours():
 
 
 @pytest.mark.parametrize("compat", ["cellpose", "mediar"])
-def test_published_rule_in_volumes_points_to_the_centre(compat):
+def test_published_rule_in_volumes_points_to_the_center(compat):
     labels = np.zeros((9, 11, 11), np.int32)
     labels[1:8, 1:10, 1:10] = 1
     flows = labels_to_flows(labels, compat=compat)
@@ -178,7 +178,7 @@ def test_flow_check_accepts_its_own_field_and_refuses_noise():
     assert flow_errors(relabel(truth), flows).max() == 0
     kept = flows_to_labels(flows, truth > 0)
     assert kept.max() == len(np.unique(truth[truth > 0]))
-    # A field that turns around the centre gathers nothing that looks like an object's own field.
+    # A field that turns around the center gathers nothing that looks like an object's own field.
     swirl = np.stack([flows[1] + 0.3 * flows[0], -flows[0] + 0.3 * flows[1]])
     assert flows_to_labels(swirl, truth > 0, min_size=0).max() == 0
     assert flows_to_labels(swirl, truth > 0, min_size=0, flow_error=None).max() > 0

@@ -26,7 +26,7 @@ def test_unsigned_ids_beyond_the_signed_range():
     np.testing.assert_array_equal(relabel(labels), [0, 2, 1, 2])
 
 
-def test_neighbouring_ids_above_float_precision_stay_apart():
+def test_neighboring_ids_above_float_precision_stay_apart():
     labels = np.array([2**53, 2**53 + 1, 2**53 + 2], np.int64)
     np.testing.assert_array_equal(relabel(labels), [1, 2, 3])
 

@@ -1,4 +1,4 @@
-"""Small objects: flooded by their neighbours, or merged as published."""
+"""Small objects: flooded by their neighbors, or merged as published."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from unmask.errors import DataError
 from unmask.labels import merge_small, refill_small
 
 
-def test_neighbours_flood_what_is_small():
+def test_neighbors_flood_what_is_small():
     labels = np.ones((9, 12), np.int32)
     labels[:, 6:] = 2
     labels[3:5, 5:7] = 3
@@ -34,10 +34,10 @@ def test_pieces_out_of_reach_become_background():
 def test_a_speck_takes_the_commonest_id(ndim):
     labels = np.ones((9,) * ndim, np.int32)
     labels[..., 5:] = 2
-    centre = (4,) * ndim
-    labels[centre] = 9
+    center = (4,) * ndim
+    labels[center] = 9
     found = merge_small(labels, [(1, 5)])
-    assert found[centre] == 1
+    assert found[center] == 1
     assert np.array_equal(found != labels, labels == 9)
 
 
@@ -50,7 +50,7 @@ def test_published_exceptions():
     assert np.array_equal(merge_small(corner, [(1, 5)]), corner)  # the window leaves the image
     sparse = np.zeros((9, 9), np.int32)
     sparse[4, 4], sparse[4, 6] = 1, 2
-    # background is commonest: the next one that is not the speck itself
+    # Background is commonest: the next one that is not the speck itself
     assert merge_small(sparse, [(1, 5)])[4, 4] == 2
 
 

@@ -25,7 +25,7 @@ def same_objects(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def in_blocks(foreground, block, *, halo, connectivity, order=None) -> np.ndarray:
-    """Components labelled block by block, joined as blocks are."""
+    """Components labeled block by block, joined as blocks are."""
     grid = Grid(foreground.shape, block, halo)
     tiles = [grid.tile(number) for number in range(len(grid))]
     parts = [
@@ -147,7 +147,7 @@ def test_the_order_of_blocks_changes_nothing():
 
 
 class TestMatched:
-    def test_uncertain_borders_do_not_join_neighbours(self):
+    def test_uncertain_borders_do_not_join_neighbors(self):
         here, there = np.zeros((2, 10), int), np.zeros((2, 10), int)
         here[:, :5], here[:, 5:] = 1, 2
         there[:, :4], there[:, 4:] = 7, 8

@@ -18,7 +18,7 @@ from unmask.labels.watershed import (
 
 
 def edges_of(labels, foreground=None):
-    """Affinities to the face neighbours; edges that leave the image are 0."""
+    """Affinities to the face neighbors; edges that leave the image are 0."""
     offsets = [tuple(-(a == axis) for a in range(labels.ndim)) for axis in range(labels.ndim)]
     values = np.zeros((len(offsets), *labels.shape), np.float32)
     for channel, offset in enumerate(offsets):
@@ -87,7 +87,7 @@ def test_foreground_without_a_seed_becomes_fragments():
     assert found[0, 0] != found[0, -1]
 
 
-def test_small_fragments_are_flooded_by_their_neighbours():
+def test_small_fragments_are_flooded_by_their_neighbors():
     labels = np.ones((20, 24), np.int32)
     labels[:, 20:] = 2
     labels[9:11, 9:11] = 3
@@ -107,7 +107,7 @@ def test_floods_follow_the_landscape(shape):
     found = flood(height, seeds, inside)
     expected = reference(height, seeds, connectivity=1, mask=inside)
     assert np.array_equal(found > 0, expected > 0)
-    # heights are told apart in 65,536 steps, so single voxels may differ
+    # Heights are told apart in 65,536 steps, so single voxels may differ
     assert (found == expected).mean() > 0.98
 
 

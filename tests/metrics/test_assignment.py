@@ -24,7 +24,7 @@ def test_sum_is_the_largest(seed, n_rows, n_columns, ties):
 
 
 def test_long_chains_of_equal_edges_are_solved():
-    # a path of 2 n + 1 edges: the only perfect matching takes every other one
+    # A path of 2 n + 1 edges: the only perfect matching takes every other one
     n = 2000
     columns = np.r_[np.arange(n + 1), np.arange(n)]
     rows = np.r_[np.arange(n + 1), np.arange(1, n + 1)]

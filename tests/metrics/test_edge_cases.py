@@ -71,5 +71,5 @@ def test_the_two_conventions_differ_where_the_prediction_has_background():
 def test_whole_agreement_in_both_conventions():
     found = evaluate_pair(THREE, THREE + 4, ["arand"])
     assert found["arand"] == 0
-    # every voxel of a segment is a pair with itself in this convention
+    # Every voxel of a segment is a pair with itself in this convention
     assert evaluate_pair(THREE, THREE, ["arand_cremi"])["arand_cremi"] == pytest.approx(0, abs=1e-9)

@@ -165,7 +165,7 @@ def test_pea_index_keeps_its_defect():
     predicted = (truth == 2).astype(int)
     assert aji(truth, predicted) == pytest.approx(25 / 45)
     assert aji_pea(truth, predicted) == 0.0
-    # an absent id does the same
+    # An absent id does the same
     gap = np.where(truth == 2, 2, 0)
     assert aji_pea(gap, predicted) == 0.0
     assert aji_pea(predicted, predicted) == 1.0

@@ -70,7 +70,7 @@ def test_best_dice_gains_from_no_single_change(seed):
         for other in every
         if sum(other[k] != found[k] for k in ids) == 1
     )
-    # on tables this small the local optimum is that of all
+    # On tables this small the local optimum is that of all
     assert mean_dice(table, found) == pytest.approx(max(mean_dice(table, m) for m in every))
 
 

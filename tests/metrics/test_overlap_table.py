@@ -158,8 +158,8 @@ def test_hundred_thousand_objects_need_little_memory():
     values = evaluate_pair(truth, predicted, INSTANCE)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # a pair shares 9 x 8 of 10 x 10 voxels
+    # A pair shares 9 x 8 of 10 x 10 voxels
     assert values["f1@0.5"] == pytest.approx(1 - 1 / side, abs=0.01)
     assert values["sq"] == pytest.approx(72 / 128, abs=1e-3)
-    # a dense table would take 80 GB
+    # A dense table would take 80 GB
     assert peak < 100e6

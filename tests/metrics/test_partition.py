@@ -62,7 +62,7 @@ def test_cremi_convention_leaves_prediction_zero_unassigned():
     found = rand(truth, predicted, convention="cremi")
     assert found.error == pytest.approx(1 - 2 * s / (a + s))
     assert (found.precision, found.recall) == (pytest.approx(1), pytest.approx(s / a))
-    # ordered pairs of different voxels: S 9 + 9 + 16 - 10, A 52 - 10, B 9 + 9 + 16 - 10
+    # Ordered pairs of different voxels: S 9 + 9 + 16 - 10, A 52 - 10, B 9 + 9 + 16 - 10
     assert arand(truth, predicted) == pytest.approx(1 - 2 * 24 / (42 + 24))
     product = voi(truth, predicted) * arand(truth, predicted)
     assert cremi(truth, predicted) == pytest.approx(np.sqrt(product))
@@ -77,7 +77,7 @@ def test_edge_cases(metric):
     assert metric(truth, truth * 2) == 0
     assert np.isnan(metric(EMPTY, EMPTY))
     assert np.isnan(metric(EMPTY, truth))
-    # one segment covers the one object: perfect by definition
+    # One segment covers the one object: perfect by definition
     assert metric((truth > 0).astype(int), EMPTY) == 0
     assert metric(truth, EMPTY) >= 0
 

@@ -27,8 +27,8 @@ def scene(ndim, seed):
     rng = np.random.default_rng(seed)
     shape = (9, 12, 13)[:ndim]
     grid = np.indices(shape)
-    centres = [rng.uniform(0, n, 2) for n in shape]
-    return [sum((g - c[i]) ** 2 for g, c in zip(grid, centres, strict=True)) < 14 for i in range(2)]
+    centers = [rng.uniform(0, n, 2) for n in shape]
+    return [sum((g - c[i]) ** 2 for g, c in zip(grid, centers, strict=True)) < 14 for i in range(2)]
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

@@ -26,7 +26,7 @@ def test_published_sizes(size):
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_maps_keep_channels_last(batch):
-    # channels first in disguise make depthwise convolutions ten times as slow
+    # Channels first in disguise make depthwise convolutions ten times as slow
     for feature in MixTransformer(2, 3, **SMALL)(torch.randn(batch, 3, 32, 32)):
         assert feature.movedim(1, -1).is_contiguous()
 

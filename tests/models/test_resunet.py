@@ -97,5 +97,5 @@ def test_upsampled_voxels_keep_their_place():
 
 
 def test_per_axis_refuses_another_number_of_axes():
-    with pytest.raises(ValueError, match="one an axis"):
+    with pytest.raises(ValueError, match="one per axis"):
         nd.per_axis((1, 2), 3)

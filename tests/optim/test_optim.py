@@ -58,7 +58,7 @@ def test_layer_decay_needs_blocks_and_training_needs_parameters():
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimiser_learns_and_continues_bit_by_bit(name):
+def test_every_optimizer_learns_and_continues_bit_by_bit(name):
     torch.manual_seed(0)
     images, wanted = torch.randn(64, 6), torch.randn(64, 1)
 
@@ -100,7 +100,7 @@ def test_muon_moves_matrices_as_torch_does(shape):
         for weight, optimizer in zip((ours, theirs), steps, strict=True):
             weight.grad = gradient.clone()
             optimizer.step()
-    # both orthogonalise in bfloat16
+    # Both orthogonalise in bfloat16
     torch.testing.assert_close(ours, theirs, atol=5e-3, rtol=0)
 
 

@@ -198,7 +198,7 @@ def test_a_view_of_its_own_size_is_exact():
 def test_the_teacher_follows():
     method = build(2, ema=0.9, steps=10)
     with torch.no_grad():
-        # weights that a run begins with reach the student only
+        # Weights that a run begins with reach the student only
         method.backbone.norm.weight.fill_(1.5)
     update(method)
     student, teacher = student_and_teacher(method)
@@ -223,7 +223,7 @@ def test_the_teacher_rests_at_the_end():
         assert torch.equal(parameter, before[name]), name
 
 
-def test_the_centre_moves_with_updates_only():
+def test_the_center_moves_with_updates_only():
     method = build(2, center_momentum=0.75)
     seen = []
     method.teacher["head"].register_forward_hook(lambda _, __, out: seen.append(out))
@@ -238,7 +238,7 @@ def test_the_centre_moves_with_updates_only():
     torch.testing.assert_close(method.centre.value, wanted)
 
 
-def test_a_bad_batch_leaves_the_centre_finite():
+def test_a_bad_batch_leaves_the_center_finite():
     method = build(2)
     method.step(Batch(torch.full((2, 2, *SIZES[2]), torch.nan)))
     method.step(batch(2))

@@ -51,7 +51,7 @@ def test_perfect_logits(ndim):
 def test_gradient_is_that_of_finite_differences(dice, monkeypatch):
     task = Affinities(ndim=2, offsets=((-1, 0), (0, -2)), dice=dice, foreground=True)
     values, weight = targets(task, labels_of(2)[:4, 4:9])
-    # float64 would be rounded by the loss itself
+    # Float64 would be rounded by the loss itself
     monkeypatch.setattr(torch.Tensor, "float", lambda tensor: tensor.double())
     drawn = torch.randn(1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     logits = drawn.double().requires_grad_()

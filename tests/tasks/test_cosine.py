@@ -118,7 +118,7 @@ def test_rare_pairs_weigh_as_much_as_frequent_ones():
     same = torch.ones(1, 2, 1, 11)
     given = (labels, torch.ones_like(labels))
     loss = pair_loss(same, *given, offsets=[(0, -1)], rule=Rule())
-    # one pair of ten is apart: its squared error 1 weighs 9
+    # One pair of ten is apart: its squared error 1 weighs 9
     torch.testing.assert_close(loss, torch.tensor(0.9))
 
 

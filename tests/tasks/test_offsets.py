@@ -75,7 +75,7 @@ NEAR = ((-1, 0), (0, -1))
     ids=str,
 )
 def test_wrong_options_of_decodings_are_named(name, option):
-    # an option that is right is not blamed
+    # An option that is right is not blamed
     decoding = {"name": name, "min_size": 4, **option}
     ((key, value),) = option.items()
     with pytest.raises(RecipeError, match="task t: decoding") as caught:

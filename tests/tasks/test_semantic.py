@@ -57,7 +57,7 @@ def test_published_form_of_one_logit():
     weight = torch.from_numpy(np.stack([target.weight for target in targets]))
     perfect = (values - 0.5) * 20
     perfect[0, 0, 1, 1] = 60  # ignored
-    # an empty truth has a Dice of almost 0 as long as anything is predicted
+    # An empty truth has a Dice of almost 0 as long as anything is predicted
     assert task.loss(perfect, values, weight).item() == pytest.approx(0.5, abs=1e-3)
     scores = task.activate(perfect)
     assert scores.shape == (2, 2, 2, 2)

@@ -150,7 +150,7 @@ def evaluate_classes(
     ]
     shares = np.array([_shares(where, answers[name], names) for name in true]).T
     numbers = np.array([names.index(value) + 1 for value in true.values()])
-    # without probabilities there is nothing to rank images by
+    # Without probabilities there is nothing to rank images by
     wanted = list(metrics or (METRICS if columns else METRICS[:2]))
     figures = class_figures(numbers, shares, wanted)
     summary = {name: _entry(value, len(rows)) for name, value in figures.items()}

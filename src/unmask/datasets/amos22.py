@@ -6,7 +6,7 @@ from unmask.datasets.dataset import DataSet
 from unmask.datasets.volumes import Volumes, make_prepare
 
 LAYOUT = Volumes(
-    # numbers of 500 and more are MRI
+    # Numbers of 500 and more are MRI
     images=("imagesTr/amos_*", "imagesVa/amos_*"),
     labels=("labelsTr/amos_*", "labelsVa/amos_*"),
     test=("imagesTs/amos_*",),

@@ -55,7 +55,7 @@ class Official:
 
     def network(self) -> nn.Module:
         """The network in evaluation mode; a call gives the published outputs."""
-        # on the meta device nothing is drawn or computed that the file replaces
+        # On the meta device nothing is drawn or computed that the file replaces
         with torch.device("meta"):
             built = self.source.build(self.recipe)
         built.load_state_dict(dict(self.weights), strict=not self.source.optional, assign=True)

@@ -89,7 +89,7 @@ def _unpack(tree: Mapping[str, Any]) -> dict[str, Tensor]:
     if _segments(entries):
         entries = {n: value for n, value in entries.items() if not n.startswith(_TOKENS)}
     for name in [name for name in entries if name.endswith("running_var")]:
-        # old files do not count batches
+        # Old files do not count batches
         counter = name.replace("running_var", "num_batches_tracked")
         entries.setdefault(counter, torch.zeros((), dtype=torch.int64))
     return entries

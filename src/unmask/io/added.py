@@ -20,8 +20,8 @@ from unmask.parts import Parts
 from unmask.plugins import is_file_name
 
 PARTS = Parts("unmask.formats", {})
-# By suffix. Added formats win over ours: the user has named them.
-_ADDED: dict[str, Format] = {}
+# Formats that were added in this process, by suffix. They win over ours: the user has named them.
+ADDED: dict[str, Format] = {}
 
 
 def use_formats(names: Iterable[str | Format | Callable[[], Format]]) -> None:
@@ -40,12 +40,7 @@ def use_formats(names: Iterable[str | Format | Callable[[], Format]]) -> None:
             # Workers open the same images again; they may run in another folder.
             file = str(Path(name).absolute()) if is_file_name(name) else name
             form = replace(form, origin=file)
-        _ADDED.update(dict.fromkeys(form.suffixes, form))
-
-
-def added_formats() -> Mapping[str, Format]:
-    """Formats that were added in this process, by suffix."""
-    return _ADDED
+        ADDED.update(dict.fromkeys(form.suffixes, form))
 
 
 @lru_cache(maxsize=1)

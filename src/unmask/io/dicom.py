@@ -169,15 +169,6 @@ def _dtype(slices: list[Slice]) -> np.dtype[Any]:
     return np.dtype(np.int16 if info.min <= min(ends) and max(ends) <= info.max else np.int32)
 
 
-def _save(location: Location, content: object) -> None:
-    del content
-    raise DataError(
-        message(
-            location.source, expected="another format to write", found="DICOM", do="Give .nii.gz."
-        )
-    )
-
-
 # A folder is known by its content, so no suffix stands for the series.
-FORMAT = Format("DICOM series", open_dicom, _save, family=".nii.gz", folder=True)
-FILE_FORMAT = Format("DICOM", open_slice, _save, family=".nii.gz")
+FORMAT = Format("DICOM series", open_dicom, family=".nii.gz", folder=True)
+FILE_FORMAT = Format("DICOM", open_slice, family=".nii.gz")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from unmask.io.added import added_formats, installed_formats
+from unmask.io import added
 from unmask.io.contract import Format
 from unmask.parts import Parts
 
@@ -54,10 +54,10 @@ def find_format(suffix: str) -> Format:
         KeyError: no format has this suffix.
         RecipeError: an installed format cannot be imported, or is not a `Format`.
     """
-    for formats in (added_formats(), FORMATS, _BY_CONTENT):
+    for formats in (added.ADDED, FORMATS, _BY_CONTENT):
         if suffix in formats:
             return formats[suffix]
-    return installed_formats()[suffix]
+    return added.installed_formats()[suffix]
 
 
 def match_suffix(name: str) -> str | None:
@@ -70,10 +70,10 @@ def match_suffix(name: str) -> str | None:
         ('.ome.tif', None)
     """
     lower = name.lower()
-    found = _longest(lower, added_formats()) or _longest(lower, FORMATS)
+    found = _longest(lower, added.ADDED) or _longest(lower, FORMATS)
     if found is None and "." in lower:
         # Reads the metadata of all installed packages, so only for suffixes that are not ours.
-        found = _longest(lower, installed_formats())
+        found = _longest(lower, added.installed_formats())
     return found
 
 
@@ -94,7 +94,7 @@ def is_folder(name: str) -> bool:
 
 
 def _is_ours(suffix: str) -> bool:
-    return suffix in FORMATS and suffix not in added_formats()
+    return suffix in FORMATS and suffix not in added.ADDED
 
 
 def _longest(lower: str, suffixes: Iterable[str]) -> str | None:

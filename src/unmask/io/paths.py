@@ -67,7 +67,8 @@ def locate(path: str | Path) -> Location:
         return Location(source, Path(numbered[1]), numbered[2])
     whole = Path(path)
     for folder in (whole, *whole.parents):
-        if is_folder(folder.name):
+        # Suffixes start with a dot; most folders of a path have none.
+        if "." in folder.name and is_folder(folder.name):
             key = whole.relative_to(folder).as_posix()
             return Location(source, folder, "" if key == "." else key)
     return Location(source, whole)

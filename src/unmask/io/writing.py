@@ -77,7 +77,7 @@ def _save_of(form: Format, source: str) -> Callable[[Location, Content], None]:
                 source,
                 expected="a format that can be written",
                 found=f"{form.name}, which is only read",
-                do="Choose another suffix, for example .tif.",
+                do=f"Choose another suffix, for example {form.family}.",
             )
         )
     return form.save

@@ -132,7 +132,7 @@ def _medians(
             below = 0
             for place in range(lengths[axis]):
                 count = counts[axis, place]
-                # the two middle voxels; one and the same where the size is odd
+                # The two middle voxels; one and the same where the size is odd
                 for middle in ((size - 1) // 2, size // 2):
                     if below <= middle < below + count:
                         medians[k, axis] += 0.5 * (first[axis] + place)

@@ -173,7 +173,7 @@ def _heat_in_order(
     size, count = len(inside), len(offsets)
     reach = np.abs(offsets).max()
     span = (reach, size - 2 * reach)
-    # offsets that are missing lead behind the box, where it is always cold
+    # Offsets that are missing lead behind the box, where it is always cold
     others = np.full(8, size, np.int64)
     others[: count - 1] = offsets[1:]
     heat = np.zeros(2 * size, np.float64)

@@ -32,7 +32,7 @@ class Objects:
         return len(self.ids)
 
     def select(self, keep: np.ndarray) -> Objects:
-        """The objects where ``keep`` (booleans or indices, one an object) says so."""
+        """The objects where ``keep`` (booleans or indices, one per object) says so."""
         return Objects(
             self.ids[keep], self.start[keep], self.stop[keep], self.size[keep], self.mean[keep]
         )

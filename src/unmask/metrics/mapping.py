@@ -7,8 +7,8 @@ reported under its own name:
 one_to_one        every class has at most one cluster, chosen for the largest sum of
                   Dice (Kuhn 1955, doi:10.1002/nav.3800020109)
 majority          every cluster means the class that most of its voxels have
-transferred       the majority of other, labelled images is applied to these
-transferred_dice  the mapping of the highest mean Dice on other, labelled images is
+transferred       the majority of other, labeled images is applied to these
+transferred_dice  the mapping of the highest mean Dice on other, labeled images is
                   applied to these
 ================  ===================================================================
 
@@ -115,7 +115,7 @@ def best_dice(table: Counted) -> dict[int, int]:
     while improved:
         improved = False
         for cluster, (size, column) in enumerate(zip(sizes, table.voxels.T, strict=True)):
-            # the cluster in no class, in the one that it has, and in every other
+            # The cluster in no class, in the one that it has, and in every other
             away = classes == chosen[cluster]
             rest, room = hits - column * away, mapped - size * away + true
             without, within = 2 * rest / room, 2 * (rest + column) / (room + size)

@@ -220,7 +220,7 @@ def _count(left: np.ndarray, right: np.ndarray) -> NDArray[np.uint64]:
     chunks = np.nditer(  # pyright: ignore[reportCallIssue]
         [left, right],
         flags=["external_loop", "buffered", "growinner", "zerosize_ok"],
-        # numpy's own annotations misspell "contig"
+        # Numpy's own annotations misspell "contig"
         op_flags=[["readonly", "contig"]] * 2,  # pyright: ignore[reportArgumentType]
         op_dtypes=[kind, kind],
         buffersize=1 << 16,
@@ -292,7 +292,7 @@ def _counting_order(keys, size):  # pyright: ignore[reportMissingParameterType]
 @njit(cache=True, nogil=True)
 def _slot(entries, a, b):  # pyright: ignore[reportMissingParameterType]
     """Row of the pair, or the free row where it belongs (linear probing)."""
-    # Neighbours in the image mostly have neighbouring ids; rows close together keep the part of
+    # Neighbors in the image mostly have neighboring ids; rows close together keep the part of
     # the table in use inside the cache (1.7 times faster than scattered rows at 100 000 objects).
     # The folds keep ids that differ only in high bits apart.
     near = a ^ (a >> np.uint64(32))

@@ -1,7 +1,7 @@
-"""Metrics of surfaces: Hausdorff distance (95 %) and normalised surface distance.
+"""Metrics of surfaces: Hausdorff distance (95 %) and normalized surface distance.
 
-The surface of a class is its voxels that have a face neighbour outside it; what lies beyond the
-image is outside. Distances are exact Euclidean ones between voxel centres, in units of the spacing
+The surface of a class is its voxels that have a face neighbor outside it; what lies beyond the
+image is outside. Distances are exact Euclidean ones between voxel centers, in units of the spacing
 (voxels without one). A mean goes over the classes other than 0 of truth or prediction.
 
 Surfaces of a useful prediction lie close together, so each of their voxels looks around itself
@@ -205,7 +205,7 @@ def _small(labels: np.ndarray) -> bool:
 
 
 def _surface(codes: np.ndarray) -> np.ndarray:
-    """Codes where a face neighbour has another, or lies outside the array; else 0."""
+    """Codes where a face neighbor has another, or lies outside the array; else 0."""
     edge = np.zeros(codes.shape, bool)
     for axis in range(codes.ndim):
         lead = (slice(None),) * axis

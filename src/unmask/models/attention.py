@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# keys up to which the whole matrix of weights is cheaper than torch's fused kernel
+# Keys up to which the whole matrix of weights is cheaper than torch's fused kernel
 _SHORT = 768
 
 

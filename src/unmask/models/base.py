@@ -17,7 +17,7 @@ from unmask.space.batch import Batch
 class Backbone(Protocol):
     """From an image to features, fine to coarse.
 
-    ``features[i]`` has ``channels[i]`` channels and ``ceil(size / strides[i])`` voxels an axis.
+    ``features[i]`` has ``channels[i]`` channels and ``ceil(size / strides[i])`` voxels per axis.
     The constructor takes ``ndim`` and ``in_channels`` and its own options.
     """
 
@@ -75,7 +75,7 @@ class Decoder(Protocol):
     def forward(
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
-        """One feature vector a voxel of an image of ``size``; or one, with axes of length 1."""
+        """One feature vector per voxel of an image of ``size``; or one, with axes of length 1."""
         ...
 
 
@@ -115,7 +115,7 @@ class Objective(nn.Module):
         self.frozen = tuple(names)
         self.train(self.training)
 
-    # a type variable, because beartype refuses Self outside of classes that it decorates
+    # A type variable, because beartype refuses Self outside of classes that it decorates
     def train(self: _Own, mode: bool = True) -> _Own:  # noqa: FBT001, FBT002 - torch's signature
         """Training mode, except for what is frozen."""
         super().train(mode)

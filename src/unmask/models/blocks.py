@@ -27,7 +27,7 @@ class ConvBlock(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
-        # the shift of the normalization makes a bias of the convolution redundant
+        # The shift of the normalization makes a bias of the convolution redundant
         self.conv = nd.conv(ndim, in_channels, out_channels, kernel=kernel, bias=False)
         self.norm = nd.norm(norm, ndim, out_channels)
 
@@ -69,7 +69,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, image: Float[Tensor, "b c *in"]) -> Float[Tensor, "b d *out"]:
-        """Features of ``ceil(size / stride)`` voxels an axis."""
+        """Features of ``ceil(size / stride)`` voxels per axis."""
         shortcut = self.project(nd.pad_to_multiple(image, self.stride))
         image = F.leaky_relu(self.norm1(self.conv1(image)), _SLOPE)
         image = self.norm2(self.conv2(image))

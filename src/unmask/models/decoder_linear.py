@@ -36,5 +36,5 @@ class LinearDecoder(nn.Module):
     def forward(
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
-        """One feature vector a voxel of an image of ``size``."""
+        """One feature vector per voxel of an image of ``size``."""
         return nd.upsample(self.project(features[-1]), self.stride, size)

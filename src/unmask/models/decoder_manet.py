@@ -67,7 +67,7 @@ class ManetDecoder(nn.Module):
     def forward(
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
-        """One feature vector a voxel of an image of ``size``."""
+        """One feature vector per voxel of an image of ``size``."""
         return self.restore(self.pyramid(features)[0], size)
 
     def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
@@ -108,7 +108,7 @@ class PositionAttention(nn.Module):
             for conv in (self.center_conv, self.top_conv, self.bottom_conv)
         )
         if self.published:
-            # one softmax over millions of pairs would lose its small weights in half precision
+            # One softmax over millions of pairs would lose its small weights in half precision
             weight = (q @ k.transpose(1, 2)).float().flatten(1).softmax(dim=1)
             mixed = (weight.view(len(q), q.shape[1], -1).to(v.dtype) @ v).reshape(image.shape)
         else:
@@ -138,7 +138,7 @@ class FusionBlock(nn.Module):
     ) -> Float[Tensor, "b d *fine"]:
         """Features at the resolution of ``skip``."""
         hidden = self.hl_conv(image)
-        # enlarging by repetition leaves the mean of a channel as it is
+        # Enlarging by repetition leaves the mean of a channel as it is
         hidden = hidden * (self.SE_hl(hidden) + self.SE_ll(skip))
         return self.conv2(self.conv1(hidden, self.factor, skip))
 

@@ -35,5 +35,5 @@ class PoolDecoder(nn.Module):
         features: list[Tensor],
         size: Sequence[int],  # noqa: ARG002 - the contract of decoders
     ) -> Float[Tensor, "b width *one"]:
-        """One feature vector an image, with spatial axes of length 1."""
+        """One feature vector per image, with spatial axes of length 1."""
         return features[-1].mean(dim=self.axes, keepdim=True)

@@ -22,7 +22,7 @@ class EnlargingBlock(nn.Module):
         ndim: number of spatial axes.
         in_channels: channels of the input.
         out_channels: channels of the output.
-        factor: voxels of the output for each of the input, one number an axis.
+        factor: voxels of the output for each of the input, one number per axis.
         norm: ``batch``, ``instance`` or ``group``.
     """
 
@@ -85,12 +85,12 @@ class SparkDecoder(nn.Module):
             EnlargingBlock(ndim, wide, narrow, factor=factor, norm=norm)
             for (wide, narrow), factor in zip(pairwise(widths), factors, strict=True)
         )
-        _initialise(self)
+        _initialize(self)
 
     def forward(
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
-        """One feature vector a voxel of an image of ``size``."""
+        """One feature vector per voxel of an image of ``size``."""
         layers = zip(self.densify_projs, self.densify_norms, reversed(features), strict=True)
         return self.join([project(norm(feature)) for project, norm, feature in layers], size)
 
@@ -140,7 +140,7 @@ def _widths(top: int | None, coarsest: int, steps: int) -> list[int]:
     return [top // 2**level for level in range(steps + 1)]
 
 
-def _initialise(decoder: nn.Module) -> None:
+def _initialize(decoder: nn.Module) -> None:
     """Published start: narrow normal convolutions, transposed ones fit for ReLUs, no offsets."""
     for name, parameter in decoder.named_parameters():
         if parameter.ndim > 1 and "up_sample" in name:

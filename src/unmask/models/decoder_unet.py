@@ -46,7 +46,7 @@ class UNetDecoder(nn.Module):
         self.projects = nn.ModuleList()
         self.stages = nn.ModuleList()
         for fine, skip, coarse in zip(sizes, channels, sizes[1:], strict=False):
-            # projecting before enlarging costs a fraction of a transposed convolution
+            # Projecting before enlarging costs a fraction of a transposed convolution
             self.projects.append(nd.conv(ndim, coarse, fine, kernel=1, bias=False))
             self.stages.append(
                 nn.Sequential(
@@ -58,7 +58,7 @@ class UNetDecoder(nn.Module):
     def forward(
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
-        """One feature vector a voxel of an image of ``size``."""
+        """One feature vector per voxel of an image of ``size``."""
         return self.restore(self.pyramid(features)[0], size)
 
     def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:

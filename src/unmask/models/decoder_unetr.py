@@ -68,7 +68,7 @@ class UnetrDecoder(nn.Module):
     def forward(
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
-        """One feature vector a voxel of an image of ``size``."""
+        """One feature vector per voxel of an image of ``size``."""
         return self.restore(self.pyramid(features)[0], size)
 
     def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
@@ -77,7 +77,7 @@ class UnetrDecoder(nn.Module):
 
     def pyramid(self, features: list[Tensor]) -> list[Tensor]:
         """Decoded features at every resolution, fine to coarse; ``widths`` are their channels."""
-        # padded as the transformer pads, so that all grids cover the same region
+        # Padded as the transformer pads, so that all grids cover the same region
         image = nd.pad_to_multiple(features[0], self.patch)
         skips = [nd.channels_last(self.image_block(image))]
         skips += [

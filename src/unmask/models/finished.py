@@ -81,6 +81,12 @@ def _build(
             outline = build(finished)
         checkpoint.check_fit(outline, weights, source=source)
         _check_buffers(outline, source)
+        own = outline.state_dict()
+        if len(own) == len([*outline.parameters(), *outline.buffers()]):
+            # A second construction would only draw weights that the file replaces.
+            given = {name: weights[name].to(own[name].dtype, copy=True) for name in own}
+            outline.load_state_dict(given, assign=True)
+            return outline.eval()
     network = build(finished)
     checkpoint.load_weights(network, weights, source=source)
     return network.eval()

@@ -65,7 +65,7 @@ class Halving:
                     ) from error
             else:
                 return parts[0] if len(parts) == 1 else torch.cat(parts)
-            # outside the handler: the traceback kept the tensors of the failed pass alive
+            # Outside the handler: the traceback kept the tensors of the failed pass alive
             self.size = size // 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

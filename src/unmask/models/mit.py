@@ -41,7 +41,7 @@ class MixTransformer(nn.Module):
         dims: channels of every stage.
         depths: blocks of every stage.
         heads: attention heads of every stage, divisors of ``dims``.
-        strides: voxels of the image between voxels of every stage, one number an axis, for
+        strides: voxels of the image between voxels of every stage, one number per axis, for
             anisotropic images such as ``[[1, 4, 4], [2, 8, 8], [4, 16, 16], [8, 32, 32]]``;
             default: 4, then doubling.
         mlp_ratio: hidden channels of the MLPs as a multiple of ``dims``.
@@ -78,7 +78,7 @@ class MixTransformer(nn.Module):
         source, fine = in_channels, (1,) * ndim
         for level, (dim, stride) in enumerate(zip(self.channels, self.strides, strict=True)):
             factor = tuple(b // a for a, b in zip(fine, stride, strict=True))
-            # all stages attend to a map as coarse as the last one
+            # All stages attend to a map as coarse as the last one
             reduction = tuple(b // a for a, b in zip(stride, self.strides[-1], strict=True))
             given = {"reduction": reduction, "mlp_ratio": mlp_ratio}
             blocks = nn.ModuleList(
@@ -89,7 +89,7 @@ class MixTransformer(nn.Module):
             self.add_module(f"block{level + 1}", blocks)
             self.add_module(f"norm{level + 1}", nn.LayerNorm(dim, eps=1e-6))
             source, fine = dim, stride
-        _initialise(self)
+        _initialize(self)
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> list[Tensor]:
         """Normed maps of ``ceil(size / stride)`` voxels."""
@@ -220,12 +220,12 @@ def _tokens(image: Tensor) -> Tensor:
 
 def _image(tokens: Tensor, grid: Sequence[int]) -> Tensor:
     """``(B, C, *grid)`` with channels last in memory, without a copy."""
-    # not transpose and unflatten: for a batch of one these set strides that torch takes for
+    # Not transpose and unflatten: for a batch of one these set strides that torch takes for
     # channels first, and depthwise convolutions of such take ten times as long
     return tokens.unflatten(1, tuple(grid)).movedim(-1, 1)
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """Linear maps N(0, 0.02) (arXiv:2010.11929), convolutions by fan-out (arXiv:1502.01852)."""
     for part in module.modules():
         if isinstance(part, nn.Linear):

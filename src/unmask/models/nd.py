@@ -27,17 +27,17 @@ _MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _MAX_POOL_LAYER = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _CUBIC = {2: "bicubic"}
-# voxels from which sums of weights pay
+# Voxels from which sums of weights pay
 _WORTH_SUMMING = 2048
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
-    """One number an axis: an int is repeated, a sequence must have ``ndim`` entries."""
+    """One number per axis: an int is repeated, a sequence must have ``ndim`` entries."""
     if isinstance(value, int):
         return (value,) * ndim
     if len(value) != ndim:
-        raise ValueError(f"expected one number or {ndim} (one an axis), found {tuple(value)}.")
+        raise ValueError(f"expected one number or {ndim} (one per axis), found {tuple(value)}.")
     return tuple(value)
 
 
@@ -105,7 +105,7 @@ def conv_enlarge(
 
 
 def pool_layer(ndim: int, *, kernel: int, stride: Sequence[int]) -> nn.Module:
-    """Largest value of overlapping windows, ``ceil(size / stride)`` voxels an axis, kernel odd."""
+    """Largest value of overlapping windows, ``ceil(size / stride)`` voxels per axis, kernel odd."""
     return _MAX_POOL_LAYER[ndim](kernel, stride=tuple(stride), padding=(kernel - 1) // 2)
 
 
@@ -145,7 +145,7 @@ class InstanceNorm(nn.Module):
         return self.weight, self.bias, None, None, True, 0.0, self.eps
 
     def _channels_last(self, image: Tensor) -> Tensor:
-        # torch's own layer leaves channels-last on the CPU and takes three times as long; the
+        # Torch's own layer leaves channels-last on the CPU and takes three times as long; the
         # batch norm of a single sample is its instance norm and has a channels-last kernel.
         b, c, *space = image.shape
         flat = image.movedim(1, -1).reshape(b, prod(space), 1, c).permute(0, 3, 1, 2)
@@ -164,7 +164,7 @@ def repeat(image: Float[Tensor, "b c *space"], factor: Sequence[int]) -> Tensor:
 def convolve(
     image: Float[Tensor, "b c *space"], weight: Float[Tensor, "d c *window"]
 ) -> Float[Tensor, "b d *space"]:
-    """Convolution by given weights, without offset; windows odd and centred."""
+    """Convolution by given weights, without offset; windows odd and centered."""
     padding = tuple((n - 1) // 2 for n in weight.shape[2:])
     return _CONVOLVED[len(padding)](image, weight, padding=padding)
 
@@ -203,7 +203,7 @@ def pad_to_multiple(image: Float[Tensor, "b c *space"], multiple: Sequence[int])
 
 
 def max_pool(image: Float[Tensor, "b c *space"], window: Sequence[int]) -> Tensor:
-    """Largest value of every window of a grid, ``ceil(size / window)`` voxels an axis."""
+    """Largest value of every window of a grid, ``ceil(size / window)`` voxels per axis."""
     return _MAX_POOL[len(window)](image, tuple(window), ceil_mode=True)
 
 

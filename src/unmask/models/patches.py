@@ -67,6 +67,6 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b n d"]:
         """One token a patch, in C order."""
-        # a matrix product: convolutions with kernel = stride are slow backwards on the CPU
+        # A matrix product: convolutions with kernel = stride are slow backwards on the CPU
         weight = self.proj.weight.movedim(1, -1).flatten(1)
         return F.linear(patchify(image, self.patch), weight, self.proj.bias)

@@ -26,7 +26,7 @@ class Bottleneck(nn.Module):
         ndim: number of spatial axes.
         in_channels: channels of the input.
         width: channels between the convolutions; the output has four times as many.
-        stride: of the middle convolution, one number an axis.
+        stride: of the middle convolution, one number per axis.
         norm: ``instance``, ``group`` or ``batch``.
         drop: share of samples that skip the block in training (arXiv:1603.09382).
     """
@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, image: Float[Tensor, "b c *in"]) -> Float[Tensor, "b d *out"]:
-        """Features of ``ceil(size / stride)`` voxels an axis."""
+        """Features of ``ceil(size / stride)`` voxels per axis."""
         hidden = F.relu(self.bn1(self.conv1(image)))
         hidden = F.relu(self.bn2(self.conv2(hidden)))
         hidden = self._dropped(self.bn3(self.conv3(hidden)))
@@ -84,7 +84,7 @@ class ResNet(nn.Module):
         depth: 50, 101 or 152, the published numbers of layers.
         blocks: blocks of each stage, in place of ``depth``.
         width: channels of the stem; the stages have 4, 8, 16, 32 times as many.
-        strides: voxels of the image between voxels of each stage, one number an axis, for
+        strides: voxels of the image between voxels of each stage, one number per axis, for
             anisotropic images such as ``[[1, 4, 4], [1, 8, 8], [2, 16, 16], [4, 32, 32]]``; the
             default is 4, 8, 16, 32 along every axis.
         norm: ``batch`` as published, ``instance`` or ``group``.
@@ -137,7 +137,7 @@ class ResNet(nn.Module):
                 source, done = self.channels[level], done + 1
             self.add_module(self.stages[level], stage)
             fine = self.strides[level]
-        _initialise(self)
+        _initialize(self)
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> list[Tensor]:
         """Features, fine to coarse."""
@@ -169,7 +169,7 @@ def _stem(
 
 
 @torch.no_grad()
-def _initialise(network: nn.Module) -> None:
+def _initialize(network: nn.Module) -> None:
     """Normal with the variance that keeps gradients' size through ReLUs (arXiv:1502.01852)."""
     for name, parameter in network.named_parameters():
         if parameter.ndim > 1 and name.endswith("weight"):

@@ -22,7 +22,7 @@ class ResUNet(nn.Module):
         in_channels: channels of the image.
         width: channels at full resolution.
         depth: number of resolutions.
-        strides: voxels of the image between voxels of each resolution, one number an axis, for
+        strides: voxels of the image between voxels of each resolution, one number per axis, for
             anisotropic images such as ``[[1, 1, 1], [1, 2, 2], [2, 4, 4]]``; the default doubles
             every axis. Its length takes the place of ``depth``.
         blocks: residual blocks at each resolution, one number or one for each.

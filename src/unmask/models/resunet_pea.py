@@ -85,7 +85,7 @@ class PeaDecoder(nn.Module):
     def forward(
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
-        """One feature vector a voxel of an image of ``size``."""
+        """One feature vector per voxel of an image of ``size``."""
         return self.restore(self.pyramid(features)[0], size)
 
     def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:

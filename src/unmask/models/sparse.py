@@ -131,7 +131,7 @@ class _MaskedLayer(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         found: Tensor = self.layer(image)
-        # in place: neither convolutions nor poolings need their output for the gradient
+        # In place: neither convolutions nor poolings need their output for the gradient
         return found.mul_(self.visible.at(found.shape[2:]))
 
 
@@ -207,7 +207,7 @@ class _VisibleNorm(torch.autograd.Function):
             eps=ctx.eps,
             output_mask=[True, True, True],
         )
-        # what the statistics owe to each visible voxel: a constant, and a part along the image
+        # What the statistics owe to each visible voxel: a constant, and a part along the image
         count = share * (image.numel() / image.shape[1])
         scale = (variance + ctx.eps).rsqrt()
         factor = -scale * weight / count
@@ -230,7 +230,7 @@ def _moments(image: Tensor, mask: Tensor, share: Tensor) -> tuple[Tensor, Tensor
     count = share * (image.numel() / image.shape[1])
     mean = exact.sum(axes) / count
     column = mean.view(1, -1, *(1,) * (image.ndim - 2))
-    # sample by sample, so that the squares stay in the cache
+    # Sample by sample, so that the squares stay in the cache
     squares = [
         (one - column).mul_(shown).square_().sum(axes)
         for one, shown in zip(exact.split(1), mask.split(1), strict=True)
@@ -244,9 +244,9 @@ def _group_norm(image: Tensor, mask: Tensor, layer: nn.GroupNorm) -> Tensor:
     groups = exact.reshape(b, layer.num_groups, -1)
     shown = mask.expand_as(image).reshape(groups.shape)
     count = shown.sum(dim=2, keepdim=True).clamp(min=1)
-    centred = (groups - groups.sum(dim=2, keepdim=True) / count) * shown
-    variance = centred.square().sum(dim=2, keepdim=True) / count
-    normed = (centred * (variance + layer.eps).rsqrt()).reshape(image.shape)
+    centered = (groups - groups.sum(dim=2, keepdim=True) / count) * shown
+    variance = centered.square().sum(dim=2, keepdim=True) / count
+    normed = (centered * (variance + layer.eps).rsqrt()).reshape(image.shape)
     if layer.affine:
         column = (1, c, *(1,) * (image.ndim - 2))
         normed = normed * layer.weight.view(column) + mask * layer.bias.view(column)

@@ -49,7 +49,7 @@ class Superhuman(nn.Module):
         self.stages = [f"conv{i}" for i in range(len(widths) - 1)] + ["center"]
         for name, source, width in zip(self.stages, sources, widths, strict=True):
             self.add_module(name, _Block(ndim, source, width, flat=flat, momentum=momentum))
-        _initialise(self)
+        _initialize(self)
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> list[Tensor]:
         """Features, fine to coarse."""
@@ -91,7 +91,7 @@ class SuperhumanDecoder(nn.Module):
         count = self.levels = len(channels) - 1
         for step in range(count):
             fine, coarse = channels[count - step - 1], channels[count - step]
-            # index 0 stands for the interpolation, so that the convolution has its published name
+            # Index 0 stands for the interpolation, so that the convolution has its published name
             self.add_module(
                 f"up{step}", nn.Sequential(nn.Identity(), nd.conv(ndim, coarse, fine, kernel=1))
             )
@@ -101,12 +101,12 @@ class SuperhumanDecoder(nn.Module):
             self.add_module(f"conv{count + step}", block)
         self.embed_out = _conv_elu(ndim, self.width, self.width, flat)
         _slow(self, momentum)
-        _initialise(self)
+        _initialize(self)
 
     def forward(
         self, features: list[Tensor], size: Sequence[int]
     ) -> Float[Tensor, "b width *space"]:
-        """One feature vector a voxel of an image of ``size``."""
+        """One feature vector per voxel of an image of ``size``."""
         return self.restore(self.pyramid(features)[0], size)
 
     def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
@@ -184,7 +184,7 @@ def _slow(module: nn.Module, momentum: float) -> None:
             layer.momentum = momentum
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """Weights after He et al. 2015 (arXiv:1502.01852), biases 0."""
     for layer in module.modules():
         if isinstance(layer, nd.Conv):

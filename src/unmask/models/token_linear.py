@@ -25,7 +25,7 @@ class TokenLinear(nn.Linear):
         small = input.numel() <= _LARGE or not torch.backends.mkldnn.is_available()
         if input.device.type != "cpu" or small or not exact:
             return F.linear(input, self.weight, self.bias)
-        # torch gives a window of one voxel to oneDNN only if it is dilated, which changes nothing
+        # Torch gives a window of one voxel to oneDNN only if it is dilated, which changes nothing
         image = input[:, :, None].movedim(-1, 1)
         mapped = F.conv2d(image, self.weight[:, :, None, None], self.bias, dilation=2)
         return mapped.movedim(1, -1)[:, :, 0]

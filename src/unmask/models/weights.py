@@ -98,12 +98,12 @@ def _fit_kernel(module: nn.Module, theirs: Tensor, mine: Tensor) -> Tensor | Non
     if min(theirs.ndim, mine.ndim) < 3 or theirs.shape[0] != mine.shape[0]:
         return None
     if mine.ndim == theirs.ndim + 1:
-        # the same response to an image that is repeated along the new, slowest axis
+        # The same response to an image that is repeated along the new, slowest axis
         depth = mine.shape[2]
         theirs = theirs.unsqueeze(2).repeat_interleave(depth, dim=2) / depth
     first = mine.shape[1] == getattr(module, "in_channels", None)
     if first and theirs.shape[1] != mine.shape[1]:
-        # the same response to an image whose channels are equal
+        # The same response to an image whose channels are equal
         total = theirs.sum(dim=1, keepdim=True) / mine.shape[1]
         theirs = total.repeat_interleave(mine.shape[1], dim=1)
     return theirs if theirs.shape == mine.shape else None
@@ -129,7 +129,7 @@ def _fit_positions(
             f"{known or 'none that suits'}. Give grid, the tokens along every axis."
         )
     if len(known) != len(target):
-        # a table of fewer axes holds for every place of the new, slowest ones
+        # A table of fewer axes holds for every place of the new, slowest ones
         flat = positions.to_grid(theirs, known, target[-len(known) :])
         places = flat[:, 1:].repeat(1, prod(target[: -len(known)]), 1)
         return torch.cat([flat[:, :1], places], dim=1), f"grid {known} to {target}"

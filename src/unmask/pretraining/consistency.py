@@ -1,8 +1,8 @@
 """Agreement of a student with its own running average (Caron et al. 2021, arXiv:2104.14294).
 
-Both project an image's class token on prototypes. The teacher's answers, centred and sharpened, are
-what the student learns to give; centring keeps one prototype from winning always, sharpening keeps
-all from being equal.
+Both project an image's class token on prototypes. The student learns to give the teacher's answers,
+centered and sharpened; centering keeps one prototype from winning always, sharpening keeps all from
+being equal.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class PatchDecoder(nn.Module):
         index = mask.drop[:, :, None].expand_as(predicted)
         predicted = predicted.float()
         if self.norm_target:
-            # only the true patch knows its brightness; the pictures show the predicted texture
+            # Only the true patch knows its brightness; the pictures show the predicted texture
             mean, deviation = (part.gather(1, index[:, :, :1]) for part in _moments(patches))
             predicted = predicted * deviation + mean
         flat = patches.mean(dim=(1, 2), keepdim=True).expand_as(predicted)

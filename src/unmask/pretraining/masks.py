@@ -72,6 +72,6 @@ def _noise(
         return noise.flatten(1)
     for axis, (size, length) in enumerate(zip(sizes, grid, strict=True), start=1):
         noise = noise.repeat_interleave(size, dim=axis).narrow(axis, 0, length)
-    # noise in float32 has steps of 2**-24, so a smaller second number orders the tokens of a block
+    # Noise in float32 has steps of 2**-24, so a smaller second number orders the tokens of a block
     rank = torch.rand(batch, *grid, generator=chance, device=chance.device)
     return (noise.double() + rank * 2.0**-25).flatten(1)

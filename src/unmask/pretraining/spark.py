@@ -134,7 +134,7 @@ class Spark(Objective):
         patches = patchify(batch.image.float(), self.patch)
         found = patchify(self.predict(batch.image, mask).float(), self.patch)
         if self.norm_target:
-            # only the true patch knows its brightness; the pictures show the predicted texture
+            # Only the true patch knows its brightness; the pictures show the predicted texture
             mean, deviation = _moments(patches)
             found = found * deviation + mean
         index = mask.drop[:, :, None].expand(-1, -1, patches.shape[2])
@@ -165,7 +165,7 @@ def hidden_share(patches: int, ratio: float) -> float:
         >>> [int(n * (1 - hidden_share(n, 0.6))) for n in (4, 9, 49)]
         [2, 4, 20]
     """
-    # the mask rounds down; a half more than the number is far from its neighbors
+    # The mask rounds down; a half more than the number is far from its neighbors
     return 1 - (round(patches * (1 - ratio)) + 0.5) / patches
 
 

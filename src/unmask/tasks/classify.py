@@ -2,7 +2,7 @@
 
 Labels have one value in all of an image, the number of its class from 1 on, and tables give them
 (``unmask.data.tables``). Logits are averaged over the image, so that any decoder serves: ``pool``
-gives one vector for the whole image, others one a voxel.
+gives one vector for the whole image, others one per voxel.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Instances by flow fields: vectors to the object's centre and a foreground logit.
+"""Instances by flow fields: vectors to the object's center and a foreground logit.
 
 Stringer et al. 2021, Cellpose (doi:10.1038/s41592-020-01018-x); loss and weights as in MEDIAR
 (Lee et al. 2022, arXiv:2212.03465).
@@ -37,7 +37,7 @@ class Flows(TaskDefaults):
         flow_error: largest mean squared distance between predicted and recomputed flows; 0: any.
         ignore_label: label value without truth.
         compat: a published program whose targets and decoding are reproduced.
-        reach: largest expected distance in voxels between an object's voxels and its centre; a
+        reach: largest expected distance in voxels between an object's voxels and its center; a
             block is decoded with twice as much context.
     """
 

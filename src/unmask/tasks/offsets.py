@@ -120,7 +120,7 @@ def widened(
 
     Args:
         labels: ids, 0 is background.
-        halo: voxels of the window on both sides of its centre, along every axis.
+        halo: voxels of the window on both sides of its center, along every axis.
 
     Examples:
         >>> widened(np.array([1, 1, 1, 2, 2, 0, 2]), [1]).tolist()

@@ -63,7 +63,7 @@ class Segmenter(Objective):
     def logits(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b k *space"]:
         """Logits of the task, one vector per voxel."""
         logits = self.head(self.decoder(self.backbone(image), tuple(image.shape[2:])))
-        # a decoder may give one vector for the whole image; repeated it takes no memory
+        # A decoder may give one vector for the whole image; repeated it takes no memory
         return logits.expand(*logits.shape[:2], *image.shape[2:])
 
     @property

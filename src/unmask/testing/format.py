@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,9 +40,9 @@ class FormatContract(Contract):
             self.suffix, self.form = self.chosen, _TABLE[self.chosen]
             yield
             return
-        monkeypatch.setattr(added, "_ADDED", {})
+        monkeypatch.setattr(added, "ADDED", {})
         added.use_formats([self.chosen])
-        self.suffix, self.form = next(iter(added.added_formats().items()))
+        self.suffix, self.form = next(iter(added.ADDED.items()))
         yield
 
     def write(self, path: Path, array: np.ndarray, axes: str) -> None:
@@ -64,6 +65,18 @@ class FormatContract(Contract):
         assert self.form.name
         assert self.suffix.startswith(".")
         assert self.form.family.startswith(".")
+
+    def test_something_can_be_written(self, tmp_path: Path) -> None:
+        """A format that is written holds at least one type with one number of axes."""
+        if self.form.save is None:
+            pytest.skip("files are only read")
+        refused = []
+        for ndim, dtype in product(SPACES, self.types):
+            try:
+                save_image(self._path(tmp_path), self._array(ndim, dtype), axes=AXES[ndim])
+            except DataError as error:
+                refused.append(str(error))
+        assert len(refused) < len(SPACES) * len(self.types), refused
 
     @pytest.mark.parametrize("ndim", SPACES)
     @pytest.mark.parametrize("dtype", _TYPES)
