@@ -311,6 +311,12 @@ class InferRecipe(Section):
         description="Precision of the computation. auto: bf16 if the device computes in it, "
         "otherwise 32.",
     )
+    uncertainty: Literal["scores", "flips"] | None = Field(
+        default=None,
+        description="Where the uncertainty comes from: from the scores of the views that are "
+        "predicted anyway, or also from the disagreement of mirrored views, which costs one run "
+        "per axis and changes no label. null: flips with --scores, otherwise scores.",
+    )
     scale: Scale | tuple[Scale, ...] | None = Field(
         default=None,
         description="Factor by which images are resized before the network, or one factor per "

@@ -145,16 +145,29 @@ def measure_files(
 
 
 def write_objects(
-    predicted: Sequence[tuple[Path, Image]], folder: Path, *, say: Say = print
+    predicted: Sequence[tuple[Path, Image]],
+    folder: Path,
+    *,
+    columns: Mapping[Path, Mapping[str, Mapping[int, float]]] | None = None,
+    say: Say = print,
 ) -> Path:
     """Write ``objects.csv`` with the objects of predicted label images, measured in their images.
+
+    Args:
+        predicted: label images and their images.
+        folder: of the table.
+        columns: more columns for each label image, by id.
+        say: gets a line with the number of objects.
 
     Raises:
         SaveError: the table cannot be written.
     """
-    sources = [Source(image.name, open_labels(path, ndim=image.ndim), image)
-               for path, image in predicted]  # fmt: skip
-    table = concatenate([measure_source(source, MeasureOptions()) for source in sources])
+    tables = []
+    for path, image in predicted:
+        source = Source(image.name, open_labels(path, ndim=image.ndim), image)
+        table = measure_source(source, MeasureOptions())
+        tables.append(table.extend((columns or {}).get(path, {})))
+    table = concatenate(tables)
     path = folder / "objects.csv"
     write_table(table, path)
     say(f"{path}: {len(table)} object(s)")
@@ -223,7 +236,7 @@ def _extended(table: Table, columns: Extra) -> Table:
     added = {}
     for name, values in columns.items():
         if isinstance(values, Mapping):
-            added[name] = np.array([values.get(int(key), np.nan) for key in table["id"]], float)
+            added[name] = table.extend({name: values})[name]
         elif len(values) == len(table):
             added[name] = np.asarray(values)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any, overload
 
 from unmask.api.files import FileTask, run_files
 from unmask.api.values import ModelLike, Say, Settings
-from unmask.blocks.resume import batch
+from unmask.atomic import remove
+from unmask.blocks.resume import FOLDER, batch
 from unmask.data.pairs import (
     Layout,
     Pair,
@@ -22,15 +23,20 @@ from unmask.data.pairs import (
 from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
-from unmask.infer.load import load_predictor
+from unmask.infer.load import compare_flips, load_predictor
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.io import Image, open_image, output_name, save_image
+from unmask.infer.uncertainty import ObjectUncertainty, object_uncertainty
+from unmask.io import Image, open_image, open_labels, output_name, save_image
 from unmask.io.identity import is_in_files
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
 from unmask.io.missing_chunks import unwritten
 from unmask.progress import Progress
+from unmask.space.axes import SPACE
 from unmask.space.spacing import checked
 from unmask.tasks.complete import complete
+
+# What is kept with the labels of an image: see `ObjectUncertainty.to_json`.
+Values = dict[str, list[float]] | None
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,15 @@ class Options:
     """What a prediction of files writes, and where its work is done.
 
     Attributes:
-        scores: write the joined activations too, as ``scores/<stem>.zarr``.
+        scores: write the joined activations too, as ``scores/<stem>.zarr``, and the uncertainty of
+            every voxel as ``uncertainty/<stem>.zarr``.
         cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
             machine; or the address of a dask.distributed scheduler.
         resume: keep what an ended run of the same request has finished.
         skip_bad: leave out files that are wrong, and name them at the end.
         diameter: of the objects in the images, in their pixels; see ``predict``.
-        table: write ``objects.csv`` too, with one row per object of every image.
+        table: write ``objects.csv`` too, with one row per object of every image, its uncertainty
+            among them.
     """
 
     scores: bool = False
@@ -91,7 +99,7 @@ def predict(
     allow_code: bool = False,
     diameter: float | int | None = None,
 ) -> Prediction | Iterator[Prediction]:
-    """Segment one image; the joined scores are kept next to its labels.
+    """Segment one image; joined scores and their uncertainty are kept next to its labels.
 
     A list of images gives an iterator over their predictions, in the same order; all of them are
     opened first, so that everything that is wrong is reported at once.
@@ -128,7 +136,7 @@ def predict(
     )
 
     def predict_one(image: Image) -> Prediction:
-        result = predictor.predict(image, keep_scores=True)
+        result = predictor.predict(image, keep_scores=True, uncertainty=True)
         return replace(result, notes=(*notes, *result.notes), image=image)
 
     if not isinstance(image, list | tuple):
@@ -203,6 +211,7 @@ def predict_files(
     predictor = load_predictor(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )
+    predictor = _with_flips(predictor, options)
     rules = predictor.layout or Layout(predictor.ndim)
     pairs, bad = _open_pairs(images, rules, predictor, options, say)
     if complete(predictor.task).image_classes:
@@ -219,11 +228,20 @@ def predict_files(
     with batch(Path(out), resume=options.resume) as finished:
         skipped = bad if options.skip_bad else None
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
-        written = [task.output for task, _ in done if task.output is not None]
+        results = {task.output: found for task, found in done if task.output is not None}
+        written = list(results)
         if options.table:
-            _write_table(pairs, written, Path(out), say)
+            _write_table(predictor, pairs, results, Path(out), say)
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _report_skipped(written, bad)
+
+
+def _with_flips(predictor: Predictor, options: Options) -> Predictor:
+    """The predictor with the mirrored views that its uncertainty needs."""
+    asked = predictor.uncertainty
+    if asked == "flips" or (asked is None and options.scores):
+        return compare_flips(predictor)
+    return predictor
 
 
 def _file_task(
@@ -234,21 +252,76 @@ def _file_task(
     options: Options,
     say: Say,
     progress: Progress | None,
-) -> FileTask[None]:
+) -> FileTask[Values]:
     path = output_name(pair.image, out)
-    return FileTask(
-        pair,
-        partial(_predict_file, predictor, pair.image, path, options, say, progress),
-        path,
-        partial(prediction_facts, predictor, pair.image, weights),
-    )
+    wanted = _wanted(predictor, pair.image, path, options)
+
+    def facts() -> dict[str, Any]:
+        known = prediction_facts(predictor, pair.image, weights)
+        # Labels do not depend on it, but what is kept with them does.
+        doubt = [wanted.measured, bool(wanted.scores), list(map(list, predictor.compared))]
+        return known | {"uncertainty": doubt} if wanted.doubt else known
+
+    return FileTask(pair, partial(_predict_file, predictor, pair.image, wanted, say, progress),
+                    path, facts)  # fmt: skip
 
 
-def _write_table(pairs: Sequence[Pair], written: Sequence[Path], out: Path, say: Say) -> None:
+@dataclass(frozen=True)
+class _Wanted:
+    """What is made of one image.
+
+    Attributes:
+        labels: the label image.
+        scores: where scores go; None: nowhere.
+        doubt: where the uncertainty of every voxel goes; None: nowhere.
+        measured: whether the mean uncertainty per object is wanted.
+        blocks: whether the image is predicted in blocks.
+        cluster: of the options.
+        resume: of the options.
+    """
+
+    labels: Path
+    scores: Path | None
+    doubt: Path | None
+    measured: bool
+    blocks: bool
+    cluster: str | None
+    resume: bool
+
+
+def _wanted(predictor: Predictor, image: Image, path: Path, options: Options) -> _Wanted:
+    blocks = _needs_blocks(predictor, image, options)
+    scores = _store_of(image, path, "scores") if options.scores else None
+    doubt = _store_of(image, path, "uncertainty") if options.scores else None
+    # The uncertainty of blocks is stored with the scores, in one pass of this process.
+    possible = options.cluster is None and not predictor.views.mirror_positions
+    if options.table and doubt is None and (possible or not blocks):
+        doubt = path.parent / FOLDER / f"{image.name}.uncertainty.zarr"
+    measured = options.table and doubt is not None
+    return _Wanted(path, scores, doubt, measured, blocks, options.cluster, options.resume)
+
+
+def _write_table(
+    predictor: Predictor,
+    pairs: Sequence[Pair],
+    results: Mapping[Path, Values],
+    out: Path,
+    say: Say,
+) -> None:
     from unmask.api.measuring import write_objects
 
     images = {output_name(pair.image, out): pair.image for pair in pairs}
-    write_objects([(path, images[path]) for path in written], out, say=say)
+    columns = {
+        path: ObjectUncertainty.of_json(found).columns(predictor.calibration)
+        for path, found in results.items()
+        if found
+    }
+    if missing := len(results) - len(columns):
+        say(f"note: {missing} image(s) have no uncertainty in objects.csv, as their scores are "
+            "not in this process. Add --scores.")  # fmt: skip
+    elif predictor.calibration is None:
+        say("note: the model knows no calibration; the column score is 1 - uncertainty.")
+    write_objects([(path, images[path]) for path in results], out, columns=columns, say=say)
 
 
 def _open_pairs(
@@ -278,20 +351,19 @@ def _report_skipped(written: list[Path], bad: Sequence[str]) -> list[Path]:
 def _predict_file(
     predictor: Predictor,
     image: Image,
-    path: Path,
-    options: Options,
+    wanted: _Wanted,
     say: Say,
     progress: Progress | None,
-) -> None:
-    """Predict one image into a file.
+) -> Values:
+    """Predict one image into files; gives the uncertainty of its objects, if it is wanted.
 
     Raises:
         DataError: the image is wrong.
     """
     if note := unwritten(image.source):
         say(note)
-    work = _predict_in_blocks if _needs_blocks(predictor, image, options) else _predict_at_once
-    work(predictor, image, path, options, say, progress)
+    work = _predict_in_blocks if wanted.blocks else _predict_at_once
+    return work(predictor, image, wanted, say, progress)
 
 
 def _needs_blocks(predictor: Predictor, image: Image, options: Options) -> bool:
@@ -320,43 +392,65 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
 def _predict_at_once(
     predictor: Predictor,
     image: Image,
-    path: Path,
-    options: Options,
+    wanted: _Wanted,
     say: Say,
     progress: Progress | None,
-) -> None:
-    result = predictor.predict(image, keep_scores=options.scores, progress=progress)
-    if result.scores is not None:
-        save_image(_scores_of(image, path), result.scores, like=image)
-    save_image(path, result.labels, like=image)
+) -> Values:
+    result = predictor.predict(
+        image,
+        keep_scores=wanted.scores is not None,
+        uncertainty=wanted.doubt is not None,
+        progress=progress,
+    )
+    if wanted.scores is not None and result.scores is not None:
+        save_image(wanted.scores, result.scores, like=image)
+    if wanted.scores is not None and wanted.doubt is not None and result.uncertainty is not None:
+        save_image(wanted.doubt, result.uncertainty[None], like=image)
+    save_image(wanted.labels, result.labels, like=image)
     for note in result.notes:
         say(f"{image.source}: {note}")
+    if not wanted.measured or result.uncertainty is None:
+        return None
+    axes = SPACE[-result.labels.ndim :]
+    labels, doubt = (Image.from_array(a, axes=axes) for a in (result.labels, result.uncertainty))
+    return object_uncertainty(labels, doubt).to_json()
 
 
 def _predict_in_blocks(
     predictor: Predictor,
     image: Image,
-    path: Path,
-    options: Options,
+    wanted: _Wanted,
     say: Say,
     progress: Progress | None,
-) -> None:
+) -> Values:
     # The engine of blocks is not needed for most images, and costs as much as reading a few.
     from unmask.infer.predict_blocks import plan_work, run_work
 
-    scores = _scores_of(image, path) if options.scores else None
-    work = plan_work(predictor, image, scores=scores, cluster=options.cluster)
+    work = plan_work(
+        predictor,
+        image,
+        scores=wanted.scores,
+        uncertainty=wanted.doubt,
+        cluster=wanted.cluster,
+    )
     say(f"{image.source}: {work.forecast}")
     run_work(
         work,
-        path,
-        cluster=options.cluster,
-        resume=options.resume,
+        wanted.labels,
+        cluster=wanted.cluster,
+        resume=wanted.resume,
         progress=progress,
         say=lambda note: say(f"{image.source}: {note}"),
     )
+    if not wanted.measured or wanted.doubt is None:
+        return None
+    doubt = open_image(wanted.doubt, ndim=image.ndim)
+    found = object_uncertainty(open_labels(wanted.labels, ndim=image.ndim), doubt)
+    if wanted.scores is None:
+        remove(wanted.doubt)
+    return found.to_json()
 
 
-def _scores_of(image: Image, path: Path) -> Path:
+def _store_of(image: Image, path: Path, kind: str) -> Path:
     """In a folder of their own, so that the other one holds label images alone."""
-    return path.parent / "scores" / f"{image.name}.zarr"
+    return path.parent / kind / f"{image.name}.zarr"

@@ -189,6 +189,20 @@ class TaskDefaults(Protocol):
         """
         return Answer(self.decode(scores, spacing))
 
+    def uncertainty(
+        self,
+        scores: Float[np.ndarray, "s *space"],
+    ) -> Float[np.ndarray, "*space"]:
+        """How uncertain joined scores are, per voxel: 0 is sure, 1 is undecided.
+
+        The default is for scores that are probabilities: the mean over the channels of their
+        closeness to one half.
+        """
+        total = np.zeros(scores.shape[1:], np.float32)
+        for channel in scores:
+            total += 1 - np.abs(2 * channel.clip(0, 1) - 1)
+        return total / len(scores)
+
     def decode_within(
         self,
         scores: Float[np.ndarray, "s *space"],  # noqa: ARG002 - the contract

@@ -133,6 +133,13 @@ class Flows(TaskDefaults):
         flipped[:, axis] = -flipped[:, axis]
         return flipped
 
+    def uncertainty(self, scores: Float[np.ndarray, "c *space"]) -> Float[np.ndarray, "*space"]:
+        """Undecided foreground, and flows in it that are shorter than 1 as they cancel out."""
+        foreground = scores[-1].clip(0, 1)
+        length = np.sqrt(np.square(scores[:-1]).sum(axis=0))
+        short = foreground * (1 - length).clip(0, 1)
+        return 1 - np.abs(2 * foreground - 1) * (1 - short)
+
     def decode(
         self,
         scores: Float[np.ndarray, "c *space"],
