@@ -20,7 +20,7 @@ from unmask.api.inputs import (
 )
 from unmask.api.planning import plan
 from unmask.api.runs import Run, Start, run_training
-from unmask.api.validation import validated
+from unmask.api.validation import HeldOut
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import (
     Assembly,
@@ -215,14 +215,11 @@ def _open_files(
     return _Opened(apply_view(pairs, rules.view), held_out, second, notes)
 
 
-def _validation(
-    assembly: Assembly[Segmenter], held_out: list[Pair]
-) -> Callable[[Segmenter], dict[str, float]] | None:
+def _validation(assembly: Assembly[Segmenter], held_out: list[Pair]) -> HeldOut | None:
     """The scores of the pairs held out; files are seen on their own grid, as by a prediction."""
     if not held_out:
         return None
-    normalize = assembly.pipeline.normalize
-    return partial(validated, recipe=assembly.recipe, pairs=held_out, normalize=normalize)
+    return HeldOut(assembly.recipe, held_out, assembly.pipeline.normalize)
 
 
 def _held_out_note(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[str]:

@@ -187,7 +187,7 @@ def _legend(*, objects: bool) -> list[tuple[Fate, str]]:
 def _class_voxels(truth: np.ndarray, predicted: np.ndarray) -> dict[tuple[int, int], int]:
     """Voxels of every pair of classes."""
     pairs = np.stack([truth.reshape(-1), predicted.reshape(-1)], 1).astype(np.int64)
-    if len(pairs) and 0 <= pairs.min() and pairs.max() < _FEW_CLASSES:
+    if len(pairs) and pairs.min() >= 0 and pairs.max() < _FEW_CLASSES:
         counts = np.bincount(pairs[:, 0] * _FEW_CLASSES + pairs[:, 1])
         return {divmod(int(at), _FEW_CLASSES): int(counts[at]) for at in np.flatnonzero(counts)}
     found, counts = np.unique(pairs, axis=0, return_counts=True)
