@@ -35,6 +35,9 @@ class Journal:
     Args:
         folder: the run folder; None tells nothing on disk.
         steps: updates of the whole run, for the bar.
+        title: names one of several trainings, such as "fold 2 of 5".
+        before: updates of the trainings before it.
+        total: updates of all of them, for the bar; None: this is the only one.
         tensorboard: write events too.
         quiet: nothing on the terminal.
     """
@@ -44,11 +47,16 @@ class Journal:
         folder: Path | str | None,
         *,
         steps: int,
+        title: str = "",
+        before: int = 0,
+        total: int | None = None,
         tensorboard: bool = True,
         quiet: bool = False,
     ) -> None:
         self.path = None if folder is None else Path(folder) / "journal.jsonl"
         self._steps = steps
+        self._title, self._before = title, before
+        self._total = steps if total is None else total
         self._quiet = quiet
         self._start = 0
         self._events: Any = None
@@ -100,7 +108,12 @@ class Journal:
     def progress(self, step: int) -> None:
         """Move the bar to ``step`` updates; cheap."""
         if self._bar is not None:
-            self._try("the terminal", self._bar.update, self._bar.task_ids[0], completed=step)
+            self._try(
+                "the terminal",
+                self._bar.update,
+                self._bar.task_ids[0],
+                completed=self._before + step,
+            )
 
     def close(self) -> None:
         """Stop the bar and write what TensorBoard still holds."""
@@ -154,10 +167,12 @@ class Journal:
         text = " ".join(f"{key} {_short(value)}" for key, value in numbers.items())
         if self._bar is not None:
             task = self._bar.task_ids[0]
-            step = record["step"]
+            step = self._before + record["step"]
+            text = f"{self._title} {text}".lstrip()
             self._try("the terminal", self._bar.update, task, completed=step, description=text)
         elif self._is_time(record):
-            self.say(f"step {record['step']}/{self._steps} {text}")
+            title = f"{self._title}: " if self._title else ""
+            self.say(f"{title}step {record['step']}/{self._steps} {text}")
 
     def _is_time(self, record: Mapping[str, Any]) -> bool:
         now = time.monotonic()
@@ -170,7 +185,7 @@ class Journal:
     def _open_bar(self, console: Console) -> None:
         columns = [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
         bar = Progress(*columns, TextColumn("{task.description}"), console=console)
-        bar.add_task("", total=self._steps, completed=self._start)
+        bar.add_task("", total=self._total, completed=self._before + self._start)
         bar.start()
         self._bar = bar
 
