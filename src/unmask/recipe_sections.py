@@ -261,6 +261,18 @@ class TrainRecipe(Section):
         description="Metrics of the validation. The first one chooses the best model. Empty: those "
         "of the task.",
     )
+    folds: int = Field(
+        default=0,
+        ge=0,
+        description="Folds of a cross-validation on few labeled images: each image is judged by a "
+        "model that has not seen it, and the final model is trained on all. 0: none; data.holdout "
+        "decides.",
+    )
+    tune: bool = Field(
+        default=True,
+        description="Choose the options of decoding on the held-out predictions of a "
+        "cross-validation.",
+    )
     save_every: int = Field(default=500, ge=1, description="Steps between snapshots.")
     keep: int = Field(default=2, ge=1, description="Number of snapshots to keep.")
     bad_steps: int = Field(

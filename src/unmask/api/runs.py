@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,29 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One of several trainings of a command: a fold, or the final one.
+
+    Attributes:
+        title: shown with its progress, such as "fold 2 of 5".
+        before: updates of the trainings before it.
+        total: updates of all of them; None: it is the only one.
+        recipe: what the run folder keeps as its recipe; None: that of the training.
+        card: more entries of the model's card.
+        keep_models: keep the model of every validation.
+        begin: called once the files are known to be right, before the first update.
+    """
+
+    title: str = ""
+    before: int = 0
+    total: int | None = None
+    recipe: Recipe | None = None
+    card: Mapping[str, Any] = field(default_factory=dict)
+    keep_models: bool = False
+    begin: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
 class Run:
     """A finished training.
 
@@ -92,8 +115,10 @@ def run_training(
     validate: Callable[[Segmenter], dict[str, float]] | None = None,
     notes: Sequence[str] = (),
     reasons: Sequence[str] = (),
+    stage: Stage | None = None,
 ) -> Run:
     """Train the objective on ``pairs``, and on a share of ``second``, into a run folder."""
+    stage = stage or Stage()
     begin = time.perf_counter()
     folder = Path(start.out)
     recipe, sampling = assembly.recipe, assembly.sampling
@@ -110,20 +135,24 @@ def run_training(
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
     ):
         noted = {**marks, **code_marks(code)}
-        new = is_new_run(folder, recipe, noted, resume=start.resume)
+        kept = stage.recipe or recipe
+        new = is_new_run(folder, kept, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
         crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
         if new:
-            note_run(folder, recipe, noted)
+            note_run(folder, kept, noted)
+        if stage.begin is not None:
+            stage.begin()
         card = {
             "recipe": recipe.model_dump(mode="json"),
             "data": marks,
             "versions": versions(),
             **code,
+            **stage.card,
         }
         card |= _object_sizes(objective, pairs, recipe)
         look = partial(check_unchanged, marks, used)
-        with Journal(folder, steps=recipe.train.steps) as journal:
+        with _journal(folder, recipe, stage) as journal:
             for line in (*reasons, *_note(crops, notes), *origin, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(
@@ -134,10 +163,21 @@ def run_training(
                 plan=build_plan(recipe),
                 journal=journal,
                 validate=validate,
-                run=RunFolder(folder, card, resume=start.resume),
+                run=RunFolder(folder, card, resume=start.resume, keep_models=stage.keep_models),
             )
     seconds = time.perf_counter() - begin
-    return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
+    metrics = summary.metrics or stage.card.get("metrics", {})
+    return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)
+
+
+def _journal(folder: Path, recipe: Recipe, stage: Stage) -> Journal:
+    return Journal(
+        folder,
+        steps=recipe.train.steps,
+        title=stage.title,
+        before=stage.before,
+        total=stage.total,
+    )
 
 
 def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:

@@ -222,6 +222,14 @@ class TaskDefaults(Protocol):
             )
         )
 
+    def decoding_choices(self) -> Mapping[str, Sequence[object]]:
+        """Values to try for each option of decoding, the one in use first; see ``unmask tune``.
+
+        ``decoding.x`` is the entry x of the option ``decoding``. Only options that leave the output
+        of the network as it is belong here. Empty: there are none.
+        """
+        return {}
+
     def reasons(self) -> Mapping[str, str]:
         """For each name in ``tally`` the end of a sentence: "37 pixels <text>"."""
         return {}
@@ -248,6 +256,16 @@ def targets_of(batch: Batch) -> tuple[Tensor, Tensor]:
     if batch.values is None or batch.weight is None:
         raise ValueError("A task learns from targets; this batch has images only.")
     return batch.values, batch.weight
+
+
+def unique(*values: object) -> tuple[object, ...]:
+    """The values in their order, each once.
+
+    Examples:
+        >>> unique(0.5, 0.3, 0.5)
+        (0.5, 0.3)
+    """
+    return tuple(dict.fromkeys(values))
 
 
 def describe_meaning(task: CompleteTask) -> dict[str, object]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
 from unmask.labels.flows import flows_to_labels, labels_to_flows
-from unmask.tasks.base import Answer, Target, TaskDefaults
+from unmask.tasks.base import Answer, Target, TaskDefaults, unique
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,15 @@ class Flows(TaskDefaults):
     ) -> Answer:
         """Objects; ``tally`` counts the foreground that is in no object."""
         return Answer(self._decode(scores, tally))
+
+    def decoding_choices(self) -> dict[str, tuple[object, ...]]:
+        """The foreground's threshold, the check of flows, and the smallest object."""
+        sizes = (self.min_size // 4, self.min_size // 2, self.min_size * 2, self.min_size * 4)
+        return {
+            "foreground": unique(self.foreground, 0.3, 0.4, 0.5, 0.6, 0.7),
+            "flow_error": unique(self.flow_error, 0.0, 0.2, 0.4, 0.8, 1.6),
+            "min_size": unique(self.min_size, *sizes),
+        }
 
     def reasons(self) -> dict[str, str]:
         """Why foreground may be in no object."""

@@ -31,6 +31,9 @@ class Journal:
     Args:
         folder: the run folder; None tells nothing on disk.
         steps: updates of the whole run, for the bar.
+        title: names one of several trainings, such as "fold 2 of 5".
+        before: updates of the trainings before it.
+        total: updates of all of them, for the bar; None: this is the only one.
         tensorboard: write events too.
         quiet: nothing on the terminal.
     """
@@ -40,6 +43,9 @@ class Journal:
         folder: Path | str | None,
         *,
         steps: int,
+        title: str = "",
+        before: int = 0,
+        total: int | None = None,
         tensorboard: bool = True,
         quiet: bool = False,
     ) -> None:
@@ -49,7 +55,7 @@ class Journal:
         self._events: Any = None
         self._wants_events = tensorboard and folder is not None
         self._warned: set[str] = set()
-        self._display = Display(steps)
+        self._display = Display(steps, title=title, before=before, total=total)
 
     def __enter__(self) -> Journal:
         return self

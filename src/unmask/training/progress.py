@@ -26,12 +26,24 @@ class Display:
     Everything else is printed above it, so that it stays readable.
 
     Args:
-        steps: updates of the whole run.
+        steps: updates of the run.
+        title: names one of several trainings, such as "fold 2 of 5".
+        before: updates of the trainings before it.
+        total: updates of all of them, for the bar; None: this is the only one.
         console: where the bar is drawn; None: standard error.
     """
 
-    def __init__(self, steps: int, *, console: Console | None = None) -> None:
-        self._steps = steps
+    def __init__(
+        self,
+        steps: int,
+        *,
+        title: str = "",
+        before: int = 0,
+        total: int | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self._steps, self._title, self._before = steps, title, before
+        self._total = steps if total is None else total
         self._console = console
         self._bar: Progress | None = None
         self._first = 0
@@ -46,7 +58,7 @@ class Display:
         if not console.is_terminal:
             return
         bar = Progress(
-            TextColumn("training"),
+            TextColumn(self._title or "training"),
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=8)),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
@@ -54,7 +66,7 @@ class Display:
             console=console,
             expand=True,
         )
-        bar.add_task("", total=self._steps, completed=step)
+        bar.add_task("", total=self._total, completed=self._before + step)
         bar.start()
         self._bar = bar
 
@@ -69,7 +81,7 @@ class Display:
     def move(self, step: int) -> None:
         """Move the bar to ``step`` updates; cheap."""
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=step)
+            self._bar.update(self._bar.task_ids[0], completed=self._before + step)
 
     def show(self, record: Mapping[str, Any]) -> None:
         """Show a line of the journal: new scores as a line, the loss in the bar."""
@@ -80,12 +92,15 @@ class Display:
             for name, value in record.items()
             if name.startswith(_VALIDATION)
         }
+        head = f"{self._title}: " if self._title else ""
+        head += f"step {step}/{self._steps}  {text}"
         if scores:
-            self.say(f"step {step}/{self._steps}  {text}  {_listed(scores)}")
+            self.say(f"{head}  {_listed(scores)}")
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=step, description=text)
+            self.move(step)
+            self._bar.update(self._bar.task_ids[0], description=text)
         elif not scores and self._is_time(step):
-            self.say(f"step {step}/{self._steps}  {text}{self._left(step)}")
+            self.say(f"{head}{self._left(step)}")
 
     def close(self) -> None:
         """Stop the bar; what is said later is printed below it."""
