@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from unmask import checkpoint
+from unmask.api.briefing import settle_precision
 from unmask.api.classes import class_figures, shares_of
 from unmask.api.runs import Run, Stage, Start, run_training
 from unmask.api.validation import validated
@@ -42,6 +43,7 @@ from unmask.recipe import Recipe
 from unmask.tasks.segmenter import Segmenter
 from unmask.training import Journal, RunFolder, started
 from unmask.training.journal import read_journal
+from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, is_new_run, note_run
 
 FOLDS = "folds"
@@ -62,6 +64,7 @@ class CrossValidation:
         start: the run folder, and what the networks start with.
         notes: on the files.
         reasons: of the plan.
+        measured: what its updates cost, once that is known.
     """
 
     recipe: Recipe
@@ -71,6 +74,7 @@ class CrossValidation:
     start: Start
     notes: Sequence[str] = ()
     reasons: Sequence[str] = ()
+    measured: Measured | None = None
 
     @property
     def folder(self) -> Path:
@@ -97,6 +101,7 @@ def run_with_folds(job: CrossValidation) -> Run:
         RecipeError: several processes.
     """
     _check_processes(job.start.devices)
+    job = _settle(job)
     folds = _make_folds(job)
     begin = _open_run(job)
     for number, fold in enumerate(folds, 1):
@@ -108,6 +113,15 @@ def run_with_folds(job: CrossValidation) -> Run:
         save_scores(job.folder, scores)
     _tidy(job, scores.steps)
     return _train_final(job, scores)
+
+
+def _settle(job: CrossValidation) -> CrossValidation:
+    """Choose the precision of all trainings, and say what they will take."""
+    if not job.start.resume and has_folds(job.folder):
+        return job
+    pairs = apply_view(job.pairs, job.view)
+    measured = settle_precision(job.recipe, pairs, job.folder, devices=1, resume=job.start.resume)
+    return replace(job, recipe=measured.recipe, measured=measured)
 
 
 def has_folds(folder: Path) -> bool:
@@ -181,6 +195,8 @@ def _train_fold(job: CrossValidation, number: int, fold: Fold, begin: partial[No
             total=job.total,
             keep_models=True,
             begin=begin,
+            folds=count if number == 1 else 0,
+            measured=job.measured,
         ),
     )
     atomic_write(folder / _FINISHED, json.dumps({"steps": recipe.train.steps}))
@@ -317,6 +333,8 @@ def _train_final(job: CrossValidation, scores: HeldOutScores) -> Run:
             total=before + recipe.train.steps,
             recipe=job.recipe,
             card=card,
+            reasons=job.reasons,
+            measured=job.measured,
         ),
     )
 

@@ -13,6 +13,8 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from unmask import checkpoint
+from unmask.api.briefing import brief, settle_precision
+from unmask.api.run_report import Finished, write_run_report
 from unmask.api.values import ModelLike
 from unmask.build import (
     Assembly,
@@ -28,11 +30,10 @@ from unmask.data.pairs import (
     fingerprint,
 )
 from unmask.data.replay import Replay
-from unmask.errors import grouped
+from unmask.errors import UnmaskError, grouped
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
-from unmask.tasks.segmenter import Segmenter
 from unmask.training import (
     Journal,
     RunFolder,
@@ -44,7 +45,10 @@ from unmask.training import (
     started,
 )
 from unmask.training.allocator import keep_freed_memory
+from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, initialize, is_new_run, note_run, versions
+from unmask.training.saving import refuse_used
+from unmask.training.validation import Validate
 
 # Batches between two looks at the files' sizes and times.
 _LOOK_EVERY = 100
@@ -72,6 +76,9 @@ class Stage:
         card: more entries of the model's card.
         keep_models: keep the model of every validation.
         begin: called once the files are known to be right, before the first update.
+        reasons: of the plan, for the report; they have been said.
+        folds: number of folds, if this is the first of them, which says what all will take.
+        measured: what updates cost, if that is known.
     """
 
     title: str = ""
@@ -81,6 +88,9 @@ class Stage:
     card: Mapping[str, Any] = field(default_factory=dict)
     keep_models: bool = False
     begin: Callable[[], None] | None = None
+    reasons: Sequence[str] = ()
+    folds: int = 0
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ def run_training(
     *,
     start: Start,
     second: Sequence[Pair] | None = None,
-    validate: Callable[[Segmenter], dict[str, float]] | None = None,
+    validate: Validate | None = None,
     notes: Sequence[str] = (),
     reasons: Sequence[str] = (),
     stage: Stage | None = None,
@@ -121,7 +131,8 @@ def run_training(
     stage = stage or Stage()
     begin = time.perf_counter()
     folder = Path(start.out)
-    recipe, sampling = assembly.recipe, assembly.sampling
+    measured, sampling = _settle(assembly.recipe, pairs, start, stage), assembly.sampling
+    recipe = measured.recipe
     objective: Objective = assembly.objective
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
@@ -152,8 +163,19 @@ def run_training(
         }
         card |= _object_sizes(objective, pairs, recipe)
         look = partial(check_unchanged, marks, used)
+        briefing = brief(
+            measured,
+            objective,
+            pairs,
+            validate=validate,
+            card=card,
+            device=fabric.device,
+            folds=stage.folds,
+        )
         with _journal(folder, recipe, stage) as journal:
-            for line in (*reasons, *_note(crops, notes), *origin, *_at_rest(objective)):
+            noted_lines = list(_note(crops, notes))
+            start_block = briefing.lines() if stage.total is None or stage.folds else ()
+            for line in (*reasons, *noted_lines, *origin, *_at_rest(objective), *start_block):
                 journal.say(line)
             summary = fit(
                 objective,
@@ -165,9 +187,34 @@ def run_training(
                 validate=validate,
                 run=RunFolder(folder, card, resume=start.resume, keep_models=stage.keep_models),
             )
-    seconds = time.perf_counter() - begin
+            seconds = time.perf_counter() - begin
+            if fabric.is_global_zero and not stage.keep_models:
+                finished = Finished(folder, recipe, objective, pairs, validate, briefing,
+                                    noted_lines, reasons or stage.reasons, seconds)  # fmt: skip
+                _report(finished, journal)
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)
+
+
+def _settle(recipe: Recipe, pairs: Sequence[Pair], start: Start, stage: Stage) -> Measured:
+    """The precision of the run; that of one of several trainings is settled before the first."""
+    if stage.total is not None:
+        return Measured(recipe, {} if stage.measured is None else stage.measured.timings)
+    folder = Path(start.out)
+    if not start.resume:
+        refuse_used(folder)
+    return settle_precision(recipe, pairs, folder, devices=start.devices, resume=start.resume)
+
+
+def _report(finished: Finished, journal: Journal) -> None:
+    """Write the report and say the verdict; a failure is reported and does no harm to the run."""
+    journal.finish()
+    try:
+        lines = write_run_report(finished)
+    except (UnmaskError, OSError, RuntimeError, ValueError) as error:
+        lines = [f"{finished.folder / 'report.html'}: not written ({error}). The run is complete."]
+    for line in lines:
+        journal.say(line)
 
 
 def _journal(folder: Path, recipe: Recipe, stage: Stage) -> Journal:

@@ -48,7 +48,7 @@ class HeldOut:
 
     def predictor(self, segmenter: Segmenter) -> Predictor:
         """Predicts without test-time augmentation."""
-        # One view is enough to compare models with each other, at a fraction of the cost of several.
+        # One view is enough to compare models with each other, at a fraction of the cost.
         infer = self.recipe.infer.model_copy(update={"tta": False, "mirror_positions": False})
         changed = self.recipe.model_copy(update={"infer": infer})
         return make_predictor([segmenter], changed, segmenter.task, self.normalize)

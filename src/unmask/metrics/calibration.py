@@ -126,7 +126,7 @@ def auroc(values: Numbers, positive: NDArray[np.bool_]) -> float:
 
 
 def _fit(values: Numbers, truth: NDArray[np.bool_]) -> tuple[float, float]:
-    """Offset and slope by Newton's method, with Platt's targets, which one side alone cannot break."""
+    """Offset and slope by Newton's method, with Platt's targets for one side alone."""
     good, bad = int(truth.sum()), int((~truth).sum())
     target = np.where(truth, (good + 1) / (good + 2), 1 / (bad + 2))
     matrix = np.stack([np.ones_like(values), values], 1)

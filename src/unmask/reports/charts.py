@@ -66,7 +66,8 @@ class _Frame:
             ),
             f'<path d="M{_LEFT} {_TOP}V{bottom}H{_WIDTH - _RIGHT}" class="a"/>',
             f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 8}" class="x">{_text(self.x)}</text>',
-            f'<text transform="translate(12 {middle}) rotate(-90)" class="x">{_text(self.y)}</text>',
+            f'<text transform="translate(12 {middle}) rotate(-90)" class="x">'
+            f"{_text(self.y)}</text>",
             *marks,
         ]
         return (
@@ -107,7 +108,8 @@ def recall_by_size(diameters: np.ndarray, found: np.ndarray) -> str:
         span = f"{diameters[group].min():.3g}–{diameters[group].max():.3g}"
         bars.append(_bar(frame, number + 0.1, number + 0.9, share, f"{len(group)} objects"))
         bars.append(
-            f'<text x="{frame.across(middle)}" y="{frame.up(share) - 4}" class="x">{share:.0%}</text>'
+            f'<text x="{frame.across(middle)}" y="{frame.up(share) - 4}" class="x">'
+            f"{share:.0%}</text>"
         )
         names[middle] = span
     return frame.svg(bars, names=names)
@@ -154,10 +156,11 @@ def curves(
     return frame.svg(marks)
 
 
-def reliability(predicted: Sequence[float], observed: Sequence[float], count: Sequence[int]) -> str:
-    """Share of good objects against the predicted probability, per group of objects."""
-    title = "Reliability of the scores of held-out objects"
-    frame = _Frame(title, "predicted probability", "share with IoU of 0.5 or more", (0, 1), (0, 1))
+def reliability(
+    title: str, predicted: Sequence[float], observed: Sequence[float], count: Sequence[int]
+) -> str:
+    """Share that was right against the predicted probability, per group."""
+    frame = _Frame(title, "predicted probability", "share that was right", (0, 1), (0, 1))
     marks = [
         f'<path d="M{frame.across(0)} {frame.up(0)}L{frame.across(1)} {frame.up(1)}" class="m"/>'
     ]
@@ -165,7 +168,7 @@ def reliability(predicted: Sequence[float], observed: Sequence[float], count: Se
     line = " ".join(f"{a},{b}" for a, b in places)
     marks.append(f'<polyline points="{line}" fill="none" stroke="{_COLORS[0]}" stroke-width="2"/>')
     marks += [
-        f'<circle cx="{a}" cy="{b}" r="4" fill="{_COLORS[0]}"><title>{n} objects</title></circle>'
+        f'<circle cx="{a}" cy="{b}" r="4" fill="{_COLORS[0]}"><title>{n}</title></circle>'
         for (a, b), n in zip(places, count, strict=True)
     ]
     return frame.svg(marks)

@@ -15,7 +15,7 @@ _LAST = 1 / 3
 # Scores vary by this much from one validation to the next without a trend, as a share of the range
 # of all scores, and at least by so much.
 _NOISE, _LEAST = 0.05, 0.003
-# A loss still falls if its mean over the last part is lower by this share than over the part before.
+# A loss still falls if its mean over the last third is lower by this share than before.
 _FALLS = 0.03
 
 Trend = Literal["rising", "overfitting", "level", "unknown"]
