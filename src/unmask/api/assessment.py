@@ -72,7 +72,7 @@ class Assessment:
 
     def worst(self, count: int = 3) -> list[str]:
         """Names and first scores of the worst images."""
-        name = next(iter(self.report.summary), None)
+        name = next(iter(self.report.summary), "")
         rows = {str(row["name"]): row for row in self.report.images}
         return [
             f"{each} ({name} {rows[each].get(name, float('nan')):.3f})"
@@ -96,7 +96,7 @@ def predict_held_out(predictor: Predictor, pairs: Iterable[Pair]) -> Iterator[Ju
 
 
 def read_held_out(folder: Path, pairs: Iterable[Pair]) -> Iterator[Judged]:
-    """Predictions of a cross-validation, as it has written them; images without one are left out."""
+    """Predictions that a cross-validation has written; images without one are left out."""
     for pair in pairs:
         path = folder / f"{pair.name}.tif"
         if path.is_file():
@@ -130,7 +130,8 @@ def assess(
             right.setdefault(name, []).append(good)
         kept.append(replace(item, doubts={}))
     report = Report.of(rows, settings={"metrics": list(names)})
-    sections = evaluation_sections(report, map(_compared, kept), objects=objects)
+    title = f"Scores on {len(rows)} held-out image(s)"
+    sections = evaluation_sections(report, map(_compared, kept), objects=objects, title=title)
     fitted = {name: fit_calibration(doubts[name], right[name]) for name in doubts}
     found = {name: each for name, each in fitted.items() if each is not None}
     return Assessment(report, sections, found, "objects" if objects else "voxels")

@@ -189,8 +189,18 @@ def run_training(
             )
             seconds = time.perf_counter() - begin
             if fabric.is_global_zero and not stage.keep_models:
-                finished = Finished(folder, recipe, objective, pairs, validate, briefing,
-                                    noted_lines, reasons or stage.reasons, seconds)  # fmt: skip
+                said = [line.removeprefix("note: ") for line in noted_lines]
+                finished = Finished(
+                    folder=folder,
+                    recipe=recipe,
+                    objective=objective,
+                    pairs=pairs,
+                    validate=validate,
+                    briefing=briefing,
+                    notes=said,
+                    reasons=reasons or stage.reasons,
+                    seconds=seconds,
+                )
                 _report(finished, journal)
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)

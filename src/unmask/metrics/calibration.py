@@ -20,7 +20,7 @@ _NEWTON = 50
 # Keeps the slope finite where one threshold divides right from wrong perfectly.
 _RIDGE = 1e-3
 # Of fewer images none is left out while the curve is judged.
-_FOLDS = 3
+_FOLDS = 5
 
 Numbers = NDArray[np.float64]
 

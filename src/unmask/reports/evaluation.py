@@ -78,7 +78,7 @@ def evaluation_page(report: Report, compared: Iterable[Compared], *, objects: bo
 
 
 def evaluation_sections(
-    report: Report, compared: Iterable[Compared], *, objects: bool
+    report: Report, compared: Iterable[Compared], *, objects: bool, title: str = "Summary"
 ) -> list[Section]:
     """The parts of a report on predicted images: tables, charts, and pictures, worst first."""
     by_name = {str(row["name"]): dict(row) for row in report.images}
@@ -94,7 +94,7 @@ def evaluation_sections(
             figures[item.name] = picture
     rows = [by_name[name] for name in ranked]
     return [
-        Table("Summary", _summary(report)),
+        Table(title, _summary(report)),
         notes([str(note) for note in report.settings.get("notes", ())]),
         Charts(_charts(report, sums, objects=objects)),
         *_totals(sums, rows),

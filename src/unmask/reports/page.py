@@ -28,6 +28,7 @@ th[aria-sort=ascending] button::after { content: " \\2191"; }
 th[aria-sort=descending] button::after { content: " \\2193"; }
 td.none { color: #6b7484; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
+.figures.rows { grid-template-columns: minmax(15rem, 60rem); }
 figure { margin: 0; break-inside: avoid; }
 figure img { width: 100%; border: 1px solid #e3e7ee; image-rendering: auto; }
 figcaption { color: #47505f; font-size: .85rem; overflow-wrap: anywhere; }
@@ -42,8 +43,9 @@ svg .m { stroke: #6b7484; stroke-dasharray: 4 4; fill: none; }
   vertical-align: -.1rem; }
 .note { color: #47505f; }
 pre { background: #f5f7fa; padding: 1rem; overflow-x: auto; white-space: pre-wrap; }
+@media (min-width: 60rem) { pre.long { columns: 3; } }
 @media print { body { margin: 0; max-width: none; } .wide { overflow: visible; }
-  .figures { grid-template-columns: repeat(4, 1fr); } h2 { break-after: avoid; }
+  .figures:not(.rows) { grid-template-columns: repeat(4, 1fr); } h2 { break-after: avoid; }
   svg { break-inside: avoid; } * { print-color-adjust: exact; } }
 """
 # Sorting by a click: numbers as numbers, undefined values at the end.
@@ -65,6 +67,8 @@ document.querySelectorAll("table.sortable th").forEach((head, column) => {
   });
 });
 """
+# Longer texts stand in columns.
+_LONG = 60
 _SHOWN = ("f1@0.5", "dice", "aji")
 
 
@@ -99,12 +103,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """Pictures with a legend of colors."""
+    """Pictures with a legend of colors; ``wide`` ones stand below each other."""
 
     title: str
     figures: Sequence[Figure]
     legend: Sequence[tuple[str, tuple[int, int, int]]] = ()
     note: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,9 @@ def _lines(section: Lines) -> str:
         return ""
     head = _head(section.title)
     if section.pre:
-        return f"{head}<pre>{_text(chr(10).join(section.lines))}</pre>"
+        text = "\n".join(section.lines)
+        kind = ' class="long"' if text.count("\n") > _LONG else ""
+        return f"{head}<pre{kind}>{_text(text)}</pre>"
     return head + "\n".join(f'<p class="note">{_text(line)}</p>' for line in section.lines)
 
 
@@ -212,7 +219,8 @@ def _figures(section: Figures) -> str:
     legend = f'<p class="legend">{keys}</p>' if keys else ""
     shown = "\n".join(map(_figure, section.figures))
     head = _head(section.title, section.note)
-    return f'{head}{legend}<div class="figures">\n{shown}\n</div>'
+    kind = "figures rows" if section.wide else "figures"
+    return f'{head}{legend}<div class="{kind}">\n{shown}\n</div>'
 
 
 def _figure(figure: Figure) -> str:
@@ -225,7 +233,7 @@ def _figure(figure: Figure) -> str:
     data = base64.b64encode(figure.picture).decode()
     kind = "png" if figure.picture.startswith(b"\x89PNG") else "jpeg"
     return (
-        f'<figure><img loading="lazy" alt="{caption}" src="data:image/{kind};base64,{data}">'
+        f'<figure><img decoding="async" alt="{caption}" src="data:image/{kind};base64,{data}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 

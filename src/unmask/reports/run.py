@@ -70,6 +70,7 @@ class RunPage:
             Figures(
                 "Held-out predictions during the training",
                 [Figure(f"update {step:,}", data) for step, data in self.pictures.items()],
+                wide=True,
             ),
             Lines(self.plan, "Plan"),
             Lines([self.recipe] if self.recipe else [], "Recipe", pre=True),
@@ -106,6 +107,6 @@ class RunPage:
         ]
         note = (
             "AUROC: how well the uncertainty ranks wrong above right. Each image is judged by a "
-            "calibration without it, if there are three or more."
+            "calibration without it, if there are five or more."
         )
         return [Table("Uncertainty", rows, note), Charts(shown)]
