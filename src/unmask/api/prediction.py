@@ -9,6 +9,13 @@ from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.files import FileTask, run_files
+from unmask.api.results import (
+    Result,
+    describe_result,
+    predict_planes_into,
+    summarize,
+    write_table_of,
+)
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch
 from unmask.data.pairs import (
@@ -18,17 +25,20 @@ from unmask.data.pairs import (
     audit_pairs,
     fingerprint,
     keep_inputs,
+    open_as_seen,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.io import Image, open_image, output_name, save_image
+from unmask.io import Image, output_name, save_image
 from unmask.io.identity import is_in_files
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
 from unmask.io.missing_chunks import unwritten
+from unmask.io.stacks import lead_axes
 from unmask.progress import Progress
+from unmask.space.axes import spatial
 from unmask.space.spacing import checked
 from unmask.tasks.complete import complete
 
@@ -45,6 +55,9 @@ class Options:
         skip_bad: leave out files that are wrong, and name them at the end.
         diameter: of the objects in the images, in their pixels; see ``predict``.
         table: write ``objects.csv`` too, with one row per object of every image.
+        planes: "z" or "t": what the axis of a stack is that the model sees position by position;
+            None: time alone is divided.
+        join: join objects of neighboring slices, and follow objects through time.
     """
 
     scores: bool = False
@@ -53,6 +66,8 @@ class Options:
     skip_bad: bool = False
     diameter: float | None = None
     table: bool = False
+    planes: str | None = None
+    join: bool = False
 
 
 @overload
@@ -65,6 +80,8 @@ def predict(
     settings: Settings = (),
     allow_code: bool = False,
     diameter: float | int | None = None,
+    planes: str | None = None,
+    join: bool = False,
 ) -> Iterator[Prediction]: ...
 
 
@@ -78,10 +95,12 @@ def predict(
     settings: Settings = (),
     allow_code: bool = False,
     diameter: float | int | None = None,
+    planes: str | None = None,
+    join: bool = False,
 ) -> Prediction: ...
 
 
-def predict(
+def predict(  # noqa: PLR0913 - the command line has as many options
     model: ModelLike | Sequence[ModelLike] | Predictor,
     image: Input | list[Any] | tuple[Any, ...],
     *,
@@ -90,6 +109,8 @@ def predict(
     settings: Settings = (),
     allow_code: bool = False,
     diameter: float | int | None = None,
+    planes: str | None = None,
+    join: bool = False,
 ) -> Prediction | Iterator[Prediction]:
     """Segment one image; the joined scores are kept next to its labels.
 
@@ -107,6 +128,9 @@ def predict(
         allow_code: run parts that the model carries as source; without it such a model is refused.
         diameter: of the objects in the image, in its pixels. The image is resized so that they
             are as large as the objects that the model was trained on; labels keep its own size.
+        planes: "z" or "t": what the axis of a stack is that the model sees position by position.
+            Movies are divided without it. Scores of stacks are not kept.
+        join: join objects of neighboring slices, and follow objects through time.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
@@ -128,18 +152,24 @@ def predict(
     )
 
     def predict_one(image: Image) -> Prediction:
-        result = predictor.predict(image, keep_scores=True)
+        if lead_axes(image, predictor.ndim):
+            from unmask.infer.planes import predict_stack
+
+            result = predict_stack(predictor, image, join=join)
+        else:
+            result = predictor.predict(image, keep_scores=True)
         return replace(result, notes=(*notes, *result.notes), image=image)
 
+    layout = Layout(predictor.ndim, axes, planes=_check_planes(planes) or "auto")
     if not isinstance(image, list | tuple):
-        return predict_one(_open_input(image, predictor, axes, spacing))
-    return map(predict_one, _open_inputs(image, predictor, axes, spacing))
+        return predict_one(_open_input(image, predictor, layout, spacing))
+    return map(predict_one, _open_inputs(image, predictor, layout, spacing))
 
 
 def _open_inputs(
     images: list[Any] | tuple[Any, ...],
     predictor: Predictor,
-    axes: str | None,
+    layout: Layout,
     spacing: Sequence[float] | None,
 ) -> list[Image]:
     """Open all images of a list; all problems at once."""
@@ -147,7 +177,7 @@ def _open_inputs(
     problems: list[str] = []
     for each in as_inputs(images):
         try:
-            opened.append(_open_input(each, predictor, axes, spacing))
+            opened.append(_open_input(each, predictor, layout, spacing))
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -156,15 +186,30 @@ def _open_inputs(
 
 
 def _open_input(
-    image: Input, predictor: Predictor, axes: str | None, spacing: Sequence[float] | None
+    image: Input, predictor: Predictor, layout: Layout, spacing: Sequence[float] | None
 ) -> Image:
     """An image in memory or in a file; ``spacing`` is that of an array."""
     given = one_input(image)
-    opened = open_image(given, axes=axes, ndim=predictor.ndim)
+    opened = open_as_seen(given, layout, predictor.channels)
     in_memory = isinstance(given, ArrayInput) and not isinstance(given.data, Image)
     if spacing is None or not in_memory:
         return opened
-    return replace(opened, spacing=checked(spacing, opened.ndim, source=opened.source))
+    count = len(spatial(opened.axes))
+    return replace(opened, spacing=checked(spacing, count, source=opened.source))
+
+
+def _check_planes(planes: str | None) -> str | None:
+    """The axis of planes.
+
+    Raises:
+        RecipeError: neither z nor t.
+    """
+    if planes not in (None, "z", "t"):
+        raise RecipeError(
+            f"--planes {planes}: expected z (slices) or t (points in time), found something else. "
+            "Leave it out for single images."
+        )
+    return planes
 
 
 def predict_files(
@@ -203,7 +248,8 @@ def predict_files(
     predictor = load_predictor(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )
-    rules = predictor.layout or Layout(predictor.ndim)
+    planes = _check_planes(options.planes) or "auto"
+    rules = replace(predictor.layout or Layout(predictor.ndim), planes=planes)
     pairs, bad = _open_pairs(images, rules, predictor, options, say)
     if complete(predictor.task).image_classes:
         from unmask.api.classes import write_classes
@@ -221,7 +267,9 @@ def predict_files(
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
         written = [task.output for task, _ in done if task.output is not None]
         if options.table:
-            _write_table(pairs, written, Path(out), say)
+            images = {output_name(pair.image, out): pair.image for pair in pairs}
+            found = [(path, images[path]) for path in written]
+            write_table_of(found, Path(out), predictor.ndim, join=options.join, say=say)
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _report_skipped(written, bad)
 
@@ -234,21 +282,15 @@ def _file_task(
     options: Options,
     say: Say,
     progress: Progress | None,
-) -> FileTask[None]:
+) -> FileTask[Result]:
     path = output_name(pair.image, out)
     return FileTask(
         pair,
         partial(_predict_file, predictor, pair.image, path, options, say, progress),
         path,
         partial(prediction_facts, predictor, pair.image, weights),
+        describe_result,
     )
-
-
-def _write_table(pairs: Sequence[Pair], written: Sequence[Path], out: Path, say: Say) -> None:
-    from unmask.api.measuring import write_objects
-
-    images = {output_name(pair.image, out): pair.image for pair in pairs}
-    write_objects([(path, images[path]) for path in written], out, say=say)
 
 
 def _open_pairs(
@@ -282,7 +324,7 @@ def _predict_file(
     options: Options,
     say: Say,
     progress: Progress | None,
-) -> None:
+) -> Result:
     """Predict one image into a file.
 
     Raises:
@@ -290,12 +332,15 @@ def _predict_file(
     """
     if note := unwritten(image.source):
         say(note)
-    work = _predict_in_blocks if _needs_blocks(predictor, image, options) else _predict_at_once
-    work(predictor, image, path, options, say, progress)
-
-
-def _needs_blocks(predictor: Predictor, image: Image, options: Options) -> bool:
-    return bool(options.cluster or predictor.block or is_large(predictor, image))
+    if lead_axes(image, predictor.ndim):
+        _check_stack(image, options)
+        work = partial(predict_planes_into, join=options.join, resume=options.resume)
+        return work(predictor, image, path, say=say, progress=progress)
+    if options.cluster or predictor.block or is_large(predictor, image):
+        work = _predict_in_blocks
+    else:
+        work = _predict_at_once
+    return work(predictor, image, path, options, say, progress)
 
 
 def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool) -> None:
@@ -306,8 +351,9 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     """
     if whole_image and options != Options(skip_bad=options.skip_bad):
         raise RecipeError(
-            "expected none of --scores, --table, --workers and --resume with a task about whole "
-            "images, found one of them. They are for label images; leave them out."
+            "expected none of --scores, --table, --overlay, --planes, --join, --workers and "
+            "--resume with a task about whole images, found one of them. They are for label "
+            "images; leave them out."
         )
     arrays = [pair.name for pair in pairs if not is_in_files(pair.image)]
     if options.resume and arrays:
@@ -324,13 +370,14 @@ def _predict_at_once(
     options: Options,
     say: Say,
     progress: Progress | None,
-) -> None:
+) -> Result:
     result = predictor.predict(image, keep_scores=options.scores, progress=progress)
     if result.scores is not None:
         save_image(_scores_of(image, path), result.scores, like=image)
     save_image(path, result.labels, like=image)
     for note in result.notes:
         say(f"{image.source}: {note}")
+    return summarize(result.labels, objects=predictor.task.context > 0)
 
 
 def _predict_in_blocks(
@@ -340,14 +387,14 @@ def _predict_in_blocks(
     options: Options,
     say: Say,
     progress: Progress | None,
-) -> None:
+) -> Result:
     # The engine of blocks is not needed for most images, and costs as much as reading a few.
     from unmask.infer.predict_blocks import plan_work, run_work
 
     scores = _scores_of(image, path) if options.scores else None
     work = plan_work(predictor, image, scores=scores, cluster=options.cluster)
     say(f"{image.source}: {work.forecast}")
-    run_work(
+    largest = run_work(
         work,
         path,
         cluster=options.cluster,
@@ -355,6 +402,20 @@ def _predict_in_blocks(
         progress=progress,
         say=lambda note: say(f"{image.source}: {note}"),
     )
+    return {"objects" if predictor.task.context > 0 else "classes": largest}
+
+
+def _check_stack(image: Image, options: Options) -> None:
+    """Refuse options that stacks do not have.
+
+    Raises:
+        RecipeError: workers or scores.
+    """
+    if options.cluster or options.scores:
+        raise RecipeError(
+            f"{image.source}: expected neither --workers nor --scores with a stack that is "
+            "predicted plane by plane, found one of them. Leave them out."
+        )
 
 
 def _scores_of(image: Image, path: Path) -> Path:

@@ -82,6 +82,25 @@ class PredictOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = False
+    planes: Annotated[
+        str | None,
+        typer.Option(
+            "--planes",
+            metavar="z|t",
+            help="Segment the planes of a stack one by one: slices (z) or points in time (t). "
+            "Movies are divided without it.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Join the objects of neighboring slices into objects of the volume, and follow "
+            "objects through time. Tracks go to the folder tracks.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
     settings: Settings = None
     workers: Workers = None
     resume: Resume = False
@@ -131,6 +150,8 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
             skip_bad=options.skip_bad,
             diameter=options.diameter,
             table=options.table,
+            planes=options.planes,
+            join=options.join,
         ),
         say=show,
         progress=progress(),

@@ -25,7 +25,8 @@ from unmask.infer.picture import label_picture, picture_html
 from unmask.infer.sinks import MemorySink
 from unmask.infer.tiles import Sink, run_tiles
 from unmask.infer.views import Flips, Views, mirror
-from unmask.io import Image, smallest_uint
+from unmask.io import Image, Stored, smallest_uint
+from unmask.io.image import arranged_image
 from unmask.models.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.models.precision import Precision, arithmetic
 from unmask.progress import Progress, part_of
@@ -35,6 +36,7 @@ from unmask.tasks.base import Answer, Task
 
 if TYPE_CHECKING:
     from unmask.measurement.table import Table
+    from unmask.measurement.tracks import TrackTable
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Prediction:
         notes: what a user should know of the labels: foreground that was dropped and why, objects
             of another size than those of the training.
         image: the image, whose intensities ``objects`` measures.
+        axes: of the labels of a stack or movie, such as "TYX"; None: all are space.
+        tracks: of the objects of a movie, if they were followed; ids of labels are tracks.
     """
 
     labels: Integer[np.ndarray, "*space"]
@@ -60,6 +64,8 @@ class Prediction:
     classes: Mapping[str, float] | None = None
     notes: tuple[str, ...] = ()
     image: Image | None = field(default=None, repr=False, compare=False)
+    axes: str | None = None
+    tracks: TrackTable | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def objects(self) -> Table:
@@ -68,13 +74,23 @@ class Prediction:
         The definition of every column is in ``unmask.measurement.columns``.
         """
         # Measuring compiles kernels, which a prediction alone does not need.
+        from unmask.measurement.stack import join_positions, measure_positions
         from unmask.measurement.volume import Scale, measure_image
 
-        axes = SPACE[-self.labels.ndim :]
-        labels = Image.from_array(self.labels, axes=axes, spacing=self.spacing, name="labels")
+        axes = self.axes or SPACE[-self.labels.ndim :]
+        stored = Stored(self.labels.shape, self.labels.dtype, axes, self.labels.__getitem__)
+        labels = arranged_image(stored, axes, f"C{axes}", source="labels", name="labels")
         unit = None if self.image is None else self.image.unit
-        scale = None if self.spacing is None else Scale(self.spacing, unit or "unit")
-        return measure_image(labels, self.image, scale=scale)
+
+        def measure(part: Image, image: Image | None) -> Table:
+            scale = None if self.spacing is None else self.spacing[-part.ndim :]
+            return measure_image(part, image, scale=scale and Scale(scale, unit or "unit"))
+
+        if self.axes is None:
+            return measure(labels, self.image)
+        divided = self.provenance["apart"]
+        parts = measure_positions(labels, self.image, divided, measure)
+        return join_positions(parts, name=None)
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.labels.shape))

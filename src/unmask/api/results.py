@@ -1,0 +1,106 @@
+"""What is known of the result of each file: counts, sizes, and where it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.api.values import Say
+from unmask.data.pairing import Pair
+from unmask.infer.predictor import Predictor
+from unmask.io import Image, open_labels
+from unmask.io.stacks import lead_axes, letters_apart, open_stack
+from unmask.progress import Progress
+
+# Folder of the tracks of movies, in that of the label images.
+TRACKS = "tracks"
+# JSON values that are kept with the output of a file.
+Result = dict[str, Any]
+
+
+def summarize(labels: np.ndarray, *, objects: bool) -> Result:
+    """Facts about a label image: how many objects, their sizes, and the share of the foreground.
+
+    Args:
+        labels: ``(*space)``, 0 is background.
+        objects: labels are numbers of objects; otherwise they are classes.
+
+    Examples:
+        >>> summarize(np.array([[0, 1], [0, 2]]), objects=True)["objects"]
+        2
+    """
+    values, sizes = np.unique(labels, return_counts=True)
+    sizes = sizes[values != 0]
+    foreground = float(sizes.sum()) / max(1, labels.size)
+    if not objects:
+        return {"classes": len(sizes), "foreground": foreground}
+    found: Result = {"objects": len(sizes), "foreground": foreground}
+    if len(sizes):
+        found["median_size"] = float(np.median(sizes))
+        found["smallest"], found["largest"] = int(sizes.min()), int(sizes.max())
+    return found
+
+
+def describe_result(result: Mapping[str, Any] | None) -> str:
+    """The result in the line of its file."""
+    if not result:
+        return "done"
+    planes = f" in {result['positions']} planes" if "positions" in result else ""
+    for what in ("objects", "tracks"):
+        if what in result:
+            return f"{result[what]} {what[:-1]}(s){planes}"
+    share = result.get("foreground")
+    covered = "" if share is None else f" on {100 * share:.1f} % of the image"
+    return f"{result.get('classes', 0)} class(es){covered}{planes}"
+
+
+def open_result(path: Path, image: Image, ndim: int) -> Image:
+    """The labels that were written for an image, stacks as they are."""
+    if not lead_axes(image, ndim):
+        return open_labels(path, ndim=ndim)
+    planes = "z" if "Z" in lead_axes(image, ndim) else "t"
+    stack = open_stack(path, ndim=ndim, planes=planes, axes=image.axes[1:])
+    return open_labels(path, ndim=image.ndim) if stack is None else stack
+
+
+def predict_planes_into(
+    predictor: Predictor,
+    image: Image,
+    path: Path,
+    *,
+    join: bool,
+    resume: bool,
+    say: Say,
+    progress: Progress | None,
+) -> Result:
+    """Predict a stack into a file, and its tracks into a folder next to it."""
+    # Images without such axes need neither this nor the engine of blocks.
+    from unmask.infer.planes import PlanesWork, predict_planes
+
+    work = PlanesWork(predictor, image, join, path.parent / TRACKS)
+
+    def note(text: str) -> None:
+        say(f"{image.source}: {text}")
+
+    return {**predict_planes(work, path, resume=resume, progress=progress, say=note)}
+
+
+def write_table_of(
+    written: Sequence[tuple[Path, Image]], out: Path, ndim: int, *, join: bool, say: Say
+) -> None:
+    """Write ``objects.csv`` of label files and their images."""
+    from unmask.api.measuring import write_objects
+
+    predicted = [
+        (open_result(path, image, ndim), image, letters_apart(lead_axes(image, ndim), join=join))
+        for path, image in written
+    ]
+    write_objects(predicted, out, say=say)
+
+
+def record_of(pair: Pair, path: Path, result: Mapping[str, Any] | None) -> Result:
+    """The JSON line of a file: its image, its output and what was found."""
+    return {"image": pair.image.source, "output": str(path), **(result or {})}
