@@ -30,12 +30,15 @@ from unmask.infer.notes import decode_scores, describe
 from unmask.infer.plane_numbers import Numbers, Positions, number_objects
 from unmask.infer.predict_blocks import plan_work, run_work
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.io import Image, open_labels, save_image, smallest_uint
+from unmask.io import Image, cache, open_labels, save_image, smallest_uint
 from unmask.io.stacks import lead_axes, letters_apart, plane_of
 from unmask.labels.relabeling import relabel
 from unmask.measurement.tracks import TrackTable, write_ctc, write_trackmate
 from unmask.progress import BlockProgress, Progress
 from unmask.space.box import Tile
+
+# Decoded parts of a stack that are kept for the next position.
+_KEPT_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -174,10 +177,11 @@ class PlaneLabeler:
         """
         count = len(self.positions.counts)
         plane = plane_of(self.image, tile.write.start[:count])
-        if is_large(self.predictor, plane):
-            labels, facts = self._label_large(plane, progress), {}
-        else:
-            labels, facts = label_plane(self.predictor, plane, progress)
+        with cache.sparing(_KEPT_BYTES):
+            if is_large(self.predictor, plane):
+                labels, facts = self._label_large(plane, progress), {}
+            else:
+                labels, facts = label_plane(self.predictor, plane, progress)
         if self.objects:
             labels = relabel(labels)
         return labels.reshape(tile.write.shape), facts
@@ -283,6 +287,7 @@ def predict_stack(
         predictor.provenance(image)
         | {"join": join, "apart": letters_apart(positions.axes, join=join)},
         notes=tuple(_notes(work, facts)),
+        image=image,
         axes=image.axes[1:],
         tracks=None if numbers is None else numbers.tracks,
     )
