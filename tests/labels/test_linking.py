@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def follow(*images):
     for labels in images:
         renumbered.append(np.where(labels > 0, labels + top, 0))
         top += int(labels.max())
-    overlaps = [Overlaps.count(a, b) for a, b in zip(renumbered, renumbered[1:], strict=False)]
+    overlaps = [Overlaps.count(a, b) for a, b in pairwise(renumbered)]
     return track_objects([frame(labels) for labels in renumbered], overlaps)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,10 @@ from unmask.api.results import (
     Result,
     describe_result,
     predict_planes_into,
+    record_of,
     summarize,
+    write_overlays,
+    write_summary,
     write_table_of,
 )
 from unmask.api.values import ModelLike, Say, Settings
@@ -58,6 +61,7 @@ class Options:
         planes: "z" or "t": what the axis of a stack is that the model sees position by position;
             None: time alone is divided.
         join: join objects of neighboring slices, and follow objects through time.
+        overlay: write ``overlay/<stem>.png`` too, outlines of the objects on their image.
     """
 
     scores: bool = False
@@ -68,6 +72,7 @@ class Options:
     table: bool = False
     planes: str | None = None
     join: bool = False
+    overlay: bool = False
 
 
 @overload
@@ -212,7 +217,7 @@ def _check_planes(planes: str | None) -> str | None:
     return planes
 
 
-def predict_files(
+def predict_files(  # noqa: PLR0913 - the command line has as many options
     model: ModelLike | Sequence[ModelLike],
     images: Paths,
     *,
@@ -222,6 +227,7 @@ def predict_files(
     say: Say = print,
     progress: Progress | None = None,
     allow_code: bool = False,
+    record: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> list[Path]:
     """Segment files; one label image per input in ``out``, same stem and format family.
 
@@ -237,6 +243,7 @@ def predict_files(
         say: gets one line per file, and what a user should know of its labels.
         progress: called with (windows done, windows in all) of the image in work.
         allow_code: run parts that the models carry as source; without it such models are refused.
+        record: gets ``image``, ``output`` and what was found, for each file.
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
@@ -256,6 +263,8 @@ def predict_files(
 
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
+        if record is not None:
+            record({"output": table})
         return _report_skipped([table], bad)
     keep_inputs(pairs, Path(out), resume=options.resume)
     before, weights = fingerprint(pairs), predictor_digest(predictor)
@@ -265,11 +274,21 @@ def predict_files(
     with batch(Path(out), resume=options.resume) as finished:
         skipped = bad if options.skip_bad else None
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
-        written = [task.output for task, _ in done if task.output is not None]
+        results = [
+            (task.pair.image, task.output, result or {})
+            for task, result in done
+            if task.output is not None
+        ]
+        if options.overlay:
+            write_overlays(results, Path(out), predictor.ndim)
+        if len(results) > 1:
+            say(f"summary: {write_summary(predictor, results, Path(out))}")
         if options.table:
-            images = {output_name(pair.image, out): pair.image for pair in pairs}
-            found = [(path, images[path]) for path in written]
-            write_table_of(found, Path(out), predictor.ndim, join=options.join, say=say)
+            write_table_of(results, Path(out), predictor.ndim, join=options.join, say=say)
+        if record is not None:
+            for image, path, result in results:
+                record(record_of(image, path, result))
+        written = [path for _, path, _ in results]
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _report_skipped(written, bad)
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unmask.api.values import Say
-from unmask.data.pairing import Pair
+from unmask.atomic import atomic_write
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_labels
 from unmask.io.stacks import lead_axes, letters_apart, open_stack
 from unmask.progress import Progress
 
-# Folder of the tracks of movies, in that of the label images.
-TRACKS = "tracks"
+# Folders of the tracks of movies and of the pictures, in that of the label images, and a page.
+TRACKS, OVERLAY, SUMMARY = "tracks", "overlay", "summary.html"
+# Larger images have no picture on the page; edge of a picture in pixels.
+_PICTURED, _THUMBNAIL = 1 << 26, 420
 # JSON values that are kept with the output of a file.
 Result = dict[str, Any]
+# An image, its output, and what was found.
+Done = tuple[Image, Path, Result]
 
 
 def summarize(labels: np.ndarray, *, objects: bool) -> Result:
@@ -88,19 +94,61 @@ def predict_planes_into(
     return {**predict_planes(work, path, resume=resume, progress=progress, say=note)}
 
 
-def write_table_of(
-    written: Sequence[tuple[Path, Image]], out: Path, ndim: int, *, join: bool, say: Say
-) -> None:
+def write_table_of(done: Sequence[Done], out: Path, ndim: int, *, join: bool, say: Say) -> None:
     """Write ``objects.csv`` of label files and their images."""
     from unmask.api.measuring import write_objects
 
     predicted = [
         (open_result(path, image, ndim), image, letters_apart(lead_axes(image, ndim), join=join))
-        for path, image in written
+        for image, path, _ in done
     ]
     write_objects(predicted, out, say=say)
 
 
-def record_of(pair: Pair, path: Path, result: Mapping[str, Any] | None) -> Result:
+def write_overlays(done: Sequence[Done], folder: Path, ndim: int) -> None:
+    """Write ``overlay/<stem>.png`` of every image: outlines of the objects.
+
+    Raises:
+        SaveError: a file cannot be written.
+    """
+    # Most predictions draw nothing.
+    from unmask.reports.object_picture import draw_objects, png
+
+    for image, path, _ in done:
+        picture = draw_objects(image, open_result(path, image, ndim))
+        atomic_write(folder / OVERLAY / f"{image.name}.png", png(picture))
+
+
+def write_summary(predictor: Predictor, done: Sequence[Done], folder: Path) -> Path:
+    """Write ``summary.html``: what was found in each image, the suspicious ones first.
+
+    Raises:
+        SaveError: the file cannot be written.
+    """
+    from unmask.reports.object_picture import draw_objects
+    from unmask.reports.prediction import prediction_page
+
+    def draw(number: int) -> np.ndarray | None:
+        image, path, _ = done[number]
+        if prod(image.shape) > _PICTURED:
+            return None
+        labels = open_result(path, image, predictor.ndim)
+        return draw_objects(image, labels, edge=2 * _THUMBNAIL)
+
+    settings = predictor.provenance(done[0][0])
+    settings.pop("image")
+    text = prediction_page(
+        [image.name for image, _, _ in done],
+        [result for _, _, result in done],
+        draw,
+        settings=settings,
+        version=version("unmask"),
+    )
+    path = folder / SUMMARY
+    atomic_write(path, text)
+    return path
+
+
+def record_of(image: Image, path: Path, result: Mapping[str, Any]) -> Result:
     """The JSON line of a file: its image, its output and what was found."""
-    return {"image": pair.image.source, "output": str(path), **(result or {})}
+    return {"image": image.source, "output": str(path), **result}

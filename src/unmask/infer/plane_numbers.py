@@ -133,9 +133,8 @@ def _frame_of(
         place = np.searchsorted(ids, labels[along])
         counts = np.bincount(place, minlength=len(ids))
         size += counts
-        moments = [np.bincount(place, weights=values, minlength=len(ids)) for values in along]
-        if "Z" in positions.axes:
-            moments.insert(0, counts * float(slice_number))
+        moments = [counts * float(slice_number)] if "Z" in positions.axes else []
+        moments += [np.bincount(place, weights=values, minlength=len(ids)) for values in along]
         if not ndim:
             ndim, total = len(moments), np.zeros((len(ids), len(moments)))
         total += np.stack(moments, axis=1)

@@ -83,8 +83,9 @@ class Prediction:
         unit = None if self.image is None else self.image.unit
 
         def measure(part: Image, image: Image | None) -> Table:
-            scale = None if self.spacing is None else self.spacing[-part.ndim :]
-            return measure_image(part, image, scale=scale and Scale(scale, unit or "unit"))
+            spacing = None if self.spacing is None else self.spacing[-part.ndim :]
+            scale = None if spacing is None else Scale(spacing, unit or "unit")
+            return measure_image(part, image, scale=scale)
 
         if self.axes is None:
             return measure(labels, self.image)

@@ -192,7 +192,7 @@ def _link_nearest(here: Frame, there: Frame, taken: np.ndarray) -> NDArray[np.in
 
     distance, forth = KDTree(there.center[second]).query(here.center[first])
     _, back = KDTree(here.center[first]).query(there.center[second])
-    mutual = back[forth] == np.arange(len(first))
+    mutual = np.asarray(back)[forth] == np.arange(len(first))
     one, two = first, second[forth]
     near = distance < (here.diameter[one] + there.diameter[two]) / 2
     larger = np.maximum(here.size[one], there.size[two])

@@ -102,6 +102,7 @@ class Page:
     notes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
+    heading: str = "What was compared"
 
     def to_html(self) -> str:
         """The page; every text from outside is escaped."""
@@ -114,7 +115,7 @@ class Page:
             *map(_table, rest[:-1]),
             _figures(self.figures, self.legend),
             *map(_table, rest[-1:]),
-            f"<h2>What was compared</h2><pre>{_text(_json(self.settings))}</pre>",
+            f"<h2>{_text(self.heading)}</h2><pre>{_text(_json(self.settings))}</pre>",
             f"<p>unmask {_text(self.version)}</p>",
         ]
         return (
