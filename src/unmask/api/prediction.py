@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.files import FileTask, run_files
+from unmask.api.image_outputs import (
+    Outputs,
+    choose_outputs,
+    predict_at_once,
+    predict_in_blocks,
+    uncertainty_columns,
+)
+from unmask.api.results import (
+    Result,
+    describe_result,
+    predict_planes_into,
+    record_of,
+    write_overlays,
+    write_summary,
+    write_table_of,
+)
 from unmask.api.values import ModelLike, Say, Settings
-from unmask.atomic import remove
-from unmask.blocks.resume import FOLDER, batch
+from unmask.blocks.resume import batch
 from unmask.data.pairs import (
     Layout,
     Pair,
@@ -19,24 +34,22 @@ from unmask.data.pairs import (
     audit_pairs,
     fingerprint,
     keep_inputs,
+    open_as_seen,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
 from unmask.infer.load import compare_flips, load_predictor
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.infer.uncertainty import ObjectUncertainty, object_uncertainty
-from unmask.io import Image, open_image, open_labels, output_name, save_image
+from unmask.io import Image, output_name
 from unmask.io.identity import is_in_files
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
 from unmask.io.missing_chunks import unwritten
+from unmask.io.stacks import lead_axes
 from unmask.progress import Progress
-from unmask.space.axes import SPACE
+from unmask.space.axes import spatial
 from unmask.space.spacing import checked
 from unmask.tasks.complete import complete
-
-# What is kept with the labels of an image: see `ObjectUncertainty.to_json`.
-Values = dict[str, list[float]] | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,10 @@ class Options:
         diameter: of the objects in the images, in their pixels; see ``predict``.
         table: write ``objects.csv`` too, with one row per object of every image, its uncertainty
             among them.
+        planes: "z" or "t": what the axis of a stack is that the model sees position by position;
+            None: time alone is divided.
+        join: join objects of neighboring slices, and follow objects through time.
+        overlay: write ``overlay/<stem>.png`` too, outlines of the objects on their image.
     """
 
     scores: bool = False
@@ -61,6 +78,9 @@ class Options:
     skip_bad: bool = False
     diameter: float | None = None
     table: bool = False
+    planes: str | None = None
+    join: bool = False
+    overlay: bool = False
 
 
 @overload
@@ -73,6 +93,8 @@ def predict(
     settings: Settings = (),
     allow_code: bool = False,
     diameter: float | int | None = None,
+    planes: str | None = None,
+    join: bool = False,
 ) -> Iterator[Prediction]: ...
 
 
@@ -86,10 +108,12 @@ def predict(
     settings: Settings = (),
     allow_code: bool = False,
     diameter: float | int | None = None,
+    planes: str | None = None,
+    join: bool = False,
 ) -> Prediction: ...
 
 
-def predict(
+def predict(  # noqa: PLR0913 - the command line has as many options
     model: ModelLike | Sequence[ModelLike] | Predictor,
     image: Input | list[Any] | tuple[Any, ...],
     *,
@@ -98,6 +122,8 @@ def predict(
     settings: Settings = (),
     allow_code: bool = False,
     diameter: float | int | None = None,
+    planes: str | None = None,
+    join: bool = False,
 ) -> Prediction | Iterator[Prediction]:
     """Segment one image; joined scores and their uncertainty are kept next to its labels.
 
@@ -115,6 +141,9 @@ def predict(
         allow_code: run parts that the model carries as source; without it such a model is refused.
         diameter: of the objects in the image, in its pixels. The image is resized so that they
             are as large as the objects that the model was trained on; labels keep its own size.
+        planes: "z" or "t": what the axis of a stack is that the model sees position by position.
+            Movies are divided without it. Scores of stacks are not kept.
+        join: join objects of neighboring slices, and follow objects through time.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
@@ -136,18 +165,24 @@ def predict(
     )
 
     def predict_one(image: Image) -> Prediction:
-        result = predictor.predict(image, keep_scores=True, uncertainty=True)
+        if lead_axes(image, predictor.ndim):
+            from unmask.infer.planes import predict_stack
+
+            result = predict_stack(predictor, image, join=join)
+        else:
+            result = predictor.predict(image, keep_scores=True, uncertainty=True)
         return replace(result, notes=(*notes, *result.notes), image=image)
 
+    layout = Layout(predictor.ndim, axes, planes=_check_planes(planes) or "auto")
     if not isinstance(image, list | tuple):
-        return predict_one(_open_input(image, predictor, axes, spacing))
-    return map(predict_one, _open_inputs(image, predictor, axes, spacing))
+        return predict_one(_open_input(image, predictor, layout, spacing))
+    return map(predict_one, _open_inputs(image, predictor, layout, spacing))
 
 
 def _open_inputs(
     images: list[Any] | tuple[Any, ...],
     predictor: Predictor,
-    axes: str | None,
+    layout: Layout,
     spacing: Sequence[float] | None,
 ) -> list[Image]:
     """Open all images of a list; all problems at once."""
@@ -155,7 +190,7 @@ def _open_inputs(
     problems: list[str] = []
     for each in as_inputs(images):
         try:
-            opened.append(_open_input(each, predictor, axes, spacing))
+            opened.append(_open_input(each, predictor, layout, spacing))
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -164,18 +199,33 @@ def _open_inputs(
 
 
 def _open_input(
-    image: Input, predictor: Predictor, axes: str | None, spacing: Sequence[float] | None
+    image: Input, predictor: Predictor, layout: Layout, spacing: Sequence[float] | None
 ) -> Image:
     """An image in memory or in a file; ``spacing`` is that of an array."""
     given = one_input(image)
-    opened = open_image(given, axes=axes, ndim=predictor.ndim)
+    opened = open_as_seen(given, layout, predictor.channels)
     in_memory = isinstance(given, ArrayInput) and not isinstance(given.data, Image)
     if spacing is None or not in_memory:
         return opened
-    return replace(opened, spacing=checked(spacing, opened.ndim, source=opened.source))
+    count = len(spatial(opened.axes))
+    return replace(opened, spacing=checked(spacing, count, source=opened.source))
 
 
-def predict_files(
+def _check_planes(planes: str | None) -> str | None:
+    """The axis of planes.
+
+    Raises:
+        RecipeError: neither z nor t.
+    """
+    if planes not in (None, "z", "t"):
+        raise RecipeError(
+            f"--planes {planes}: expected z (slices) or t (points in time), found something else. "
+            "Leave it out for single images."
+        )
+    return planes
+
+
+def predict_files(  # noqa: PLR0913 - the command line has as many options
     model: ModelLike | Sequence[ModelLike],
     images: Paths,
     *,
@@ -185,6 +235,7 @@ def predict_files(
     say: Say = print,
     progress: Progress | None = None,
     allow_code: bool = False,
+    record: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> list[Path]:
     """Segment files; one label image per input in ``out``, same stem and format family.
 
@@ -200,6 +251,7 @@ def predict_files(
         say: gets one line per file, and what a user should know of its labels.
         progress: called with (windows done, windows in all) of the image in work.
         allow_code: run parts that the models carry as source; without it such models are refused.
+        record: gets ``image``, ``output`` and what was found, for each file.
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
@@ -211,14 +263,19 @@ def predict_files(
     predictor = load_predictor(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )
-    predictor = _with_flips(predictor, options)
-    rules = predictor.layout or Layout(predictor.ndim)
+    # The disagreement of mirrored views costs as much as they do: only --scores asks for it.
+    if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
+        predictor = compare_flips(predictor)
+    planes = _check_planes(options.planes) or "auto"
+    rules = replace(predictor.layout or Layout(predictor.ndim), planes=planes)
     pairs, bad = _open_pairs(images, rules, predictor, options, say)
     if complete(predictor.task).image_classes:
         from unmask.api.classes import write_classes
 
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
+        if record is not None:
+            record({"output": table})
         return _report_skipped([table], bad)
     keep_inputs(pairs, Path(out), resume=options.resume)
     before, weights = fingerprint(pairs), predictor_digest(predictor)
@@ -228,20 +285,25 @@ def predict_files(
     with batch(Path(out), resume=options.resume) as finished:
         skipped = bad if options.skip_bad else None
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
-        results = {task.output: found for task, found in done if task.output is not None}
-        written = list(results)
+        results = [
+            (task.pair.image, task.output, result or {})
+            for task, result in done
+            if task.output is not None
+        ]
+        if options.overlay:
+            write_overlays(results, Path(out), predictor.ndim)
+        if len(results) > 1:
+            say(f"summary: {write_summary(predictor, results, Path(out))}")
         if options.table:
-            _write_table(predictor, pairs, results, Path(out), say)
+            columns = uncertainty_columns(predictor, [found for _, _, found in results], say)
+            given = {"join": options.join, "columns": columns, "say": say}
+            write_table_of(results, Path(out), predictor.ndim, **given)
+        if record is not None:
+            for image, path, result in results:
+                record(record_of(image, path, result))
+        written = [path for _, path, _ in results]
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _report_skipped(written, bad)
-
-
-def _with_flips(predictor: Predictor, options: Options) -> Predictor:
-    """The predictor with the mirrored views that its uncertainty needs."""
-    asked = predictor.uncertainty
-    if asked == "flips" or (asked is None and options.scores):
-        return compare_flips(predictor)
-    return predictor
 
 
 def _file_task(
@@ -252,76 +314,22 @@ def _file_task(
     options: Options,
     say: Say,
     progress: Progress | None,
-) -> FileTask[Values]:
-    path = output_name(pair.image, out)
-    wanted = _wanted(predictor, pair.image, path, options)
+) -> FileTask[Result]:
+    outputs = choose_outputs(
+        predictor,
+        pair.image,
+        output_name(pair.image, out),
+        scores=options.scores,
+        table=options.table,
+        cluster=options.cluster,
+        resume=options.resume,
+    )
 
     def facts() -> dict[str, Any]:
-        known = prediction_facts(predictor, pair.image, weights)
-        # Labels do not depend on it, but what is kept with them does.
-        doubt = [wanted.measured, bool(wanted.scores), list(map(list, predictor.compared))]
-        return known | {"uncertainty": doubt} if wanted.doubt else known
+        return prediction_facts(predictor, pair.image, weights) | outputs.facts(predictor)
 
-    return FileTask(pair, partial(_predict_file, predictor, pair.image, wanted, say, progress),
-                    path, facts)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What is made of one image.
-
-    Attributes:
-        labels: the label image.
-        scores: where scores go; None: nowhere.
-        doubt: where the uncertainty of every voxel goes; None: nowhere.
-        measured: whether the mean uncertainty per object is wanted.
-        blocks: whether the image is predicted in blocks.
-        cluster: of the options.
-        resume: of the options.
-    """
-
-    labels: Path
-    scores: Path | None
-    doubt: Path | None
-    measured: bool
-    blocks: bool
-    cluster: str | None
-    resume: bool
-
-
-def _wanted(predictor: Predictor, image: Image, path: Path, options: Options) -> _Wanted:
-    blocks = _needs_blocks(predictor, image, options)
-    scores = _store_of(image, path, "scores") if options.scores else None
-    doubt = _store_of(image, path, "uncertainty") if options.scores else None
-    # The uncertainty of blocks is stored with the scores, in one pass of this process.
-    possible = options.cluster is None and not predictor.views.mirror_positions
-    if options.table and doubt is None and (possible or not blocks):
-        doubt = path.parent / FOLDER / f"{image.name}.uncertainty.zarr"
-    measured = options.table and doubt is not None
-    return _Wanted(path, scores, doubt, measured, blocks, options.cluster, options.resume)
-
-
-def _write_table(
-    predictor: Predictor,
-    pairs: Sequence[Pair],
-    results: Mapping[Path, Values],
-    out: Path,
-    say: Say,
-) -> None:
-    from unmask.api.measuring import write_objects
-
-    images = {output_name(pair.image, out): pair.image for pair in pairs}
-    columns = {
-        path: ObjectUncertainty.of_json(found).columns(predictor.calibration)
-        for path, found in results.items()
-        if found
-    }
-    if missing := len(results) - len(columns):
-        say(f"note: {missing} image(s) have no uncertainty in objects.csv, as their scores are "
-            "not in this process. Add --scores.")  # fmt: skip
-    elif predictor.calibration is None:
-        say("note: the model knows no calibration; the column score is 1 - uncertainty.")
-    write_objects([(path, images[path]) for path in results], out, columns=columns, say=say)
+    run = partial(_predict_file, predictor, pair.image, outputs, options, say, progress)
+    return FileTask(pair, run, outputs.labels, facts, describe_result)
 
 
 def _open_pairs(
@@ -351,23 +359,25 @@ def _report_skipped(written: list[Path], bad: Sequence[str]) -> list[Path]:
 def _predict_file(
     predictor: Predictor,
     image: Image,
-    wanted: _Wanted,
+    outputs: Outputs,
+    options: Options,
     say: Say,
     progress: Progress | None,
-) -> Values:
-    """Predict one image into files; gives the uncertainty of its objects, if it is wanted.
+) -> Result:
+    """Predict one image into its files.
 
     Raises:
         DataError: the image is wrong.
     """
     if note := unwritten(image.source):
         say(note)
-    work = _predict_in_blocks if wanted.blocks else _predict_at_once
-    return work(predictor, image, wanted, say, progress)
-
-
-def _needs_blocks(predictor: Predictor, image: Image, options: Options) -> bool:
-    return bool(options.cluster or predictor.block or is_large(predictor, image))
+    if lead_axes(image, predictor.ndim):
+        _check_stack(image, options)
+        work = partial(predict_planes_into, join=options.join, resume=options.resume)
+        return work(predictor, image, outputs.labels, say=say, progress=progress)
+    blocks = options.cluster or predictor.block or is_large(predictor, image)
+    work = predict_in_blocks if blocks else predict_at_once
+    return work(predictor, image, outputs, say, progress)
 
 
 def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool) -> None:
@@ -378,8 +388,9 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     """
     if whole_image and options != Options(skip_bad=options.skip_bad):
         raise RecipeError(
-            "expected none of --scores, --table, --workers and --resume with a task about whole "
-            "images, found one of them. They are for label images; leave them out."
+            "expected none of --scores, --table, --overlay, --planes, --join, --workers and "
+            "--resume with a task about whole images, found one of them. They are for label "
+            "images; leave them out."
         )
     arrays = [pair.name for pair in pairs if not is_in_files(pair.image)]
     if options.resume and arrays:
@@ -389,68 +400,14 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
         )
 
 
-def _predict_at_once(
-    predictor: Predictor,
-    image: Image,
-    wanted: _Wanted,
-    say: Say,
-    progress: Progress | None,
-) -> Values:
-    result = predictor.predict(
-        image,
-        keep_scores=wanted.scores is not None,
-        uncertainty=wanted.doubt is not None,
-        progress=progress,
-    )
-    if wanted.scores is not None and result.scores is not None:
-        save_image(wanted.scores, result.scores, like=image)
-    if wanted.scores is not None and wanted.doubt is not None and result.uncertainty is not None:
-        save_image(wanted.doubt, result.uncertainty[None], like=image)
-    save_image(wanted.labels, result.labels, like=image)
-    for note in result.notes:
-        say(f"{image.source}: {note}")
-    if not wanted.measured or result.uncertainty is None:
-        return None
-    axes = SPACE[-result.labels.ndim :]
-    labels, doubt = (Image.from_array(a, axes=axes) for a in (result.labels, result.uncertainty))
-    return object_uncertainty(labels, doubt).to_json()
+def _check_stack(image: Image, options: Options) -> None:
+    """Refuse options that stacks do not have.
 
-
-def _predict_in_blocks(
-    predictor: Predictor,
-    image: Image,
-    wanted: _Wanted,
-    say: Say,
-    progress: Progress | None,
-) -> Values:
-    # The engine of blocks is not needed for most images, and costs as much as reading a few.
-    from unmask.infer.predict_blocks import plan_work, run_work
-
-    work = plan_work(
-        predictor,
-        image,
-        scores=wanted.scores,
-        uncertainty=wanted.doubt,
-        cluster=wanted.cluster,
-    )
-    say(f"{image.source}: {work.forecast}")
-    run_work(
-        work,
-        wanted.labels,
-        cluster=wanted.cluster,
-        resume=wanted.resume,
-        progress=progress,
-        say=lambda note: say(f"{image.source}: {note}"),
-    )
-    if not wanted.measured or wanted.doubt is None:
-        return None
-    doubt = open_image(wanted.doubt, ndim=image.ndim)
-    found = object_uncertainty(open_labels(wanted.labels, ndim=image.ndim), doubt)
-    if wanted.scores is None:
-        remove(wanted.doubt)
-    return found.to_json()
-
-
-def _store_of(image: Image, path: Path, kind: str) -> Path:
-    """In a folder of their own, so that the other one holds label images alone."""
-    return path.parent / kind / f"{image.name}.zarr"
+    Raises:
+        RecipeError: workers or scores.
+    """
+    if options.cluster or options.scores:
+        raise RecipeError(
+            f"{image.source}: expected neither --workers nor --scores with a stack that is "
+            "predicted plane by plane, found one of them. Leave them out."
+        )

@@ -12,12 +12,14 @@ from jaxtyping import Float32, Integer
 
 from unmask.infer.picture import label_picture, picture_html
 from unmask.infer.uncertainty import object_uncertainty
-from unmask.io import Image
+from unmask.io import Image, Stored
+from unmask.io.image import arranged_image
 from unmask.metrics.calibration import Calibration
 from unmask.space.axes import SPACE
 
 if TYPE_CHECKING:
     from unmask.measurement.table import Table
+    from unmask.measurement.tracks import TrackTable
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Prediction:
         notes: what a user should know of the labels: foreground that was dropped and why, objects
             of another size than those of the training.
         image: the image, whose intensities ``objects`` measures.
+        axes: of the labels of a stack or movie, such as "TYX"; None: all are space.
+        tracks: of the objects of a movie, if they were followed; ids of labels are tracks.
         uncertainty: ``(*space)`` in [0, 1] per voxel, if it was asked for; see
             ``unmask.infer.uncertainty``.
         calibration: from the uncertainty of an object to the probability that it is right, if the
@@ -47,6 +51,8 @@ class Prediction:
     classes: Mapping[str, float] | None = None
     notes: tuple[str, ...] = ()
     image: Image | None = field(default=None, repr=False, compare=False)
+    axes: str | None = None
+    tracks: TrackTable | None = field(default=None, repr=False, compare=False)
     uncertainty: Float32[np.ndarray, "*space"] | None = field(
         default=None, repr=False, compare=False
     )
@@ -59,18 +65,28 @@ class Prediction:
         The definition of every column is in ``unmask.measurement.columns``.
         """
         # Measuring compiles kernels, which a prediction alone does not need.
+        from unmask.measurement.stack import join_positions, measure_positions
         from unmask.measurement.volume import Scale, measure_image
 
-        axes = SPACE[-self.labels.ndim :]
-        labels = Image.from_array(self.labels, axes=axes, spacing=self.spacing, name="labels")
+        axes = self.axes or SPACE[-self.labels.ndim :]
+        stored = Stored(self.labels.shape, self.labels.dtype, axes, self.labels.__getitem__)
+        labels = arranged_image(stored, axes, f"C{axes}", source="labels", name="labels")
         unit = None if self.image is None else self.image.unit
-        scale = None if self.spacing is None else Scale(self.spacing, unit or "unit")
-        table = measure_image(labels, self.image, scale=scale)
-        if self.uncertainty is None:
-            return table
-        known = Image.from_array(self.uncertainty, axes=axes, name="uncertainty")
-        found = object_uncertainty(labels, known)
-        return table.extend(found.columns(self.calibration))
+
+        def measure(part: Image, image: Image | None) -> Table:
+            spacing = None if self.spacing is None else self.spacing[-part.ndim :]
+            scale = None if spacing is None else Scale(spacing, unit or "unit")
+            return measure_image(part, image, scale=scale)
+
+        if self.axes is None:
+            table = measure(labels, self.image)
+            if self.uncertainty is None:
+                return table
+            known = Image.from_array(self.uncertainty, axes=axes, name="uncertainty")
+            return table.extend(object_uncertainty(labels, known).columns(self.calibration))
+        divided = self.provenance["apart"]
+        parts = measure_positions(labels, self.image, divided, measure)
+        return join_positions(parts, name=None)
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.labels.shape))

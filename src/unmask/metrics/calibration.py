@@ -74,10 +74,11 @@ class Calibration:
         if not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers):
             return None
         count, good = (n if isinstance(n := entry.get(k), int) else 0 for k in ("count", "good"))
-        ranks = [
-            v if isinstance(v := entry.get(k), float) else math.nan for k in ("auroc", "error")
-        ]
-        return cls(float(numbers[0] or 0), float(numbers[1] or 0), count, good, *ranks)
+        rank, error = (
+            v if isinstance(v := entry.get(name), float) else math.nan
+            for name in ("auroc", "error")
+        )
+        return cls(float(numbers[0] or 0), float(numbers[1] or 0), count, good, rank, error)
 
 
 def fit_calibration(
