@@ -122,10 +122,7 @@ def assess(
         truth, image = item.truth, item.pair.image
         row = evaluate_pair(truth, item.labels, names, spacing=image.spacing, ignore=ignore)
         rows.append({"name": item.pair.name, **row})
-        for name, doubt in item.doubts.items():
-            known = np.ones(truth.shape, bool) if ignore is None else truth != ignore
-            pick = _objects if objects else _voxels
-            values, good = pick(truth * known, item.labels * known, doubt, known)
+        for name, (values, good) in measure_doubts(item, objects=objects, ignore=ignore).items():
             doubts.setdefault(name, []).append(values)
             right.setdefault(name, []).append(good)
         kept.append(replace(item, doubts={}))
@@ -135,6 +132,18 @@ def assess(
     fitted = {name: fit_calibration(doubts[name], right[name]) for name in doubts}
     found = {name: each for name, each in fitted.items() if each is not None}
     return Assessment(report, sections, found, "objects" if objects else "voxels")
+
+
+def measure_doubts(
+    item: Judged, *, objects: bool, ignore: int | None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Uncertainty of the objects of an image, or of some voxels, and whether they are right."""
+    truth, pick = item.truth, _objects if objects else _voxels
+    known = np.ones(truth.shape, bool) if ignore is None else truth != ignore
+    return {
+        name: pick(truth * known, item.labels * known, doubt, known)
+        for name, doubt in item.doubts.items()
+    }
 
 
 def assess_best(folder: Path, segmenter: Segmenter, held_out: HeldOut) -> Assessment | None:

@@ -61,17 +61,21 @@ class _Sums:
     classes: Counter[tuple[int, int]] = field(default_factory=Counter)
 
 
-def evaluation_page(report: Report, compared: Iterable[Compared], *, objects: bool) -> str:
+def evaluation_page(
+    report: Report, compared: Iterable[Compared], *, objects: bool, more: Sequence[Section] = ()
+) -> str:
     """HTML of an evaluation with pictures; one file that needs nothing else.
 
     Args:
         report: scores per image.
         compared: the same images, in any order; read one after another.
         objects: labels number objects; otherwise they are classes.
+        more: further sections, behind the tables.
     """
     origin = {name: value for name, value in report.settings.items() if name != "notes"}
     sections = [
         *evaluation_sections(report, compared, objects=objects),
+        *more,
         values("What was compared", origin),
     ]
     return Page("Evaluation", sections, report.version).to_html()
@@ -93,6 +97,8 @@ def evaluation_sections(
         if picture is not None:
             figures[item.name] = picture
     rows = [by_name[name] for name in ranked]
+    if len({row.get("kind") for row in rows}) < 2:
+        rows = [{name: row[name] for name in row if name != "kind"} for row in rows]
     return [
         Table(title, _summary(report)),
         notes([str(note) for note in report.settings.get("notes", ())]),
