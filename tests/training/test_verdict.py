@@ -55,3 +55,9 @@ def test_without_held_out_images_the_loss_is_judged():
     assert falling.steps == 180
     assert "Nothing was held out" in falling.sentences[0]
     assert judge_run(journal([None] * 12, [1.0] * 12), 120).trend == "level"
+
+
+def test_a_cross_validation_has_chosen_the_updates():
+    verdict = judge_run(journal([None] * 12, FALLING), 120, folds=True)
+    assert "120 updates" in verdict.sentences[0]
+    assert verdict.steps is None

@@ -67,11 +67,10 @@ def write_run_report(run: Finished) -> list[str]:
     Raises:
         UnmaskError: a file cannot be read or written.
     """
-    journal = read_journal(run.folder)
-    verdict = judge_run(journal, run.recipe.train.steps)
+    journal, scores = read_journal(run.folder), _cross_validation(run.folder)
+    verdict = judge_run(journal, run.recipe.train.steps, folds=bool(scores))
     assessed = _assess(run)
-    scores = _cross_validation(run.folder)
-    sentences = [*verdict.sentences, *_out_of_fold(scores)]
+    sentences = [*_out_of_fold(scores), *verdict.sentences]
     if assessed is not None and assessed.report.images:
         sentences.append(f"Worst held-out images: {', '.join(assessed.worst())}.")
     commands = _commands(run, verdict)

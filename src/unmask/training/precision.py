@@ -18,7 +18,8 @@ from unmask.training.timing import Timing, time_seen
 # A run of fewer updates is over before a measurement pays off.
 _FEWEST = 20
 # The first update of a network compiles kernels and fills caches; the fastest of the others counts.
-_UPDATES = 3
+# A short run, such as one between two corrections in the browser, should not wait for a third one.
+_UPDATES, _SHORT = 3, 200
 # Another precision has to save this share of the time: timings of a busy machine vary by as much,
 # and float32 needs no caution.
 _GAIN = 0.05
@@ -83,8 +84,9 @@ def measure_precision(pairs: Sequence[Pair], recipe: Recipe, device: str) -> Mea
         chosen = supported_precisions(device)[:2][-1] if asked == "auto" else asked
         return Measured(in_precision(recipe, chosen), {})
     names = supported_precisions(device) if asked == "auto" else (asked,)
+    updates = _UPDATES if recipe.train.steps >= _SHORT else _UPDATES - 1
     timings = {
-        name: time_seen(pairs, in_precision(recipe, name), updates=_UPDATES) for name in names
+        name: time_seen(pairs, in_precision(recipe, name), updates=updates) for name in names
     }
     return Measured(in_precision(recipe, _fastest(timings)), timings)
 

@@ -39,12 +39,13 @@ class Verdict:
     steps: int | None = None
 
 
-def judge_run(journal: Records, steps: int) -> Verdict:
+def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
     """Judge a run by its journal.
 
     Args:
         journal: records with "step", "loss" and "validation/...".
         steps: updates of the whole run.
+        folds: the scores come from a cross-validation, which chose the number of updates.
 
     Examples:
         >>> lines = [{"step": n, "loss": 1 / n, "validation/dice": n / 10} for n in range(1, 9)]
@@ -53,7 +54,7 @@ def judge_run(journal: Records, steps: int) -> Verdict:
     """
     name = first_metric(journal)
     if name is None:
-        return _judge_loss(journal, steps)
+        return _judge_loss(journal, steps, folds=folds)
     points = series(journal, name)
     shown = name.removeprefix(VALIDATION)
     if not points:
@@ -103,9 +104,12 @@ def series(journal: Records, name: str) -> list[tuple[int, float]]:
     ]
 
 
-def _judge_loss(journal: Records, steps: int) -> Verdict:
+def _judge_loss(journal: Records, steps: int, *, folds: bool) -> Verdict:
     """Without held-out images only the training loss is known."""
     losses = [loss for _, loss in series(journal, "loss")]
+    if folds:
+        text = f"The final model was trained on all images for the {steps:,} updates chosen there."
+        return Verdict("unknown", (text,))
     first = "Nothing was held out, so no score is known and the last weights are kept."
     part = len(losses) // 3
     if part < 2:
