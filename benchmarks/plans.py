@@ -1,6 +1,7 @@
 """Plans on the real data sets: against the presets, and whether their scores can be believed.
 
-    python benchmarks/plans.py presets --seconds 300 [SET...]   equal CPU seconds, plan and preset
+    python benchmarks/plans.py presets --seconds 300   equal CPU seconds, plan and preset
+    python benchmarks/plans.py presets --sets isbi2012_em
     python benchmarks/plans.py held_out --draws 5 --steps 300   out-of-fold against true scores
 
 ``presets`` trains the plan and the nearest preset of each set for the same CPU seconds, without
@@ -201,7 +202,7 @@ def main() -> None:
     """Run one of the two studies."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=("presets", "held_out"))
-    parser.add_argument("sets", nargs="*", choices=[*STUDIES, []], default=[])
+    parser.add_argument("--sets", nargs="*", choices=[*STUDIES], default=[*STUDIES])
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--draws", type=int, default=5)
@@ -211,7 +212,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     given = parser.parse_args()
     if given.study == "presets":
-        for name in given.sets or STUDIES:
+        for name in given.sets:
             for row in compare(name, given.seconds, given.images):
                 print(row, flush=True)
                 store("plans_presets", [row], ("set", "recipe", "cpu_seconds_asked"), _EQUAL)
