@@ -154,14 +154,7 @@ def run_training(
             note_run(folder, kept, noted)
         if stage.begin is not None:
             stage.begin()
-        card = {
-            "recipe": recipe.model_dump(mode="json"),
-            "data": marks,
-            "versions": versions(),
-            **code,
-            **stage.card,
-        }
-        card |= _object_sizes(objective, pairs, recipe)
+        card = {"data": marks, **code, **stage.card} | _describe(objective, pairs, recipe)
         look = partial(check_unchanged, marks, used)
         briefing = brief(
             measured,
@@ -253,6 +246,12 @@ def _note(crops: Crops | Replay, notes: Sequence[str]) -> Iterator[str]:
     first = crops.first if isinstance(crops, Replay) else crops
     empty = [f"{source}: no object, all labels are 0." for source in first.empty]
     yield from (f"note: {note}" for note in grouped([*notes, *empty]))
+
+
+def _describe(objective: Objective, pairs: Sequence[Pair], recipe: Recipe) -> dict[str, Any]:
+    """For the card: recipe, versions, and sizes of the objects."""
+    own = {"recipe": recipe.model_dump(mode="json"), "versions": versions()}
+    return own | _object_sizes(objective, pairs, recipe)
 
 
 def _object_sizes(
