@@ -15,6 +15,7 @@ from unmask.api.results import (
     predict_planes_into,
     record_of,
     summarize,
+    suspicious_notes,
     write_overlays,
     write_summary,
     write_table_of,
@@ -57,7 +58,8 @@ class Options:
         resume: keep what an ended run of the same request has finished.
         skip_bad: leave out files that are wrong, and name them at the end.
         diameter: of the objects in the images, in their pixels; see ``predict``.
-        table: write ``objects.csv`` too, with one row per object of every image.
+        table: write ``objects.csv`` too, with one row per object of every image. With several
+            images, this or ``overlay`` writes ``summary.html`` as well.
         planes: "z" or "t": what the axis of a stack is that the model sees position by position;
             None: time alone is divided.
         join: join objects of neighboring slices, and follow objects through time.
@@ -281,7 +283,9 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         ]
         if options.overlay:
             write_overlays(results, Path(out), predictor.ndim)
-        if len(results) > 1:
+        for line in suspicious_notes(results):
+            say(line)
+        if len(results) > 1 and (options.overlay or options.table):
             say(f"summary: {write_summary(predictor, results, Path(out))}")
         if options.table:
             write_table_of(results, Path(out), predictor.ndim, join=options.join, say=say)
