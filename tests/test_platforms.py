@@ -103,6 +103,7 @@ expected = {
                   "dice", "--out", out / "report.json"], 0),
     "measure": (["measure", "--labels", classes, "--images", images,
                  "--out", out / "table.csv"], 0),
+    "view": (["view", classes, "--images", images, "--export", out / "public"], 0),
     "folds": (["folds", out / "report.json", out / "report.json", "--out", out / "folds.json"], 0),
     "curve": (["curve", "--preset", "semantic2d", "--images", images, "--labels", classes,
                "--labels-per-run", "1", "--repeats", "1", "--out", out / "curve",

@@ -27,8 +27,8 @@ def test_all_three_are_there():
 @pytest.mark.parametrize("name", FILES)
 def test_every_option_exists(name):
     text = FILES[name].read_text(encoding="utf-8")
-    calls = re.findall(r"unmask (predict|measure)\b(.*?)(?:&&|\n\s*\"\"\"|$(?![\s\S])|\nrule)", text,
-                       re.DOTALL)  # fmt: skip
+    end = r'(?:&&|\n\s*"""|$(?![\s\S])|\nrule)'
+    calls = re.findall(rf"unmask (predict|measure)\b(.*?){end}", text, re.DOTALL)
     assert calls
     for verb, rest in calls:
         known = {each.name for each in fields(OPTIONS[verb])} | {"json", "quiet"}
