@@ -105,6 +105,7 @@ expected = {
                  "--out", out / "table.csv"], 0),
     "tune": (["tune", runs / "a", images, "--labels", classes, "--scales", "0.5", "--trials", "2"],
              0),
+    "view": (["view", classes, "--images", images, "--export", out / "public"], 0),
     "folds": (["folds", out / "report.json", out / "report.json", "--out", out / "folds.json"], 0),
     "curve": (["curve", "--preset", "semantic2d", "--images", images, "--labels", classes,
                "--labels-per-run", "1", "--repeats", "1", "--out", out / "curve",

@@ -94,6 +94,8 @@ def test_slices_at_every_time_are_not_divided_silently(tmp_path):
 def test_what_has_nothing_to_divide_is_no_stack(tmp_path):
     assert open_stack(write(tmp_path / "a.tif", MOVIE[0], "YX"), ndim=2, planes="z") is None
     assert open_stack(write(tmp_path / "b.tif", MOVIE, "ZYX"), ndim=3) is None
+    # Slices may be meant for a model of volumes.
+    assert open_stack(tmp_path / "b.tif", ndim=2) is None
 
 
 def test_messages_lead_to_the_option(tmp_path):

@@ -56,9 +56,11 @@ def test_large_images_are_reduced(shape, monkeypatch):
 def test_a_volume_shows_three_slices_and_a_projection():
     image, labels = pair((10, 60, 80), "ZYX", (4.0, 1.0, 1.0))
     picture = draw_objects(image, labels)
-    # Four parts with white between them; z is stretched to the size of its voxels.
-    white = (picture == 255).all(axis=(0, 2))
-    assert np.count_nonzero(np.diff(white.astype(int)) == 1) == 3
+    # The slice and the one below it, the one beside it, and the projection; z is stretched.
+    white = (picture == 255).all(axis=2)
+    assert np.count_nonzero(np.diff(white[:100].all(axis=0).astype(int)) == 1) == 2
+    assert np.count_nonzero(np.diff(white[:, :100].all(axis=1).astype(int)) == 1) == 1
+    assert picture.shape == (240 + 6 + 160, 320 + 6 + 160 + 6 + 320, 3)
     assert colored(picture).any()
 
 

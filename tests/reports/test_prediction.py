@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from unmask.reports.prediction import find_suspicious, prediction_page
+from unmask.reports.prediction import prediction_page
+from unmask.reports.suspicious import find_suspicious
 
 USUAL = [{"objects": 20, "median_size": 100.0 + n, "foreground": 0.2} for n in range(5)]
 

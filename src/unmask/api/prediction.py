@@ -21,6 +21,7 @@ from unmask.api.results import (
     describe_result,
     predict_planes_into,
     record_of,
+    suspicious_notes,
     write_overlays,
     write_summary,
     write_table_of,
@@ -65,7 +66,7 @@ class Options:
         skip_bad: leave out files that are wrong, and name them at the end.
         diameter: of the objects in the images, in their pixels; see ``predict``.
         table: write ``objects.csv`` too, with one row per object of every image, its uncertainty
-            among them.
+            among them. With several images, this or ``overlay`` writes ``summary.html`` as well.
         planes: "z" or "t": what the axis of a stack is that the model sees position by position;
             None: time alone is divided.
         join: join objects of neighboring slices, and follow objects through time.
@@ -292,7 +293,9 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         ]
         if options.overlay:
             write_overlays(results, Path(out), predictor.ndim)
-        if len(results) > 1:
+        for line in suspicious_notes(results):
+            say(line)
+        if len(results) > 1 and (options.overlay or options.table):
             say(f"summary: {write_summary(predictor, results, Path(out))}")
         if options.table:
             columns = uncertainty_columns(predictor, [found for _, _, found in results], say)

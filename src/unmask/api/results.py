@@ -16,6 +16,7 @@ from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_labels
 from unmask.io.stacks import lead_axes, letters_apart, open_stack
 from unmask.progress import Progress
+from unmask.reports.suspicious import find_suspicious
 
 # Folders of the tracks of movies and of the pictures, in that of the label images, and a page.
 TRACKS, OVERLAY, SUMMARY = "tracks", "overlay", "summary.html"
@@ -136,6 +137,17 @@ def write_overlays(done: Sequence[Done], folder: Path, ndim: int) -> None:
     for image, path, _ in done:
         picture = draw_objects(image, open_result(path, image, ndim))
         atomic_write(folder / OVERLAY / f"{image.name}.png", png(picture))
+
+
+def suspicious_notes(done: Sequence[Done]) -> list[str]:
+    """A line for each image in which nothing was found or that is unlike the others."""
+    if len(done) < 2:
+        return []
+    remarks = find_suspicious([result for _, _, result in done])
+    return [
+        f"{image.source}: {remark}." for (image, _, _), remark in zip(done, remarks, strict=True)
+        if remark
+    ]  # fmt: skip
 
 
 def write_summary(predictor: Predictor, done: Sequence[Done], folder: Path) -> Path:

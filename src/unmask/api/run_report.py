@@ -87,7 +87,7 @@ def write_run_report(run: Finished) -> list[str]:
         unit="objects" if assessed is None else assessed.unit,
         pictures=_pictures(run.folder),
         plan=[line.strip() for line in run.reasons],
-        notes=run.notes,
+        notes=[line.removeprefix("note: ") for line in run.notes],
         recipe=run.recipe.to_yaml(),
         origin=_origin(run),
         version=_version(),

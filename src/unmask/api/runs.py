@@ -156,19 +156,12 @@ def run_training(
             stage.begin()
         card = {"data": marks, **code, **stage.card} | _describe(objective, pairs, recipe)
         look = partial(check_unchanged, marks, used)
-        briefing = brief(
-            measured,
-            objective,
-            pairs,
-            validate=validate,
-            card=card,
-            device=fabric.device,
-            folds=stage.folds,
-        )
         with _journal(folder, recipe, stage) as journal:
-            noted_lines = list(_note(crops, notes))
-            start_block = briefing.lines() if stage.total is None or stage.folds else ()
-            for line in (*reasons, *noted_lines, *origin, *_at_rest(objective), *start_block):
+            facts = {"validate": validate, "card": card, "device": fabric.device}
+            briefing = brief(measured, objective, pairs, folds=stage.folds, **facts)
+            doubts = list(_note(crops, notes))
+            block = briefing.lines() if stage.total is None or stage.folds else ()
+            for line in (*reasons, *doubts, *origin, *_at_rest(objective), *block):
                 journal.say(line)
             summary = fit(
                 objective,
@@ -182,19 +175,11 @@ def run_training(
             )
             seconds = time.perf_counter() - begin
             if fabric.is_global_zero and not stage.keep_models:
-                said = [line.removeprefix("note: ") for line in noted_lines]
-                finished = Finished(
-                    folder=folder,
-                    recipe=recipe,
-                    objective=objective,
-                    pairs=pairs,
-                    validate=validate,
-                    briefing=briefing,
-                    notes=said,
-                    reasons=reasons or stage.reasons,
-                    seconds=seconds,
+                told = (doubts, reasons or stage.reasons)
+                done = Finished(
+                    folder, recipe, objective, pairs, validate, briefing, *told, seconds
                 )
-                _report(finished, journal)
+                _report(done, journal)
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)
 

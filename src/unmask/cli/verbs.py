@@ -18,7 +18,7 @@ from unmask.cli.terminal import direct_messages
 VERBS = {
     "Start": ("demo", "info", "presets", "models", "prepare", "synth"),
     "Train": ("check", "plan", "select", "pretrain", "train", "tune"),
-    "Use": ("predict", "measure", "cluster", "serve"),
+    "Use": ("predict", "measure", "view", "cluster", "serve"),
     "Compare": ("evaluate", "folds", "curve", "plot"),
     "Exchange": ("convert",),
 }

@@ -137,7 +137,8 @@ def _name_axes(
     if planes is None:
         if ndim == len("YX") and {*DIVIDED} <= {*letters}:
             raise DataError(_both_axes(source, shape, letters))
-        return letters
+        # Slices may be meant for a model of volumes; the user has to ask for planes.
+        return letters if "T" in letters else []
     letters = _name_unknown(shape, letters, ndim, planes.upper())
     return _choose_lead(source, shape, letters, ndim, planes.upper())
 

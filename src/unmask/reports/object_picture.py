@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image as Pillow
+from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from unmask.io import Image
@@ -44,7 +45,7 @@ def draw_objects(image: Image, labels: Image, *, edge: int = _EDGE) -> Rgb:
             draw_objects(plane_of(image, (at,)), plane_of(labels, (at,)), edge=edge // len(chosen))
             for at in chosen
         ]
-        return _side_by_side(parts)
+        return _put_together(parts, 1)
     if image.ndim == 2:
         factor = max(1, -(-max(image.shape[1:]) // edge))
         return _outlined(*_read_plane(image, labels, (), factor), edge=edge)
@@ -82,7 +83,8 @@ def _draw_volume(image: Image, labels: Image, edge: int) -> Rgb:
     empty = np.zeros((0, 0), np.uint8)
     whole = first if bright is None else _outlined(bright, empty if flat is None else flat,
                                                    edge=edge)  # fmt: skip
-    return _side_by_side([first, whole, *across])
+    below, beside = across[0], across[1].transpose(1, 0, 2)
+    return _put_together([_put_together([first, below], 0), beside, whole], 1)
 
 
 def _read_plane(
@@ -147,17 +149,22 @@ def _outlined(values: np.ndarray, ids: np.ndarray, *, edge: int, stretch: float 
     picture = background[rows][:, columns]
     large = ids[rows][:, columns]
     border = find_boundaries(large, mode="inner")
+    if enlarged > 1:
+        border = ndimage.binary_dilation(border) & (large > 0)
     picture[border] = _COLORS[large[border].astype(np.int64) % len(_COLORS)]
     return picture
 
 
-def _side_by_side(parts: Sequence[Rgb]) -> Rgb:
-    """Pictures next to each other, on white."""
-    height = max(part.shape[0] for part in parts)
-    width = sum(part.shape[1] for part in parts) + _GAP * (len(parts) - 1)
-    whole = np.full((height, width, 3), 255, np.uint8)
-    left = 0
+def _put_together(parts: Sequence[Rgb], axis: int) -> Rgb:
+    """Pictures below (0) or next to each other (1), on white."""
+    sizes = np.array([part.shape[:2] for part in parts])
+    shape = sizes.max(axis=0)
+    shape[axis] = sizes[:, axis].sum() + _GAP * (len(parts) - 1)
+    whole = np.full((*shape, 3), 255, np.uint8)
+    start = 0
     for part in parts:
-        whole[: part.shape[0], left : left + part.shape[1]] = part
-        left += part.shape[1] + _GAP
+        place = [slice(0, part.shape[0]), slice(0, part.shape[1])]
+        place[axis] = slice(start, start + part.shape[axis])
+        whole[place[0], place[1]] = part
+        start += part.shape[axis] + _GAP
     return whole
