@@ -92,6 +92,16 @@ class Stage:
     folds: int = 0
     measured: Measured | None = None
 
+    def open(self) -> None:
+        """Note that the files are right, if somebody waits for it."""
+        if self.begin is not None:
+            self.begin()
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this training says what all of them will take."""
+        return self.total is None or self.folds > 0
+
 
 @dataclass(frozen=True)
 class Run:
@@ -131,9 +141,8 @@ def run_training(
     stage = stage or Stage()
     begin = time.perf_counter()
     folder = Path(start.out)
-    measured, sampling = _settle(assembly.recipe, pairs, start, stage), assembly.sampling
-    recipe = measured.recipe
-    objective: Objective = assembly.objective
+    measured = _settle(assembly.recipe, pairs, start, stage)
+    recipe, sampling, objective = measured.recipe, assembly.sampling, assembly.objective
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
     origin = [] if start.init is None else initialize(objective, start.init, recipe)
@@ -152,17 +161,15 @@ def run_training(
         crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
         if new:
             note_run(folder, kept, noted)
-        if stage.begin is not None:
-            stage.begin()
+        stage.open()
         card = {"data": marks, **code, **stage.card} | _describe(objective, pairs, recipe)
         look = partial(check_unchanged, marks, used)
         with _journal(folder, recipe, stage) as journal:
-            facts = {"validate": validate, "card": card, "device": fabric.device}
-            briefing = brief(measured, objective, pairs, folds=stage.folds, **facts)
+            facts = {"validate": validate, "card": card, "folds": stage.folds}
+            briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
             doubts = list(_note(crops, notes))
-            block = briefing.lines() if stage.total is None or stage.folds else ()
-            for line in (*reasons, *doubts, *origin, *_at_rest(objective), *block):
-                journal.say(line)
+            journal.say_lines([*reasons, *doubts, *origin, *_at_rest(objective)])
+            journal.say_lines(briefing.lines() if stage.speaks else ())
             summary = fit(
                 objective,
                 partial(_stream, crops, fabric, recipe.train.workers, look),
@@ -173,13 +180,10 @@ def run_training(
                 validate=validate,
                 run=RunFolder(folder, card, resume=start.resume, keep_models=stage.keep_models),
             )
-            seconds = time.perf_counter() - begin
             if fabric.is_global_zero and not stage.keep_models:
-                told = (doubts, reasons or stage.reasons)
-                done = Finished(
-                    folder, recipe, objective, pairs, validate, briefing, *told, seconds
-                )
-                _report(done, journal)
+                told = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
+                _report(Finished(folder, recipe, objective, pairs, validate, *told), journal)
+    seconds = time.perf_counter() - begin
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)
 

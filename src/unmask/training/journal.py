@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,11 @@ class Journal:
         """A sentence for the reader, on standard error."""
         if not self._quiet:
             self._try("the terminal", self._display.say, message)
+
+    def say_lines(self, messages: Iterable[str]) -> None:
+        """Several sentences, one per line."""
+        for message in messages:
+            self.say(message)
 
     def progress(self, step: int) -> None:
         """Move the bar to ``step`` updates; cheap."""
