@@ -103,10 +103,10 @@ class Journal:
         if not self._quiet:
             self._try("the terminal", self._display.say, message)
 
-    def say_lines(self, messages: Iterable[str]) -> None:
+    def say_lines(self, sentences: Iterable[str]) -> None:
         """Several sentences, one per line."""
-        for message in messages:
-            self.say(message)
+        for sentence in sentences:
+            self.say(sentence)
 
     def progress(self, step: int) -> None:
         """Move the bar to ``step`` updates; cheap."""
