@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -182,6 +183,19 @@ def trained(tmp_path_factory, command, phantoms, tiny) -> dict[int, Path]:
         answer = command("train", "--preset", f"semantic{ndim}d", *where, *tiny(ndim), *extra)
         assert answer.code == 0, answer.err
     return runs
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's chromium, without a window."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium found: apt-get install chromium")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from .api import (
     pretrain,
     select,
     train,
+    tune,
 )
 from .infer.predictor import Prediction, Predictor
 from .io import open_image, save_image
@@ -39,5 +40,6 @@ __all__ = [
     "save_image",
     "select",
     "train",
+    "tune",
     "write_outlines",
 ]

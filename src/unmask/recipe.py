@@ -67,6 +67,10 @@ class Recipe(Section):
     def _parts_fit(self) -> Recipe:
         if (self.method is None) == (self.task is None):
             raise ValueError("give either method (pre-training) or task (fine-tuning), not both")
+        if self.train.folds == 1:
+            raise ValueError("train.folds=1 trains on nothing; give 2 or more, or 0 for none")
+        if self.train.folds and self.method is not None:
+            raise ValueError("train.folds is for training with labels")
         if self.data.sections is not None and self.method is None:
             raise ValueError("data.sections is for pre-training only; labels need whole crops")
         axes = self.data.ndim + (self.data.sections is not None)

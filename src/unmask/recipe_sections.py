@@ -261,6 +261,18 @@ class TrainRecipe(Section):
         description="Metrics of the validation. The first one chooses the best model. Empty: those "
         "of the task.",
     )
+    folds: int = Field(
+        default=0,
+        ge=0,
+        description="Folds of a cross-validation on few labeled images: each image is judged by a "
+        "model that has not seen it, and the final model is trained on all. 0: none; data.holdout "
+        "decides.",
+    )
+    tune: bool = Field(
+        default=True,
+        description="Choose the options of decoding on the held-out predictions of a "
+        "cross-validation.",
+    )
     save_every: int = Field(default=500, ge=1, description="Steps between snapshots.")
     keep: int = Field(default=2, ge=1, description="Number of snapshots to keep.")
     bad_steps: int = Field(
@@ -310,6 +322,12 @@ class InferRecipe(Section):
         default="auto",
         description="Precision of the computation. auto: bf16 if the device computes in it, "
         "otherwise 32.",
+    )
+    uncertainty: Literal["scores", "flips"] | None = Field(
+        default=None,
+        description="Where the uncertainty comes from: from the scores of the views that are "
+        "predicted anyway, or also from the disagreement of mirrored views, which costs one run "
+        "per axis and changes no label. null: flips with --scores, otherwise scores.",
     )
     scale: Scale | tuple[Scale, ...] | None = Field(
         default=None,

@@ -253,6 +253,6 @@ def test_advice_for_a_stack_does_not_lead_in_circles(command, trained, tmp_path,
     answer = command(*given, *(() if axes is None else ("--set", f"data.axes={axes}")))
     assert answer.code == 2
     assert "a stack of 5" in answer.err
-    assert "Save the planes as files" in answer.err
+    assert "predict --planes z" in answer.err
     assert "axes=ZYX" not in answer.err
     assert ("axes=CYX" in answer.err) == (axes is None)

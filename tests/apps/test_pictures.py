@@ -19,22 +19,6 @@ def pixels(png: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-@pytest.mark.parametrize("shape", [(1, 20, 24), (3, 20, 24), (5, 20, 24), (1, 6, 20, 24)])
-def test_triptych(shape):
-    image = np.random.default_rng(0).random(shape, dtype=np.float32)
-    labels = np.zeros(shape[1:], np.uint16)
-    labels[..., 5:12, 5:12] = 70
-    one = pixels(pictures.triptych([(image, labels, labels)]))
-    two = pixels(pictures.triptych([(image, labels, labels), (image, labels * 0, labels)]))
-    assert two.shape[0] == pytest.approx(2 * one.shape[0], abs=4)
-    assert (one != 255).mean() > 0.2
-
-
-def test_constant_images_can_be_shown():
-    flat = np.full((1, 8, 8), 3.0, np.float32)
-    assert pixels(pictures.triptych([(flat, np.zeros((8, 8), int), np.ones((8, 8), int))])).size
-
-
 def test_curves(tmp_path):
     lines = [{"step": step, "loss": 1 / step, "validation/dice": None} for step in (1, 2, 3)]
     lines[1] |= {"validation/dice": 0.5, "warning": "text"}

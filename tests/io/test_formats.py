@@ -184,7 +184,7 @@ def test_stacks_of_pages(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "v.tif", VOLUME, metadata=None)
     assert open_image(tmp_path / "v.tif", ndim=3).shape == (1, 9, 70, 90)
     assert open_image(tmp_path / "v.tif", axes="CYX").shape == (9, 70, 90)
-    with pytest.raises(DataError, match=r"a stack of 9 planes.*axes=CYX.*Save the planes as files"):
+    with pytest.raises(DataError, match=r"a stack of 9 planes.*axes=CYX.*predict --planes z"):
         open_image(tmp_path / "v.tif", ndim=2)
 
 

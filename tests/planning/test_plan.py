@@ -83,6 +83,37 @@ def test_the_diameter_of_balls_is_found(diameter, gap):
     assert facts.objects.median == pytest.approx(diameter, rel=0.1)
 
 
+@settings(max_examples=5)
+@given(diameter=st.floats(16, 30), long=st.floats(2, 5), known=st.booleans())
+def test_the_diameter_in_anisotropic_volumes_is_that_of_the_short_edges(diameter, long, known):
+    voxel = (long, 1.0, 1.0)
+    shape = (int(2.5 * (diameter + 6) / long) + 1, *(int(2.5 * (diameter + 6)) + 1,) * 2)
+    labels = [balls(shape, diameter, 6, voxel=voxel)] * 2
+    facts = measure(pairs_of(labels, voxel if known else None))
+    assert facts.diameter == pytest.approx(diameter, rel=0.1)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("size", ["tiny", "huge"])
+def test_tiny_and_huge_objects_are_brought_to_what_a_crop_can_hold(ndim, size):
+    diameter, gap = {"tiny": (5, 4), "huge": ({2: 160, 3: 56}[ndim], 30)}[size]
+    length = int(3 * (diameter + gap)) + 1
+    more = length + diameter + gap
+    labels = [
+        balls((length,) * ndim, diameter, gap),
+        balls((length,) * (ndim - 1) + (more,), diameter, gap),
+    ]
+    plan = planned(labels)
+    assert plan.recipe.task is not None
+    assert plan.recipe.task.name == "flows"
+    assert plan.facts.diameter == pytest.approx(diameter, rel=0.1)
+    scale = plan.recipe.data.scale or 1.0
+    assert isinstance(scale, float)
+    assert diameter * scale < min(plan.recipe.data.crop)
+    # Making volumes larger would cost memory with the third power.
+    assert diameter * scale > (8 if ndim == 2 else 4)
+
+
 @pytest.mark.parametrize("shape", [(160, 160), (48, 48, 48)], ids=["2d", "3d"])
 def test_separate_objects_are_learned_by_flows(shape):
     plan = planned([balls(shape, 11, 6), balls(shape, 12, 5)])

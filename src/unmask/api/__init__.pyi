@@ -11,6 +11,7 @@ from .planning import plan
 from .prediction import predict, predict_files
 from .reporting import write_page
 from .selecting import Selected, select
+from .tuning import Tuning, tune
 
 __all__ = [
     "ClusterOptions",
@@ -20,6 +21,7 @@ __all__ = [
     "ModelCard",
     "Run",
     "Selected",
+    "Tuning",
     "check",
     "cluster",
     "compile_kernels",
@@ -38,5 +40,6 @@ __all__ = [
     "select",
     "shipped_models",
     "train",
+    "tune",
     "write_page",
 ]

@@ -15,12 +15,15 @@ from unmask.api.inputs import (
     save_list,
     unlabeled_note,
 )
+from unmask.api.planning import plan
 from unmask.api.values import RecipeLike, Say, Settings
 from unmask.build import build_task, encoder, layout, resolve_recipe
 from unmask.data.pairs import Audit, Paths, audit_pairs
 from unmask.data.tables import is_table
-from unmask.errors import SaveError, is_shortened
+from unmask.errors import DataError, RecipeError, SaveError, is_shortened
 from unmask.io import use_formats
+from unmask.planning.plan import Plan
+from unmask.planning.text import describe_choice
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
 from unmask.training.advice import describe, forecast, suggest
@@ -80,15 +83,30 @@ def check(
         _add_validation(audit, val_images, found.val_labels, chosen, task)
     if out is not None:
         save_list(Path(out), audit.problems, audit.notes)
-    if advice and labels is not None and not is_table(labels):
-        advice += "\nWithout a preset, unmask train derives a recipe; unmask plan prints it."
+    planned = None
+    if advice and labels is not None and not is_table(labels) and not audit.problems:
+        planned = _planned(images, labels, settings, split=val_images is not None)
+        advice += "\nWithout a preset, unmask train derives a recipe; unmask plan explains it."
     for line in (advice, *describe(audit, chosen)):
         if line:
             say(line)
+    if planned is not None:
+        say(f"Without a preset: {describe_choice(planned)}")
+        for note in planned.notes:
+            say(f"note: {note}")
     if not audit.problems:
-        for line in forecast(audit.pairs, chosen):
+        for line in forecast(audit.pairs, chosen if planned is None else planned.recipe):
             say(line)
     return audit
+
+
+def _planned(images: Paths, labels: Paths, settings: list[str], *, split: bool) -> Plan | None:
+    """The plan that a training without a preset would use; None if settings are for a preset."""
+    own = [*settings, *(["train.folds=0"] if split else [])]
+    try:
+        return plan(images, labels=labels, settings=own)
+    except (DataError, RecipeError):
+        return None
 
 
 def list_in_full(audit: Audit, inputs: Sequence[str]) -> Path | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 
+from unmask.api.held_out import CrossValidation, run_with_folds
 from unmask.api.inputs import (
     content_notes,
     find_inputs,
@@ -20,7 +22,7 @@ from unmask.api.inputs import (
 )
 from unmask.api.planning import plan
 from unmask.api.runs import Run, Start, run_training
-from unmask.api.validation import validated
+from unmask.api.validation import HeldOut
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import (
     Assembly,
@@ -30,6 +32,7 @@ from unmask.build import (
     resolve_recipe,
 )
 from unmask.data.fingerprint import same_images
+from unmask.data.grid import View
 from unmask.data.outputs import refuse_inside
 from unmask.data.pairing import image_files
 from unmask.data.pairs import (
@@ -43,12 +46,14 @@ from unmask.data.pairs import (
 from unmask.data.sections import oriented
 from unmask.errors import DataError, RecipeError, message
 from unmask.io.inputs import as_inputs
+from unmask.planning.fold_rules import FEW
 from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
 from unmask.recipe import Recipe
 from unmask.space.random import generator
 from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
+from unmask.training import started
 
 
 def pretrain(
@@ -129,7 +134,8 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     """Learn to segment from labeled images.
 
     Without ``val_images`` a share of the pairs is held out (``data.holdout``) to choose the best
-    model. Arguments and errors are those of ``pretrain``, and:
+    model, or each pair once (``train.folds``), which a plan chooses for fewer than 12 pairs.
+    Arguments and errors are those of ``pretrain``, and:
 
     Args:
         recipe: preset name, YAML file or recipe with a ``task``, or a plan; None: a plan is made
@@ -150,15 +156,18 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         devices: number of GPUs or processes.
         resume: continue from the newest snapshot in ``out``.
     """
-    source, reasons = _recipe_of(recipe, images, labels, out, minutes, settings, resume=resume)
+    settings, start = list(settings), Start(out, init, devices, resume)
+    files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels)
+    source, reasons = _recipe_of(recipe, files, start, minutes, settings)
     chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
     assembly = assemble_segmenter(chosen)
-    files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels)
     opened = _open_files(files, chosen, assembly.task, out)
+    if chosen.train.folds:
+        return run_with_folds(opened.for_folds(chosen, start, reasons))
     return run_training(
         assembly,
-        opened.pairs,
-        start=Start(out, init, devices, resume),
+        apply_view(opened.pairs, opened.view),
+        start=start,
         second=opened.second,
         validate=_validation(assembly, opened.held_out),
         notes=opened.notes,
@@ -180,12 +189,22 @@ class _Files:
 
 @dataclass(frozen=True)
 class _Opened:
-    """Pairs to train on, those held out, those of the second source, and notes on all of them."""
+    """Pairs to train on, those held out, those of the second source, and notes on all of them.
+
+    Those to train on are still to be brought to the grid of ``view``.
+    """
 
     pairs: list[Pair]
+    view: View
     held_out: list[Pair]
     second: list[Pair] | None
     notes: list[str]
+
+    def for_folds(self, recipe: Recipe, start: Start, reasons: list[str]) -> CrossValidation:
+        """A training that holds every pair out once."""
+        return CrossValidation(
+            recipe, self.pairs, self.view, self.second, start, self.notes, reasons
+        )
 
 
 def _open_files(
@@ -207,22 +226,21 @@ def _open_files(
         held_out = _second("Validation", val_images, val_labels, open_files, notes)
         second = _second("Replay", files.replay_images, files.replay_labels, open_files, notes)
         notes += content_notes(pairs, chosen, task)
-    if held_out is None:
+    if chosen.train.folds and held_out is not None:
+        raise RecipeError(_two_validations(chosen))
+    if held_out is None and not chosen.train.folds:
         pairs, held_out = _hold_out(pairs, chosen)
         notes += _held_out_note(pairs, held_out)
-    notes += same_notes(same_images(pairs, held_out))
+    notes += same_notes(same_images(pairs, held_out or ()))
     second = None if second is None else apply_view(second, rules.view)
-    return _Opened(apply_view(pairs, rules.view), held_out, second, notes)
+    return _Opened(pairs, rules.view, held_out or [], second, notes)
 
 
-def _validation(
-    assembly: Assembly[Segmenter], held_out: list[Pair]
-) -> Callable[[Segmenter], dict[str, float]] | None:
+def _validation(assembly: Assembly[Segmenter], held_out: list[Pair]) -> HeldOut | None:
     """The scores of the pairs held out; files are seen on their own grid, as by a prediction."""
     if not held_out:
         return None
-    normalize = assembly.pipeline.normalize
-    return partial(validated, recipe=assembly.recipe, pairs=held_out, normalize=normalize)
+    return HeldOut(assembly.recipe, held_out, assembly.pipeline.normalize)
 
 
 def _held_out_note(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[str]:
@@ -235,18 +253,16 @@ def _held_out_note(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[str]
     return [
         f"{len(held_out)} of {whole} labeled images are held out to choose the best model "
         f"({shown}{more}); train on others with --val-images or data.holdout."
+        + (" With so few, --folds judges the model on each of them." if whole < FEW else "")
     ]
 
 
 def _recipe_of(
     recipe: RecipeLike | Plan | None,
-    images: Paths,
-    labels: Paths | None,
-    out: str | Path,
+    files: _Files,
+    start: Start,
     minutes: float | None,
-    settings: Settings,
-    *,
-    resume: bool,
+    settings: list[str],
 ) -> tuple[RecipeLike, list[str]]:
     """The recipe that was asked for, that of the run that resumes, or a plan with its reasons."""
     if minutes is not None and recipe is not None:
@@ -254,11 +270,14 @@ def _recipe_of(
             "minutes: expected no recipe with it, found one. They are for plans; leave out either, "
             "or --set train.steps=..."
         )
-    written = Path(out) / "recipe.yaml"
-    if recipe is None and resume and written.is_file():
+    written = Path(start.out) / "recipe.yaml"
+    if recipe is None and start.resume and written.is_file():
         return str(written), []
     if recipe is None:
-        recipe = plan(images, labels=labels, minutes=minutes, settings=settings)
+        # Validation images that are given, and several processes, rule out a cross-validation.
+        alone = files.val_images is None and prod(started(start.devices)) == 1
+        own = settings if alone else ["train.folds=0", *settings]
+        recipe = plan(files.images, labels=files.labels, minutes=minutes, settings=own)
     if not isinstance(recipe, Plan):
         return recipe, []
     return recipe.recipe, ["Plan:", *describe_plan(recipe)]
@@ -292,6 +311,15 @@ def _second(
     pairs = open_files(images, labels, unlabeled=unlabeled)
     notes += left_out_note(name, len(pairs), unlabeled)
     return pairs
+
+
+def _two_validations(recipe: Recipe) -> str:
+    return message(
+        f"train.folds={recipe.train.folds}",
+        expected="no validation images, because every image is held out once",
+        found="some (--val-images, or a list or folder that names them)",
+        do="Give --folds 0, or leave them out.",
+    )
 
 
 def _no_labels(images: Paths) -> str:

@@ -13,11 +13,12 @@ from unmask.api.files import FileTask, run_files
 from unmask.data.fingerprint import fingerprint
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
-from unmask.io import Image, open_labels
+from unmask.io import Image
 from unmask.io.contract import unit_symbol
 from unmask.measurement import Table, concatenate, measure_image
 from unmask.measurement.outlined import OutlineFiles
-from unmask.measurement.sources import Several, Source, open_sources, plane
+from unmask.measurement.sources import Several, Source, open_sources
+from unmask.measurement.stack import join_positions, measure_positions
 from unmask.measurement.volume import Progress, Scale
 from unmask.measurement.writing import table_writer, write_table
 from unmask.space.spacing import checked
@@ -145,16 +146,31 @@ def measure_files(
 
 
 def write_objects(
-    predicted: Sequence[tuple[Path, Image]], folder: Path, *, say: Say = print
+    predicted: Sequence[tuple[Image, Image, str]],
+    folder: Path,
+    *,
+    columns: Sequence[Mapping[str, Mapping[int, float]]] = (),
+    say: Say = print,
 ) -> Path:
     """Write ``objects.csv`` with the objects of predicted label images, measured in their images.
+
+    Args:
+        predicted: labels, image, and the axes of a stack whose positions are measured alone, such
+            as "t"; "" for an image.
+        folder: where to.
+        columns: more columns for each image, by id.
+        say: gets a line on the table.
 
     Raises:
         SaveError: the table cannot be written.
     """
-    sources = [Source(image.name, open_labels(path, ndim=image.ndim), image)
-               for path, image in predicted]  # fmt: skip
-    table = concatenate([measure_source(source, MeasureOptions()) for source in sources])
+    tables = [
+        measure_source(Source(image.name, labels, image), MeasureOptions(planes=apart or None))
+        for labels, image, apart in predicted
+    ]
+    if columns:
+        tables = [table.extend(more) for table, more in zip(tables, columns, strict=True)]
+    table = concatenate(tables)
     path = folder / "objects.csv"
     write_table(table, path)
     say(f"{path}: {len(table)} object(s)")
@@ -169,27 +185,15 @@ def measure_source(
     progress: Progress | None = None,
 ) -> Table:
     """The table of one label image, with the columns that say where an object is."""
-    labels, image = source.labels, source.image
-    divided = options.planes is not None
-    count = labels.shape[1] if divided else 1
-    tables = []
-    for position in range(count):
-        part = plane(labels, position) if divided else labels
-        other = plane(image, position) if divided and image is not None else image
-        table = measure_image(
-            part,
-            other,
-            scale=_scale(part, other, options, say if position == 0 else None),
-            names=options.channels,
-            progress=progress,
-        )
-        rows = len(table)
-        where: dict[str, np.ndarray] = {"image": np.full(rows, source.name)}
-        where["time"] = np.full(rows, position if options.planes == "t" else 0)
-        if "area" in table:
-            where["plane"] = np.full(rows, position if options.planes == "z" else 0)
-        tables.append(Table({**where, **table.columns}, table.spatial))
-    return concatenate(tables)
+    pending = [say]
+
+    def measure(labels: Image, image: Image | None) -> Table:
+        # What is doubtful of the voxel size is the same at all positions.
+        scale = _scale(labels, image, options, pending.pop() if pending else None)
+        return measure_image(labels, image, scale=scale, names=options.channels, progress=progress)
+
+    parts = measure_positions(source.labels, source.image, options.planes or "", measure)
+    return join_positions(parts, name=source.name)
 
 
 def _scale(
@@ -223,7 +227,7 @@ def _extended(table: Table, columns: Extra) -> Table:
     added = {}
     for name, values in columns.items():
         if isinstance(values, Mapping):
-            added[name] = np.array([values.get(int(key), np.nan) for key in table["id"]], float)
+            added[name] = table.extend({name: values})[name]
         elif len(values) == len(table):
             added[name] = np.asarray(values)
         else:

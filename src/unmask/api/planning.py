@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,15 +10,18 @@ from pathlib import Path
 from unmask.api.inputs import find_inputs, labels_of, parts_of
 from unmask.api.values import Settings
 from unmask.atomic import atomic_write
+from unmask.crossvalidation.split import count_regions
+from unmask.data.grid import View
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, message
 from unmask.planning.decision import Decision
+from unmask.planning.fold_rules import choose_folds, fold_decisions
 from unmask.planning.network_rules import schedule_decisions
 from unmask.planning.plan import Plan, make_plan, measure
 from unmask.planning.text import plan_to_yaml
-from unmask.recipe import load
+from unmask.recipe import Recipe, load
 from unmask.training.advice import readable
 from unmask.training.timing import time_updates
 
@@ -53,7 +57,8 @@ def plan(
         DataError: files cannot be read, or there are no labels.
     """
     found = find_inputs(images, labels)
-    images, _ = parts_of(found.images, None, None)
+    images, val_images = parts_of(found.images, found.val_images, None)
+    split = val_images is not None
     labels = labels_of(images, found.labels)
     if labels is None or is_table(labels):
         raise DataError(
@@ -66,9 +71,8 @@ def plan(
             )
         )
     pairs = _opened(images, labels, settings)
-    chosen = _decided(make_plan(measure(pairs), minutes=minutes), settings)
-    if minutes is not None and not _sets(settings, "train.steps"):
-        chosen = _timed(chosen, pairs, minutes)
+    made = make_plan(measure(pairs), minutes=minutes)
+    chosen = _scheduled(_decided(made, settings), pairs, minutes, settings, split=split)
     if out is not None:
         atomic_write(out, plan_to_yaml(chosen))
     return chosen
@@ -104,23 +108,69 @@ def _decided(made: Plan, settings: Settings) -> Plan:
     return Plan(recipe, kept, made.facts, made.notes)
 
 
-def _timed(made: Plan, pairs: list[Pair], minutes: float) -> Plan:
-    """The plan with as many updates as fit into ``minutes``."""
-    timing = time_updates([pair for pair in pairs if pair.labels is not None], made.recipe)
-    steps = int(minutes * 60 * _UPDATES / timing.update)
-    bounded = max(_FEWEST, min(steps, _MOST))
-    reason = (
-        f"one update takes {timing.update:.2f} s on {timing.device}, "
-        f"and {minutes:g} minutes were given"
-    )
-    every = max(10, min(500, bounded // 8))
+def _scheduled(
+    made: Plan,
+    pairs: Sequence[Pair],
+    minutes: float | None,
+    settings: Settings,
+    *,
+    split: bool,
+) -> Plan:
+    """The plan with the number of updates, and the trainings that share them.
+
+    Args:
+        made: the plan so far.
+        pairs: images, with labels or without.
+        minutes: time for everything; None: no limit.
+        settings: choices of the user.
+        split: the data names its own validation images.
+    """
+    labeled = [pair for pair in pairs if pair.labels is not None]
+    own = _sets(settings, "train.steps")
+    recipe = made.recipe
+    if own:
+        total, reason = recipe.train.steps, ""
+    elif minutes is None:
+        # Few images are seen often; what is left of the time goes into judging the model.
+        total, reason = 2 * recipe.train.steps, "no time limit was given (--minutes)"
+    else:
+        timing = time_updates(labeled, recipe)
+        total = int(minutes * 60 * _UPDATES / timing.update)
+        reason = (
+            f"one update takes {timing.update:.2f} s on {timing.device}, "
+            f"and {minutes:g} minutes were given"
+        )
+    folds = recipe.train.folds
+    if not split and not _sets(settings, "train.folds"):
+        regions = _regions(labeled, recipe) if len(labeled) == 1 else 0
+        folds = choose_folds(len(labeled), regions, total, each=own)
+        made = made.with_decisions(fold_decisions(len(labeled), regions, folds))
+    if own:
+        return made
+    if minutes is None:
+        return made if not folds else _with_steps(made, total // (folds + 1), reason, folds)
+    return _with_steps(made, max(_FEWEST, min(total // (folds + 1), _MOST)), reason, folds)
+
+
+def _with_steps(made: Plan, steps: int, reason: str, folds: int) -> Plan:
+    """The plan with so many updates per training."""
+    every = max(10, min(500, steps // 8))
+    if folds:
+        reason += f"; {(folds + 1) * steps} updates for {folds} folds and the final training"
     return made.with_decisions(
         [
-            *schedule_decisions(bounded, reason),
+            *schedule_decisions(steps, reason),
             Decision("train.validate_every", every, "eight validations, one per 500 at least"),
             Decision("train.save_every", every, "a snapshot with every validation"),
         ]
     )
+
+
+def _regions(labeled: Sequence[Pair], recipe: Recipe) -> int:
+    """Regions that the only labeled image can be cut into."""
+    image, data = labeled[0].image, recipe.data
+    factor = View(data.spacing, None, data.scale).place(image).factor
+    return count_regions(image.shape[1:], [round(n / factor) for n in data.crop])
 
 
 def _sets(settings: Settings, field: str) -> bool:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.files import FileTask, run_files
+from unmask.api.image_outputs import (
+    Outputs,
+    choose_outputs,
+    predict_at_once,
+    predict_in_blocks,
+    uncertainty_columns,
+)
+from unmask.api.results import (
+    Result,
+    describe_result,
+    predict_planes_into,
+    record_of,
+    suspicious_notes,
+    write_overlays,
+    write_summary,
+    write_table_of,
+)
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch
 from unmask.data.pairs import (
@@ -18,17 +35,20 @@ from unmask.data.pairs import (
     audit_pairs,
     fingerprint,
     keep_inputs,
+    open_as_seen,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
-from unmask.infer.load import load_predictor
+from unmask.infer.load import compare_flips, load_predictor
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.io import Image, open_image, output_name, save_image
+from unmask.io import Image, output_name
 from unmask.io.identity import is_in_files
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
 from unmask.io.missing_chunks import unwritten
+from unmask.io.stacks import lead_axes
 from unmask.progress import Progress
+from unmask.space.axes import spatial
 from unmask.space.spacing import checked
 from unmask.tasks.complete import complete
 
@@ -38,13 +58,19 @@ class Options:
     """What a prediction of files writes, and where its work is done.
 
     Attributes:
-        scores: write the joined activations too, as ``scores/<stem>.zarr``.
+        scores: write the joined activations too, as ``scores/<stem>.zarr``, and the uncertainty of
+            every voxel as ``uncertainty/<stem>.zarr``.
         cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
             machine; or the address of a dask.distributed scheduler.
         resume: keep what an ended run of the same request has finished.
         skip_bad: leave out files that are wrong, and name them at the end.
         diameter: of the objects in the images, in their pixels; see ``predict``.
-        table: write ``objects.csv`` too, with one row per object of every image.
+        table: write ``objects.csv`` too, with one row per object of every image, its uncertainty
+            among them. With several images, this or ``overlay`` writes ``summary.html`` as well.
+        planes: "z" or "t": what the axis of a stack is that the model sees position by position;
+            None: time alone is divided.
+        join: join objects of neighboring slices, and follow objects through time.
+        overlay: write ``overlay/<stem>.png`` too, outlines of the objects on their image.
     """
 
     scores: bool = False
@@ -53,6 +79,9 @@ class Options:
     skip_bad: bool = False
     diameter: float | None = None
     table: bool = False
+    planes: str | None = None
+    join: bool = False
+    overlay: bool = False
 
 
 @overload
@@ -65,6 +94,8 @@ def predict(
     settings: Settings = (),
     allow_code: bool = False,
     diameter: float | int | None = None,
+    planes: str | None = None,
+    join: bool = False,
 ) -> Iterator[Prediction]: ...
 
 
@@ -78,10 +109,12 @@ def predict(
     settings: Settings = (),
     allow_code: bool = False,
     diameter: float | int | None = None,
+    planes: str | None = None,
+    join: bool = False,
 ) -> Prediction: ...
 
 
-def predict(
+def predict(  # noqa: PLR0913 - the command line has as many options
     model: ModelLike | Sequence[ModelLike] | Predictor,
     image: Input | list[Any] | tuple[Any, ...],
     *,
@@ -90,8 +123,10 @@ def predict(
     settings: Settings = (),
     allow_code: bool = False,
     diameter: float | int | None = None,
+    planes: str | None = None,
+    join: bool = False,
 ) -> Prediction | Iterator[Prediction]:
-    """Segment one image; the joined scores are kept next to its labels.
+    """Segment one image; joined scores and their uncertainty are kept next to its labels.
 
     A list of images gives an iterator over their predictions, in the same order; all of them are
     opened first, so that everything that is wrong is reported at once.
@@ -107,6 +142,9 @@ def predict(
         allow_code: run parts that the model carries as source; without it such a model is refused.
         diameter: of the objects in the image, in its pixels. The image is resized so that they
             are as large as the objects that the model was trained on; labels keep its own size.
+        planes: "z" or "t": what the axis of a stack is that the model sees position by position.
+            Movies are divided without it. Scores of stacks are not kept.
+        join: join objects of neighboring slices, and follow objects through time.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
@@ -128,18 +166,24 @@ def predict(
     )
 
     def predict_one(image: Image) -> Prediction:
-        result = predictor.predict(image, keep_scores=True)
+        if lead_axes(image, predictor.ndim):
+            from unmask.infer.planes import predict_stack
+
+            result = predict_stack(predictor, image, join=join)
+        else:
+            result = predictor.predict(image, keep_scores=True, uncertainty=True)
         return replace(result, notes=(*notes, *result.notes), image=image)
 
+    layout = Layout(predictor.ndim, axes, planes=_check_planes(planes) or "auto")
     if not isinstance(image, list | tuple):
-        return predict_one(_open_input(image, predictor, axes, spacing))
-    return map(predict_one, _open_inputs(image, predictor, axes, spacing))
+        return predict_one(_open_input(image, predictor, layout, spacing))
+    return map(predict_one, _open_inputs(image, predictor, layout, spacing))
 
 
 def _open_inputs(
     images: list[Any] | tuple[Any, ...],
     predictor: Predictor,
-    axes: str | None,
+    layout: Layout,
     spacing: Sequence[float] | None,
 ) -> list[Image]:
     """Open all images of a list; all problems at once."""
@@ -147,7 +191,7 @@ def _open_inputs(
     problems: list[str] = []
     for each in as_inputs(images):
         try:
-            opened.append(_open_input(each, predictor, axes, spacing))
+            opened.append(_open_input(each, predictor, layout, spacing))
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -156,18 +200,33 @@ def _open_inputs(
 
 
 def _open_input(
-    image: Input, predictor: Predictor, axes: str | None, spacing: Sequence[float] | None
+    image: Input, predictor: Predictor, layout: Layout, spacing: Sequence[float] | None
 ) -> Image:
     """An image in memory or in a file; ``spacing`` is that of an array."""
     given = one_input(image)
-    opened = open_image(given, axes=axes, ndim=predictor.ndim)
+    opened = open_as_seen(given, layout, predictor.channels)
     in_memory = isinstance(given, ArrayInput) and not isinstance(given.data, Image)
     if spacing is None or not in_memory:
         return opened
-    return replace(opened, spacing=checked(spacing, opened.ndim, source=opened.source))
+    count = len(spatial(opened.axes))
+    return replace(opened, spacing=checked(spacing, count, source=opened.source))
 
 
-def predict_files(
+def _check_planes(planes: str | None) -> str | None:
+    """The axis of planes.
+
+    Raises:
+        RecipeError: neither z nor t.
+    """
+    if planes not in (None, "z", "t"):
+        raise RecipeError(
+            f"--planes {planes}: expected z (slices) or t (points in time), found something else. "
+            "Leave it out for single images."
+        )
+    return planes
+
+
+def predict_files(  # noqa: PLR0913 - the command line has as many options
     model: ModelLike | Sequence[ModelLike],
     images: Paths,
     *,
@@ -177,6 +236,7 @@ def predict_files(
     say: Say = print,
     progress: Progress | None = None,
     allow_code: bool = False,
+    record: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> list[Path]:
     """Segment files; one label image per input in ``out``, same stem and format family.
 
@@ -192,6 +252,7 @@ def predict_files(
         say: gets one line per file, and what a user should know of its labels.
         progress: called with (windows done, windows in all) of the image in work.
         allow_code: run parts that the models carry as source; without it such models are refused.
+        record: gets ``image``, ``output`` and what was found, for each file.
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
@@ -203,13 +264,19 @@ def predict_files(
     predictor = load_predictor(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )
-    rules = predictor.layout or Layout(predictor.ndim)
+    # The disagreement of mirrored views costs as much as they do: only --scores asks for it.
+    if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
+        predictor = compare_flips(predictor)
+    planes = _check_planes(options.planes) or "auto"
+    rules = replace(predictor.layout or Layout(predictor.ndim), planes=planes)
     pairs, bad = _open_pairs(images, rules, predictor, options, say)
     if complete(predictor.task).image_classes:
         from unmask.api.classes import write_classes
 
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
+        if record is not None:
+            record({"output": table})
         return _report_skipped([table], bad)
     keep_inputs(pairs, Path(out), resume=options.resume)
     before, weights = fingerprint(pairs), predictor_digest(predictor)
@@ -219,9 +286,25 @@ def predict_files(
     with batch(Path(out), resume=options.resume) as finished:
         skipped = bad if options.skip_bad else None
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
-        written = [task.output for task, _ in done if task.output is not None]
+        results = [
+            (task.pair.image, task.output, result or {})
+            for task, result in done
+            if task.output is not None
+        ]
+        if options.overlay:
+            write_overlays(results, Path(out), predictor.ndim)
+        for line in suspicious_notes(results):
+            say(line)
+        if len(results) > 1 and (options.overlay or options.table):
+            say(f"summary: {write_summary(predictor, results, Path(out))}")
         if options.table:
-            _write_table(pairs, written, Path(out), say)
+            columns = uncertainty_columns(predictor, [found for _, _, found in results], say)
+            given = {"join": options.join, "columns": columns, "say": say}
+            write_table_of(results, Path(out), predictor.ndim, **given)
+        if record is not None:
+            for image, path, result in results:
+                record(record_of(image, path, result))
+        written = [path for _, path, _ in results]
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _report_skipped(written, bad)
 
@@ -234,21 +317,22 @@ def _file_task(
     options: Options,
     say: Say,
     progress: Progress | None,
-) -> FileTask[None]:
-    path = output_name(pair.image, out)
-    return FileTask(
-        pair,
-        partial(_predict_file, predictor, pair.image, path, options, say, progress),
-        path,
-        partial(prediction_facts, predictor, pair.image, weights),
+) -> FileTask[Result]:
+    outputs = choose_outputs(
+        predictor,
+        pair.image,
+        output_name(pair.image, out),
+        scores=options.scores,
+        table=options.table,
+        cluster=options.cluster,
+        resume=options.resume,
     )
 
+    def facts() -> dict[str, Any]:
+        return prediction_facts(predictor, pair.image, weights) | outputs.facts(predictor)
 
-def _write_table(pairs: Sequence[Pair], written: Sequence[Path], out: Path, say: Say) -> None:
-    from unmask.api.measuring import write_objects
-
-    images = {output_name(pair.image, out): pair.image for pair in pairs}
-    write_objects([(path, images[path]) for path in written], out, say=say)
+    run = partial(_predict_file, predictor, pair.image, outputs, options, say, progress)
+    return FileTask(pair, run, outputs.labels, facts, describe_result)
 
 
 def _open_pairs(
@@ -278,24 +362,25 @@ def _report_skipped(written: list[Path], bad: Sequence[str]) -> list[Path]:
 def _predict_file(
     predictor: Predictor,
     image: Image,
-    path: Path,
+    outputs: Outputs,
     options: Options,
     say: Say,
     progress: Progress | None,
-) -> None:
-    """Predict one image into a file.
+) -> Result:
+    """Predict one image into its files.
 
     Raises:
         DataError: the image is wrong.
     """
     if note := unwritten(image.source):
         say(note)
-    work = _predict_in_blocks if _needs_blocks(predictor, image, options) else _predict_at_once
-    work(predictor, image, path, options, say, progress)
-
-
-def _needs_blocks(predictor: Predictor, image: Image, options: Options) -> bool:
-    return bool(options.cluster or predictor.block or is_large(predictor, image))
+    if lead_axes(image, predictor.ndim):
+        _check_stack(image, options)
+        work = partial(predict_planes_into, join=options.join, resume=options.resume)
+        return work(predictor, image, outputs.labels, say=say, progress=progress)
+    blocks = options.cluster or predictor.block or is_large(predictor, image)
+    work = predict_in_blocks if blocks else predict_at_once
+    return work(predictor, image, outputs, say, progress)
 
 
 def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool) -> None:
@@ -306,8 +391,9 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     """
     if whole_image and options != Options(skip_bad=options.skip_bad):
         raise RecipeError(
-            "expected none of --scores, --table, --workers and --resume with a task about whole "
-            "images, found one of them. They are for label images; leave them out."
+            "expected none of --scores, --table, --overlay, --planes, --join, --workers and "
+            "--resume with a task about whole images, found one of them. They are for label "
+            "images; leave them out."
         )
     arrays = [pair.name for pair in pairs if not is_in_files(pair.image)]
     if options.resume and arrays:
@@ -317,46 +403,14 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
         )
 
 
-def _predict_at_once(
-    predictor: Predictor,
-    image: Image,
-    path: Path,
-    options: Options,
-    say: Say,
-    progress: Progress | None,
-) -> None:
-    result = predictor.predict(image, keep_scores=options.scores, progress=progress)
-    if result.scores is not None:
-        save_image(_scores_of(image, path), result.scores, like=image)
-    save_image(path, result.labels, like=image)
-    for note in result.notes:
-        say(f"{image.source}: {note}")
+def _check_stack(image: Image, options: Options) -> None:
+    """Refuse options that stacks do not have.
 
-
-def _predict_in_blocks(
-    predictor: Predictor,
-    image: Image,
-    path: Path,
-    options: Options,
-    say: Say,
-    progress: Progress | None,
-) -> None:
-    # The engine of blocks is not needed for most images, and costs as much as reading a few.
-    from unmask.infer.predict_blocks import plan_work, run_work
-
-    scores = _scores_of(image, path) if options.scores else None
-    work = plan_work(predictor, image, scores=scores, cluster=options.cluster)
-    say(f"{image.source}: {work.forecast}")
-    run_work(
-        work,
-        path,
-        cluster=options.cluster,
-        resume=options.resume,
-        progress=progress,
-        say=lambda note: say(f"{image.source}: {note}"),
-    )
-
-
-def _scores_of(image: Image, path: Path) -> Path:
-    """In a folder of their own, so that the other one holds label images alone."""
-    return path.parent / "scores" / f"{image.name}.zarr"
+    Raises:
+        RecipeError: workers or scores.
+    """
+    if options.cluster or options.scores:
+        raise RecipeError(
+            f"{image.source}: expected neither --workers nor --scores with a stack that is "
+            "predicted plane by plane, found one of them. Leave them out."
+        )

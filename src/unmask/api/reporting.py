@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from unmask.api.evaluation import open_compared
 from unmask.api.values import Settings
 from unmask.atomic import atomic_write
@@ -17,6 +19,7 @@ from unmask.io import Image, open_image
 from unmask.io.inputs import Input
 from unmask.metrics import METRICS, Report, find_metric
 from unmask.reports.evaluation import Compared, evaluation_page
+from unmask.reports.page import Section
 
 
 def write_page(
@@ -27,6 +30,7 @@ def write_page(
     predicted: Paths,
     images: Paths | None = None,
     settings: Settings = (),
+    more: Sequence[Section] = (),
 ) -> None:
     """Write a report as one HTML file with pictures, charts and sortable tables.
 
@@ -38,6 +42,7 @@ def write_page(
         images: images under the outlines; they pair with the predicted labels by stem. None:
             outlines are drawn on black.
         settings: those of the evaluation.
+        more: further sections, behind the tables.
 
     Raises:
         DataError: images that do not pair; all at once.
@@ -57,7 +62,8 @@ def write_page(
     noted = replace(report, settings={**origin, **report.settings})
     kinds = {find_metric(name, METRICS).kind for name in list(report.summary)[:1]}
     compared = _compared(opened, under, rules)
-    atomic_write(out, evaluation_page(noted, compared, objects="semantic" not in kinds))
+    page = evaluation_page(noted, compared, objects="semantic" not in kinds, more=more)
+    atomic_write(out, page)
 
 
 def _images_of(images: Paths, names: Sequence[str], rules: Layout) -> dict[str, Input]:
@@ -76,12 +82,21 @@ def _images_of(images: Paths, names: Sequence[str], rules: Layout) -> dict[str, 
 def _compared(
     opened: Sequence[tuple[str, Image, Image]], under: Mapping[str, Input], rules: Layout
 ) -> Iterator[Compared]:
+    folders = {Path(truth.source).parent for _, truth, _ in opened}
     for name, truth, predicted in opened:
         image = None
         if name in under:
             whole = open_image(under[name], ndim=truth.ndim)
             image = _as_compared(whole, truth, rules).read()
-        yield Compared(name, truth.read()[0], predicted.read()[0], image)
+        # Images in folders of their own, or of other channels, are other kinds of images.
+        kind = Path(truth.source).parent.name if len(folders) > 1 else _channels(image)
+        yield Compared(name, truth.read()[0], predicted.read()[0], image, kind)
+
+
+def _channels(image: np.ndarray | None) -> str:
+    if image is None:
+        return ""
+    return f"{len(image)} channel{'s' if len(image) > 1 else ''}, {image.dtype}"
 
 
 def _as_compared(image: Image, truth: Image, rules: Layout) -> Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from unmask import checkpoint
+from unmask.api.briefing import brief, settle_precision
+from unmask.api.run_report import Finished, write_run_report
 from unmask.api.values import ModelLike
 from unmask.build import (
     Assembly,
@@ -28,11 +30,10 @@ from unmask.data.pairs import (
     fingerprint,
 )
 from unmask.data.replay import Replay
-from unmask.errors import grouped
+from unmask.errors import UnmaskError, grouped
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
-from unmask.tasks.segmenter import Segmenter
 from unmask.training import (
     Journal,
     RunFolder,
@@ -44,7 +45,10 @@ from unmask.training import (
     started,
 )
 from unmask.training.allocator import keep_freed_memory
+from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, initialize, is_new_run, note_run, versions
+from unmask.training.saving import refuse_used
+from unmask.training.validation import Validate
 
 # Batches between two looks at the files' sizes and times.
 _LOOK_EVERY = 100
@@ -58,6 +62,45 @@ class Start:
     init: ModelLike | None = None
     devices: int = 1
     resume: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of several trainings of a command: a fold, or the final one.
+
+    Attributes:
+        title: shown with its progress, such as "fold 2 of 5".
+        before: updates of the trainings before it.
+        total: updates of all of them; None: it is the only one.
+        recipe: what the run folder keeps as its recipe; None: that of the training.
+        card: more entries of the model's card.
+        keep_models: keep the model of every validation.
+        begin: called once the files are known to be right, before the first update.
+        reasons: of the plan, for the report; they have been said.
+        folds: number of folds, if this is the first of them, which says what all will take.
+        measured: what updates cost, if that is known.
+    """
+
+    title: str = ""
+    before: int = 0
+    total: int | None = None
+    recipe: Recipe | None = None
+    card: Mapping[str, Any] = field(default_factory=dict)
+    keep_models: bool = False
+    begin: Callable[[], None] | None = None
+    reasons: Sequence[str] = ()
+    folds: int = 0
+    measured: Measured | None = None
+
+    def open(self) -> None:
+        """Note that the files are right, if somebody waits for it."""
+        if self.begin is not None:
+            self.begin()
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this training says what all of them will take."""
+        return self.total is None or self.folds > 0
 
 
 @dataclass(frozen=True)
@@ -89,15 +132,17 @@ def run_training(
     *,
     start: Start,
     second: Sequence[Pair] | None = None,
-    validate: Callable[[Segmenter], dict[str, float]] | None = None,
+    validate: Validate | None = None,
     notes: Sequence[str] = (),
     reasons: Sequence[str] = (),
+    stage: Stage | None = None,
 ) -> Run:
     """Train the objective on ``pairs``, and on a share of ``second``, into a run folder."""
+    stage = stage or Stage()
     begin = time.perf_counter()
     folder = Path(start.out)
-    recipe, sampling = assembly.recipe, assembly.sampling
-    objective: Objective = assembly.objective
+    measured = _settle(assembly.recipe, pairs, start, stage)
+    recipe, sampling, objective = measured.recipe, assembly.sampling, assembly.objective
     if sampling is not None:
         modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
     origin = [] if start.init is None else initialize(objective, start.init, recipe)
@@ -110,22 +155,21 @@ def run_training(
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
     ):
         noted = {**marks, **code_marks(code)}
-        new = is_new_run(folder, recipe, noted, resume=start.resume)
+        kept = stage.recipe or recipe
+        new = is_new_run(folder, kept, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
         crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
         if new:
-            note_run(folder, recipe, noted)
-        card = {
-            "recipe": recipe.model_dump(mode="json"),
-            "data": marks,
-            "versions": versions(),
-            **code,
-        }
-        card |= _object_sizes(objective, pairs, recipe)
+            note_run(folder, kept, noted)
+        stage.open()
+        card = {"data": marks, **code, **stage.card} | _describe(objective, pairs, recipe)
         look = partial(check_unchanged, marks, used)
-        with Journal(folder, steps=recipe.train.steps) as journal:
-            for line in (*reasons, *_note(crops, notes), *origin, *_at_rest(objective)):
-                journal.say(line)
+        with _journal(folder, recipe, stage) as journal:
+            facts = {"validate": validate, "card": card, "folds": stage.folds}
+            briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
+            doubts = list(_note(crops, notes))
+            journal.say_lines([*reasons, *doubts, *origin, *_at_rest(objective)])
+            journal.say_lines(briefing.lines() if stage.speaks else ())
             summary = fit(
                 objective,
                 partial(_stream, crops, fabric, recipe.train.workers, look),
@@ -134,10 +178,45 @@ def run_training(
                 plan=build_plan(recipe),
                 journal=journal,
                 validate=validate,
-                run=RunFolder(folder, card, resume=start.resume),
+                run=RunFolder(folder, card, resume=start.resume, keep_models=stage.keep_models),
             )
+            if fabric.is_global_zero and not stage.keep_models:
+                told = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
+                _report(Finished(folder, recipe, objective, pairs, validate, *told), journal)
     seconds = time.perf_counter() - begin
-    return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
+    metrics = summary.metrics or stage.card.get("metrics", {})
+    return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)
+
+
+def _settle(recipe: Recipe, pairs: Sequence[Pair], start: Start, stage: Stage) -> Measured:
+    """The precision of the run; that of one of several trainings is settled before the first."""
+    if stage.total is not None:
+        return Measured(recipe, {} if stage.measured is None else stage.measured.timings)
+    folder = Path(start.out)
+    if not start.resume:
+        refuse_used(folder)
+    return settle_precision(recipe, pairs, folder, devices=start.devices, resume=start.resume)
+
+
+def _report(finished: Finished, journal: Journal) -> None:
+    """Write the report and say the verdict; a failure is reported and does no harm to the run."""
+    journal.finish()
+    try:
+        lines = write_run_report(finished)
+    except (UnmaskError, OSError, RuntimeError, ValueError) as error:
+        lines = [f"{finished.folder / 'report.html'}: not written ({error}). The run is complete."]
+    for line in lines:
+        journal.say(line)
+
+
+def _journal(folder: Path, recipe: Recipe, stage: Stage) -> Journal:
+    return Journal(
+        folder,
+        steps=recipe.train.steps,
+        title=stage.title,
+        before=stage.before,
+        total=stage.total,
+    )
 
 
 def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
@@ -156,6 +235,12 @@ def _note(crops: Crops | Replay, notes: Sequence[str]) -> Iterator[str]:
     first = crops.first if isinstance(crops, Replay) else crops
     empty = [f"{source}: no object, all labels are 0." for source in first.empty]
     yield from (f"note: {note}" for note in grouped([*notes, *empty]))
+
+
+def _describe(objective: Objective, pairs: Sequence[Pair], recipe: Recipe) -> dict[str, Any]:
+    """For the card: recipe, versions, and sizes of the objects."""
+    own = {"recipe": recipe.model_dump(mode="json"), "versions": versions()}
+    return own | _object_sizes(objective, pairs, recipe)
 
 
 def _object_sizes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +14,67 @@ from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
 from unmask.metrics import evaluate_pair, summarise
 from unmask.recipe import Recipe
+from unmask.reports.overlay import beside, draw
 from unmask.tasks.segmenter import Segmenter
+from unmask.training.validation import Validated
+
+# Held-out images whose predictions are drawn in every validation.
+_DRAWN = 3
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Scores a segmenter on images that were held out; called by the training loop.
+
+    Attributes:
+        recipe: of the segmenter.
+        pairs: images and labels that were held out.
+        normalize: the recipe's normalization, if it is built already.
+    """
+
+    recipe: Recipe
+    pairs: Sequence[Pair]
+    normalize: Normalizer | None = None
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """Names of the metrics; empty: those of the task."""
+        return self.recipe.train.metrics
+
+    @property
+    def chosen(self) -> Sequence[Pair]:
+        """The images that count, spread evenly over all."""
+        return self.pairs[:: max(1, -(-len(self.pairs) // self.recipe.train.validate_images))]
+
+    def predictor(self, segmenter: Segmenter) -> Predictor:
+        """Predicts without test-time augmentation."""
+        # One view is enough to compare models with each other, at a fraction of the cost.
+        infer = self.recipe.infer.model_copy(update={"tta": False, "mirror_positions": False})
+        changed = self.recipe.model_copy(update={"infer": infer})
+        return make_predictor([segmenter], changed, segmenter.task, self.normalize)
+
+    def __call__(self, segmenter: Segmenter) -> Validated:
+        """The task's metrics over whole decoded images, and a picture of some of them."""
+        predictor, names = self.predictor(segmenter), self.metrics or segmenter.task.metrics
+        if segmenter.task.image_classes:
+            return Validated(_of_classes(predictor, self.chosen, names, self._ignore))
+        rows, drawn = list[dict[str, float]](), list[np.ndarray]()
+        for pair in self.chosen:
+            if pair.labels is None:
+                continue
+            truth, found = pair.labels.read()[0], predictor.predict(pair.image).labels
+            rows.append(
+                evaluate_pair(truth, found, names, spacing=pair.image.spacing, ignore=self._ignore)
+            )
+            if len(drawn) < _DRAWN:
+                image = pair.image.read()
+                drawn.append(draw(image, truth, found, objects=segmenter.task.context > 0))
+        scores = {name: entry["mean"] for name, entry in summarise(rows).items()}
+        return Validated(scores, {"held-out": beside(drawn)} if drawn else {})
+
+    @property
+    def _ignore(self) -> int | None:
+        return self.recipe.data.ignore_label
 
 
 def validated(
@@ -31,32 +92,7 @@ def validated(
         pairs: images and labels that were held out.
         normalize: the recipe's normalization, if it is built already.
     """
-    # One view is enough to compare models with each other, at a fraction of the cost of several.
-    infer = recipe.infer.model_copy(update={"tta": False, "mirror_positions": False})
-    changed = recipe.model_copy(update={"infer": infer})
-    predictor = make_predictor([segmenter], changed, segmenter.task, normalize)
-    step = max(1, -(-len(pairs) // recipe.train.validate_images))
-    measure = _of_classes if segmenter.task.image_classes else _of_labels
-    names = recipe.train.metrics or predictor.task.metrics
-    return measure(predictor, pairs[::step], names, recipe.data.ignore_label)
-
-
-def _of_labels(
-    predictor: Predictor, pairs: Sequence[Pair], names: Sequence[str], ignore: int | None
-) -> dict[str, float]:
-    """Mean over the images."""
-    rows = [
-        evaluate_pair(
-            pair.labels.read()[0],
-            predictor.predict(pair.image).labels,
-            names,
-            spacing=pair.image.spacing,
-            ignore=ignore,
-        )
-        for pair in pairs
-        if pair.labels is not None
-    ]
-    return {name: entry["mean"] for name, entry in summarise(rows).items()}
+    return dict(HeldOut(recipe, pairs, normalize)(segmenter).scores)
 
 
 def _of_classes(

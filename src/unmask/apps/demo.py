@@ -8,9 +8,10 @@ from pathlib import Path
 
 from unmask import api
 from unmask.apps import pictures
-from unmask.io import open_image, open_labels
-from unmask.metrics import Picture
 from unmask.phantoms.cells import write_set
+from unmask.reports.charts import curves
+from unmask.reports.page import Charts, Figure, Figures, Section
+from unmask.training.journal import read_journal
 
 _SHAPES = {2: (192, 192), 3: (32, 80, 80)}
 # A network small enough for two cores and a few minutes; those of the presets are larger.
@@ -74,26 +75,29 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
         predicted=out / "predicted",
         metrics=["f1@0.5", "ap", "aji", "pq"],
     )
-    report.write(out / "report.html", pictures=_pictures(out))
+    api.write_page(
+        report,
+        out / "report.html",
+        truth=out / "unseen" / "labels",
+        predicted=out / "predicted",
+        images=out / "unseen" / "images",
+        more=_sections(out),
+    )
     report.write(out / "report.json")
     say(report.to_text())
     say(f"Done in {time.perf_counter() - begin:.0f} s.")
     return out / "report.html"
 
 
-def _pictures(out: Path) -> list[Picture]:
-    """Draw predictions next to the truth, reconstructions, and the loss of both runs."""
-    rows = []
-    for path in sorted((out / "predicted").iterdir())[:3]:
-        truth = out / "unseen" / "labels" / path.name
-        image = open_image(out / "unseen" / "images" / path.name)
-        rows.append((image.read(), open_labels(truth).read()[0], open_labels(path).read()[0]))
-    rebuilt = max((out / "runs" / "pretrained" / "pictures").glob("*-reconstruction.png"))
-    losses = {"pre-training": out / "runs" / "pretrained", "training": out / "runs" / "trained"}
+def _sections(out: Path) -> list[Section]:
+    """Reconstructions of the pre-training, and the loss of both runs."""
+    runs = {"pre-training": out / "runs" / "pretrained", "training": out / "runs" / "trained"}
+    rebuilt = max((runs["pre-training"] / "pictures").glob("*-reconstruction.png"))
+    shown = Figure("original, masked and rebuilt crops", rebuilt.read_bytes())
+    losses = {name: pictures.series(read_journal(folder), "loss") for name, folder in runs.items()}
     return [
-        Picture(pictures.triptych(rows), "Unseen images: input, truth, prediction"),
-        Picture(rebuilt.read_bytes(), "Pre-training: original, masked and rebuilt crops"),
-        Picture(pictures.curves(losses, ["loss"]), "Loss of both runs"),
+        Figures("Pre-training", [shown], wide=True),
+        Charts([curves({name: line}, f"loss, {name}", "update") for name, line in losses.items()]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pictures for people: input, truth and prediction side by side, and curves of runs."""
+"""Pictures of runs: curves of their losses and validation metrics, to compare them."""
 
 from __future__ import annotations
 
@@ -8,36 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from skimage.segmentation import find_boundaries
 
 from unmask.errors import DataError, message
-from unmask.space.random import generator
 from unmask.training.journal import read_journal
 
 _CURVE = {"loss": "training loss"}
 _MOST = 2  # Validation metrics that are drawn by default.
-
-
-def triptych(rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> bytes:
-    """Draw a PNG with one row per image, with its truth and its prediction.
-
-    Each row is (image ``(C, *space)``, truth ``(*space)``, predicted ``(*space)``). Volumes show
-    the middle slice of their first axis.
-    """
-    figure = Figure(figsize=(9, 3 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), 3, squeeze=False)
-    for line, (image, truth, predicted) in zip(axes, rows, strict=True):
-        gray = _display(image)
-        for axis, labels, title in zip(
-            line, (None, truth, predicted), ("input", "truth", "prediction"), strict=True
-        ):
-            axis.imshow(gray if labels is None else _overlay(gray, _plane(labels)))
-            axis.set_title(title, fontsize=9)
-            axis.axis("off")
-    return render(figure)
 
 
 def curves(
@@ -98,32 +76,6 @@ def _label(plot: Axes, name: str) -> None:
     plot.set_title(_CURVE.get(name, name.removeprefix("validation/")), fontsize=9)
     plot.grid(alpha=0.3)
     plot.legend(fontsize=8)
-
-
-def _plane(array: np.ndarray) -> np.ndarray:
-    while array.ndim > 2:
-        array = array[array.shape[0] // 2]
-    return array
-
-
-def _display(image: np.ndarray) -> np.ndarray:
-    """``(y, x, 3)`` in [0, 1]; up to three channels are shown."""
-    planes = np.stack([_plane(channel) for channel in image[:3]], axis=-1).astype(np.float32)
-    if planes.shape[-1] != 3:
-        planes = np.repeat(planes.mean(axis=-1, keepdims=True), 3, axis=-1)
-    low, high = np.percentile(planes, (0.5, 99.5))
-    return np.clip((planes - low) / max(high - low, 1e-6), 0, 1)
-
-
-def _overlay(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Color objects, the same id always in the same color, with outlines."""
-    rng = generator(0, "colours")
-    table = mpl.colormaps["hsv"](rng.random(997))[:, :3].astype(np.float32)
-    colors = table[labels.astype(np.int64) % 997]
-    shown = np.where((labels > 0)[..., None], 0.55 * image + 0.45 * colors, image)
-    edges = find_boundaries(labels, mode="inner")
-    shown[edges] = colors[edges]
-    return shown
 
 
 def render(figure: Figure, form: str = "png") -> bytes:

@@ -8,19 +8,23 @@ only the blocks that were not finished.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from unmask.blocks.base import Facts, Labeler, Outcome, Output, Work
+from unmask.blocks.base import Doubts, Facts, Labeler, Outcome, Output, Work
 from unmask.blocks.grid import Grid
 from unmask.blocks.resume import block_file, hold
-from unmask.blocks.scheduler import scheduler
+from unmask.blocks.scheduler import Run, scheduler
 from unmask.blocks.stitch import read_labels, split_labels, stitch_blocks
 from unmask.blocks.store import write_arrays
 from unmask.blocks.write import Result, write_labels
 from unmask.progress import BlockProgress, Progress
+
+# Writes the final number of every id of every block; the largest one, and doubtful objects.
+Stitch = Callable[[Grid, Path, Sequence[Facts], Run], tuple[int, Doubts]]
 
 
 def run(
@@ -32,6 +36,7 @@ def run(
     threads: int = 1,
     resume: bool = False,
     progress: Progress | None = None,
+    stitch: Stitch = stitch_blocks,
 ) -> Outcome:
     """Label the blocks that are missing, stitch their objects, and write the label image.
 
@@ -45,6 +50,7 @@ def run(
         threads: blocks at once in this process.
         resume: keep the finished blocks of a run that was ended.
         progress: called with (steps done, steps in all) of all blocks.
+        stitch: joins the objects of blocks.
 
     Raises:
         CheckpointError: another run works on this output, or an ended one was given something else.
@@ -69,7 +75,7 @@ def run(
         with scheduler(cluster, workers=threads) as run_units:
             run_units(label, missing, done)
             ordered = [facts[number] for number in range(len(grid))]
-            top, doubts = stitch_blocks(grid, folder, ordered, run_units)
+            top, doubts = stitch(grid, folder, ordered, run_units)
             dtype = np.min_scalar_type(top if plan.largest is None else plan.largest)
             result = Result(out, grid, dtype, plan.provenance)
             write_labels(result, folder, partial(read_labels, folder), run_units)

@@ -22,7 +22,7 @@ FOLDER = ".predict"
 _PLAN = "plan.json"
 _FINISHED = "finished.jsonl"
 # Folders of outputs inside that of the label images.
-_INNER = ("scores", "contact")
+_INNER = ("scores", "uncertainty", "contact")
 
 
 class Finished:

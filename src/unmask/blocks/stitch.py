@@ -80,9 +80,7 @@ def stitch_blocks(grid: Grid, folder: Path, facts: Sequence[Facts], run: Run) ->
 
     run(partial(compare_neighbors, grid, folder), range(len(grid)), gather)
     numbers = joined(np.concatenate(pairs), written)
-    for name, array in {_NUMBERS: numbers, _OFFSETS: offsets}.items():
-        with atomic_path(folder / name) as aside:
-            np.save(aside, array)
+    write_numbers(folder, numbers, offsets)
     doubts = _find_doubts(grid, folder, numbers, offsets, np.concatenate(doubted))
     return int(numbers.max(initial=0)), doubts
 
@@ -114,6 +112,13 @@ def compare_neighbors(
         if len(pairs) or any(len(side) for side in verdict.other):
             verdicts.append((verdict, pairs))
     return verdicts
+
+
+def write_numbers(folder: Path, numbers: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
+    """Keep the final number of every id, and where the ids of each block begin."""
+    for name, array in {_NUMBERS: numbers, _OFFSETS: offsets}.items():
+        with atomic_path(folder / name) as aside:
+            np.save(aside, array)
 
 
 def read_labels(folder: Path, number: int) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from unmask.blocks.base import Output
 from unmask.blocks.grid import Grid
 from unmask.blocks.scheduler import Run
 from unmask.data.grid import Place
-from unmask.io import cache, open_image
+from unmask.io import Image, cache, open_image
 from unmask.io.copying import copy_image
 from unmask.io.paths import format_of, locate
 from unmask.io.pyramid import create_pyramid
+from unmask.space.box import Box
 
 # Longest side of a chunk where the store is the result, and where it becomes pages of a file.
 _CUBE = 64
@@ -28,6 +30,8 @@ _PLANE = 512
 _PIECE = 1 << 22
 # Decoded chunks that are kept while pages are written: a row of them.
 _KEPT_BYTES = 8 << 20
+# Labels of whole planes that are kept while a file of a stack is written.
+_PAGES_BYTES = 32 << 20
 
 # What is kept when the disk is full.
 RESUME = "Finished work is kept: resume with --resume. "
@@ -72,6 +76,9 @@ def write_labels(result: Result, folder: Path, read: ReadLabels, run: Run) -> No
     with saving(path, RESUME):
         if place is not None and not place.still:
             result, read = _return_to_image(result, place, folder / "seen.ome.zarr", read, run)
+        if not final and _are_pages(result.grid):
+            copy_image(_paged(result, read), path, like=result.out.like)
+            return
         _write_store(result, store, read, run, pages=not final)
         if final:
             # Blocks are dropped after this: what is written has to be on the disk by then.
@@ -80,6 +87,32 @@ def write_labels(result: Result, folder: Path, read: ReadLabels, run: Run) -> No
             with cache.sparing(_KEPT_BYTES):
                 labels = open_image(store, ndim=len(result.grid.space))
                 copy_image(labels, path, like=result.out.like)
+
+
+def _are_pages(grid: Grid) -> bool:
+    """Whether every block is the whole of one position on the first axis, or a plane of it."""
+    return grid.block[0] == 1 and grid.block[-2:] == grid.space[-2:] and len(grid) > 1
+
+
+def _paged(result: Result, read: ReadLabels) -> Image:
+    """The labels as an image that is read from the blocks, of which the last ones are kept."""
+    grid, like = result.grid, result.out.like
+    size = prod(grid.block) * result.dtype.itemsize
+    kept = lru_cache(max(1, _PAGES_BYTES // size))(lambda number: read(number).astype(result.dtype))
+
+    def fetch(index: tuple[slice, ...]) -> np.ndarray:
+        box = Box(tuple(part.start for part in index[1:]), tuple(part.stop for part in index[1:]))
+        found = np.empty(box.shape, result.dtype)
+        ends = zip(box.start, box.stop, grid.block, strict=True)
+        for cell in product(*(range(low // edge, -(-high // edge)) for low, high, edge in ends)):
+            number = int(np.ravel_multi_index(cell, grid.counts))
+            write = grid.tile(number).write
+            part = write.clip(box)
+            values = kept(number)[part.relative_to(write).slices]
+            found[part.relative_to(box).slices] = values
+        return found[None]
+
+    return replace(like, shape=(1, *grid.space), dtype=result.dtype, fetch=fetch, whole=False)
 
 
 def _return_to_image(

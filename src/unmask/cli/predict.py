@@ -20,7 +20,6 @@ from unmask.cli.options import (
     choose_images,
 )
 from unmask.cli.terminal import emit, progress, show
-from unmask.errors import SkippedError
 from unmask.startup import quick_imports
 
 _PANEL = "Prediction"
@@ -82,6 +81,34 @@ class PredictOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = False
+    overlay: Annotated[
+        bool,
+        typer.Option(
+            "--overlay",
+            help="Write pictures of the images with outlines of the objects, to the folder "
+            "overlay.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    planes: Annotated[
+        str | None,
+        typer.Option(
+            "--planes",
+            metavar="z|t",
+            help="Segment the planes of a stack one by one: slices (z) or points in time (t). "
+            "Movies are divided without it.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    join: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Join the objects of neighboring slices into objects of the volume, and follow "
+            "objects through time. Tracks go to the folder tracks.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
     settings: Settings = None
     workers: Workers = None
     resume: Resume = False
@@ -103,14 +130,7 @@ def predict(options: PredictOptions) -> None:
         unmask predict volume.zarr --model runs/cells --workers processes:4 --out labels/
     """
     extra = ["infer.tta=true"] if options.tta else []
-    try:
-        written = _predict(options, [*(options.settings or []), *extra])
-    except SkippedError as error:
-        for path in error.written:
-            emit({"output": path})
-        raise
-    for path in written:
-        emit({"output": path})
+    written = _predict(options, [*(options.settings or []), *extra])
     show(f"{len(written)} file(s) in {options.out}")
 
 
@@ -131,8 +151,12 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
             skip_bad=options.skip_bad,
             diameter=options.diameter,
             table=options.table,
+            planes=options.planes,
+            overlay=options.overlay,
+            join=options.join,
         ),
         say=show,
         progress=progress(),
         allow_code=options.allow_code,
+        record=emit,
     )

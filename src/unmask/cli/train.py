@@ -80,6 +80,18 @@ class TrainOptions:
             rich_help_panel=RUN,
         ),
     ] = None
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            min=0,
+            metavar="K",
+            help="Judge the model by a cross-validation with so many folds; 0: no folds. The "
+            "default without --preset and --recipe depends on the number of labeled images and the "
+            "time. The same as --set train.folds=K.",
+            rich_help_panel=RUN,
+        ),
+    ] = None
     settings: Settings = None
     devices: Devices = 1
     precision: Precision = None
@@ -90,7 +102,9 @@ def train(options: TrainOptions) -> None:
     """Train a model on images and their labels.
 
     Without --preset and --recipe, a recipe is derived from the images and labels, as `unmask plan`
-    does. The run folder holds the best model, a journal and snapshots for --resume.
+    does. With fewer than 12 labeled images, each of them is then held out once in a
+    cross-validation; its scores and predictions are in RUN/held_out. The run folder holds the best
+    model, a journal and snapshots for --resume.
 
     Examples:
         # Everything derived from the data, for half an hour
@@ -118,7 +132,10 @@ def train(options: TrainOptions) -> None:
         replay_images=options.replay_images,
         replay_labels=options.replay_labels,
         minutes=options.minutes,
-        settings=add_precision(options.settings, options.precision),
+        settings=[
+            *add_precision(options.settings, options.precision),
+            *(() if options.folds is None else [f"train.folds={options.folds}"]),
+        ],
         devices=options.devices,
         resume=options.resume,
     )

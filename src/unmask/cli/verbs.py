@@ -17,8 +17,8 @@ from unmask.cli.terminal import direct_messages
 # In the order of a project. A verb is the function of its name in the module of its name.
 VERBS = {
     "Start": ("demo", "info", "presets", "models", "prepare", "synth"),
-    "Train": ("check", "plan", "select", "pretrain", "train"),
-    "Use": ("predict", "measure", "cluster", "serve"),
+    "Train": ("check", "plan", "select", "pretrain", "train", "tune"),
+    "Use": ("predict", "measure", "view", "cluster", "serve"),
     "Compare": ("evaluate", "folds", "curve", "plot"),
     "Exchange": ("convert",),
 }

@@ -57,10 +57,10 @@ def part_with_labels(
             f"{labels.source}: labels of {size} voxels at {start} of {image.source}, {space}; only "
             "this part of the image is used."
         )
-    return _crop(image, Box(start, tuple(a + n for a, n in zip(start, size, strict=True))))
+    return crop_image(image, Box(start, tuple(a + n for a, n in zip(start, size, strict=True))))
 
 
-def _crop(image: Image, box: Box) -> Image:
+def crop_image(image: Image, box: Box) -> Image:
     """A box of an image as an image; its position in the file is not that of the image."""
     if box == Box.of(image.shape[1:]):
         return image

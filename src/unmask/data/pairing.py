@@ -78,6 +78,8 @@ class Layout:
         allow_external: read HDF5 and Zarr files whose values are in other files.
         label_offset: where the first voxel of the labels is in the image, in voxels; None: as
             the files say.
+        planes: whether images may be stacks or movies of what the network sees: "z" or "t" says
+            what is divided, "auto" allows movies alone; None: neither. See ``unmask.io.stacks``.
     """
 
     ndim: int
@@ -88,6 +90,7 @@ class Layout:
     view: View = AS_IT_IS
     allow_external: bool = False
     label_offset: tuple[int, ...] | None = None
+    planes: str | None = None
 
 
 def match_files(

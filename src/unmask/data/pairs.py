@@ -30,6 +30,7 @@ from unmask.io import Image, open_image, open_labels
 from unmask.io.inputs import Input
 from unmask.io.listing import channel_count
 from unmask.io.missing_chunks import unwritten
+from unmask.io.stacks import open_stack
 from unmask.space.axes import SPACE
 
 __all__ = [
@@ -190,18 +191,40 @@ def open_as_seen(
     except DataError:
         many = str(path).lower().endswith((".nii", ".nii.gz")) and layout.axes is None
         expected = (channel_count(str(path)) or channels or 1) if many else 1
-        if expected < 2:
+        image = None if expected < 2 else _open_as_channels(path, layout, expected, notes)
+        if image is None and layout.planes is not None:
+            image = _open_as_stack(path, layout)
+        if image is None:
             raise
-        try:
-            axes = f"C{SPACE[-(ndim or 3) :]}"
-            image = open_image(path, axes=axes, ndim=ndim, allow_external=layout.allow_external)
-        except DataError:
-            image = None
-        if image is None or image.shape[0] != expected:
-            raise
-        if notes is not None:
-            notes.append(f"{path}: its fourth axis ({expected}) is read as channels.")
         return image
+
+
+def _open_as_channels(
+    path: Input, layout: Layout, expected: int, notes: list[str] | None
+) -> Image | None:
+    """The image with its fourth axis as channels, if there are as many as expected."""
+    ndim = layout.ndim or None
+    try:
+        axes = f"C{SPACE[-(ndim or 3) :]}"
+        image = open_image(path, axes=axes, ndim=ndim, allow_external=layout.allow_external)
+    except DataError:
+        return None
+    if image.shape[0] != expected:
+        return None
+    if notes is not None:
+        notes.append(f"{path}: its fourth axis ({expected}) is read as channels.")
+    return image
+
+
+def _open_as_stack(path: Input, layout: Layout) -> Image | None:
+    """The stack or movie of what the network sees; None if there is nothing to divide."""
+    return open_stack(
+        path,
+        ndim=layout.ndim,
+        planes=None if layout.planes == "auto" else layout.planes,
+        axes=layout.axes,
+        allow_external=layout.allow_external,
+    )
 
 
 def apply_view(pairs: Sequence[Pair], view: View) -> list[Pair]:

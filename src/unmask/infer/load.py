@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,8 +19,10 @@ from unmask.data.normalize import Normalizer
 from unmask.data.pairs import Layout
 from unmask.errors import CheckpointError, RecipeError, message
 from unmask.infer.predictor import Origin, Predictor, move_predictor
+from unmask.infer.uncertainty import compared_flips
 from unmask.infer.views import Views
 from unmask.io import use_formats
+from unmask.metrics.calibration import Calibration
 from unmask.models.finished import build_finished
 from unmask.recipe import MAX_SCALE, Recipe
 from unmask.space.tiling import Tiling
@@ -62,7 +66,8 @@ def load_predictor(
     if not paths:
         raise RecipeError("model: expected one model or more, found none. Give a file or run.")
     loaded = [_load_segmenter(path, allow_code=allow_code, say=say) for path in paths]
-    first, trained = loaded[0][1], loaded[0][2]
+    first, card = loaded[0][1], loaded[0][2]
+    trained = ObjectDiameters.of_card(card.get("object_diameters"))
     for path, (_, other, _) in zip(paths, loaded, strict=True):
         _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
     lines = list(settings)
@@ -73,6 +78,7 @@ def load_predictor(
     origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
     segmenters = [segmenter for segmenter, _, _ in loaded]
     predictor = make_predictor(segmenters, recipe, task=task, origin=origin, trained=trained)
+    predictor = replace(predictor, calibrations=_calibrations(card))
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return move_predictor(predictor, "cpu" if accelerator is None else accelerator)
 
@@ -150,6 +156,7 @@ def make_predictor(
         normalize=normalize or build_normalizer(recipe),
         average=infer.average,
         precision=infer.precision,
+        uncertainty=infer.uncertainty,
         block=infer.block,
         view=View(
             recipe.data.spacing, recipe.data.foreground_crop, infer.scale or recipe.data.scale
@@ -163,6 +170,21 @@ def make_predictor(
         origin=origin,
         trained=trained,
     )
+
+
+def compare_flips(predictor: Predictor) -> Predictor:
+    """The predictor with mirrored views that count for the uncertainty alone."""
+    flips = compared_flips(predictor.task, predictor.views, predictor.ndim)
+    return replace(predictor, compared=flips)
+
+
+def _calibrations(card: Mapping[str, Any]) -> dict[str, Calibration]:
+    """What a card knows about uncertainty; nothing if it has another form."""
+    entry = card.get("calibration")
+    if not isinstance(entry, Mapping):
+        return {}
+    read = {name: Calibration.of_card(entry.get(name)) for name in ("scores", "views")}
+    return {name: each for name, each in read.items() if each is not None}
 
 
 def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> None:
@@ -213,7 +235,7 @@ def _change_recipe(
 
 def _load_segmenter(
     path: ModelLike, *, allow_code: bool, say: Callable[[str], None] | None
-) -> tuple[Segmenter, Recipe, ObjectDiameters | None]:
+) -> tuple[Segmenter, Recipe, Mapping[str, Any]]:
     model = checkpoint.load_model(path)
     recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
     if say is not None:
@@ -230,4 +252,4 @@ def _load_segmenter(
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
     segmenter = build_finished(recipe, model.weights, build, source=path)
-    return segmenter, recipe, ObjectDiameters.of_card(model.card.get("object_diameters"))
+    return segmenter, recipe, model.card

@@ -31,7 +31,8 @@ from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.load import load_predictor
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.predictor import Origin, Predictor
-from unmask.infer.sinks import ZarrSink, read_scores
+from unmask.infer.sinks import ResumedSink, ZarrSink, read_scores
+from unmask.infer.tiles import Sink
 from unmask.io import Image, cache, open_image
 from unmask.labels.dropped import Region
 from unmask.progress import Progress
@@ -39,7 +40,7 @@ from unmask.space.box import Box, Tile
 from unmask.tasks.complete import complete
 
 # Stored scores, while an output is in work.
-_SCORES = "scores.zarr"
+_SCORES, _UNCERTAINTY = "scores.zarr", "uncertainty.zarr"
 # Decoded parts of an image that are kept for the next block.
 _KEPT_BYTES = 8 << 20
 
@@ -150,6 +151,7 @@ class PredictWork:
         grid: the blocks of what the network sees.
         forecast: what the blocks will take.
         scores: where the joined scores are kept; None: nowhere.
+        uncertainty: where the uncertainty of every voxel is kept; None: it is not computed.
     """
 
     predictor: Predictor
@@ -158,6 +160,7 @@ class PredictWork:
     grid: Grid
     forecast: Forecast
     scores: Path | None = None
+    uncertainty: Path | None = None
 
     @cached_property
     def seen(self) -> Image:
@@ -180,6 +183,8 @@ class PredictWork:
         """What decides about the labels."""
         cuts = {"block": list(self.grid.block), "halo": self.grid.halo}
         cuts["measured"] = repr(self.measured)
+        if self.uncertainty is not None:
+            cuts["uncertainty"] = repr((self.predictor.views.flips, self.predictor.compared))
         facts = prediction_facts(self.predictor, self.seen, self.weights) | cuts
         provenance = self.predictor.provenance(self.seen) | cuts | {"weights": self.weights}
         provenance["unmask"] = facts["unmask"]
@@ -198,16 +203,18 @@ class PredictWork:
         )
         if remote:
             labeler = self._ship(labeler)
-        if self.forecast.stored and (self.scores is not None or missing):
+        kept = self.scores is not None or self.uncertainty is not None
+        if self.forecast.stored and (kept or missing):
             labeler = replace(labeler, scores=self._store_scores(folder / _SCORES, progress))
         return labeler
 
     def finish(self, folder: Path) -> None:
-        """Bring the stored scores to their place, on the image's own grid."""
-        if self.scores is not None:
-            with saving(self.scores, RESUME):
-                store = _scores_back(folder / _SCORES, self.image, self.place)
-                replace_folder(store, self.scores.absolute())
+        """Bring what was stored to its place, on the image's own grid."""
+        for name, path in ((_SCORES, self.scores), (_UNCERTAINTY, self.uncertainty)):
+            if path is not None:
+                with saving(path, RESUME):
+                    store = _scores_back(folder / name, self.image, self.place)
+                    replace_folder(store, path.absolute())
 
     def _ship(self, labeler: ScoreLabeler) -> ScoreLabeler:
         """The labeler with paths in place of what is in memory."""
@@ -220,9 +227,16 @@ class PredictWork:
 
     def _store_scores(self, path: Path, progress: Progress | None) -> Path:
         sink = ZarrSink(path, spacing=self.seen.spacing, resume=True)
-        predictor = replace(self.predictor, view=AS_IT_IS)
+        predictor, lines = replace(self.predictor, view=AS_IT_IS), sink.lines
+        doubt: ResumedSink | None = None
+        target: Sink = sink
+        if self.uncertainty is not None:
+            other = ZarrSink(path.with_name(_UNCERTAINTY), spacing=self.seen.spacing, resume=True)
+            # A kill may leave one of the two ahead of the other.
+            lines = min(lines, other.lines)
+            target, doubt = ResumedSink(sink, sink.lines), ResumedSink(other, other.lines)
         with saving(path, RESUME):
-            predictor.write_scores(self.seen, sink, first=sink.lines, progress=progress)
+            predictor.write_scores(self.seen, target, doubt=doubt, first=lines, progress=progress)
         return path
 
 
@@ -290,6 +304,7 @@ def plan_work(
     *,
     block: Sequence[int] | None = None,
     scores: str | Path | None = None,
+    uncertainty: str | Path | None = None,
     cluster: str | None = None,
 ) -> PredictWork:
     """The prediction of an image in blocks, and what it will take; see ``predict_blocks``.
@@ -299,11 +314,18 @@ def plan_work(
         RecipeError: blocks of another number of axes; labels that need the whole image.
     """
     # Other processes have no part in stored scores, which this process would compute alone.
-    store = True if scores is not None else None if cluster is None else False
+    wanted = scores is not None or uncertainty is not None
+    store = True if wanted else None if cluster is None else False
     place = predictor.view.place(image)
     grid, cost = plan_blocks(predictor, place.seen(image), block, store=store)
     return PredictWork(
-        predictor, image, place, grid, cost, None if scores is None else Path(scores)
+        predictor,
+        image,
+        place,
+        grid,
+        cost,
+        None if scores is None else Path(scores),
+        None if uncertainty is None else Path(uncertainty),
     )
 
 
@@ -349,7 +371,7 @@ def _scores_back(store: Path, image: Image, place: Place) -> Path:
     if place.still:
         return store
     seen = open_image(store, ndim=image.ndim)
-    sink = ZarrSink(store.with_name("scores-back.zarr"), spacing=image.spacing)
+    sink = ZarrSink(store.with_name(f"{store.stem}-back.zarr"), spacing=image.spacing)
     lines = sink.open((seen.shape[0], *place.whole))
     for start in range(0, place.whole[0], lines):
         stop = min(start + lines, place.whole[0])

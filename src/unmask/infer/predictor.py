@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial, reduce
-from typing import TYPE_CHECKING, Any
+from functools import partial, reduce
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Integer
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from unmask.data.diameters import ObjectDiameters
@@ -21,73 +21,18 @@ from unmask.data.source import ImageSource
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.notes import decode_scores, describe
-from unmask.infer.picture import label_picture, picture_html
+from unmask.infer.prediction import Prediction
 from unmask.infer.sinks import MemorySink
 from unmask.infer.tiles import Sink, run_tiles
+from unmask.infer.uncertainty import UncertaintySink, disagreement, voxel_uncertainty
 from unmask.infer.views import Flips, Views, mirror
 from unmask.io import Image, smallest_uint
+from unmask.metrics.calibration import Calibration
 from unmask.models.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.models.precision import Precision, arithmetic
 from unmask.progress import Progress, part_of
-from unmask.space.axes import SPACE
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import Answer, Task
-
-if TYPE_CHECKING:
-    from unmask.measurement.table import Table
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What was found in one image.
-
-    Attributes:
-        labels: ``(*space)``, 0 is background; the smallest unsigned type that holds the ids.
-        scores: joined activations ``(S, *space)``, where they were asked for.
-        spacing: voxel size of the image, slow axis first.
-        provenance: image, settings and versions behind the labels.
-        classes: probability of each class of the whole image by name, most probable first, where
-            the task classifies whole images; ``labels`` is then its number, from 1, everywhere.
-        notes: what a user should know of the labels: foreground that was dropped and why, objects
-            of another size than those of the training.
-        image: the image, whose intensities ``objects`` measures.
-    """
-
-    labels: Integer[np.ndarray, "*space"]
-    scores: Float32[np.ndarray, "s *space"] | None
-    spacing: tuple[float, ...] | None
-    provenance: Mapping[str, Any]
-    classes: Mapping[str, float] | None = None
-    notes: tuple[str, ...] = ()
-    image: Image | None = field(default=None, repr=False, compare=False)
-
-    @cached_property
-    def objects(self) -> Table:
-        """One row per object: id, size, position, shape, neighbors and intensity per channel.
-
-        The definition of every column is in ``unmask.measurement.columns``.
-        """
-        # Measuring compiles kernels, which a prediction alone does not need.
-        from unmask.measurement.volume import Scale, measure_image
-
-        axes = SPACE[-self.labels.ndim :]
-        labels = Image.from_array(self.labels, axes=axes, spacing=self.spacing, name="labels")
-        unit = None if self.image is None else self.image.unit
-        scale = None if self.spacing is None else Scale(self.spacing, unit or "unit")
-        return measure_image(labels, self.image, scale=scale)
-
-    def __repr__(self) -> str:
-        size = " x ".join(map(str, self.labels.shape))
-        if self.classes:
-            name, probability = next(iter(self.classes.items()))
-            return f"Prediction({size}: {name} {probability:.3f})"
-        scores = "" if self.scores is None else f", scores of {len(self.scores)} channels"
-        count = np.count_nonzero(np.unique(self.labels))
-        return f"Prediction({size} {self.labels.dtype}: {count} labels{scores})"
-
-    def _repr_html_(self) -> str:
-        """A picture with one color per label, for notebooks."""
-        return picture_html(label_picture(self.labels), repr(self))
 
 
 @dataclass(frozen=True)
@@ -129,6 +74,10 @@ class Predictor:
         block: voxels of a block where an image is predicted in blocks; None: by memory.
         origin: what it was loaded from; None where it was made in memory.
         trained: sizes of the objects that the first model was trained on; None: not known.
+        uncertainty: what was asked for in the recipe, see ``infer.uncertainty``.
+        compared: mirrored views that count for the uncertainty alone; scores do not change.
+        calibrations: from uncertainty to probability, ``scores`` if it comes from the scores of
+            one view and model, ``views`` if several are compared.
     """
 
     segmenters: Sequence[nn.Module]
@@ -145,6 +94,9 @@ class Predictor:
     block: tuple[int, ...] | None = None
     origin: Origin | None = None
     trained: ObjectDiameters | None = None
+    uncertainty: Literal["scores", "flips"] | None = None
+    compared: Flips = ()
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         networks = f"{len(self.segmenters)} network" + "s" * (len(self.segmenters) > 1)
@@ -161,6 +113,17 @@ class Predictor:
         return len(self.tiling.window)
 
     @property
+    def compares(self) -> bool:
+        """Whether several views or models tell how far they disagree."""
+        views = len(self.views.flips) + len(self.compared)
+        return not self.views.mirror_positions and views * len(self.segmenters) > 1
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """That of the uncertainty as it is made here."""
+        return self.calibrations.get("views" if self.compares else "scores")
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         weights = (weight for segmenter in self.segmenters for weight in segmenter.parameters())
@@ -171,6 +134,7 @@ class Predictor:
         image: Image | np.ndarray,
         *,
         keep_scores: bool = False,
+        uncertainty: bool = False,
         progress: Progress | None = None,
     ) -> Prediction:
         """Label one image.
@@ -178,6 +142,7 @@ class Predictor:
         Args:
             image: opened image, or an array ``(*space)`` or ``(C, *space)``.
             keep_scores: return the joined scores as well.
+            uncertainty: return the uncertainty of every voxel as well.
             progress: called with (windows done, windows in all).
 
         Raises:
@@ -186,7 +151,12 @@ class Predictor:
         opened = self._open(image)
         place = self.view.place(opened)
         seen = place.seen(opened)
-        scores = self.score_seen(seen, progress=progress)
+        doubt: np.ndarray | None = None
+        if uncertainty:
+            scores, found = self.doubt_seen(seen, progress=progress)
+            doubt = place.back_scores(found[None])[0]
+        else:
+            scores = self.score_seen(seen, progress=progress)
         answer, facts = decode_scores(self.task, scores, seen, trained=self.trained)
         labels = place.back(smallest_uint(answer.labels))
         kept = place.back_scores(scores) if keep_scores else None
@@ -197,6 +167,8 @@ class Predictor:
             self.provenance(opened),
             classes=_sorted_classes(answer),
             notes=describe(self.task, facts, place, self.trained),
+            uncertainty=doubt,
+            calibration=self.calibration if uncertainty else None,
         )
 
     def scores(
@@ -236,11 +208,25 @@ class Predictor:
             activate_in_place(sink.array, self.task)
         return sink.array
 
+    def doubt_seen(
+        self, image: Image, *, progress: Progress | None = None
+    ) -> tuple[Float32[np.ndarray, "s *space"], Float32[np.ndarray, "*space"]]:
+        """Joined scores and their uncertainty, of an image as the network sees it."""
+        runs = self.views.runs
+        if len(runs) > 1:
+            scores = self.score_seen(image, progress=progress)
+            return scores, voxel_uncertainty(self.task, scores)
+        scores, doubt = MemorySink(), MemorySink()
+        source = self._read(image, self.normalize)
+        self._run(source, self._divided(scores, doubt), runs[0], doubt=True, progress=progress)
+        return scores.array, doubt.array[0]
+
     def write_scores(
         self,
         image: Image | np.ndarray,
         sink: Sink,
         *,
+        doubt: Sink | None = None,
         first: int = 0,
         progress: Progress | None = None,
     ) -> None:
@@ -251,6 +237,7 @@ class Predictor:
         Args:
             image: opened image or array.
             sink: for example a ``ZarrSink``.
+            doubt: gets the uncertainty ``(1, *space)``; None: it is not computed.
             first: lines that are there already, ``ZarrSink.lines`` of an interrupted run.
             progress: called with (windows done, windows in all).
 
@@ -264,9 +251,17 @@ class Predictor:
                 "Use Predictor.scores, or mirror_positions=False."
             )
         target = ActivatingSink(sink, self.task) if self.average == "logits" else sink
+        if doubt is not None:
+            target = self._divided(sink, doubt)
         opened = self._open(image)
         source = self._read(self.view.place(opened).seen(opened), self.normalize)
-        self._run(source, target, runs[0], first=first, progress=progress)
+        given = {"first": first, "progress": progress}
+        self._run(source, target, runs[0], doubt=doubt is not None, **given)
+
+    def _divided(self, scores: Sink, doubt: Sink) -> UncertaintySink:
+        """The sink of what `_join` gives with ``doubt``."""
+        raw = self.average == "logits"
+        return UncertaintySink(scores, doubt, self.task, spread=self.compares, raw=raw)
 
     def forward(
         self, windows: Float[Tensor, "b c *space"], flips: Flips = ((),)
@@ -276,21 +271,42 @@ class Predictor:
         return self.task.activate(joined).float() if self.average == "logits" else joined
 
     def _join(
-        self, windows: Float[Tensor, "b c *space"], flips: Flips
+        self, windows: Float[Tensor, "b c *space"], flips: Flips, *, doubt: bool = False
     ) -> Float32[Tensor, "b s *space"]:
-        """What windows are blended in: scores, or raw outputs that are activated afterwards."""
+        """What windows are blended in: scores, or raw outputs that are activated afterwards.
+
+        With ``doubt`` the disagreement of views and models is one more channel, if there are
+        several.
+        """
         device = self.device
         image = windows.to(device, non_blocking=True)
-        views = [mirror(image, axes) for axes in flips]
-        scores = self._ensemble(torch.cat(views) if len(views) > 1 else views[0], device)
+        outputs = self._outputs(image, flips, device)
+        joined = outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(dim=0)
         if flips == ((),):
-            return scores.contiguous()
-        parts = zip(scores.chunk(len(flips)), flips, strict=True)
-        back = [reduce(self.task.flip, axes, part) for part, axes in parts]
-        return torch.stack(back).mean(dim=0)
+            joined = joined.contiguous()
+        else:
+            joined = torch.stack(self._mirrored_back(joined, flips)).mean(dim=0)
+        if not (doubt and self.compares):
+            return joined
+        members = [part for each in outputs for part in self._mirrored_back(each, flips)]
+        if self.compared:
+            others = self._outputs(image, self.compared, device)
+            members += [
+                part for each in others for part in self._mirrored_back(each, self.compared)
+            ]
+        if self.average == "logits":
+            members = [self.task.activate(member) for member in members]
+        return torch.cat([joined, disagreement(members)], dim=1)
 
-    def _ensemble(self, batch: Tensor, device: torch.device) -> Tensor:
-        """Mean of the models."""
+    def _mirrored_back(self, outputs: Tensor, flips: Flips) -> list[Tensor]:
+        """The outputs of each view, as the image lies."""
+        parts = zip(outputs.chunk(len(flips)), flips, strict=True)
+        return [reduce(self.task.flip, axes, part) for part, axes in parts]
+
+    def _outputs(self, image: Tensor, flips: Flips, device: torch.device) -> list[Tensor]:
+        """What each model says about all views of windows, in one batch."""
+        views = [mirror(image, axes) for axes in flips]
+        batch = torch.cat(views) if len(views) > 1 else views[0]
         found: list[Tensor] = []
         dtype = arithmetic(self.precision, device)
         for segmenter in self.segmenters:
@@ -298,7 +314,7 @@ class Predictor:
                 logits: Tensor = segmenter.logits(batch)  # pyright: ignore[reportCallIssue]
             raw = logits.float()
             found.append(raw if self.average == "logits" else self.task.activate(raw).float())
-        return found[0] if len(found) == 1 else torch.stack(found).mean(dim=0)
+        return found
 
     def _run(
         self,
@@ -306,10 +322,11 @@ class Predictor:
         sink: Sink,
         flips: Flips,
         *,
+        doubt: bool = False,
         first: int = 0,
         progress: Progress | None = None,
     ) -> None:
-        forward = partial(self._join, flips=flips)
+        forward = partial(self._join, flips=flips, doubt=doubt)
         mirrored = flips[0] if self.views.mirror_positions else ()
         with _evaluate(self.segmenters), torch.inference_mode():
             size = self._batch_size(forward)

@@ -259,6 +259,33 @@ class ZarrSink:
         return sorted(inside, key=lambda folder: -len(folder.parts))
 
 
+class ResumedSink:
+    """Hands on the lines that a sink of an ended run does not have yet.
+
+    Args:
+        sink: a `ZarrSink`.
+        lines: lines that it has.
+    """
+
+    def __init__(self, sink: ZarrSink, lines: int) -> None:
+        self._sink, self._lines = sink, lines
+
+    def open(self, shape: tuple[int, ...]) -> int:
+        """As the other sink."""
+        return self._sink.open(shape)
+
+    def room(self, box: Box) -> np.ndarray | None:
+        """As the other sink."""
+        return self._sink.room(box)
+
+    def write(self, box: Box, scores: np.ndarray) -> None:
+        """Write the part of a piece that is missing."""
+        first = max(box.start[0], self._lines)
+        if first < box.stop[0]:
+            part = Box((first, *box.start[1:]), box.stop)
+            self._sink.write(part, scores[:, first - box.start[0] :])
+
+
 def _digest(file: Path) -> str | None:
     """Digest of a file; None if there is none, such as for a chunk of zeros."""
     try:

@@ -11,6 +11,11 @@ from unmask.io.contract import Index, Stored
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image
 from unmask.io.paths import format_of, locate
+from unmask.space.axes import SPACE
+
+
+def _space_of(image: Image) -> str:
+    return "".join(letter for letter in image.axes if letter in SPACE)
 
 
 def copy_image(image: Image, path: str | Path, *, like: Image | None = None) -> None:
@@ -47,7 +52,7 @@ def copy_image(image: Image, path: str | Path, *, like: Image | None = None) -> 
         image.dtype,
         image.axes[1:],
         read,
-        spacing=dict(zip(image.axes[1:], model.spacing or (), strict=False)),
+        spacing=dict(zip(_space_of(image), model.spacing or (), strict=False)),
         unit=model.unit,
         meta=model.meta,
     )

@@ -166,9 +166,9 @@ def _axes(dataset: h5py.Dataset) -> str:
 
 
 def _chunks(axes: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    spatial = sum(letter != "C" for letter in axes)
+    spatial = sum(letter not in "CT" for letter in axes)
     edge = {1: 65536, 2: 256}.get(spatial, 64)
-    return tuple(1 if a == "C" else min(edge, n) for a, n in zip(axes, shape, strict=True))
+    return tuple(1 if a in "CT" else min(edge, n) for a, n in zip(axes, shape, strict=True))
 
 
 def copy_hdf5(location: Location, stored: Stored) -> None:

@@ -26,7 +26,7 @@ class Image:
     Attributes:
         shape: ``(C, *space)``.
         dtype: of the values that reads return, native byte order.
-        axes: "CYX" or "CZYX".
+        axes: "CYX" or "CZYX"; with a T, or a Z before planes, a stack; see `unmask.io.stacks`.
         spacing: voxel size of the spatial axes, slow axis first, in ``unit``; None where unknown.
         unit: "um", "nm", "mm" ...; None where unknown.
         source: the path as the user gave it.
@@ -164,8 +164,21 @@ def from_stored(
         )
     letters = resolve(source, stored.shape, stored.axes, given=axes, ndim=ndim)
     found = "C" + "".join(letter for letter in SPACE if letter in letters)
+    return arranged_image(stored, letters, found, source=source, name=name)
+
+
+def arranged_image(stored: Stored, letters: str, found: str, *, source: str, name: str) -> Image:
+    """A stored array of known axes in the order of ``found``, such as ``CZYX`` or ``CTYX``.
+
+    Args:
+        stored: the array.
+        letters: one letter per stored axis, ``-`` for one of length 1 that is dropped.
+        found: axes of the image, the channel first.
+        source: the path.
+        name: stem.
+    """
     shape = tuple(stored.shape[letters.index(a)] if a in letters else 1 for a in found)
-    sizes = [stored.spacing.get(letter, 0.0) for letter in found[1:]]
+    sizes = [stored.spacing.get(letter, 0.0) for letter in found if letter in SPACE]
     known = all(np.isfinite(size) and size > 0 for size in sizes)
     meta = dict(stored.meta)
     if len(meta.get("channels", ())) != shape[0]:

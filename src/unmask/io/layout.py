@@ -31,18 +31,18 @@ def resolve(
         'YXC'
     """
     if given is not None:
-        letters = _fit(source, shape, parse(given))
+        letters = fit_letters(source, shape, parse(given))
     else:
         letters = _unknown_singles(shape, list(axes), ndim)
         letters = _name(source, shape, letters, ndim)
-    letters = _channels(source, shape, letters)
+    letters = merge_samples(source, shape, letters)
     letters = _drop(source, shape, letters, ndim)
     found = "".join(letter for letter in SPACE if letter in letters)
     _check(source, shape, letters, found, ndim, given=given is not None)
     return "".join(letters)
 
 
-def _fit(source: str, shape: Sequence[int], given: str) -> list[str]:
+def fit_letters(source: str, shape: Sequence[int], given: str) -> list[str]:
     """Letters of the user; axes of length 1 need none."""
     if len(given) == len(shape):
         return list(given)
@@ -120,14 +120,17 @@ def _one_by_one(ndim: int) -> str:
     """What to do with a stack that has one axis more than a network sees."""
     if ndim == len("YX"):
         return (
-            "If they are slices or points in time: a 2D model or preset takes one plane at a time. "
-            "Save the planes as files (Fiji: File > Save As > Image Sequence), or use a model or "
-            "preset for volumes (unmask presets --axes 3)."
+            "If they are slices or points in time: `unmask predict --planes z` (or t) segments "
+            "them one by one. To train a 2D model, save them as files (Fiji: File > Save As > "
+            "Image Sequence), or use a preset for volumes (unmask presets --axes 3)."
         )
-    return "If they are points in time, save each as a file."
+    return (
+        "If they are points in time: `unmask predict --planes t` segments them one by one. For "
+        "training, save each as a file."
+    )
 
 
-def _channels(source: str, shape: Sequence[int], letters: list[str]) -> list[str]:
+def merge_samples(source: str, shape: Sequence[int], letters: list[str]) -> list[str]:
     """Samples (RGB) become the channel axis."""
     upper = [letter.upper() for letter in letters]
     if "S" not in upper:
@@ -163,7 +166,8 @@ def _drop(source: str, shape: Sequence[int], letters: list[str], ndim: int | Non
                     source,
                     expected="one point in time",
                     found=f"{length} of them (axes {''.join(letters).upper()})",
-                    do="Save each as a file, or say with axes= what the axis is (Z or C).",
+                    do="`unmask predict` segments them one by one. Elsewhere save each as a file, "
+                    "or say with axes= what the axis is (Z or C).",
                 )
             )
         needless = letter in "Tt" or (length == 1 and letter in "Cc")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -152,6 +153,8 @@ def save_nifti(location: Location, content: Content) -> None:
 
 def copy_nifti(location: Location, stored: Stored) -> None:
     """Write a label volume line by line of its slowest axis."""
+    if stored.axes == "TYX":
+        stored = _with_slices(stored)
     turn = _turn_back(stored.axes, stored.meta)
     shape = stored.shape if turn is None else turn.shape(stored.shape)
     read = stored.read if turn is None else turn.reader(stored.read, stored.shape)
@@ -170,6 +173,17 @@ def copy_nifti(location: Location, stored: Stored) -> None:
             handle.write(head + bytes(int(header["vox_offset"]) - len(head)))
             for line in range(shape[0]):
                 handle.write(read((slice(line, line + 1), *rest)).tobytes())
+
+
+def _with_slices(stored: Stored) -> Stored:
+    """A movie of planes as the format wants it: time is its fourth axis, after z of length 1."""
+
+    def read(index: Index) -> np.ndarray:
+        return stored.read((index[0], *index[2:]))[:, None]
+
+    first, *plane = stored.shape
+    spacing = {"Z": 1.0, **stored.spacing} if stored.spacing else {}
+    return replace(stored, shape=(first, 1, *plane), axes="TZYX", read=read, spacing=spacing)
 
 
 def _described(
@@ -200,7 +214,7 @@ def _described(
 def _turn_back(axes: str, meta: Mapping[str, Any]) -> Turn | None:
     """From the canonical order to that of the file that the array belongs to."""
     turn = meta.get("turn")
-    return turn.inverse if turn is not None and len(turn.order) == len(axes.strip("C")) else None
+    return turn.inverse if turn is not None and len(turn.order) == len(axes.strip("CT")) else None
 
 
 def position_fields(header: Any) -> dict[str, Any]:

@@ -34,15 +34,23 @@ class Level:
     scale: tuple[int, ...]
 
 
-def levels(shape: Sequence[int], spacing: Sequence[float] | None) -> Iterator[Level]:
-    """Resolutions from the finest on; long axes are halved until voxels are about cubes."""
+def levels(
+    shape: Sequence[int], spacing: Sequence[float] | None, *, still: int = 0
+) -> Iterator[Level]:
+    """Resolutions from the finest on; long axes are halved until voxels are about cubes.
+
+    Args:
+        shape: voxels of the finest level.
+        spacing: voxel size.
+        still: number of first axes that are never halved, such as time.
+    """
     size = tuple(shape)
     ones = (1,) * len(size)
     scale = ones
     yield Level(size, ones, scale)
-    while max(size) > _COARSEST:
+    while max(size[still:]) > _COARSEST:
         voxel = [a * b for a, b in zip(scale, spacing or ones, strict=True)]
-        long = [n > _COARSEST for n in size]
+        long = [n > _COARSEST and axis >= still for axis, n in enumerate(size)]
         finest = min(v for v, halved in zip(voxel, long, strict=True) if halved)
         step = tuple(
             2 if halved and v <= _ALIKE * finest else 1
@@ -80,7 +88,10 @@ def create_pyramid(
         provenance: kept as the attribute ``unmask``.
     """
     first = create_zarr(path, shape, dtype, axes=axes, chunks=chunks, spacing=spacing, unit=unit)
-    found = list(levels(shape, spacing))
+    still = axes.count("T")
+    if spacing is not None:
+        spacing = (*(1.0,) * still, *spacing)
+    found = list(levels(shape, spacing, still=still))
     group = zarr.open_group(path, mode="r+")
     for number, level in enumerate(found[1:], 1):
         group.create_array(

@@ -55,7 +55,7 @@ def open_image(
             for each in files
         ]
         return stacked(images, str(path), stem(path))
-    stored = _stored(path, level=level, labels=False, allow_external=allow_external)
+    stored = open_stored(path, level=level, allow_external=allow_external)
     return from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=ndim)
 
 
@@ -88,7 +88,7 @@ def open_labels(
                 do="Export the labels again as PNG or TIFF.",
             )
         )
-    stored = _stored(path, level=0, labels=True, allow_external=allow_external)
+    stored = open_stored(path, labels=True, allow_external=allow_external)
     if axes is None and stored.axes == "???" and ndim is None:
         # Labels have no channels, so three axes without names are space.
         ndim = 3
@@ -96,7 +96,14 @@ def open_labels(
     return _as_labels(image)
 
 
-def _stored(path: str | Path, *, level: int, labels: bool, allow_external: bool) -> Stored:
+def open_stored(
+    path: str | Path, *, level: int = 0, labels: bool = False, allow_external: bool = False
+) -> Stored:
+    """An image as its file has it: its own axes, nothing read yet.
+
+    Raises:
+        DataError: as `open_image`, but for the axes.
+    """
     location = replace(locate(path), allow_external=allow_external)
     form = _checked_format(location)
     try:

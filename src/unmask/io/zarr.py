@@ -16,6 +16,7 @@ from unmask.atomic import aside_name, make_folder, remove, replace_folder, savin
 from unmask.errors import DataError, message
 from unmask.io.contract import Content, Format, Location
 from unmask.io.zarr_open import open_zarr
+from unmask.space.axes import spatial
 
 _UNIT_WORDS = {
     "nm": "nanometer",
@@ -52,7 +53,7 @@ def create_zarr(
         unit: short symbol.
         name: of the image; default: that of the folder.
     """
-    sizes = dict(zip(axes.replace("C", ""), spacing or (), strict=False))
+    sizes = dict(zip(spatial(axes), spacing or (), strict=False))
     group = zarr.create_group(store=path, zarr_format=3)
     group.attrs["ome"] = {
         "version": "0.5",
@@ -130,6 +131,8 @@ def _atomic_folder(path: Path) -> Generator[Path, None, None]:
 def _axis(letter: str, unit: str | None) -> dict[str, str]:
     if letter == "C":
         return {"name": "c", "type": "channel"}
+    if letter == "T":
+        return {"name": "t", "type": "time"}
     axis = {"name": letter.lower(), "type": "space"}
     return axis | {"unit": _UNIT_WORDS[unit]} if unit in _UNIT_WORDS else axis
 

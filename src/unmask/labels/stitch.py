@@ -57,7 +57,7 @@ def matched(here: np.ndarray, there: np.ndarray) -> NDArray[np.int64]:
     )
     left, right, shared = _overlaps(own.reshape(-1)[both], other.reshape(-1)[both])
     smaller = np.minimum(_sizes(own)[left], _sizes(other)[right])
-    good = _largest(left, shared) & _largest(right, shared) & (shared >= _SHARE * smaller)
+    good = mark_largest(left, shared) & mark_largest(right, shared) & (shared >= _SHARE * smaller)
     pairs = np.stack([_ids(own, here)[left[good]], _ids(other, there)[right[good]]], axis=1)
     return np.unique(pairs, axis=0)
 
@@ -138,7 +138,7 @@ def _overlaps(
     return found // width, found % width, count
 
 
-def _largest(side: NDArray[np.int64], shared: NDArray[np.int64]) -> NDArray[np.bool_]:
+def mark_largest(side: NDArray[np.int64], shared: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether a pair is the one with the largest overlap of its footprint; the first of equals."""
     order = np.lexsort((-shared, side))
     first = np.ones(len(order), bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -100,21 +100,6 @@ def as_ids(array: np.ndarray, source: str = "labels") -> np.ndarray:
             )
         )
     return array.astype(f"u{size}" if kind == "i" else np.uint64 if size == 8 else np.uint32)
-
-
-def plane(image: Image, position: int) -> Image:
-    """One position on the first axis of space, as an image with one axis less."""
-
-    def fetch(index: tuple[slice, ...]) -> np.ndarray:
-        return image.fetch((index[0], slice(position, position + 1), *index[1:]))[:, 0]
-
-    return replace(
-        image,
-        shape=(image.shape[0], *image.shape[2:]),
-        axes="C" + image.axes.removeprefix("C")[1:],
-        spacing=image.spacing[1:] if image.spacing else None,
-        fetch=fetch,
-    )
 
 
 def _paired(

@@ -66,6 +66,14 @@ class Table:
             f"<p>{len(self)} objects, {len(self.columns)} columns</p>"
         )
 
+    def extend(self, columns: Mapping[str, Mapping[int, float]]) -> Table:
+        """The table with more columns, given by ``id``; an id without a value has NaN."""
+        added = {
+            name: np.array([values.get(int(key), np.nan) for key in self["id"]], float)
+            for name, values in columns.items()
+        }
+        return Table({**self.columns, **added}, self.spatial)
+
     def to_pandas(self) -> pd.DataFrame:
         """The table as a data frame.
 

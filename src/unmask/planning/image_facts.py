@@ -17,6 +17,8 @@ from unmask.io import Image
 _IMAGES = 32
 # Percentiles between which the values of an image are compared with those of others.
 _LOW, _HIGH = 1, 99
+# Channels of color images, with alpha or without; other numbers are stains, which have an order.
+_COLORS = (3, 4)
 # Smallest share of the value range by which channels differ in a color image.
 _COLOR = 0.02
 
@@ -32,7 +34,7 @@ class ImageFacts:
         smallest: smallest length per axis, in voxels.
         largest: voxels of the largest image.
         channels: largest number of channels of a file.
-        color: whether the channels differ; false for one channel and for gray saved as RGB.
+        color: whether three or four channels differ; false for gray saved as RGB.
         dtypes: number types with their counts, most frequent first.
         spacing: median voxel size per axis, in ``unit``; None if no file has one.
         with_spacing: number of images that have a voxel size.
@@ -89,14 +91,15 @@ def measure_images(pairs: Sequence[Pair]) -> ImageFacts:
     volumes = [prod(size) for size in sizes]
     looks = [_look(pair.image) for pair in spread(pairs, _IMAGES)]
     units = Counter(image.unit for image in images if image.spacing is not None)
+    channels = max(image.shape[0] for image in images)
     return ImageFacts(
         count=len(images),
         ndim=images[0].ndim,
         shape=tuple(int(n) for n in np.median(shapes, axis=0)),
         smallest=tuple(int(n) for n in shapes.min(axis=0)),
         largest=int(shapes.prod(axis=1).max()),
-        channels=max(image.shape[0] for image in images),
-        color=any(look.color for look in looks),
+        channels=channels,
+        color=channels in _COLORS and any(look.color for look in looks),
         dtypes=tuple(Counter(str(image.dtype) for image in images).most_common()),
         spacing=tuple(float(f"{n:.6g}") for n in np.median(sizes, axis=0)) if sizes else None,
         with_spacing=len(sizes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,8 +19,6 @@ _FEW = 4
 # Classes lie at similar places in images that are aligned, such as organs.
 _SAME_PLACE, _ANY_PLACE = 0.10, 0.18
 _WIDE = 0.6
-# The weight of evidence from which a verdict is called sure.
-_SURE = 3
 # Below this value an image without negative sources is a CT scan in Hounsfield units.
 _AIR = -500
 
@@ -33,17 +32,22 @@ class Verdict:
         weight: sum of the evidence; positive for classes.
         reasons: the evidence in words, strongest first.
         aligned: values keep their places from image to image.
+        against: the evidence for the opposite, strongest first.
     """
+
+    # The weight of evidence from which a verdict is called sure.
+    SURE: ClassVar[int] = 3
 
     classes: bool
     weight: float
     reasons: tuple[str, ...]
     aligned: bool = False
+    against: tuple[str, ...] = ()
 
     @property
     def sure(self) -> bool:
         """Whether the evidence is strong."""
-        return abs(self.weight) >= _SURE
+        return abs(self.weight) >= self.SURE
 
 
 def classes_or_objects(labels: Sequence[LabelImage], images: ImageFacts) -> Verdict:
@@ -56,7 +60,9 @@ def classes_or_objects(labels: Sequence[LabelImage], images: ImageFacts) -> Verd
     votes.sort(key=lambda vote: -abs(vote[0]))
     weight = sum(vote for vote, _ in votes)
     reasons = tuple(text for vote, text in votes if vote and (vote > 0) == (weight > 0))
-    return Verdict(weight > 0, weight, reasons, aligned=any(vote > 0 for vote, _ in places))
+    against = tuple(text for vote, text in votes if vote and (vote > 0) != (weight > 0))
+    aligned = any(vote > 0 for vote, _ in places)
+    return Verdict(weight > 0, weight, reasons, aligned, against)
 
 
 def all_values(labels: Sequence[LabelImage]) -> np.ndarray:

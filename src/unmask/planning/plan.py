@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from unmask.data.pairs import Pair
 from unmask.planning import data_rules as data
 from unmask.planning import network_rules as network
 from unmask.planning import task_rules as tasks
 from unmask.planning.decision import Decision
-from unmask.planning.image_facts import ImageFacts, measure_images
-from unmask.planning.kinds import Verdict, classes_or_objects
-from unmask.planning.label_facts import LabelImage, measure_labels
-from unmask.planning.objects import ObjectFacts, measure_objects, voxel_shape
+from unmask.planning.doubts import find_doubts
+from unmask.planning.facts import Facts, measure
+from unmask.planning.image_facts import ImageFacts
 from unmask.recipe import Recipe, load
+
+__all__ = ["Facts", "Plan", "make_plan", "measure"]
 
 # Presets whose other fields a plan keeps, by task and number of axes.
 _PRESETS = {
@@ -32,29 +32,6 @@ _STEPS = {2: 3000, 3: 2500}
 _WIDTH, _NARROW = 24, 16
 # Voxels per update at which the presets were measured.
 _VOXELS = 520_000
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Everything that was measured.
-
-    Attributes:
-        images: of all images, labeled or not.
-        labels: of the label images that were read.
-        labeled: number of images with labels.
-        verdict: whether labels are classes or objects.
-        objects: None if labels are classes, or all of them are empty.
-        voxel: length of a voxel per axis, relative to the shortest one.
-        voxel_reason: where ``voxel`` is known from.
-    """
-
-    images: ImageFacts
-    labels: tuple[LabelImage, ...]
-    labeled: int
-    verdict: Verdict
-    objects: ObjectFacts | None
-    voxel: tuple[float, ...]
-    voxel_reason: str
 
 
 @dataclass(frozen=True)
@@ -80,25 +57,6 @@ class Plan:
         return replace(self, recipe=recipe, decisions=tuple(kept.values()))
 
 
-def measure(pairs: Sequence[Pair], *, ignore_label: int | None = None) -> Facts:
-    """Measure images and labels.
-
-    Args:
-        pairs: opened images, at least one of them with labels.
-        ignore_label: label value without truth.
-
-    Raises:
-        DataError: a file cannot be read.
-    """
-    images = measure_images(pairs)
-    labels = measure_labels(pairs, ignore_label=ignore_label)
-    verdict = classes_or_objects(labels, images)
-    objects = None if verdict.classes else measure_objects(labels, images.ndim)
-    voxel, reason = voxel_shape(images, objects)
-    labeled = sum(pair.labels is not None for pair in pairs)
-    return Facts(images, tuple(labels), labeled, verdict, objects, voxel, reason)
-
-
 def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
     """Fill in a recipe.
 
@@ -108,8 +66,7 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
             updates needs a measurement on the device (`unmask.api.plan`).
     """
     images, objects = facts.images, facts.objects
-    # Volumes are resampled by their voxel size instead.
-    scale = data.scale_of(objects) if images.ndim < 3 else 1.0
+    scale = _scale(facts)
     task = _task(facts, scale)
     base = load(_PRESETS[str(task[0].value), images.ndim])
     crop = data.crop_of(images, objects, scale, facts.voxel)
@@ -138,7 +95,16 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
     recipe = recipe.model_copy(
         update={"name": "plan", "description": f"planned from {facts.labeled} labeled images"}
     )
-    return Plan(recipe, tuple(decisions), facts, tuple(_notes(facts)))
+    return Plan(recipe, tuple(decisions), facts, tuple(find_doubts(facts)))
+
+
+def _scale(facts: Facts) -> float:
+    objects = facts.objects
+    if facts.images.ndim < 3:
+        return data.scale_of(objects)
+    # Dense objects are told apart by thin layers, which would vanish.
+    dense = objects is not None and tasks.is_dense(objects)
+    return 1.0 if dense else data.scale_of_volumes(objects, facts.voxel)
 
 
 def _task(facts: Facts, scale: float) -> list[Decision]:
@@ -164,28 +130,3 @@ def _tile(crop: Sequence[int], images: ImageFacts) -> list[int]:
 def _median(values: Sequence[float]) -> float:
     ordered = sorted(values)
     return ordered[len(ordered) // 2] if ordered else 0.0
-
-
-def _notes(facts: Facts) -> list[str]:
-    notes: list[str] = []
-    images, objects = facts.images, facts.objects
-    if not any(len(one.ids) for one in facts.labels):
-        notes.append("All labels are empty: nothing can be learned from them.")
-    if objects is not None and objects.count < 5:
-        notes.append(
-            f"Only {objects.count} object(s) were measured, so diameters are rough. Label more, or "
-            "set data.scale, data.crop and task.reach yourself."
-        )
-    if objects is not None and objects.between_images > 4:
-        notes.append(
-            f"Median diameters of the images differ by a factor of {objects.between_images:.1f}. "
-            "Images of very different scales are learned better after resizing them to one."
-        )
-    if images.ndim > 2 and images.spacing is None:
-        notes.append(
-            f"Voxels are taken as {' x '.join(f'{v:.2g}' for v in facts.voxel)}, because "
-            f"{facts.voxel_reason}. Save the volumes with their voxel size if this is wrong."
-        )
-    if 0 < images.with_spacing < images.count:
-        notes.append(f"{images.with_spacing} of {images.count} images have a voxel size.")
-    return notes

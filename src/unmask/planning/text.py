@@ -17,6 +17,18 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     yield from (f"note: {note}" for note in plan.notes)
 
 
+def describe_choice(plan: Plan) -> str:
+    """Task, network and updates in one line."""
+    recipe = plan.recipe
+    task = "" if recipe.task is None else recipe.task.name
+    crop = " x ".join(map(str, recipe.data.crop))
+    count = plan.facts.labeled
+    text = f"{task}, crops of {crop}, {recipe.train.steps:,} updates on {count} labeled image(s)"
+    if recipe.train.folds:
+        return f"{text}, each held out once in {recipe.train.folds} folds"
+    return text
+
+
 def plan_to_yaml(plan: Plan) -> str:
     """The recipe as YAML; above each field that was filled in, the reason as a comment."""
     reasons = {decision.field: decision for decision in plan.decisions}

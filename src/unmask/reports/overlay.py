@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from scipy import ndimage
 
-from unmask.metrics.overlap_table import Objects
-from unmask.reports.fates import Fate, Fates
+from unmask.metrics.overlap_table import Objects, overlap
+from unmask.reports.fates import Fate, Fates, judge
 
 Rgb = NDArray[np.uint8]
 
@@ -85,16 +86,49 @@ def differences(background: Rgb, truth: np.ndarray, predicted: np.ndarray) -> Rg
     return result
 
 
-def jpeg(picture: Rgb) -> bytes:
-    """The picture as JPEG, at most 420 pixels along its longer edge; small ones are enlarged."""
+def draw(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *, objects: bool) -> Rgb:
+    """A plane of a prediction on its image, at the size of a picture.
+
+    Args:
+        image: ``(C, *space)``.
+        truth: ``(*space)`` true labels.
+        predicted: ``(*space)`` predicted labels.
+        objects: labels number objects; otherwise they are classes.
+    """
+    plane = middle_plane(truth if truth.any() else predicted)
+    background = shown(image[:, *plane])
+    true, other = truth[plane], predicted[plane]
+    if not objects:
+        return np.asarray(_fit(differences(background, true, other)))
+    table = overlap(truth, predicted).objects
+    return np.asarray(_fit(outline(background, true, other, table, judge(table))))
+
+
+def beside(pictures: Sequence[Rgb]) -> Rgb:
+    """Pictures side by side, on white."""
+    height = max(len(picture) for picture in pictures)
+    padded = [
+        np.pad(p, ((0, height - len(p)), (0, 4), (0, 0)), constant_values=255) for p in pictures
+    ]
+    return np.concatenate(padded, axis=1)
+
+
+def _fit(picture: Rgb) -> Pillow.Image:
+    """At most 420 pixels along the longer edge; small pictures are enlarged."""
     height, width = picture.shape[:2]
     factor = _EDGE / max(height, width)
     whole = Pillow.fromarray(picture)
     if factor >= 2:
-        whole = whole.resize((width * int(factor), height * int(factor)), Pillow.Resampling.NEAREST)
-    elif factor < 1:
+        return whole.resize((width * int(factor), height * int(factor)), Pillow.Resampling.NEAREST)
+    if factor < 1:
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        whole = whole.resize(size, Pillow.Resampling.BOX)
+        return whole.resize(size, Pillow.Resampling.BOX)
+    return whole
+
+
+def jpeg(picture: Rgb) -> bytes:
+    """The picture as JPEG, at most 420 pixels along its longer edge; small ones are enlarged."""
+    whole = _fit(picture)
     buffer = io.BytesIO()
     # Full color resolution: halved, thin outlines lose their color.
     whole.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)

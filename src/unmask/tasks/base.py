@@ -189,6 +189,20 @@ class TaskDefaults(Protocol):
         """
         return Answer(self.decode(scores, spacing))
 
+    def uncertainty(
+        self,
+        scores: Float[np.ndarray, "s *space"],
+    ) -> Float[np.ndarray, "*space"]:
+        """How uncertain joined scores are, per voxel: 0 is sure, 1 is undecided.
+
+        The default is for scores that are probabilities: the mean over the channels of their
+        closeness to one half.
+        """
+        total = np.zeros(scores.shape[1:], np.float32)
+        for channel in scores:
+            total += 1 - np.abs(2 * channel.clip(0, 1) - 1)
+        return total / len(scores)
+
     def decode_within(
         self,
         scores: Float[np.ndarray, "s *space"],  # noqa: ARG002 - the contract
@@ -207,6 +221,14 @@ class TaskDefaults(Protocol):
                 do="Give a model of such a task, or use unmask predict.",
             )
         )
+
+    def decoding_choices(self) -> Mapping[str, Sequence[object]]:
+        """Values to try for each option of decoding, the one in use first; see ``unmask tune``.
+
+        ``decoding.x`` is the entry x of the option ``decoding``. Only options that leave the output
+        of the network as it is belong here. Empty: there are none.
+        """
+        return {}
 
     def reasons(self) -> Mapping[str, str]:
         """For each name in ``tally`` the end of a sentence: "37 pixels <text>"."""
@@ -234,6 +256,16 @@ def targets_of(batch: Batch) -> tuple[Tensor, Tensor]:
     if batch.values is None or batch.weight is None:
         raise ValueError("A task learns from targets; this batch has images only.")
     return batch.values, batch.weight
+
+
+def unique(*values: object) -> tuple[object, ...]:
+    """The values in their order, each once.
+
+    Examples:
+        >>> unique(0.5, 0.3, 0.5)
+        (0.5, 0.3)
+    """
+    return tuple(dict.fromkeys(values))
 
 
 def describe_meaning(task: CompleteTask) -> dict[str, object]:

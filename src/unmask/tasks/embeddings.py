@@ -28,6 +28,7 @@ from unmask.tasks.offsets import (
     Offset,
     checked_decoding,
     checked_offsets,
+    choices_of,
     decoded,
     drop_reasons,
     encoded,
@@ -303,6 +304,10 @@ class Embeddings(TaskDefaults):
     ) -> Answer:
         """Objects; ``tally`` counts the foreground that is in no object."""
         return Answer(self._without_background(self.decode_within(scores, None, tally=tally)))
+
+    def decoding_choices(self) -> dict[str, tuple[object, ...]]:
+        """How readily voxels are joined, the smallest object, and the foreground's threshold."""
+        return choices_of(self.decoding, self.threshold if self.foreground else None)
 
     def reasons(self) -> dict[str, str]:
         """Why foreground may be in no object."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
 from unmask.labels.flows import flows_to_labels, labels_to_flows
-from unmask.tasks.base import Answer, Target, TaskDefaults
+from unmask.tasks.base import Answer, Target, TaskDefaults, unique
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,13 @@ class Flows(TaskDefaults):
         flipped[:, axis] = -flipped[:, axis]
         return flipped
 
+    def uncertainty(self, scores: Float[np.ndarray, "c *space"]) -> Float[np.ndarray, "*space"]:
+        """Undecided foreground, and flows in it that are shorter than 1 as they cancel out."""
+        foreground = scores[-1].clip(0, 1)
+        length = np.sqrt(np.square(scores[:-1]).sum(axis=0))
+        short = foreground * (1 - length).clip(0, 1)
+        return 1 - np.abs(2 * foreground - 1) * (1 - short)
+
     def decode(
         self,
         scores: Float[np.ndarray, "c *space"],
@@ -149,6 +156,15 @@ class Flows(TaskDefaults):
     ) -> Answer:
         """Objects; ``tally`` counts the foreground that is in no object."""
         return Answer(self._decode(scores, tally))
+
+    def decoding_choices(self) -> dict[str, tuple[object, ...]]:
+        """The foreground's threshold, the check of flows, and the smallest object."""
+        sizes = (self.min_size // 4, self.min_size // 2, self.min_size * 2, self.min_size * 4)
+        return {
+            "foreground": unique(self.foreground, 0.3, 0.4, 0.5, 0.6, 0.7),
+            "flow_error": unique(self.flow_error, 0.0, 0.2, 0.4, 0.8, 1.6),
+            "min_size": unique(self.min_size, *sizes),
+        }
 
     def reasons(self) -> dict[str, str]:
         """Why foreground may be in no object."""

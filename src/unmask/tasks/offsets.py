@@ -19,9 +19,13 @@ from unmask.labels.affinities import SHARED, decoder, segment
 from unmask.labels.dropped import Tally
 from unmask.labels.edges import inside, shifted
 from unmask.labels.relabeling import relabel
-from unmask.tasks.base import Target
+from unmask.tasks.base import Target, unique
 
 Offset = tuple[int, ...]
+# The option of each decoder that decides how much is joined, all of which are 0.5 by default, and
+# values to try.
+_CHOSEN = {"mutex": "join_above", "waterz": "threshold", "average": "threshold", "multicut": "beta"}
+_LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 BACKGROUNDS = ("apart", "object")
 # Steps along every axis: the nearest neighbors join, the far ones tell objects apart.
 _RANGES = (1, 3, 9, 27)
@@ -223,6 +227,28 @@ def decoded(
         tally=tally,
         **options,
     )
+
+
+def choices_of(
+    decoding: Mapping[str, Any] | str, threshold: float | None
+) -> dict[str, tuple[object, ...]]:
+    """Values to try for the options of a decoding, see ``TaskDefaults.decoding_choices``.
+
+    Args:
+        decoding: name and options of the decoder.
+        threshold: of the foreground; None: it is not predicted.
+    """
+    options = {"name": decoding} if isinstance(decoding, str) else dict(decoding)
+    name = _CHOSEN.get(options["name"])
+    found: dict[str, tuple[object, ...]] = {}
+    if name is not None:
+        found[f"decoding.{name}"] = unique(options.get(name, 0.5), *_LEVELS)
+    size = int(options.get("min_size", 0))
+    if size > 1:
+        found["decoding.min_size"] = unique(size, size // 4, size // 2, size * 2, size * 4)
+    if threshold is not None:
+        found["threshold"] = unique(threshold, 0.3, 0.4, 0.5, 0.6, 0.7)
+    return found
 
 
 def drop_reasons(decoding: Mapping[str, Any]) -> dict[str, str]:

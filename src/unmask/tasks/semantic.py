@@ -154,6 +154,11 @@ class Semantic(TaskDefaults):
         """Probabilities have no direction."""
         return scores.flip(axis + 2)
 
+    def uncertainty(self, scores: Float[np.ndarray, "c *space"]) -> Float[np.ndarray, "*space"]:
+        """One minus the distance of the two most probable classes."""
+        second, first = np.partition(scores, (-2, -1), axis=0)[-2:]
+        return 1 - (first - second)
+
     def decode(
         self,
         scores: Float[np.ndarray, "c *space"],

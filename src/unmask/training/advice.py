@@ -133,9 +133,11 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[str]:
     """Lines on time and memory, from a few real updates on the first images."""
     timing = time_updates(pairs, recipe)
     yield f"Network: {timing.parameters / 1e6:.1f} million parameters on {timing.device}."
-    total = timing.update * recipe.train.steps
+    trainings = recipe.train.folds + 1
+    total = timing.update * recipe.train.steps * trainings
+    each = f" for each of {trainings} trainings (folds, then all)" if trainings > 1 else ""
     yield (
-        f"Forecast: {recipe.train.steps} updates of {recipe.train.batch_size} crops "
+        f"Forecast: {recipe.train.steps} updates{each} of {recipe.train.batch_size} crops "
         f"{recipe.data.crop}, about {timing.update:.2f} s each: {total / 60:.0f} minutes."
     )
     if timing.peak is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 from unmask.checkpoint import Snapshot, load_weights
 from unmask.models.base import Objective
@@ -52,12 +53,12 @@ class Checkpointing:
         if self._saver is None:
             return
         self._saver.wait()
-        facts = {"step": step, "metrics": dict(metrics)}
-        self._saver.model(weights_of(self._setup.objective), facts)
+        self._saver.model(weights_of(self._setup.objective), self._facts(step, metrics))
 
     def save(self, step: int, *, now: bool) -> None:
         """Save a snapshot if it is due; the latest weights are the model until one is the best."""
         setup, plan = self._setup, self._setup.plan
+        self._keep_validated(step)
         if self._saver is None or not (now or plan.is_due(step, plan.save_every)):
             return
         self._saver.wait()
@@ -82,6 +83,24 @@ class Checkpointing:
         self._saver.snapshot(step, tensors, state, keep=plan.keep)
         if now:
             self._saver.wait()
+
+    def _keep_validated(self, step: int) -> None:
+        """Keep the model that was just validated, if the run keeps all of them."""
+        setup, run = self._setup, self._run
+        due = setup.plan.is_due(step, setup.plan.validate_every)
+        if self._saver is None or run is None or not (run.keep_models and due):
+            return
+        self._saver.wait()
+        with setup.averaged_weights():
+            facts = self._facts(step, self._validation.metrics)
+            path = run.validated_model(step)
+            self._saver.model(weights_of(setup.objective), facts, path)
+
+    def _facts(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """What a model says of its training; scores only if it has any of its own."""
+        found = {"step": step, "metrics": dict(metrics)}
+        given = None if self._run is None else self._run.card.get("metrics")
+        return found if metrics or given is None else {"step": step}
 
     def restore(self, snapshot: Snapshot | None) -> int:
         """Put all of a snapshot but its weights in place; the step it was saved at, 0 without."""

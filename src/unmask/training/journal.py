@@ -1,6 +1,6 @@
-"""What a run tells: journal.jsonl, TensorBoard, pictures, and a bar or lines for the reader.
+"""What a run records: journal.jsonl, TensorBoard, pictures, and a bar or lines for the reader.
 
-Telling never ends a training: where a file or the terminal cannot be written, one warning is given
+Recording never ends a training: if a file or the terminal cannot be written, one warning is given
 and the run continues.
 """
 
@@ -9,23 +9,19 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from unmask.atomic import append, atomic_path, atomic_write
 from unmask.errors import DataError, message
-from unmask.plain_text import printable
+from unmask.training.progress import Display
 
-_SECONDS = 10.0
 PICTURES = 4  # samples of a batch that are shown
 
 
@@ -35,6 +31,9 @@ class Journal:
     Args:
         folder: the run folder; None tells nothing on disk.
         steps: updates of the whole run, for the bar.
+        title: names one of several trainings, such as "fold 2 of 5".
+        before: updates of the trainings before it.
+        total: updates of all of them, for the bar; None: this is the only one.
         tensorboard: write events too.
         quiet: nothing on the terminal.
     """
@@ -44,18 +43,19 @@ class Journal:
         folder: Path | str | None,
         *,
         steps: int,
+        title: str = "",
+        before: int = 0,
+        total: int | None = None,
         tensorboard: bool = True,
         quiet: bool = False,
     ) -> None:
         self.path = None if folder is None else Path(folder) / "journal.jsonl"
-        self._steps = steps
         self._quiet = quiet
         self._start = 0
         self._events: Any = None
         self._wants_events = tensorboard and folder is not None
         self._warned: set[str] = set()
-        self._bar: Progress | None = None
-        self._told = -math.inf
+        self._display = Display(steps, title=title, before=before, total=total)
 
     def __enter__(self) -> Journal:
         return self
@@ -68,6 +68,8 @@ class Journal:
         self._start = step
         if self.path is not None and self.path.exists():
             self._try("journal.jsonl", self._cut, self.path, step)
+        if not self._quiet:
+            self._try("the terminal", self._display.start, step)
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Add one line; ``record`` holds "step", numbers, and sentences such as "warning"."""
@@ -76,7 +78,8 @@ class Journal:
             self._try("journal.jsonl", _append, self.path, json.dumps(record, allow_nan=False))
         if self._wants_events:
             self._try("TensorBoard", self._scalars, record)
-        self._line(record)
+        if not self._quiet:
+            self._try("the terminal", self._display.show, record)
 
     def picture(self, step: int, name: str, *images: Tensor) -> None:
         """Keep a picture of batches ``(B, C, *space)`` as PNG and in TensorBoard.
@@ -84,9 +87,12 @@ class Journal:
         Volumes show their middle plane. The first four samples stand side by side, the batches
         below each other, all on one scale.
         """
+        self.keep_picture(step, name, montage(*images))
+
+    def keep_picture(self, step: int, name: str, pixels: np.ndarray) -> None:
+        """Keep a picture ``(y, x, 3)`` of bytes as PNG and in TensorBoard."""
         if self.path is None:
             return
-        pixels = montage(*images)
         path = self.path.parent / "pictures" / f"step-{step:07d}-{name}.png"
         self._try("pictures", _save_png, path, pixels)
         if self._wants_events:
@@ -95,18 +101,24 @@ class Journal:
     def say(self, message: str) -> None:
         """A sentence for the reader, on standard error."""
         if not self._quiet:
-            self._try("the terminal", self._print, message)
+            self._try("the terminal", self._display.say, message)
+
+    def say_lines(self, sentences: Iterable[str]) -> None:
+        """Several sentences, one per line."""
+        for sentence in sentences:
+            self.say(sentence)
 
     def progress(self, step: int) -> None:
         """Move the bar to ``step`` updates; cheap."""
-        if self._bar is not None:
-            self._try("the terminal", self._bar.update, self._bar.task_ids[0], completed=step)
+        self._try("the terminal", self._display.move, step)
+
+    def finish(self) -> None:
+        """Stop the bar: what is said later stands below it."""
+        self._try("the terminal", self._display.close)
 
     def close(self) -> None:
         """Stop the bar and write what TensorBoard still holds."""
-        if self._bar is not None:
-            self._try("the terminal", self._bar.stop)
-            self._bar = None
+        self.finish()
         if self._events is not None:
             self._try("TensorBoard", self._events.close)
             self._events = None
@@ -142,44 +154,6 @@ class Journal:
 
     def _image(self, step: int, name: str, pixels: np.ndarray) -> None:
         self._writer().add_image(name, pixels, step, dataformats="HWC")
-
-    def _line(self, record: Mapping[str, Any]) -> None:
-        if self._quiet:
-            return
-        console = Console(stderr=True)
-        if console.is_terminal and self._bar is None and "the terminal" not in self._warned:
-            self._try("the terminal", self._open_bar, console)
-        # Sentences are reported by ``say``
-        numbers = {k: v for k, v in record.items() if k != "step" and not isinstance(v, str)}
-        text = " ".join(f"{key} {_short(value)}" for key, value in numbers.items())
-        if self._bar is not None:
-            task = self._bar.task_ids[0]
-            step = record["step"]
-            self._try("the terminal", self._bar.update, task, completed=step, description=text)
-        elif self._is_time(record):
-            self.say(f"step {record['step']}/{self._steps} {text}")
-
-    def _is_time(self, record: Mapping[str, Any]) -> bool:
-        now = time.monotonic()
-        scored = any(name.startswith("validation/") for name in record)
-        if not scored and record["step"] != self._steps and now - self._told < _SECONDS:
-            return False
-        self._told = now
-        return True
-
-    def _open_bar(self, console: Console) -> None:
-        columns = [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-        bar = Progress(*columns, TextColumn("{task.description}"), console=console)
-        bar.add_task("", total=self._steps, completed=self._start)
-        bar.start()
-        self._bar = bar
-
-    def _print(self, message: str) -> None:
-        message = printable(message)
-        if self._bar is not None:
-            self._bar.console.print(message, markup=False, highlight=False)
-        else:
-            print(message, file=sys.stderr, flush=True)
 
 
 def montage(*images: Tensor) -> np.ndarray:
@@ -248,7 +222,3 @@ def _number(value: Any) -> Any:
     if isinstance(value, (Tensor, np.generic)):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

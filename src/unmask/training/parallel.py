@@ -47,7 +47,7 @@ def make_fabric(
     Raises:
         RecipeError: a precision that the device lacks.
     """
-    device = _device_type(accelerator)
+    device = device_type(accelerator)
     if device == "cpu":
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
         # Filling fresh memory guards against reads of it, costs time, and changes no result.
@@ -157,7 +157,8 @@ def choose_precision(precision: str, device: str) -> str:
     return _NAMES[precision]
 
 
-def _device_type(accelerator: str) -> str:
+def device_type(accelerator: str) -> str:
+    """The type of device that "auto" stands for: "cuda", "mps" or "cpu"."""
     if accelerator != "auto":
         return "cuda" if accelerator == "gpu" else accelerator
     found = torch.accelerator.current_accelerator(check_available=True)

@@ -32,14 +32,19 @@ _FREE = {"description", "train.workers", "train.keep", "train.save_every"}
 def is_new_run(folder: Path, recipe: Recipe, marks: Mapping[str, str], *, resume: bool) -> bool:
     """Whether ``folder`` awaits ``note_run``; a run that is there is compared with its notes.
 
+    A run may be continued for more updates than it was begun with; its recipe then gets their
+    number.
+
     Raises:
         CheckpointError: a resumed run has another recipe (names the fields), or a new one would
             overwrite what can be resumed.
         DataError: a resumed run has other files; names them.
     """
     if resume and (folder / _RECIPE).is_file():
-        _check_recipe(folder, recipe)
+        before = _check_recipe(folder, recipe)
         _check_data(folder, marks)
+        if before.train.steps != recipe.train.steps:
+            atomic_write(folder / _RECIPE, recipe.to_yaml())
         return False
     if not resume:
         refuse_used(folder)
@@ -200,13 +205,19 @@ def recipe_changes(before: Recipe, now: Recipe) -> list[str]:
     return [f"{name}: {old.get(name)!r} before, {new.get(name)!r} now" for name in differ]
 
 
-def _check_recipe(folder: Path, recipe: Recipe) -> None:
-    if lines := recipe_changes(load(folder / _RECIPE), recipe):
+def _check_recipe(folder: Path, recipe: Recipe) -> Recipe:
+    """The recipe of the run in the folder, which may have fewer updates."""
+    written = before = load(folder / _RECIPE)
+    if recipe.train.steps > before.train.steps:
+        train = before.train.model_copy(update={"steps": recipe.train.steps})
+        before = before.model_copy(update={"train": train})
+    if lines := recipe_changes(before, recipe):
         raise CheckpointError(
             f"{folder}: expected the recipe of the run to resume, found other values: "
             f"{'; '.join(lines[:8])}. Resume with the run's own recipe "
             f"(--recipe {folder / _RECIPE}), or choose another --out."
         )
+    return written
 
 
 def _check_data(folder: Path, marks: Mapping[str, str]) -> None:

@@ -30,11 +30,17 @@ class RunFolder:
         folder: the run folder; hold it with ``unmask.checkpoint.lock_run``.
         card: what the model file says in addition to step and scores (recipe, data, licence, ...).
         resume: go on from the newest snapshot; without it a folder with snapshots is refused.
+        keep_models: keep the model of every validation too, see ``validated_model``.
     """
 
     folder: Path
     card: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
+    keep_models: bool = False
+
+    def validated_model(self, step: int) -> Path:
+        """The model of the validation after so many updates."""
+        return self.folder / "models" / f"step-{step:07d}.safetensors"
 
     @property
     def model_file(self) -> Path:
@@ -91,10 +97,12 @@ class Saver:
         copies = {group: to_cpu(members) for group, members in tensors.items()}
         self._submit(save_snapshot, self._run.folder, step, copies, state, keep=keep)
 
-    def model(self, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Save the model file."""
+    def model(
+        self, weights: Mapping[str, Tensor], facts: Mapping[str, Any], path: Path | None = None
+    ) -> None:
+        """Save the model file, or another one."""
         card = {**self._run.card, **facts}
-        self._submit(save_model, self._run.model_file, to_cpu(weights), card)
+        self._submit(save_model, path or self._run.model_file, to_cpu(weights), card)
 
     def wait(self) -> None:
         """Until everything is on the disk; raises what a job raised."""

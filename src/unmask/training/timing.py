@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
-from unmask.build import assemble_method, assemble_segmenter, build_crops, layout
+from unmask.build import Assembly, assemble_method, assemble_segmenter, build_crops, layout
 from unmask.data.pairs import Pair, apply_view
 from unmask.data.tables import ImageClass
 from unmask.memory import peak_memory
@@ -39,26 +40,42 @@ class Timing:
 
 
 def time_updates(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> Timing:
-    """Run a few updates on the first images, without an optimizer, and take the fastest.
+    """Run a few updates on the first images with a network of its own, and take the fastest.
 
     Images without labels get labels of one value, which cost as much time.
     """
     assembly = assemble_segmenter(recipe) if recipe.task else assemble_method(recipe)
-    objective, task = assembly.objective, assembly.task
     pairs = pairs[:_IMAGES]
-    if task is not None:
-        pairs = [_labeled(pair, task) for pair in pairs]
-    pairs = apply_view(pairs, layout(recipe, task).view)
-    crops = build_crops(recipe, pairs, task, pipeline=assembly.pipeline)
+    if assembly.task is not None:
+        pairs = [_labeled(pair, assembly.task) for pair in pairs]
+    pairs = apply_view(pairs, layout(recipe, assembly.task).view)
+    return _time(assembly, pairs, updates)
+
+
+def time_seen(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> Timing:
+    """As `time_updates`, for labeled images as the network sees them."""
+    assembly = assemble_segmenter(recipe) if recipe.task else assemble_method(recipe)
+    return _time(assembly, pairs[:_IMAGES], updates)
+
+
+def _time(assembly: Assembly[Any], pairs: Sequence[Pair], updates: int) -> Timing:
+    recipe, objective = assembly.recipe, assembly.objective
+    crops = build_crops(recipe, pairs, assembly.task, pipeline=assembly.pipeline)
     fabric = make_fabric(1, recipe.train.precision)
-    model = fabric.setup_module(Forward(objective))
+    model, stepper = fabric.setup(Forward(objective), assembly.optimizer)
     seconds = []
-    for index in range(updates):
-        begin = time.perf_counter()
-        for part in range(recipe.train.accumulate):
-            batch = crops.batch(index * recipe.train.accumulate + part).to(fabric.device)
-            fabric.backward(model(Parcel(batch)))
-        seconds.append(time.perf_counter() - begin)
+    # The time of a forecast must not decide about the random numbers of the training.
+    with torch.random.fork_rng(devices=[]):
+        for index in range(updates):
+            begin = time.perf_counter()
+            stepper.zero_grad(set_to_none=True)
+            for part in range(recipe.train.accumulate):
+                batch = crops.batch(index * recipe.train.accumulate + part).to(fabric.device)
+                fabric.backward(model(Parcel(batch)))
+            stepper.step()
+            if fabric.device.type == "cuda":
+                torch.cuda.synchronize(fabric.device)
+            seconds.append(time.perf_counter() - begin)
     parameters = sum(p.numel() for p in objective.parameters())
     return Timing(min(seconds), parameters, _peak(fabric.device), fabric.device)
 

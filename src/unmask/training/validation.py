@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from unmask.space.batch import Batch
@@ -14,7 +16,21 @@ from unmask.training.meter import Meter
 from unmask.training.plan import Summary
 from unmask.training.setup import Setup
 
-Validate = Callable[[Any], Mapping[str, float]]
+
+@dataclass(frozen=True)
+class Validated:
+    """What a validation gives.
+
+    Attributes:
+        scores: by name of the metric; the first one chooses the best model.
+        pictures: ``(y, x, 3)`` of bytes by name, to be kept.
+    """
+
+    scores: Mapping[str, float]
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+Validate = Callable[[Any], Mapping[str, float] | Validated]
 SaveBest = Callable[[int, Mapping[str, float]], None]
 
 
@@ -41,15 +57,15 @@ class Validation:
         Returns:
             New scores; empty if none are due.
         """
-        setup, scores = self._setup, {}
+        setup = self._setup
+        scores: Mapping[str, float] = {}
         if not setup.plan.is_due(step, setup.plan.validate_every):
             return scores
         if setup.fabric.is_global_zero:
             with meter.paused(), setup.averaged_weights():
                 setup.objective.eval()
                 with torch.no_grad():
-                    if self._validate is not None:
-                        scores = self.metrics = dict(self._validate(setup.objective))
+                    scores = self._scores(step)
                     self._draw(step, meter.batch)
                 setup.objective.train()
                 if self._is_best(scores):
@@ -70,6 +86,18 @@ class Validation:
         """Continue from a snapshot."""
         self.best, self.best_step = state["best"], state["best_step"]
         self.metrics = state["metrics"]
+
+    def _scores(self, step: int) -> Mapping[str, float]:
+        """New scores; pictures of the validation are kept."""
+        if self._validate is None:
+            return {}
+        found = self._validate(self._setup.objective)
+        if not isinstance(found, Validated):
+            found = Validated(found)
+        for name, pixels in found.pictures.items():
+            self._setup.journal.keep_picture(step, name, pixels)
+        self.metrics = dict(found.scores)
+        return self.metrics
 
     def _is_best(self, scores: Mapping[str, float]) -> bool:
         score = next(iter(scores.values()), math.nan)

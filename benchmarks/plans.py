@@ -1,0 +1,240 @@
+"""Plans on the real data sets: against the presets, and whether their scores can be believed.
+
+    python benchmarks/plans.py presets --seconds 300   equal CPU seconds, plan and preset
+    python benchmarks/plans.py presets --sets isbi2012_em
+    python benchmarks/plans.py held_out --draws 5 --steps 300   out-of-fold against true scores
+
+``presets`` trains the plan and the nearest preset of each set for the same CPU seconds, without
+validation, and scores both on the images of val. ``held_out`` draws a few labeled images, trains
+with folds, and compares the scores that the run reports with those of its model on images of val.
+Results of earlier calls in docs/results/plans_*.json are kept unless their rows are made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import unmask
+from harness import RESULTS, machine
+from unmask.api.held_out import HELD_OUT
+from unmask.crossvalidation.record import load_scores
+from unmask.data.pairs import Pair, open_pairs
+from unmask.infer.load import load_predictor
+from unmask.io import open_image, open_labels
+from unmask.metrics import evaluate_pair, summarise
+from unmask.planning.network_rules import schedule_decisions
+from unmask.planning.plan import Plan
+from unmask.recipe import Recipe, load
+from unmask.training.timing import time_updates
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("UNMASK_DATA", ROOT.parent / "shared" / "data"))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A data set, its nearest preset, and the metric that decides."""
+
+    preset: str
+    metric: str
+    settings: tuple[str, ...] = ()
+
+
+STUDIES = {
+    "dsb2018_nuclei": Study("cells", "f1@0.5"),
+    "isbi2012_em": Study("membranes2d", "f1@0.5"),
+    "fib25_em3d": Study("neurites3d", "f1@0.5"),
+    "hippocampus_mri": Study("semantic3d", "dice", ("task.classes=3",)),
+    "vnc_sstem": Study("membranes2d", "f1@0.5"),
+    "axon_sem": Study("cells", "f1@0.5", ("data.channels=1",)),
+    "plant_nuclei_3d_mini": Study("cells3d", "f1@0.5"),
+    "oxford_pets_mini": Study("semantic2d", "dice", ("task.classes=3", "data.channels=3")),
+}
+
+
+def compare(name: str, seconds: float, images: int) -> Iterator[dict[str, Any]]:
+    """Train the plan and the preset of a set for equal CPU seconds; a row for each."""
+    study, train = STUDIES[name], DATA / name / "train"
+    given = {"images": train / "images", "labels": train / "labels"}
+    made = unmask.plan(**given, minutes=seconds / 60, settings=["train.steps=1", "train.folds=0"])
+    preset = load(study.preset).with_settings(study.settings)
+    for title, start in (("plan", made), (study.preset, preset)):
+        recipe = limited(start, **given, seconds=seconds)
+        with tempfile.TemporaryDirectory() as folder:
+            begin = time.process_time()
+            run = unmask.train(recipe, **given, out=Path(folder) / "run")
+            used = time.process_time() - begin
+            score, count = true_score(run.folder, name, study.metric, images)
+        yield {
+            "set": name,
+            "recipe": title,
+            "cpu_seconds_asked": seconds,
+            "cpu_seconds": round(used, 1),
+            "updates": recipe.train.steps,
+            "metric": study.metric,
+            "score": round(score, 4),
+            "images": count,
+        }
+
+
+def limited(start: Plan | Recipe, images: Path, labels: Path, seconds: float) -> Recipe:
+    """The recipe with as many updates as fit into the CPU seconds, and no validation."""
+    recipe = start.recipe if isinstance(start, Plan) else start
+    cost = seconds_per_update(recipe, images, labels)
+    steps = max(10, int(seconds / cost))
+    plain = [f"{each.setting}" for each in schedule_decisions(steps, "")]
+    return recipe.with_settings(
+        [*plain, "data.holdout=0", "train.validate_every=0", f"train.save_every={steps}"]
+    )
+
+
+def seconds_per_update(recipe: Recipe, images: Path, labels: Path) -> float:
+    """CPU seconds of one update, without those of reading the files for the first time."""
+    pairs = _pairs(images, labels, recipe)
+    time_updates(pairs, recipe, updates=2)
+    spent = []
+    for updates in (2, 8):
+        begin = time.process_time()
+        time_updates(pairs, recipe, updates=updates)
+        spent.append(time.process_time() - begin)
+    return (spent[1] - spent[0]) / 6
+
+
+def _pairs(images: Path, labels: Path, recipe: Recipe) -> list[Pair]:
+    from unmask.build import layout
+
+    return open_pairs(images, labels, layout(recipe), channels=recipe.data.channels)
+
+
+def true_score(model: Path, name: str, metric: str, images: int) -> tuple[float, int]:
+    """Mean metric of a model on val images, evenly chosen; sets without val use train."""
+    folder = DATA / name / "val"
+    folder = folder if folder.is_dir() else DATA / name / "train"
+    paths = sorted((folder / "images").iterdir())
+    paths = [paths[int(i)] for i in np.linspace(0, len(paths) - 1, min(images, len(paths)))]
+    predictor = load_predictor(model)
+    rows = []
+    for path in paths:
+        truth = open_labels(next((folder / "labels").glob(f"{path.name.split('.')[0]}.*")))
+        image = open_image(path, ndim=predictor.ndim)
+        rows.append(evaluate_pair(truth.read()[0], predictor.predict(image).labels, [metric]))
+    return summarise(rows)[metric]["mean"], len(paths)
+
+
+def check_scores(draw: int, *, labels: int, steps: int, folds: int, images: int) -> dict[str, Any]:
+    """Train with folds on a few nuclei images; the reported scores and the true one."""
+    name = "dsb2018_nuclei"
+    train = DATA / name / "train"
+    paths = sorted((train / "images").iterdir())
+    chosen = np.random.default_rng(draw).choice(len(paths), labels, replace=False)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("images", "labels"):
+            (Path(folder) / kind).mkdir()
+            for index in chosen:
+                shutil.copy(train / kind / paths[index].name, Path(folder) / kind)
+        given = {"images": Path(folder) / "images", "labels": Path(folder) / "labels"}
+        own = [f"train.folds={folds}", "train.steps=1", *SMALL]
+        recipe = unmask.plan(**given, settings=own)
+        recipe = recipe.with_decisions(schedule_decisions(steps, "")).recipe
+        recipe = recipe.with_settings(
+            [f"train.validate_every={max(10, steps // 4)}", f"train.save_every={steps}"]
+        )
+        begin = time.process_time()
+        run = unmask.train(recipe, **given, out=Path(folder) / "run")
+        used = time.process_time() - begin
+        scores = load_scores(run.folder)
+        score, count = true_score(run.folder, name, "f1@0.5", images)
+        outputs = run.folder / HELD_OUT / "outputs"
+        size = sum(path.stat().st_size for path in outputs.iterdir())
+    if scores is None:
+        raise RuntimeError("The run wrote no scores.")
+    reported = scores.expected["f1@0.5"] or 0.0
+    return {
+        "set": name,
+        "draw": draw,
+        "labels": labels,
+        "folds": folds,
+        "updates": scores.steps,
+        "cpu_seconds": round(used, 1),
+        "untuned": round(scores.metrics["f1@0.5"] or 0.0, 4),
+        "reported": round(reported, 4),
+        "true": round(score, 4),
+        "difference": round(reported - score, 4),
+        "tuned": [] if scores.tuned is None else list(scores.tuned.settings),
+        "val_images": count,
+        "megabytes_of_outputs": round(size / 1e6, 1),
+    }
+
+
+# A network and crops small enough for one slow CPU; the same for all draws.
+SMALL = (
+    "model.backbone.width=8",
+    "data.crop=[128, 128]",
+    "train.batch_size=4",
+    "train.workers=0",
+    "train.lr=0.003",
+)
+
+
+def store(name: str, rows: Sequence[dict[str, Any]], keys: Sequence[str], budget: str) -> Path:
+    """Add rows to docs/results/<name>.json; rows of the same keys are replaced."""
+    path = RESULTS / f"{name}.json"
+    old = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
+    new = {tuple(str(row[key]) for key in keys): row for row in [*old, *rows]}
+    result = {"machine": machine(), "budget": budget, "runs": list(new.values())}
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    """Run one of the two studies."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=("presets", "held_out"))
+    parser.add_argument("--sets", nargs="*", choices=[*STUDIES], default=[*STUDIES])
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--images", type=int, default=20)
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--labels", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--folds", type=int, default=5)
+    given = parser.parse_args()
+    if given.study == "presets":
+        for name in given.sets:
+            for row in compare(name, given.seconds, given.images):
+                print(row, flush=True)
+                store("plans_presets", [row], ("set", "recipe", "cpu_seconds_asked"), _EQUAL)
+        return
+    rows = []
+    for draw in range(given.first, given.first + given.draws):
+        more = {"labels": given.labels, "steps": given.steps, "folds": given.folds}
+        rows.append(check_scores(draw, images=given.images, **more))
+        print(rows[-1], flush=True)
+        store("plans_held_out", rows, ("draw", "labels", "folds", "updates"), _SHORT)
+    print("mean |difference|", statistics.fmean(abs(row["difference"]) for row in rows))
+
+
+_EQUAL = (
+    "One thread. Updates are as many as fit into cpu_seconds_asked by a measurement of single "
+    "updates; cpu_seconds is what the training used, with start-up. No validation, last weights, "
+    "one run each."
+)
+_SHORT = (
+    "One thread, a narrow network (width 8, crops of 128 x 128, 4 per update). Scores are those of "
+    "short trainings; what counts is their difference."
+)
+
+if __name__ == "__main__":
+    main()

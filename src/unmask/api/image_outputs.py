@@ -1,0 +1,142 @@
+"""The files of one predicted image: labels, scores, and the uncertainty of voxels and objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask.api.results import UNCERTAINTY, Result, summarize
+from unmask.api.values import Say
+from unmask.atomic import remove
+from unmask.blocks.resume import FOLDER
+from unmask.infer.predictor import Predictor
+from unmask.infer.uncertainty import ObjectUncertainty, object_uncertainty
+from unmask.io import Image, open_image, open_labels, save_image
+from unmask.progress import Progress
+from unmask.space.axes import SPACE
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is made of one image.
+
+    Attributes:
+        labels: the label image.
+        scores: where scores go; None: nowhere.
+        doubt: where the uncertainty of every voxel goes; None: it is not computed.
+        objects: whether the mean uncertainty per object is wanted.
+        cluster: None for this process, else who labels blocks.
+        resume: keep what an ended run has finished.
+    """
+
+    labels: Path
+    scores: Path | None = None
+    doubt: Path | None = None
+    objects: bool = False
+    cluster: str | None = None
+    resume: bool = False
+
+    def facts(self, predictor: Predictor) -> dict[str, Any]:
+        """What decides about the results that are kept with the labels."""
+        if self.doubt is None:
+            return {}
+        return {"uncertainty": [self.objects, list(map(list, predictor.compared))]}
+
+
+def choose_outputs(
+    predictor: Predictor,
+    image: Image,
+    labels: Path,
+    *,
+    scores: bool,
+    table: bool,
+    cluster: str | None,
+    resume: bool,
+) -> Outputs:
+    """The outputs of one image; the uncertainty of a table needs no file that stays."""
+    stored = _store(image, labels.parent / "scores") if scores else None
+    doubt = _store(image, labels.parent / "uncertainty") if scores else None
+    # The uncertainty of blocks is stored with the scores, in one pass of this process.
+    possible = cluster is None and not predictor.views.mirror_positions
+    if table and doubt is None and possible:
+        doubt = labels.parent / FOLDER / f"{image.name}.uncertainty.zarr"
+    return Outputs(labels, stored, doubt, table and doubt is not None, cluster, resume)
+
+
+def predict_at_once(
+    predictor: Predictor, image: Image, outputs: Outputs, say: Say, progress: Progress | None
+) -> Result:
+    """Predict an image in one piece."""
+    result = predictor.predict(
+        image,
+        keep_scores=outputs.scores is not None,
+        uncertainty=outputs.doubt is not None,
+        progress=progress,
+    )
+    doubt = result.uncertainty
+    if outputs.scores is not None and result.scores is not None:
+        save_image(outputs.scores, result.scores, like=image)
+        if outputs.doubt is not None and doubt is not None:
+            save_image(outputs.doubt, doubt[None], like=image)
+    save_image(outputs.labels, result.labels, like=image)
+    for note in result.notes:
+        say(f"{image.source}: {note}")
+    found = summarize(result.labels, objects=predictor.task.context > 0)
+    if outputs.objects and doubt is not None:
+        axes = SPACE[-doubt.ndim :]
+        both = [Image.from_array(each, axes=axes) for each in (result.labels, doubt)]
+        found[UNCERTAINTY] = object_uncertainty(*both).to_json()
+    return found
+
+
+def predict_in_blocks(
+    predictor: Predictor, image: Image, outputs: Outputs, say: Say, progress: Progress | None
+) -> Result:
+    """Predict a large image block by block."""
+    # The engine of blocks is not needed for most images, and costs as much as reading a few.
+    from unmask.infer.predict_blocks import plan_work, run_work
+
+    given = {"scores": outputs.scores, "uncertainty": outputs.doubt, "cluster": outputs.cluster}
+    work = plan_work(predictor, image, **given)
+    say(f"{image.source}: {work.forecast}")
+    largest = run_work(
+        work,
+        outputs.labels,
+        cluster=outputs.cluster,
+        resume=outputs.resume,
+        progress=progress,
+        say=lambda note: say(f"{image.source}: {note}"),
+    )
+    found: Result = {"objects" if predictor.task.context > 0 else "classes": largest}
+    if outputs.objects and outputs.doubt is not None:
+        doubt = open_image(outputs.doubt, ndim=image.ndim)
+        labels = open_labels(outputs.labels, ndim=image.ndim)
+        found[UNCERTAINTY] = object_uncertainty(labels, doubt).to_json()
+        if outputs.scores is None:
+            remove(outputs.doubt)
+    return found
+
+
+def uncertainty_columns(
+    predictor: Predictor, results: Sequence[Result], say: Say
+) -> list[dict[str, dict[int, float]]]:
+    """Columns of the table of objects for each result; none for one without uncertainty."""
+    known = [result.get(UNCERTAINTY) for result in results]
+    if missing := sum(each is None for each in known):
+        say(
+            f"note: objects.csv has no uncertainty for {missing} image(s): stacks that are "
+            "predicted by planes, or images whose scores are in other processes (add --scores)."
+        )
+    if predictor.calibration is None and missing < len(known):
+        say("note: the model has no calibration, so the column score is 1 - uncertainty.")
+    return [
+        {} if each is None else ObjectUncertainty.of_json(each).columns(predictor.calibration)
+        for each in known
+    ]
+
+
+def _store(image: Image, folder: Path) -> Path:
+    """In a folder of their own, so that the other one holds label images alone."""
+    return folder / f"{image.name}.zarr"

@@ -1,0 +1,186 @@
+"""What is known of the result of each file: counts, sizes, and where it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.api.values import Say
+from unmask.atomic import atomic_write
+from unmask.infer.predictor import Predictor
+from unmask.io import Image, open_labels
+from unmask.io.stacks import lead_axes, letters_apart, open_stack
+from unmask.progress import Progress
+from unmask.reports.suspicious import find_suspicious
+
+# Folders of the tracks of movies and of the pictures, in that of the label images, and a page.
+TRACKS, OVERLAY, SUMMARY = "tracks", "overlay", "summary.html"
+# Larger images have no picture on the page; edge of a picture in pixels.
+_PICTURED, _THUMBNAIL = 1 << 26, 420
+# Key of the mean uncertainty per object in a result.
+UNCERTAINTY = "uncertainty"
+# JSON values that are kept with the output of a file.
+Result = dict[str, Any]
+# An image, its output, and what was found.
+Done = tuple[Image, Path, Result]
+
+
+def summarize(labels: np.ndarray, *, objects: bool) -> Result:
+    """Facts about a label image: how many objects, their sizes, and the share of the foreground.
+
+    Args:
+        labels: ``(*space)``, 0 is background.
+        objects: labels are numbers of objects; otherwise they are classes.
+
+    Examples:
+        >>> summarize(np.array([[0, 1], [0, 2]]), objects=True)["objects"]
+        2
+    """
+    values, sizes = np.unique(labels, return_counts=True)
+    sizes = sizes[values != 0]
+    foreground = float(sizes.sum()) / max(1, labels.size)
+    if not objects:
+        return {"classes": len(sizes), "foreground": foreground}
+    found: Result = {"objects": len(sizes), "foreground": foreground}
+    if len(sizes):
+        found["median_size"] = float(np.median(sizes))
+        found["smallest"], found["largest"] = int(sizes.min()), int(sizes.max())
+    return found
+
+
+def describe_result(result: Mapping[str, Any] | None) -> str:
+    """The result in the line of its file."""
+    if not result:
+        return "done"
+    planes = f" in {result['positions']} planes" if "positions" in result else ""
+    for what in ("objects", "tracks"):
+        if what in result:
+            return f"{result[what]} {what[:-1]}(s){planes}"
+    share = result.get("foreground")
+    covered = "" if share is None else f" on {100 * share:.1f} % of the image"
+    return f"{result.get('classes', 0)} class(es){covered}{planes}"
+
+
+def open_result(path: Path, image: Image, ndim: int) -> Image:
+    """The labels that were written for an image, stacks as they are."""
+    if not lead_axes(image, ndim):
+        return open_labels(path, ndim=ndim)
+    planes = "z" if "Z" in lead_axes(image, ndim) else "t"
+    stack = open_stack(path, ndim=ndim, planes=planes, axes=image.axes[1:])
+    return open_labels(path, ndim=image.ndim) if stack is None else stack
+
+
+def predict_planes_into(
+    predictor: Predictor,
+    image: Image,
+    path: Path,
+    *,
+    join: bool,
+    resume: bool,
+    say: Say,
+    progress: Progress | None,
+) -> Result:
+    """Predict a stack into a file, and its tracks into a folder next to it."""
+    # Images without such axes need neither this nor the engine of blocks.
+    from unmask.infer.planes import PlanesWork, predict_planes
+
+    work = PlanesWork(predictor, image, join, path.parent / TRACKS)
+
+    def note(text: str) -> None:
+        say(f"{image.source}: {text}")
+
+    return {**predict_planes(work, path, resume=resume, progress=progress, say=note)}
+
+
+def write_table_of(
+    done: Sequence[Done],
+    out: Path,
+    ndim: int,
+    *,
+    join: bool,
+    columns: Sequence[Mapping[str, Mapping[int, float]]] = (),
+    say: Say,
+) -> None:
+    """Write ``objects.csv`` of label files and their images.
+
+    Args:
+        done: images, label files and what was found.
+        out: folder of the table.
+        ndim: spatial axes of the model.
+        join: objects were joined over the positions of stacks.
+        columns: more columns for each image, by id.
+        say: gets a line on the table.
+    """
+    from unmask.api.measuring import write_objects
+
+    predicted = [
+        (open_result(path, image, ndim), image, letters_apart(lead_axes(image, ndim), join=join))
+        for image, path, _ in done
+    ]
+    write_objects(predicted, out, columns=columns, say=say)
+
+
+def write_overlays(done: Sequence[Done], folder: Path, ndim: int) -> None:
+    """Write ``overlay/<stem>.png`` of every image: outlines of the objects.
+
+    Raises:
+        SaveError: a file cannot be written.
+    """
+    # Most predictions draw nothing.
+    from unmask.reports.object_picture import draw_objects, png
+
+    for image, path, _ in done:
+        picture = draw_objects(image, open_result(path, image, ndim))
+        atomic_write(folder / OVERLAY / f"{image.name}.png", png(picture))
+
+
+def suspicious_notes(done: Sequence[Done]) -> list[str]:
+    """A line for each image in which nothing was found or that is unlike the others."""
+    if len(done) < 2:
+        return []
+    remarks = find_suspicious([result for _, _, result in done])
+    return [
+        f"{image.source}: {remark}." for (image, _, _), remark in zip(done, remarks, strict=True)
+        if remark
+    ]  # fmt: skip
+
+
+def write_summary(predictor: Predictor, done: Sequence[Done], folder: Path) -> Path:
+    """Write ``summary.html``: what was found in each image, the suspicious ones first.
+
+    Raises:
+        SaveError: the file cannot be written.
+    """
+    from unmask.reports.object_picture import draw_objects
+    from unmask.reports.prediction import prediction_page
+
+    def draw(number: int) -> np.ndarray | None:
+        image, path, _ = done[number]
+        if prod(image.shape) > _PICTURED:
+            return None
+        labels = open_result(path, image, predictor.ndim)
+        return draw_objects(image, labels, edge=2 * _THUMBNAIL)
+
+    settings = predictor.provenance(done[0][0])
+    settings.pop("image")
+    text = prediction_page(
+        [image.name for image, _, _ in done],
+        [result for _, _, result in done],
+        draw,
+        settings=settings,
+        version=version("unmask"),
+    )
+    path = folder / SUMMARY
+    atomic_write(path, text)
+    return path
+
+
+def record_of(image: Image, path: Path, result: Mapping[str, Any]) -> Result:
+    """The JSON line of a file: its image, its output and what was found."""
+    shown = {name: value for name, value in result.items() if name != UNCERTAINTY}
+    return {"image": image.source, "output": str(path), **shown}

@@ -1,0 +1,220 @@
+"""What a training says when it is finished: verdict, worst images, next commands, and the page."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from unmask.api.assessment import Assessment, assess, assess_best, read_held_out
+from unmask.api.briefing import Briefing
+from unmask.api.validation import HeldOut
+from unmask.atomic import atomic_write
+from unmask.data.pairs import Pair
+from unmask.models.base import Objective
+from unmask.recipe import Recipe
+from unmask.reports.run import RunPage
+from unmask.tasks.segmenter import Segmenter
+from unmask.training.journal import read_journal
+from unmask.training.progress import duration
+from unmask.training.verdict import VALIDATION, Verdict, judge_run, series
+
+# Where a cross-validation keeps its scores and predictions.
+_HELD_OUT = "held_out"
+# Curves that are drawn, and pictures of held-out predictions.
+_CURVES, _PICTURES = 4, 4
+_PROGRAMS = {"unmask", "__main__.py"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A training that has ended.
+
+    Attributes:
+        folder: the run folder.
+        recipe: of the run.
+        objective: what was trained.
+        pairs: images that it was trained on.
+        validate: scored it on held-out images, if there were any.
+        briefing: the block at the start.
+        notes: doubts about the files.
+        reasons: of the plan.
+        seconds: of this call.
+    """
+
+    folder: Path
+    recipe: Recipe
+    objective: Objective
+    pairs: Sequence[Pair]
+    validate: object
+    briefing: Briefing
+    notes: Sequence[str]
+    reasons: Sequence[str]
+    seconds: float
+
+
+def write_run_report(run: Finished) -> list[str]:
+    """Write ``report.html`` into the run folder.
+
+    Returns:
+        The verdict with the worst images and the next commands, one line each.
+
+    Raises:
+        UnmaskError: a file cannot be read or written.
+    """
+    journal, scores = read_journal(run.folder), _cross_validation(run.folder)
+    verdict = judge_run(journal, run.recipe.train.steps, folds=bool(scores))
+    assessed = _assess(run)
+    sentences = [*_out_of_fold(scores), *verdict.sentences]
+    if assessed is not None and assessed.report.images:
+        sentences.append(f"Worst held-out images: {', '.join(assessed.worst())}.")
+    commands = _commands(run, verdict)
+    page = RunPage(
+        title=f"Training: {run.folder.absolute().name}",
+        verdict=sentences,
+        commands=commands,
+        facts=[*run.briefing.lines(), f"Took      {duration(run.seconds)} in this call"],
+        curves=_curves(journal),
+        best_step=verdict.best_step,
+        evaluation=() if assessed is None else assessed.sections,
+        cross_validation=scores.get("images", ()),
+        calibrations={} if assessed is None else assessed.calibrations,
+        unit="objects" if assessed is None else assessed.unit,
+        pictures=_pictures(run.folder),
+        plan=[line.strip() for line in run.reasons],
+        notes=[line.removeprefix("note: ") for line in run.notes],
+        recipe=run.recipe.to_yaml(),
+        origin=_origin(run),
+        version=_version(),
+    )
+    path = run.folder / "report.html"
+    atomic_write(path, page.to_html())
+    return [*sentences, "Next:", *(f"  {line}" for line in commands), f"Report: {path}"]
+
+
+def _assess(run: Finished) -> Assessment | None:
+    """Scores, pictures and calibration on held-out images, if there are any."""
+    if not isinstance(run.objective, Segmenter):
+        return None
+    if isinstance(run.validate, HeldOut):
+        return assess_best(run.folder, run.objective, run.validate)
+    folder, task = run.folder / _HELD_OUT / "labels", run.objective.task
+    if not folder.is_dir() or task.image_classes:
+        return None
+    names = run.recipe.train.metrics or task.metrics
+    ignore = run.recipe.data.ignore_label
+    return assess(read_held_out(folder, run.pairs), task, names, ignore=ignore)
+
+
+def _cross_validation(folder: Path) -> dict[str, Any]:
+    """Scores of a cross-validation of the run; empty without one."""
+    path = folder / _HELD_OUT / "scores.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _out_of_fold(scores: Mapping[str, Any]) -> Iterator[str]:
+    if scores.get("metrics"):
+        shown = ", ".join(
+            f"{name} {value:.4f}" for name, value in scores["metrics"].items() if value is not None
+        )
+        yield (
+            f"Cross-validation in {scores.get('folds')} folds, each image by a model that has not "
+            f"seen it: {shown or 'undefined'}."
+        )
+
+
+def _curves(journal: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[float], list[float]]]:
+    names = dict.fromkeys(
+        name for record in journal for name in record if name.startswith(VALIDATION)
+    )
+    found = {}
+    for name in ["loss", *names][:_CURVES]:
+        points = series(journal, name)
+        title = "training loss" if name == "loss" else name.removeprefix(VALIDATION)
+        found[title] = ([float(step) for step, _ in points], [value for _, value in points])
+    return found
+
+
+def _pictures(folder: Path) -> dict[int, bytes]:
+    """Pictures of held-out predictions, spread evenly over the run, with the last one."""
+    paths = sorted((folder / "pictures").glob("step-*-held-out.png"))
+    if not paths:
+        return {}
+    last = len(paths) - 1
+    chosen = sorted({round(number * last / (_PICTURES - 1)) for number in range(_PICTURES)})
+    return {int(paths[i].name.split("-")[1]): paths[i].read_bytes() for i in chosen}
+
+
+def _origin(run: Finished) -> dict[str, Any]:
+    held_out = run.validate.pairs if isinstance(run.validate, HeldOut) else ()
+    return {
+        "run": str(run.folder),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "images": [pair.image.source for pair in run.pairs],
+        "held out": [pair.image.source for pair in held_out],
+    }
+
+
+def _version() -> str:
+    from unmask.metrics.report import installed_version
+
+    return installed_version()
+
+
+def _commands(run: Finished, verdict: Verdict) -> list[str]:
+    """Commands that work as they are, with the paths of this run."""
+    if run.recipe.task is None:
+        start = _joined("unmask", "train", "IMAGES", "--labels", "LABELS", "--init", run.folder)
+        return [f"{start} --out {shlex.quote(str(run.folder) + '-tuned')}"]
+    images, labels = _folders(run.pairs)
+    predicted = run.folder.with_name(f"{run.folder.name}-predicted")
+    model = ("--model", run.folder, "--out", predicted)
+    found = [_joined("unmask", "predict", images, *model)]
+    if labels != "LABELS":
+        compared = ("--truth", labels, "--predicted", predicted, "--images", images)
+        out = predicted.with_suffix(".html")
+        found.append(_joined("unmask", "evaluate", *compared, "--out", out))
+    if verdict.steps is not None:
+        found.append(resume_command(run.folder, images, labels, verdict.steps))
+    return found
+
+
+def resume_command(folder: Path, images: str, labels: str, steps: int) -> str:
+    """The command that continues a run for more updates: the one that began it, with two options.
+
+    Examples:
+        >>> resume_command(Path("runs/a"), "img", "lab", 300)
+        'unmask train img --labels lab --out runs/a --resume --set train.steps=300'
+    """
+    given = sys.argv[1:] if Path(sys.argv[0]).name in _PROGRAMS else []
+    if given[:1] != ["train"]:
+        given = ["train", images, "--labels", labels, "--out", str(folder)]
+    kept: list[str] = []
+    for word in given:
+        if word.startswith("train.steps=") and kept and kept[-1] in {"--set", "-s"}:
+            kept.pop()
+        elif word != "--resume":
+            kept.append(word)
+    return _joined("unmask", *kept, "--resume", "--set", f"train.steps={steps}")
+
+
+def _folders(pairs: Sequence[Pair]) -> tuple[str, str]:
+    """The folder of the images and that of the labels, or a word in their place."""
+    images = {Path(pair.image.source).parent for pair in pairs}
+    labels = {Path(pair.labels.source).parent for pair in pairs if pair.labels is not None}
+    if len(images) != 1 or len(labels) != 1 or images == labels or not images.copy().pop().is_dir():
+        first = Path(pairs[0].image.source)
+        return (str(first) if first.exists() else "IMAGES"), "LABELS"
+    return str(images.pop()), str(labels.pop())
+
+
+def _joined(*words: object) -> str:
+    return shlex.join(map(str, words))

@@ -1,0 +1,122 @@
+"""Which labeled images each fold of a cross-validation holds out; regions of a single image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from unmask.data.offset import crop_image
+from unmask.data.pairs import Pair
+from unmask.errors import DataError, message
+from unmask.space.box import Box
+from unmask.space.random import generator
+
+# Regions that a single image is cut into, at most.
+MOST_REGIONS = 3
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold.
+
+    Attributes:
+        train: what the model of the fold is trained on.
+        held_out: what it is judged on.
+    """
+
+    train: tuple[Pair, ...]
+    held_out: tuple[Pair, ...]
+
+
+def make_folds(
+    pairs: Sequence[Pair], count: int, *, seed: int, crop: Sequence[int], classes: bool = False
+) -> list[Fold]:
+    """Folds in which every pair is held out exactly once.
+
+    A single image is cut into as many regions. Images that have one class each are dealt by class,
+    so that each fold trains on every class that has enough images.
+
+    Args:
+        pairs: labeled images, not resampled.
+        count: number of folds.
+        seed: decides which images share a fold.
+        crop: size of a training crop in voxels of the images, the least length of a region.
+        classes: labels are one class per image.
+
+    Raises:
+        DataError: fewer images than folds, or an image that is too small for regions.
+    """
+    if len(pairs) == 1:
+        possible = count_regions(pairs[0].image.shape[1:], crop)
+        if count > possible:
+            raise DataError(_too_small(pairs[0], count, possible, crop))
+        pairs = cut_regions(pairs[0], count)
+        order = list(range(count))
+    else:
+        if count > len(pairs):
+            raise DataError(
+                message(
+                    f"train.folds={count}",
+                    expected="at least as many labeled images",
+                    found=str(len(pairs)),
+                    do=f"Give --folds {len(pairs)}, or --folds 0 to hold nothing out.",
+                )
+            )
+        order = generator(seed, "folds").permutation(len(pairs)).tolist()
+    if classes:
+        order.sort(key=lambda index: _class_of(pairs[index]))
+    held = [sorted(order[fold::count]) for fold in range(count)]
+    return [
+        Fold(
+            tuple(pair for index, pair in enumerate(pairs) if index not in out),
+            tuple(pairs[index] for index in out),
+        )
+        for out in held
+    ]
+
+
+def count_regions(shape: Sequence[int], crop: Sequence[int]) -> int:
+    """Regions that an image can be cut into so that each holds a crop; 0 if it is too small.
+
+    Examples:
+        >>> count_regions((300, 900), (256, 256)), count_regions((300, 400), (256, 256))
+        (3, 0)
+    """
+    axis = int(np.argmax(shape))
+    count = min(MOST_REGIONS, int(shape[axis] // max(1, crop[axis])))
+    return count if count > 1 else 0
+
+
+def cut_regions(pair: Pair, count: int) -> list[Pair]:
+    """Equal parts of an image and its labels along the longest axis."""
+    space = tuple(pair.image.shape[1:])
+    axis = int(np.argmax(space))
+    edges = np.linspace(0, space[axis], count + 1).round().astype(int).tolist()
+    regions = []
+    for number, (start, stop) in enumerate(pairwise(edges), 1):
+        low = [0] * len(space)
+        high = list(space)
+        low[axis], high[axis] = start, stop
+        box = Box(tuple(low), tuple(high))
+        labels = None if pair.labels is None else crop_image(pair.labels, box)
+        name = f"{pair.name}_region{number}"
+        regions.append(replace(pair, name=name, image=crop_image(pair.image, box), labels=labels))
+    return regions
+
+
+def _class_of(pair: Pair) -> int:
+    return 0 if pair.labels is None else int(pair.labels.read().flat[0])
+
+
+def _too_small(pair: Pair, count: int, possible: int, crop: Sequence[int]) -> str:
+    size = " x ".join(map(str, pair.image.shape[1:]))
+    do = f"Give --folds {possible}" if possible else "Label a second image"
+    return message(
+        pair.image.source,
+        expected=f"an image that can be cut into {count} regions of a crop ({list(crop)}) or more",
+        found=f"{size} voxels",
+        do=f"{do}, or --folds 0 to hold nothing out.",
+    )

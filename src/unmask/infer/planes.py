@@ -1,0 +1,329 @@
+"""Prediction of stacks and movies, position by position: one pass of the models for each.
+
+The labels of every position are kept in a file until all are there, so memory does not depend on
+the length of a movie, and an ended run is resumed at the first position that is missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from unmask.blocks.base import Doubts, Facts, Output, Plan
+from unmask.blocks.engine import run
+from unmask.blocks.grid import Grid
+from unmask.blocks.resume import block_file
+from unmask.blocks.scheduler import Run
+from unmask.blocks.stitch import read_labels, write_numbers
+from unmask.blocks.store import read_arrays
+from unmask.data.source import hold_whole
+from unmask.errors import RecipeError
+from unmask.infer.facts import prediction_facts, predictor_digest
+from unmask.infer.large import is_large
+from unmask.infer.notes import decode_scores, describe
+from unmask.infer.plane_numbers import Numbers, Positions, number_objects
+from unmask.infer.predict_blocks import plan_work, run_work
+from unmask.infer.predictor import Prediction, Predictor
+from unmask.io import Image, cache, open_labels, save_image, smallest_uint
+from unmask.io.stacks import lead_axes, letters_apart, plane_of
+from unmask.labels.relabeling import relabel
+from unmask.measurement.tracks import TrackTable, write_ctc, write_trackmate
+from unmask.progress import BlockProgress, Progress
+from unmask.space.box import Tile
+
+# Decoded parts of a stack that are kept for the next position.
+_KEPT_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class PlanesWork:
+    """The prediction of a stack, for ``unmask.blocks.engine``.
+
+    Attributes:
+        predictor: models, task and tiling.
+        image: the stack, see ``unmask.io.stacks``.
+        join: join objects over slices, and follow them through time.
+        tracks: folder for the tracks of a movie; None: they are not written.
+    """
+
+    predictor: Predictor
+    image: Image
+    join: bool = False
+    tracks: Path | None = None
+
+    @property
+    def positions(self) -> Positions:
+        """The positions that are predicted one by one."""
+        axes = lead_axes(self.image, self.predictor.ndim)
+        return Positions(axes, self.image.shape[1 : 1 + len(axes)], self.image.spacing)
+
+    @property
+    def grid(self) -> Grid:
+        """One block for each position."""
+        space, count = self.image.shape[1:], len(self.positions.counts)
+        return Grid(space, (*(1,) * count, *space[count:]), 0)
+
+    @cached_property
+    def objects(self) -> bool:
+        """Whether labels are numbers of objects, which differ from position to position."""
+        return self.predictor.task.context > 0
+
+    def check(self) -> None:
+        """Refuse to join what are no objects.
+
+        Raises:
+            RecipeError: labels are classes.
+        """
+        if self.join and not self.objects:
+            raise RecipeError(
+                "--join: expected a model that numbers objects, found one of "
+                f"{type(self.predictor.task).__name__}, whose labels are classes. Leave it out."
+            )
+
+    def plan(self) -> Plan:
+        """What decides about the labels."""
+        chosen = {"planes": self.positions.axes, "join": self.join}
+        weights = predictor_digest(self.predictor)
+        facts = prediction_facts(self.predictor, self.image, weights) | chosen
+        provenance = self.predictor.provenance(self.image) | chosen | {"weights": weights}
+        provenance["unmask"] = facts["unmask"]
+        plane = plane_of(self.image, (0,) * len(self.positions.counts))
+        windows = self.predictor.tiling.positions(self.predictor.view.place(plane).shape)
+        steps = prod(map(len, windows)) * len(self.predictor.views.runs)
+        return Plan(facts, provenance, steps=steps)
+
+    def labeler(
+        self, folder: Path, *, missing: int, remote: bool, progress: Progress | None
+    ) -> PlaneLabeler:
+        """Labels positions; a file that is decoded whole is read once.
+
+        Raises:
+            RecipeError: other processes.
+        """
+        del missing, progress
+        if remote:
+            raise RecipeError(
+                "--workers: expected images or volumes, found a stack that is predicted plane by "
+                "plane in one process. Leave out --workers."
+            )
+        return PlaneLabeler(
+            self.predictor, hold_whole(self.image), self.positions, folder, objects=self.objects
+        )
+
+    def stitch(
+        self, grid: Grid, folder: Path, facts: Sequence[Facts], run_units: Run
+    ) -> tuple[int, Doubts]:
+        """Final numbers of the objects of all positions; classes stay as they are."""
+        del run_units
+        nothing = Doubts((), np.zeros((0, 2, len(grid.space)), np.int64))
+        tops = [int(each["top"]) for each in facts]
+        if not self.objects:
+            return max(tops), nothing
+        numbers = number_objects(
+            self.positions, tops, partial(_read_position, folder, self.positions), join=self.join
+        )
+        write_numbers(folder, numbers.values, numbers.offsets)
+        if numbers.tracks is not None and self.tracks is not None:
+            write_tracks(numbers.tracks, self.tracks, self.image)
+        return int(numbers.values.max(initial=0)), nothing
+
+    def finish(self, folder: Path) -> None:
+        """Write the masks of the tracks, one file for each point in time."""
+        if self.tracks is None or not self.join or "T" not in self.positions.axes:
+            return
+        plane = plane_of(self.image, (0,) * len(self.positions.counts))
+        for time, numbers in enumerate(self.positions.times):
+            parts = [_squeeze(read_labels(folder, each), self.predictor.ndim) for each in numbers]
+            mask = parts[0] if len(parts) == 1 else np.stack(parts)
+            # The Cell Tracking Challenge fixes the type of its masks.
+            dtype = np.uint16 if mask.max(initial=0) < 1 << 16 else np.uint32
+            path = ctc_folder(self.tracks, self.image) / f"mask{time:03d}.tif"
+            spacing = plane.spacing if mask.ndim == self.predictor.ndim else self.image.spacing
+            save_image(
+                path, mask.astype(dtype), axes="ZYX"[-mask.ndim :], spacing=spacing,
+                unit=self.image.unit,
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PlaneLabeler:
+    """Labels of one position of a stack.
+
+    Attributes:
+        predictor: models, task and tiling.
+        image: the stack.
+        positions: of the stack.
+        folder: of unfinished work.
+        objects: labels are numbers of objects.
+    """
+
+    predictor: Predictor
+    image: Image
+    positions: Positions
+    folder: Path
+    objects: bool
+
+    def label(self, tile: Tile, *, progress: Progress | None = None) -> tuple[np.ndarray, Facts]:
+        """Labels of a position, with ids from 1 without gaps, and the facts behind the notes.
+
+        Raises:
+            DataError: a part of the image that cannot be read or decoded; names the position.
+        """
+        count = len(self.positions.counts)
+        plane = plane_of(self.image, tile.write.start[:count])
+        with cache.sparing(_KEPT_BYTES):
+            if is_large(self.predictor, plane):
+                labels, facts = self._label_large(plane, progress), {}
+            else:
+                labels, facts = label_plane(self.predictor, plane, progress)
+        if self.objects:
+            labels = relabel(labels)
+        return labels.reshape(tile.write.shape), facts
+
+    def _label_large(self, plane: Image, progress: Progress | None) -> np.ndarray:
+        """Labels of a plane or volume whose scores do not fit into memory."""
+        path = self.folder / "large.ome.zarr"
+        run_work(plan_work(self.predictor, plane), path, progress=progress)
+        return open_labels(path, ndim=self.predictor.ndim).read()[0]
+
+
+def label_plane(
+    predictor: Predictor, plane: Image, progress: Progress | None = None
+) -> tuple[np.ndarray, Facts]:
+    """Labels of one plane on its own grid, and the facts behind the notes."""
+    place = predictor.view.place(plane)
+    seen = place.seen(plane)
+    scores = predictor.score_seen(seen, progress=progress)
+    answer, facts = decode_scores(predictor.task, scores, seen, trained=predictor.trained)
+    return np.asarray(place.back(smallest_uint(answer.labels))), facts
+
+
+def predict_planes(
+    work: PlanesWork,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, int]:
+    """Label a stack into one file with the axes of the stack.
+
+    Args:
+        work: the stack and its models.
+        out: label file.
+        resume: keep the finished positions of a run that was ended.
+        progress: called with (windows done, windows in all).
+        say: gets what a user should know of the labels.
+
+    Returns:
+        How many ``objects``, or the largest of the ``classes``; the number of ``positions``.
+
+    Raises:
+        DataError: the image does not fit the model or is damaged.
+        RecipeError: objects are to be joined where there are none.
+        SaveError: the disk is full; finished positions are kept.
+    """
+    work.check()
+    outcome = run(
+        work,
+        work.grid,
+        Output(out, work.image),
+        resume=resume,
+        progress=progress,
+        stitch=work.stitch,
+    )
+    if say is not None:
+        for note in _notes(work, outcome.facts):
+            say(note)
+    what = "objects" if work.objects else "classes"
+    if work.join and "T" in work.positions.axes:
+        what = "tracks"
+    return {what: outcome.largest, "positions": len(work.positions)}
+
+
+def predict_stack(
+    predictor: Predictor, image: Image, *, join: bool = False, progress: Progress | None = None
+) -> Prediction:
+    """Label a stack in memory; scores are not kept.
+
+    Args:
+        predictor: models, task and tiling.
+        image: the stack, see ``unmask.io.stacks``.
+        join: join objects over slices, and follow them through time.
+        progress: called with (windows done, windows in all).
+
+    Raises:
+        DataError: the image does not fit the model or is damaged.
+        RecipeError: objects are to be joined where there are none.
+    """
+    work = PlanesWork(predictor, hold_whole(image), join)
+    work.check()
+    positions, grid = work.positions, work.grid
+    shown = BlockProgress(progress, blocks=len(grid), steps=work.plan().steps, finished=0)
+    parts: list[np.ndarray] = []
+    facts: list[Facts] = []
+    labeler = work.labeler(Path(), missing=len(grid), remote=False, progress=None)
+    for number in range(len(grid)):
+        inner = None if progress is None else partial(shown.advance, number)
+        labels, noted = labeler.label(grid.tile(number), progress=inner)
+        parts.append(_squeeze(labels, predictor.ndim))
+        facts.append(noted)
+        shown.finish(number)
+    numbers: Numbers | None = None
+    if work.objects:
+        tops = [int(part.max(initial=0)) for part in parts]
+        numbers = number_objects(positions, tops, parts.__getitem__, join=join)
+        parts = [numbers.apply(part, number) for number, part in enumerate(parts)]
+    return Prediction(
+        smallest_uint(np.stack(parts).reshape(grid.space)),
+        None,
+        image.spacing,
+        predictor.provenance(image)
+        | {"join": join, "apart": letters_apart(positions.axes, join=join)},
+        notes=tuple(_notes(work, facts)),
+        image=image,
+        axes=image.axes[1:],
+        tracks=None if numbers is None else numbers.tracks,
+    )
+
+
+def ctc_folder(folder: Path, image: Image) -> Path:
+    """Where masks and tracks of a movie go in the layout of the Cell Tracking Challenge."""
+    return folder / f"{image.name}_RES"
+
+
+def write_tracks(table: TrackTable, folder: Path, image: Image) -> None:
+    """Write the tracks of a movie: for TrackMate as CSV, and the text of the CTC.
+
+    Raises:
+        SaveError: a file cannot be written.
+    """
+    write_trackmate(table, folder / f"{image.name}.csv")
+    write_ctc(table, ctc_folder(folder, image) / "res_track.txt")
+
+
+def _read_position(folder: Path, positions: Positions, number: int) -> np.ndarray:
+    """Labels of a position as the network gave them."""
+    labels = read_arrays(block_file(folder, number), ["labels"])[0]
+    return labels.reshape(labels.shape[len(positions.counts) :])
+
+
+def _squeeze(labels: np.ndarray, ndim: int) -> np.ndarray:
+    return labels.reshape(labels.shape[-ndim:])
+
+
+def _notes(work: PlanesWork, facts: Sequence[Facts]) -> list[str]:
+    """What a user should know of the labels, of all positions together."""
+    total = Counter[str]()
+    for each in facts:
+        total.update(each)
+    plane = plane_of(work.image, (0,) * len(work.positions.counts))
+    predictor = work.predictor
+    place = predictor.view.place(plane)
+    return list(describe(predictor.task, total, place, predictor.trained))

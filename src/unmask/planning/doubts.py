@@ -1,0 +1,121 @@
+"""What a plan assumes where the evidence is thin or contradicts itself, and what changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from unmask.planning.facts import Facts
+
+# Fewer objects than this say little of the others.
+_FEW_OBJECTS = 5
+# Median diameters of images that differ by more are not of one scale.
+_SCALES = 4.0
+# Channels whose objects stand out less than this share of the best one hardly show them.
+_FAINT = 0.2
+
+
+def find_doubts(facts: Facts) -> list[str]:
+    """One note per assumption: what was found, what is assumed, and which setting changes it."""
+    return [
+        *_empty(facts),
+        *_classes_or_objects(facts),
+        *_sizes(facts),
+        *_spacing(facts),
+        *_channels(facts),
+    ]
+
+
+def _empty(facts: Facts) -> Iterator[str]:
+    empty = sum(len(one.ids) == 0 for one in facts.labels)
+    if empty == len(facts.labels):
+        yield "All labels are empty: nothing can be learned from them."
+    elif empty:
+        yield (
+            f"{empty} of {len(facts.labels)} label images are empty. They are assumed to be images "
+            "without objects; leave out those that are not labeled yet."
+        )
+    full = [one for one in facts.labels if one.foreground == 1]
+    if facts.verdict.classes and full:
+        yield (
+            f"Labels of {len(full)} image(s) have no background. The value 0 stays a class of its "
+            "own; if voxels without a label are not known, give --set data.ignore_label=0."
+        )
+
+
+def _classes_or_objects(facts: Facts) -> Iterator[str]:
+    verdict = facts.verdict
+    count = sum(len(one.ids) for one in facts.labels)
+    if verdict.sure or count == 0:
+        return
+    mine, other = ("classes", "objects") if verdict.classes else ("objects", "classes")
+    setting = "--set task=flows" if verdict.classes else "--set task=semantic"
+    against = f"; but {verdict.against[0]}" if verdict.against else ""
+    yield (
+        f"Label values are assumed to be {mine}, not {other}: "
+        f"{'; '.join(verdict.reasons[:2]) or 'there is no evidence'}{against}. The evidence is "
+        f"weak ({abs(verdict.weight):.1f}, sure from {verdict.SURE}). If they are {other}: "
+        f"{setting}."
+    )
+
+
+def _sizes(facts: Facts) -> Iterator[str]:
+    objects = facts.objects
+    if objects is None:
+        return
+    if objects.count < _FEW_OBJECTS:
+        yield (
+            f"Only {objects.count} object(s) were measured, so diameters are rough. Label more, or "
+            "set data.scale, data.crop and task.reach yourself."
+        )
+    if all(one.cut.all() for one in facts.labels if len(one.ids)):
+        yield (
+            "Every object is cut by the border of its image, so objects are larger than measured "
+            f"({objects.median:.0f} voxels). They are assumed to be of about this size; if they "
+            "are much larger: --set data.scale=0.5."
+        )
+    if objects.between_images > _SCALES:
+        yield (
+            f"Median diameters of the images differ by a factor of {objects.between_images:.1f}. "
+            "One model is trained for all of them, with zoom as augmentation. Objects are learned "
+            "better at one scale: resize the images, save their voxel size and give --set "
+            "data.spacing=..., or train one model per scale and predict with --diameter."
+        )
+
+
+def _spacing(facts: Facts) -> Iterator[str]:
+    images = facts.images
+    if images.ndim > 2 and images.spacing is None:
+        yield (
+            f"Voxels are taken as {' x '.join(f'{v:.2g}' for v in facts.voxel)}, because "
+            f"{facts.voxel_reason}. Save the volumes with their voxel size if this is wrong."
+        )
+    if 0 < images.with_spacing < images.count:
+        size = " x ".join(f"{n:g}" for n in images.spacing or ())
+        yield (
+            f"{images.with_spacing} of {images.count} images have a voxel size ({size} "
+            f"{images.unit or ''}".rstrip()
+            + "). The others are assumed to have the same, and "
+            "images are not resampled; save all of them with their voxel size if they differ."
+        )
+
+
+def _channels(facts: Facts) -> Iterator[str]:
+    contrast = np.array(facts.contrast)
+    if facts.images.channels < 2 or facts.images.color or len(contrast) < 2 or not contrast.any():
+        return
+    faint = np.flatnonzero(contrast < _FAINT * contrast.max())
+    shown = ", ".join(f"{value:.2g}" for value in contrast)
+    text = (
+        f"All {facts.images.channels} channels are seen. Objects stand out from the background by "
+        f"{shown} standard deviations in them"
+    )
+    if len(faint):
+        names = _names([int(index) for index in faint])
+        text += f", so channel {names} may be left out: save images without it"
+    yield f"{text}."
+
+
+def _names(numbers: Sequence[int]) -> str:
+    return " and ".join(map(str, numbers))

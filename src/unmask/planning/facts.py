@@ -1,0 +1,92 @@
+"""Everything that is measured before a plan is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from unmask.data.pairs import Pair
+from unmask.data.portions import middle_box
+from unmask.planning.image_facts import ImageFacts, measure_images, spread
+from unmask.planning.kinds import Verdict, classes_or_objects
+from unmask.planning.label_facts import LabelImage, measure_labels
+from unmask.planning.objects import ObjectFacts, measure_objects, voxel_shape
+
+# Labeled images whose channels are compared.
+_LOOKS = 8
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that was measured.
+
+    Attributes:
+        images: of all images, labeled or not.
+        labels: of the label images that were read.
+        labeled: number of images with labels.
+        verdict: whether labels are classes or objects.
+        objects: None if labels are classes, or all of them are empty.
+        voxel: length of a voxel per axis, relative to the shortest one.
+        voxel_reason: where ``voxel`` is known from.
+        contrast: for each channel, by how many standard deviations labeled voxels differ from the
+            background; empty for images of one channel.
+    """
+
+    images: ImageFacts
+    labels: tuple[LabelImage, ...]
+    labeled: int
+    verdict: Verdict
+    objects: ObjectFacts | None
+    voxel: tuple[float, ...]
+    voxel_reason: str
+    contrast: tuple[float, ...] = ()
+
+    @property
+    def diameter(self) -> float | None:
+        """Median diameter of the objects in lengths of the shortest voxel edge, if known.
+
+        It equals the diameter in voxels if voxels are cubes.
+        """
+        if self.objects is None:
+            return None
+        return self.objects.median * prod(self.voxel) ** (1 / self.images.ndim)
+
+
+def measure(pairs: Sequence[Pair], *, ignore_label: int | None = None) -> Facts:
+    """Measure images and labels.
+
+    Args:
+        pairs: opened images, at least one of them with labels.
+        ignore_label: label value without truth.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    images = measure_images(pairs)
+    labels = measure_labels(pairs, ignore_label=ignore_label)
+    verdict = classes_or_objects(labels, images)
+    objects = None if verdict.classes else measure_objects(labels, images.ndim)
+    voxel, reason = voxel_shape(images, objects)
+    labeled = sum(pair.labels is not None for pair in pairs)
+    contrast = measure_contrast(pairs) if images.channels > 1 else ()
+    return Facts(images, tuple(labels), labeled, verdict, objects, voxel, reason, contrast)
+
+
+def measure_contrast(pairs: Sequence[Pair]) -> tuple[float, ...]:
+    """By how many standard deviations labeled voxels differ from the others in each channel."""
+    rows: list[np.ndarray] = []
+    for pair in spread([pair for pair in pairs if pair.labels is not None], _LOOKS):
+        if pair.labels is None:
+            continue
+        box = middle_box(pair.labels)
+        inside = pair.labels.read(box)[0] > 0
+        values = pair.image.read(box).astype(np.float64)
+        if 0 < inside.mean() < 1:
+            apart = values[:, inside].mean(axis=1) - values[:, ~inside].mean(axis=1)
+            rows.append(np.abs(apart) / np.maximum(values[:, ~inside].std(axis=1), 1e-12))
+    if not rows or len({len(row) for row in rows}) > 1:
+        return ()
+    return tuple(float(value) for value in np.median(rows, axis=0))

@@ -1,0 +1,62 @@
+"""How few labeled images are judged: folds of a cross-validation, and the updates of each."""
+
+from __future__ import annotations
+
+from unmask.planning.decision import Decision
+
+# With as many labeled images, a tenth held out is enough to choose the best model.
+FEW = 12
+# Folds, and the updates that each training needs for its score to say something of the result.
+# Five folds train on nearly all images; fewer leave more time to each training.
+_FOLDS = ((5, 600), (3, 300), (2, 150))
+
+
+def choose_folds(labeled: int, regions: int, updates: int, *, each: bool = False) -> int:
+    """Folds for so many labeled images; 0: none.
+
+    Args:
+        labeled: images with labels.
+        regions: folds that a single image can be cut into; 0: it is too small.
+        updates: of all trainings together.
+        each: ``updates`` are those of each training instead.
+
+    Examples:
+        >>> choose_folds(5, 0, 6000), choose_folds(5, 0, 1500), choose_folds(5, 0, 200)
+        (5, 3, 0)
+    """
+    if labeled >= FEW:
+        return 0
+    most = regions if labeled == 1 else labeled
+    for folds, least in _FOLDS:
+        count = min(folds, most)
+        share = updates if each else updates // (count + 1)
+        if count > 1 and share >= least:
+            return count
+    return 0
+
+
+def fold_decisions(labeled: int, regions: int, folds: int) -> list[Decision]:
+    """Folds with their reason; empty if there are enough images to keep some aside."""
+    if labeled >= FEW:
+        return []
+    images = f"{labeled} labeled image" + "s" * (labeled > 1)
+    if folds == 0:
+        why = "too few updates to share them between trainings"
+        if labeled == 1 and not regions:
+            why = "which is too small to be cut into regions"
+        text = f"{images}, {why}: nothing is held out, the last weights are kept, and no score is"
+        return [
+            Decision("train.folds", 0, f"{text} reported"),
+            Decision("data.holdout", 0.0, "all labeled images are trained on"),
+        ]
+    what = f"{folds} regions of it are" if labeled == 1 else "each image is"
+    return [
+        Decision(
+            "train.folds",
+            folds,
+            f"{images}: too few to keep some aside, so {what} held out once, and the final model "
+            f"is trained on all. Updates are shared equally by {folds + 1} trainings, so that the "
+            "scores are those of a model like the final one (--folds 0 trains once, without a "
+            "score)",
+        )
+    ]

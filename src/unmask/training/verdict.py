@@ -1,0 +1,136 @@
+"""What the journal of a finished run says: still rising, overfitting, or levelled off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+VALIDATION = "validation/"
+# A trend needs so many validations.
+_FEWEST = 4
+# The last part of a run in which a trend is looked for.
+_LAST = 1 / 3
+# Scores vary by this much from one validation to the next without a trend, as a share of the range
+# of all scores, and at least by so much.
+_NOISE, _LEAST = 0.05, 0.003
+# A loss still falls if its mean over the last third is lower by this share than before.
+_FALLS = 0.03
+
+Trend = Literal["rising", "overfitting", "level", "unknown"]
+Records = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The course of a run.
+
+    Attributes:
+        trend: of the validation, or of the loss if nothing was held out.
+        sentences: the trend and the numbers behind it.
+        best_step: update of the best score; None without validation.
+        steps: number of updates that would continue a rising run; None: more updates do not help.
+    """
+
+    trend: Trend
+    sentences: tuple[str, ...]
+    best_step: int | None = None
+    steps: int | None = None
+
+
+def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
+    """Judge a run by its journal.
+
+    Args:
+        journal: records with "step", "loss" and "validation/...".
+        steps: updates of the whole run.
+        folds: the scores come from a cross-validation, which chose the number of updates.
+
+    Examples:
+        >>> lines = [{"step": n, "loss": 1 / n, "validation/dice": n / 10} for n in range(1, 9)]
+        >>> judge_run(lines, 8).trend
+        'rising'
+    """
+    name = first_metric(journal)
+    if name is None:
+        return _judge_loss(journal, steps, folds=folds)
+    points = series(journal, name)
+    shown = name.removeprefix(VALIDATION)
+    if not points:
+        text = f"{shown} was undefined in every validation: the last weights are kept."
+        return Verdict("unknown", (text,))
+    best_step, best = max(points, key=lambda point: (point[1], -point[0]))
+    first = f"Best {shown} {best:.4f} at update {best_step:,} of {steps:,}."
+    if len(points) < _FEWEST:
+        text = f"{len(points)} validation(s) show no trend; lower train.validate_every for more."
+        return Verdict("unknown", (first, text), best_step)
+    scores = [score for _, score in points]
+    noise = max(_LEAST, _NOISE * (max(scores) - min(scores)))
+    begin = len(points) - max(2, math.ceil(len(points) * _LAST))
+    before, last = max(scores[:begin]), scores[begin:]
+    gain, drop = max(last) - before, best - sum(last[-2:]) / 2
+    losses = series(journal, "loss")
+    if gain > noise:
+        text = (
+            f"Still rising: {shown} gained {gain:.4f} in the last {len(last)} validations. More "
+            "updates will probably help."
+        )
+        return Verdict("rising", (first, text), best_step, _more(steps))
+    if drop > noise and _falls_since(losses, best_step):
+        after = [score for step, score in points if step > best_step]
+        text = (
+            f"Overfitting since update {best_step:,}: the training loss went on falling while "
+            f"{shown} fell from {best:.4f} to {after[-1]:.4f}. The best model is kept. More labels "
+            "or stronger augmentation help, more updates do not."
+        )
+        return Verdict("overfitting", (first, text), best_step)
+    text = f"Levelled off: {shown} gained {max(gain, 0):.4f} in the last {len(last)} validations."
+    return Verdict("level", (first, text), best_step)
+
+
+def first_metric(journal: Records) -> str | None:
+    """Name of the metric that chooses the best model; None without validation."""
+    names = (name for record in journal for name in record if name.startswith(VALIDATION))
+    return next(names, None)
+
+
+def series(journal: Records, name: str) -> list[tuple[int, float]]:
+    """Steps and values of one metric where it is defined."""
+    return [
+        (int(record["step"]), float(record[name]))
+        for record in journal
+        if isinstance(record.get(name), int | float) and math.isfinite(record[name])
+    ]
+
+
+def _judge_loss(journal: Records, steps: int, *, folds: bool) -> Verdict:
+    """Without held-out images only the training loss is known."""
+    losses = [loss for _, loss in series(journal, "loss")]
+    if folds:
+        text = f"The final model was trained on all images for the {steps:,} updates chosen there."
+        return Verdict("unknown", (text,))
+    first = "Nothing was held out, so no score is known and the last weights are kept."
+    part = len(losses) // 3
+    if part < 2:
+        return Verdict("unknown", (first,))
+    before, last = sum(losses[-2 * part : -part]) / part, sum(losses[-part:]) / part
+    numbers = f"from {before:.4g} to {last:.4g} over the last third"
+    if last < before * (1 - _FALLS):
+        text = f"The training loss is still falling ({numbers})."
+        return Verdict("rising", (first, text), None, _more(steps))
+    return Verdict("level", (first, f"The training loss has levelled off ({numbers})."))
+
+
+def _falls_since(losses: Sequence[tuple[int, float]], step: int) -> bool:
+    """Whether the loss after a step is lower than around it."""
+    before = [loss for at, loss in losses if at <= step][-5:]
+    after = [loss for at, loss in losses if at > step][-5:]
+    return bool(before and after) and sum(after) / len(after) < sum(before) / len(before)
+
+
+def _more(steps: int) -> int:
+    """Half as many updates again, as a round number."""
+    wanted = steps * 1.5
+    unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
+    return int(math.ceil(wanted / unit) * unit)

@@ -1,0 +1,98 @@
+"""Thin or contradictory evidence: the plan says what it assumes and which setting changes it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unmask.data.pairs import Pair
+from unmask.io import Image
+from unmask.planning.plan import Plan, make_plan, measure
+
+
+def pair(labels: np.ndarray, spacing=None, *, channels: int = 1) -> Pair:
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 5, (channels, *labels.shape)).astype(np.float32)
+    values[0] += 50 * (labels > 0)
+    image = Image.from_array(values, spacing=spacing, ndim=labels.ndim)
+    return Pair("a", image, Image.from_array(labels, spacing=spacing, ndim=labels.ndim))
+
+
+def squares(places, size: int = 12, shape=(96, 96)) -> np.ndarray:
+    labels = np.zeros(shape, np.uint8)
+    for number, place in enumerate(places, 1):
+        labels[tuple(slice(a, a + size) for a in place)] = number
+    return labels
+
+
+def plan_of(*pairs: Pair) -> Plan:
+    return make_plan(measure(pairs))
+
+
+def note_on(plan: Plan, text: str) -> str:
+    found = [note for note in plan.notes if text in note]
+    assert len(found) == 1, plan.notes
+    return found[0]
+
+
+def test_three_values_may_be_classes_or_three_cells():
+    rng = np.random.default_rng(1)
+    anywhere = [squares(rng.integers(0, 80, (3, 2)) // 26 * 26 + [[0, 0]] * 3) for _ in range(4)]
+    moved = plan_of(*map(pair, anywhere))
+    note = note_on(moved, "assumed to be")
+    assert ("--set task=semantic" in note) == (moved.recipe.task.name == "flows")
+    assert "sure from 3" in note
+    fixed = [squares([(5 + i, 5), (40, 40 + i), (70, 60)]) for i in range(4)]
+    kept = plan_of(*map(pair, fixed))
+    assert kept.recipe.task.name == "semantic"
+    note = note_on(kept, "assumed to be classes, not objects")
+    assert "but 100% of the values are one connected piece each" in note
+    assert "--set task=flows" in note
+
+
+def test_one_label_with_one_object():
+    plan = plan_of(pair(squares([(30, 30)])))
+    assert "--set task=flows" in note_on(plan, "assumed to be classes")
+    chosen = plan.recipe.with_settings(["task=flows"])
+    assert chosen.task.name == "flows"
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (16, 40, 40)], ids=["2d", "3d"])
+def test_an_object_larger_than_the_image(shape):
+    full = np.ones(shape, np.uint8)
+    assert "data.ignore_label=0" in note_on(plan_of(pair(full)), "no background")
+    many = np.zeros(shape, np.uint16)
+    many[..., : shape[-1] // 2] = 301
+    many[..., shape[-1] // 2 + 2 :] = 302
+    others = [many, many + 7 * (many > 0), many + 40 * (many > 0)]
+    plan = plan_of(*map(pair, others))
+    if plan.facts.objects is not None:
+        assert "data.scale" in note_on(plan, "cut by the border")
+
+
+def test_empty_labels():
+    empty = np.zeros((96, 96), np.uint8)
+    assert "nothing can be learned" in note_on(plan_of(pair(empty)), "All labels are empty")
+    some = plan_of(pair(squares([(10, 10), (50, 50)])), pair(empty))
+    assert "leave out those that are not labeled" in note_on(some, "1 of 2 label images are empty")
+
+
+def test_spacing_in_one_file_only():
+    labels = squares([(2, 5, 5), (2, 30, 30)], 10, (14, 48, 48))
+    plan = plan_of(pair(labels, (2.0, 1.0, 1.0)), pair(labels))
+    assert "assumed to have the same" in note_on(plan, "1 of 2 images have a voxel size (2 x 1 x 1")
+    assert plan.recipe.data.spacing is None
+    assert not next(each for each in plan.decisions if each.field == "data.spacing").sure
+
+
+def test_two_channels_one_of_which_shows_the_objects():
+    plan = plan_of(pair(squares([(10, 10), (50, 50)]), channels=2))
+    assert plan.recipe.data.channels == 2
+    assert "channel 1 may be left out" in note_on(plan, "All 2 channels are seen")
+
+
+def test_images_of_very_different_scales():
+    small = squares([(4, 4), (4, 30), (40, 60)], 8)
+    large = squares([(10, 10), (10, 200), (200, 100)], 80, (320, 320))
+    note = note_on(plan_of(pair(small), pair(large)), "differ by a factor of 10")
+    assert "data.spacing" in note
