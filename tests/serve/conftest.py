@@ -20,6 +20,8 @@ from unmask.serve.site import Site, make_site
 from unmask.serve.workspace import open_workspace
 
 HOST = "http://127.0.0.1:8420"
+# Milliseconds after which a state of the page will never come; machines may be very busy.
+PATIENCE = 120_000
 
 
 @dataclass(frozen=True)
@@ -112,19 +114,38 @@ def browser():
         pytest.skip("no chromium found: apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        running = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"], timeout=PATIENCE
+        )
         yield running
         running.close()
 
 
 @pytest.fixture
-def page(browser):
+def new_page(browser):
+    """Makes a page whose waits end with a state: only a fault takes as long as their limit."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE)
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(browser.new_page(viewport={"width": 1280, "height": 720}))
+        made[-1].set_default_timeout(PATIENCE)
+        return made[-1]
+
+    yield make
+    for page in made:
+        page.close()
+
+
+@pytest.fixture
+def page(new_page):
     """A page in which no script may fail."""
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page = new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
-    page.close()
     assert errors == []
 
 

@@ -54,7 +54,7 @@ def program(tmp_path, monkeypatch, phantoms):
 
 
 def wait(client, identity: str, *states: str):
-    for _ in range(600):
+    for _ in range(6000):
         job = client.json(f"/api/jobs/{identity}")
         if job["state"] in states:
             return job

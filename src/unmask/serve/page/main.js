@@ -85,6 +85,7 @@ async function refresh() {
 async function open(id) {
   annotator.cancel();
   await saver.run();
+  canvas.dataset.image = "";
   status(text("loading"));
   meta = await getJson(`/api/image/${id}`);
   meta.channels = meta.channels.map(channelState);
@@ -96,6 +97,7 @@ async function open(id) {
   element("held-out").checked = meta.held_out;
   showImages(catalog, meta.id, guarded(open));
   await loadObjects();
+  canvas.dataset.image = meta.name;
 }
 
 function isLabeled() {
@@ -343,12 +345,11 @@ const page = {
     annotator.keyboard = true;
     annotator.hover(at);
     const click = !["brush", "erase", "split", "region"].includes(annotator.tool);
-    if (penDown) await annotator.gesture("release", at);
-    else {
-      await annotator.gesture("press", at);
-      if (click) await annotator.gesture("release", at);
-    }
-    penDown = !penDown && !click;
+    const lift = penDown;
+    // Noted first: the next key may come while labels are loading.
+    penDown = !lift && !click;
+    if (!lift) await annotator.gesture("press", at);
+    if (lift || click) await annotator.gesture("release", at);
   }),
 };
 

@@ -123,6 +123,8 @@ export class View {
 
   draw(drawMore) {
     const { context, canvas } = this;
+    // Programs that drive the page find a pixel on the screen by these numbers.
+    if (this.zoom) canvas.dataset.view = [this.x, this.y, this.zoom, this.aspect].join();
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = getComputedStyle(canvas).backgroundColor;
     context.fillRect(0, 0, canvas.width, canvas.height);
