@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from unmask.io import open_labels
+from unmask.recipe import load
 from unmask.serve import processes
 from unmask.serve.processes import Job
 from unmask.serve.site import make_site
@@ -23,7 +24,7 @@ verb, out = sys.argv[1], pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
 out.mkdir(parents=True, exist_ok=True)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 if verb == "train":
-    (out / "recipe.yaml").write_text("")
+    shutil.copy(pathlib.Path(__file__).with_name("recipe.yaml"), out)
     steps = next(int(a[12:]) for a in sys.argv if a.startswith("train.steps="))
     first = 11 if "--resume" in sys.argv else 1
     for step in range(first, steps + 1):
@@ -49,6 +50,7 @@ def program(tmp_path, monkeypatch, phantoms):
     """Jobs run the program above."""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
+    (tmp_path / "recipe.yaml").write_text(load("cells").to_yaml())
     (tmp_path / "labels").symlink_to(phantoms[2] / "labels")
     monkeypatch.setattr(processes, "PROGRAM", (sys.executable, str(script)))
 
@@ -81,7 +83,7 @@ def test_a_training_is_a_run_that_the_command_line_can_continue(served, root, pr
     client = served()
     ids = labeled(client)
     job = client.post("/api/train", json={"updates": 5}).json()
-    assert (job["id"], job["trained"], job["init"]) == ("round-001", 1, "nuclei")
+    assert (job["id"], job["trained"], job["init"]) == ("round-001", 1, None)
     assert "count as completely labeled" in job["notes"][0]
     done = wait(client, "round-001", "done", "failed")
     assert (done["state"], done["done"]) == ("done", 5)
@@ -91,10 +93,15 @@ def test_a_training_is_a_run_that_the_command_line_can_continue(served, root, pr
     copied = open_labels(folder / listing["training"][0]["label"], ndim=2).read()[0]
     np.testing.assert_array_equal(copied, ids)
     record = json.loads((folder / "job.json").read_text())
-    assert record["command"][:3] == ["train", "--images", str(folder / "dataset.json")]
+    assert record["command"][:2] == ["train", str(folder / "dataset.json")]
+    assert "--preset" not in record["command"]
     again = client.post("/api/train", json={"updates": 5}).json()
     assert again["init"].endswith("round-001/model.safetensors")
     wait(client, "round-002", "done")
+    command = client.site.jobs.get("round-002").command
+    # The network stays that of the weights, whatever a plan of more labels would prefer.
+    backbone = load("cells").model.backbone.model_dump(mode="json")
+    assert f"model.backbone={json.dumps(backbone)}" in command
 
 
 def test_a_training_outlives_the_server_and_is_found_again(served, root, program):
@@ -250,7 +257,7 @@ def test_a_prediction_of_a_demonstration_is_ended_in_time(served, program):
     started = processes.start(job, seconds=0.0)
     while started.running():
         time.sleep(0.02)
-    assert processes.ended(started, 0) == "failed"
+    assert processes.ended(started, 0, 1) == "failed"
 
 
 def test_scores_of_held_out_images_are_listed(served, root, program):

@@ -25,7 +25,8 @@ PICTURES = ROOT / "docs" / "tutorials" / "images"
 # Seconds after which a process is not slow but stuck.
 LIMIT = 300
 TINY = ("model.backbone={name: resunet, width: 4, depth: 3}", "data.crop=[32, 32]",
-        "train.batch_size=2", "train.precision='32'", "infer.precision='32'")  # fmt: skip
+        "train.batch_size=2", "train.precision='32'", "infer.precision='32'",
+        "train.steps=20", "train.warmup=2", "train.validate_every=10")  # fmt: skip
 
 
 class Server:
@@ -179,7 +180,6 @@ def test_the_whole_loop(page, server, keep, tmp_path):
     saved(page)
     np.testing.assert_array_equal(on_disk(site), expected)
 
-    page.get_by_test_id("updates").fill("20")
     page.get_by_test_id("train").click()
     progress = page.get_by_test_id("progress")
     expect(progress).to_contain_text("is done", timeout=600_000)

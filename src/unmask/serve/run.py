@@ -11,8 +11,8 @@ from types import FrameType
 
 from unmask import checkpoint
 from unmask.errors import DataError, MissingPackageError, message
+from unmask.serve.commands import Defaults
 from unmask.serve.guard import LOOPBACK, Access
-from unmask.serve.jobs import Defaults
 from unmask.serve.workspace import open_workspace
 
 

@@ -16,6 +16,7 @@ export function fillTexts() {
     each.setAttribute("aria-label", text(each.dataset.title));
   }
   element("drawn-id").placeholder = text("newObject");
+  for (const [order, name] of Object.entries(TEXTS.sorts)) element("sort").append(new Option(name, order));
   for (const [format, name] of Object.entries(TEXTS.formats)) element("format").append(new Option(name, format));
 }
 
@@ -30,7 +31,7 @@ export function ask(name) {
   const dialog = element("question");
   element("question-title").textContent = text(`${name}Title`);
   element("question-text").textContent = text(`${name}Text`);
-  element("question-yes").textContent = text(name === "conflict" ? "conflictKeep" : "replaceYes");
+  element("question-yes").textContent = text(name === "conflict" ? "conflictKeep" : `${name}Yes`);
   element("question-no").textContent = text(name === "conflict" ? "conflictLoad" : "replaceNo");
   return new Promise((resolve) => {
     element("question-yes").onclick = () => dialog.close("yes");
@@ -65,6 +66,8 @@ function imageItem(image, current, open) {
   if (!image.problem) picture.src = `/api/image/${image.id}/thumbnail`;
   name.textContent = image.name;
   state.textContent = TEXTS.states[image.state] + (image.objects ? `, ${image.objects}` : "");
+  if (image.doubt !== null && !image.labeled) state.textContent += `, ${text("doubt")} ${image.doubt.toFixed(2)}`;
+  if (image.corrections) state.textContent += ` (${image.corrections} ${TEXTS.states.corrected})`;
   name.append(state);
   button.title = image.problem || image.file;
   button.disabled = Boolean(image.problem);
@@ -114,6 +117,7 @@ export function showObjects(objects, right, select, setRight) {
       id.textContent = object.id;
       id.style.borderLeft = `6px solid ${colorOf(object.id)}`;
       row.insertCell().textContent = object.size;
+      row.insertCell().textContent = object.doubt === null ? "" : object.doubt.toFixed(2);
       const box = document.createElement("input");
       box.type = "checkbox";
       box.checked = right.includes(object.id);
