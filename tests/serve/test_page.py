@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unmask.io import open_labels
+from unmask.io import open_labels, save_image
 from unmask.phantoms.cells import write_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,9 +155,18 @@ def test_the_whole_loop(page, server, keep, tmp_path):
     shape = (144, 176)
     nuclei = write_set(tmp_path / "set", "nuclei", shape=shape, count=3, seed=4)
     site = server(source=nuclei / "images")
+    (site.folder / "labels").mkdir()
+    shutil.copy(nuclei / "labels" / "nuclei_002.tif", site.folder / "labels")
     canvas = opened(page, site, *shape)
-    assert page.get_by_test_id("image-list").get_by_role("button").count() == 3
+    buttons = page.get_by_test_id("image-list").get_by_role("button")
+    expect(buttons).to_have_count(3)
     keep("1-open")
+    buttons.nth(2).click()
+    expect(page.get_by_test_id("canvas")).to_have_attribute("data-image", "nuclei_002")
+    page.get_by_test_id("held-out").check()
+    expect(buttons.nth(2)).to_have_attribute("data-state", "held out")
+    buttons.nth(0).click()
+    expect(page.get_by_test_id("canvas")).to_have_attribute("data-image", "nuclei_000")
 
     truth = open_labels(nuclei / "labels" / "nuclei_000.tif", ndim=2).read()[0]
     expected = np.zeros(shape, np.uint16)
@@ -186,6 +195,9 @@ def test_the_whole_loop(page, server, keep, tmp_path):
     curve = page.get_by_test_id("curve").locator("polyline")
     expect(curve).to_have_attribute("points", re.compile(r"\d"))
     assert (site.folder / "runs" / "round-001" / "model.safetensors").is_file()
+    # One round is one point: the score on the held-out image over five objects.
+    expect(page.get_by_test_id("rounds").locator("circle")).to_have_count(1)
+    expect(page.get_by_test_id("scores")).to_contain_text("5 objects in 1 images")
     keep("3-train")
 
     page.get_by_test_id("next-image").click()
@@ -218,11 +230,11 @@ def test_the_whole_loop(page, server, keep, tmp_path):
     table = Path(download.value.path()).read_text()
     assert download.value.suggested_filename == "nuclei_001.csv"
     assert len(table.splitlines()) == len(np.unique(labels))
+    expect(page.get_by_test_id("corrections")).to_contain_text("2 of")
     page.get_by_test_id("next-image").click()
-    expect(page.get_by_test_id("canvas")).to_have_attribute("data-image", "nuclei_002")
-    for number, state in enumerate(("labeled", "corrected", "unlabeled")):
-        button = page.get_by_test_id("image-list").get_by_role("button").nth(number)
-        expect(button).to_have_attribute("data-state", state)
+    expect(page.get_by_test_id("canvas")).to_have_attribute("data-image", "nuclei_000")
+    for number, state in enumerate(("labeled", "corrected", "held out")):
+        expect(buttons.nth(number)).to_have_attribute("data-state", state)
     keep("6-next")
 
 
@@ -250,6 +262,60 @@ def test_slices_of_a_volume_in_three_orientations(page, server):
     page.get_by_test_id("undo").click()
     saved(page)
     np.testing.assert_array_equal(on_disk(site, ndim=3), expected)
+
+
+def test_slices_between_scribbles_and_labels_of_other_programs(page, server, tmp_path):
+    """One volume, drawn on two slices, with names of classes; then labels from a file."""
+    from playwright.sync_api import expect
+
+    site = server(3)
+    opened(page, site, 24, 20)
+    plane = page.get_by_test_id("canvas")
+    for index in (2, 6):
+        page.get_by_test_id("slice").fill(str(index))
+        expect(plane).to_have_attribute("data-plane", f"0,{index}")
+        tool(page, "brush", 2)
+        if index == 6:
+            page.get_by_test_id("drawn-id").fill("1")
+        Canvas(page, 24, 20).stroke((10, 8), (10, 11))
+    page.get_by_test_id("interpolate").click()
+    saved(page)
+    disc = brushed((24, 20), 10, (8, 11), 2)
+    expected = np.zeros((10, 24, 20), np.uint16)
+    expected[2:7, disc] = 1
+    np.testing.assert_array_equal(on_disk(site, ndim=3), expected)
+    page.get_by_test_id("undo").click()
+    saved(page)
+    expected[3:6] = 0
+    np.testing.assert_array_equal(on_disk(site, ndim=3), expected)
+
+    page.get_by_test_id("kind").select_option("classes")
+    name = page.get_by_test_id("classes").locator("input[type=text]").nth(1)
+    name.fill("wall <b>")
+    name.press("Enter")
+    page.get_by_test_id("classes").locator("input[type=radio]").nth(1).check()
+    tool(page, "brush", 0)
+    # A scribble may cross another one, and starts no new object on it.
+    Canvas(page, 24, 20).stroke((10, 3), (10, 9))
+    saved(page)
+    expected[6, 10, 3:10] = 2
+    np.testing.assert_array_equal(on_disk(site, ndim=3), expected)
+    notes = json.loads((site.folder / ".unmask" / "project.json").read_text())
+    assert notes == {"kind": "classes", "names": {"2": "wall <b>"}}
+    tool(page, "pan")
+    Canvas(page, 24, 20).click(10, 11)
+    expect(page.locator("#classes input[type=radio]").first).to_be_checked()
+
+    theirs = np.zeros((10, 24, 20), np.uint16)
+    theirs[:, 4:8, 4:8], theirs[:, 12:16, 4:8] = 3, 9
+    save_image(tmp_path / "theirs.tif", theirs, axes="ZYX")
+    page.get_by_test_id("import").set_input_files(tmp_path / "theirs.tif")
+    expect(page.get_by_test_id("status")).to_contain_text("2 object(s) imported")
+    page.get_by_test_id("layer-prediction").click()
+    page.get_by_test_id("accept").click()
+    page.locator("#question-yes").click()
+    expect(page.get_by_test_id("accept")).to_be_hidden()
+    np.testing.assert_array_equal(on_disk(site, ndim=3), theirs)
 
 
 def test_a_file_name_is_never_a_program(page, server):
@@ -323,8 +389,6 @@ def test_drawing_with_the_keyboard_alone(page, server):
 
 def test_a_stroke_takes_less_than_a_frame(page, server):
     """The target is 16 ms of JavaScript per move event on 2048 x 2048 pixels."""
-    from unmask.io import save_image
-
     site = server(name="wide")
     save_image(site.folder / "a.tif", np.zeros((2048, 2048), np.uint8), axes="YX")
     opened(page, site, 2048, 2048)

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from unmask.errors import UnmaskError
 from unmask.serve.collect import Collector
 from unmask.serve.commands import Defaults
 from unmask.serve.corrections import Corrections
@@ -100,6 +101,19 @@ def make_site(
         uploads=Uploads(workspace, _DEMO if demo else UploadLimits()),
         demo=demo,
     )
+
+
+def warm_up(site: Site) -> None:
+    """Read the folder and its first image, while the browser is still starting."""
+    try:
+        list_images(site)
+        first = next((e for e in list_entries(site.workspace) if not e.problem), None)
+        if first is not None:
+            describe_image(site, first)
+            site.pictures.thumbnail(first)
+    except (UnmaskError, OSError):
+        # Whoever asks for it gets the message.
+        return
 
 
 def list_images(site: Site) -> dict[str, Any]:

@@ -80,6 +80,10 @@ function guarded(action) {
 
 async function refresh() {
   catalog = await getJson("/api/images");
+  showCatalog();
+}
+
+function showCatalog() {
   showImages(catalog, meta?.id, guarded(open));
   const chosen = element("model").value;
   element("model").replaceChildren(
@@ -104,8 +108,8 @@ async function open(id) {
   showChannels(meta.channels, changeChannel);
   await showLayer(meta.predicted && !meta.objects && !isLabeled() ? "prediction" : "labels", true);
   element("held-out").checked = meta.held_out;
-  showImages(catalog, meta.id, guarded(open));
   await loadObjects();
+  showImages(catalog, meta.id, guarded(open));
   canvas.dataset.image = meta.name;
 }
 
@@ -454,11 +458,13 @@ window.addEventListener("beforeunload", (event) => {
 listen(canvas, page);
 page.tool("brush");
 
+/** The picture first: everything else may come a moment later. */
 async function begin() {
-  await refresh();
-  await jobs.find();
+  catalog = await getJson("/api/images");
   const first = catalog.images.find((image) => !image.problem);
   if (first) await open(first.id);
+  showCatalog();
+  await jobs.find();
   if (catalog.demo) status(text("demoNote"));
 }
 guarded(begin)();

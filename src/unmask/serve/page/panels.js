@@ -50,7 +50,16 @@ export function showImages({ images, counts }, current, open) {
     .join(", ");
   const list = element("image-list");
   const { scrollTop } = list;
-  list.replaceChildren(...shown.map((image) => imageItem(image, image.id === current, open)));
+  const before = new Map([...list.children].map((item) => [item.dataset.shown, item]));
+  list.replaceChildren(
+    ...shown.map((image) => {
+      // Of thousands of images one has changed: the others stay as they are.
+      const key = JSON.stringify([image, image.id === current]);
+      const item = before.get(key) ?? imageItem(image, image.id === current, open);
+      item.dataset.shown = key;
+      return item;
+    }),
+  );
   list.scrollTop = scrollTop;
 }
 
