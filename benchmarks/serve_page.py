@@ -78,9 +78,9 @@ def open_page(browser: Any, served: Served) -> tuple[Any, float]:
     page.set_default_timeout(300_000)
     begin = time.perf_counter()
     page.goto(served.address)
-    page.wait_for_function("document.querySelector('#canvas').dataset.drawn === 'all'")
+    page.wait_for_function("() => document.querySelector('#canvas').dataset.drawn === 'all'")
     seconds = time.perf_counter() - begin
-    page.wait_for_function("document.querySelector('#canvas').dataset.image")
+    page.wait_for_function("() => document.querySelector('#canvas').dataset.image")
     return page, seconds
 
 
@@ -120,7 +120,7 @@ def strokes(browser: Any, folder: Path) -> dict[str, Any]:
             page.mouse.move(area["x"] + 550, y, steps=40)
             page.mouse.up()
             page.get_by_test_id("save").click()
-            page.wait_for_function("document.querySelector('#canvas').dataset.saving === 'saved'")
+            page.wait_for_function("() => document.querySelector('#canvas').dataset.saving === 'saved'")
         moves, saves = page.evaluate("[window.moves, window.saves]")
         page.close()
     finally:
@@ -160,7 +160,7 @@ def huge(browser: Any, folder: Path, shape: tuple[int, ...]) -> dict[str, Any]:
         )
         begin = time.perf_counter()
         page.goto(served.address)
-        page.wait_for_function("document.querySelector('#canvas').dataset.image")
+        page.wait_for_function("() => document.querySelector('#canvas').dataset.image")
         opened = time.perf_counter() - begin
         area = page.get_by_test_id("canvas").bounding_box()
         middle = (area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
@@ -175,7 +175,7 @@ def huge(browser: Any, folder: Path, shape: tuple[int, ...]) -> dict[str, Any]:
             page.mouse.move(middle[0] - 300, middle[1] - 200, steps=5)
             page.mouse.up()
             page.wait_for_timeout(100)
-        page.wait_for_function("document.querySelector('#canvas').dataset.drawn === 'all'")
+        page.wait_for_function("() => document.querySelector('#canvas').dataset.drawn === 'all'")
         page.close()
         return {"shape": shape, "open_s": opened, "tiles_asked_for": len(tiles),
                 "server_mb_before": before, "server_mb_after": served.megabytes(),

@@ -54,7 +54,7 @@ def test_every_text_is_in_one_file():
 def test_every_text_that_is_asked_for_exists():
     texts = set(re.findall(r"^  (\w+):", (PAGE / "texts.js").read_text(), re.MULTILINE))
     html = (PAGE / "index.html").read_text()
-    wanted = set(re.findall(r"data-(?:text|label|title)=\"(\w+)\"", html))
+    wanted = set(re.findall(r"data-(?:text|label|title|hint)=\"(\w+)\"", html))
     for path in PAGE.glob("*.js"):
         wanted |= set(re.findall(r"\btext\(\"(\w+)\"", path.read_text()))
     assert wanted - texts == set()

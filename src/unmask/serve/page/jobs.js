@@ -88,6 +88,7 @@ export class Jobs {
     element("progress").dataset.state = job.state;
     if (planning) element("progress-bar").removeAttribute("value");
     else element("progress-bar").value = job.steps ? job.done / job.steps : 0;
+    element("progress-bar").classList.toggle("hidden", !running);
     const busy = [this.training, this.predicting].some((each) => each?.state === "running");
     element("stop").disabled = !busy;
     element("resume").disabled = this.training?.state !== "stopped";
@@ -119,6 +120,7 @@ export class Jobs {
 
   add(line) {
     if (!Number.isFinite(line.loss)) return;
+    element("curve").classList.remove("hidden");
     this.losses.push([line.step, line.loss]);
     const steps = this.losses.map(([step]) => step);
     const losses = this.losses.map(([, loss]) => loss);

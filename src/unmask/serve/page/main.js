@@ -108,6 +108,7 @@ async function open(id) {
   showChannels(meta.channels, changeChannel);
   await showLayer(meta.predicted && !meta.objects && !isLabeled() ? "prediction" : "labels", true);
   element("held-out").checked = meta.held_out;
+  element("clear-regions").classList.toggle("hidden", !meta.regions.length);
   await loadObjects();
   showImages(catalog, meta.id, guarded(open));
   canvas.dataset.image = meta.name;
@@ -122,7 +123,7 @@ function channelState(channel, number) {
   const top = channel.top ?? channel.high + room;
   return {
     ...channel, number, visible: true, auto: [channel.low, channel.high],
-    narrowest: Math.min(0, channel.low - room), widest: Math.max(Math.min(top, channel.high + 2 * room), channel.high),
+    narrowest: meta.dtype.startsWith("uint") ? 0 : Math.min(0, channel.low - room), widest: Math.max(Math.min(top, channel.high + 2 * room), channel.high),
   };
 }
 
@@ -297,6 +298,7 @@ async function objectBox(id) {
 async function setRegions(regions) {
   const now = await send("PATCH", `/api/image/${meta.id}`, { regions });
   meta.regions = now.regions;
+  element("clear-regions").classList.toggle("hidden", !meta.regions.length);
   draw();
   await refresh();
 }

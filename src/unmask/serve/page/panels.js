@@ -15,6 +15,7 @@ export function fillTexts() {
     each.title = text(each.dataset.title);
     each.setAttribute("aria-label", text(each.dataset.title));
   }
+  for (const each of document.querySelectorAll("[data-hint]")) each.title = text(each.dataset.hint);
   element("drawn-id").placeholder = text("newObject");
   for (const [order, name] of Object.entries(TEXTS.sorts)) element("sort").append(new Option(name, order));
   for (const [format, name] of Object.entries(TEXTS.formats)) element("format").append(new Option(name, format));
