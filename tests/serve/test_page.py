@@ -189,6 +189,10 @@ def test_the_whole_loop(page, server, keep, tmp_path):
     saved(page)
     np.testing.assert_array_equal(on_disk(site), expected)
 
+    tool(page, "region")
+    canvas.stroke((2, 2), (140, 172))
+    expect(buttons.nth(0)).to_have_attribute("data-state", "partly labeled")
+
     page.get_by_test_id("train").click()
     progress = page.get_by_test_id("progress")
     expect(progress).to_contain_text("is done", timeout=600_000)
@@ -233,7 +237,7 @@ def test_the_whole_loop(page, server, keep, tmp_path):
     expect(page.get_by_test_id("corrections")).to_contain_text("2 of")
     page.get_by_test_id("next-image").click()
     expect(page.get_by_test_id("canvas")).to_have_attribute("data-image", "nuclei_000")
-    for number, state in enumerate(("labeled", "corrected", "held out")):
+    for number, state in enumerate(("partly labeled", "corrected", "held out")):
         expect(buttons.nth(number)).to_have_attribute("data-state", state)
     keep("6-next")
 

@@ -16,12 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
+import unmask
 from unmask.atomic import atomic_write
 from unmask.errors import SaveError, UnmaskError
 from unmask.io import open_labels
 from unmask.serve.labels import LARGE
 from unmask.serve.workspace import Entry, Workspace
 
+# What makes a prediction write a table of objects, if its table tells how uncertain they are.
+_MEASURES = Path(unmask.__path__[0], "infer", "uncertainty.py").is_file()
+TABLE: tuple[str, ...] = ("--table",) if _MEASURES else ()
 # Names of the column in tables of objects, from the most to the least wanted.
 _COLUMNS = ("uncertainty",)
 

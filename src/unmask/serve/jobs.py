@@ -18,6 +18,7 @@ from unmask.serve import processes
 from unmask.serve.collect import Collector
 from unmask.serve.commands import Defaults, Effort, recipe_of, train_command
 from unmask.serve.crops import save_crop
+from unmask.serve.doubts import TABLE
 from unmask.serve.processes import Job
 from unmask.serve.refusal import RefusedError, missing
 from unmask.serve.rounds import Stage, TrainingSet
@@ -142,7 +143,8 @@ class Jobs:
             listed = [{"image": path} for path in paths]
             atomic_write(folder / "dataset.json", json.dumps({"training": listed}))
             command = ("predict", str(folder / "dataset.json"), "--model", chosen,
-                       "--out", str(folder / "out"), "--skip-bad")  # fmt: skip
+                       "--out", str(folder / "out"), "--skip-bad",
+                       *(() if part else TABLE))  # fmt: skip
             job = Job(name, "predict", folder, command, folder / "out", len(entries), facts=facts)
             with saving(folder):
                 return processes.start(job, seconds=self._defaults.seconds)

@@ -70,6 +70,8 @@ def serve(
     token = None if where.host in LOOPBACK or public else secrets.token_urlsafe(24)
     with checkpoint.lock_run(workspace.notes), _listening(where) as listener:
         site = make_site(workspace, defaults=defaults, demo=demo)
+        # Nobody else receives here: the folder is locked.
+        site.uploads.sweep()
         threading.Thread(target=warm_up, args=(site,), daemon=True).start()
         port = listener.getsockname()[1]
         shown = f"[{where.host}]" if ":" in where.host else where.host

@@ -59,6 +59,12 @@ class Uploads:
         self.limits = limits or UploadLimits()
         self._running = 0
 
+    def sweep(self) -> None:
+        """Remove what an earlier server has left half received."""
+        folder = self._workspace.notes / "uploads"
+        for path in folder.iterdir() if folder.is_dir() else ():
+            remove(path)
+
     async def receive(self, name: str, stream: AsyncIterator[bytes]) -> str:
         """Keep an image under a free name; the name without suffix.
 
