@@ -120,7 +120,9 @@ def strokes(browser: Any, folder: Path) -> dict[str, Any]:
             page.mouse.move(area["x"] + 550, y, steps=40)
             page.mouse.up()
             page.get_by_test_id("save").click()
-            page.wait_for_function("() => document.querySelector('#canvas').dataset.saving === 'saved'")
+            page.wait_for_function(
+                "() => document.querySelector('#canvas').dataset.saving === 'saved'"
+            )
         moves, saves = page.evaluate("[window.moves, window.saves]")
         page.close()
     finally:

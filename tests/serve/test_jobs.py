@@ -200,6 +200,7 @@ def test_a_demonstration_trains_nothing(served):
     client = served(demo=True)
     assert client.post("/api/train", json={}).status_code == 403
     assert client.site.uploads.limits.nbytes == 20_000_000
+    assert client.site.jobs._defaults.seconds == 120
 
 
 def test_a_prediction_of_a_demonstration_is_ended_in_time(served, program):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,13 @@ from unmask.serve.workspace import Entry
 
 # Seconds of describing within one call.
 _PATIENCE = 1.0
+
+
+def weighs_doubts() -> bool:
+    """Whether the choice of kinds takes doubts into account."""
+    from unmask.selection.choose import choose
+
+    return "doubts" in signature(choose).parameters
 
 
 class Selection:
@@ -33,13 +42,20 @@ class Selection:
         self._known: dict[tuple[Path, int], np.ndarray | None] = {}
         self._lock = threading.Lock()
 
-    def choose(self, fresh: Sequence[Entry], done: Sequence[Entry], count: int) -> list[Entry]:
+    def choose(
+        self,
+        fresh: Sequence[Entry],
+        done: Sequence[Entry],
+        count: int,
+        doubts: Mapping[str, float] | None = None,
+    ) -> list[Entry]:
         """Typical images of kinds without labels first; fewer where too little is known.
 
         Args:
             fresh: images without labels.
             done: images with labels.
             count: images to choose.
+            doubts: how unsure a model is of the images without labels, by id.
         """
         # At the first call nothing is compiled or imported yet: the server starts without it.
         from unmask.selection.choose import choose
@@ -47,16 +63,19 @@ class Selection:
         with self._lock:
             ends = time.monotonic() + _PATIENCE
             known = [(e, self._describe(e, ends)) for e in (*_spread(fresh), *_spread(done))]
-        entries = [entry for entry, found in known if found is not None]
-        rows = [found for _, found in known if found is not None]
+        known = [(entry, found) for entry, found in known if found is not None]
+        known = [(e, found) for e, found in known if found.shape == known[0][1].shape]
         labeled = {entry.id for entry in done}
-        indices = [n for n, entry in enumerate(entries) if entry.id in labeled]
-        if len(rows) - len(indices) < 1 or len(rows) < 2:
+        indices = [n for n, (entry, _) in enumerate(known) if entry.id in labeled]
+        if len(known) - len(indices) < 1 or len(known) < 2:
             return []
-        alike = [n for n, row in enumerate(rows) if row.shape == rows[0].shape]
-        if len(alike) < len(rows):
-            return []
-        return [entries[c.index] for c in choose(np.stack(rows), count, labeled=indices)]
+        more: dict[str, Any] = {"labeled": indices}
+        if doubts:
+            # Images that were not predicted yet are as doubtful as the others on average.
+            mean = sum(doubts.values()) / len(doubts)
+            more["doubts"] = np.array([doubts.get(entry.id, mean) for entry, _ in known])
+        rows = np.stack([found for _, found in known])
+        return [known[each.index][0] for each in choose(rows, count, **more)]
 
     def _describe(self, entry: Entry, ends: float) -> np.ndarray | None:
         try:

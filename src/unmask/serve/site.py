@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from unmask.serve.pictures import Pictures
 from unmask.serve.project import ProjectBook
 from unmask.serve.proposals import Proposals
 from unmask.serve.rounds import Stage
-from unmask.serve.selection import Selection
+from unmask.serve.selection import Selection, weighs_doubts
 from unmask.serve.upload import UploadLimits, Uploads
 from unmask.serve.workspace import Entry, Workspace, list_entries
 
+# After so long a prediction of a public page is ended.
+_DEMO_SECONDS = 120.0
 _DEMO = UploadLimits(nbytes=2 * 10**7, memory=2 * 2**30, seconds=20, together=2, kept=100)
 
 
@@ -97,10 +99,15 @@ def make_site(
         corrections=corrections,
         project=project,
         selection=Selection(pictures),
-        jobs=Jobs(workspace, stage, collector, defaults or Defaults()),
+        jobs=Jobs(workspace, stage, collector, _limited(defaults or Defaults(), demo=demo)),
         uploads=Uploads(workspace, _DEMO if demo else UploadLimits()),
         demo=demo,
     )
+
+
+def _limited(defaults: Defaults, *, demo: bool) -> Defaults:
+    limit = _DEMO_SECONDS if demo else None
+    return replace(defaults, seconds=defaults.seconds or limit)
 
 
 def warm_up(site: Site) -> None:
@@ -168,18 +175,18 @@ def next_image(site: Site, count: int, after: str | None) -> dict[str, Any]:
     listed = [i for i in list_images(site)["images"] if i["state"] not in ("held out", "problem")]
     usable = [image for image in listed if image["id"] != after]
     waiting = [image for image in usable if not image["labeled"]]
-    unsure = sorted(
-        (i for i in waiting if i["doubt"] is not None), key=lambda image: -image["doubt"]
-    )
-    if unsure:
-        return {"images": [image["id"] for image in unsure[:count]], "by": "doubt"}
+    doubts = {image["id"]: image["doubt"] for image in waiting if image["doubt"] is not None}
+    if doubts and not weighs_doubts():
+        unsure = sorted(doubts, key=lambda identity: -doubts[identity])
+        return {"images": unsure[:count], "by": "doubt"}
     if waiting and len(listed) > 2:
         entries = {entry.id: entry for entry in list_entries(site.workspace)}
         done = [entries[image["id"]] for image in listed if image["labeled"]]
         fresh = [entries[image["id"]] for image in waiting]
-        chosen = site.selection.choose(fresh, done, count)
+        chosen = site.selection.choose(fresh, done, count, doubts)
         if chosen:
-            return {"images": [entry.id for entry in chosen], "by": "kind"}
+            by = "doubt" if doubts else "kind"
+            return {"images": [entry.id for entry in chosen], "by": by}
     usable.sort(key=lambda image: (image["labeled"], image["objects"] or 0))
     return {"images": [image["id"] for image in usable[:count]], "by": "fewest"}
 
