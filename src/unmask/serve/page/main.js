@@ -6,6 +6,7 @@ import { Editor } from "./editor.js";
 import { download, importLabels, uploadImages } from "./files.js";
 import { Gestures } from "./gestures.js";
 import { grayValues } from "./gray.js";
+import { showSizes } from "./histogram.js";
 import { Jobs } from "./jobs.js";
 import { listen } from "./keyboard.js";
 import { ask, element, fillTexts, showChannels, showImages, showObjects, status } from "./panels.js";
@@ -18,6 +19,7 @@ fillTexts();
 const canvas = element("canvas");
 let catalog = { images: [], counts: {}, models: [] };
 let meta = null;
+let listed = [];
 let penDown = false;
 let planned = false;
 // Slices before and after the visible one that are predicted with it.
@@ -222,6 +224,7 @@ async function loadObjects() {
   const { id } = meta;
   if (meta.large) {
     showObjects([], [], select, setRight);
+    showSizes([]);
     element("corrections").textContent = "";
     return;
   }
@@ -230,6 +233,8 @@ async function loadObjects() {
   meta.objects = editor.layer === "labels" ? found.objects.length : meta.objects;
   meta.right = found.right;
   showObjects(sorted(found.objects), found.right, select, setRight);
+  listed = found.objects;
+  showSizes(listed);
   const counts = { count: found.corrections, objects: found.objects.length };
   element("corrections").textContent = found.corrections === null ? "" : text("corrections", counts);
   classes.show(classes.project, classes.active ? found.objects.map((object) => object.id) : []);
@@ -256,6 +261,7 @@ async function select(object) {
   const [rows, columns] = middle.length > 2 ? middle.filter((_, each) => each !== axis) : middle;
   view.show(rows, columns);
   annotator.select(object.id);
+  showSizes(listed, object.id);
 }
 
 /** Fill the slices of the selected object that lie between drawn ones. */

@@ -43,6 +43,8 @@ export const TEXTS = {
   classOf: "Class {id}",
   className: "Name of class {id}",
   drawClass: "Draw class {id}",
+  sizes: "Histogram of the sizes of the objects",
+  sizesBar: "{count} object(s) of {from} to {to} pixels",
   sortBy: "by",
   sorts: { doubt: "doubt", id: "id", size: "size" },
   doubt: "doubt",
