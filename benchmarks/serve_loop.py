@@ -163,7 +163,13 @@ def main() -> None:
     for repeat in range(scale.repeats):
         for how, loops in rows.items():
             loops.append(run_loop(asked.work, scale, how, repeat))
-    result = {"tiny": asked.tiny, "metric": METRIC, "rounds": summarize(rows), "loops": rows}
+    result = {
+        "page": "serve.md",
+        "tiny": asked.tiny,
+        "metric": METRIC,
+        "rounds": summarize(rows),
+        "loops": rows,
+    }
     asked.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result["rounds"], indent=1))
 

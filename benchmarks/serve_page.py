@@ -111,6 +111,7 @@ def strokes(browser: Any, folder: Path) -> dict[str, Any]:
     try:
         page, _ = open_page(browser, served)
         page.evaluate(LISTEN)
+        before = served.cpu()
         page.get_by_test_id("brush-size").fill("30")
         area = page.get_by_test_id("canvas").bounding_box()
         for row in range(5):
@@ -124,6 +125,7 @@ def strokes(browser: Any, folder: Path) -> dict[str, Any]:
                 "() => document.querySelector('#canvas').dataset.saving === 'saved'"
             )
         moves, saves = page.evaluate("[window.moves, window.saves]")
+        cpu, memory = served.cpu() - before, served.megabytes()
         page.close()
     finally:
         served.end()
@@ -132,16 +134,8 @@ def strokes(browser: Any, folder: Path) -> dict[str, Any]:
         "move_ms": {"median": statistics.median(moves), "p95": float(np.percentile(moves, 95)),
                     "max": max(moves)},
         "save_ms": {"median": statistics.median(saves), "max": max(saves)},
-        "server_mb": served_memory(served),
+        "server_cpu_ms_per_save": 1000 * cpu / len(saves), "server_mb": memory,
     }  # fmt: skip
-
-
-def served_memory(served: Served) -> float | None:
-    """Memory of a server that may have ended."""
-    try:
-        return served.megabytes()
-    except (OSError, StopIteration):
-        return None
 
 
 def huge(browser: Any, folder: Path, shape: tuple[int, ...]) -> dict[str, Any]:
@@ -196,7 +190,11 @@ def main() -> None:
     chromium = shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        results: dict[str, Any] = {"cores": os.cpu_count(), "load": os.getloadavg()}
+        results: dict[str, Any] = {
+            "page": "serve.md",
+            "cores": os.cpu_count(),
+            "load": os.getloadavg(),
+        }
         cases = {
             "many": many_images,
             "strokes": strokes,

@@ -76,7 +76,8 @@ class Collector:
                  if (entry := entries.get(name)) is not None}  # fmt: skip
         known = (job.out / _TABLE) in files and self._doubts.read_table(job.out / _TABLE, shown)
         (job.out / _TABLE).unlink(missing_ok=True)
-        wanted = self._mirrors and not known and "box" not in job.facts
+        done = processes.ended(job, 0, 1) == "done"
+        wanted = done and self._mirrors and not known and "box" not in job.facts
         if wanted and entries and 0 < len(labels) <= _MOST_MIRRORED:
             self._mirror(job, ndim=self._pictures.open(next(iter(entries.values()))).ndim)
 

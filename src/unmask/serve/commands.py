@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -134,7 +134,15 @@ def _last(ndim: int, defaults: Defaults, earlier: Iterable[Job]) -> tuple[Path, 
 
 def recipe_of(job: Job) -> Recipe | None:
     """The recipe of a training; None until its run folder has one."""
-    with suppress(OSError, UnmaskError):
-        path = job.out / "recipe.yaml"
-        return load(path) if path.is_file() else None
-    return None
+    path = job.out / "recipe.yaml"
+    try:
+        return _read(path, path.stat().st_mtime_ns)
+    except (OSError, UnmaskError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, mark: int) -> Recipe:
+    """A recipe that was written at ``mark``."""
+    del mark
+    return load(path)
