@@ -25,7 +25,7 @@ import numpy as np
 
 from unmask import api
 from unmask.io import open_labels
-from unmask.serve.commands import Effort
+from unmask.serve.commands import Defaults, Effort
 from unmask.serve.labels import Patch
 from unmask.serve.processes import Job
 from unmask.serve.site import Site, make_site, next_image
@@ -47,6 +47,7 @@ class Scale:
         each: images that are corrected per round.
         effort: of every training.
         repeats: loops with other images.
+        settings: changes of the planned recipe.
     """
 
     images: int = 120
@@ -55,9 +56,12 @@ class Scale:
     each: int = 3
     effort: Effort = field(default_factory=lambda: Effort(minutes=3))
     repeats: int = 5
+    settings: tuple[str, ...] = ()
 
 
-TINY = Scale(10, 3, 2, 2, Effort(updates=20), 1)
+_SMALL = ("model.backbone={name: resunet, width: 4, depth: 3}", "data.crop=[64, 64]",
+          "data.scale=1.0", "train.batch_size=2", "infer.tile=[256, 256]")  # fmt: skip
+TINY = Scale(8, 2, 2, 2, Effort(updates=20), 1, _SMALL)
 
 
 def finish(site: Site, job: Job) -> Job:
@@ -122,7 +126,8 @@ def run_loop(work: Path, scale: Scale, how: str, repeat: int) -> list[dict[str, 
                 shutil.copy(source, target / source.name)
     (folder / "project").mkdir()
     (folder / "train" / "images").rename(folder / "project" / "images")
-    site = make_site(open_workspace(folder / "project"))
+    defaults = Defaults(settings=scale.settings)
+    site = make_site(open_workspace(folder / "project"), defaults=defaults)
     rows, objects = [], 0
     for number in range(scale.rounds):
         for entry in choose(site, how, scale.each, rng):

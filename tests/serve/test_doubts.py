@@ -143,25 +143,33 @@ def test_parts_outside_of_the_image_are_refused(served, program, region):
     assert client.post("/api/predict", json={"region": [[0, 0], [4, 4]]}).status_code == 400
 
 
-@pytest.mark.parametrize("form", ["zip", "geojson", "json", "tif"])
+@pytest.mark.parametrize("form", ["zip", "json"])
 def test_labels_of_other_programs_wait_to_be_accepted(served, root, tmp_path, form):
     client = served()
     identity, ids = client.image(), two_squares()
     path = tmp_path / f"theirs.{form}"
-    if form == "tif":
-        save_image(path, ids, axes="YX")
-    else:
-        write_outlines(path, ids)
+    write_outlines(path, ids)
     if form == "json":
         tree = json.loads(path.read_text())
         tree["images"][0]["file_name"] = "nuclei_000.tif"
         path.write_text(json.dumps(tree))
     response = bring(client, identity, path)
-    assert response.json() == {"objects": 2}, response.text
+    assert response.json() == {"objects": 2, "notes": []}, response.text
     np.testing.assert_array_equal(client.labels(identity, "?layer=prediction") > 0, ids > 0)
     assert not (root(client) / "labels").exists()
     assert accept(client, identity).status_code == 200
     np.testing.assert_array_equal(client.labels(identity), ids)
+
+
+def test_what_is_doubtful_of_outlines_is_said(served, tmp_path):
+    client = served()
+    square = [[[2, 2], [12, 2], [12, 12], [2, 12], [2, 2]]]
+    shapes = [{"type": "Feature", "properties": {},
+               "geometry": {"type": "Polygon", "coordinates": square}}] * 2  # fmt: skip
+    path = tmp_path / "theirs.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": shapes}))
+    answer = bring(client, client.image(), path).json()
+    assert "in more than one object" in " ".join(answer["notes"])
 
 
 def test_labels_of_another_image_are_refused(served, root, tmp_path):

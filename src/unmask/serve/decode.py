@@ -47,7 +47,8 @@ def _write_labels(source: str, result: Path, name: str, shape: str) -> None:
 
     size = tuple(map(int, shape.split(",")))
     if is_outlines(source):
-        labels = read_outlines(source, size, image=name, say=_quiet)
+        # What is doubtful of the outlines goes to the page.
+        labels = read_outlines(source, size, image=name, say=_say)
     else:
         labels = open_labels(source, ndim=len(size)).read()[0]
     if labels.shape != size:
@@ -59,8 +60,8 @@ def _write_labels(source: str, result: Path, name: str, shape: str) -> None:
     save_image(result, labels, like=Image.from_array(labels, axes=axes, name=name))
 
 
-def _quiet(_: str) -> None:
-    """Notes are for the command line."""
+def _say(note: str) -> None:
+    sys.stdout.write(f"{printable(note)}\n")
 
 
 def _limit(memory: int, seconds: int) -> None:

@@ -85,8 +85,8 @@ class Uploads:
 
     async def receive_labels(
         self, name: str, stream: AsyncIterator[bytes], image: str, shape: tuple[int, ...]
-    ) -> np.ndarray:
-        """Labels of an image from a label image or outlines of another program.
+    ) -> tuple[np.ndarray, list[str]]:
+        """Labels of an image from those of another program, and what is doubtful of them.
 
         Args:
             name: of the file; only its suffix is used.
@@ -100,9 +100,9 @@ class Uploads:
         stem, suffix = tame(name, LABELS)
         async with self._received(stem, suffix, stream) as (source, result):
             size = ",".join(map(str, shape))
-            await asyncio.to_thread(self._decode, source, result, image, size)
+            notes = await asyncio.to_thread(self._decode, source, result, image, size)
             opened = await asyncio.to_thread(open_labels, result, ndim=len(shape))
-            return (await asyncio.to_thread(opened.read))[0]
+            return (await asyncio.to_thread(opened.read))[0], notes
 
     @asynccontextmanager
     async def _received(
@@ -129,7 +129,8 @@ class Uploads:
             source.unlink(missing_ok=True)
             result.unlink(missing_ok=True)
 
-    def _decode(self, source: Path, result: Path, *labels_of: str) -> None:
+    def _decode(self, source: Path, result: Path, *labels_of: str) -> list[str]:
+        """Decode a file in a child process; what that says."""
         limits = self.limits
         command = [sys.executable, "-m", "unmask.serve.decode", str(source), str(result),
                    str(limits.memory), str(limits.seconds), *labels_of]  # fmt: skip
@@ -143,8 +144,9 @@ class Uploads:
             )  # fmt: skip
             found = done.stderr.decode(errors="replace").replace(str(source), "the file")[-500:]
             code = done.returncode
+            said = done.stdout.decode(errors="replace").replace(str(source), "the file")
         except subprocess.TimeoutExpired:
-            code, found = -1, ""
+            code, found, said = -1, "", ""
         if code:
             raise RefusedError(
                 415,
@@ -152,6 +154,7 @@ class Uploads:
                         found=found or f"a file that ended the decoder (code {code})",
                         do="Export it again as TIFF or PNG."),
             )  # fmt: skip
+        return [line for line in said.splitlines() if line][:8]
 
     def _drop(self, kept: int) -> None:
         """Remove the oldest images of a public page, with what belongs to them."""

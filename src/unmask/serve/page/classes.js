@@ -44,7 +44,8 @@ export class Classes {
       element("overwrite").checked = false;
       element("drawn-id").value = "";
     }
-    if (this.active) this.fill();
+    // A name that is being written stays as it is.
+    if (this.active && !element("classes").contains(document.activeElement)) this.fill();
   }
 
   fill() {

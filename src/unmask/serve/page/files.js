@@ -26,8 +26,8 @@ export async function importLabels(image, shown) {
   const [file] = element("import").files;
   if (!file) return;
   const query = new URLSearchParams({ name: file.name });
-  const { objects } = await send("POST", `/api/import/${image}?${query}`, file);
+  const { objects, notes } = await send("POST", `/api/import/${image}?${query}`, file);
   element("import").value = "";
   await shown();
-  status(text("imported", { objects }));
+  status([text("imported", { objects }), ...notes].join(" "));
 }

@@ -77,7 +77,7 @@ function imageItem(image, current, open) {
   name.textContent = image.name;
   state.textContent = TEXTS.states[image.state] + (image.objects ? `, ${image.objects}` : "");
   if (image.doubt !== null && !image.labeled) state.textContent += `, ${text("doubt")} ${image.doubt.toFixed(2)}`;
-  if (image.corrections) state.textContent += ` (${image.corrections} ${TEXTS.states.corrected})`;
+  if (image.corrections) state.textContent = text("correctedOf", image);
   name.append(state);
   button.title = image.problem || image.file;
   button.disabled = Boolean(image.problem);

@@ -48,6 +48,7 @@ export const TEXTS = {
   sortBy: "by",
   sorts: { doubt: "doubt", id: "id", size: "size" },
   doubt: "doubt",
+  correctedOf: "{corrections} of {objects} corrected",
   corrections: "{count} of {objects} objects corrected since the prediction was accepted.",
   interpolate: "Between slices",
   interpolateHelp: "Fill the slices between the drawn slices of the selected object",

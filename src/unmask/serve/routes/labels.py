@@ -58,9 +58,9 @@ async def import_labels(
     if prod(image.shape[1:]) >= LARGE:
         raise too_large("labels", LARGE)
     shape = image.shape[1:]
-    labels = await site.uploads.receive_labels(name, request.stream(), entry.name, shape)
+    labels, notes = await site.uploads.receive_labels(name, request.stream(), entry.name, shape)
     await asyncio.to_thread(site.proposals.place, entry, image, labels)
-    return {"objects": len(np.unique(labels[labels > 0]))}
+    return {"objects": len(np.unique(labels[labels > 0])), "notes": notes}
 
 
 @router.post("/proposal/{identity}/accept")
