@@ -193,7 +193,10 @@ def browser():
         pytest.skip("no chromium found: apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        # A loaded machine needs longer than the 30 s that are the default.
+        running = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox"], timeout=120_000
+        )
         yield running
         running.close()
 

@@ -41,6 +41,7 @@ class Row:
 _KILLS, _FLIPS, _BOMBS, _FUZZ = "kills", "flips", "bombs", "fuzz"
 _SAVES = "faults/test_checkpoint_faults.py::"
 _REQUESTS = "faults/test_bad_requests.py::"
+_SERVE = "serve/test_faults.py::"
 _INPUTS = "io/test_bad_inputs.py::"
 _STORE_KILLS = "faults/test_kills.py::"
 
@@ -353,8 +354,39 @@ ROWS = (
         limit="A process that is killed or hangs is noticed by torchrun, which ends the others; "
         "that is not tried here.",
     ),
-    Row(35, "Web uploads", "", "", limit="There is no web front end."),
-    Row(36, "Web jobs that die", "", "", limit="There is no web front end."),
+    Row(
+        35, "`unmask serve`: uploads, paths, addresses and visitors that are hostile",
+        "Refused with a 4xx answer; nothing outside the folder is read or written; the server goes "
+        "on.",
+        "10 GB, 200 uploads at once, markup named .png, bombs, `..` in every form, addresses to "
+        "fetch, other origins and host names, no token",
+        tests=(f"{_SERVE}test_ten_gigabytes_are_refused_before_they_are_read",
+               f"{_SERVE}test_two_hundred_uploads_at_once",
+               f"{_SERVE}test_no_path_leads_out",
+               f"{_SERVE}test_nothing_is_fetched_for_a_visitor",
+               f"{_SERVE}test_names_of_files_never_become_markup",
+               f"{_SERVE}test_bombs_among_outlines",
+               f"{_SERVE}test_of_twenty_people_at_once_one_is_first",
+               "serve/test_upload.py::test_what_is_not_an_image_is_refused",
+               "serve/test_upload.py::test_a_bomb_is_refused",
+               "serve/test_upload.py::test_names_become_tame",
+               "serve/test_guard.py::test_another_host_is_refused",
+               "serve/test_guard.py::test_another_origin_is_refused",
+               "serve/test_guard.py::test_no_preflight_is_answered",
+               "serve/test_guard.py::test_beyond_this_machine_a_token_is_needed"),
+    ),
+    Row(
+        36, "`unmask serve`: a job dies, a visitor leaves, the server is killed",
+        "The state of a job is kept, or it has failed with its last message; nothing half received "
+        "stays; the page saves what it still has.",
+        "SIGKILL of jobs and of the server; uploads that end early",
+        tests=(f"{_SERVE}test_a_killed_job_says_so_and_the_next_one_runs",
+               f"{_SERVE}test_a_visitor_who_goes_away_leaves_nothing",
+               f"{_SERVE}test_damaged_notes_are_left_aside",
+               "serve/test_jobs.py::test_a_training_outlives_the_server_and_is_found_again",
+               "serve/test_jobs.py::test_stop_ends_no_process_with_a_reused_number",
+               "serve/test_page.py::test_a_killed_server_loses_nothing_that_the_page_still_has"),
+    ),
     Row(
         37, "Metrics: missing and extra predictions, other shapes, 100,000 objects",
         "Named per image; memory stays below ten images.",

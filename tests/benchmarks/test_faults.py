@@ -76,7 +76,8 @@ def test_the_page_is_renewed_and_keeps_its_text(faults):
     assert [int(line.split("|")[1]) for line in lines] == list(range(1, 45))
     assert "25 trials | as promised: 25 equal to an uninterrupted run" in lines[0]
     assert "**2 failed**: 3 refused, 2 traceback" in lines[31]
-    assert "Does not apply: There is no web front end." in lines[34]
+    assert "Does not apply: The program downloads nothing" in lines[29]
+    assert "serve/test_faults.py" in lines[34]
     assert "*2 cores; 2026-01-02; 20.0 CPU minutes*" in once
     with pytest.raises(SystemExit, match="one pair"):
         faults.rebuilt(page.replace("<!-- faults:rows -->", ""), result())

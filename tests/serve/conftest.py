@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,12 +16,44 @@ import httpx
 import numpy as np
 import pytest
 
+from unmask.recipe import load
+from unmask.serve import processes
 from unmask.serve.app import make_app
 from unmask.serve.guard import Access, Application
 from unmask.serve.site import Site, make_site
 from unmask.serve.workspace import open_workspace
 
 HOST = "http://127.0.0.1:8420"
+# Milliseconds after which a state of the page will never come; machines may be very busy.
+PATIENCE = 120_000
+
+
+# Stands in for `unmask`: a training that writes a journal and ends on request, a quick prediction.
+PROGRAM = """
+import json, pathlib, shutil, signal, sys, time
+verb, out = sys.argv[1], pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir(parents=True, exist_ok=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+if verb == "train":
+    shutil.copy(pathlib.Path(__file__).with_name("recipe.yaml"), out)
+    steps = next(int(a[12:]) for a in sys.argv if a.startswith("train.steps="))
+    first = 11 if "--resume" in sys.argv else 1
+    for step in range(first, steps + 1):
+        with (out / "journal.jsonl").open("a") as journal:
+            journal.write(json.dumps({"step": step, "loss": 1 / step}) + "\\n")
+        while step == 10 and steps > 10:
+            time.sleep(0.02)
+    (out / "model.safetensors").write_text("")
+else:
+    listing = json.loads(pathlib.Path(sys.argv[2]).read_text())["training"]
+    labels = pathlib.Path(__file__).with_name("labels")
+    for number, case in enumerate(listing, 1):
+        name = pathlib.Path(case["image"]).name
+        shutil.copy(labels / name, out / name)
+        print(f"[{number}/{len(listing)}] {name}")
+    if "fail" in sys.argv[sys.argv.index("--model") + 1]:
+        sys.exit("Error: it failed")
+"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +90,15 @@ class Client:
         response = self.get(path)
         assert response.status_code == 200, response.text
         return response.json()
+
+    def wait(self, identity: str, *states: str) -> Any:
+        """A job once it is in one of these states."""
+        for _ in range(6000):
+            job = self.json(f"/api/jobs/{identity}")
+            if job["state"] in states:
+                return job
+            time.sleep(0.05)
+        pytest.fail(f"{identity} is not {states}")
 
     def image(self, number: int = 0) -> str:
         """Id of an image."""
@@ -95,6 +138,16 @@ def served(tmp_path, phantoms):
 
 
 @pytest.fixture
+def program(tmp_path, monkeypatch, phantoms):
+    """Jobs run the program above."""
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    (tmp_path / "recipe.yaml").write_text(load("cells").to_yaml())
+    (tmp_path / "labels").symlink_to(phantoms[2] / "labels")
+    monkeypatch.setattr(processes, "PROGRAM", (sys.executable, str(script)))
+
+
+@pytest.fixture
 def root():
     """The folder of a client."""
 
@@ -105,13 +158,30 @@ def root():
 
 
 @pytest.fixture
-def page(browser):
+def new_page(browser):
+    """Makes a page whose waits end with a state: only a fault takes as long as their limit."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE)
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(browser.new_page(viewport={"width": 1280, "height": 720}))
+        made[-1].set_default_timeout(PATIENCE)
+        return made[-1]
+
+    yield make
+    for page in made:
+        page.close()
+
+
+@pytest.fixture
+def page(new_page):
     """A page in which no script may fail."""
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page = new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
-    page.close()
     assert errors == []
 
 

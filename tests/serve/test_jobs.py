@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from dataclasses import replace
 
@@ -12,54 +11,10 @@ import numpy as np
 import pytest
 
 from unmask.io import open_labels
+from unmask.recipe import load
 from unmask.serve import processes
 from unmask.serve.processes import Job
 from unmask.serve.site import make_site
-
-# Stands in for `unmask`: a training that writes a journal and ends on request, a quick prediction.
-PROGRAM = """
-import json, pathlib, shutil, signal, sys, time
-verb, out = sys.argv[1], pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
-out.mkdir(parents=True, exist_ok=True)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-if verb == "train":
-    (out / "recipe.yaml").write_text("")
-    steps = next(int(a[12:]) for a in sys.argv if a.startswith("train.steps="))
-    first = 11 if "--resume" in sys.argv else 1
-    for step in range(first, steps + 1):
-        with (out / "journal.jsonl").open("a") as journal:
-            journal.write(json.dumps({"step": step, "loss": 1 / step}) + "\\n")
-        while step == 10 and steps > 10:
-            time.sleep(0.02)
-    (out / "model.safetensors").write_text("")
-else:
-    listing = json.loads(pathlib.Path(sys.argv[2]).read_text())["training"]
-    labels = pathlib.Path(__file__).with_name("labels")
-    for number, case in enumerate(listing, 1):
-        name = pathlib.Path(case["image"]).name
-        shutil.copy(labels / name, out / name)
-        print(f"[{number}/{len(listing)}] {name}")
-    if "fail" in sys.argv[sys.argv.index("--model") + 1]:
-        sys.exit("Error: it failed")
-"""
-
-
-@pytest.fixture
-def program(tmp_path, monkeypatch, phantoms):
-    """Jobs run the program above."""
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM)
-    (tmp_path / "labels").symlink_to(phantoms[2] / "labels")
-    monkeypatch.setattr(processes, "PROGRAM", (sys.executable, str(script)))
-
-
-def wait(client, identity: str, *states: str):
-    for _ in range(600):
-        job = client.json(f"/api/jobs/{identity}")
-        if job["state"] in states:
-            return job
-        time.sleep(0.05)
-    pytest.fail(f"{identity} is not {states}")
 
 
 def labeled(client):
@@ -81,9 +36,9 @@ def test_a_training_is_a_run_that_the_command_line_can_continue(served, root, pr
     client = served()
     ids = labeled(client)
     job = client.post("/api/train", json={"updates": 5}).json()
-    assert (job["id"], job["trained"], job["init"]) == ("round-001", 1, "nuclei")
+    assert (job["id"], job["trained"], job["init"]) == ("round-001", 1, None)
     assert "count as completely labeled" in job["notes"][0]
-    done = wait(client, "round-001", "done", "failed")
+    done = client.wait("round-001", "done", "failed")
     assert (done["state"], done["done"]) == ("done", 5)
     folder = root(client) / "runs" / "round-001.set"
     listing = json.loads((folder / "dataset.json").read_text())
@@ -91,10 +46,15 @@ def test_a_training_is_a_run_that_the_command_line_can_continue(served, root, pr
     copied = open_labels(folder / listing["training"][0]["label"], ndim=2).read()[0]
     np.testing.assert_array_equal(copied, ids)
     record = json.loads((folder / "job.json").read_text())
-    assert record["command"][:3] == ["train", "--images", str(folder / "dataset.json")]
+    assert record["command"][:2] == ["train", str(folder / "dataset.json")]
+    assert "--preset" not in record["command"]
     again = client.post("/api/train", json={"updates": 5}).json()
     assert again["init"].endswith("round-001/model.safetensors")
-    wait(client, "round-002", "done")
+    client.wait("round-002", "done")
+    command = client.site.jobs.get("round-002").command
+    # The network stays that of the weights, whatever a plan of more labels would prefer.
+    backbone = load("cells").model.backbone.model_dump(mode="json")
+    assert f"model.backbone={json.dumps(backbone)}" in command
 
 
 def test_a_training_outlives_the_server_and_is_found_again(served, root, program):
@@ -105,14 +65,14 @@ def test_a_training_outlives_the_server_and_is_found_again(served, root, program
     (job,) = restarted.json("/api/jobs")["jobs"]
     assert (job["id"], job["state"]) == ("round-001", "running")
     assert restarted.post("/api/train", json={}).status_code == 409
-    assert wait(restarted, "round-001", "running")["steps"] == 30
+    assert restarted.wait("round-001", "running")["steps"] == 30
     while restarted.json("/api/jobs/round-001")["done"] < 10:
         time.sleep(0.05)
     assert restarted.post("/api/jobs/round-001/stop").status_code == 200
-    assert wait(restarted, "round-001", "stopped", "failed")["state"] == "stopped"
+    assert restarted.wait("round-001", "stopped", "failed")["state"] == "stopped"
     assert restarted.post("/api/jobs/round-001/stop").status_code == 409
     assert restarted.post("/api/jobs/round-001/resume").status_code == 202
-    done = wait(restarted, "round-001", "done", "failed")
+    done = restarted.wait("round-001", "done", "failed")
     assert (done["state"], done["done"]) == ("done", 30)
 
 
@@ -120,7 +80,7 @@ def test_stop_ends_no_process_with_a_reused_number(served, program):
     client = served()
     labeled(client)
     client.post("/api/train", json={"updates": 2})
-    wait(client, "round-001", "done")
+    client.wait("round-001", "done")
     job = client.site.jobs.get("round-001")
     changed = {**json.loads((job.folder / "job.json").read_text()), "pid": os.getpid()}
     (job.folder / "job.json").write_text(json.dumps(changed))
@@ -167,7 +127,7 @@ def test_boxes_make_the_rest_unknown_and_held_out_images_validate(served, root, 
     np.testing.assert_array_equal(copied, expected)
     command = client.site.jobs.get("round-001").command
     assert "data.ignore_label=65535" in command
-    wait(client, "round-001", "done")
+    client.wait("round-001", "done")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +143,7 @@ def test_a_prediction_waits_until_a_person_accepts_it(served, root, program, pha
     client = served()
     first, second = client.image(0), client.image(1)
     job = client.post("/api/predict", json={"images": [first, second]}).json()
-    assert wait(client, job["id"], "done", "failed")["state"] == "done"
+    assert client.wait(job["id"], "done", "failed")["state"] == "done"
     images = client.json("/api/images")["images"]
     assert [image["state"] for image in images[:3]] == ["predicted", "predicted", "unlabeled"]
     truth = open_labels(phantoms[2] / "labels" / "nuclei_000.tif", ndim=2).read()[0]
@@ -206,7 +166,7 @@ def test_a_failed_prediction_says_why(served, program):
     defaults = replace(client.site.jobs._defaults, model="fail")
     client.site.jobs._defaults = defaults
     job = client.post("/api/predict", json={"images": [client.image()]}).json()
-    failed = wait(client, job["id"], "failed", "done")
+    failed = client.wait(job["id"], "failed", "done")
     assert failed["error"] == "Error: it failed"
 
 
@@ -240,6 +200,7 @@ def test_a_demonstration_trains_nothing(served):
     client = served(demo=True)
     assert client.post("/api/train", json={}).status_code == 403
     assert client.site.uploads.limits.nbytes == 20_000_000
+    assert client.site.jobs._defaults.seconds == 120
 
 
 def test_a_prediction_of_a_demonstration_is_ended_in_time(served, program):
@@ -250,14 +211,14 @@ def test_a_prediction_of_a_demonstration_is_ended_in_time(served, program):
     started = processes.start(job, seconds=0.0)
     while started.running():
         time.sleep(0.02)
-    assert processes.ended(started, 0) == "failed"
+    assert processes.ended(started, 0, 1) == "failed"
 
 
 def test_scores_of_held_out_images_are_listed(served, root, program):
     client = served()
     labeled(client)
     client.post("/api/train", json={"updates": 2})
-    wait(client, "round-001", "done")
+    client.wait("round-001", "done")
     with (root(client) / "runs" / "round-001" / "journal.jsonl").open("a") as journal:
         journal.write('{"step": 2, "validation/f1@0.5": 0.5, "loss": 1}\n{"step": 2, "lo')
     (job,) = client.json("/api/jobs")["jobs"]

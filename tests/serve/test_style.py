@@ -32,6 +32,10 @@ def contrast(first: str, second: str) -> float:
         ("quiet", "back", 4.5),
         ("quiet", "panel", 4.5),
         ("on-strong", "strong", 4.5),
+        ("on-bad", "bad", 4.5),
+        ("edge", "panel", 3),
+        ("edge", "back", 3),
+        ("strong", "stage", 3),
         ("strong", "panel", 3),
         ("strong", "back", 3),
     ],
@@ -54,7 +58,7 @@ def test_every_text_is_in_one_file():
 def test_every_text_that_is_asked_for_exists():
     texts = set(re.findall(r"^  (\w+):", (PAGE / "texts.js").read_text(), re.MULTILINE))
     html = (PAGE / "index.html").read_text()
-    wanted = set(re.findall(r"data-(?:text|label|title)=\"(\w+)\"", html))
+    wanted = set(re.findall(r"data-(?:text|label|title|hint)=\"(\w+)\"", html))
     for path in PAGE.glob("*.js"):
         wanted |= set(re.findall(r"\btext\(\"(\w+)\"", path.read_text()))
     assert wanted - texts == set()

@@ -71,8 +71,9 @@ def plan(
             )
         )
     pairs = _opened(images, labels, settings)
-    made = make_plan(measure(pairs), minutes=minutes)
-    chosen = _scheduled(_decided(made, settings), pairs, minutes, settings, split=split)
+    facts = measure(pairs, ignore_label=_ignored(settings), classes=_wants_classes(settings))
+    made = _decided(make_plan(facts, minutes=minutes), settings)
+    chosen = _scheduled(made, pairs, minutes, settings, split=split)
     if out is not None:
         atomic_write(out, plan_to_yaml(chosen))
     return chosen
@@ -97,9 +98,25 @@ def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
     return [*pairs, *(Pair(path, open_as_seen(path, rules, None)) for path in unlabeled)]
 
 
+def _ignored(settings: Settings) -> int | None:
+    """The label value without truth that the user names."""
+    own = [line for line in settings if line.partition("=")[0].strip() == "data.ignore_label"]
+    return load("cells").with_settings(own).data.ignore_label
+
+
+def _wants_classes(settings: Settings) -> bool | None:
+    """Whether the user's own task is about classes; None if the labels decide."""
+    own = [line for line in settings if line.partition("=")[0].strip() in ("task", "task.name")]
+    task = load("cells").with_settings(own).task
+    return None if not own or task is None else task.name == "semantic"
+
+
 def _decided(made: Plan, settings: Settings) -> Plan:
     """The plan with the user's own choices in place of its decisions."""
-    own = [line for line in settings if line]
+    task = made.recipe.task
+    # A task that the plan has chosen too keeps the options that it was given.
+    named = f"task={task.name if task else ''}"
+    own = [line for line in settings if line and line.replace(" ", "") != named]
     if not own:
         return made
     recipe = made.recipe.with_settings(own)

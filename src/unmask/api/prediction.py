@@ -407,5 +407,3 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
             f"resume: expected images in files, found {arrays[0]} in memory, of which a later run "
             "cannot tell whether it is the same. Leave out resume."
         )
-
-

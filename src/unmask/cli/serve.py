@@ -70,7 +70,7 @@ class ServeOptions:
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="Recipe of the trainings. Without it, cells for images and cells3d for volumes.",
+            help="Recipe of the trainings. Without it, a plan is made from the labels.",
             rich_help_panel=RECIPE,
         ),
     ] = None
@@ -97,7 +97,7 @@ def serve(options: ServeOptions) -> None:
         # Start from the model that comes with unmask, on another port
         unmask serve project/ --model nuclei --port 9000
     """
-    from unmask.serve.jobs import Defaults
+    from unmask.serve.commands import Defaults
     from unmask.serve.run import Address, serve
 
     show("Open this page in a browser; Ctrl-C ends the server, trainings continue:")

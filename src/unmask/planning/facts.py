@@ -55,12 +55,15 @@ class Facts:
         return self.objects.median * prod(self.voxel) ** (1 / self.images.ndim)
 
 
-def measure(pairs: Sequence[Pair], *, ignore_label: int | None = None) -> Facts:
+def measure(
+    pairs: Sequence[Pair], *, ignore_label: int | None = None, classes: bool | None = None
+) -> Facts:
     """Measure images and labels.
 
     Args:
         pairs: opened images, at least one of them with labels.
         ignore_label: label value without truth.
+        classes: what the labels are, if the user has said so.
 
     Raises:
         DataError: a file cannot be read.
@@ -68,6 +71,13 @@ def measure(pairs: Sequence[Pair], *, ignore_label: int | None = None) -> Facts:
     images = measure_images(pairs)
     labels = measure_labels(pairs, ignore_label=ignore_label)
     verdict = classes_or_objects(labels, images)
+    if classes is not None and classes != verdict.classes:
+        verdict = Verdict(
+            classes,
+            Verdict.SURE if classes else -Verdict.SURE,
+            ("it was asked for",),
+            aligned=False,
+        )
     objects = None if verdict.classes else measure_objects(labels, images.ndim)
     voxel, reason = voxel_shape(images, objects)
     labeled = sum(pair.labels is not None for pair in pairs)

@@ -28,6 +28,9 @@ class Facts:
         version: of the labels that ``objects`` was counted in.
         top: largest id of a label store that is written in parts.
         writes: number of saves into a label store that is written in parts.
+        parts: boxes that the prediction covers; without any, it covers the whole image.
+        top_predicted: largest id in these boxes.
+        corrections: objects of an accepted prediction that were corrected; None if not counted.
     """
 
     regions: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
@@ -39,6 +42,9 @@ class Facts:
     version: str = "0"
     top: int = 0
     writes: int = 0
+    parts: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
+    top_predicted: int = 0
+    corrections: int | None = None
 
 
 class FactsBook:
@@ -89,7 +95,8 @@ def boxes(regions: Sequence[Any]) -> tuple[tuple[tuple[int, ...], tuple[int, ...
 def _read(path: Path) -> Facts:
     with suppress(OSError, ValueError, TypeError):
         tree = json.loads(path.read_text(encoding="utf-8"))
-        tree["regions"] = boxes(tree.get("regions", ()))
+        for name in ("regions", "parts"):
+            tree[name] = boxes(tree.get(name, ()))
         tree["right"] = tuple(map(int, tree.get("right", ())))
         return Facts(**tree)
     return Facts()

@@ -5,50 +5,32 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unmask import shipped
-from unmask.atomic import atomic_write, fsync_file, remove, replace_folder, saving
+from unmask.atomic import atomic_write, remove, saving
 from unmask.errors import message
+from unmask.io import Image
 from unmask.serve import processes
+from unmask.serve.collect import Collector
+from unmask.serve.commands import Defaults, Effort, recipe_of, train_command
+from unmask.serve.crops import save_crop
+from unmask.serve.doubts import TABLE
 from unmask.serve.processes import Job
 from unmask.serve.refusal import RefusedError, missing
 from unmask.serve.rounds import Stage, TrainingSet
 from unmask.serve.workspace import Entry, Workspace
+from unmask.space.box import Box
 
-# Recipe and shipped start weights by number of axes.
-_PRESETS: Mapping[int, tuple[str, str | None]] = {2: ("cells", "nuclei"), 3: ("cells3d", None)}
-# Small batches: a round should take minutes on a laptop without a GPU.
-_QUICK: Mapping[int, tuple[str, ...]] = {
-    2: ("train.batch_size=4", "data.crop=[160, 160]"),
-    3: ("train.batch_size=1",),
-}
-UPDATES = 100
+# What predicts before anything is trained, by number of axes.
+_SHIPPED = {2: "nuclei"}
 _ID = re.compile(r"(round|predict)-\d{3,9}")
 # Ends the name of the folder with the training set of a run.
 _SET = ".set"
 _SCORE = "validation/"
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """What the person who started the server has decided.
-
-    Attributes:
-        preset: recipe of trainings; None: by the number of axes.
-        settings: ``KEY=VALUE`` changes of the recipe.
-        model: model of predictions; None: the last one that was trained, else a shipped one.
-        seconds: after which a prediction is ended; None: never.
-    """
-
-    preset: str | None = None
-    settings: tuple[str, ...] = ()
-    model: str | None = None
-    seconds: float | None = None
 
 
 class Jobs:
@@ -57,12 +39,16 @@ class Jobs:
     Args:
         workspace: whose jobs.
         stage: makes training sets.
+        collector: takes over what predictions have written.
         defaults: choices that no page can change.
     """
 
-    def __init__(self, workspace: Workspace, stage: Stage, defaults: Defaults) -> None:
+    def __init__(
+        self, workspace: Workspace, stage: Stage, collector: Collector, defaults: Defaults
+    ) -> None:
         self._workspace = workspace
         self._stage = stage
+        self._collector = collector
         self._defaults = defaults
         self._lock = threading.RLock()
 
@@ -91,12 +77,11 @@ class Jobs:
                 return job
         raise missing("job")
 
-    def train(self, *, updates: int | None = None, init: str = "auto") -> tuple[Job, TrainingSet]:
+    def train(self, effort: Effort | None = None) -> tuple[Job, TrainingSet]:
         """Start a training on a copy of the labels.
 
         Args:
-            updates: of the weights.
-            init: ``auto``: weights of the last round, else shipped ones; ``none``: random.
+            effort: how long it is, and what it begins with.
 
         Raises:
             RefusedError: another one runs (409), or nothing is labeled (422).
@@ -110,32 +95,35 @@ class Jobs:
             except BaseException:
                 remove(folder)
                 raise
-            steps = updates or UPDATES
-            preset, weights = self._recipe(chosen.ndim, init)
-            out = self._workspace.runs / name
-            command = ["train", "--images", str(chosen.listing), "--out", str(out)]
-            command += ["--recipe" if preset.endswith((".yaml", ".yml")) else "--preset", preset]
-            command += ["--init", weights] if weights else []
-            command += [part for line in self._settings(chosen, steps) for part in ("--set", line)]
+            out, effort = self._workspace.runs / name, effort or Effort()
+            command, init = train_command(chosen, out, effort, self._defaults, self.all())
             facts = {
-                "preset": preset,
-                "init": weights,
+                "preset": self._defaults.preset,
+                "init": init,
                 "notes": chosen.notes,
                 "trained": chosen.trained,
                 "held_out": chosen.held_out,
                 "objects": chosen.objects,
             }
-            job = Job(name, "train", folder, tuple(command), out, steps, facts=facts)
+            job = Job(name, "train", folder, command, out, effort.updates or 0, facts=facts)
             with saving(folder):
                 return processes.start(job), chosen
 
-    def predict(self, entries: Sequence[Entry], *, ndim: int, model: str | None = None) -> Job:
+    def predict(
+        self,
+        entries: Sequence[Entry],
+        *,
+        ndim: int,
+        model: str | None = None,
+        part: tuple[Image, Box] | None = None,
+    ) -> Job:
         """Start a prediction; its label images become proposals.
 
         Args:
             entries: the images.
             ndim: their number of axes.
             model: id of a round, or name of a shipped model; default: the last one.
+            part: the only image, opened, and the box of it that is predicted.
 
         Raises:
             RefusedError: another one runs (409), or there is no model for them (422).
@@ -145,11 +133,18 @@ class Jobs:
             chosen = self._model(model, ndim)
             with saving(self._predictions):
                 name, folder = processes.new_folder(self._predictions, "predict")
-            listed = [{"image": str(entry.path)} for entry in entries]
+            facts = {"images": [entry.id for entry in entries], "model": Path(chosen).name}
+            paths = [str(entry.path) for entry in entries]
+            if part is not None:
+                cut = folder / "images" / f"{entries[0].name}.tif"
+                wide = save_crop(*part, cut)
+                paths = [str(cut)]
+                facts |= {"box": [part[1].start, part[1].stop], "wide": [wide.start, wide.stop]}
+            listed = [{"image": path} for path in paths]
             atomic_write(folder / "dataset.json", json.dumps({"training": listed}))
             command = ("predict", str(folder / "dataset.json"), "--model", chosen,
-                       "--out", str(folder / "out"), "--skip-bad")  # fmt: skip
-            facts = {"images": [entry.id for entry in entries], "model": Path(chosen).name}
+                       "--out", str(folder / "out"), "--skip-bad",
+                       *(() if part else TABLE))  # fmt: skip
             job = Job(name, "predict", folder, command, folder / "out", len(entries), facts=facts)
             with saving(folder):
                 return processes.start(job, seconds=self._defaults.seconds)
@@ -172,15 +167,17 @@ class Jobs:
         # In this order, so that all that a job has done is seen once it has ended.
         running = job.running()
         done = self.progress(job)
-        state = "running" if running else processes.ended(job, done)
+        steps = self.steps(job)
+        state = "running" if running else processes.ended(job, done, steps)
         if job.kind == "predict" and state != "running":
-            self._collect(job)
+            with self._lock:
+                self._collector.collect(job)
         return {
             "id": job.id,
             "kind": job.kind,
             "state": state,
             "done": done,
-            "steps": job.steps,
+            "steps": steps,
             "created": job.created,
             "error": processes.reason(job) if state == "failed" else "",
             "log": processes.tail(job),
@@ -197,6 +194,13 @@ class Jobs:
         records = _journal(job)
         return int(records[-1].get("step", 0)) if records else 0
 
+    def steps(self, job: Job) -> int:
+        """Updates or images that it has to do; 0 as long as a plan is made."""
+        if job.steps or job.kind != "train":
+            return job.steps
+        recipe = recipe_of(job)
+        return 0 if recipe is None else recipe.train.steps
+
     def scores(self, job: Job) -> dict[str, float]:
         """What a training measured last on images that are held out."""
         for record in reversed(_journal(job)):
@@ -208,6 +212,13 @@ class Jobs:
             if found:
                 return found
         return {}
+
+    def settle(self) -> None:
+        """Take over what the last predictions have found since somebody looked."""
+        with self._lock:
+            for job in [job for job in self.all() if job.kind == "predict"][:3]:
+                if not job.running():
+                    self._collector.collect(job)
 
     def models(self) -> list[dict[str, str]]:
         """What can predict: rounds, newest first, then shipped models."""
@@ -232,26 +243,6 @@ class Jobs:
                     job=job.id,
                 )  # fmt: skip
 
-    def _recipe(self, ndim: int, init: str) -> tuple[str, str | None]:
-        usual, weights = _PRESETS[ndim]
-        preset = self._defaults.preset or usual
-        if init == "none":
-            return preset, None
-        for job in self.all():
-            model = job.out / "model.safetensors"
-            if job.kind == "train" and job.facts.get("preset") == preset and model.is_file():
-                return preset, str(model)
-        changed = any(line.startswith("model.") for line in self._defaults.settings)
-        return preset, None if preset != usual or changed else weights
-
-    def _settings(self, chosen: TrainingSet, steps: int) -> list[str]:
-        own = [f"train.steps={steps}", f"train.warmup={steps // 10}",
-               f"train.validate_every={max(10, steps // 4)}",
-               f"train.save_every={max(10, steps // 4)}"]  # fmt: skip
-        own += [] if chosen.ignore is None else [f"data.ignore_label={chosen.ignore}"]
-        own += _QUICK[chosen.ndim] if self._defaults.preset is None else ()
-        return [*own, *self._defaults.settings]
-
     def _model(self, wanted: str | None, ndim: int) -> str:
         if wanted is not None:
             if wanted not in {model["id"] for model in self.models()}:
@@ -262,7 +253,7 @@ class Jobs:
         for job in self.all():
             if job.kind == "train" and (job.out / "model.safetensors").is_file():
                 return str(job.out)
-        name = _PRESETS[ndim][1]
+        name = _SHIPPED.get(ndim)
         if name is None:
             raise RefusedError(
                 422,
@@ -270,23 +261,6 @@ class Jobs:
                         do="Outline a few objects and train first."),
             )  # fmt: skip
         return name
-
-    def _collect(self, job: Job) -> None:
-        """Move finished predictions to their place; a second call finds nothing left to do."""
-        target = self._workspace.predictions
-        with self._lock:
-            if not job.out.is_dir():
-                return
-            files = [path for path in job.out.iterdir() if not path.name.startswith(".")]
-            for path in files:
-                place = self._workspace.confine(target) / path.name
-                with saving(place):
-                    if path.is_dir():
-                        replace_folder(path, place)
-                    else:
-                        target.mkdir(parents=True, exist_ok=True)
-                        fsync_file(path)
-                        path.replace(place)
 
 
 def _journal(job: Job) -> list[dict[str, Any]]:

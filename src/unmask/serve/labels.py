@@ -21,7 +21,6 @@ import xxhash
 from unmask.atomic import make_folder, saving
 from unmask.errors import DataError, message
 from unmask.io import Image, open_labels, save_image, stem
-from unmask.io.zarr import create_zarr
 from unmask.serve.facts import FactsBook
 from unmask.serve.refusal import RefusedError
 from unmask.serve.workspace import Entry, Workspace
@@ -177,13 +176,7 @@ class LabelStore:
         path = self.path(entry) or self._workspace.labels / f"{entry.name}.ome.zarr"
         if not path.is_dir():
             self._workspace.confine(path.parent)
-            with saving(path):
-                make_folder(path.parent)
-                create_zarr(path, image.shape[1:], np.dtype(np.uint32), axes=image.axes[1:],
-                            spacing=image.spacing, unit=image.unit)  # fmt: skip
-        array: Any = _zarr(path)
-        with saving(path):
-            array[patch.box.slices] = patch.values
+        write_box(path, image, patch.box, patch.values)
         writes = self._facts.get(entry.id).writes + 1
         top = max(self._facts.get(entry.id).top, int(patch.values.max()))
         self._note(entry, writes=writes, objects=None, version=f"w{writes}", top=top)
@@ -210,6 +203,24 @@ class LabelStore:
             if len(self._arrays) < 2:
                 break
             self._arrays.popitem(last=False)
+
+
+def write_box(path: Path, image: Image, box: Box, values: np.ndarray) -> None:
+    """Write ids into a box of an OME-Zarr of the image's size, which is made if there is none.
+
+    Raises:
+        SaveError: the disk.
+    """
+    # The server starts without it: only images of gigabytes need it.
+    from unmask.io.zarr import create_zarr
+
+    with saving(path):
+        if not path.is_dir():
+            make_folder(path.parent)
+            create_zarr(path, image.shape[1:], np.dtype(np.uint32), axes=image.axes[1:],
+                        spacing=image.spacing, unit=image.unit)  # fmt: skip
+        array: Any = _zarr(path)
+        array[box.slices] = values
 
 
 def count_objects(labels: np.ndarray) -> int:

@@ -128,18 +128,19 @@ def read(folder: Path) -> Job | None:
     return None
 
 
-def ended(job: Job, done: int) -> str:
+def ended(job: Job, done: int, steps: int) -> str:
     """How a process ended: done, stopped or failed.
 
     Args:
         job: a job that does not run.
         done: updates or images that are finished; tells the end of a process that nobody waited
             for, because the server had ended too.
+        steps: that it had to do; 0 if that never became known.
     """
     with suppress(OSError, ValueError, KeyError):
         code = json.loads((job.folder / _EXIT).read_text(encoding="utf-8"))["code"]
         return "done" if code == 0 else "stopped" if code in _STOPPED else "failed"
-    return "done" if done >= job.steps else "stopped"
+    return "done" if steps and done >= steps else "stopped"
 
 
 def reason(job: Job) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from unmask.atomic import remove, saving
-from unmask.io import Image, open_labels, stem
+from unmask.io import Image, open_labels, save_image, stem
+from unmask.serve.corrections import Corrections
 from unmask.serve.facts import FactsBook
-from unmask.serve.labels import LARGE, LabelStore, Patch
+from unmask.serve.labels import LARGE, LabelStore, Patch, write_box
 from unmask.serve.refusal import missing
 from unmask.serve.workspace import Entry, Workspace
 from unmask.space.box import Box, tiles
@@ -26,9 +27,13 @@ class Proposals:
         workspace: where they are.
         store: gets what is accepted.
         facts: notes that labels began as a prediction.
+        corrections: counts what a person changes in it.
     """
 
-    def __init__(self, workspace: Workspace, store: LabelStore, facts: FactsBook) -> None:
+    def __init__(
+        self, workspace: Workspace, store: LabelStore, facts: FactsBook, corrections: Corrections
+    ) -> None:
+        self._corrections = corrections
         self._workspace = workspace
         self._store = store
         self._facts = facts
@@ -53,6 +58,8 @@ class Proposals:
     def accept(self, entry: Entry, image: Image, version: str) -> tuple[str, int | None]:
         """Make the prediction the labels of the image.
 
+        A prediction of the whole image replaces them; one of a part only adds its objects.
+
         Args:
             entry: the image.
             image: the same, opened.
@@ -62,14 +69,91 @@ class Proposals:
             RefusedError: the labels have another version, or there is no prediction.
         """
         self._open(entry, image)
-        self._facts.change(entry.id, accepted=False)
+        parts = [Box(start, stop) for start, stop in self._facts.get(entry.id).parts]
+        if not parts:
+            self._facts.change(entry.id, accepted=False)
         objects: int | None = None
-        for box in _parts(image.shape[1:]):
+        for box in parts or _parts(image.shape[1:]):
             values = self.read(entry, image, box)
+            if parts:
+                mine = self._store.read(entry, image.shape[1:], box)[0]
+                values = np.where(mine == 0, values, mine)
             patch = Patch(box.start, values, version)
             version, objects = self._store.write(entry, image, patch)
-        self._facts.change(entry.id, accepted=True, corrected=False)
+        if parts:
+            self.reject(entry)
+        else:
+            self._facts.change(entry.id, accepted=True, corrected=False)
+            self._corrections.begin(entry, image)
         return version, objects
+
+    def add(self, entry: Entry, image: Image, wide: Box, box: Box, labels: np.ndarray) -> None:
+        """Add the predicted objects of a part of an image, where nothing is labeled yet.
+
+        Args:
+            entry: the image.
+            image: the same, opened.
+            wide: where ``labels`` lie.
+            box: the part that was asked for; objects that reach into it are kept whole.
+            labels: predicted ids.
+
+        Raises:
+            SaveError: the disk.
+        """
+        shape = image.shape[1:]
+        inner = Box(
+            tuple(a - b for a, b in zip(box.start, wide.start, strict=True)),
+            tuple(a - b for a, b in zip(box.stop, wide.start, strict=True)),
+        )
+        wanted = np.unique(labels[inner.slices])
+        found = np.where(np.isin(labels, wanted), labels, 0).astype(np.uint32)
+        mine = self._store.read(entry, shape, wide)[0]
+        # Most of the object lies on one that is there already: it is that one.
+        covered = np.bincount(found[mine > 0], minlength=int(found.max(initial=0)) + 1)
+        sizes = np.bincount(found.ravel(), minlength=len(covered))
+        found[(mine > 0) | (2 * covered > sizes)[found]] = 0
+        top = max(self._store.top(entry, shape), self._top(entry))
+        found[found > 0] += top
+        self._write(entry, image, wide, found)
+        known = self._facts.get(entry.id).parts
+        self._facts.change(entry.id, parts=(*known, (wide.start, wide.stop)), top_predicted=(
+            int(found.max(initial=top))))  # fmt: skip
+
+    def place(self, entry: Entry, image: Image, labels: np.ndarray) -> None:
+        """Make labels of another program the prediction of an image.
+
+        Raises:
+            SaveError: the disk.
+        """
+        for path in [path for name, path in self.names().items() if name == entry.name]:
+            remove(path)
+        self._workspace.confine(self._workspace.predictions)
+        save_image(self._workspace.predictions / f"{entry.name}.tif", labels, like=image)
+        self._facts.change(entry.id, parts=(), top_predicted=0)
+
+    def _top(self, entry: Entry) -> int:
+        facts = self._facts.get(entry.id)
+        return facts.top_predicted if facts.parts else 0
+
+    def _write(self, entry: Entry, image: Image, wide: Box, found: np.ndarray) -> None:
+        """Put ids into the prediction; a whole one that is older goes."""
+        path, shape = self.names().get(entry.name), image.shape[1:]
+        if path is not None and not self._facts.get(entry.id).parts:
+            remove(path)
+            path = None
+        folder = self._workspace.predictions
+        self._workspace.confine(folder)
+        if prod(shape) >= LARGE:
+            target = path or folder / f"{entry.name}.ome.zarr"
+            write_box(target, image, wide, found)
+            return
+        target = path or folder / f"{entry.name}.tif"
+        whole = (
+            np.zeros(shape, np.uint32) if path is None
+            else open_labels(path, ndim=image.ndim).read()[0].astype(np.uint32)
+        )  # fmt: skip
+        whole[wide.slices] = found
+        save_image(target, whole, like=image)
 
     def reject(self, entry: Entry) -> None:
         """Remove the prediction.
@@ -80,6 +164,7 @@ class Proposals:
         path = self._path(entry)
         with saving(path):
             remove(path)
+        self._facts.change(entry.id, parts=(), top_predicted=0)
 
     def _path(self, entry: Entry) -> Path:
         path = self.names().get(entry.name)

@@ -23,10 +23,13 @@ from unmask.io import Image, save_image
 from unmask.serve.facts import Facts, FactsBook
 from unmask.serve.labels import LARGE, LabelStore
 from unmask.serve.pictures import Pictures
+from unmask.serve.project import Kind, ProjectBook
 from unmask.serve.refusal import RefusedError
 from unmask.serve.workspace import Entry, Workspace, list_entries
 from unmask.space.box import Box
 
+# Of what is labeled; `unmask.planning` takes such objects for dense.
+_DENSE = 0.6
 # The largest ids of the two types: no other id is less likely to be an object.
 _IGNORED = {np.dtype(np.uint16): 2**16 - 1, np.dtype(np.uint32): 2**31 - 1}
 
@@ -42,6 +45,8 @@ class TrainingSet:
         trained: images to train on.
         held_out: images to validate on.
         objects: objects in the images to train on.
+        classes: number of classes with background, if labels are classes; else 0.
+        dense: objects fill most of what is labeled.
         notes: what the user should know of the choice, one line each.
     """
 
@@ -51,7 +56,25 @@ class TrainingSet:
     trained: int
     held_out: int
     objects: int
+    classes: int = 0
+    dense: bool = False
     notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Tally:
+    """Sums over the labels of all images."""
+
+    top: int = 0
+    foreground: int = 0
+    known: int = 0
+
+    def add(self, labels: np.ndarray, ignore: int | None) -> None:
+        """Count one label image, as it is trained on."""
+        known = labels if ignore is None else labels[labels != ignore]
+        self.top = max(self.top, int(known.max(initial=0)))
+        self.foreground += int(np.count_nonzero(known))
+        self.known += known.size
 
 
 @dataclass
@@ -70,12 +93,19 @@ class Stage:
         store: their labels.
         facts: boxes, and what is held out.
         pictures: opens the images.
+        project: what labels are.
     """
 
     def __init__(
-        self, workspace: Workspace, store: LabelStore, facts: FactsBook, pictures: Pictures
+        self,
+        workspace: Workspace,
+        store: LabelStore,
+        facts: FactsBook,
+        pictures: Pictures,
+        project: ProjectBook,
     ) -> None:
         self._workspace = workspace
+        self._project = project
         self._store = store
         self._facts = facts
         self._pictures = pictures
@@ -94,7 +124,8 @@ class Stage:
                 message(self._workspace.labels, expected="at least one labeled image",
                         found="none", do="Outline a few objects first, then train."),
             )  # fmt: skip
-        ignore = self._ignored(chosen.entries)
+        classes = self._project.get().kind == "classes"
+        ignore, tally = self._ignored(chosen.entries, classes=classes), _Tally()
         parts: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}
         with saving(folder):
             make_folder(folder / "labels")
@@ -102,7 +133,9 @@ class Stage:
             part = parts["validation" if facts.held_out else "training"]
             large = prod(image.shape[1:]) >= LARGE
             work = self._crops if large else self._copy
-            part += work(folder, entry, image, facts, ignore)
+            for case, labels in work(folder, entry, image, facts, ignore):
+                tally.add(labels, ignore)
+                part.append(case)
         atomic_write(folder / "dataset.json", json.dumps(parts, indent=1))
         return TrainingSet(
             folder / "dataset.json",
@@ -111,7 +144,9 @@ class Stage:
             len(parts["training"]),
             len(parts["validation"]),
             sum(facts.objects or 0 for _, _, facts in chosen.entries if not facts.held_out),
-            (*chosen.notes, *_whole_note(chosen.entries)),
+            max(2, tally.top + 1) if classes else 0,
+            tally.foreground >= _DENSE * max(1, tally.known),
+            (*chosen.notes, *(() if classes else _whole_note(chosen.entries))),
         )
 
     def _choose(self) -> _Chosen:
@@ -134,8 +169,10 @@ class Stage:
             chosen.entries.append((entry, image, facts))
         return chosen
 
-    def _ignored(self, entries: Sequence[tuple[Entry, Image, Facts]]) -> int | None:
-        if not any(facts.regions for _, _, facts in entries):
+    def _ignored(
+        self, entries: Sequence[tuple[Entry, Image, Facts]], *, classes: bool
+    ) -> int | None:
+        if not classes and not any(facts.regions for _, _, facts in entries):
             return None
         wide = any(
             self._store.read(entry, image.shape[1:], Box.of((1,) * image.ndim))[0].dtype
@@ -146,16 +183,17 @@ class Stage:
 
     def _copy(
         self, folder: Path, entry: Entry, image: Image, facts: Facts, ignore: int | None
-    ) -> Iterator[dict[str, str]]:
+    ) -> Iterator[tuple[dict[str, str], np.ndarray]]:
         shape = image.shape[1:]
         labels, _ = self._store.read(entry, shape, Box.of(shape))
         path = folder / "labels" / f"{entry.name}.tif"
-        save_image(path, _masked(labels, facts.regions, ignore), like=image)
-        yield {"image": _relative(entry.path, folder), "label": _relative(path, folder)}
+        labels = _masked(labels, facts.regions, ignore, self._project.get().kind)
+        save_image(path, labels, like=image)
+        yield {"image": _relative(entry.path, folder), "label": _relative(path, folder)}, labels
 
     def _crops(
         self, folder: Path, entry: Entry, image: Image, facts: Facts, ignore: int | None
-    ) -> Iterator[dict[str, str]]:
+    ) -> Iterator[tuple[dict[str, str], np.ndarray]]:
         """One image per box, because the whole one does not fit into memory.
 
         Raises:
@@ -177,12 +215,18 @@ class Stage:
             labels, _ = self._store.read(entry, image.shape[1:], box)
             save_image(folder / "labels" / name, labels, like=image)
             save_image(folder / "images" / name, image.read(box), like=image)
-            yield {"image": f"images/{name}", "label": f"labels/{name}"}
+            yield {"image": f"images/{name}", "label": f"labels/{name}"}, labels
 
 
-def _masked(labels: np.ndarray, regions: Sequence[Any], ignore: int | None) -> np.ndarray:
-    """Labels with background outside of all boxes replaced by the ignored value."""
-    if ignore is None or not regions:
+def _masked(
+    labels: np.ndarray, regions: Sequence[Any], ignore: int | None, kind: Kind
+) -> np.ndarray:
+    """Labels with the ignored value where nothing is known.
+
+    That is background outside of all boxes. Without boxes it is nowhere for objects, but everywhere
+    for classes: what nobody has painted has no class yet.
+    """
+    if ignore is None or (not regions and kind == "objects"):
         return labels
     unknown = labels == 0
     for start, stop in regions:

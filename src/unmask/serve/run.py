@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from types import FrameType
 
 from unmask import checkpoint
 from unmask.errors import DataError, MissingPackageError, message
+from unmask.serve.commands import Defaults
 from unmask.serve.guard import LOOPBACK, Access
-from unmask.serve.jobs import Defaults
 from unmask.serve.workspace import open_workspace
 
 
@@ -57,7 +58,7 @@ def serve(
         import uvicorn
 
         from unmask.serve.app import make_app
-        from unmask.serve.site import make_site
+        from unmask.serve.site import make_site, warm_up
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             message("unmask serve", expected="the packages of the extra serve",
@@ -69,6 +70,9 @@ def serve(
     token = None if where.host in LOOPBACK or public else secrets.token_urlsafe(24)
     with checkpoint.lock_run(workspace.notes), _listening(where) as listener:
         site = make_site(workspace, defaults=defaults, demo=demo)
+        # Nobody else receives here: the folder is locked.
+        site.uploads.sweep()
+        threading.Thread(target=warm_up, args=(site,), daemon=True).start()
         port = listener.getsockname()[1]
         shown = f"[{where.host}]" if ":" in where.host else where.host
         say(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))

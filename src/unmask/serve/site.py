@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from unmask.errors import UnmaskError
+from unmask.serve.collect import Collector
+from unmask.serve.commands import Defaults
+from unmask.serve.corrections import Corrections
+from unmask.serve.doubts import Doubts
 from unmask.serve.facts import FactsBook
-from unmask.serve.jobs import Defaults, Jobs
+from unmask.serve.jobs import Jobs
 from unmask.serve.labels import ABSENT, LARGE, LabelStore
 from unmask.serve.pictures import Pictures
+from unmask.serve.project import ProjectBook
 from unmask.serve.proposals import Proposals
 from unmask.serve.rounds import Stage
+from unmask.serve.selection import Selection, weighs_doubts
 from unmask.serve.upload import UploadLimits, Uploads
 from unmask.serve.workspace import Entry, Workspace, list_entries
 
+# After so long a prediction of a public page is ended.
+_DEMO_SECONDS = 120.0
 _DEMO = UploadLimits(nbytes=2 * 10**7, memory=2 * 2**30, seconds=20, together=2, kept=100)
 
 
@@ -30,6 +39,10 @@ class Site:
         pictures: its opened images.
         store: its label images.
         proposals: predictions that wait for a person.
+        doubts: how sure these are.
+        corrections: what persons have changed in them.
+        project: what labels are, and names of classes.
+        selection: chooses the next image.
         jobs: trainings and predictions.
         uploads: receives images.
         demo: a public page: no training, small uploads.
@@ -41,6 +54,10 @@ class Site:
     pictures: Pictures
     store: LabelStore
     proposals: Proposals
+    doubts: Doubts
+    corrections: Corrections
+    project: ProjectBook
+    selection: Selection
     jobs: Jobs
     uploads: Uploads
     demo: bool = False
@@ -67,18 +84,43 @@ def make_site(
     """
     facts = FactsBook(workspace.notes / "facts")
     pictures, store = Pictures(workspace), LabelStore(workspace, facts)
-    stage = Stage(workspace, store, facts, pictures)
-    limits = _DEMO if demo else UploadLimits()
+    project = ProjectBook(workspace.notes / "project.json")
+    stage = Stage(workspace, store, facts, pictures, project)
+    corrections, doubts = Corrections(workspace, facts, store), Doubts(workspace)
+    proposals = Proposals(workspace, store, facts, corrections)
+    collector = Collector(workspace, proposals, facts, doubts, pictures, mirror=not demo)
     return Site(
-        workspace,
-        facts,
-        pictures,
-        store,
-        Proposals(workspace, store, facts),
-        Jobs(workspace, stage, defaults or Defaults()),
-        Uploads(workspace, limits),
-        demo,
+        workspace=workspace,
+        facts=facts,
+        pictures=pictures,
+        store=store,
+        proposals=proposals,
+        doubts=doubts,
+        corrections=corrections,
+        project=project,
+        selection=Selection(pictures),
+        jobs=Jobs(workspace, stage, collector, _limited(defaults or Defaults(), demo=demo)),
+        uploads=Uploads(workspace, _DEMO if demo else UploadLimits()),
+        demo=demo,
     )
+
+
+def _limited(defaults: Defaults, *, demo: bool) -> Defaults:
+    limit = _DEMO_SECONDS if demo else None
+    return replace(defaults, seconds=defaults.seconds or limit)
+
+
+def warm_up(site: Site) -> None:
+    """Read the folder and its first image, while the browser is still starting."""
+    try:
+        list_images(site)
+        first = next((e for e in list_entries(site.workspace) if not e.problem), None)
+        if first is not None:
+            describe_image(site, first)
+            site.pictures.thumbnail(first)
+    except (UnmaskError, OSError):
+        # Whoever asks for it gets the message.
+        return
 
 
 def list_images(site: Site) -> dict[str, Any]:
@@ -98,6 +140,7 @@ def _listed(
 ) -> dict[str, Any]:
     facts = site.facts.get(entry.id)
     labeled = labeled and facts.objects != 0
+    doubt = site.doubts.get(entry, proposed.get(entry.name))
     state = "unlabeled"
     if entry.problem:
         state = "problem"
@@ -117,20 +160,35 @@ def _listed(
         "labeled": labeled,
         "predicted": entry.name in proposed,
         "objects": facts.objects if labeled else 0,
+        "corrections": facts.corrections if labeled else None,
+        "doubt": None if doubt is None else doubt.image,
         "problem": entry.problem,
     }
 
 
 def next_image(site: Site, count: int, after: str | None) -> dict[str, Any]:
-    """Images that a person should look at next: those with the fewest labeled objects first."""
-    usable = [
-        image
-        for image in list_images(site)["images"]
-        if image["state"] not in ("held out", "problem") and image["id"] != after
-    ]
+    """Images that a person should look at next, and by what they were chosen.
+
+    With predictions these are the images that the model is least sure of; without any, typical
+    images of kinds that have no labels yet; at last those with the fewest labeled objects.
+    """
+    listed = [i for i in list_images(site)["images"] if i["state"] not in ("held out", "problem")]
+    usable = [image for image in listed if image["id"] != after]
+    waiting = [image for image in usable if not image["labeled"]]
+    doubts = {image["id"]: image["doubt"] for image in waiting if image["doubt"] is not None}
+    if doubts and not weighs_doubts():
+        unsure = sorted(doubts, key=lambda identity: -doubts[identity])
+        return {"images": unsure[:count], "by": "doubt"}
+    if waiting and len(listed) > 2:
+        entries = {entry.id: entry for entry in list_entries(site.workspace)}
+        done = [entries[image["id"]] for image in listed if image["labeled"]]
+        fresh = [entries[image["id"]] for image in waiting]
+        chosen = site.selection.choose(fresh, done, count, doubts)
+        if chosen:
+            by = "doubt" if doubts else "kind"
+            return {"images": [entry.id for entry in chosen], "by": by}
     usable.sort(key=lambda image: (image["labeled"], image["objects"] or 0))
-    chosen = [image["id"] for image in usable[:count]]
-    return {"images": chosen, "by": "fewest labeled objects first"}
+    return {"images": [image["id"] for image in usable[:count]], "by": "fewest"}
 
 
 def describe_image(site: Site, entry: Entry) -> dict[str, Any]:
@@ -149,6 +207,8 @@ def describe_image(site: Site, entry: Entry) -> dict[str, Any]:
         "held_out": facts.held_out,
         "right": facts.right,
         "objects": facts.objects,
+        "parts": facts.parts,
+        "corrections": facts.corrections,
     }
 
 

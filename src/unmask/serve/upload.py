@@ -7,17 +7,23 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from unmask.atomic import aside_name, fsync_file, fsync_folder, remove, saving
 from unmask.errors import message
+from unmask.io import open_labels
 from unmask.serve.refusal import RefusedError
 from unmask.serve.workspace import Workspace, list_entries
 
 # Suffixes of files that consist of one file and name no others.
 SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".png", ".jpeg", ".jpg", ".bmp")
+# Labels and outlines of other programs.
+LABELS = (*SUFFIXES, ".roi", ".zip", ".geojson", ".json", ".csv")
 _LONGEST = 80
 
 
@@ -53,6 +59,12 @@ class Uploads:
         self.limits = limits or UploadLimits()
         self._running = 0
 
+    def sweep(self) -> None:
+        """Remove what an earlier server has left half received."""
+        folder = self._workspace.notes / "uploads"
+        for path in folder.iterdir() if folder.is_dir() else ():
+            remove(path)
+
     async def receive(self, name: str, stream: AsyncIterator[bytes]) -> str:
         """Keep an image under a free name; the name without suffix.
 
@@ -64,6 +76,39 @@ class Uploads:
             RefusedError: too many at once (429), too large (413) or not an image (415).
         """
         stem, suffix = tame(name)
+        async with self._received(stem, suffix, stream) as (source, result):
+            await asyncio.to_thread(self._decode, source, result)
+            placed = await asyncio.to_thread(self._place, result, stem)
+            if self.limits.kept is not None:
+                await asyncio.to_thread(self._drop, self.limits.kept)
+            return placed
+
+    async def receive_labels(
+        self, name: str, stream: AsyncIterator[bytes], image: str, shape: tuple[int, ...]
+    ) -> tuple[np.ndarray, list[str]]:
+        """Labels of an image from those of another program, and what is doubtful of them.
+
+        Args:
+            name: of the file; only its suffix is used.
+            stream: its bytes.
+            image: name of the image, for files that hold several.
+            shape: its spatial axes.
+
+        Raises:
+            RefusedError: as `receive`.
+        """
+        stem, suffix = tame(name, LABELS)
+        async with self._received(stem, suffix, stream) as (source, result):
+            size = ",".join(map(str, shape))
+            notes = await asyncio.to_thread(self._decode, source, result, image, size)
+            opened = await asyncio.to_thread(open_labels, result, ndim=len(shape))
+            return (await asyncio.to_thread(opened.read))[0], notes
+
+    @asynccontextmanager
+    async def _received(
+        self, stem: str, suffix: str, stream: AsyncIterator[bytes]
+    ) -> AsyncGenerator[tuple[Path, Path]]:
+        """The received file, and a name for what it is decoded to; both are removed at the end."""
         if self._running >= self.limits.together:
             raise RefusedError(
                 429,
@@ -78,20 +123,17 @@ class Uploads:
             with saving(source):
                 folder.mkdir(parents=True, exist_ok=True)
                 await _store(source, stream, self.limits.nbytes)
-            await asyncio.to_thread(self._decode, source, result)
-            placed = await asyncio.to_thread(self._place, result, stem)
-            if self.limits.kept is not None:
-                await asyncio.to_thread(self._drop, self.limits.kept)
-            return placed
+            yield source, result
         finally:
             self._running -= 1
             source.unlink(missing_ok=True)
             result.unlink(missing_ok=True)
 
-    def _decode(self, source: Path, result: Path) -> None:
+    def _decode(self, source: Path, result: Path, *labels_of: str) -> list[str]:
+        """Decode a file in a child process; what that says."""
         limits = self.limits
         command = [sys.executable, "-m", "unmask.serve.decode", str(source), str(result),
-                   str(limits.memory), str(limits.seconds)]  # fmt: skip
+                   str(limits.memory), str(limits.seconds), *labels_of]  # fmt: skip
         # Numerical libraries reserve memory per thread, which the limit would count.
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
         single = dict.fromkeys(names, "1")
@@ -102,8 +144,9 @@ class Uploads:
             )  # fmt: skip
             found = done.stderr.decode(errors="replace").replace(str(source), "the file")[-500:]
             code = done.returncode
+            said = done.stdout.decode(errors="replace").replace(str(source), "the file")
         except subprocess.TimeoutExpired:
-            code, found = -1, ""
+            code, found, said = -1, "", ""
         if code:
             raise RefusedError(
                 415,
@@ -111,6 +154,7 @@ class Uploads:
                         found=found or f"a file that ended the decoder (code {code})",
                         do="Export it again as TIFF or PNG."),
             )  # fmt: skip
+        return [line for line in said.splitlines() if line][:8]
 
     def _drop(self, kept: int) -> None:
         """Remove the oldest images of a public page, with what belongs to them."""
@@ -144,8 +188,8 @@ class Uploads:
         return name
 
 
-def tame(name: str) -> tuple[str, str]:
-    """Stem of plain characters, and the suffix.
+def tame(name: str, suffixes: Sequence[str] = SUFFIXES) -> tuple[str, str]:
+    """Stem of plain characters, and the suffix, which is one of ``suffixes``.
 
     Raises:
         RefusedError: the suffix is not that of an image.
@@ -155,11 +199,11 @@ def tame(name: str) -> tuple[str, str]:
         ('a_b_script', '.png')
     """
     base = re.split(r"[\\/]", name)[-1]
-    suffix = next((s for s in SUFFIXES if base.lower().endswith(s)), None)
+    suffix = next((s for s in suffixes if base.lower().endswith(s)), None)
     if suffix is None:
         raise RefusedError(
             415,
-            message("upload", expected=f"one of {' '.join(SUFFIXES)}", found="another suffix",
+            message("upload", expected=f"one of {' '.join(suffixes)}", found="another suffix",
                     do="Export the image as TIFF or PNG."),
         )  # fmt: skip
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", base[: -len(suffix)]).strip("_-")[:_LONGEST]

@@ -6,6 +6,7 @@ carry paths: an image has an id, which is looked up in the list of files.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -15,8 +16,7 @@ from pathlib import Path
 import xxhash
 
 from unmask.errors import DataError, message
-from unmask.io import list_files, stem
-from unmask.io.paths import locate
+from unmask.io.paths import locate, named_files
 from unmask.serve.refusal import RefusedError, missing
 
 _SETTLED = 2 * 10**9
@@ -144,28 +144,31 @@ def _scanned(workspace: Workspace, mark: int) -> tuple[Entry, ...]:
 
 def _scan(workspace: Workspace) -> tuple[Entry, ...]:
     files = _files(workspace.images)
-    stems = Counter(stem(file) for file in files)
-    return tuple(_entry(workspace, file, twice=stems[stem(file)] > 1) for file in files)
+    stems = Counter(name for name, _ in files)
+    return tuple(_entry(workspace, name, file, twice=stems[name] > 1) for name, file in files)
 
 
-def _entry(workspace: Workspace, file: str, *, twice: bool) -> Entry:
-    path = locate(file).path
-    relative = Path(file).relative_to(workspace.images).as_posix()
+def _entry(workspace: Workspace, name: str, file: str, *, twice: bool) -> Entry:
+    path = Path(file)
+    relative = file.removeprefix(f"{workspace.images}{os.sep}").replace(os.sep, "/")
     identity = xxhash.xxh3_64_hexdigest(relative.encode(errors="surrogateescape"))
     problem = ""
     if twice:
         problem = message(relative, expected="one image of this name", found="several",
                           do="Rename one of them; labels pair by name.")  # fmt: skip
-    try:
-        workspace.confine(path)
-    except RefusedError as refusal:
-        problem = str(refusal)
-    return Entry(identity, stem(file), relative, Path(file), problem)
+    # A plain file of a resolved folder lies in it; to resolve thousands of them takes a second.
+    if path.parent != workspace.images or not os.path.lexists(path) or path.is_symlink():
+        try:
+            workspace.confine(locate(file).path)
+        except RefusedError as refusal:
+            problem = str(refusal)
+    return Entry(identity, name, relative, path, problem)
 
 
-def _files(folder: Path) -> list[str]:
+def _files(folder: Path) -> list[tuple[str, str]]:
+    """Names and paths of the images."""
     try:
-        return list_files(folder)
+        return [(name, file) for name, file in named_files(str(folder)) if isinstance(file, str)]
     except DataError:
         # A folder without images is empty, not wrong: they may be uploaded.
         return []

@@ -129,6 +129,13 @@ export class Annotator {
     if (before.x !== pixel.x || before.y !== pixel.y) this.points.push(pixel);
   }
 
+  /** Select the object under a pixel. */
+  pick(pixel) {
+    const id = this.editor.at(this.editor.local(pixel));
+    if (id) this.select(id);
+    if (id) this.hooks.picked(id);
+  }
+
   release(pixel) {
     this.hooks.draw();
     if (this.tool === "region" && this.points.length) return this.addRegion();
@@ -143,7 +150,6 @@ export class Annotator {
     this.last = null;
     const changed = this.editor.end();
     this.select(id);
-    if (changed) this.hooks.changed();
     return changed;
   }
 
@@ -258,7 +264,6 @@ export class Annotator {
         for (let position = 0; position < ids.length; position += 1) if (ids[position] === id) ids[position] = other;
       });
       this.select(other);
-      this.hooks.changed();
       return;
     }
     tools.relabel(editor.plane, id, other, editor.begin());

@@ -37,6 +37,7 @@ export class Editor {
   load() {
     // No stroke may reach the labels of the plane that was shown before.
     this.plane = null;
+    this.view.canvas.dataset.plane = "";
     const shown = [this.meta.id, this.layer, this.view.plane.axis, this.view.plane.index].join();
     if (shown !== this.shown) this.overlay = null;
     this.shown = shown;
@@ -74,6 +75,7 @@ export class Editor {
     this.overlay = new OffscreenCanvas(window.width, window.height);
     this.pen = this.overlay.getContext("2d");
     this.paint({ top: 0, left: 0, bottom: window.height, right: window.width });
+    view.canvas.dataset.plane = [view.plane.axis, view.plane.index].join();
     this.onChange();
   }
 

@@ -34,6 +34,7 @@ export class Gestures {
       return;
     }
     this.moving = event.button === 1 || this.handler.tool === "pan";
+    this.still = this.moving && event.button === 0 ? point : null;
     if (this.moving || event.button !== 0) return;
     this.drawing = event.pointerId;
     this.handler.gesture("press", this.view.toImage(point), event);
@@ -73,6 +74,10 @@ export class Gestures {
       else this.handler.gesture("release", this.view.toImage(this.point(event, canvas)));
     }
     if (!this.pointers.size) this.moving = false;
+    const end = this.point(event, canvas);
+    const click = this.still && Math.hypot(end.x - this.still.x, end.y - this.still.y) < 4;
+    if (click) this.handler.gesture("pick", this.view.toImage(end));
+    this.still = null;
   }
 
   wheel(event, canvas) {

@@ -1,6 +1,7 @@
 // Training and predicting: start, stop, continue, and what is shown of the progress.
 
 import { element, status } from "./panels.js";
+import { showRounds } from "./rounds.js";
 import { getJson, send } from "./server.js";
 import { text } from "./texts.js";
 
@@ -36,7 +37,7 @@ export class Jobs {
 
   async train() {
     await this.beforeTraining();
-    const job = await send("POST", "/api/train", { updates: Number(element("updates").value) });
+    const job = await send("POST", "/api/train", { minutes: Number(element("minutes").value) || null });
     if (job.notes?.length) status(job.notes.join(" "));
     this.follow(job);
   }
@@ -50,9 +51,9 @@ export class Jobs {
     this.follow(await send("POST", `/api/jobs/${this.training.id}/resume`, {}));
   }
 
-  async predict(images) {
+  async predict(images, region = null) {
     const model = element("model").value || null;
-    this.follow(await send("POST", "/api/predict", { images, model }));
+    this.follow(await send("POST", "/api/predict", { images, model, region }));
   }
 
   follow(job) {
@@ -82,15 +83,18 @@ export class Jobs {
     this[job.kind === "train" ? "training" : "predicting"] = job;
     const running = job.state === "running";
     const name = job.kind === "train" ? "training" : "predicting";
-    element("progress").textContent = text(running ? name : name + job.state, job);
+    const planning = running && job.kind === "train" && !job.steps;
+    element("progress").textContent = text(planning ? "planning" : running ? name : name + job.state, job);
     element("progress").dataset.state = job.state;
-    element("progress-bar").value = job.steps ? job.done / job.steps : 0;
+    if (planning) element("progress-bar").removeAttribute("value");
+    else element("progress-bar").value = job.steps ? job.done / job.steps : 0;
+    element("progress-bar").classList.toggle("hidden", !running);
     const busy = [this.training, this.predicting].some((each) => each?.state === "running");
     element("stop").disabled = !busy;
     element("resume").disabled = this.training?.state !== "stopped";
     element("train").disabled = this.training?.state === "running";
     const predicting = this.predicting?.state === "running";
-    element("predict").disabled = element("predict-all").disabled = predicting;
+    for (const id of ["predict", "predict-part", "predict-all"]) element(id).disabled = predicting;
     if (job.kind === "train" && job.state !== "running") this.showScores();
     if (job.state === "failed") status(text(`${name}failed`, job), "bad");
     if (job.kind === "train" && job.picture) {
@@ -102,6 +106,7 @@ export class Jobs {
   /** Scores on held-out images after every round: they tell when more labels stop to help. */
   async showScores() {
     const { jobs } = await getJson("/api/jobs");
+    showRounds(jobs);
     const lines = jobs.filter((job) => job.kind === "train" && Object.keys(job.scores).length);
     element("scores").replaceChildren(
       ...lines.map((job) => {
@@ -115,6 +120,7 @@ export class Jobs {
 
   add(line) {
     if (!Number.isFinite(line.loss)) return;
+    element("curve").classList.remove("hidden");
     this.losses.push([line.step, line.loss]);
     const steps = this.losses.map(([step]) => step);
     const losses = this.losses.map(([, loss]) => loss);

@@ -32,6 +32,8 @@ function plain(event, page) {
     "-": () => page.zoom(0.8),
     0: page.fit,
     n: page.next,
+    t: page.between,
+    v: page.part,
     PageUp: () => page.slice(-1),
     PageDown: () => page.slice(1),
     Escape: page.cancel,

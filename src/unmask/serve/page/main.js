@@ -1,21 +1,29 @@
 // The page: opens images, connects tools, panels and jobs.
 
 import { Annotator } from "./annotate.js";
+import { Classes } from "./classes.js";
 import { Editor } from "./editor.js";
+import { download, importLabels, uploadImages } from "./files.js";
 import { Gestures } from "./gestures.js";
+import { grayValues } from "./gray.js";
+import { showSizes } from "./histogram.js";
 import { Jobs } from "./jobs.js";
 import { listen } from "./keyboard.js";
 import { ask, element, fillTexts, showChannels, showImages, showObjects, status } from "./panels.js";
 import { getJson, Saver, send } from "./server.js";
 import { text } from "./texts.js";
+import { interpolate } from "./tools.js";
 import { View } from "./view.js";
 
 fillTexts();
 const canvas = element("canvas");
 let catalog = { images: [], counts: {}, models: [] };
 let meta = null;
+let listed = [];
 let penDown = false;
 let planned = false;
+// Slices before and after the visible one that are predicted with it.
+const SLICES = 16;
 
 /** Draw once per frame, however much has changed. */
 function draw() {
@@ -35,9 +43,11 @@ const view = new View(canvas, draw);
 const saver = new Saver(reportSaving, () => ask("conflict"), onSaved);
 const editor = new Editor(view, saver, draw);
 const annotator = new Annotator(view, editor, {
-  draw, mayEdit, grayValues, objectBox, setRegions, changed: () => element("canvas").dispatchEvent(new Event("labels")),
+  draw, mayEdit, objectBox, setRegions, grayValues: () => grayValues(view, editor),
+  picked: (id) => classes.choose(id),
 });
 const jobs = new Jobs(onPredicted, refresh);
+const classes = new Classes(() => refresh().catch(report), report);
 new Gestures(canvas, view, annotator);
 jobs.beforeTraining = () => saver.run();
 
@@ -72,6 +82,10 @@ function guarded(action) {
 
 async function refresh() {
   catalog = await getJson("/api/images");
+  showCatalog();
+}
+
+function showCatalog() {
   showImages(catalog, meta?.id, guarded(open));
   const chosen = element("model").value;
   element("model").replaceChildren(
@@ -79,12 +93,14 @@ async function refresh() {
     ...catalog.models.map((model) => new Option(model.name, model.id)),
   );
   element("model").value = catalog.models.some((model) => model.id === chosen) ? chosen : "";
-  for (const id of ["train", "updates", "resume"]) element(id).classList.toggle("hidden", Boolean(catalog.demo));
+  classes.show(catalog.project);
+  for (const id of ["train", "effort", "resume"]) element(id).classList.toggle("hidden", Boolean(catalog.demo));
 }
 
 async function open(id) {
   annotator.cancel();
   await saver.run();
+  canvas.dataset.image = "";
   status(text("loading"));
   meta = await getJson(`/api/image/${id}`);
   meta.channels = meta.channels.map(channelState);
@@ -94,8 +110,10 @@ async function open(id) {
   showChannels(meta.channels, changeChannel);
   await showLayer(meta.predicted && !meta.objects && !isLabeled() ? "prediction" : "labels", true);
   element("held-out").checked = meta.held_out;
-  showImages(catalog, meta.id, guarded(open));
+  element("clear-regions").classList.toggle("hidden", !meta.regions.length);
   await loadObjects();
+  showImages(catalog, meta.id, guarded(open));
+  canvas.dataset.image = meta.name;
 }
 
 function isLabeled() {
@@ -107,7 +125,7 @@ function channelState(channel, number) {
   const top = channel.top ?? channel.high + room;
   return {
     ...channel, number, visible: true, auto: [channel.low, channel.high],
-    narrowest: Math.min(0, channel.low - room), widest: Math.max(Math.min(top, channel.high + 2 * room), channel.high),
+    narrowest: meta.dtype.startsWith("uint") ? 0 : Math.min(0, channel.low - room), widest: Math.max(Math.min(top, channel.high + 2 * room), channel.high),
   };
 }
 
@@ -120,7 +138,7 @@ function changeChannel(channel, change) {
 
 function setUpSlices({ axis, index }) {
   const volume = meta.shape.length > 2;
-  element("slices").classList.toggle("hidden", !volume);
+  for (const id of ["slices", "interpolate"]) element(id).classList.toggle("hidden", !volume);
   element("axis").replaceChildren(...[...meta.axes].map((name, number) => new Option(name, number)));
   element("axis").value = axis;
   Object.assign(element("slice"), { max: meta.shape[axis] - 1, value: index });
@@ -156,7 +174,7 @@ async function showLayer(layer, fresh = false) {
 /** The first change of a prediction makes it the labels; labels are replaced only on request. */
 function mayEdit() {
   if (editor.layer === "labels") return true;
-  if (isLabeled()) {
+  if (isLabeled() || meta.parts.length) {
     guarded(adopt)();
     return false;
   }
@@ -176,7 +194,8 @@ async function showAdopted() {
 }
 
 async function adopt() {
-  if (isLabeled() && !(await ask("replace"))) return;
+  const question = meta.parts.length ? "add" : "replace";
+  if (isLabeled() && !(await ask(question))) return;
   saver.accept(meta.id);
   await saver.run();
   meta = { ...(await getJson(`/api/image/${meta.id}`)), channels: meta.channels };
@@ -196,8 +215,8 @@ async function onPredicted() {
   await refresh();
   if (!meta) return;
   const now = await getJson(`/api/image/${meta.id}`);
-  Object.assign(meta, { predicted: now.predicted, objects: now.objects, labeled: now.labeled });
-  await showLayer(meta.predicted && !isLabeled() ? "prediction" : editor.layer);
+  Object.assign(meta, { predicted: now.predicted, objects: now.objects, labeled: now.labeled, parts: now.parts });
+  await showLayer(meta.predicted && (!isLabeled() || meta.parts.length) ? "prediction" : editor.layer);
   await loadObjects();
 }
 
@@ -205,14 +224,28 @@ async function loadObjects() {
   const { id } = meta;
   if (meta.large) {
     showObjects([], [], select, setRight);
+    showSizes([]);
+    element("corrections").textContent = "";
     return;
   }
   const found = await getJson(`/api/objects/${id}?layer=${editor.layer}`);
   if (id !== meta.id) return;
   meta.objects = editor.layer === "labels" ? found.objects.length : meta.objects;
   meta.right = found.right;
-  showObjects(found.objects, found.right, select, setRight);
+  showObjects(sorted(found.objects), found.right, select, setRight);
+  listed = found.objects;
+  showSizes(listed);
+  const counts = { count: found.corrections, objects: found.objects.length };
+  element("corrections").textContent = found.corrections === null ? "" : text("corrections", counts);
+  classes.show(classes.project, classes.active ? found.objects.map((object) => object.id) : []);
   if (!saver.pending) status(text("ready", { name: meta.name, objects: found.objects.length }));
+}
+
+/** In the order that was chosen; what the model doubts most comes first. */
+function sorted(objects) {
+  const by = element("sort").value;
+  if (by === "doubt") return objects.toSorted((a, b) => (b.doubt ?? 0) - (a.doubt ?? 0));
+  return by === "size" ? objects.toSorted((a, b) => b.size - a.size) : objects;
 }
 
 async function setRight(id, right) {
@@ -228,6 +261,35 @@ async function select(object) {
   const [rows, columns] = middle.length > 2 ? middle.filter((_, each) => each !== axis) : middle;
   view.show(rows, columns);
   annotator.select(object.id);
+  showSizes(listed, object.id);
+}
+
+/** Fill the slices of the selected object that lie between drawn ones. */
+async function fillBetween() {
+  const id = annotator.selected;
+  const box = id ? await objectBox(id) : null;
+  if (!box) {
+    status(text("selectFirst"));
+    return;
+  }
+  const shape = box.stop.map((stop, axis) => stop - box.start[axis]);
+  let filled = 0;
+  await editor.changeBox(box, (ids) => {
+    filled = interpolate(ids, shape, view.plane.axis, id);
+  });
+  status(text(filled ? "interpolated" : "nothingBetween", { id }));
+}
+
+/** The visible part of the plane, with some slices before and after it in a volume. */
+function visibleBox() {
+  const { left, top, right, bottom } = view.visible();
+  const box = editor.box({ row: top, column: left, height: bottom - top, width: right - left }, view.plane);
+  if (meta.shape.length > 2) {
+    const { axis, index } = view.plane;
+    box.start[axis] = Math.max(0, index - SLICES);
+    box.stop[axis] = Math.min(meta.shape[axis], index + SLICES + 1);
+  }
+  return [box.start, box.stop];
 }
 
 /** The box of an object that reaches over several slices; null in 2D. */
@@ -242,29 +304,9 @@ async function objectBox(id) {
 async function setRegions(regions) {
   const now = await send("PATCH", `/api/image/${meta.id}`, { regions });
   meta.regions = now.regions;
+  element("clear-regions").classList.toggle("hidden", !meta.regions.length);
   draw();
   await refresh();
-}
-
-/** Gray values as they are shown, of the loaded window; null for windows of large planes. */
-async function grayValues() {
-  const { plane } = editor;
-  if (meta.levels[view.plane.axis] < 1 || plane.width * plane.height > 4096 * 4096) return null;
-  const picture = new OffscreenCanvas(plane.width, plane.height).getContext("2d", { willReadFrequently: true });
-  const size = meta.tile;
-  const wanted = [];
-  for (let row = Math.floor(plane.row / size); row * size < plane.row + plane.height; row += 1) {
-    for (let column = Math.floor(plane.column / size); column * size < plane.column + plane.width; column += 1) {
-      wanted.push({ level: 0, row, column });
-    }
-  }
-  await Promise.all(wanted.map(async (tile) => {
-    const response = await fetch(view.address(tile));
-    const bitmap = await createImageBitmap(await response.blob());
-    picture.drawImage(bitmap, tile.column * size - plane.column, tile.row * size - plane.row);
-  }));
-  const { data } = picture.getImageData(0, 0, plane.width, plane.height);
-  return Uint8Array.from({ length: plane.width * plane.height }, (_, p) => (data[4 * p] + data[4 * p + 1] + data[4 * p + 2]) / 3);
 }
 
 /** Undo or redo in the order of the gestures: whatever waited for both would wait for itself. */
@@ -323,8 +365,10 @@ const page = {
     const { images, by } = await getJson(`/api/select${query}`);
     if (!images.length) return;
     await open(images[0]);
-    status(`${text("nextBy", { by })} ${text("ready", { name: meta.name, objects: meta.objects ?? 0 })}`);
+    status(`${text(`next${by}`)} ${text("ready", { name: meta.name, objects: meta.objects ?? 0 })}`);
   }),
+  part: guarded(() => saver.run().then(() => jobs.predict([meta.id], visibleBox()))),
+  between: guarded(() => annotator.gesture("perform", fillBetween)),
   cancel: () => annotator.cancel(),
   close: () => annotator.gesture("close"),
   movePen(dx, dy) {
@@ -343,12 +387,11 @@ const page = {
     annotator.keyboard = true;
     annotator.hover(at);
     const click = !["brush", "erase", "split", "region"].includes(annotator.tool);
-    if (penDown) await annotator.gesture("release", at);
-    else {
-      await annotator.gesture("press", at);
-      if (click) await annotator.gesture("release", at);
-    }
-    penDown = !penDown && !click;
+    const lift = penDown;
+    // Noted first: the next key may come while labels are loading.
+    penDown = !lift && !click;
+    if (!lift) await annotator.gesture("press", at);
+    if (lift || click) await annotator.gesture("release", at);
   }),
 };
 
@@ -368,14 +411,18 @@ const actions = {
   accept: guarded(adopt),
   reject: guarded(reject),
   predict: guarded(() => saver.run().then(() => jobs.predict([meta.id]))),
+  "predict-part": page.part,
+  interpolate: page.between,
+  "take-model": guarded(async () => {
+    const id = element("model").value || catalog.models[0]?.id;
+    if (id?.startsWith("round-")) download(`/api/model/${id}`);
+    else status(text("noModel"));
+  }),
   "predict-all": guarded(() => saver.run().then(() => jobs.predict("all"))),
   "clear-regions": guarded(() => setRegions([])),
   export: guarded(async () => {
     await saver.run();
-    const link = document.createElement("a");
-    link.href = `/api/export/${meta.id}?format=${element("format").value}`;
-    link.download = "";
-    link.click();
+    download(`/api/export/${meta.id}?format=${element("format").value}`);
   }),
   auto() {
     for (const channel of meta.channels) [channel.low, channel.high] = channel.auto;
@@ -404,15 +451,13 @@ element("held-out").onchange = guarded(async () => {
   await send("PATCH", `/api/image/${meta.id}`, { held_out: element("held-out").checked });
   await refresh();
 });
-element("upload").onchange = guarded(async () => {
-  for (const file of element("upload").files) {
-    const { name } = await send("POST", `/api/upload?${new URLSearchParams({ name: file.name })}`, file);
-    status(text("uploaded", { name }));
-    await refresh();
-    const added = catalog.images.find((image) => image.name === name);
-    if (added && !meta) await open(added.id);
-  }
-});
+element("upload").onchange = guarded(() => uploadImages(async (name) => {
+  await refresh();
+  const added = catalog.images.find((image) => image.name === name);
+  if (added && !meta) await open(added.id);
+}));
+element("import").onchange = guarded(() => importLabels(meta.id, onPredicted));
+element("sort").onchange = guarded(loadObjects);
 canvas.addEventListener("wheel", () => editor.meta && editor.follow());
 canvas.addEventListener("pointerup", () => editor.meta && editor.follow());
 window.addEventListener("beforeunload", (event) => {
@@ -421,11 +466,13 @@ window.addEventListener("beforeunload", (event) => {
 listen(canvas, page);
 page.tool("brush");
 
+/** The picture first: everything else may come a moment later. */
 async function begin() {
-  await refresh();
-  await jobs.find();
+  catalog = await getJson("/api/images");
   const first = catalog.images.find((image) => !image.problem);
   if (first) await open(first.id);
+  showCatalog();
+  await jobs.find();
   if (catalog.demo) status(text("demoNote"));
 }
 guarded(begin)();

@@ -15,7 +15,9 @@ export function fillTexts() {
     each.title = text(each.dataset.title);
     each.setAttribute("aria-label", text(each.dataset.title));
   }
+  for (const each of document.querySelectorAll("[data-hint]")) each.title = text(each.dataset.hint);
   element("drawn-id").placeholder = text("newObject");
+  for (const [order, name] of Object.entries(TEXTS.sorts)) element("sort").append(new Option(name, order));
   for (const [format, name] of Object.entries(TEXTS.formats)) element("format").append(new Option(name, format));
 }
 
@@ -30,7 +32,7 @@ export function ask(name) {
   const dialog = element("question");
   element("question-title").textContent = text(`${name}Title`);
   element("question-text").textContent = text(`${name}Text`);
-  element("question-yes").textContent = text(name === "conflict" ? "conflictKeep" : "replaceYes");
+  element("question-yes").textContent = text(name === "conflict" ? "conflictKeep" : `${name}Yes`);
   element("question-no").textContent = text(name === "conflict" ? "conflictLoad" : "replaceNo");
   return new Promise((resolve) => {
     element("question-yes").onclick = () => dialog.close("yes");
@@ -49,7 +51,16 @@ export function showImages({ images, counts }, current, open) {
     .join(", ");
   const list = element("image-list");
   const { scrollTop } = list;
-  list.replaceChildren(...shown.map((image) => imageItem(image, image.id === current, open)));
+  const before = new Map([...list.children].map((item) => [item.dataset.shown, item]));
+  list.replaceChildren(
+    ...shown.map((image) => {
+      // Of thousands of images one has changed: the others stay as they are.
+      const key = JSON.stringify([image, image.id === current]);
+      const item = before.get(key) ?? imageItem(image, image.id === current, open);
+      item.dataset.shown = key;
+      return item;
+    }),
+  );
   list.scrollTop = scrollTop;
 }
 
@@ -65,6 +76,8 @@ function imageItem(image, current, open) {
   if (!image.problem) picture.src = `/api/image/${image.id}/thumbnail`;
   name.textContent = image.name;
   state.textContent = TEXTS.states[image.state] + (image.objects ? `, ${image.objects}` : "");
+  if (image.doubt !== null && !image.labeled) state.textContent += `, ${text("doubt")} ${image.doubt.toFixed(2)}`;
+  if (image.corrections) state.textContent = text("correctedOf", image);
   name.append(state);
   button.title = image.problem || image.file;
   button.disabled = Boolean(image.problem);
@@ -114,6 +127,7 @@ export function showObjects(objects, right, select, setRight) {
       id.textContent = object.id;
       id.style.borderLeft = `6px solid ${colorOf(object.id)}`;
       row.insertCell().textContent = object.size;
+      row.insertCell().textContent = object.doubt === null ? "" : object.doubt.toFixed(2);
       const box = document.createElement("input");
       box.type = "checkbox";
       box.checked = right.includes(object.id);

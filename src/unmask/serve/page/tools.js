@@ -209,3 +209,59 @@ export function relabel(plane, id, other, write) {
     if (ids[position] === id) write(position, other);
   }
 }
+
+/** Fill the slices of an object between those that it is drawn on; the number of filled slices. */
+export function interpolate(ids, shape, axis, id) {
+  const steps = [shape[1] * shape[2], shape[2], 1];
+  const [rows, columns] = [0, 1, 2].filter((each) => each !== axis);
+  const [height, width] = [shape[rows], shape[columns]];
+  const at = (index, p) => index * steps[axis] + Math.floor(p / width) * steps[rows] + (p % width) * steps[columns];
+  const inside = (index) => Uint8Array.from({ length: height * width }, (_, p) => ids[at(index, p)] === id);
+  let last = null;
+  let filled = 0;
+  for (let index = 0; index < shape[axis]; index += 1) {
+    const mask = inside(index);
+    if (!mask.includes(1)) continue;
+    const depth = signedDepth(mask, width, height);
+    for (let between = last ? last.index + 1 : index; between < index; between += 1) {
+      const share = (between - last.index) / (index - last.index);
+      for (let p = 0; p < mask.length; p += 1) {
+        const position = at(between, p);
+        // Other objects are protected, as from the brush.
+        if ((1 - share) * last.depth[p] + share * depth[p] > 0 && ids[position] === 0) ids[position] = id;
+      }
+      filled += 1;
+    }
+    last = { index, depth };
+  }
+  return filled;
+}
+
+/** Distance to the border of a mask, positive inside; diagonal steps count their length. */
+function signedDepth(mask, width, height) {
+  const inner = distance(mask, 0, width, height);
+  const outer = distance(mask, 1, width, height);
+  return inner.map((value, p) => (mask[p] ? value - 0.5 : 0.5 - outer[p]));
+}
+
+/** Distance of every pixel to the nearest one whose value is `zero`, in two passes. */
+function distance(mask, zero, width, height) {
+  const far = width + height;
+  const found = Float32Array.from(mask, (value) => (value === zero ? 0 : far));
+  const sweep = (forward) => {
+    const sign = forward ? -1 : 1;
+    const around = [[0, sign, 1], [sign, 0, 1], [sign, -1, Math.SQRT2], [sign, 1, Math.SQRT2]];
+    for (let number = 0; number < found.length; number += 1) {
+      const p = forward ? number : found.length - 1 - number;
+      const [row, column] = [Math.floor(p / width), p % width];
+      for (const [dy, dx, length] of around) {
+        const [y, x] = [row + dy, column + dx];
+        if (y < 0 || x < 0 || y >= height || x >= width) continue;
+        found[p] = Math.min(found[p], found[y * width + x] + length);
+      }
+    }
+  };
+  sweep(true);
+  sweep(false);
+  return found;
+}

@@ -123,6 +123,8 @@ export class View {
 
   draw(drawMore) {
     const { context, canvas } = this;
+    // Programs that drive the page find a pixel on the screen by these numbers.
+    if (this.zoom) canvas.dataset.view = [this.x, this.y, this.zoom, this.aspect].join();
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = getComputedStyle(canvas).backgroundColor;
     context.fillRect(0, 0, canvas.width, canvas.height);
@@ -144,11 +146,15 @@ export class View {
     this.tooCoarse = wanted > level + 1;
     this.queue = [];
     // Coarser tiles stand in until the finer ones are there.
-    for (let each = levels - 1; each >= level; each -= 1) this.drawLevel(each, each === level && !this.tooCoarse);
+    let missing = 0;
+    for (let each = levels - 1; each >= level; each -= 1) missing = this.drawLevel(each, each === level && !this.tooCoarse);
+    this.canvas.dataset.drawn = missing ? "some" : "all";
     this.load();
   }
 
+  /** Draw the tiles that are there; the number of those that are not. */
   drawLevel(level, request) {
+    let missing = 0;
     const size = this.meta.tile * 2 ** level;
     const { left, top, right, bottom } = this.visible();
     for (let row = Math.floor(top / size); row * size < bottom; row += 1) {
@@ -160,11 +166,13 @@ export class View {
           this.context.drawImage(tile, column * size, row * size, tile.width * scale, tile.height * scale);
           this.tiles.delete(key);
           this.tiles.set(key, tile);
-        } else if (request && tile !== null) {
-          this.queue.push({ key, level, row, column });
+          continue;
         }
+        missing += 1;
+        if (request && tile !== null) this.queue.push({ key, level, row, column });
       }
     }
+    return missing;
   }
 
   address({ level, row, column }) {

@@ -91,6 +91,14 @@ def numbers(name: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
+def inside(box: tuple[tuple[int, ...], tuple[int, ...]], shape: tuple[int, ...]) -> bool:
+    """Whether a box lies in an image and is not empty."""
+    start, stop = box
+    return len(start) == len(stop) == len(shape) and all(
+        0 <= a < b <= n for a, b, n in zip(start, stop, shape, strict=True)
+    )
+
+
 def wrong(name: str, expected: str, found: str) -> RefusedError:
     """What to raise for a header or parameter that means nothing."""
     return RefusedError(

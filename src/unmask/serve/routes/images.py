@@ -10,13 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from unmask.serve.facts import boxes
 from unmask.serve.pictures import Channel, Plane
-from unmask.serve.routes.body import announced, numbers, wrong
+from unmask.serve.project import Kind, Project
+from unmask.serve.routes.body import announced, inside, numbers, wrong
 from unmask.serve.routes.current import Current
 from unmask.serve.site import describe_image, list_images, next_image
 from unmask.serve.upload import UploadLimits
 from unmask.serve.workspace import find_entry
 
 _CHANNEL = re.compile(r"(\d{1,4}):([-+.\deE]{1,24}):([-+.\deE]{1,24}):([0-9a-f]{6})")
+
+_Number = Annotated[int, Field(ge=1, lt=2**32)]
+_Name = Annotated[str, Field(max_length=80)]
 
 
 class Changes(BaseModel):
@@ -28,13 +32,31 @@ class Changes(BaseModel):
     right: list[int] | None = Field(None, max_length=100_000)
 
 
+class ProjectChanges(BaseModel):
+    """Choices for the whole folder."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Kind | None = None
+    names: dict[_Number, _Name] | None = Field(None, max_length=1000)
+
+
 router = APIRouter(prefix="/api")
 
 
 @router.get("/images")
 def images(site: Current) -> dict[str, Any]:
     """All images with their states."""
-    return {**list_images(site), "demo": site.demo, "models": site.jobs.models()}
+    more = {"demo": site.demo, "models": site.jobs.models(), "project": site.project.get()}
+    return {**list_images(site), **more}
+
+
+@router.patch("/project")
+def change_project(site: Current, changes: ProjectChanges) -> Project:
+    """Note what a person has decided for all images."""
+    given = changes.model_dump(exclude_none=True)
+    if changes.names is not None:
+        given["names"] = {str(number): name for number, name in changes.names.items() if name}
+    return site.project.change(**given)
 
 
 @router.get("/select")
@@ -42,6 +64,7 @@ def select(
     site: Current, count: Annotated[int, Query(ge=1, le=1000)] = 1, after: str | None = None
 ) -> dict[str, Any]:
     """Which images to look at next."""
+    site.jobs.settle()
     return next_image(site, count, after)
 
 
@@ -59,7 +82,7 @@ def change(site: Current, identity: str, changes: Changes) -> dict[str, Any]:
     if changes.regions is not None:
         shape = site.pictures.open(entry).shape[1:]
         given["regions"] = boxes(changes.regions)
-        if not all(_inside(box, shape) for box in given["regions"]):
+        if not all(inside(box, shape) for box in given["regions"]):
             raise wrong("regions", f"boxes inside {shape}", str(changes.regions))
     if changes.right is not None:
         given["right"] = tuple(sorted(set(changes.right)))
@@ -112,10 +135,3 @@ def _channel(word: str) -> Channel:
     except ValueError:
         pass
     raise wrong("channels", "NUMBER:LOW:HIGH:COLOR,...", word)
-
-
-def _inside(box: tuple[tuple[int, ...], tuple[int, ...]], shape: tuple[int, ...]) -> bool:
-    start, stop = box
-    return len(start) == len(stop) == len(shape) and all(
-        0 <= a < b <= n for a, b, n in zip(start, stop, shape, strict=True)
-    )

@@ -10,18 +10,23 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from unmask.errors import message
 from unmask.serve import processes
+from unmask.serve.commands import Begin, Effort
 from unmask.serve.events import follow
+from unmask.serve.facts import boxes
 from unmask.serve.refusal import RefusedError, missing
+from unmask.serve.routes.body import inside, wrong
 from unmask.serve.routes.current import Current
 from unmask.serve.workspace import find_entry, list_entries
+from unmask.space.box import Box
 
 
 class TrainRequest(BaseModel):
     """What a page may choose of a training."""
 
     model_config = ConfigDict(extra="forbid")
+    minutes: float | None = Field(None, ge=0.1, le=10_000)
     updates: int | None = Field(None, ge=1, le=1_000_000)
-    init: Literal["auto", "none"] = "auto"
+    begin: Begin = "auto"
 
 
 class PredictRequest(BaseModel):
@@ -30,6 +35,7 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
     images: list[str] | Literal["all"] = Field("all", max_length=100_000)
     model: str | None = None
+    region: tuple[list[int], list[int]] | None = None
 
 
 router = APIRouter(prefix="/api")
@@ -49,8 +55,8 @@ def train(site: Current, request: TrainRequest) -> dict[str, Any]:
             403, message("train", expected="a server of your own", found="a demonstration",
                          do="Install unmask and run unmask serve.")
         )  # fmt: skip
-    job, _ = site.jobs.train(updates=request.updates, init=request.init)
-    return site.jobs.describe(job)
+    effort = Effort(request.minutes, request.updates, request.begin)
+    return site.jobs.describe(site.jobs.train(effort)[0])
 
 
 @router.post("/predict", status_code=202)
@@ -62,8 +68,13 @@ def predict(site: Current, request: PredictRequest) -> dict[str, Any]:
         every = [find_entry(site.workspace, identity) for identity in request.images]
     if not every:
         raise missing("image")
-    ndim = site.pictures.open(every[0]).ndim
-    job = site.jobs.predict(every, ndim=ndim, model=request.model)
+    image, part = site.pictures.open(every[0]), None
+    if request.region is not None:
+        (box,) = boxes([request.region])
+        if len(every) != 1 or not inside(box, image.shape[1:]):
+            raise wrong("region", f"a box inside {image.shape[1:]} of one image", f"{box}")
+        part = (image, Box(*box))
+    job = site.jobs.predict(every, ndim=image.ndim, model=request.model, part=part)
     return site.jobs.describe(job)
 
 

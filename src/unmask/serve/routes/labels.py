@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from math import prod
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from unmask.serve.labels import MOST
+from unmask.serve.labels import LARGE, MOST
 from unmask.serve.refusal import missing
-from unmask.serve.routes.body import expected_version, numbers, read_patch, wrong
+from unmask.serve.routes.body import announced, expected_version, numbers, read_patch, wrong
 from unmask.serve.routes.current import Current
-from unmask.serve.upload import too_large
+from unmask.serve.upload import UploadLimits, too_large
 from unmask.serve.workspace import find_entry
 from unmask.space.box import Box
 
@@ -44,6 +45,22 @@ async def write(site: Current, identity: str, request: Request) -> dict[str, Any
     patch = await read_patch(request, image.shape[1:])
     version, objects = await asyncio.to_thread(site.store.write, entry, image, patch)
     return {"version": version, "objects": objects}
+
+
+@router.post("/import/{identity}", max_body_size=UploadLimits.nbytes)
+async def import_labels(
+    site: Current, identity: str, request: Request, name: str
+) -> dict[str, Any]:
+    """Take labels or outlines of another program as the prediction of an image."""
+    announced(request, site.uploads.limits.nbytes)
+    entry = await asyncio.to_thread(find_entry, site.workspace, identity)
+    image = await asyncio.to_thread(site.pictures.open, entry)
+    if prod(image.shape[1:]) >= LARGE:
+        raise too_large("labels", LARGE)
+    shape = image.shape[1:]
+    labels, notes = await site.uploads.receive_labels(name, request.stream(), entry.name, shape)
+    await asyncio.to_thread(site.proposals.place, entry, image, labels)
+    return {"objects": len(np.unique(labels[labels > 0])), "notes": notes}
 
 
 @router.post("/proposal/{identity}/accept")

@@ -10,20 +10,21 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Response
+from fastapi.responses import FileResponse
 
 from unmask import api
 from unmask.errors import message
 from unmask.io import save_image
 from unmask.serve.labels import MOST
 from unmask.serve.objects import list_objects
-from unmask.serve.refusal import RefusedError
+from unmask.serve.refusal import RefusedError, missing
 from unmask.serve.routes.current import Current
 from unmask.serve.site import Site
 from unmask.serve.upload import too_large
 from unmask.serve.workspace import Entry, find_entry
 from unmask.space.box import Box
 
-Format = Literal["csv", "labels", "imagej", "geojson", "coco"]
+Format = Literal["csv", "labels", "ome-zarr", "imagej", "geojson", "coco"]
 
 
 router = APIRouter(prefix="/api")
@@ -35,11 +36,28 @@ def objects(site: Current, identity: str, layer: str = "labels") -> dict[str, An
     entry = find_entry(site.workspace, identity)
     image = site.pictures.open(entry)
     box = _whole(image.shape[1:])
+    corrections, doubts = None, {}
     if layer == "prediction":
+        site.jobs.settle()
         values = site.proposals.read(entry, image, box)
+        doubt = site.doubts.get(entry, site.proposals.names().get(entry.name))
+        doubts = {} if doubt is None else doubt.objects
     else:
         values = site.store.read(entry, image.shape[1:], box)[0]
-    return {"objects": list_objects(values), "right": site.facts.get(entry.id).right}
+        corrections = site.corrections.count(entry, values)
+    listed = [{**each, "doubt": doubts.get(each["id"])} for each in list_objects(values)]
+    right = site.facts.get(entry.id).right
+    return {"objects": listed, "right": right, "corrections": corrections}
+
+
+@router.get("/model/{identity}")
+def model(site: Current, identity: str) -> Response:
+    """The model of a round, as a file that every other verb takes."""
+    path = site.workspace.confine(site.jobs.get(identity).out / "model.safetensors")
+    if not path.is_file():
+        raise missing("model")
+    return FileResponse(path, media_type="application/octet-stream",
+                        filename=f"{identity}.safetensors")  # fmt: skip
 
 
 @router.get("/export/{identity}")
@@ -69,18 +87,27 @@ def _exported(site: Site, entry: Entry, form: str, folder: Path) -> tuple[str, b
     save_image(path, labels, like=image)
     if form == "labels":
         return path.name, path.read_bytes()
+    if form == "ome-zarr":
+        store = folder / f"{entry.name}.ome.zarr"
+        save_image(store, labels, like=image)
+        return f"{store.name}.zip", _zipped(store, folder)
     table = folder / "out" / f"{entry.name}.csv"
     rois = () if form == "csv" else (form,)
     options = api.MeasureOptions(rois=rois)
     api.measure_files(path, images=entry.path, out=table, options=options, say=_quiet)
     if form == "csv":
         return table.name, table.read_bytes()
+    return f"{entry.name}_{form}.zip", _zipped(table.parent, table.parent)
+
+
+def _zipped(folder: Path, above: Path) -> bytes:
+    """All files of a folder, under their names below ``above``."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(table.parent.rglob("*")):
+        for file in sorted(folder.rglob("*")):
             if file.is_file():
-                archive.write(file, file.relative_to(table.parent).as_posix())
-    return f"{entry.name}_{form}.zip", content.getvalue()
+                archive.write(file, file.relative_to(above).as_posix())
+    return content.getvalue()
 
 
 def _whole(shape: tuple[int, ...]) -> Box:

@@ -1,0 +1,98 @@
+"""Which image to label before there is a model: a typical one of a kind that has no labels yet.
+
+The choice is that of ``unmask select``. Images are described one after the other within a short
+time, so that nobody waits for thousands of them; the next call describes more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import UnmaskError
+from unmask.serve.pictures import Pictures
+from unmask.serve.workspace import Entry
+
+# Seconds of describing within one call.
+_PATIENCE = 1.0
+
+
+def weighs_doubts() -> bool:
+    """Whether the choice of kinds takes doubts into account."""
+    from unmask.selection.choose import choose
+
+    return "doubts" in signature(choose).parameters
+
+
+class Selection:
+    """Chooses images; remembers what they look like. Safe for threads.
+
+    Args:
+        pictures: opens the images.
+    """
+
+    def __init__(self, pictures: Pictures) -> None:
+        self._pictures = pictures
+        self._known: dict[tuple[Path, int], np.ndarray | None] = {}
+        self._lock = threading.Lock()
+
+    def choose(
+        self,
+        fresh: Sequence[Entry],
+        done: Sequence[Entry],
+        count: int,
+        doubts: Mapping[str, float] | None = None,
+    ) -> list[Entry]:
+        """Typical images of kinds without labels first; fewer where too little is known.
+
+        Args:
+            fresh: images without labels.
+            done: images with labels.
+            count: images to choose.
+            doubts: how unsure a model is of the images without labels, by id.
+        """
+        # At the first call nothing is compiled or imported yet: the server starts without it.
+        from unmask.selection.choose import choose
+
+        with self._lock:
+            ends = time.monotonic() + _PATIENCE
+            known = [(e, self._describe(e, ends)) for e in (*_spread(fresh), *_spread(done))]
+        known = [(entry, found) for entry, found in known if found is not None]
+        known = [(e, found) for e, found in known if found.shape == known[0][1].shape]
+        labeled = {entry.id for entry in done}
+        indices = [n for n, (entry, _) in enumerate(known) if entry.id in labeled]
+        if len(known) - len(indices) < 1 or len(known) < 2:
+            return []
+        more: dict[str, Any] = {"labeled": indices}
+        if doubts:
+            # Images that were not predicted yet are as doubtful as the others on average.
+            mean = sum(doubts.values()) / len(doubts)
+            more["doubts"] = np.array([doubts.get(entry.id, mean) for entry, _ in known])
+        rows = np.stack([found for _, found in known])
+        return [known[each.index][0] for each in choose(rows, count, **more)]
+
+    def _describe(self, entry: Entry, ends: float) -> np.ndarray | None:
+        try:
+            key = (entry.path, entry.path.stat().st_mtime_ns)
+        except OSError:
+            return None
+        if key not in self._known and time.monotonic() < ends:
+            from unmask.selection.descriptors import describe
+
+            try:
+                self._known[key] = describe(self._pictures.open(entry))
+            except UnmaskError:
+                self._known[key] = None
+        return self._known.get(key)
+
+
+def _spread(entries: Sequence[Entry]) -> list[Entry]:
+    """In an order in which the first ones lie all over the folder."""
+    order = np.random.default_rng(0).permutation(len(entries))
+    return [entries[n] for n in order]
