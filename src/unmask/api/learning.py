@@ -47,6 +47,7 @@ from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
 from unmask.recipe import Recipe
 from unmask.space.random import generator
+from unmask.starts.choose import AUTO
 from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
 
@@ -116,7 +117,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     images: Paths,
     labels: Paths | None = None,
     out: str | Path,
-    init: ModelLike | None = None,
+    init: ModelLike | None = AUTO,
     val_images: Paths | None = None,
     val_labels: Paths | None = None,
     replay_images: Paths | None = None,
@@ -139,7 +140,11 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
             out.
         labels: label images or outlines; default: those in a folder next to or among the images.
         out: folder of the run.
-        init: model file or run folder; a pre-trained backbone or a whole segmenter.
+        init: weights to start from. ``auto``: those trained on synthetic images that are shipped
+            for images of so many axes, if the network can take them and a few updates are better
+            with them. ``phantoms``: the same without the trial. ``none`` or None: random weights.
+            Otherwise a model file, run folder or shipped model: a pre-trained backbone or a whole
+            segmenter.
         val_images: images of the validation.
         val_labels: labels of the validation.
         replay_images: images of a second source, such as those that the model ``init`` was trained

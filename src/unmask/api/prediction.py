@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
+from unmask.api.defaults import choose_model, choose_model_for
 from unmask.api.files import FileTask, run_files
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch
@@ -57,7 +58,7 @@ class Options:
 
 @overload
 def predict(
-    model: ModelLike | Sequence[ModelLike] | Predictor,
+    model: ModelLike | Sequence[ModelLike] | Predictor | None,
     image: list[Any] | tuple[Any, ...],
     *,
     spacing: Sequence[float] | None = None,
@@ -70,7 +71,7 @@ def predict(
 
 @overload
 def predict(
-    model: ModelLike | Sequence[ModelLike] | Predictor,
+    model: ModelLike | Sequence[ModelLike] | Predictor | None,
     image: Input,
     *,
     spacing: Sequence[float] | None = None,
@@ -82,7 +83,7 @@ def predict(
 
 
 def predict(
-    model: ModelLike | Sequence[ModelLike] | Predictor,
+    model: ModelLike | Sequence[ModelLike] | Predictor | None,
     image: Input | list[Any] | tuple[Any, ...],
     *,
     spacing: Sequence[float] | None = None,
@@ -98,7 +99,7 @@ def predict(
 
     Args:
         model: model file, run folder, name of a shipped model, several of them (an ensemble), or
-            a ``Predictor``.
+            a ``Predictor``; None for the shipped model that fits the image.
         image: path, array ``(*space)`` or ``(C, *space)`` (numpy, dask, zarr, torch, PIL, xarray),
             or an opened image; or a list of them.
         spacing: voxel size of an array, slow axis first.
@@ -119,6 +120,9 @@ def predict(
             "which has its own. Give the model's path, or change the predictor."
         )
     notes: list[str] = []
+    if model is None:
+        first = image[0] if isinstance(image, list | tuple) and image else image
+        model = choose_model_for(first, axes=axes, say=notes.append)
     predictor = (
         model
         if isinstance(model, Predictor)
@@ -168,7 +172,7 @@ def _open_input(
 
 
 def predict_files(
-    model: ModelLike | Sequence[ModelLike],
+    model: ModelLike | Sequence[ModelLike] | None,
     images: Paths,
     *,
     out: str | Path,
@@ -184,7 +188,8 @@ def predict_files(
     images writes one table instead, see ``unmask.api.classes``.
 
     Args:
-        model: model file, run folder, name of a shipped model, or several of them (an ensemble).
+        model: model file, run folder, name of a shipped model, or several of them (an ensemble);
+            None for the shipped model that fits the images.
         images: file, folder, glob or OME-Zarr, or several of them.
         out: folder of the label images.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
@@ -200,6 +205,10 @@ def predict_files(
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
+    settings = list(settings)
+    if model is None:
+        axes = [line.partition("=")[2] for line in settings if line.startswith("data.axes=")]
+        model = choose_model(images, axes=axes[-1] if axes else None, say=say)
     predictor = load_predictor(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )

@@ -18,6 +18,7 @@ from unmask.build import (
     Assembly,
     build_crops,
     build_replay,
+    new_segmenter,
 )
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
@@ -32,6 +33,8 @@ from unmask.errors import grouped
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
+from unmask.starts.choose import Chosen, choose_start, note_start
+from unmask.starts.trial import try_start
 from unmask.tasks.segmenter import Segmenter
 from unmask.training import (
     Journal,
@@ -44,7 +47,7 @@ from unmask.training import (
     started,
 )
 from unmask.training.allocator import keep_freed_memory
-from unmask.training.provenance import code_marks, initialize, is_new_run, note_run, versions
+from unmask.training.provenance import code_marks, is_new_run, note_run, versions
 
 # Batches between two looks at the files' sizes and times.
 _LOOK_EVERY = 100
@@ -52,7 +55,7 @@ _LOOK_EVERY = 100
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run goes and what it begins with."""
+    """Where a run goes and what it begins with; ``init`` as for `choose_start`."""
 
     out: str | Path
     init: ModelLike | None = None
@@ -98,9 +101,10 @@ def run_training(
     folder = Path(start.out)
     recipe, sampling = assembly.recipe, assembly.sampling
     objective: Objective = assembly.objective
+    chosen = choose_start(start.init, objective, recipe, folder=folder, resume=start.resume)
     if sampling is not None:
-        modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
-    origin = [] if start.init is None else initialize(objective, start.init, recipe)
+        known = chosen.model is not None
+        modalities.check_start(sampling, folder, init=known, resume=start.resume)
     code = checkpoint.code_fields(recipe)
     fabric = _place(objective, recipe, start.devices)
     used = [*pairs, *(second or ())]
@@ -113,22 +117,26 @@ def run_training(
         new = is_new_run(folder, recipe, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
         crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
+        look = partial(check_unchanged, marks, used)
+        stream = partial(_stream, crops, fabric, recipe.train.workers, look)
         if new:
+            chosen = _tried(chosen, assembly, stream, fabric)
+            note_start(folder, chosen)
             note_run(folder, recipe, noted)
         card = {
             "recipe": recipe.model_dump(mode="json"),
             "data": marks,
             "versions": versions(),
             **code,
+            **chosen.to_card(),
         }
         card |= _object_sizes(objective, pairs, recipe)
-        look = partial(check_unchanged, marks, used)
         with Journal(folder, steps=recipe.train.steps) as journal:
-            for line in (*reasons, *_note(crops, notes), *origin, *_at_rest(objective)):
+            for line in (*reasons, *_note(crops, notes), *chosen.lines, *_at_rest(objective)):
                 journal.say(line)
             summary = fit(
                 objective,
-                partial(_stream, crops, fabric, recipe.train.workers, look),
+                stream,
                 fabric=fabric,
                 optimizer=assembly.optimizer,
                 plan=build_plan(recipe),
@@ -138,6 +146,24 @@ def run_training(
             )
     seconds = time.perf_counter() - begin
     return Run(folder, folder / "model.safetensors", summary.metrics, summary.step, seconds)
+
+
+def _tried(
+    chosen: Chosen,
+    assembly: Assembly[Any],
+    stream: Callable[[int], Iterator[Batch]],
+    fabric: Fabric,
+) -> Chosen:
+    """The start weights, if a few updates on the crops of the run are better with them."""
+    recipe = assembly.recipe
+    return try_start(
+        chosen,
+        assembly.objective,
+        partial(new_segmenter, recipe),
+        stream,
+        recipe=recipe,
+        fabric=fabric,
+    )
 
 
 def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:

@@ -16,6 +16,7 @@ from unmask.planning.kinds import Verdict, classes_or_objects
 from unmask.planning.label_facts import LabelImage, measure_labels
 from unmask.planning.objects import ObjectFacts, measure_objects, voxel_shape
 from unmask.recipe import Recipe, load
+from unmask.shipped.starts import find_start
 
 # Presets whose other fields a plan keeps, by task and number of axes.
 _PRESETS = {
@@ -127,7 +128,13 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
         data.normalize_decision(images, classes=facts.verdict.classes),
         data.foreground_decision(foreground),
         data.augment_decision(images, objects, facts.voxel, aligned=aligned),
-        *network.network_decisions(crop, facts.voxel, width=_NARROW if narrow else _WIDTH, why=why),
+        *network.network_decisions(
+            crop,
+            facts.voxel,
+            width=_NARROW if narrow else _WIDTH,
+            why=why,
+            start=find_start(images.ndim),
+        ),
         *network.schedule_decisions(steps, "no time limit was given (--minutes)"),
         _batch(crop),
         Decision(

@@ -115,7 +115,7 @@ class Jobs:
             out = self._workspace.runs / name
             command = ["train", "--images", str(chosen.listing), "--out", str(out)]
             command += ["--recipe" if preset.endswith((".yaml", ".yml")) else "--preset", preset]
-            command += ["--init", weights] if weights else []
+            command += ["--init", weights or ("none" if init == "none" else "auto")]
             command += [part for line in self._settings(chosen, steps) for part in ("--set", line)]
             facts = {
                 "preset": preset,
