@@ -75,17 +75,19 @@ def draw(axes: int, data: Path) -> None:
         print(name, count, flush=True)
 
 
-def fit(axes: int, data: Path, out: Path, settings: list[str], *, resume: bool) -> None:
+def fit(asked: argparse.Namespace) -> None:
     """Train on what was drawn."""
+    axes, data = asked.axes, asked.data
     run = train(
         RECIPES / f"phantoms{axes}d.yaml",
         images=data / "train" / "images",
         labels=data / "train" / "labels",
         val_images=data / "val" / "images",
         val_labels=data / "val" / "labels",
-        out=out,
-        settings=settings,
-        resume=resume,
+        out=asked.out,
+        init=asked.init,
+        settings=asked.set,
+        resume=asked.resume,
     )
     print(run)
 
@@ -167,6 +169,7 @@ def main() -> None:
     parser.add_argument("--axes", type=int, choices=sorted(COUNTS), default=2)
     parser.add_argument("--data", type=Path, required=True, help="folder of the synthetic images")
     parser.add_argument("--out", type=Path, help="folder of the run")
+    parser.add_argument("--init", help="run to continue with a schedule of its own")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--unscored", action="store_true", help="export without measuring")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -177,7 +180,7 @@ def main() -> None:
     elif asked.step == "export":
         print(export(asked.axes, asked.data, asked.out, scored=not asked.unscored))
     else:
-        fit(asked.axes, asked.data, asked.out, asked.set, resume=asked.resume)
+        fit(asked)
 
 
 if __name__ == "__main__":

@@ -134,7 +134,6 @@ def test_a_start_that_helps_is_used_and_kept_by_a_run_that_resumes(
     assert note["model"] == file.stem
     assert note["trial"] == {"updates": 9, "loss_with": 1.0, "loss_without": 2.0}
     assert "The start weights are used." in note["lines"][-1]
-    assert "The start weights are used." in (tmp_path / "r" / "journal.jsonl").read_text()
     again = choose.choose_start(
         "none", new_segmenter(recipe(ndim)), recipe(ndim), folder=tmp_path / "r", resume=True
     )
@@ -169,11 +168,12 @@ def test_short_trainings_take_the_start_untried(start, phantoms, tmp_path):
     assert "too few to try" in note["lines"][-1]
 
 
-def test_the_shipped_start_fits_the_presets(tmp_path):
+def test_the_shipped_start_fits_the_presets():
+    start = find_start(2)
+    assert start is not None
     for preset in ("cells", "membranes2d", "semantic2d"):
-        network = new_segmenter(load(preset))
-        chosen = choose.choose_start("phantoms", network, load(preset), folder=tmp_path)
-        assert chosen.model == "phantoms2d", preset
+        mine, theirs = load(preset).model, start.recipe.model
+        assert (mine.backbone, mine.decoder) == (theirs.backbone, theirs.decoder), preset
 
 
 def test_prediction_without_a_model_takes_the_shipped_one(phantoms, command, tmp_path):
@@ -195,4 +195,22 @@ def test_an_array_without_a_model():
     assert choose_model_for(torch.zeros(8, 9).numpy(), say=notes.append) == "phantoms2d"
     assert "synthetic images" in notes[0]
     with pytest.raises(RecipeError, match="3 spatial axes"):
-        choose_model_for(torch.zeros(8, 9, 9).numpy())
+        choose_model_for(torch.zeros(8, 9, 9).numpy(), axes="ZYX")
+
+
+@pytest.mark.parametrize("ndim", [2, 3], ids=["2d", "3d"])
+def test_synthetic_images_are_a_second_source(ndim, phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "names", dict)
+    more = {"replay_images": "phantoms:nuclei,worms"}
+    model = load_model(run(phantoms, tmp_path / "r", None, ndim, **more).model)
+    assert model.card["recipe"]["data"]["replay"]["batch"] == 1
+    with pytest.raises(RecipeError, match=r"found worm\. .*phantoms:nuclei,worms"):
+        run(phantoms, tmp_path / "w", None, ndim, replay_images="phantoms:worm")
+    with pytest.raises(RecipeError, match=r"task of objects.*semantic"):
+        unmask.train(
+            recipe(ndim, "task={name: semantic, classes: 2}"),
+            images=phantoms[ndim] / "images",
+            labels=phantoms[ndim] / "classes",
+            out=tmp_path / "c",
+            replay_images="phantoms",
+        )

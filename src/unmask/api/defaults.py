@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from unmask import shipped
-from unmask.api.values import Say
+from unmask.api.values import Say, Settings
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Paths, open_as_seen
 from unmask.errors import DataError, RecipeError, gather, message
@@ -14,18 +14,20 @@ from unmask.io.inputs import Input
 from unmask.shipped.starts import find_start, start_name
 
 
-def choose_model(images: Paths, *, axes: str | None = None, say: Say = print) -> str:
+def choose_model(images: Paths, settings: Settings, say: Say) -> str:
     """Name of the shipped model that fits the first readable image.
 
     Args:
         images: as for ``predict``.
-        axes: axes of the images where they are not plain.
+        settings: of the prediction; ``data.axes`` says how images are read.
         say: gets which model it is, what it was trained on, and what would be better.
 
     Raises:
         DataError: no image can be read.
         RecipeError: no model is shipped for images of so many axes.
     """
+    own = [line.partition("=")[2] for line in settings if line.startswith("data.axes=")]
+    axes = own[-1].strip() if own else None
     read = partial(open_as_seen, layout=Layout(0, axes), channels=None)
     problems: list[str] = []
     for _, path in image_files(images, []):

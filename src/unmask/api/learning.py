@@ -48,6 +48,7 @@ from unmask.planning.text import describe_plan
 from unmask.recipe import Recipe
 from unmask.space.random import generator
 from unmask.starts.choose import AUTO
+from unmask.starts.replay import draw_source, families_of
 from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
 
@@ -149,6 +150,8 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         val_labels: labels of the validation.
         replay_images: images of a second source, such as those that the model ``init`` was trained
             on; every batch has ``data.replay.batch`` crops of it, 1 where the recipe says nothing.
+            ``phantoms``, or ``phantoms:nuclei,worms``: synthetic images of all or some families,
+            with their labels.
         replay_labels: labels of the second source.
         minutes: time for the training, if a plan is made.
         settings: ``key=value`` changes to the recipe.
@@ -159,7 +162,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
     assembly = assemble_segmenter(chosen)
     files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels)
-    opened = _open_files(files, chosen, assembly.task, out)
+    opened = _open_files(_drawn(files, chosen, assembly.task), chosen, assembly.task, out)
     return run_training(
         assembly,
         opened.pairs,
@@ -181,6 +184,14 @@ class _Files:
     val_labels: Paths | None
     replay_images: Paths | None
     replay_labels: Paths | None
+
+
+def _drawn(files: _Files, chosen: Recipe, task: CompleteTask | None) -> _Files:
+    """The same with synthetic images in place of their name."""
+    if families := families_of(files.replay_images):
+        images, labels = draw_source(families, chosen, task)
+        return replace(files, replay_images=images, replay_labels=labels)
+    return files
 
 
 @dataclass(frozen=True)

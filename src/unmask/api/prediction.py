@@ -205,10 +205,8 @@ def predict_files(
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
-    settings = list(settings)
     if model is None:
-        axes = [line.partition("=")[2] for line in settings if line.startswith("data.axes=")]
-        model = choose_model(images, axes=axes[-1] if axes else None, say=say)
+        model = choose_model(images, settings := list(settings), say)
     predictor = load_predictor(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )

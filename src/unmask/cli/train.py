@@ -67,7 +67,8 @@ class TrainOptions:
             "--replay-images",
             metavar="PATH",
             help="Images of a second source, a share of every batch, so that a fine-tuned model "
-            "keeps what it has learned from them.",
+            "keeps what it has learned from them. phantoms, or phantoms:nuclei,worms: synthetic "
+            "images.",
             rich_help_panel=DATA,
         ),
     ] = None
