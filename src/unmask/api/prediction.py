@@ -121,7 +121,7 @@ def predict(
         )
     notes: list[str] = []
     if model is None:
-        first = image[0] if isinstance(image, list | tuple) and image else image
+        first: Any = image[0] if isinstance(image, list | tuple) and image else image
         model = choose_model_for(first, axes=axes, say=notes.append)
     predictor = (
         model
