@@ -62,6 +62,22 @@ COUNTS: Mapping[int, Mapping[str, int]] = {
         "organs_mr": 60,
         "organs_ct": 40,
     },
+    3: {
+        "nuclei": 40,
+        "crowded_nuclei": 50,
+        "deep_nuclei": 60,
+        "membranes": 40,
+        "cytoplasm": 30,
+        "neurons": 20,
+        "bacteria": 30,
+        "em_tissue": 40,
+        "neurites": 60,
+        "mitochondria": 15,
+        "grains": 15,
+        "precipitates": 10,
+        "organs_mr": 40,
+        "organs_ct": 30,
+    },
 }
 VALIDATION = 4
 SEED = 18
@@ -135,12 +151,20 @@ def make_card(axes: int, trained: Mapping[str, Any], step: int) -> dict[str, Any
         },
         "training": {
             "command": f"python benchmarks/starts.py train --axes {axes}",
-            "updates": step,
-            "planned_updates": trained["recipe"]["train"]["steps"],
+            "updates": [*updates_before(trained), step],
         },
         "versions": trained.get("versions", {}),
         "object_diameters": trained["object_diameters"],
     }
+
+
+def updates_before(trained: Mapping[str, Any]) -> list[int]:
+    """Updates of the runs that a run continues, with schedules of their own."""
+    start = trained.get("start")
+    if start is None:
+        return []
+    before = load_model(start["model"]).card
+    return [*updates_before(before), before["step"]]
 
 
 def measure(model: Path, folder: Path) -> dict[str, dict[str, float]]:
