@@ -226,11 +226,17 @@ class TrainRecipe(Section):
         default=1.0,
         gt=0,
         le=1,
-        description="Factor on the learning rate from each block to the one below. 1 turns it off.",
+        description="Factor on the learning rate from each block or resolution of the backbone to "
+        "the one below; decoder and head learn at the full rate. 1 turns it off.",
     )
     freeze: tuple[str, ...] = Field(
         default=(),
         description="Parts of the network whose weights are not trained, such as [backbone].",
+    )
+    freeze_statistics: bool = Field(
+        default=False,
+        description="Batch norms keep the mean and variance of the weights that the training "
+        "starts from (--init). Use it for few images or small batches.",
     )
     clip: float | None = Field(
         default=1.0, description="Maximum norm of the gradient. null: no limit."

@@ -133,3 +133,19 @@ def test_methods_need_whole_patches_and_tasks_do_not():
         new_method(load("mae2d").with_settings(sizes))
     segmenter = new_segmenter(load("semantic2d").with_settings(sizes))
     assert segmenter.logits(torch.randn(1, 1, 18, 17)).shape[2:] == (18, 17)
+
+
+def test_batch_norms_keep_the_statistics_that_they_start_with():
+    """In training mode too; the rest of the network trains as usual."""
+    lines = ["model.backbone={name: resunet, width: 4, depth: 2, norm: batch}", "data.channels=1"]
+    network = new_segmenter(load("cells").with_settings([*lines, "train.freeze_statistics=true"]))
+    network.train()
+    norm = network.backbone.stem.norm
+    assert network.training
+    assert not norm.training
+    assert norm.weight.requires_grad
+    before = norm.running_mean.clone()
+    network.backbone(torch.randn(2, 1, 8, 8) + 3)
+    assert torch.equal(norm.running_mean, before)
+    with pytest.raises(RecipeError, match=r"freeze_statistics.*batch norms, found none"):
+        new_segmenter(load("cells").with_settings(["train.freeze_statistics=true"]))

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from unmask.errors import RecipeError
+from unmask.models.resunet import ResUNet
 from unmask.optim import OPTIMIZERS, parameter_groups
 from unmask.optim.muon import Muon
 
@@ -48,6 +49,15 @@ def test_layer_decay_counts_from_the_head():
     assert [scale[f"backbone.blocks.{n}.bias"] for n in range(3)] == [0.125, 0.25, 0.5]
     assert scale["backbone.patch_embed.bias"] == scale["backbone.pos_embed"] == 0.0625
     assert all(group["lr"] == 2.0 * group["scale"] for group in groups)
+
+
+def test_layer_decay_counts_the_resolutions_of_convolutional_backbones():
+    net = nn.ModuleDict({"backbone": ResUNet(2, 1, width=4, depth=3), "head": nn.Linear(4, 1)})
+    groups = parameter_groups(net, lr=1.0, weight_decay=0.0, layer_decay=0.5)
+    scale = {name: group["scale"] for name, group in by_name(net, groups).items()}
+    assert scale["head.weight"] == 1
+    assert [scale[f"backbone.stages.{n}.0.conv1.weight"] for n in range(3)] == [0.125, 0.25, 0.5]
+    assert scale["backbone.stem.conv.weight"] == 0.0625
 
 
 def test_layer_decay_needs_blocks_and_training_needs_parameters():

@@ -14,7 +14,7 @@ from unmask.data.pairs import Pair
 from unmask.io import Image
 from unmask.planning.plan import Plan, make_plan, measure
 from unmask.planning.text import describe_plan, plan_to_yaml
-from unmask.recipe import parse
+from unmask.recipe import load, parse
 from unmask.yaml_text import read_yaml
 
 Shape = tuple[int, ...]
@@ -120,6 +120,15 @@ def test_separate_objects_are_learned_by_flows(shape):
     assert plan.recipe.task is not None
     assert plan.recipe.task.name == "flows"
     assert plan.recipe.data.ndim == len(shape)
+
+
+def test_the_network_is_that_of_the_start_weights():
+    """Whatever the minutes: a narrow network could not take them over."""
+    facts = measure(pairs_of([balls((160, 160), 11, 6)]))
+    for minutes in (None, 5):
+        made = make_plan(facts, minutes=minutes)
+        assert value(made, "model.backbone") == load("cells").model.backbone.model_dump()
+        assert any("phantoms2d" in each.reason for each in made.decisions)
 
 
 @pytest.mark.parametrize("shape", [(160, 160), (48, 48, 48)], ids=["2d", "3d"])

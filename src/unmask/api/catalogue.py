@@ -69,7 +69,7 @@ def shipped_models() -> list[ShippedModel]:
 
     Examples:
         >>> [model.name for model in shipped_models()]
-        ['nuclei']
+        ['nuclei', 'phantoms2d']
     """
     return [_described(name, path) for name, path in shipped.names().items()]
 
@@ -166,6 +166,7 @@ def _training_facts(model: DescribedModel) -> dict[str, str]:
     return {
         "object diameters": _text(card.get("object_diameters")),
         "trained on": f"{', '.join(files[:_SHOWN])}{more}" if files else _text(data),
+        "started from": _text(card.get("start")),
         "updates": _text(card.get("step")),
         "scores": _text(card.get("figures") or card.get("metrics")),
         "license": _text(card.get("licence") or card.get("license")),

@@ -51,6 +51,8 @@ from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
 from unmask.recipe import Recipe
 from unmask.space.random import generator
+from unmask.starts.choose import AUTO
+from unmask.starts.replay import draw_source, families_of
 from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
 from unmask.training import started
@@ -121,7 +123,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     images: Paths,
     labels: Paths | None = None,
     out: str | Path,
-    init: ModelLike | None = None,
+    init: ModelLike | None = AUTO,
     val_images: Paths | None = None,
     val_labels: Paths | None = None,
     replay_images: Paths | None = None,
@@ -145,11 +147,17 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
             out.
         labels: label images or outlines; default: those in a folder next to or among the images.
         out: folder of the run.
-        init: model file or run folder; a pre-trained backbone or a whole segmenter.
+        init: weights to start from. ``auto``: those trained on synthetic images that are shipped
+            for images of so many axes, if the network can take them and a few updates are better
+            with them. ``phantoms``: the same without the trial. ``none`` or None: random weights.
+            Otherwise a model file, run folder or shipped model: a pre-trained backbone or a whole
+            segmenter.
         val_images: images of the validation.
         val_labels: labels of the validation.
         replay_images: images of a second source, such as those that the model ``init`` was trained
             on; every batch has ``data.replay.batch`` crops of it, 1 where the recipe says nothing.
+            ``phantoms``, or ``phantoms:nuclei,worms``: synthetic images of all or some families,
+            with their labels.
         replay_labels: labels of the second source.
         minutes: time for the training, if a plan is made.
         settings: ``key=value`` changes to the recipe.
@@ -161,7 +169,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     source, reasons = _recipe_of(recipe, files, start, minutes, settings)
     chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
     assembly = assemble_segmenter(chosen)
-    opened = _open_files(files, chosen, assembly.task, out)
+    opened = _open_files(_drawn(files, chosen, assembly.task), chosen, assembly.task, out)
     if chosen.train.folds:
         return run_with_folds(opened.for_folds(chosen, start, reasons))
     return run_training(
@@ -185,6 +193,14 @@ class _Files:
     val_labels: Paths | None
     replay_images: Paths | None
     replay_labels: Paths | None
+
+
+def _drawn(files: _Files, chosen: Recipe, task: CompleteTask | None) -> _Files:
+    """The same with synthetic images in place of their name."""
+    if families := families_of(files.replay_images):
+        images, labels = draw_source(families, chosen, task)
+        return replace(files, replay_images=images, replay_labels=labels)
+    return files
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
+from unmask.api.defaults import choose_model, choose_model_for
 from unmask.api.files import FileTask, run_files
 from unmask.api.image_outputs import (
     Outputs,
@@ -90,7 +91,7 @@ class Options:
 
 @overload
 def predict(
-    model: ModelLike | Sequence[ModelLike] | Predictor,
+    model: ModelLike | Sequence[ModelLike] | Predictor | None,
     image: list[Any] | tuple[Any, ...],
     *,
     spacing: Sequence[float] | None = None,
@@ -105,7 +106,7 @@ def predict(
 
 @overload
 def predict(
-    model: ModelLike | Sequence[ModelLike] | Predictor,
+    model: ModelLike | Sequence[ModelLike] | Predictor | None,
     image: Input,
     *,
     spacing: Sequence[float] | None = None,
@@ -119,7 +120,7 @@ def predict(
 
 
 def predict(  # noqa: PLR0913 - the command line has as many options
-    model: ModelLike | Sequence[ModelLike] | Predictor,
+    model: ModelLike | Sequence[ModelLike] | Predictor | None,
     image: Input | list[Any] | tuple[Any, ...],
     *,
     spacing: Sequence[float] | None = None,
@@ -137,7 +138,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
 
     Args:
         model: model file, run folder, name of a shipped model, several of them (an ensemble), or
-            a ``Predictor``.
+            a ``Predictor``; None for the shipped model that fits the image.
         image: path, array ``(*space)`` or ``(C, *space)`` (numpy, dask, zarr, torch, PIL, xarray),
             or an opened image; or a list of them.
         spacing: voxel size of an array, slow axis first.
@@ -161,6 +162,9 @@ def predict(  # noqa: PLR0913 - the command line has as many options
             "which has its own. Give the model's path, or change the predictor."
         )
     notes: list[str] = []
+    if model is None:
+        first: Any = image[0] if isinstance(image, list | tuple) and image else image
+        model = choose_model_for(first, axes=axes, say=notes.append)
     predictor = (
         model
         if isinstance(model, Predictor)
@@ -226,7 +230,7 @@ def _open_input(
 
 
 def predict_files(  # noqa: PLR0913 - the command line has as many options
-    model: ModelLike | Sequence[ModelLike],
+    model: ModelLike | Sequence[ModelLike] | None,
     images: Paths,
     *,
     out: str | Path,
@@ -243,7 +247,8 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     images writes one table instead, see ``unmask.api.classes``.
 
     Args:
-        model: model file, run folder, name of a shipped model, or several of them (an ensemble).
+        model: model file, run folder, name of a shipped model, or several of them (an ensemble);
+            None for the shipped model that fits the images.
         images: file, folder, glob or OME-Zarr, or several of them.
         out: folder of the label images.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
@@ -260,6 +265,8 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
+    if model is None:
+        model = choose_model(images, settings := list(settings), say)
     predictor = load_predictor(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )

@@ -20,6 +20,7 @@ from unmask.build import (
     Assembly,
     build_crops,
     build_replay,
+    new_segmenter,
 )
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
@@ -34,6 +35,8 @@ from unmask.errors import UnmaskError, grouped
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
+from unmask.starts.choose import Chosen, choose_start, note_start
+from unmask.starts.trial import try_start
 from unmask.training import (
     Journal,
     RunFolder,
@@ -46,7 +49,7 @@ from unmask.training import (
 )
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.precision import Measured
-from unmask.training.provenance import code_marks, initialize, is_new_run, note_run, versions
+from unmask.training.provenance import code_marks, is_new_run, note_run, versions
 from unmask.training.saving import refuse_used
 from unmask.training.validation import Validate
 
@@ -56,7 +59,7 @@ _LOOK_EVERY = 100
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run goes and what it begins with."""
+    """Where a run goes and what it begins with; ``init`` as for `choose_start`."""
 
     out: str | Path
     init: ModelLike | None = None
@@ -143,9 +146,10 @@ def run_training(
     folder = Path(start.out)
     measured = _settle(assembly.recipe, pairs, start, stage)
     recipe, sampling, objective = measured.recipe, assembly.sampling, assembly.objective
+    chosen = choose_start(start.init, objective, recipe, folder=folder, resume=start.resume)
     if sampling is not None:
-        modalities.check_start(sampling, folder, init=start.init is not None, resume=start.resume)
-    origin = [] if start.init is None else initialize(objective, start.init, recipe)
+        known = chosen.model is not None
+        modalities.check_start(sampling, folder, init=known, resume=start.resume)
     code = checkpoint.code_fields(recipe)
     fabric = _place(objective, recipe, start.devices)
     used = [*pairs, *(second or ())]
@@ -159,20 +163,24 @@ def run_training(
         new = is_new_run(folder, kept, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
         crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
+        look = partial(check_unchanged, marks, used)
+        stream = partial(_stream, crops, fabric, recipe.train.workers, look)
         if new:
+            chosen = _tried(chosen, assembly, stream, fabric)
+            note_start(folder, chosen)
             note_run(folder, kept, noted)
         stage.open()
-        card = {"data": marks, **code, **stage.card} | _describe(objective, pairs, recipe)
-        look = partial(check_unchanged, marks, used)
+        card = {"data": marks, **code, **stage.card, **chosen.to_card()}
+        card |= _describe(objective, pairs, recipe)
         with _journal(folder, recipe, stage) as journal:
             facts = {"validate": validate, "card": card, "folds": stage.folds}
             briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
             doubts = list(_note(crops, notes))
-            journal.say_lines([*reasons, *doubts, *origin, *_at_rest(objective)])
+            journal.say_lines([*reasons, *doubts, *chosen.lines, *_at_rest(objective)])
             journal.say_lines(briefing.lines() if stage.speaks else ())
             summary = fit(
                 objective,
-                partial(_stream, crops, fabric, recipe.train.workers, look),
+                stream,
                 fabric=fabric,
                 optimizer=assembly.optimizer,
                 plan=build_plan(recipe),
@@ -216,6 +224,24 @@ def _journal(folder: Path, recipe: Recipe, stage: Stage) -> Journal:
         title=stage.title,
         before=stage.before,
         total=stage.total,
+    )
+
+
+def _tried(
+    chosen: Chosen,
+    assembly: Assembly[Any],
+    stream: Callable[[int], Iterator[Batch]],
+    fabric: Fabric,
+) -> Chosen:
+    """The start weights, if a few updates on the crops of the run are better with them."""
+    recipe = assembly.recipe
+    return try_start(
+        chosen,
+        assembly.objective,
+        partial(new_segmenter, recipe),
+        stream,
+        recipe=recipe,
+        fabric=fabric,
     )
 
 

@@ -187,6 +187,8 @@ def _freeze(recipe: Recipe, network: Network) -> Network:
             f"backbone, found {unknown[0]!r}. {hint}Change the recipe or --set it."
         )
     network.freeze(recipe.train.freeze)
+    if recipe.train.freeze_statistics:
+        network.keep_statistics()
     return network
 
 

@@ -32,15 +32,15 @@ class PredictOptions:
     images: Images = None
     images_option: ImagesOption = None
     model: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--model",
             metavar="MODEL",
             help="A model file, a run (its best model) or the name of a shipped model. Repeat it "
-            "to average several models.",
+            "to average several models. Without it, the shipped model that fits the images.",
             rich_help_panel=_PANEL,
         ),
-    ]
+    ] = None
     out: Annotated[
         Path,
         typer.Option(
@@ -122,7 +122,9 @@ def predict(options: PredictOptions) -> None:
     Each image gets one label image with the same name. Models that classify write one table.
 
     Examples:
-        # The model that comes with unmask
+        # No label and no model of your own
+        unmask predict images/ --out labels/
+        # A shipped model by its name
         unmask predict images/ --model nuclei --out labels/
         # A model of your own, on objects of about 40 pixels
         unmask predict images/ --model runs/cells --diameter 40 --out labels/

@@ -10,11 +10,11 @@ import typer
 
 from unmask.cli.options import (
     DATA,
+    RECIPE,
     RUN,
     Devices,
     Images,
     ImagesOption,
-    Init,
     Out,
     Precision,
     Preset,
@@ -48,7 +48,17 @@ class TrainOptions:
     ] = None
     preset: Preset = None
     recipe: RecipeFile = None
-    init: Init = None
+    init: Annotated[
+        str,
+        typer.Option(
+            "--init",
+            metavar="MODEL",
+            help="Weights to start from: a model file, a run or a shipped model. auto: the shipped "
+            "weights from synthetic images, if they fit and help. phantoms: these without a trial. "
+            "none: random weights.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = "auto"
     val_images: ValImages = None
     val_labels: ValLabels = None
     replay_images: Annotated[
@@ -57,7 +67,8 @@ class TrainOptions:
             "--replay-images",
             metavar="PATH",
             help="Images of a second source, a share of every batch, so that a fine-tuned model "
-            "keeps what it has learned from them.",
+            "keeps what it has learned from them. phantoms, or phantoms:nuclei,worms: synthetic "
+            "images.",
             rich_help_panel=DATA,
         ),
     ] = None

@@ -9,7 +9,9 @@ from typing import Protocol, TypeVar, runtime_checkable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from unmask.errors import RecipeError
 from unmask.space.batch import Batch
 
 
@@ -100,9 +102,11 @@ class Objective(nn.Module):
 
     Attributes:
         frozen: names of parts that do not learn, see ``freeze``.
+        keeps_statistics: whether batch norms keep their statistics, see ``keep_statistics``.
     """
 
     frozen: tuple[str, ...] = ()
+    keeps_statistics: bool = False
 
     def freeze(self, names: Sequence[str]) -> None:
         """Parts that keep their weights from now on; norms keep their statistics, nothing drops.
@@ -115,12 +119,32 @@ class Objective(nn.Module):
         self.frozen = tuple(names)
         self.train(self.training)
 
+    def keep_statistics(self) -> None:
+        """Batch norms use the mean and variance that they have, and change them no more.
+
+        A few crops of one image give statistics that hold for no other image.
+
+        Raises:
+            RecipeError: there is no batch norm.
+        """
+        if not any(isinstance(module, _BatchNorm) for module in self.modules()):
+            raise RecipeError(
+                "train.freeze_statistics: expected a network with batch norms, found none. Norms "
+                "of other kinds keep no statistics; leave the field out."
+            )
+        self.keeps_statistics = True
+        self.train(self.training)
+
     # A type variable, because beartype refuses Self outside of classes that it decorates
     def train(self: _Own, mode: bool = True) -> _Own:  # noqa: FBT001, FBT002 - torch's signature
         """Training mode, except for what is frozen."""
         super().train(mode)
         for name in self.frozen:
             self.get_submodule(name).eval()
+        if self.keeps_statistics:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         return self
 
     def step(self, batch: Batch) -> Step:  # noqa: ARG002 - the contract

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from unmask.errors import RecipeError
 
-_BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
+# Numbered parts of a backbone, fine to coarse: blocks of transformers, else stages of others.
+_BLOCKS = tuple(re.compile(rf"(?:^|\.){name}\.(\d+)\.") for name in ("blocks", "stages"))
 
 
 def parameter_groups(
@@ -20,7 +21,8 @@ def parameter_groups(
     Vectors and scalars (norms, biases), tokens and positions are not decayed. With ``layer_decay``
     below 1 a backbone's parameters learn slower the deeper they lie, as in BEiT (Bao et al. 2022,
     arXiv:2106.08254): the factor is ``layer_decay ** (blocks + 1 - layer)``, with the embedding as
-    layer 0, block N as layer N + 1, and everything after the blocks at the full rate.
+    layer 0, block N as layer N + 1, and everything after the blocks at the full rate. Convolutional
+    backbones have stages, one per resolution, in place of blocks.
 
     Raises:
         RecipeError: ``layer_decay`` for a backbone without numbered blocks, or nothing to train.
@@ -54,16 +56,22 @@ def _scales(names: list[str], decay: float) -> dict[str, float]:
     if decay == 1:
         return dict.fromkeys(names, 1.0)
     inside = [name for name in names if "backbone" in name.split(".")] or names
-    blocks = {name: int(match[1]) for name in inside if (match := _BLOCK.search(name))}
+    blocks = next(filter(None, (_numbers(inside, pattern) for pattern in _BLOCKS)), {})
     if not blocks:
         raise RecipeError(
             f"train.layer_decay={decay}: expected a backbone with blocks.N, as transformers "
-            "(vit) have, found none such. Set train.layer_decay=1."
+            "(vit) have, or stages.N, as convolutional ones (resunet) have, found none such. Set "
+            "train.layer_decay=1."
         )
     deepest = max(blocks.values())
     before = {name for name in inside if name not in blocks and _is_embedding(name)}
     layers = dict.fromkeys(before, 0) | {name: n + 1 for name, n in blocks.items()}
     return {name: decay ** (deepest + 2 - layers.get(name, deepest + 2)) for name in names}
+
+
+def _numbers(names: list[str], pattern: re.Pattern[str]) -> dict[str, int]:
+    """Number of the block of each parameter that lies in one."""
+    return {name: int(match[1]) for name in names if (match := pattern.search(name))}
 
 
 def _is_embedding(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unmask.planning.decision import Decision
+from unmask.shipped.starts import ShippedStart
 
 # Voxels that the coarsest level keeps along an axis, and levels at most, by number of axes.
 _COARSE = {2: 8, 3: 4}
@@ -12,6 +13,8 @@ _LEVELS = {2: 6, 3: 5}
 # An axis is halved once its voxels are at most so much longer than the shortest (nnU-Net,
 # doi:10.1038/s41592-020-01008-z, keeps axes of twice the spacing).
 _LONG = 2.0
+# Smallest crop, in voxels along an axis, for the network of start weights: two coarse voxels.
+_START_CROP = 32
 
 
 def strides_of(crop: Sequence[int], voxel: Sequence[float]) -> list[list[int]]:
@@ -36,15 +39,24 @@ def strides_of(crop: Sequence[int], voxel: Sequence[float]) -> list[list[int]]:
 
 
 def network_decisions(
-    crop: Sequence[int], voxel: Sequence[float], *, width: int, why: str
+    crop: Sequence[int],
+    voxel: Sequence[float],
+    *,
+    width: int,
+    why: str,
+    start: ShippedStart | None = None,
 ) -> list[Decision]:
-    """Backbone options."""
+    """Backbone options; those of the start weights if the crops suit them."""
     strides = strides_of(crop, voxel)
+    even = all(len(set(stride)) == 1 for stride in strides)
+    if start is not None and even and min(crop) >= _START_CROP:
+        text = f"the network of {start.name}, the weights that a training starts from (--init)"
+        return [Decision("model.backbone", dict(start.backbone), text)]
     depth = len(strides)
     coarse = " x ".join(str(n // s) for n, s in zip(crop, strides[-1], strict=True))
     text = f"the coarsest of {depth} levels has {coarse} voxels of a crop; {why}"
     backbone: dict[str, object] = {"name": "resunet", "width": width}
-    if all(len(set(stride)) == 1 for stride in strides):
+    if even:
         backbone["depth"] = depth
         return [Decision("model.backbone", backbone, text)]
     backbone["strides"] = strides

@@ -14,6 +14,7 @@ from unmask.planning.doubts import find_doubts
 from unmask.planning.facts import Facts, measure
 from unmask.planning.image_facts import ImageFacts
 from unmask.recipe import Recipe, load
+from unmask.shipped.starts import find_start
 
 __all__ = ["Facts", "Plan", "make_plan", "measure"]
 
@@ -84,7 +85,13 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
         data.normalize_decision(images, classes=facts.verdict.classes),
         data.foreground_decision(foreground),
         data.augment_decision(images, objects, facts.voxel, aligned=aligned),
-        *network.network_decisions(crop, facts.voxel, width=_NARROW if narrow else _WIDTH, why=why),
+        *network.network_decisions(
+            crop,
+            facts.voxel,
+            width=_NARROW if narrow else _WIDTH,
+            why=why,
+            start=find_start(images.ndim),
+        ),
         *network.schedule_decisions(steps, "no time limit was given (--minutes)"),
         _batch(crop),
         Decision(

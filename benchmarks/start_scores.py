@@ -1,0 +1,109 @@
+"""Start weights on real images: without any label, and against random weights with a few.
+
+    python benchmarks/start_scores.py zero MODEL [MODEL ...]
+    python benchmarks/start_scores.py few MODEL --set dsb2018_nuclei --labels 2 --draws 2 --out RUNS
+
+Validation images of sets that the model has never seen; nothing is chosen on them. Data are read
+from UNMASK_DATA. ``zero`` and ``few`` print one JSON line per measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import unmask
+from accuracy import DATA, kinds_of
+from unmask.infer.load import load_predictor
+from unmask.io import open_image, open_labels
+from unmask.metrics import evaluate_pair
+
+SETS = ("dsb2018_nuclei", "usiigaci_phase", "germline_nuclei", "worms_bbbc010", "bacteria_dapi")
+METRICS = ("f1@0.5", "aji")
+# Images of a validation part that are measured, evenly spread.
+MOST = 43
+
+
+def score(model: Path | str, name: str) -> dict[str, object]:
+    """Mean metrics of the validation images, and F1 by kind of image if an index has kinds."""
+    folder = DATA / name
+    kinds = dict(kinds_of(folder / "index.csv"))
+    predictor = load_predictor(model)
+    files = sorted((folder / "val" / "images").iterdir())
+    files = files[:: max(1, len(files) // MOST)]
+    rows: list[dict[str, float]] = []
+    by_kind: dict[str, list[float]] = {}
+    for file in files:
+        truth = open_labels(folder / "val" / "labels" / file.name, ndim=2).read()[0]
+        values = evaluate_pair(truth, predictor.predict(open_image(file, ndim=2)).labels, METRICS)
+        rows.append(values)
+        by_kind.setdefault(kinds.get(file.stem, "all"), []).append(values["f1@0.5"])
+    found: dict[str, object] = {
+        metric: round(statistics.fmean(row[metric] for row in rows), 4) for metric in METRICS
+    }
+    shown = {kind: round(statistics.fmean(each), 4) for kind, each in by_kind.items()}
+    return {"set": name, "images": len(rows), **found, **({"kinds": shown} if kinds else {})}
+
+
+def few(asked: argparse.Namespace) -> None:
+    """Paired trainings with the same images, crops and updates; only the first weights differ."""
+    folder = DATA / asked.set / "train"
+    images = sorted((folder / "images").iterdir())
+    for draw in range(asked.draws):
+        chosen = [
+            images[i] for i in np.random.default_rng(draw).permutation(len(images))[: asked.labels]
+        ]
+        for init in ("none", asked.models[0]):
+            run = unmask.train(
+                "cells",
+                images=chosen,
+                labels=[folder / "labels" / path.name for path in chosen],
+                out=asked.out / f"{asked.set}_{asked.labels}_{draw}_{Path(init).stem}",
+                init=init,
+                settings=[
+                    "data.crop=[128, 128]",
+                    "train.batch_size=4",
+                    f"train.steps={asked.steps}",
+                    "train.warmup=20",
+                    "train.lr=0.002",
+                    "train.ema=0.98",
+                    "train.precision=bf16",
+                    "infer.tile=[256, 256]",
+                    f"train.seed={draw}",
+                ],
+            )
+            facts = {"labels": asked.labels, "draw": draw, "start": init, "updates": asked.steps}
+            print(json.dumps({**score(run.model, asked.set), **facts}), flush=True)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("zero", "few"))
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--set", default="dsb2018_nuclei")
+    parser.add_argument("--labels", type=int, default=2)
+    parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--out", type=Path, default=Path("runs") / "starts")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    if asked.what == "few":
+        few(asked)
+        return
+    for model in asked.models:
+        for name in SETS:
+            began = time.process_time()
+            found = score(model, name)
+            found["cpu_seconds"] = round(time.process_time() - began, 1)
+            print(json.dumps({"model": model, **found}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

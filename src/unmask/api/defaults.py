@@ -1,0 +1,67 @@
+"""The model of ``predict`` if none is named."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from unmask import shipped
+from unmask.api.values import Say, Settings
+from unmask.data.pairing import image_files
+from unmask.data.pairs import Layout, Paths, open_as_seen
+from unmask.errors import DataError, RecipeError, gather, message
+from unmask.io import open_image
+from unmask.io.inputs import Input
+from unmask.shipped.starts import find_start, start_name
+
+
+def choose_model(images: Paths, settings: Settings, say: Say) -> str:
+    """Name of the shipped model that fits the first readable image.
+
+    Args:
+        images: as for ``predict``.
+        settings: of the prediction; ``data.axes`` says how images are read.
+        say: gets which model it is, what it was trained on, and what would be better.
+
+    Raises:
+        DataError: no image can be read.
+        RecipeError: no model is shipped for images of so many axes.
+    """
+    own = [line.partition("=")[2] for line in settings if line.startswith("data.axes=")]
+    axes = own[-1].strip() if own else None
+    read = partial(open_as_seen, layout=Layout(0, axes), channels=None)
+    problems: list[str] = []
+    for _, path in image_files(images, []):
+        try:
+            ndim = read(path).ndim
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            return _model_for(ndim, str(path), say)
+    raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+
+
+def choose_model_for(image: Input, *, axes: str | None = None, say: Say = print) -> str:
+    """The same for one image, which may be an array."""
+    opened = open_image(image, axes=axes)
+    return _model_for(opened.ndim, str(opened.source), say)
+
+
+def _model_for(ndim: int, source: str, say: Say) -> str:
+    start = find_start(ndim)
+    if start is None:
+        raise RecipeError(
+            message(
+                "predict without --model",
+                expected="2D images, for which a model is shipped",
+                found=f"{ndim} spatial axes ({source}); {start_name(ndim)} does not exist",
+                do="Give --model. Without labels: draw images with unmask synth, train on them "
+                "with unmask train, and predict with that run.",
+            )
+        )
+    others = [name for name in shipped.names() if name != start.name]
+    say(
+        f"Model: {start.name}, which has seen no label of yours. It was trained on {start.origin}. "
+        "Look at the result; a few labels of your own make it much better: unmask train."
+        + (f" Other shipped models: {', '.join(others)} (--model)." if others else "")
+    )
+    return start.name

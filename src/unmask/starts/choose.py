@@ -1,0 +1,150 @@
+"""From ``--init`` to the weights that a network starts with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from unmask import checkpoint
+from unmask.atomic import atomic_write
+from unmask.errors import CheckpointError, DataError, message
+from unmask.models.base import Objective
+from unmask.recipe import Part, Recipe
+from unmask.shipped.starts import ShippedStart, find_start, start_name
+from unmask.training.provenance import initialize
+
+AUTO, PHANTOMS, NONE = "auto", "phantoms", "none"
+_FILE = "start.json"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The weights that a network has now.
+
+    Attributes:
+        asked: what the user gave.
+        model: model that they were taken from; None for random weights.
+        lines: what was taken over, or why nothing was.
+        unsure: whether a trial should tell if they help.
+        trial: what the trial has found.
+    """
+
+    asked: str
+    model: str | None = None
+    lines: tuple[str, ...] = ()
+    unsure: bool = False
+    trial: Mapping[str, float] = field(default_factory=dict)
+
+    def to_card(self) -> dict[str, Any]:
+        """The origin of the weights, with its license, for the card of the trained model."""
+        if self.model is None:
+            return {}
+        card = checkpoint.describe_model(self.model).card
+        kept = {key: card[key] for key in ("data", "licence", "license") if key in card}
+        # The files of a run are its user's own affair; a shipped model names what it consists of.
+        if not (isinstance(kept.get("data"), Mapping) and "name" in kept["data"]):
+            kept.pop("data", None)
+        return {"start": {"model": self.model, **kept}}
+
+
+def choose_start(
+    init: str | Path | None,
+    objective: Objective,
+    recipe: Recipe,
+    *,
+    folder: Path,
+    resume: bool = False,
+) -> Chosen:
+    """Give a network the weights that ``init`` names.
+
+    Args:
+        init: ``none`` or None: random weights. ``phantoms``: the shipped start for images of so
+            many axes. ``auto``: the same, to be confirmed by a trial. Otherwise a model.
+        objective: the network; it has fresh weights.
+        recipe: of the network.
+        folder: of the run.
+        resume: a run that is resumed keeps what it has started with.
+
+    Raises:
+        CheckpointError: a model that was named does not fit. A start that does not fit is left
+            out, with a line that says so.
+        DataError: the note of the run to resume cannot be read.
+    """
+    if resume and (noted := _noted(folder)) is not None:
+        init = noted
+    if init is None or str(init) == NONE:
+        return Chosen(NONE)
+    if str(init) not in {AUTO, PHANTOMS}:
+        return Chosen(str(init), str(init), tuple(initialize(objective, init, recipe)))
+    start = find_start(recipe.data.ndim)
+    if start is None:
+        return Chosen(str(init), lines=_missing(str(init), recipe.data.ndim))
+    try:
+        lines = initialize(objective, start.name, recipe)
+    except CheckpointError:
+        return Chosen(str(init), lines=(_misfit(start, recipe),))
+    origin = f"Start weights: {start.name}, trained on {start.origin}."
+    return Chosen(str(init), start.name, (origin, *lines), unsure=str(init) == AUTO)
+
+
+def note_start(folder: Path, chosen: Chosen) -> None:
+    """Keep in the run folder what the run has started with; nothing for random weights."""
+    if chosen.asked != NONE:
+        tree = {
+            "asked": chosen.asked,
+            "model": chosen.model,
+            "trial": dict(chosen.trial),
+            "lines": list(chosen.lines),
+        }
+        atomic_write(folder / _FILE, json.dumps(tree, indent=1))
+
+
+def without(chosen: Chosen, *reasons: str) -> Chosen:
+    """The same with random weights."""
+    return replace(chosen, model=None, lines=reasons, unsure=False)
+
+
+def _noted(folder: Path) -> str | None:
+    """What the run in ``folder`` has started with, if it says so."""
+    path = folder / _FILE
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        model = tree["model"]
+    except FileNotFoundError:
+        # Runs of earlier versions, and those with random weights, have no note.
+        return NONE if (folder / "recipe.yaml").is_file() else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            message(
+                path,
+                expected="a note of the weights that the run has started with",
+                found=f"none that can be read ({error})",
+                do="Restore it, or start a new run with another --out.",
+            )
+        ) from error
+    return NONE if model is None else str(model)
+
+
+def _missing(init: str, ndim: int) -> tuple[str, ...]:
+    """For users who asked for a start by name: there is none yet."""
+    if init == AUTO:
+        return ()
+    return (f"There are no start weights for {ndim}D images ({start_name(ndim)}). "
+            "The training starts from random weights.",)  # fmt: skip
+
+
+def _misfit(start: ShippedStart, recipe: Recipe) -> str:
+    theirs, mine = Part.model_validate(start.backbone), recipe.model.backbone
+    return (
+        f"Start weights: {start.name} has the backbone {_shown(theirs)}, this recipe has "
+        f"{_shown(mine)}, so the training starts from random weights. To use them: "
+        f"--set 'model.backbone={json.dumps(start.backbone)}'."
+    )
+
+
+def _shown(part: Part) -> str:
+    options = ", ".join(f"{name} {value}" for name, value in part.choice.options.items())
+    return f"{part.name} ({options})" if options else part.name
