@@ -9,6 +9,7 @@ from .api import (
     plan,
     predict,
     pretrain,
+    scribble,
     select,
     train,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "pretrain",
     "read_outlines",
     "save_image",
+    "scribble",
     "select",
     "train",
     "write_outlines",

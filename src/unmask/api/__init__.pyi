@@ -10,6 +10,7 @@ from .measuring import MeasureOptions, measure, measure_files
 from .planning import plan
 from .prediction import predict, predict_files
 from .reporting import write_page
+from .scribbling import open_scribbled, save_fitted, scribble
 from .selecting import Selected, select
 
 __all__ = [
@@ -31,10 +32,13 @@ __all__ = [
     "measure",
     "measure_files",
     "model_card",
+    "open_scribbled",
     "plan",
     "predict",
     "predict_files",
     "pretrain",
+    "save_fitted",
+    "scribble",
     "select",
     "shipped_models",
     "train",

@@ -20,6 +20,7 @@ from unmask.api.inputs import (
 )
 from unmask.api.planning import plan
 from unmask.api.runs import Run, Start, run_training
+from unmask.api.scribbling import fit_pixels, is_pixels
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import (
@@ -152,6 +153,17 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     """
     source, reasons = _recipe_of(recipe, images, labels, out, minutes, settings, resume=resume)
     chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
+    if is_pixels(chosen):
+        validation = (val_images, val_labels)
+        return fit_pixels(
+            chosen,
+            images=images,
+            labels=labels,
+            out=out,
+            init=init,
+            validation=validation,
+            settings=settings,
+        )
     assembly = assemble_segmenter(chosen)
     files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels)
     opened = _open_files(files, chosen, assembly.task, out)
