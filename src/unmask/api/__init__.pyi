@@ -10,7 +10,7 @@ from .measuring import MeasureOptions, measure, measure_files
 from .planning import plan
 from .prediction import predict, predict_files
 from .reporting import write_page
-from .scribbling import open_scribbled, save_fitted, scribble
+from .scribbling import save_fitted, scribble
 from .selecting import Selected, select
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "measure",
     "measure_files",
     "model_card",
-    "open_scribbled",
     "plan",
     "predict",
     "predict_files",

@@ -16,11 +16,11 @@ from unmask.api.inputs import (
     neighbor_hint,
     parts_of,
     same_notes,
-    unlabeled_note,
 )
 from unmask.api.planning import plan
 from unmask.api.runs import Run, Start, run_training
 from unmask.api.scribbling import fit_pixels, is_pixels
+from unmask.api.unlabeled import open_unlabeled, unlabeled_note, with_unlabeled
 from unmask.api.validation import validated
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import (
@@ -122,6 +122,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     val_labels: Paths | None = None,
     replay_images: Paths | None = None,
     replay_labels: Paths | None = None,
+    unlabeled: Paths | None = None,
     minutes: float | None = None,
     settings: Settings = (),
     devices: int = 1,
@@ -146,6 +147,8 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         replay_images: images of a second source, such as those that the model ``init`` was trained
             on; every batch has ``data.replay.batch`` crops of it, 1 where the recipe says nothing.
         replay_labels: labels of the second source.
+        unlabeled: images without labels, which ``train.unlabeled`` learns from; those that are
+            labeled or held out are left out of them.
         minutes: time for the training, if a plan is made.
         settings: ``key=value`` changes to the recipe.
         devices: number of GPUs or processes.
@@ -164,14 +167,16 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
             validation=validation,
             settings=settings,
         )
+    chosen = with_unlabeled(chosen, given=unlabeled is not None)
     assembly = assemble_segmenter(chosen)
-    files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels)
+    files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels, unlabeled)
     opened = _open_files(files, chosen, assembly.task, out)
     return run_training(
         assembly,
         opened.pairs,
         start=Start(out, init, devices, resume),
         second=opened.second,
+        unlabeled=opened.unlabeled,
         validate=_validation(assembly, opened.held_out),
         notes=opened.notes,
         reasons=reasons,
@@ -188,15 +193,17 @@ class _Files:
     val_labels: Paths | None
     replay_images: Paths | None
     replay_labels: Paths | None
+    unlabeled: Paths | None
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """Pairs to train on, those held out, those of the second source, and notes on all of them."""
+    """Pairs to train on, those held out, the second source, images without labels, and notes."""
 
     pairs: list[Pair]
     held_out: list[Pair]
     second: list[Pair] | None
+    unlabeled: list[Pair] | None
     notes: list[str]
 
 
@@ -214,7 +221,8 @@ def _open_files(
     open_files = partial(open_pairs, layout=rules, channels=chosen.data.channels, notes=notes)
     with listed_next_to(out):
         pairs = open_files(images, labels, unlabeled=unlabeled)
-        notes += unlabeled_note(len(pairs), unlabeled, images, chosen)
+        if files.unlabeled is None:
+            notes += unlabeled_note(len(pairs), unlabeled, images, labels, out=out)
         val_labels = labels_of(val_images, found.val_labels)
         held_out = _second("Validation", val_images, val_labels, open_files, notes)
         second = _second("Replay", files.replay_images, files.replay_labels, open_files, notes)
@@ -223,8 +231,9 @@ def _open_files(
         pairs, held_out = _hold_out(pairs, chosen)
         notes += _held_out_note(pairs, held_out)
     notes += same_notes(same_images(pairs, held_out))
+    more = open_unlabeled(files.unlabeled, rules, chosen, [*pairs, *held_out], notes)
     second = None if second is None else apply_view(second, rules.view)
-    return _Opened(apply_view(pairs, rules.view), held_out, second, notes)
+    return _Opened(apply_view(pairs, rules.view), held_out, second, more, notes)
 
 
 def _validation(

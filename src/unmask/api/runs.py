@@ -27,7 +27,7 @@ from unmask.data.pairs import (
     check_unchanged,
     fingerprint,
 )
-from unmask.data.replay import Replay
+from unmask.data.replay import Replay, WithUnlabeled
 from unmask.errors import grouped
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
@@ -45,6 +45,8 @@ from unmask.training import (
 )
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.provenance import code_marks, initialize, is_new_run, note_run, versions
+
+Source = Crops | Replay | WithUnlabeled
 
 # Batches between two looks at the files' sizes and times.
 _LOOK_EVERY = 100
@@ -89,11 +91,12 @@ def run_training(
     *,
     start: Start,
     second: Sequence[Pair] | None = None,
+    unlabeled: Sequence[Pair] | None = None,
     validate: Callable[[Segmenter], dict[str, float]] | None = None,
     notes: Sequence[str] = (),
     reasons: Sequence[str] = (),
 ) -> Run:
-    """Train the objective on ``pairs``, and on a share of ``second``, into a run folder."""
+    """Train the objective on ``pairs``, on a share of ``second`` and ``unlabeled``, into a run."""
     begin = time.perf_counter()
     folder = Path(start.out)
     recipe, sampling = assembly.recipe, assembly.sampling
@@ -103,7 +106,7 @@ def run_training(
     origin = [] if start.init is None else initialize(objective, start.init, recipe)
     code = checkpoint.code_fields(recipe)
     fabric = _place(objective, recipe, start.devices)
-    used = [*pairs, *(second or ())]
+    used = [*pairs, *(second or ()), *(unlabeled or ())]
     marks = fingerprint(used)
     with (
         launched(fabric),
@@ -112,7 +115,7 @@ def run_training(
         noted = {**marks, **code_marks(code)}
         new = is_new_run(folder, recipe, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
-        crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
+        crops = _source(assembly, pairs, second or (), unlabeled or (), fabric=fabric, start=start)
         if new:
             note_run(folder, recipe, noted)
         card = {
@@ -151,9 +154,11 @@ def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
     return fabric
 
 
-def _note(crops: Crops | Replay, notes: Sequence[str]) -> Iterator[str]:
+def _note(crops: Source, notes: Sequence[str]) -> Iterator[str]:
     """Lines of the notes, and of images without objects."""
-    first = crops.first if isinstance(crops, Replay) else crops
+    first = crops
+    while not isinstance(first, Crops):
+        first = first.first
     empty = [f"{source}: no object, all labels are 0." for source in first.empty]
     yield from (f"note: {note}" for note in grouped([*notes, *empty]))
 
@@ -182,13 +187,15 @@ def _source(
     assembly: Assembly[Any],
     pairs: Sequence[Pair],
     second: Sequence[Pair],
+    unlabeled: Sequence[Pair],
     *,
     fabric: Fabric,
     start: Start,
-) -> Crops | Replay:
-    """Batches of ``pairs``, in the order of the recipe, joined with those of ``second`` if any."""
+) -> Source:
+    """Batches of ``pairs``, in the order of the recipe, joined with those of the others if any."""
     recipe, task, pipeline = assembly.recipe, assembly.task, assembly.pipeline
-    share = len(pairs) / (len(pairs) + len(second))
+    whole = len(pairs) + len(second) + len(unlabeled)
+    share = len(pairs) / whole
     crops = build_crops(recipe, pairs, task, pipeline=pipeline, share=share)
     if assembly.sampling is not None:
         order = modalities.discover(
@@ -200,14 +207,23 @@ def _source(
             resume=start.resume,
         )
         crops = crops.in_order_of(order)
-    if not second:
-        return crops
-    replay = build_replay(recipe, second, task, pipeline=pipeline, share=1 - share)
-    return Replay(crops, replay)
+    found: Crops | Replay = crops
+    if second:
+        share = len(second) / whole
+        found = Replay(found, build_replay(recipe, second, task, pipeline=pipeline, share=share))
+    if not unlabeled:
+        return found
+    share = len(unlabeled) / whole
+    # Other trainings need no teachers.
+    from unmask.build.semisupervised import build_unlabeled_crops
+
+    return WithUnlabeled(
+        found, build_unlabeled_crops(recipe, unlabeled, pipeline=pipeline, share=share)
+    )
 
 
 def _stream(
-    crops: Crops | Replay, fabric: Fabric, workers: int, look: Callable[[], None], start: int
+    crops: Source, fabric: Fabric, workers: int, look: Callable[[], None], start: int
 ) -> Iterator[Batch]:
     """Batches of this process; every process of a group draws others.
 

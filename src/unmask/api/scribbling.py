@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from unmask import checkpoint
@@ -22,7 +21,6 @@ from unmask.data.outputs import refuse_inside
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, apply_view, fingerprint, open_as_seen, open_pairs
 from unmask.errors import DataError, RecipeError, grouped, message
-from unmask.io import Image
 from unmask.metrics import evaluate_pair, summarise
 from unmask.pixels.classifier import Fitted, PixelClassifier
 from unmask.planning.image_facts import measure_images
@@ -67,7 +65,7 @@ def scribble(
         >>> drawn = np.zeros((40, 40), np.uint8)
         >>> drawn[10, 2:9], drawn[10, 30:38] = 1, 2
         >>> classifier = scribble(image)
-        >>> classifier.label(open_scribbled(image), drawn)
+        >>> classifier.label(image, drawn)
         15
         >>> labels = classifier.fit().predictor.predict(image).labels
         >>> int(labels[30, 5]), int(labels[30, 35])
@@ -78,15 +76,6 @@ def scribble(
     pairs = _open_images(images, chosen)
     fitting, network = _adapt(chosen, pairs, init, lines)
     return PixelClassifier(fitting, network)
-
-
-def open_scribbled(image: Any, name: str = "image") -> Image:
-    """An array or a file as the image that `PixelClassifier.label` takes."""
-    if isinstance(image, Image):
-        return image
-    if isinstance(image, np.ndarray):
-        return replace(Image.from_array(image), source=name)
-    return open_as_seen(image, Layout(0), None)
 
 
 def save_fitted(fitted: Fitted, out: str | Path, *, images: Sequence[Pair] = ()) -> Path:
@@ -171,9 +160,7 @@ def describe_fit(fitted: Fitted) -> list[str]:
     lines = [f"Labeled pixels per class: {counts}."]
     if fitted.recall:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in fitted.recall.items())
-        lines.append(
-            f"Recall on pixels left out: {scores}. Features: {fitted.features}."
-        )
+        lines.append(f"Recall on pixels left out: {scores}. Features: {fitted.features}.")
     else:
         lines.append("A class has a single pixel, so no recall was measured. Label more of it.")
     return lines

@@ -56,7 +56,11 @@ class PixelFeatures(nn.Module):
         self.scales = tuple(sorted(float(scale) for scale in scales))
         self.anisotropy = tuple(float(x) for x in anisotropy or (1.0,) * ndim)
         self.neighborhood, self.quality = neighborhood, quality
-        if len(self.anisotropy) != ndim or min(self.anisotropy) < 1 or min(self.scales, default=1) <= 0:
+        if (
+            len(self.anisotropy) != ndim
+            or min(self.anisotropy) < 1
+            or min(self.scales, default=1) <= 0
+        ):
             raise RecipeError(
                 message(
                     "model.backbone pixels",

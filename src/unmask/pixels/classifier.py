@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from unmask.data.source import ImageSource
 from unmask.errors import DataError, message
 from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
-from unmask.io import Image
+from unmask.io import Image, open_image
 from unmask.models.decoder_single import SingleDecoder
 from unmask.pixels.backbone import PixelFeatures
 from unmask.pixels.fit import cross_validate, divide, fit_head
@@ -109,12 +110,28 @@ class PixelClassifier:
         """Names of the labeled images."""
         return list(self._images)
 
-    def label(self, image: Image, labels: Integer[np.ndarray, "*space"]) -> int:
+    def label(
+        self,
+        image: Image | np.ndarray | str | Path,
+        labels: Integer[np.ndarray, "*space"],
+        *,
+        name: str | None = None,
+    ) -> int:
         """Set all labels of an image, in place of those that it had; returns their number.
 
+        Args:
+            image: image, array or file.
+            labels: label image of its size; see ``data.ignore_label`` for what is unlabeled.
+            name: by which the image is known; None: its file.
+
         Raises:
-            DataError: labels of another size.
+            DataError: labels of another size, or a file that cannot be read.
         """
+        if isinstance(image, str | Path):
+            image = open_image(image, axes=self.recipe.data.axes, ndim=labels.ndim)
+        elif isinstance(image, np.ndarray):
+            image = Image.from_array(image, ndim=labels.ndim)
+        name = name or image.source
         if labels.shape != tuple(image.shape[1:]):
             raise DataError(
                 message(
@@ -127,7 +144,6 @@ class PixelClassifier:
         ignore, seed = self.recipe.data.ignore_label, self.recipe.train.seed
         seed = device_seed(seed, "places") % 2**32
         places = find_places(labels, ignore, most=MOST_PIXELS, seed=seed)
-        name = image.source
         if len(places.values) == 0:
             self.remove(name)
             return 0
@@ -159,9 +175,7 @@ class PixelClassifier:
         chosen = max(columns, key=lambda name: recall.get(name, 0.0))
         features = np.ascontiguousarray(pixels.features[:, columns[chosen]])
         ndim = self.recipe.data.ndim
-        head, built = fit_head(
-            choice, features, classes, ndim=ndim, count=len(values), seed=seed
-        )
+        head, built = fit_head(choice, features, classes, ndim=ndim, count=len(values), seed=seed)
         return self._finish(chosen, head, Part(name=built.name, **built.options), counts, recall)
 
     def _check(self, counts: Mapping[int, int]) -> None:
@@ -171,13 +185,13 @@ class PixelClassifier:
         ignore = self.recipe.data.ignore_label
         rest = "" if ignore is None else f" in addition to {ignore}, which marks unlabeled pixels"
         found = ", ".join(f"{value} ({count} pixels)" for value, count in counts.items())
-        hint = "If 0 is a class of its own, --set data.ignore_label=255. " if ignore == 0 else ""
+        hint = " If 0 is a class of its own, --set data.ignore_label=255." if ignore == 0 else ""
         raise DataError(
             message(
                 "scribbles",
                 expected=f"label values of two classes or more{rest}",
                 found=found or "none",
-                do=f"Label some pixels of another class too, such as the background. {hint}".strip(),
+                do=f"Label some pixels of another class too, such as the background.{hint}",
             )
         )
 
@@ -204,9 +218,7 @@ class PixelClassifier:
         return LabeledPixels(*(np.concatenate(each) for each in (features, values, numbers)))
 
     def _compute(self, image: Image, voxels: np.ndarray) -> np.ndarray:
-        source = ImageSource(
-            image, channels=self.recipe.data.channels, normalize=self._normalize
-        )
+        source = ImageSource(image, channels=self.recipe.data.channels, normalize=self._normalize)
         device = self._device
         return features_at(
             lambda window: self._features(window.to(device))[0],

@@ -20,7 +20,9 @@ from unmask.space.random import generator
 FOLDS = 5
 # Trees while features are compared: enough to rank them.
 _FEW_TREES = 32
-_STEPS, _RATE, _DECAY = 300, 0.02, 1e-3
+# Iterations of a linear map or an MLP. There are more features than pixels of a class, so weights
+# are punished as strongly as if one more pixel spoke against them.
+_STEPS, _PENALTY = 60, 1.0
 
 
 def fit_head(
@@ -140,11 +142,17 @@ def _learn(head: nn.Module, features: np.ndarray, classes: np.ndarray) -> None:
     rows = torch.from_numpy((features - mean) / std)
     image = rows.T.reshape(1, rows.shape[1], -1, *(1,) * (_axes(head) - 1))
     truth = torch.from_numpy(classes).reshape(1, -1, *(1,) * (_axes(head) - 1))
-    optimizer = torch.optim.AdamW(head.parameters(), lr=_RATE, weight_decay=_DECAY)
-    for _ in range(_STEPS):
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=_STEPS, line_search_fn="strong_wolfe")
+    kernels = [weight for weight in head.parameters() if weight.ndim > 1]
+
+    def loss() -> Tensor:
         optimizer.zero_grad()
-        F.cross_entropy(head(image), truth).backward()
-        optimizer.step()
+        squares = sum(((kernel**2).sum() for kernel in kernels), start=torch.zeros(()))
+        value = F.cross_entropy(head(image), truth) + _PENALTY / (2 * len(classes)) * squares
+        value.backward()
+        return value
+
+    optimizer.step(loss)  # pyright: ignore[reportArgumentType]
     first = _first_layer(head)
     with torch.no_grad():
         shape = (1, -1, *(1,) * (first.weight.ndim - 2))

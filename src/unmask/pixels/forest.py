@@ -58,29 +58,19 @@ def grow_forest(
     size = len(features)
     most = 2 * max(1, size // max(1, leaf)) + 1
     tried = max(1, round(features.shape[1] ** 0.5))
-    feature = np.full((trees, most), -1, np.int32)
-    cut = np.zeros((trees, most), np.int32)
-    left = np.zeros((trees, most), np.int32)
+    nodes = np.full((trees, most, 3), -1, np.int32)
     shares = np.zeros((trees, most, count), np.float32)
     seeds = rng.integers(0, 2**31 - 1, trees)
     used = 1
     for tree in range(trees):
         rows = rng.integers(0, size, size)
-        nodes = _grow(
-            binned[rows],
-            classes[rows],
-            count,
-            tried,
-            leaf,
-            int(seeds[tree]),
-            feature[tree],
-            cut[tree],
-            left[tree],
-            shares[tree],
+        grown = _grow(
+            binned[rows], classes[rows], tried, leaf, int(seeds[tree]), nodes[tree], shares[tree]
         )
-        used = max(used, nodes)
-    threshold = edges[np.maximum(feature, 0), cut].astype(np.float32)
-    return Forest(feature[:, :used], threshold[:, :used], left[:, :used], shares[:, :used])
+        used = max(used, grown)
+    feature, cut, left = (np.ascontiguousarray(nodes[:, :used, column]) for column in range(3))
+    threshold = edges[np.maximum(feature, 0), np.maximum(cut, 0)].astype(np.float32)
+    return Forest(feature, threshold, left, np.ascontiguousarray(shares[:, :used]))
 
 
 def forest_shares(
@@ -119,43 +109,40 @@ def _binned(features: np.ndarray, edges: np.ndarray) -> UInt8[np.ndarray, "m d"]
 def _grow(
     binned: np.ndarray,
     classes: np.ndarray,
-    count: int,
     tried: int,
     leaf: int,
     seed: int,
-    feature: np.ndarray,
-    cut: np.ndarray,
-    left: np.ndarray,
+    nodes: np.ndarray,
     shares: np.ndarray,
 ) -> int:
-    """Grow one tree; returns its number of nodes."""
+    """Grow one tree; returns its number of nodes, of which each has feature, bin and left child."""
     np.random.seed(seed)  # noqa: NPY002 - the generator of the kernel, not of the process
     size, width = binned.shape
-    order = np.arange(size)
-    first = np.zeros(len(feature), np.int64)
-    last = np.zeros(len(feature), np.int64)
+    count = shares.shape[1]
+    order, candidates = np.arange(size), np.arange(width)
+    first, last = np.zeros(len(nodes), np.int64), np.zeros(len(nodes), np.int64)
     last[0] = size
-    nodes, node = 1, 0
-    candidates = np.arange(width)
-    while node < nodes:
+    total = np.zeros(count, np.float64)
+    made, node = 1, 0
+    while node < made:
         start, stop = first[node], last[node]
-        total = np.zeros(count, np.float64)
+        total[:] = 0
         for i in range(start, stop):
             total[classes[order[i]]] += 1
+        pure = False
         for k in range(count):
             shares[node, k] = total[k] / (stop - start)
-        if total.max() < stop - start and stop - start >= 2 * leaf:
-            best, where = _split(
-                binned, classes, order[start:stop], total, tried, leaf, candidates
-            )
+            pure = pure or total[k] == stop - start
+        if not pure and stop - start >= 2 * leaf:
+            best, where = _split(binned, classes, order[start:stop], total, tried, leaf, candidates)
             if best >= 0:
-                middle = _partition(binned[:, best], order, start, stop, where)
-                feature[node], cut[node], left[node] = best, where, nodes
-                first[nodes], last[nodes] = start, middle
-                first[nodes + 1], last[nodes + 1] = middle, stop
-                nodes += 2
+                middle = _partition(binned, best, order, start, stop, where)
+                nodes[node, 0], nodes[node, 1], nodes[node, 2] = best, where, made
+                first[made], last[made] = start, middle
+                first[made + 1], last[made + 1] = middle, stop
+                made += 2
         node += 1
-    return nodes
+    return made
 
 
 @njit(cache=True, nogil=True)
@@ -170,23 +157,18 @@ def _split(
 ) -> tuple[int, int]:
     """Feature and bin of the split of lowest Gini impurity among a few random features."""
     count, size, width = len(total), len(rows), len(candidates)
-    best, where, quality = -1, 0, (total**2).sum() / size
+    quality = 0.0
+    for k in range(count):
+        quality += total[k] * total[k] / size
+    best, where, seen = -1, 0, 0
     histogram = np.zeros((_BINS + 1, count), np.float64)
-    seen = 0
+    below = np.zeros(count, np.float64)
     for draw in range(width):
-        # Constant features do not count among those that are tried.
         other = draw + np.random.randint(width - draw)  # noqa: NPY002
         chosen = candidates[other]
-        candidates[other] = candidates[draw]
-        candidates[draw] = chosen
-        low, high = _BINS, 0
-        for row in rows:
-            low = min(low, int(binned[row, chosen]))
-            high = max(high, int(binned[row, chosen]))
-        histogram[low : high + 1] = 0
-        for row in rows:
-            histogram[binned[row, chosen], classes[row]] += 1
-        below = np.zeros(count, np.float64)
+        candidates[other], candidates[draw] = candidates[draw], chosen
+        low, high = _fill(histogram, binned, classes, rows, chosen)
+        below[:] = 0
         number, varies = 0.0, False
         # Small nodes span few bins, and most nodes are small.
         for value in range(low, high):
@@ -196,21 +178,48 @@ def _split(
             if number < leaf or size - number < leaf:
                 continue
             varies = True
-            gained = (below**2).sum() / number + ((total - below) ** 2).sum() / (size - number)
+            gained = 0.0
+            for k in range(count):
+                above = total[k] - below[k]
+                gained += below[k] * below[k] / number + above * above / (size - number)
             if gained > quality + 1e-9:
                 best, where, quality = chosen, value, gained
-        seen += varies
+        # Features that are constant here do not count among those that are tried.
+        seen += 1 if varies else 0
         if seen >= tried and best >= 0:
             break
     return best, where
 
 
 @njit(cache=True, nogil=True)
-def _partition(values: np.ndarray, order: np.ndarray, start: int, stop: int, where: int) -> int:
+def _fill(
+    histogram: np.ndarray,
+    binned: np.ndarray,
+    classes: np.ndarray,
+    rows: np.ndarray,
+    chosen: int,
+) -> tuple[int, int]:
+    """Count rows per bin and class; returns the first and the last bin with any."""
+    low, high = _BINS, 0
+    for row in rows:
+        low = min(low, int(binned[row, chosen]))
+        high = max(high, int(binned[row, chosen]))
+    for value in range(low, high + 1):
+        for k in range(histogram.shape[1]):
+            histogram[value, k] = 0
+    for row in rows:
+        histogram[binned[row, chosen], classes[row]] += 1
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def _partition(
+    binned: np.ndarray, chosen: int, order: np.ndarray, start: int, stop: int, where: int
+) -> int:
     """Bring the rows of the left child to the front; returns the first one of the right child."""
     low, high = start, stop
     while low < high:
-        if values[order[low]] <= where:
+        if binned[order[low], chosen] <= where:
             low += 1
         else:
             high -= 1

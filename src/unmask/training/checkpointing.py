@@ -53,7 +53,7 @@ class Checkpointing:
             return
         self._saver.wait()
         facts = {"step": step, "metrics": dict(metrics)}
-        self._saver.model(weights_of(self._setup.objective), facts)
+        self._saver.model(weights_of(self._setup.objective.finished), facts)
 
     def save(self, step: int, *, now: bool) -> None:
         """Save a snapshot if it is due; the latest weights are the model until one is the best."""

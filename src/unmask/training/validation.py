@@ -49,7 +49,7 @@ class Validation:
                 setup.objective.eval()
                 with torch.no_grad():
                     if self._validate is not None:
-                        scores = self.metrics = dict(self._validate(setup.objective))
+                        scores = self.metrics = dict(self._validate(setup.objective.finished))
                     self._draw(step, meter.batch)
                 setup.objective.train()
                 if self._is_best(scores):
