@@ -30,7 +30,7 @@ from unmask.pixels.forest import forest_shares, grow_forest
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("UNMASK_DATA", ROOT.parent / "shared" / "data"))
-REFERENCE = "scikit-image"
+REFERENCE, DEFAULT = "scikit-image", "default"
 COUNTS = (20, 50, 200)
 _TRAIN_SIDE, _VAL_SIDE, _IMAGES = 512, 400, 2
 
@@ -110,10 +110,10 @@ def run(name: str, init: str | None, draws: int) -> list[dict]:
     val = load(DATA / name / "val", _VAL_SIDE, 3)
     arms: dict[str, Reference | Ours] = {
         REFERENCE: Reference(),
-        "pixels": Ours(train[0][0], None),
+        DEFAULT: Ours(train[0][0], None),
     }
     if init is not None:
-        arms["pixels --init"] = Ours(train[0][0], init)
+        arms["with a network"] = Ours(train[0][0], init)
     rows = []
     for count in COUNTS:
         for number in range(draws):

@@ -57,7 +57,10 @@ def time_updates(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> 
         begin = time.perf_counter()
         for part in range(recipe.train.accumulate):
             batch = crops.batch(index * recipe.train.accumulate + part).to(fabric.device)
-            fabric.backward(model(Parcel(batch)))
+            loss = model(Parcel(batch))
+            # Nothing of a pixel classifier learns by updates.
+            if loss.requires_grad:
+                fabric.backward(loss)
         seconds.append(time.perf_counter() - begin)
     parameters = sum(p.numel() for p in objective.parameters())
     return Timing(min(seconds), parameters, _peak(fabric.device), fabric.device)
