@@ -229,6 +229,12 @@ class TrainRecipe(Section):
         description="Factor on the learning rate from each block or resolution of the backbone to "
         "the one below; decoder and head learn at the full rate. 1 turns it off.",
     )
+    unlabeled: Part | None = Field(
+        default=None,
+        description="How unlabeled images (--unlabeled) are learned from: consistency, "
+        "pseudo_labels or reconstruction, with its options and batch (crops per batch), weight "
+        "(of its loss) and ramp (share of the steps over which the weight rises). null: not.",
+    )
     freeze: tuple[str, ...] = Field(
         default=(),
         description="Parts of the network whose weights are not trained, such as [backbone].",

@@ -7,6 +7,7 @@ from unmask.io import FORMATS
 from unmask.metrics import METRICS
 from unmask.models import BACKBONES, DECODERS
 from unmask.pretraining import METHODS
+from unmask.semisupervised import UNLABELED
 from unmask.tasks import TASKS
 from unmask.testing import (
     AugmentationContract,
@@ -18,12 +19,14 @@ from unmask.testing import (
     MetricContract,
     NormalizerContract,
     TaskContract,
+    UnlabeledContract,
 )
 from unmask.testing.decoder import usual_backbone
 
 KINDS = {
     "task": (TaskContract, TASKS),
     "method": (MethodContract, METHODS),
+    "unlabeled": (UnlabeledContract, UNLABELED),
     "backbone": (BackboneContract, BACKBONES),
     "augmentation": (AugmentationContract, AUGMENTATIONS),
     "normalizer": (NormalizerContract, NORMALIZERS),

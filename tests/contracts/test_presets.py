@@ -72,7 +72,12 @@ def pair(recipe: Recipe) -> Pair:
     return Pair("drawn", opened[0], None if recipe.task is None else opened[1])
 
 
-@pytest.mark.parametrize("name", presets())
+# Heads of these are fitted to pixels at once: nothing of them learns by updates.
+FITTED = {"pixels"}
+TRAINED = [name for name in presets() if name not in FITTED]
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_one_update(name):
     recipe = shrunk(name)
     objective = new_method(recipe) if recipe.task is None else new_segmenter(recipe)
@@ -91,7 +96,7 @@ def test_one_update(name):
     assert build_plan(recipe).steps == recipe.train.steps
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", TRAINED)
 def test_weights_are_a_function_of_recipe_and_seed(name):
     recipe = shrunk(name)
     new = new_method if recipe.task is None else new_segmenter

@@ -10,6 +10,7 @@ from .measuring import MeasureOptions, measure, measure_files
 from .planning import plan
 from .prediction import predict, predict_files
 from .reporting import write_page
+from .scribbling import save_fitted, scribble
 from .selecting import Selected, select
 from .tuning import Tuning, tune
 
@@ -37,6 +38,8 @@ __all__ = [
     "predict",
     "predict_files",
     "pretrain",
+    "save_fitted",
+    "scribble",
     "select",
     "shipped_models",
     "train",

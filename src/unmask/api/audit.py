@@ -13,9 +13,9 @@ from unmask.api.inputs import (
     parts_of,
     same_notes,
     save_list,
-    unlabeled_note,
 )
 from unmask.api.planning import plan
+from unmask.api.unlabeled import unlabeled_note
 from unmask.api.values import RecipeLike, Say, Settings
 from unmask.build import build_task, encoder, layout, resolve_recipe
 from unmask.data.pairs import Audit, Paths, audit_pairs
@@ -78,7 +78,7 @@ def check(
     task = None if chosen.task is None else build_task(chosen)
     audit = _audited(images, labels, chosen, task)
     audit.notes[:0] = found.notes
-    audit.notes.extend(unlabeled_note(len(audit.pairs), audit.unlabeled, images, chosen))
+    audit.notes.extend(unlabeled_note(len(audit.pairs), audit.unlabeled, images, labels))
     if val_images is not None and labels is not None:
         _add_validation(audit, val_images, found.val_labels, chosen, task)
     if out is not None:

@@ -65,6 +65,7 @@ class CrossValidation:
         notes: on the files.
         reasons: of the plan.
         measured: what its updates cost, once that is known.
+        unlabeled: images that are learned from without labels, as the network sees them, if any.
     """
 
     recipe: Recipe
@@ -75,6 +76,12 @@ class CrossValidation:
     notes: Sequence[str] = ()
     reasons: Sequence[str] = ()
     measured: Measured | None = None
+    unlabeled: Sequence[Pair] | None = None
+
+    @property
+    def used(self) -> list[Pair]:
+        """All images of the trainings."""
+        return [*self.pairs, *(self.second or ()), *(self.unlabeled or ())]
 
     @property
     def folder(self) -> Path:
@@ -155,7 +162,7 @@ def _make_folds(job: CrossValidation) -> list[Fold]:
 def _open_run(job: CrossValidation) -> partial[None] | None:
     """Compare the run folder with this run; what notes the recipe in a new one."""
     code = checkpoint.code_fields(job.recipe)
-    marks = {**fingerprint([*job.pairs, *(job.second or ())]), **code_marks(code)}
+    marks = {**fingerprint(job.used), **code_marks(code)}
     if not job.start.resume and has_folds(job.folder):
         raise CheckpointError(
             message(
@@ -181,6 +188,7 @@ def _train_fold(job: CrossValidation, number: int, fold: Fold, begin: partial[No
         apply_view(fold.train, job.view),
         start=replace(job.start, out=folder, resume=True),
         second=job.second,
+        unlabeled=job.unlabeled,
         validate=partial(
             validated,
             recipe=recipe,
@@ -243,7 +251,7 @@ def _fold_models(
     job: CrossValidation, assembly: Assembly[Segmenter], folds: Sequence[Fold], steps: int
 ) -> Iterator[tuple[Predictor, Fold]]:
     """The predictor of each fold after so many updates, one at a time, and the fold."""
-    segmenter, task = assembly.objective, assembly.objective.task
+    segmenter, task = assembly.objective.finished, assembly.objective.task
     device = torch.accelerator.current_accelerator(check_available=True)
     segmenter.to("cpu" if device is None else device)
     predictor = make_predictor([segmenter], job.recipe, task, assembly.pipeline.normalize)
@@ -327,6 +335,7 @@ def _train_final(job: CrossValidation, scores: HeldOutScores) -> Run:
         apply_view(job.pairs, job.view),
         start=replace(job.start, resume=True),
         second=job.second,
+        unlabeled=job.unlabeled,
         stage=Stage(
             title="final training",
             before=before,

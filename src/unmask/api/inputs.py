@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,13 +16,8 @@ from unmask.errors import DataError, RecipeError, SaveError, is_shortened, raise
 from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.listing import cases, is_listing, part_of, read_listing
 from unmask.plain_text import printable
-from unmask.recipe import Recipe, load
+from unmask.recipe import Recipe
 from unmask.tasks.base import CompleteTask
-
-# Pre-training presets by the network that they train; the last one is for any other.
-_PRETRAINING = {"resunet": "spark{}d", "": "mae{}d"}
-# Names that a note shows.
-_SHOWN = 3
 
 
 def find_inputs(
@@ -51,40 +44,12 @@ def find_inputs(
     )
 
 
-def unlabeled_note(
-    labeled: int, unlabeled: Sequence[str], images: Paths, recipe: Recipe
-) -> list[str]:
-    """A note on images without labels, with the command that trains on them; none if all have."""
-    if not unlabeled:
-        return []
-    shown = [Path(path).name for path in unlabeled[:_SHOWN]]
-    names = ", ".join([*shown, "..."] if len(unlabeled) > _SHOWN else shown)
-    start = f"{labeled} of {labeled + len(unlabeled)} images have labels: training on {labeled}. "
-    return [
-        f"{start}The other {len(unlabeled)} ({names}) can be used without labels: first "
-        f"`{_pretrain_command(images, recipe)}`, then train with --init pretrained."
-    ]
-
-
 def left_out_note(name: str, labeled: int, unlabeled: Sequence[str]) -> list[str]:
     """A note on images of a validation or a second source that have no labels; none if all have."""
     if not unlabeled:
         return []
     start = f"{name}: {labeled} of {labeled + len(unlabeled)} images have labels"
     return [f"{start}; the others are left out, such as {unlabeled[0]}."]
-
-
-def _pretrain_command(images: Paths, recipe: Recipe) -> str:
-    """The command that pre-trains the network of a recipe on images."""
-    backbone = recipe.model.backbone
-    name = _PRETRAINING.get(backbone.name, _PRETRAINING[""]).format(recipe.data.ndim)
-    preset = load(name)
-    words = ["unmask", "pretrain", "--images", *map(str, as_inputs(images)), "--preset", name]
-    if preset.model.backbone != backbone:
-        words += ["--set", f"model.backbone={json.dumps(backbone.model_dump(mode='json'))}"]
-    if preset.data.channels != recipe.data.channels:
-        words += ["--set", f"data.channels={recipe.data.channels}"]
-    return shlex.join([*words, "--out", "pretrained"])
 
 
 def save_list(path: Path, problems: Sequence[str], notes: Sequence[str] = ()) -> None:

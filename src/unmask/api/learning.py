@@ -18,10 +18,11 @@ from unmask.api.inputs import (
     neighbor_hint,
     parts_of,
     same_notes,
-    unlabeled_note,
 )
 from unmask.api.planning import plan
 from unmask.api.runs import Run, Start, run_training
+from unmask.api.scribbling import fit_pixels, is_pixels
+from unmask.api.unlabeled import open_unlabeled, unlabeled_note, with_unlabeled
 from unmask.api.validation import HeldOut
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import (
@@ -128,6 +129,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     val_labels: Paths | None = None,
     replay_images: Paths | None = None,
     replay_labels: Paths | None = None,
+    unlabeled: Paths | None = None,
     minutes: float | None = None,
     settings: Settings = (),
     devices: int = 1,
@@ -159,15 +161,29 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
             ``phantoms``, or ``phantoms:nuclei,worms``: synthetic images of all or some families,
             with their labels.
         replay_labels: labels of the second source.
+        unlabeled: images without labels, which ``train.unlabeled`` learns from; those that are
+            labeled or held out are left out of them.
         minutes: time for the training, if a plan is made.
         settings: ``key=value`` changes to the recipe.
         devices: number of GPUs or processes.
         resume: continue from the newest snapshot in ``out``.
     """
     settings, start = list(settings), Start(out, init, devices, resume)
-    files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels)
+    files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels, unlabeled)
     source, reasons = _recipe_of(recipe, files, start, minutes, settings)
     chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
+    if is_pixels(chosen):
+        validation = (val_images, val_labels)
+        return fit_pixels(
+            chosen,
+            images=images,
+            labels=labels,
+            out=out,
+            init=init,
+            validation=validation,
+            settings=settings,
+        )
+    chosen = with_unlabeled(chosen, given=unlabeled is not None)
     assembly = assemble_segmenter(chosen)
     opened = _open_files(_drawn(files, chosen, assembly.task), chosen, assembly.task, out)
     if chosen.train.folds:
@@ -177,6 +193,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         apply_view(opened.pairs, opened.view),
         start=start,
         second=opened.second,
+        unlabeled=opened.unlabeled,
         validate=_validation(assembly, opened.held_out),
         notes=opened.notes,
         reasons=reasons,
@@ -193,6 +210,7 @@ class _Files:
     val_labels: Paths | None
     replay_images: Paths | None
     replay_labels: Paths | None
+    unlabeled: Paths | None
 
 
 def _drawn(files: _Files, chosen: Recipe, task: CompleteTask | None) -> _Files:
@@ -205,7 +223,7 @@ def _drawn(files: _Files, chosen: Recipe, task: CompleteTask | None) -> _Files:
 
 @dataclass(frozen=True)
 class _Opened:
-    """Pairs to train on, those held out, those of the second source, and notes on all of them.
+    """Pairs to train on, those held out, the second source, images without labels, and notes.
 
     Those to train on are still to be brought to the grid of ``view``.
     """
@@ -214,12 +232,20 @@ class _Opened:
     view: View
     held_out: list[Pair]
     second: list[Pair] | None
+    unlabeled: list[Pair] | None
     notes: list[str]
 
     def for_folds(self, recipe: Recipe, start: Start, reasons: list[str]) -> CrossValidation:
         """A training that holds every pair out once."""
         return CrossValidation(
-            recipe, self.pairs, self.view, self.second, start, self.notes, reasons
+            recipe,
+            self.pairs,
+            self.view,
+            self.second,
+            start,
+            self.notes,
+            reasons,
+            unlabeled=self.unlabeled,
         )
 
 
@@ -237,7 +263,8 @@ def _open_files(
     open_files = partial(open_pairs, layout=rules, channels=chosen.data.channels, notes=notes)
     with listed_next_to(out):
         pairs = open_files(images, labels, unlabeled=unlabeled)
-        notes += unlabeled_note(len(pairs), unlabeled, images, chosen)
+        if files.unlabeled is None:
+            notes += unlabeled_note(len(pairs), unlabeled, images, labels, out=out)
         val_labels = labels_of(val_images, found.val_labels)
         held_out = _second("Validation", val_images, val_labels, open_files, notes)
         second = _second("Replay", files.replay_images, files.replay_labels, open_files, notes)
@@ -248,8 +275,9 @@ def _open_files(
         pairs, held_out = _hold_out(pairs, chosen)
         notes += _held_out_note(pairs, held_out)
     notes += same_notes(same_images(pairs, held_out or ()))
+    more = open_unlabeled(files.unlabeled, rules, chosen, [*pairs, *(held_out or ())], notes)
     second = None if second is None else apply_view(second, rules.view)
-    return _Opened(pairs, rules.view, held_out or [], second, notes)
+    return _Opened(pairs, rules.view, held_out or [], second, more, notes)
 
 
 def _validation(assembly: Assembly[Segmenter], held_out: list[Pair]) -> HeldOut | None:

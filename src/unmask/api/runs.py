@@ -30,7 +30,7 @@ from unmask.data.pairs import (
     check_unchanged,
     fingerprint,
 )
-from unmask.data.replay import Replay
+from unmask.data.replay import Replay, WithUnlabeled
 from unmask.errors import UnmaskError, grouped
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
@@ -52,6 +52,8 @@ from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, is_new_run, note_run, versions
 from unmask.training.saving import refuse_used
 from unmask.training.validation import Validate
+
+Source = Crops | Replay | WithUnlabeled
 
 # Batches between two looks at the files' sizes and times.
 _LOOK_EVERY = 100
@@ -129,18 +131,19 @@ class Run:
         return f"Run({str(self.folder)!r}: {self.steps} updates{shown}, {self.seconds:.0f} s)"
 
 
-def run_training(
+def run_training(  # noqa: PLR0913 - everything that a training is made of
     assembly: Assembly[Any],
     pairs: Sequence[Pair],
     *,
     start: Start,
     second: Sequence[Pair] | None = None,
+    unlabeled: Sequence[Pair] | None = None,
     validate: Validate | None = None,
     notes: Sequence[str] = (),
     reasons: Sequence[str] = (),
     stage: Stage | None = None,
 ) -> Run:
-    """Train the objective on ``pairs``, and on a share of ``second``, into a run folder."""
+    """Train the objective on ``pairs``, on a share of ``second`` and ``unlabeled``, into a run."""
     stage = stage or Stage()
     begin = time.perf_counter()
     folder = Path(start.out)
@@ -152,7 +155,7 @@ def run_training(
         modalities.check_start(sampling, folder, init=known, resume=start.resume)
     code = checkpoint.code_fields(recipe)
     fabric = _place(objective, recipe, start.devices)
-    used = [*pairs, *(second or ())]
+    used = [*pairs, *(second or ()), *(unlabeled or ())]
     marks = fingerprint(used)
     with (
         launched(fabric),
@@ -162,7 +165,7 @@ def run_training(
         kept = stage.recipe or recipe
         new = is_new_run(folder, kept, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
-        crops = _source(assembly, pairs, second or (), fabric=fabric, start=start)
+        crops = _source(assembly, pairs, second or (), unlabeled or (), fabric=fabric, start=start)
         look = partial(check_unchanged, marks, used)
         stream = partial(_stream, crops, fabric, recipe.train.workers, look)
         if new:
@@ -190,7 +193,8 @@ def run_training(
             )
             if fabric.is_global_zero and not stage.keep_models:
                 told = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
-                _report(Finished(folder, recipe, objective, pairs, validate, *told), journal)
+                made = objective.finished
+                _report(Finished(folder, recipe, made, pairs, validate, *told), journal)
     seconds = time.perf_counter() - begin
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)
@@ -237,7 +241,7 @@ def _tried(
     recipe = assembly.recipe
     return try_start(
         chosen,
-        assembly.objective,
+        assembly.objective.finished,
         partial(new_segmenter, recipe),
         stream,
         recipe=recipe,
@@ -256,9 +260,11 @@ def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
     return fabric
 
 
-def _note(crops: Crops | Replay, notes: Sequence[str]) -> Iterator[str]:
+def _note(crops: Source, notes: Sequence[str]) -> Iterator[str]:
     """Lines of the notes, and of images without objects."""
-    first = crops.first if isinstance(crops, Replay) else crops
+    first = crops
+    while not isinstance(first, Crops):
+        first = first.first
     empty = [f"{source}: no object, all labels are 0." for source in first.empty]
     yield from (f"note: {note}" for note in grouped([*notes, *empty]))
 
@@ -293,13 +299,15 @@ def _source(
     assembly: Assembly[Any],
     pairs: Sequence[Pair],
     second: Sequence[Pair],
+    unlabeled: Sequence[Pair],
     *,
     fabric: Fabric,
     start: Start,
-) -> Crops | Replay:
-    """Batches of ``pairs``, in the order of the recipe, joined with those of ``second`` if any."""
+) -> Source:
+    """Batches of ``pairs``, in the order of the recipe, joined with those of the others if any."""
     recipe, task, pipeline = assembly.recipe, assembly.task, assembly.pipeline
-    share = len(pairs) / (len(pairs) + len(second))
+    whole = len(pairs) + len(second) + len(unlabeled)
+    share = len(pairs) / whole
     crops = build_crops(recipe, pairs, task, pipeline=pipeline, share=share)
     if assembly.sampling is not None:
         order = modalities.discover(
@@ -311,14 +319,23 @@ def _source(
             resume=start.resume,
         )
         crops = crops.in_order_of(order)
-    if not second:
-        return crops
-    replay = build_replay(recipe, second, task, pipeline=pipeline, share=1 - share)
-    return Replay(crops, replay)
+    found: Crops | Replay = crops
+    if second:
+        share = len(second) / whole
+        found = Replay(found, build_replay(recipe, second, task, pipeline=pipeline, share=share))
+    if not unlabeled:
+        return found
+    share = len(unlabeled) / whole
+    # Other trainings need no teachers.
+    from unmask.build.semisupervised import build_unlabeled_crops
+
+    return WithUnlabeled(
+        found, build_unlabeled_crops(recipe, unlabeled, pipeline=pipeline, share=share)
+    )
 
 
 def _stream(
-    crops: Crops | Replay, fabric: Fabric, workers: int, look: Callable[[], None], start: int
+    crops: Source, fabric: Fabric, workers: int, look: Callable[[], None], start: int
 ) -> Iterator[Batch]:
     """Batches of this process; every process of a group draws others.
 

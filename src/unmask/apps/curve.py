@@ -6,11 +6,15 @@ Every training and pre-training is an ordinary run in ``OUT/runs``; finished run
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unmask import checkpoint
+from unmask.apps.curve_convergence import Convergence, find_convergence
+from unmask.apps.curve_draws import find_kinds, order_images
 from unmask.apps.curve_plan import (
     Files,
     Plan,
@@ -28,7 +32,6 @@ from unmask.errors import CheckpointError, DataError, RecipeError, message
 from unmask.models.base import TokenBackbone
 from unmask.plugins import is_file_name
 from unmask.recipe import Part, Recipe, load
-from unmask.space.random import generator
 from unmask.training.provenance import initialize
 
 
@@ -83,12 +86,14 @@ def run_curve(
     trained = chosen.model_copy(update={"data": chosen.data.model_copy(update={"fold": None})})
     starts = _starts(trained, {**_given(plan), **pretrainings})
     unlabeled = _check_parts(starts, pretrainings)
+    kinds = find_kinds(pairs)
     conditions = facts(chosen, plan, pairs, held_out, counts, unlabeled)
     record_plan(out, conditions, resume=resume)
+    converged, starts = _converge(starts, plan, (pairs, kinds, held_out), counts, metric, out, say)
     _pretrain(pretrainings, plan, say)
     # Whole repeats first, so that an interrupted curve is usable.
     trainings = [
-        _training(start, _draw(pairs, count, repeat), held_out, repeat=repeat, out=out)
+        _training(start, _draw(pairs, kinds, count, repeat), held_out, repeat=repeat, out=out)
         for repeat in range(plan.repeats)
         for count in counts
         for start in starts
@@ -98,8 +103,11 @@ def run_curve(
     run_all(trainings, table.add, cluster=plan.cluster)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
     rows = _sorted(table.rows, starts)
-    for sentence in sentences(rows, metric):
-        say(sentence)
+    if converged is None or converged.converged:
+        for sentence in sentences(rows, metric):
+            say(sentence)
+    else:
+        say(converged.describe(metric))
     return rows
 
 
@@ -136,10 +144,42 @@ def _pretrain(
     run_all([*pretrainings.values()], lambda _: None, cluster=plan.cluster)
 
 
-def _draw(pairs: Sequence[Pair], count: int, repeat: int) -> list[Pair]:
+def _draw(pairs: Sequence[Pair], kinds: np.ndarray, count: int, repeat: int) -> list[Pair]:
     """Draw the images of one repeat; a smaller draw is a subset of a larger one."""
-    order = generator(repeat, "curve").permutation(len(pairs))
-    return [pairs[index] for index in order[:count]]
+    return [pairs[index] for index in order_images(kinds, repeat)[:count]]
+
+
+def _converge(
+    starts: list[_Start],
+    plan: Plan,
+    images: tuple[Sequence[Pair], np.ndarray, Sequence[Pair]],
+    counts: Sequence[int],
+    metric: str,
+    out: Path,
+    say: Callable[[str], None],
+) -> tuple[Convergence | None, list[_Start]]:
+    """Find whether scratch has converged, if that is asked for, and the starts with its updates."""
+    if not plan.doublings:
+        return None, starts
+    pairs, kinds, held_out = images
+    recipe = starts[0].recipe
+
+    def make(recipe: Recipe, count: int) -> Training:
+        drawn = _draw(pairs, kinds, count, 0)
+        return _training(replace(starts[0], recipe=recipe), drawn, held_out, repeat=0, out=out)
+
+    found = find_convergence(
+        make, recipe, counts, metric, doublings=plan.doublings, cluster=plan.cluster
+    )
+    say(found.describe(metric))
+    if found.steps != recipe.train.steps:
+        say(f"All trainings of the curve make {found.steps} updates.")
+    return found, [_with_steps(start, found.steps) for start in starts]
+
+
+def _with_steps(start: _Start, steps: int) -> _Start:
+    train = start.recipe.train.model_copy(update={"steps": steps})
+    return replace(start, recipe=start.recipe.model_copy(update={"train": train}))
 
 
 def _given(plan: Plan) -> dict[str, Path]:

@@ -64,6 +64,8 @@ class Plan:
         cluster: None runs one training after the other; ``processes:N`` runs N at once on this
             machine; or the address of a dask.distributed scheduler whose workers see the same
             files.
+        doublings: times that the updates are doubled until scratch has converged; 1 only measures
+            whether it has, 0 does not.
     """
 
     counts: tuple[int, ...] | None = None
@@ -73,6 +75,7 @@ class Plan:
     pretrain_settings: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     cluster: str | None = None
+    doublings: int = 0
 
 
 def check_plan(recipe: Recipe, plan: Plan, files: Files) -> None:
@@ -90,6 +93,8 @@ def check_plan(recipe: Recipe, plan: Plan, files: Files) -> None:
                 f"--init {name}: expected a name of its own of letters, digits, dots and dashes, "
                 f"other than {SCRATCH}, found {names}. Rename it: --init NAME=MODEL."
             )
+    if plan.doublings < 0:
+        raise RecipeError(f"--doublings {plan.doublings}: expected 0 or more. Change it.")
     if plan.repeats < 1:
         raise RecipeError(f"--repeats {plan.repeats}: expected 1 or more. Change it.")
     if recipe.data.replay is not None:

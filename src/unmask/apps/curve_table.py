@@ -16,8 +16,10 @@ from unmask.apps.pictures import render
 from unmask.atomic import atomic_write
 from unmask.metrics.folds import interval
 from unmask.plain_text import csv_text
+from unmask.space.random import generator
 
 SCRATCH = "scratch"
+_RESAMPLED, _FEW = 4000, 5
 
 
 @dataclass(frozen=True)
@@ -145,11 +147,32 @@ def _certainty(rows: Sequence[Row], point: Point, plain: Point, metric: str) -> 
         if row.labels == point.labels and value is not None:
             found.setdefault(row.repeat, {})[row.start] = value
     pairs = [each for each in found.values() if {point.start, plain.start} <= each.keys()]
-    _, low, high = interval([each[point.start] - each[plain.start] for each in pairs])
-    if math.isnan(low):
+    differences = [each[point.start] - each[plain.start] for each in pairs]
+    if len(differences) < 2:
         return "a single repeat has no spread"
-    spread = f"the spread of {len(pairs)} repeats"
+    low, high = bootstrap_interval(differences)
+    shown = ", ".join(f"{value:+.3f}" for value in differences)
+    spread = f"the spread of {len(pairs)} repeats: {shown}, interval {low:+.3f} to {high:+.3f}"
     return f"within {spread}" if low <= 0 <= high else f"beyond {spread}"
+
+
+def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean by resampling (Efron 1979, doi:10.1214/aos/1176344552).
+
+    Of fewer than five values resampling makes the interval too narrow; Student's is wider there, so
+    the wider one of both is taken.
+
+    Args:
+        values: paired differences, at least two.
+    """
+    array = np.asarray(values, float)
+    rng = generator(0, "bootstrap")
+    means = array[rng.integers(0, len(array), (_RESAMPLED, len(array)))].mean(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    if len(array) < _FEW:
+        _, below, above = interval(values)
+        low, high = min(low, below), max(high, above)
+    return float(low), float(high)
 
 
 def write(

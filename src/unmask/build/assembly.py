@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -25,6 +25,9 @@ from unmask.recipe import Recipe, load
 from unmask.space.random import device_seed
 from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from unmask.semisupervised.base import SemiSupervised
 
 Network = TypeVar("Network", bound=Objective)
 
@@ -76,7 +79,7 @@ def resolve_recipe(source: str | Path | Recipe, settings: Iterable[str]) -> Reci
     raise _refusal(problems)
 
 
-def assemble_segmenter(recipe: Recipe) -> Assembly[Segmenter]:
+def assemble_segmenter(recipe: Recipe) -> Assembly[Any]:
     """The parts of a fine-tuning; weights are a pure function of the recipe and its seed.
 
     Raises:
@@ -96,7 +99,7 @@ def assemble_method(recipe: Recipe) -> Assembly[Objective]:
 
 def new_segmenter(recipe: Recipe) -> Segmenter:
     """The segmenter of `assemble_segmenter`."""
-    return assemble_segmenter(recipe).objective
+    return assemble_segmenter(recipe).objective.finished
 
 
 def new_method(recipe: Recipe) -> Objective:
@@ -104,8 +107,14 @@ def new_method(recipe: Recipe) -> Objective:
     return assemble_method(recipe).objective
 
 
-def _segmenter(recipe: Recipe, task: CompleteTask | None) -> Segmenter:
-    return build_segmenter(recipe, task)
+def _segmenter(recipe: Recipe, task: CompleteTask | None) -> Segmenter | SemiSupervised:
+    segmenter = build_segmenter(recipe, task)
+    if recipe.train.unlabeled is None:
+        return segmenter
+    # Only trainings with unlabeled images need pre-training code.
+    from unmask.build.semisupervised import build_semisupervised
+
+    return build_semisupervised(recipe, segmenter)
 
 
 def _method(recipe: Recipe, task: CompleteTask | None) -> Objective:  # noqa: ARG001 - as above

@@ -100,6 +100,16 @@ class CurveOptions:
             rich_help_panel=_PANEL,
         ),
     ] = 3
+    doublings: Annotated[
+        int,
+        typer.Option(
+            "--doublings",
+            metavar="N",
+            help="Double the updates until scratch has converged, at most N times. 1: only say "
+            "whether it has; 0: do not look.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 1
     settings: Settings = None
     pretrain_settings: Annotated[
         list[str] | None,
@@ -137,6 +147,7 @@ def curve(options: CurveOptions) -> None:
         pretrain_settings=tuple(options.pretrain_settings or ()),
         settings=tuple(options.settings or ()),
         cluster=options.workers,
+        doublings=options.doublings,
     )
     given = choose_images(options.images, options.images_option)
     files = Files(given, options.labels, options.val_images, options.val_labels, options.unlabeled)

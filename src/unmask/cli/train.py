@@ -81,6 +81,16 @@ class TrainOptions:
             rich_help_panel=DATA,
         ),
     ] = None
+    unlabeled: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unlabeled",
+            metavar="PATH",
+            help="Images without labels to learn from too (train.unlabeled says how). Images that "
+            "have labels or are held out are left out of them, so it can be the same folder.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
     minutes: Annotated[
         float | None,
         typer.Option(
@@ -125,6 +135,10 @@ def train(options: TrainOptions) -> None:
         # Four classes per voxel of a volume, fewer steps
         unmask train volumes/ --labels classes/ --preset semantic3d --set task.classes=4 \
             --set train.steps=2000 --out runs/tissue
+        # Five of forty images have labels; the others help
+        unmask train images/ --labels labels/ --unlabeled images/ --out runs/all
+        # Classes of pixels from scribbles, in seconds
+        unmask train images/ --labels scribbles/ --preset pixels --out runs/pixels
         # Fine-tune the shipped model
         unmask train images/ --labels labels/ --preset cells --init nuclei --out runs/tuned
     """
@@ -142,6 +156,7 @@ def train(options: TrainOptions) -> None:
         val_labels=options.val_labels,
         replay_images=options.replay_images,
         replay_labels=options.replay_labels,
+        unlabeled=options.unlabeled,
         minutes=options.minutes,
         settings=[
             *add_precision(options.settings, options.precision),

@@ -1,16 +1,34 @@
-"""Batches joined from two sources, so that a network keeps what it learned from the second one.
+"""Batches joined from two sources.
 
-The cell memory replay of MEDIAR (Lee et al. 2022, arXiv:2212.03465), for any task.
+`Replay` lets a network keep what it learned from the second one: the cell memory replay of MEDIAR
+(Lee et al. 2022, arXiv:2212.03465), for any task.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from unmask.data.crops import Crops
 from unmask.space.batch import Batch
+
+
+@dataclass(frozen=True)
+class WithUnlabeled:
+    """Every batch of ``first`` with crops of unlabeled images next to it.
+
+    Attributes:
+        first: what has labels.
+        second: what has none.
+    """
+
+    first: Crops | Replay
+    second: Crops
+
+    def batch(self, index: int) -> Batch:
+        """Batch number ``index``."""
+        return replace(self.first.batch(index), unlabeled=self.second.batch(index).image)
 
 
 @dataclass(frozen=True)

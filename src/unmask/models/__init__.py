@@ -10,6 +10,7 @@ BACKBONES = Parts(
     "unmask.backbones",
     {
         "mit": "unmask.models.mit:MixTransformer",
+        "pixels": "unmask.pixels.backbone:PixelFeatures",
         "resnet": "unmask.models.resnet:ResNet",
         "resunet": "unmask.models.resunet:ResUNet",
         "resunet_pea": "unmask.models.resunet_pea:PeaResUNet",
@@ -25,6 +26,7 @@ DECODERS = Parts(
         "pool": "unmask.models.decoder_pool:PoolDecoder",
         "resunet_pea": "unmask.models.resunet_pea:PeaDecoder",
         "superhuman": "unmask.models.superhuman:SuperhumanDecoder",
+        "single": "unmask.models.decoder_single:SingleDecoder",
         "spark": "unmask.models.decoder_spark:SparkDecoder",
         "unet": "unmask.models.decoder_unet:UNetDecoder",
         "unetr": "unmask.models.decoder_unetr:UnetrDecoder",
@@ -35,6 +37,7 @@ HEADS = Parts(
     {
         "branches": "unmask.models.heads:BranchHead",
         "foreground": "unmask.models.heads:ForegroundHead",
+        "forest": "unmask.pixels.head:ForestHead",
         "linear": "unmask.models.heads:linear",
         "mlp": "unmask.models.heads:mlp",
     },

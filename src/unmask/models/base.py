@@ -147,6 +147,11 @@ class Objective(nn.Module):
                     module.eval()
         return self
 
+    @property
+    def finished(self) -> nn.Module:
+        """What the model file of a run holds; the objective itself, unless it has helpers."""
+        return self
+
     def step(self, batch: Batch) -> Step:  # noqa: ARG002 - the contract
         """Loss of one batch."""
         raise TypeError(f"{type(self).__name__} does not define step(batch).")

@@ -6,9 +6,9 @@ On the CPU, convolutions of channels-last tensors are about twice as fast as of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import prod
+from math import pi, prod
 
 import torch
 import torch.nn.functional as F
@@ -255,3 +255,32 @@ def memory_format(ndim: int) -> torch.memory_format:
 def channels_last(image: Float[Tensor, "b c *space"]) -> Tensor:
     """The same values with channels next to each other in memory."""
     return image.contiguous(memory_format=memory_format(image.ndim - 2))
+
+
+def symmetric_eigenvalues(entries: Mapping[tuple[int, int], Tensor], size: int) -> list[Tensor]:
+    """Eigenvalues of symmetric matrices, one per voxel, largest first.
+
+    Closed forms (Smith 1961, doi:10.1145/355578.366316) are a hundred times as fast on the CPU as
+    ``torch.linalg.eigvalsh`` of small matrices.
+
+    Args:
+        entries: the upper triangle, by row and column.
+        size: rows of a matrix, 1 to 3.
+    """
+    mean = torch.stack([entries[i, i] for i in range(size)]).mean(dim=0)
+    if size == 1:
+        return [mean]
+    rest = {key: value - mean if key[0] == key[1] else value for key, value in entries.items()}
+    squares = sum((1 if i == j else 2) * value**2 for (i, j), value in rest.items())
+    spread = (torch.as_tensor(squares) / (size * (size - 1))).sqrt()
+    if size == 2:
+        return [mean + spread, mean - spread]
+    determinant = (
+        rest[0, 0] * (rest[1, 1] * rest[2, 2] - rest[1, 2] ** 2)
+        - rest[0, 1] * (rest[0, 1] * rest[2, 2] - rest[1, 2] * rest[0, 2])
+        + rest[0, 2] * (rest[0, 1] * rest[1, 2] - rest[1, 1] * rest[0, 2])
+    )
+    angle = (determinant / (2 * spread.clamp(min=1e-12) ** 3)).clamp(-1, 1).acos() / 3
+    first = mean + 2 * spread * angle.cos()
+    last = mean + 2 * spread * (angle + 2 * pi / 3).cos()
+    return [first, 3 * mean - first - last, last]

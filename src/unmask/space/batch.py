@@ -17,6 +17,7 @@ class Batch:
         image: ``(B, C, *space)`` float32.
         values: ``(B, K, *space)`` float32 target values of the task; None in pre-training.
         weight: ``(B, 1 or K, *space)`` float32, 0 where the truth is unknown; None in pre-training.
+        unlabeled: ``(B, C, *space)`` crops of unlabeled images, moved but not otherwise augmented.
         seed: seeds what is drawn on the device (masks, dropout): a pure function of run and step.
     """
 
@@ -24,6 +25,7 @@ class Batch:
     values: Tensor | None = None
     weight: Tensor | None = None
     seed: int = 0
+    unlabeled: Tensor | None = None
 
     def to(self, place: device | str) -> Batch:
         """The batch on a device; copies overlap with work where the memory is pinned."""
@@ -32,4 +34,7 @@ class Batch:
             image=self.image.to(place, non_blocking=True),
             values=None if self.values is None else self.values.to(place, non_blocking=True),
             weight=None if self.weight is None else self.weight.to(place, non_blocking=True),
+            unlabeled=None
+            if self.unlabeled is None
+            else self.unlabeled.to(place, non_blocking=True),
         )

@@ -7,6 +7,7 @@ from .method import MethodContract
 from .metric import MetricContract
 from .normalizer import NormalizerContract
 from .task import TaskContract
+from .unlabeled import UnlabeledContract
 
 __all__ = [
     "AugmentationContract",
@@ -18,5 +19,6 @@ __all__ = [
     "MetricContract",
     "NormalizerContract",
     "TaskContract",
+    "UnlabeledContract",
     "small_options",
 ]

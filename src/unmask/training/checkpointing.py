@@ -53,7 +53,8 @@ class Checkpointing:
         if self._saver is None:
             return
         self._saver.wait()
-        self._saver.model(weights_of(self._setup.objective), self._facts(step, metrics))
+        weights = weights_of(self._setup.objective.finished)
+        self._saver.model(weights, self._facts(step, metrics))
 
     def save(self, step: int, *, now: bool) -> None:
         """Save a snapshot if it is due; the latest weights are the model until one is the best."""
@@ -94,7 +95,7 @@ class Checkpointing:
         with setup.averaged_weights():
             facts = self._facts(step, self._validation.metrics)
             path = run.validated_model(step)
-            self._saver.model(weights_of(setup.objective), facts, path)
+            self._saver.model(weights_of(setup.objective.finished), facts, path)
 
     def _facts(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
         """What a model says of its training; scores only if it has any of its own."""

@@ -71,7 +71,10 @@ def _time(assembly: Assembly[Any], pairs: Sequence[Pair], updates: int) -> Timin
             stepper.zero_grad(set_to_none=True)
             for part in range(recipe.train.accumulate):
                 batch = crops.batch(index * recipe.train.accumulate + part).to(fabric.device)
-                fabric.backward(model(Parcel(batch)))
+                loss = model(Parcel(batch))
+                # Nothing of a pixel classifier learns by updates.
+                if loss.requires_grad:
+                    fabric.backward(loss)
             stepper.step()
             if fabric.device.type == "cuda":
                 torch.cuda.synchronize(fabric.device)

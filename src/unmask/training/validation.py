@@ -91,7 +91,7 @@ class Validation:
         """New scores; pictures of the validation are kept."""
         if self._validate is None:
             return {}
-        found = self._validate(self._setup.objective)
+        found = self._validate(self._setup.objective.finished)
         if not isinstance(found, Validated):
             found = Validated(found)
         for name, pixels in found.pictures.items():

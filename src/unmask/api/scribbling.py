@@ -1,0 +1,252 @@
+"""Pixel classifiers: from scribbles to a model in seconds, once or while labels are drawn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unmask import checkpoint
+from unmask.api.inputs import find_inputs, labels_of, left_out_note
+from unmask.api.runs import Run
+from unmask.api.values import ModelLike, RecipeLike, Settings
+from unmask.build import layout, resolve_recipe
+from unmask.checkpoint.model import MODEL_FILE, save_model
+from unmask.data.outputs import refuse_inside
+from unmask.data.pairing import image_files
+from unmask.data.pairs import Layout, Pair, Paths, apply_view, fingerprint, open_as_seen, open_pairs
+from unmask.errors import DataError, RecipeError, grouped, message
+from unmask.metrics import evaluate_pair, summarise
+from unmask.pixels.classifier import Fitted, PixelClassifier
+from unmask.planning.image_facts import measure_images
+from unmask.recipe import Part, Recipe, load
+from unmask.training import Journal
+from unmask.training.advice import readable
+from unmask.training.provenance import note_run, versions
+from unmask.training.saving import refuse_used
+
+PRESET = "pixels"
+# Voxels of a tile, and its longest axis. Features of a network are many, so its tiles are smaller.
+_TILE, _LONGEST, _NETWORK_SHARE = 1 << 20, 512, 16
+# Values of --init that name no model.
+_NO_NETWORK = (None, "none", "auto")
+
+
+def is_pixels(recipe: Recipe) -> bool:
+    """Whether a recipe is fitted to pixels at once instead of trained in updates."""
+    return recipe.model.backbone.name == PRESET
+
+
+def scribble(
+    images: Paths,
+    *,
+    init: ModelLike | None = None,
+    recipe: RecipeLike = PRESET,
+    settings: Settings = (),
+) -> PixelClassifier:
+    """A pixel classifier to draw for: ``label`` images, ``fit``, and ``predict`` with the result.
+
+    Args:
+        images: images of the kind that will be labeled; they say how many axes and channels there
+            are, and how large tiles are. Nothing of them is kept.
+        init: model file or run folder whose backbone gives features too; None: filter bank alone.
+        recipe: with the backbone ``pixels``.
+        settings: ``key=value`` changes to the recipe.
+
+    Examples:
+        >>> import numpy as np
+        >>> image = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
+        >>> image[:, 20:] += 4
+        >>> drawn = np.zeros((40, 40), np.uint8)
+        >>> drawn[10, 2:9], drawn[10, 30:38] = 1, 2
+        >>> classifier = scribble(image)
+        >>> classifier.label(image, drawn)
+        15
+        >>> labels = classifier.fit().predictor.predict(image).labels
+        >>> int(labels[30, 5]), int(labels[30, 35])
+        (1, 2)
+    """
+    lines = list(settings)
+    chosen = resolve_recipe(recipe, lines)
+    pairs = _open_images(images, chosen)
+    fitting, network = _adapt(chosen, pairs, init, lines)
+    return PixelClassifier(fitting, network)
+
+
+def save_fitted(fitted: Fitted, out: str | Path, *, images: Sequence[Pair] = ()) -> Path:
+    """Write the run folder of a fitted classifier; an earlier fit in it is replaced.
+
+    Raises:
+        CheckpointError: the folder holds a run of another kind.
+    """
+    folder = Path(out)
+    refuse_used(folder)
+    marks = fingerprint(images)
+    card = {
+        "recipe": fitted.recipe.model_dump(mode="json"),
+        "data": marks,
+        "versions": versions(),
+        "step": 1,
+        "metrics": {},
+        "pixels": {str(value): count for value, count in fitted.pixels.items()},
+        "recall": dict(fitted.recall),
+        **checkpoint.code_fields(fitted.recipe),
+    }
+    note_run(folder, fitted.recipe, marks)
+    save_model(folder / MODEL_FILE, fitted.weights, card)
+    return folder / MODEL_FILE
+
+
+def fit_pixels(
+    recipe: Recipe,
+    *,
+    images: Paths,
+    labels: Paths | None,
+    out: str | Path,
+    init: ModelLike | None = None,
+    validation: tuple[Paths | None, Paths | None] = (None, None),
+    settings: Settings = (),
+) -> Run:
+    """Fit a pixel classifier to the labeled pixels of files, into a run folder.
+
+    Raises:
+        DataError: no labels, labels of one class, or files that cannot be read.
+        RecipeError: a head or a model that cannot be used.
+    """
+    begin = time.perf_counter()
+    refuse_inside(out, images, labels)
+    refuse_used(Path(out))
+    found = find_inputs(images, labels, *validation)
+    truth = labels_of(found.images, found.labels)
+    if truth is None:
+        raise DataError(
+            message(
+                "Training",
+                expected="scribbles or label images",
+                found="none for the images",
+                do="Give them with --labels.",
+            )
+        )
+    notes, unlabeled = list(found.notes), list[str]()
+    rules = _rules(found.images, recipe)
+    pairs = open_pairs(found.images, truth, rules, notes=notes, unlabeled=unlabeled)
+    notes += left_out_note("Scribbles", len(pairs), unlabeled)
+    fitting, network = _adapt(recipe, pairs, init, list(settings))
+    classifier = PixelClassifier(fitting, network)
+    for pair in apply_view(pairs, layout(fitting).view):
+        if pair.labels is not None:
+            classifier.label(pair.image, pair.labels.read()[0])
+    fitted = classifier.fit()
+    file = save_fitted(fitted, out, images=pairs)
+    metrics = {}
+    if found.val_images is not None and found.val_labels is not None:
+        held_out = open_pairs(found.val_images, found.val_labels, rules, notes=notes)
+        metrics = _score(fitted, held_out)
+    with Journal(out, steps=1, tensorboard=False) as journal:
+        for line in (*(f"note: {note}" for note in grouped(notes)), *describe_fit(fitted)):
+            journal.say(line)
+        journal.log({"step": 1, **{f"recall_{k}": v for k, v in fitted.recall.items()}, **metrics})
+    return Run(Path(out), file, metrics, 1, time.perf_counter() - begin)
+
+
+def describe_fit(fitted: Fitted) -> list[str]:
+    """Lines on what was fitted to and which features were chosen."""
+    counts = ", ".join(f"{value}: {count}" for value, count in fitted.pixels.items())
+    lines = [f"Labeled pixels per class: {counts}."]
+    if fitted.recall:
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in fitted.recall.items())
+        lines.append(f"Recall on pixels left out: {scores}. Features: {fitted.features}.")
+    else:
+        lines.append("A class has a single pixel, so no recall was measured. Label more of it.")
+    return lines
+
+
+def _open_images(images: Paths, recipe: Recipe) -> list[Pair]:
+    return open_pairs(images, None, _rules(images, recipe))
+
+
+def _rules(images: Paths, recipe: Recipe) -> Layout:
+    """How files are read, with as many axes as the first readable image has."""
+    rules = layout(recipe)
+    anything = partial(open_as_seen, layout=replace(rules, ndim=0), channels=None)
+    first = next(readable([image for _, image in image_files(images, [])], anything))
+    return replace(rules, ndim=first.ndim)
+
+
+def _adapt(
+    recipe: Recipe, pairs: Sequence[Pair], init: ModelLike | None, settings: Sequence[str]
+) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
+    """The recipe for these images, and weights of the network that gives features too."""
+    facts = measure_images(pairs)
+    own = {line.partition("=")[0].strip() for line in settings}
+    changes: dict[str, Any] = {}
+    color = facts.color and facts.channels in (3, 4)
+    if "data.channels" not in own and recipe.data.channels == load(PRESET).data.channels:
+        same = facts.channels > 1 and not color
+        changes["channels"] = 3 if color else facts.channels if same and facts.color else 1
+    backbone = dict(recipe.model.backbone.choice.options)
+    if backbone.get("anisotropy") is None and max(facts.anisotropy) > 1:
+        backbone["anisotropy"] = [round(x, 3) for x in facts.anisotropy]
+    weights = None
+    if init not in _NO_NETWORK:
+        weights, before = _network_of(init, facts.ndim)
+        backbone["network"] = before.model.backbone.model_dump(mode="json")
+        backbone["network_crop"] = list(before.data.crop)
+        changes |= {"channels": before.data.channels, "normalize": before.data.normalize}
+    if "data.crop" not in own and recipe.data.crop == load(PRESET).data.crop:
+        changes["crop"] = _tile(pairs, facts.ndim, network=weights is not None)
+    data = recipe.data.model_copy(update=changes)
+    model = recipe.model.model_copy(update={"backbone": Part(name=PRESET, **backbone)})
+    return recipe.model_copy(update={"data": data, "model": model}), weights
+
+
+def _tile(pairs: Sequence[Pair], ndim: int, *, network: bool) -> tuple[int, ...]:
+    """Size of a tile: the largest image per axis, as far as its features fit into memory."""
+    room = _TILE // (_NETWORK_SHARE if network else 1)
+    longest = min(_LONGEST, round(room ** (1 / ndim)))
+    largest = [max(pair.image.shape[1 + axis] for pair in pairs) for axis in range(ndim)]
+    return tuple(max(8, min(longest, length)) for length in largest)
+
+
+def _network_of(init: ModelLike | None, ndim: int) -> tuple[dict[str, torch.Tensor], Recipe]:
+    """Weights of a model's backbone, and the recipe that it was trained with."""
+    model = checkpoint.load_model(str(init))
+    recipe, _ = checkpoint.recipe_inside(model.card, str(init))
+    if recipe.data.ndim != ndim or is_pixels(recipe):
+        found = PRESET if is_pixels(recipe) else f"one for {recipe.data.ndim} axes"
+        raise RecipeError(
+            message(
+                f"--init {init}",
+                expected=f"a network for {ndim} axes, as the images have",
+                found=found,
+                do="Give another model, or leave out --init: the filter bank needs none.",
+            )
+        )
+    weights = {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in model.weights.items()
+        if name.startswith("backbone.")
+    }
+    return weights, recipe
+
+
+def _score(fitted: Fitted, pairs: Sequence[Pair]) -> dict[str, float]:
+    """Metrics of the task on images that are labeled for validation."""
+    names = fitted.predictor.task.metrics
+    rows = [
+        evaluate_pair(
+            pair.labels.read()[0],
+            fitted.predictor.predict(pair.image).labels,
+            names,
+            spacing=pair.image.spacing,
+            ignore=fitted.recipe.data.ignore_label,
+        )
+        for pair in pairs
+        if pair.labels is not None
+    ]
+    return {name: entry["mean"] for name, entry in summarise(rows).items()}

@@ -1,0 +1,64 @@
+"""Weak to strong consistency: the student's scores of a changed crop are those of the teacher.
+
+FixMatch (Sohn et al. 2020, arXiv:2001.07685) with soft scores instead of confident classes, and
+the teacher of Mean Teacher (arXiv:1703.01780). So it works for every task whose network gives
+scores: classes, flows, affinities, embeddings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unmask.semisupervised.strong import strong_view
+from unmask.semisupervised.teacher import Teacher
+from unmask.tasks.segmenter import Segmenter
+
+
+class Consistency(nn.Module):
+    """Squared difference of the scores, where the teacher agrees with itself on a mirrored crop.
+
+    Args:
+        segmenter: what learns.
+        ndim: number of spatial axes.
+        decay: of the teacher.
+        tolerance: mean difference of the teacher's two answers, on the scale of the scores, at
+            which a voxel stops to count.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, ndim: int, *, decay: float = 0.99, tolerance: float = 0.25
+    ) -> None:
+        super().__init__()
+        self.teacher = Teacher(segmenter, decay)
+        self.ndim, self.tolerance = ndim, tolerance
+
+    def begin(self, segmenter: Segmenter) -> None:
+        """The teacher starts with the student's weights."""
+        self.teacher.copy(segmenter)
+
+    def after_update(self, segmenter: Segmenter) -> None:
+        """The teacher follows."""
+        self.teacher.follow(segmenter)
+
+    def loss(
+        self, segmenter: Segmenter, crops: Float[Tensor, "b c *space"], seed: int
+    ) -> Float[Tensor, ""]:
+        """Mean squared difference over the voxels that the teacher is sure of."""
+        wanted, weight = agreed_scores(self.teacher, crops, axis=seed % self.ndim)
+        weight = (1 - weight / self.tolerance).clamp(min=0)
+        task: Any = segmenter.task
+        found = task.activate(segmenter.logits(strong_view(crops, seed)).float())
+        squares = (found - wanted).square().mean(dim=1, keepdim=True)
+        return (squares * weight).sum() / weight.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def agreed_scores(teacher: Teacher, crops: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Mean of the scores of crops and of mirrored crops, and how far they differ per voxel."""
+    plain, mirrored = teacher.scores(crops), teacher.scores(crops, (axis,))
+    difference = (plain - mirrored).abs().mean(dim=1, keepdim=True)
+    return (plain + mirrored) / 2, difference
