@@ -10,6 +10,7 @@ from .api import (
     predict,
     pretrain,
     select,
+    synth,
     train,
 )
 from .infer.predictor import Prediction, Predictor
@@ -38,6 +39,7 @@ __all__ = [
     "read_outlines",
     "save_image",
     "select",
+    "synth",
     "train",
     "write_outlines",
 ]

@@ -11,6 +11,7 @@ from .planning import plan
 from .prediction import predict, predict_files
 from .reporting import write_page
 from .selecting import Selected, select
+from .synthesis import FittedGroup, Synthesized, synth
 
 __all__ = [
     "ClusterOptions",
@@ -19,7 +20,9 @@ __all__ = [
     "MeasureOptions",
     "ModelCard",
     "Run",
+    "FittedGroup",
     "Selected",
+    "Synthesized",
     "check",
     "cluster",
     "compile_kernels",
@@ -37,6 +40,7 @@ __all__ = [
     "pretrain",
     "select",
     "shipped_models",
+    "synth",
     "train",
     "write_page",
 ]
