@@ -83,6 +83,7 @@ def paste_cutout(
     value: int,
     *,
     visible: float = 0.5,
+    sizes: dict[int, int] | None = None,
 ) -> bool:
     """Paste an object on top of what lies there; ``image`` and ``labels`` are changed.
 
@@ -96,6 +97,8 @@ def paste_cutout(
         corner: first voxel of the box of the cutout, may be negative.
         value: label of the pasted object.
         visible: smallest share of an object that may be left; 0 allows all.
+        sizes: voxels of every object before anything was pasted on it; gets that of this one. None:
+            what is there now counts as whole.
 
     Returns:
         Whether it was pasted.
@@ -109,7 +112,7 @@ def paste_cutout(
         source.append(slice(start - first, stop - first))
     inside, part = tuple(target), tuple(source)
     mask = cutout.mask[part]
-    if not mask.any() or (visible > 0 and _harms(labels, inside, mask, visible)):
+    if not mask.any() or (visible > 0 and _harms(labels, inside, mask, visible, sizes or {})):
         return False
     region = image[(slice(None), *inside)]
     values = cutout.image[(slice(None), *part)].astype(np.float32)
@@ -120,6 +123,8 @@ def paste_cutout(
     cover[~mask] *= 0.5
     region += cover * (values - region)
     labels[inside][mask] = value
+    if sizes is not None:
+        sizes[value] = int(mask.sum())
     return True
 
 
@@ -140,6 +145,7 @@ def _harms(
     inside: tuple[slice, ...],
     mask: NDArray[np.bool_],
     visible: float,
+    sizes: dict[int, int],
 ) -> bool:
     """Whether an object under the mask would be left too small or in pieces."""
     for value in np.unique(labels[inside][mask]).tolist():
@@ -149,7 +155,8 @@ def _harms(
         left = whole.copy()
         left[inside] &= ~mask
         kept = int(left.sum())
-        if kept and (kept < visible * int(whole.sum()) or _pieces(left) > _pieces(whole)):
+        small = kept < visible * sizes.get(value, int(whole.sum()))
+        if kept and (small or _pieces(left) > _pieces(whole)):
             return True
     return False
 

@@ -88,6 +88,8 @@ class CopyPaste:
     ) -> None:
         if not shelf:
             return
+        values, counts = np.unique(labels, return_counts=True)
+        sizes = dict(zip(values.tolist(), counts.tolist(), strict=True))
         number = max(int(labels.max(initial=0)), self.ignore or 0)
         for _ in range(int(rng.integers(self.count[0], self.count[1] + 1))):
             cutout = shelf[int(rng.integers(len(shelf)))]
@@ -99,5 +101,7 @@ class CopyPaste:
             own = self.labels == "classes"
             value = cutout.value if own else number + 1
             visible = 0.0 if own else self.visible
-            done = paste_cutout(image, labels, cutout, corner.tolist(), value, visible=visible)
+            done = paste_cutout(
+                image, labels, cutout, corner.tolist(), value, visible=visible, sizes=sizes
+            )
             number += int(done and not own)

@@ -60,7 +60,7 @@ def draw_collages(
         wanted = sheet.density * labels.size * rng.uniform(0.6, 1.5)
         # Objects of the same image in half of the pictures: they have one exposure.
         own = sheet.cutouts if sheet.cutouts and rng.random() < 0.5 else shelf
-        number = 0
+        number, sizes = 0, {}
         for _ in range(3 * max(1, round(wanted))):
             if number >= max(1, round(wanted)) or not own:
                 break
@@ -68,7 +68,7 @@ def draw_collages(
             size = np.array(cutout.mask.shape)
             corner = rng.integers(-(size // 2), np.array(shape) - size // 2)
             number += int(paste_cutout(image, labels, cutout, corner.tolist(), number + 1,
-                                       visible=0.85))  # fmt: skip
+                                       visible=0.85, sizes=sizes))  # fmt: skip
         yield cast_values(image, sheet.dtype), _consecutive(labels)
 
 
