@@ -16,11 +16,11 @@ from .synthesis import FittedGroup, Synthesized, synth
 __all__ = [
     "ClusterOptions",
     "Clustered",
+    "FittedGroup",
     "Installation",
     "MeasureOptions",
     "ModelCard",
     "Run",
-    "FittedGroup",
     "Selected",
     "Synthesized",
     "check",

@@ -77,7 +77,6 @@ def select(
     regions: Sequence[int] | None = None,
     seed: int = 0,
     settings: Settings = (),
-    allow_code: bool = False,
     say: Say = lambda _: None,
 ) -> list[Selected]:
     """Choose the images whose labels help most: typical ones of different kinds.
@@ -95,7 +94,6 @@ def select(
         seed: of the clustering; other seeds choose other images of the same kinds.
         settings: ``data.image_suffix``, ``data.label_suffix``, ``data.axes``,
             ``data.allow_external``; with a model, also those of ``predict``.
-        allow_code: run code that the model carries.
         say: receives a line per image that a model looks at.
 
     Returns:
@@ -109,7 +107,7 @@ def select(
     problems: list[str] = []
     names = [(name, path) for name, path, _ in match_files(images, None, rules, problems)]
     truths = {} if labels is None else _labeled(images, labels, rules)
-    predictor = None if model is None else _load(model, settings, allow_code=allow_code)
+    predictor = None if model is None else _load(model, settings)
     most = _MOST_REGIONS if predictor is None else _MOST_PREDICTED
     share = max(1, most // max(1, len(names)))
     candidates: list[_Candidate] = []
@@ -197,10 +195,10 @@ def _boxes(image: Image, size: Sequence[int], most: int, say: Say) -> list[Box]:
     return boxes
 
 
-def _load(model: ModelLike, settings: Settings, *, allow_code: bool) -> Predictor:
+def _load(model: ModelLike, settings: Settings) -> Predictor:
     from unmask.infer.load import load_predictor
 
-    return load_predictor(model, settings, allow_code=allow_code)
+    return load_predictor(model, settings)
 
 
 def _rules(settings: Settings) -> Layout:

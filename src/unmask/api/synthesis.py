@@ -21,6 +21,7 @@ from unmask.recipe import load
 
 if TYPE_CHECKING:
     from unmask.phantoms.likeness.bank import Canvas
+    from unmask.phantoms.likeness.collage import Sheet
     from unmask.phantoms.likeness.fit import Fit
     from unmask.phantoms.likeness.photographs import Photograph
 
@@ -90,7 +91,7 @@ class _Group:
     shrink: int
 
 
-def synth(
+def synth(  # noqa: PLR0913 - the verb's promised arguments
     like: Paths,
     *,
     out: str | Path,
@@ -113,25 +114,26 @@ def synth(
         size: voxels per axis; None: as the images, up to 256 (stacks 32 x 128 x 128).
         labels: labels of a few of the images, whose objects are cut out and pasted as well.
         seed: the same seed gives the same images.
-        overwrite: replace the files of an earlier call.
+        overwrite: write into a folder that holds images already.
         settings: ``data.image_suffix``, ``data.label_suffix``, ``data.axes``,
             ``data.allow_external``.
         say: receives a line per stage.
 
     Raises:
-        DataError: fewer than two images, constant ones, or no family that fits.
+        DataError: fewer than two images, constant ones, or no family that fits; ``out`` holds
+            images already.
     """
     out = Path(out)
     _check_request(out, count, overwrite=overwrite)
     rules = _rules(settings)
     images = _open(like, labels, rules)
+    sheets = [] if labels is None else _take_apart(like, labels, rules)
     notes: list[str] = []
     say(f"Measuring {min(len(images), _COMPARED)} of {len(images)} images")
     groups = _fit_groups(images, kind, seed, notes, say)
     shape = _shape(images, size)
-    collages = round(_COLLAGES * count) if labels is not None else 0
-    if labels is not None:
-        _write_collages(out, like, labels, rules, shape, collages, seed, say)
+    collages = round(_COLLAGES * count) if sheets else 0
+    _write_collages(out, sheets, shape, collages, seed)
     drawn = _write_phantoms(out, groups, shape, count - collages, seed, say)
     return Synthesized(out, count, tuple(drawn), collages, tuple(notes))
 
@@ -194,7 +196,7 @@ def _fit_groups(
     canvas = plan_canvas([image for _, image in chosen])
     photographs = _photographs(chosen, canvas, 1, seed, notes)
     reference = load_reference(min(3, len(canvas.shape)))
-    points = reference.metric(np.stack([each.statistics for each in photographs]))
+    points = reference.metric(np.stack([each.rows.mean(axis=0) for each in photographs]))
     numbers = separate_groups(points, reference.one_kind)
     groups, left_out = [], []
     for members in numbers:
@@ -252,7 +254,7 @@ def _fit(
 
     shrink, own, reference = 1, photographs, load_reference(min(3, len(canvas.shape)))
     while True:
-        rows = np.stack([each.statistics for each in own])
+        rows = np.concatenate([each.rows for each in own])
         say(f"Fitting phantoms to {len(own)} images")
         fit = fit_images(rows, canvas, reference=reference, kind=kind, seed=seed)
         smallest = min(min(images[each.name].shape[-2:]) for each in own)
@@ -287,17 +289,17 @@ def _write_phantoms(
 ) -> list[FittedGroup]:
     """As many images per group as it has images of all; every group gets one."""
     from unmask.phantoms.likeness.bank import Canvas
-    from unmask.phantoms.likeness.resemble import Model, draw_alike
+    from unmask.phantoms.likeness.resemble import draw_alike
 
     sizes = np.array([len(group.photographs) for group in groups], float)
     counts = np.floor(sizes / sizes.sum() * count).astype(int)
     counts[: count - int(counts.sum())] += 1
     done = []
     for group, number in zip(groups, counts.tolist(), strict=True):
-        fit, models = _enlarged(group), [Model(p.statistics, p.look) for p in group.photographs]
+        fit = _enlarged(group)
         say(f"Drawing {number} images of {fit.kind}")
         canvas = Canvas(shape, _spacing_of(group))
-        drawn = draw_alike(fit, models, canvas, number, seed=seed, shrink=group.shrink)
+        drawn = draw_alike(fit, group.photographs, canvas, number, seed=seed, shrink=group.shrink)
         for index, phantom in enumerate(drawn):
             file = f"{Path(fit.kind).stem}{len(done) or ''}_{index:04d}.tif"
             save_image(out / "images" / file, phantom.image, spacing=phantom.spacing)
@@ -325,19 +327,11 @@ def _summary(group: _Group, fit: Fit, count: int) -> FittedGroup:
     )  # fmt: skip
 
 
-def _write_collages(
-    out: Path,
-    like: Paths,
-    labels: Paths,
-    rules: Layout,
-    shape: tuple[int, ...],
-    count: int,
-    seed: int,
-    say: Say,
-) -> None:
-    from unmask.phantoms.likeness.collage import draw_collages, take_apart
+def _take_apart(like: Paths, labels: Paths, rules: Layout) -> list[Sheet]:
+    """Labeled images divided into objects and ground."""
+    from unmask.phantoms.likeness.collage import take_apart
 
-    sheets = []
+    sheets: list[Sheet] = []
     for _, path, truth in match_files(like, labels, rules, []):
         if truth is None:
             continue
@@ -355,7 +349,14 @@ def _write_collages(
                     found=f"{len(sheets)} labeled image(s) without one",
                     do="Check that names of images and labels are equal.")
         )  # fmt: skip
-    say(f"Pasting objects of {len(sheets)} labeled images into {count} images")
+    return sheets
+
+
+def _write_collages(
+    out: Path, sheets: Sequence[Sheet], shape: tuple[int, ...], count: int, seed: int
+) -> None:
+    from unmask.phantoms.likeness.collage import draw_collages
+
     for index, (image, ids) in enumerate(draw_collages(sheets, shape, count, seed=seed)):
         save_image(out / "images" / f"collage_{index:04d}.tif", image)
         save_image(out / "labels" / f"collage_{index:04d}.tif", ids[None])
@@ -373,7 +374,9 @@ def _left_out(photographs: Sequence[Photograph]) -> str:
 
 def _unfit(group: _Group, *, drawn: bool) -> str:
     fit = group.fit
-    nearest = ", ".join(f"{name} {far:.1f}" for name, far in ((fit.kind, fit.distance), *fit.rivals))
+    nearest = ", ".join(
+        f"{name} {far:.1f}" for name, far in ((fit.kind, fit.distance), *fit.rivals)
+    )
     names = _names([each.name for each in group.photographs])
     if drawn:
         return f"{names}: {fit.kind} does not fit (distance {fit.distance:.1f}; 1 is close)."

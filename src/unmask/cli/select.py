@@ -11,7 +11,6 @@ import typer
 from unmask.cli.options import (
     DATA,
     OUTPUT,
-    AllowCode,
     Images,
     ImagesOption,
     Settings,
@@ -90,7 +89,6 @@ class SelectOptions:
         ),
     ] = 0
     settings: Settings = None
-    allow_code: AllowCode = False
 
 
 def select(options: SelectOptions) -> None:
@@ -121,7 +119,6 @@ def select(options: SelectOptions) -> None:
         regions=None if options.regions is None else _size(options.regions),
         seed=options.seed,
         settings=options.settings or (),
-        allow_code=options.allow_code,
         say=show,
     )
     for each in chosen:

@@ -58,7 +58,9 @@ class SynthOptions:
     ] = None
     count: Annotated[
         int,
-        typer.Option("--count", "--number", metavar="N", help="Number of images.", rich_help_panel=_PANEL),
+        typer.Option(
+            "--count", "--number", metavar="N", help="Number of images.", rich_help_panel=_PANEL
+        ),
     ] = 100
     size: Annotated[
         str | None,

@@ -53,7 +53,9 @@ def cut_objects(
         skip: values that are not objects, such as that of voxels without annotation.
     """
     values, places = np.unique(labels, return_inverse=True)
-    numbers = np.where((values > 0) & ~np.isin(values, list(skip)), np.arange(1, len(values) + 1), 0)
+    numbers = np.where(
+        (values > 0) & ~np.isin(values, list(skip)), np.arange(1, len(values) + 1), 0
+    )
     parts = numbers[places.reshape(labels.shape)]
     if connected:
         pieces, _ = ndimage.label(parts > 0)

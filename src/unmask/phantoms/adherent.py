@@ -200,7 +200,7 @@ def _phase_image(grid: Grid, cells: Cells, rng: np.random.Generator) -> NDArray[
     contrast *= np.float32(log_uniform(rng, 0.15, 1.8))
     turn = rng.uniform(1.0, 1.8)
     response = np.where(contrast < turn, -contrast, contrast - 2 * turn)
-    # Flat cells are hardly darker than the dish, while their halos and round cells are far brighter.
+    # Flat cells are hardly darker than the dish; their halos and round cells are far brighter.
     response = np.where(response > 0, np.float32(log_uniform(rng, 1.0, 4.0)) * response, response)
     response = np.clip(response, -1.2, 2.0)
     if rng.random() < 0.1:

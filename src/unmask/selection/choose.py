@@ -99,9 +99,7 @@ def _clustered(points: NDArray[np.float32], count: int, seed: int) -> NDArray[np
     return kmeans(points, min(count, distinct), seed=seed, restarts=8).labels.astype(np.int64)
 
 
-def _weigh(
-    worth: NDArray[np.float64], doubts: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
+def _weigh(worth: NDArray[np.float64], doubts: NDArray[np.float64] | None) -> NDArray[np.float64]:
     if doubts is None:
         return worth
     ranks = np.argsort(np.argsort(worth)) + 1.0

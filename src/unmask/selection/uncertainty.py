@@ -30,9 +30,7 @@ def measure_disagreement(predictor: Predictor, image: Image) -> float | None:
         DataError: the image does not fit the model.
     """
     views = [(), *((axis,) for axis in range(predictor.ndim))]
-    labels = [
-        replace(predictor, views=Views((axes,))).predict(image).labels for axes in views
-    ]
+    labels = [replace(predictor, views=Views((axes,))).predict(image).labels for axes in views]
     if not any(ids.any() for ids in labels):
         return None
     return 1 - float(np.mean([measure_agreement(labels[0], other) for other in labels[1:]]))

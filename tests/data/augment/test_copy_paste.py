@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from unmask.data.augment.copy_paste import CopyPaste
 from unmask.data.augment.apply import augment
+from unmask.data.augment.copy_paste import CopyPaste
 from unmask.errors import RecipeError
 from unmask.phantoms import draw
 from unmask.space.random import generator
@@ -17,7 +17,9 @@ SHAPES = {2: (64, 64), 3: (24, 40, 40)}
 
 
 def batch(ndim, size=3):
-    samples = list(draw("nuclei", SHAPES[ndim], size, options={"diameter": (8.0, 8.0), "density": (0.3, 0.3)}))
+    samples = list(
+        draw("nuclei", SHAPES[ndim], size, options={"diameter": (8.0, 8.0), "density": (0.3, 0.3)})
+    )
     images = np.stack([s.image for s in samples]).astype(np.float32) / 255
     return torch.from_numpy(images), torch.from_numpy(
         np.stack([s.labels for s in samples]).astype(np.int64)

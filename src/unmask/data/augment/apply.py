@@ -194,9 +194,7 @@ def _action(part: Augmentation | LabeledAugmentation) -> _Action:
 
 def _divided(
     parts: Sequence[Part],
-) -> tuple[
-    Resampler | None, list[MixingAugmentation], list[Augmentation | LabeledAugmentation]
-]:
+) -> tuple[Resampler | None, list[MixingAugmentation], list[Augmentation | LabeledAugmentation]]:
     geometric = [part for part in parts if isinstance(part, Resampler)]
     if len(geometric) > 1:
         raise RecipeError(

@@ -128,4 +128,3 @@ def _cut_ground(
 def _consecutive(labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
     _, numbers = np.unique(np.append(labels.ravel(), 0), return_inverse=True)
     return numbers[:-1].reshape(labels.shape).astype(np.uint16)
-

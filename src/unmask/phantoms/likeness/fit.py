@@ -19,7 +19,11 @@ from unmask.phantoms.likeness.reference import Metric, Reference, summarize
 Rows = NDArray[np.float32]
 
 # Phantoms from which the options of a family are read, twice.
-_READ = 40
+_READ = 24
+# Families about as near as the nearest are drawn with fitted options before one is chosen.
+_NEARLY, _RIVALS = 1.1, 3
+# Neighbors whose mean distance is that of an image to phantoms of a family.
+_NEIGHBORS = 3
 # Penalty of the regression of options.
 _RIDGE = 6.0
 # Distances up to which a family fits. 1 is the distance of phantoms of the family themselves.
@@ -74,27 +78,56 @@ def fit_images(
 ) -> Fit:
     """The family nearest to images, and its options.
 
+    Families that are about equally near are compared again by phantoms with fitted options.
+
     Args:
-        rows: ``(n, d)`` statistics of images.
-        canvas: size of the parts of images that were measured.
+        rows: ``(n, d)`` statistics of parts of images.
+        canvas: size of the parts.
         reference: all families.
         kind: take this family.
         seed: of the phantoms that are drawn to read the options.
     """
     ranks = reference.rank(rows)
-    kind = ranks[0][0] if kind is None else kind
-    metric = reference.metric
-    wide = draw_bank([kind], canvas, _READ, seed=seed + 1)
+    names = [kind] if kind is not None else reference.near(rows, _NEARLY)[:_RIVALS]
+    fitted = [_fit_family(name, rows, canvas, reference.metric, seed) for name in names]
+    best = min(fitted, key=lambda one: one.apart)
+    # A family of another distribution is not among the ranks.
+    distance = dict(ranks).get(best.kind) or summarize(best.bank).rank(rows)[0][1]
+    rivals = tuple((name, far) for name, far in ranks if name != best.kind)[:3]
+    ranges = _as_ranges(best.options, best.kind)
+    return Fit(best.kind, distance, ranges, best.options["diameter"], rivals, reference.metric)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A family after its options were read.
+
+    Attributes:
+        kind: family.
+        options: values of every option, per image.
+        apart: distance of the images to the phantoms that were drawn.
+        bank: phantoms over the whole range of options.
+    """
+
+    kind: str
+    options: dict[str, NDArray[np.float64]]
+    apart: float
+    bank: Bank
+
+
+def _fit_family(name: str, rows: Rows, canvas: Canvas, metric: Metric, seed: int) -> _Fitted:
+    """Read the options twice: over the whole range, and near the diameter that was found."""
+    wide = draw_bank([name], canvas, _READ, seed=seed + 1)
     first = _read_options(metric(rows), wide, metric)
     middle = float(np.exp(np.median(np.log(first["diameter"]))))
-    limits = option_ranges(kind)["diameter"]
+    limits = option_ranges(name)["diameter"]
     near = (max(limits[0] / 1.5, middle / 1.7), min(limits[1] * 1.5, middle * 1.7))
-    narrow = draw_bank([kind], canvas, _READ, ranges={"diameter": near}, seed=seed + 2)
+    narrow = draw_bank([name], canvas, _READ, ranges={"diameter": near}, seed=seed + 2)
+    drawn = metric.scale(np.concatenate([wide.rows, narrow.rows]))
+    apart = np.linalg.norm(metric.scale(rows)[:, None] - drawn[None], axis=-1)
+    nearest = np.sort(apart, axis=1)[:, :_NEIGHBORS].mean(axis=1)
     read = _read_options(metric(rows), narrow, metric)
-    # A family of another distribution is not among the ranks.
-    distance = dict(ranks).get(kind) or summarize(wide).rank(rows)[0][1]
-    rivals = tuple((name, far) for name, far in ranks if name != kind)[:3]
-    return Fit(kind, distance, _as_ranges(read, kind), read["diameter"], rivals, metric)
+    return _Fitted(name, read, float(np.median(nearest)), wide)
 
 
 def _read_options(
@@ -138,4 +171,3 @@ def separate_groups(points: NDArray[np.float64], apart: float) -> list[list[int]
     numbers = fcluster(linkage(points, "average"), apart, "distance")
     groups = [np.flatnonzero(numbers == n).tolist() for n in np.unique(numbers)]
     return sorted(groups, key=lambda group: (-len(group), group[0]))
-

@@ -30,13 +30,13 @@ class Photograph:
 
     Attributes:
         name: of the image.
-        statistics: mean over its parts.
+        rows: ``(parts, d)`` statistics of its parts.
         look: its gray values, colors and noise.
         spacing: voxel size of a stack in units of the last axis; None: not known.
     """
 
     name: str
-    statistics: Statistics
+    rows: Statistics
     look: Look
     spacing: tuple[float, ...] | None = None
 
@@ -78,7 +78,7 @@ def read_photograph(
     rows = [measure(part) for part in parts if part.min() < part.max()]
     if not rows:
         return None
-    return Photograph(name, np.mean(rows, axis=0), read_look(whole), canvas.spacing)
+    return Photograph(name, np.stack(rows), read_look(whole), canvas.spacing)
 
 
 def _middle(shape: Sequence[int], voxels: int) -> Box:

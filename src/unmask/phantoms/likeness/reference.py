@@ -47,6 +47,14 @@ class Metric:
         """Points whose Euclidean distances are meant, of statistics ``(n, d)``."""
         return (np.clip(rows, self.low, self.high) - self.middle) @ self.whiten
 
+    def scale(self, rows: Statistics) -> NDArray[np.float64]:
+        """Statistics in units of their range over all phantoms, each as important as another.
+
+        Whitened distances divide families best, but they weigh what hardly varies within a family.
+        What looks alike is alike in these.
+        """
+        return np.clip(rows, self.low, self.high) / (self.high - self.low)
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -72,10 +80,19 @@ class Reference:
         The nearest is found in a common unit; the distance is in the unit of the family, so that 1
         is that of a phantom of the family itself.
         """
-        apart = np.linalg.norm(self.metric(rows)[:, None] - self.middles[None], axis=-1)
-        median = np.median(apart, axis=0)
+        median = self._apart(rows)
         order = np.argsort(median, kind="stable").tolist()
         return [(self.names[k], float(median[k] / self.spread[k])) for k in order]
+
+    def near(self, rows: Statistics, factor: float) -> list[str]:
+        """Families that are at most ``factor`` times as far as the nearest, nearest first."""
+        median = self._apart(rows)
+        order = np.argsort(median, kind="stable").tolist()
+        return [self.names[k] for k in order if median[k] <= factor * median[order[0]]]
+
+    def _apart(self, rows: Statistics) -> NDArray[np.float64]:
+        apart = np.linalg.norm(self.metric(rows)[:, None] - self.middles[None], axis=-1)
+        return np.median(apart, axis=0)
 
 
 def summarize(bank: Bank) -> Reference:

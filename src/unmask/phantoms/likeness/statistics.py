@@ -172,7 +172,10 @@ def _color(section: Section) -> list[float]:
     gray = scaled.mean(axis=0)
     chroma = scaled - gray
     dark = gray <= np.median(gray)
-    tints = [chroma[:, dark].mean(axis=1), chroma[:, ~dark].mean(axis=1) if (~dark).any() else [0.0] * 3]
+    tints = [
+        chroma[:, dark].mean(axis=1),
+        chroma[:, ~dark].mean(axis=1) if (~dark).any() else [0.0] * 3,
+    ]
     return [
         2 * float(np.abs(chroma).mean()) ** 0.5,
         *(4 * float(t) for tint in tints for t in tint[:2]),
