@@ -11,6 +11,7 @@ from .api import (
     pretrain,
     scribble,
     select,
+    synth,
     train,
     tune,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "save_image",
     "scribble",
     "select",
+    "synth",
     "train",
     "tune",
     "write_outlines",

@@ -58,3 +58,32 @@ def test_every_bad_image_is_named(folder, tmp_path):
         (tmp_path / name).write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a\.png[\s\S]*b\.png"):
         api.select(tmp_path, count=1)
+
+
+def test_regions_of_a_large_image(folder, tmp_path):
+    """A quarter with stripes among noise; labeled regions come last."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 50, (96, 96)).astype(np.uint8)
+    image[48:, 48:] += np.repeat([20, 200], 6).astype(np.uint8)[None].repeat(4, 0).ravel()[:48]
+    save_image(tmp_path / "large.tif", image, axes="YX")
+    chosen = api.select(tmp_path / "large.tif", count=2, regions=(48, 48))
+    assert {each.box.start for each in chosen} >= {(48, 48)}
+    labels = np.zeros((96, 96), np.uint8)
+    labels[60:70, 60:70] = 1
+    save_image(tmp_path / "labels.tif", labels, axes="YX")
+    more = api.select(
+        tmp_path / "large.tif", count=4, regions=(48, 48), labels=tmp_path / "labels.tif"
+    )
+    assert len(more) == 3
+    assert all(each.box.start != (48, 48) for each in more)
+    with pytest.raises(DataError, match="--regions"):
+        api.select(tmp_path / "large.tif", count=2, regions=(8, 8, 8))
+
+
+def test_a_model_names_its_doubts(folder):
+    """The shipped model of nuclei looks at noise and stripes."""
+    model = api.shipped_models()[0].name
+    chosen = api.select(folder / "images", count=3, model=model, labels=folder / "labels")
+    assert len(chosen) == 3
+    assert "noise0" not in {each.name for each in chosen}
+    assert all(each.doubt is None or 0 <= each.doubt <= 1 for each in chosen)

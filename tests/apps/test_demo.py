@@ -12,8 +12,8 @@ from unmask.apps import demo
 @pytest.mark.slow
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_the_demo_ends_with_a_report(tmp_path, ndim, monkeypatch):
-    monkeypatch.setattr(demo, "_UNLABELED", 3)
-    monkeypatch.setattr(demo, "_LABELED", 3)
+    monkeypatch.setattr(demo, "_PHANTOMS", 3)
+    monkeypatch.setattr(demo, "_LABELED", 2)
     monkeypatch.setattr(demo, "_UNSEEN", 2)
     monkeypatch.setattr(demo, "_SHAPES", {2: (64, 64), 3: (16, 32, 32)})
     monkeypatch.setattr(
@@ -21,11 +21,11 @@ def test_the_demo_ends_with_a_report(tmp_path, ndim, monkeypatch):
         "_SETTINGS",
         {2: ["data.channels=1", "data.crop=[32, 32]"], 3: ["data.crop=[8, 32, 32]"]},
     )
-    vit = "model.backbone={{name: vit, patch: {}, dim: 24, depth: 2, heads: 2}}"
-    backbones = {2: vit.format([8, 8]), 3: vit.format([4, 8, 8])}
-    monkeypatch.setattr(demo, "_BACKBONE", backbones)
-    monkeypatch.setattr(demo, "_PRETRAIN", {ndim: (f"mae{ndim}d", 3, 2)})
-    monkeypatch.setattr(demo, "_TRAIN", {ndim: ({2: "cells", 3: "cells3d"}[ndim], 3, 2)})
+    small = "model.backbone={name: resunet, width: 4, depth: 2}"
+    monkeypatch.setattr(demo, "_BACKBONE", {2: small, 3: small})
+    monkeypatch.setattr(demo, "_OPTIONS", {"diameter": (10.0, 14.0)})
+    for numbers in ("_START", "_TRAIN", "_BATCH"):
+        monkeypatch.setattr(demo, numbers, {ndim: 2})
     said: list[str] = []
     report = demo.run_demo(tmp_path / "demo", ndim=ndim, say=said.append)
     assert report == tmp_path / "demo" / "report.html"
@@ -38,4 +38,5 @@ def test_the_demo_ends_with_a_report(tmp_path, ndim, monkeypatch):
     summary = json.loads((tmp_path / "demo" / "report.json").read_text())["summary"]
     assert summary["f1@0.5"]["n"] == 2
     assert [line[:3] for line in said if line[1:3] == "/5"] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    assert sum(line.startswith("F1 ") for line in said) == 3
     assert len(list((tmp_path / "demo" / "predicted").iterdir())) == 2

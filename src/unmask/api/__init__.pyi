@@ -12,16 +12,19 @@ from .prediction import predict, predict_files
 from .reporting import write_page
 from .scribbling import save_fitted, scribble
 from .selecting import Selected, select
+from .synthesis import FittedGroup, Synthesized, synth
 from .tuning import Tuning, tune
 
 __all__ = [
     "ClusterOptions",
     "Clustered",
+    "FittedGroup",
     "Installation",
     "MeasureOptions",
     "ModelCard",
     "Run",
     "Selected",
+    "Synthesized",
     "Tuning",
     "check",
     "cluster",
@@ -42,6 +45,7 @@ __all__ = [
     "scribble",
     "select",
     "shipped_models",
+    "synth",
     "train",
     "tune",
     "write_page",

@@ -1,37 +1,71 @@
-"""``select``: which images to label first, or next."""
+"""``select``: which images, or regions of them, to label first, or next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unmask.api.values import Settings
+from unmask.api.values import ModelLike, Say, Settings
+from unmask.data.drawn import open_truth
+from unmask.data.naming import LabelFile
 from unmask.data.pairing import Layout, match_files
 from unmask.data.pairs import Paths
+from unmask.data.source import cut_image, hold_whole
 from unmask.errors import DataError, gather, message
-from unmask.io import open_image
-from unmask.io.inputs import Input
+from unmask.io import Image, open_image
 from unmask.recipe import load
 from unmask.selection.choose import choose
 from unmask.selection.descriptors import describe
+from unmask.selection.regions import divide
+from unmask.space.box import Box
+
+if TYPE_CHECKING:
+    from unmask.infer.predictor import Predictor
+
+# Regions among which is chosen at most; with a model, each costs a prediction per mirrored view.
+_MOST_REGIONS = 4000
+_MOST_PREDICTED = 400
 
 
 @dataclass(frozen=True)
 class Selected:
-    """An image to label.
+    """An image, or a region of one, to label.
 
     Attributes:
         name: of the image.
         source: its file.
-        like: images that look like it, itself included.
+        like: images (regions) that look like it, itself included.
+        box: the region; None: the whole image.
+        doubt: with a model, how much its labels of mirrored views differ, 0 to 1; None where it
+            found nothing, and without a model.
     """
 
     name: str
     source: str
     like: int
+    box: Box | None = None
+    doubt: float | None = None
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What can be chosen.
+
+    Attributes:
+        selected: the answer, if it is chosen.
+        labeled: whether it has labels.
+        features: ``(d,)`` what it looks like.
+        doubt: how unsure a model is of it.
+    """
+
+    selected: Selected
+    labeled: bool
+    features: np.ndarray
+    doubt: float | None = None
 
 
 def select(
@@ -39,43 +73,132 @@ def select(
     *,
     count: int,
     labels: Paths | None = None,
+    model: ModelLike | None = None,
+    regions: Sequence[int] | None = None,
     seed: int = 0,
     settings: Settings = (),
+    say: Say = lambda _: None,
 ) -> list[Selected]:
     """Choose the images whose labels help most: typical ones of different kinds.
 
+    With a model, images of which it is unsure come first.
+
     Args:
         images: file, folder, glob or OME-Zarr, or several of them.
-        count: images to choose.
+        count: images, or regions, to choose.
         labels: labels that exist already; their images are not chosen, and kinds that they cover
-            come last.
+            come last. With regions, a region with a label in it counts as labeled.
+        model: model file, run folder or name of a shipped model. Images on which its predictions
+            for mirrored views differ are preferred, and its features tell kinds apart.
+        regions: size of regions, one number per axis; None: whole images.
         seed: of the clustering; other seeds choose other images of the same kinds.
         settings: ``data.image_suffix``, ``data.label_suffix``, ``data.axes``,
-            ``data.allow_external``.
+            ``data.allow_external``; with a model, also those of ``predict``.
+        say: receives a line per image that a model looks at.
 
     Returns:
         The images in order, the most common kind first.
 
     Raises:
-        DataError: images that cannot be read, or fewer than two of them.
+        DataError: images that cannot be read, or fewer than two images (regions).
+        CheckpointError: the model cannot be loaded.
     """
     rules = _rules(settings)
     problems: list[str] = []
     names = [(name, path) for name, path, _ in match_files(images, None, rules, problems)]
-    done = set() if labels is None else _labeled(images, labels, rules)
-    opened = [
-        found for _, path in names if (found := _described(path, rules, problems)) is not None
-    ]
+    truths = {} if labels is None else _labeled(images, labels, rules)
+    predictor = None if model is None else _load(model, settings)
+    most = _MOST_REGIONS if predictor is None else _MOST_PREDICTED
+    share = max(1, most // max(1, len(names)))
+    candidates: list[_Candidate] = []
+    for name, path in names:
+        try:
+            image = open_image(path, axes=rules.axes, allow_external=rules.allow_external)
+            boxes = [None] if regions is None else _boxes(image, regions, share, say)
+            look = partial(_look, name, str(path), truths.get(name), predictor)
+            candidates += look(hold_whole(image) if regions is not None else image, boxes)
+        except (DataError, ImportError) as error:
+            problems.append(str(error))
+            continue
+        if predictor is not None:
+            say(f"{name}: {len(boxes)} prediction(s)")
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    if len(names) < 2:
+    if len(candidates) < 2:
         raise DataError(
-            message("select", expected="two images or more to choose from", found=str(len(names)),
-                    do="Give the folder of all images.")
+            message("select", expected="two images (or regions) or more to choose from",
+                    found=str(len(candidates)),
+                    do="Give the folder of all images, or smaller --regions.")
         )  # fmt: skip
-    indices = [index for index, (name, _) in enumerate(names) if name in done]
-    chosen = choose(np.stack(opened), count, labeled=indices, seed=seed)
-    return [Selected(names[c.index][0], str(names[c.index][1]), c.like) for c in chosen]
+    return _chosen(candidates, count, seed, weighted=predictor is not None)
+
+
+def _chosen(
+    candidates: Sequence[_Candidate], count: int, seed: int, *, weighted: bool
+) -> list[Selected]:
+    labeled = [index for index, each in enumerate(candidates) if each.labeled]
+    features = np.stack([each.features for each in candidates])
+    doubts = None
+    if weighted:
+        known = [each.doubt for each in candidates if each.doubt is not None]
+        # Where a model finds nothing, nothing is known: neither sure nor unsure.
+        usual = float(np.median(known)) if known else 1.0
+        doubts = np.array([usual if c.doubt is None else c.doubt for c in candidates])
+    chosen = choose(features, count, labeled=labeled, doubts=doubts, seed=seed)
+    answers = []
+    for choice in chosen:
+        one = candidates[choice.index]
+        answers.append(
+            Selected(one.selected.name, one.selected.source, choice.like, one.selected.box,
+                     one.doubt)
+        )  # fmt: skip
+    return answers
+
+
+def _look(
+    name: str,
+    source: str,
+    truth: LabelFile | None,
+    predictor: Predictor | None,
+    image: Image,
+    boxes: Sequence[Box | None],
+) -> list[_Candidate]:
+    """Everything that can be chosen of an image, looked at with or without a model."""
+    regional = predictor
+    if predictor is not None and boxes[0] is not None:
+        from unmask.selection.uncertainty import normalize_alike
+
+        regional = normalize_alike(predictor, image)
+    candidates = []
+    for box in boxes:
+        part = image if box is None else cut_image(image, box)
+        features, doubt = describe(part), None
+        if regional is not None:
+            from unmask.selection.uncertainty import embed_image, measure_disagreement
+
+            features = embed_image(regional, part)
+            doubt = measure_disagreement(regional, part)
+        labeled = _is_labeled(truth, image, box)
+        candidates.append(_Candidate(Selected(name, source, 1, box), labeled, features, doubt))
+    return candidates
+
+
+def _boxes(image: Image, size: Sequence[int], most: int, say: Say) -> list[Box]:
+    if len(size) != image.ndim or min(size) < 1:
+        raise DataError(
+            message(image.source, expected=f"{image.ndim} numbers of voxels in --regions",
+                    found=",".join(map(str, size)), do="Give one per axis, slow axis first.")
+        )  # fmt: skip
+    every, boxes = len(divide(image.shape[1:], size)), divide(image.shape[1:], size, most=most)
+    if len(boxes) < every:
+        say(f"{image.source}: {len(boxes)} of {every} regions are looked at.")
+    return boxes
+
+
+def _load(model: ModelLike, settings: Settings) -> Predictor:
+    from unmask.infer.load import load_predictor
+
+    return load_predictor(model, settings)
 
 
 def _rules(settings: Settings) -> Layout:
@@ -89,16 +212,15 @@ def _rules(settings: Settings) -> Layout:
     )
 
 
-def _labeled(images: Paths, labels: Paths, rules: Layout) -> set[str]:
-    """Names of the images that have labels; what does not pair is no problem here."""
-    pairs: Sequence[tuple[str, object, object]] = match_files(images, labels, rules, [])
-    return {name for name, _, truth in pairs if truth is not None}
+def _labeled(images: Paths, labels: Paths, rules: Layout) -> dict[str, LabelFile]:
+    """Labels by the name of their image; what does not pair is no problem here."""
+    pairs = match_files(images, labels, rules, [])
+    return {name: truth for name, _, truth in pairs if truth is not None}
 
 
-def _described(path: Input, rules: Layout, problems: list[str]) -> np.ndarray | None:
-    read = partial(open_image, axes=rules.axes, allow_external=rules.allow_external)
-    try:
-        return describe(read(path))
-    except (DataError, ImportError) as error:
-        problems.append(str(error))
-        return None
+def _is_labeled(truth: LabelFile | None, image: Image, box: Box | None) -> bool:
+    """Whether an image has labels, or a region has a labeled object in it."""
+    if truth is None or box is None:
+        return truth is not None
+    ids = open_truth(truth, image)
+    return ids.shape[1:] != image.shape[1:] or bool(ids.read(box).any())

@@ -1,31 +1,63 @@
-"""Pre-train, train, predict and evaluate on synthetic images, in a few minutes."""
+"""Start on phantoms, train with few labels, predict and evaluate, in a few minutes."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from unmask import api
 from unmask.apps import pictures
+from unmask.phantoms import write_phantoms
 from unmask.phantoms.cells import write_set
 from unmask.reports.charts import curves
-from unmask.reports.page import Charts, Figure, Figures, Section
+from unmask.reports.page import Charts, Section, Table
 from unmask.training.journal import read_journal
 
 _SHAPES = {2: (192, 192), 3: (32, 80, 80)}
 # A network small enough for two cores and a few minutes; those of the presets are larger.
 _SETTINGS = {
-    2: ["data.channels=1", "data.crop=[128, 128]"],
-    3: ["data.channels=1", "data.crop=[24, 64, 64]"],
+    2: ["data.channels=1", "data.crop=[128, 128]", "data.augment=[{name: spatial}]"],
+    3: ["data.channels=1", "data.crop=[24, 64, 64]", "data.augment=[{name: spatial}]"],
 }
 _BACKBONE = {
-    2: "model.backbone={name: vit, patch: [8, 8], dim: 96, depth: 4, heads: 3}",
-    3: "model.backbone={name: vit, patch: [4, 8, 8], dim: 96, depth: 4, heads: 3}",
+    2: "model.backbone={name: resunet, width: 12, depth: 4}",
+    3: "model.backbone={name: resunet, width: 8, depth: 3}",
 }
-_PRETRAIN = {2: ("mae2d", 120, 16), 3: ("mae3d", 120, 4)}
-_TRAIN = {2: ("cells", 220, 8), 3: ("cells3d", 250, 2)}
-_UNLABELED, _LABELED, _UNSEEN = 24, 12, 6
+_PRESETS = {2: "cells", 3: "cells3d"}
+# Updates on phantoms, updates on labeled images, and crops per update.
+_START, _TRAIN, _BATCH = {2: 220, 3: 160}, {2: 60, 3: 50}, {2: 4, 3: 2}
+_PHANTOMS, _LABELED, _UNSEEN = 60, 2, 6
+# Objects of phantoms are as large as those of the images, as `unmask synth --like` finds out.
+_OPTIONS = {"diameter": (12.0, 34.0), "density": (0.1, 0.5)}
+_METRICS = ["f1@0.5", "ap", "aji", "pq"]
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """One of the models that are compared.
+
+    Attributes:
+        run: folder of its run, below ``runs/``.
+        title: how it was trained.
+    """
+
+    run: str
+    title: str
+
+    @property
+    def predicted(self) -> str:
+        """Folder of its predictions."""
+        return "predicted" if self.run == "trained" else f"predicted_{self.run}"
+
+
+_ARMS = (
+    _Arm("phantoms", "phantoms alone, no label"),
+    _Arm("scratch", f"{_LABELED} labeled images, from scratch"),
+    _Arm("trained", f"{_LABELED} labeled images, from the start on phantoms"),
+)
 
 
 def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = print) -> Path:
@@ -40,74 +72,75 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
         The HTML report.
     """
     begin = time.perf_counter()
-    out = Path(out)
-    shape = _SHAPES[ndim]
-    say(f"1/5 Drawing synthetic nuclei, {' x '.join(map(str, shape))} voxels, with known truth")
-    write_set(out / "unlabeled", "nuclei", shape=shape, count=_UNLABELED, labelled=0, seed=1)
+    out, shape = Path(out), _SHAPES[ndim]
+    say(f"1/5 Drawing phantoms and images of another kind, {' x '.join(map(str, shape))} voxels")
+    write_phantoms(out / "phantoms", "nuclei", shape, _PHANTOMS, seed=1, options=_OPTIONS)
     write_set(out / "labeled", "nuclei", shape=shape, count=_LABELED, labelled=_LABELED, seed=2)
     write_set(out / "unseen", "nuclei", shape=shape, count=_UNSEEN, labelled=_UNSEEN, seed=3)
-
-    preset, steps, batch = _PRETRAIN[ndim]
-    say(f"2/5 Pre-training on {_UNLABELED} images without labels ({preset}, {steps} steps)")
-    api.pretrain(
-        preset,
-        images=out / "unlabeled" / "images",
-        out=out / "runs" / "pretrained",
-        settings=_settings(ndim, steps, batch),
-    )
-    preset, steps, batch = _TRAIN[ndim]
-    say(f"3/5 Training on {_LABELED} labeled images ({preset}, {steps} steps)")
-    api.train(
-        preset,
-        images=out / "labeled" / "images",
-        labels=out / "labeled" / "labels",
-        out=out / "runs" / "trained",
-        init=out / "runs" / "pretrained",
-        settings=[*_settings(ndim, steps, batch), "model.decoder={name: unetr, width: 16}"],
-    )
-    say(f"4/5 Predicting {_UNSEEN} unseen images")
-    api.predict_files(
-        out / "runs" / "trained", out / "unseen" / "images", out=out / "predicted", say=say
-    )
+    say(f"2/5 Pre-training on {_PHANTOMS} phantoms with known truth ({_START[ndim]} updates)")
+    _train(out, "phantoms", "phantoms", _START[ndim], ndim)
+    say(f"3/5 Training on {_LABELED} labeled images, with and without it ({_TRAIN[ndim]} updates)")
+    _train(out, "scratch", "labeled", _TRAIN[ndim], ndim)
+    _train(out, "trained", "labeled", _TRAIN[ndim], ndim, init="phantoms")
+    say(f"4/5 Predicting {_UNSEEN} unseen images with each model")
+    for arm in _ARMS:
+        images = out / "unseen" / "images"
+        api.predict_files(
+            out / "runs" / arm.run, images, out=out / arm.predicted, say=lambda _: None
+        )
     say("5/5 Comparing with the truth")
-    report = api.evaluate(
-        truth=out / "unseen" / "labels",
-        predicted=out / "predicted",
-        metrics=["f1@0.5", "ap", "aji", "pq"],
-    )
-    api.write_page(
-        report,
-        out / "report.html",
-        truth=out / "unseen" / "labels",
-        predicted=out / "predicted",
-        images=out / "unseen" / "images",
-        more=_sections(out),
-    )
-    report.write(out / "report.json")
-    say(report.to_text())
+    _report(out, say)
     say(f"Done in {time.perf_counter() - begin:.0f} s.")
     return out / "report.html"
 
 
-def _sections(out: Path) -> list[Section]:
-    """Reconstructions of the pre-training, and the loss of both runs."""
-    runs = {"pre-training": out / "runs" / "pretrained", "training": out / "runs" / "trained"}
-    rebuilt = max((runs["pre-training"] / "pictures").glob("*-reconstruction.png"))
-    shown = Figure("original, masked and rebuilt crops", rebuilt.read_bytes())
-    losses = {name: pictures.series(read_journal(folder), "loss") for name, folder in runs.items()}
-    return [
-        Figures("Pre-training", [shown], wide=True),
-        Charts([curves({name: line}, f"loss, {name}", "update") for name, line in losses.items()]),
-    ]
-
-
-def _settings(ndim: int, steps: int, batch: int) -> list[str]:
-    return [
+def _train(
+    out: Path, run: str, data: str, steps: int, ndim: int, *, init: str | None = None
+) -> None:
+    settings = [
         *_SETTINGS[ndim],
         _BACKBONE[ndim],
         f"train.steps={steps}",
-        f"train.batch_size={batch}",
-        "train.warmup=30",
+        f"train.batch_size={_BATCH[ndim]}",
+        f"train.warmup={min(20, steps // 4)}",
+        "train.lr=0.002",
+        "train.ema=0.95",
         "train.validate_every=0",
         f"train.save_every={steps}",
     ]
+    api.train(
+        _PRESETS[ndim],
+        images=out / data / "images",
+        labels=out / data / "labels",
+        out=out / "runs" / run,
+        init=None if init is None else out / "runs" / init,
+        settings=settings,
+    )
+
+
+def _report(out: Path, say: Callable[[str], None]) -> None:
+    """Scores of every model as text, and the report of the best one."""
+    truth, rows = out / "unseen" / "labels", []
+    reports = {arm.run: api.evaluate(truth=truth, predicted=out / arm.predicted, metrics=_METRICS)
+               for arm in _ARMS}  # fmt: skip
+    for arm in _ARMS:
+        summary = reports[arm.run].summary
+        rows.append({"training": arm.title, **{name: summary[name]["mean"] for name in _METRICS}})
+        score = summary["f1@0.5"]["mean"]
+        say(f"F1 {'-' if math.isnan(score) else f'{score:.2f}'}  {arm.title}")
+    best = _ARMS[-1]
+    reports[best.run].write(out / "report.json")
+    api.write_page(
+        reports[best.run],
+        out / "report.html",
+        truth=truth,
+        predicted=out / best.predicted,
+        images=out / "unseen" / "images",
+        more=[Table("Pre-training on phantoms, and without it", rows), _losses(out)],
+    )
+
+
+def _losses(out: Path) -> Section:
+    lines = {arm.title: pictures.series(read_journal(out / "runs" / arm.run), "loss")
+             for arm in _ARMS}  # fmt: skip
+    return Charts([curves(lines, "loss", "update")])

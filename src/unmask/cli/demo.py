@@ -33,7 +33,9 @@ def demo(
         ),
     ] = 2,
 ) -> None:
-    """Pre-train, train, predict and evaluate on synthetic images, and write a report.
+    """Pre-train on phantoms, train, predict and evaluate, and write a report.
+
+    Two labeled images are learned with and without a start on phantoms, and compared.
 
     It needs no data, no GPU and no network, and takes a few minutes.
 

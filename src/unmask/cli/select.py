@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from unmask.cli.options import (
     choose_images,
 )
 from unmask.cli.terminal import emit, show
+
+if TYPE_CHECKING:
+    from unmask.api import Selected
 
 _PANEL = "Choice"
 
@@ -33,7 +36,7 @@ class SelectOptions:
             "--count",
             min=1,
             metavar="N",
-            help="Number of images to choose.",
+            help="Number of images, or regions, to choose.",
             rich_help_panel=_PANEL,
         ),
     ]
@@ -47,12 +50,31 @@ class SelectOptions:
             rich_help_panel=DATA,
         ),
     ] = None
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="A model file, a run or a shipped model. Images on which its predictions for "
+            "mirrored views differ are preferred.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    regions: Annotated[
+        str | None,
+        typer.Option(
+            "--regions",
+            metavar="N,N[,N]",
+            help="Choose regions of this size, in voxels per axis, instead of whole images.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Text file with one chosen path per line.",
+            help="Text file with one chosen path per line, and behind a tab the region.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -73,13 +95,18 @@ def select(options: SelectOptions) -> None:
     """Choose which images to label first, or next: typical ones of different kinds.
 
     No model is needed. Images are grouped by their texture, brightness and color, and the most
-    typical image of each group is chosen.
+    typical image of each group is chosen. With a model, images are grouped by its features, and
+    those on which it is unsure are preferred.
 
     Examples:
         # Eight images to label first
         unmask select images/ --count 8
         # Four more, of kinds that have no labels yet
         unmask select images/ --count 4 --labels labels/ --out to-label.txt
+        # Four more, on which a model is unsure
+        unmask select images/ --count 4 --labels labels/ --model runs/cells
+        # Six regions of a volume
+        unmask select volume.tif --count 6 --regions 32,128,128
     """
     from unmask import api
     from unmask.atomic import atomic_write
@@ -88,12 +115,42 @@ def select(options: SelectOptions) -> None:
         choose_images(options.images, options.images_option),
         count=options.count,
         labels=options.labels,
+        model=options.model,
+        regions=None if options.regions is None else _size(options.regions),
         seed=options.seed,
         settings=options.settings or (),
+        say=show,
     )
     for each in chosen:
-        record = {"image": each.source, "name": each.name, "like": each.like}
-        emit(record, f"{each.source}  ({each.like} image(s) look like it)")
+        emit(_record(each), _line(each))
     if options.out is not None:
-        atomic_write(options.out, "".join(f"{each.source}\n" for each in chosen))
+        lines = (f"{each.source}{_region(each, tab=True)}\n" for each in chosen)
+        atomic_write(options.out, "".join(lines))
         show(f"List: {options.out}")
+
+
+def _record(each: Selected) -> dict[str, object]:
+    record: dict[str, object] = {"image": each.source, "name": each.name, "like": each.like}
+    if each.box is not None:
+        record |= {"start": list(each.box.start), "stop": list(each.box.stop)}
+    if each.doubt is not None:
+        record["doubt"] = each.doubt
+    return record
+
+
+def _line(each: Selected) -> str:
+    doubt = "" if each.doubt is None else f"; views differ by {each.doubt:.2f}"
+    what = "image(s)" if each.box is None else "region(s)"
+    return f"{each.source}{_region(each)}  ({each.like} {what} look like it{doubt})"
+
+
+def _region(each: Selected, *, tab: bool = False) -> str:
+    from unmask.selection.regions import write_box
+
+    return "" if each.box is None else f"{chr(9) if tab else '  '}{write_box(each.box)}"
+
+
+def _size(text: str) -> list[int]:
+    from unmask.phantoms.request import parse_numbers
+
+    return [int(n) for n in parse_numbers("--regions", text, whole=True)]

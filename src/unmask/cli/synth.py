@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import OUTPUT
-from unmask.cli.terminal import emit
+from unmask.cli.options import DATA, OUTPUT
+from unmask.cli.terminal import emit, show
 
 _PANEL = "Images"
 
@@ -27,28 +27,51 @@ class SynthOptions:
             rich_help_panel=_PANEL,
         ),
     ] = None
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="IMAGES",
+            help="Images without labels to resemble: a file, a folder, a glob pattern or an "
+            "OME-Zarr. The family that fits best is chosen, unless --kind names one.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            metavar="PATH",
+            help="Labels of a few of the images. Their objects are cut out and pasted into the "
+            "ground of the images, which gives half of the drawn images.",
+            rich_help_panel=DATA,
+        ),
+    ] = None
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Folder for images/, labels/ and classes/.",
+            help="Folder for images/ and labels/, and classes/ without --like.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
     count: Annotated[
         int,
-        typer.Option("--count", metavar="N", help="Number of images.", rich_help_panel=_PANEL),
+        typer.Option(
+            "--count", "--number", metavar="N", help="Number of images.", rich_help_panel=_PANEL
+        ),
     ] = 100
     size: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--size",
             metavar="N,N[,N]",
-            help="Voxels per axis, slow axis first.",
+            help="Voxels per axis, slow axis first. Without it, 192,192; with --like, the size of "
+            "the images up to 256,256 or 32,128,128.",
             rich_help_panel=_PANEL,
         ),
-    ] = "192,192"
+    ] = None
     spacing: Annotated[
         str | None,
         typer.Option(
@@ -97,21 +120,35 @@ def synth(options: SynthOptions) -> None:
         unmask synth --kind worms --count 100 --size 192,192 --out worms
         # Draw stacks of nuclei between 10 and 20 pixels wide
         unmask synth --kind deep_nuclei --size 48,128,128 --set diameter=[10,20] --out nuclei
+        # Draw labeled images that resemble your own, which have no labels
+        unmask synth --like images/ --count 200 --out drawn
     """
-    from unmask.phantoms.families import write_phantoms
-    from unmask.phantoms.request import describe_families, parse_numbers, parse_options
+    if options.like is not None:
+        _draw_like(options, options.like)
+    elif options.kind is None:
+        _list_families()
+    else:
+        _draw_kind(options, options.kind)
 
-    if options.kind is None:
-        for name, text in describe_families().items():
-            emit({"kind": name, "description": text}, f"{name:16} {text}")
-        return
-    if options.out is None:
-        raise typer.BadParameter("expected --out FOLDER for the images and labels, found none.")
+
+def _list_families() -> None:
+    from unmask.phantoms.request import describe_families
+
+    for name, text in describe_families().items():
+        emit({"kind": name, "description": text}, f"{name:16} {text}")
+
+
+def _draw_kind(options: SynthOptions, kind: str) -> None:
+    from unmask.phantoms.families import write_phantoms
+    from unmask.phantoms.request import parse_numbers, parse_options
+
+    if options.labels is not None:
+        raise typer.BadParameter("expected --like IMAGES with --labels, found none.")
     spacing = None if options.spacing is None else parse_numbers("--spacing", options.spacing)
     folder = write_phantoms(
-        options.out,
-        options.kind,
-        [int(n) for n in parse_numbers("--size", options.size, whole=True)],
+        _out(options),
+        kind,
+        _size(options.size or "192,192"),
         options.count,
         seed=options.seed,
         spacing=spacing,
@@ -120,3 +157,46 @@ def synth(options: SynthOptions) -> None:
     )
     text = f"{options.count} images with labels: {folder}"
     emit({"images": options.count, "folder": folder}, text)
+
+
+def _draw_like(options: SynthOptions, like: list[str]) -> None:
+    from unmask import api
+
+    result = api.synth(
+        like,
+        out=_out(options),
+        count=options.count,
+        kind=options.kind,
+        size=None if options.size is None else _size(options.size),
+        labels=options.labels,
+        seed=options.seed,
+        overwrite=options.overwrite,
+        settings=options.settings or (),
+        say=show,
+    )
+    for group in result.groups:
+        record = {
+            "kind": group.kind, "images": len(group.images), "diameter": group.diameter,
+            "distance": group.distance, "fit": group.word, "drawn": group.count,
+            "rivals": dict(group.rivals),
+        }  # fmt: skip
+        rivals = ", ".join(f"{name} {distance:.2f}" for name, distance in group.rivals)
+        emit(record, f"{len(group.images)} image(s): {group.kind}, objects about "
+                     f"{group.diameter:.0f} px wide; fit {group.word} (distance "
+                     f"{group.distance:.2f}; 1 is close; next: {rivals})")  # fmt: skip
+    for note in result.notes:
+        emit({"note": note}, f"Note: {note}")
+    emit({"images": result.count, "folder": result.folder},
+         f"{result.count} images with labels: {result.folder}")  # fmt: skip
+
+
+def _out(options: SynthOptions) -> Path:
+    if options.out is None:
+        raise typer.BadParameter("expected --out FOLDER for the images and labels, found none.")
+    return options.out
+
+
+def _size(text: str) -> list[int]:
+    from unmask.phantoms.request import parse_numbers
+
+    return [int(n) for n in parse_numbers("--size", text, whole=True)]

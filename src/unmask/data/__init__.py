@@ -23,6 +23,7 @@ AUGMENTATIONS = Parts(
         "gray": "unmask.data.augment.intensity:Gray",
         # The name in recipes and model files of version 0.1.
         "grey": "unmask.data.augment.intensity:Gray",
+        "copy_paste": "unmask.data.augment.copy_paste:CopyPaste",
         "object_intensity": "unmask.data.augment.intensity:ObjectIntensity",
     },
 )

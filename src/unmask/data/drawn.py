@@ -151,3 +151,14 @@ def _visible(folder: Path) -> list[Path]:
 def _name(path: Path) -> str:
     """Name that pairs a file of outlines with an image; ``b`` for ``a/b.roi.zip``."""
     return path.name[: -len(path.suffix)].removesuffix(".roi")
+
+
+def open_truth(truth: str | ArrayInput | DrawnLabels, image: Image) -> Image:
+    """Labels of an image, from a label image or from outlines.
+
+    Raises:
+        DataError: as `open_labels`.
+    """
+    if isinstance(truth, DrawnLabels):
+        return truth.labels(image, [])
+    return open_labels(truth, ndim=image.ndim)

@@ -111,9 +111,26 @@ def spread_cells(
     warp += displacement(grid, 0.15 * diameter, rng.uniform(0, 0.025) * diameter, rng)
     painted = paint_tubes(grid, _arms(at, radius, rounded, rng), warp)
     labels = solid(painted.owner)
-    height = np.append(0.0, np.where(rounded, rng.uniform(1.2, 2.5), 1.0)).astype(np.float32)
+    height = np.append(0.0, np.where(rounded, rng.uniform(1.2, 4.5), 1.0)).astype(np.float32)
     thickness = _thickness(grid, labels, painted, height[painted.owner], diameter, rng)
+    thickness += _nuclei(grid, at, radius, rng) * (labels > 0)
     return Cells(labels, thickness, diameter)
+
+
+def _nuclei(
+    grid: Grid, at: Points, radius: NDArray[np.float64], rng: np.random.Generator
+) -> Floats:
+    """Optical thickness that nuclei add, each with a rim and a few dense nucleoli."""
+    size = radius * rng.uniform(0.25, 0.42) * np.exp(0.1 * rng.standard_normal(len(at)))
+    nucleus = paint_ellipsoids(grid, random_ellipsoids(at, size, rng)).depth
+    rim = np.exp(-(((np.minimum(nucleus, 2) - 0.9) / 0.15) ** 2))
+    owner = np.repeat(np.arange(len(at)), rng.integers(0, 5, len(at)))
+    offset = 0.45 * size[owner, None] * rng.standard_normal((len(owner), at.shape[1]))
+    spot = np.maximum(size[owner] * rng.uniform(0.14, 0.34, len(owner)), 0.8)
+    nucleoli = paint_ellipsoids(grid, random_ellipsoids(at[owner] + offset, spot, rng)).depth
+    body = rng.uniform(-0.2, 0.25) * (nucleus < 1) + rng.uniform(-0.15, 0.25) * rim
+    dense = rng.uniform(0.1, 1.0) * np.clip(1.6 - 1.6 * nucleoli, 0, 1)
+    return np.asarray(body + dense, np.float32)
 
 
 def _arms(
@@ -158,14 +175,16 @@ def _thickness(
     # The flatter the profile, the steeper the edge, and the brighter its halo.
     profile = profile ** np.float32(rng.uniform(0.2, 1.0))
     profile *= np.clip(1.5 - np.clip(painted.depth, 0, 1), 0, 1) ** 0.5
-    grain = field(grid, max(1.0, diameter * rng.uniform(0.03, 0.1)), rng)
+    grain = field(grid, max(1.0, diameter * log_uniform(rng, 0.02, 0.1)), rng)
     level = per_object(labels, rng.uniform(0.05, 0.4), rng)
     thickness = (
-        height * level * profile * np.clip(1 + log_uniform(rng, 0.05, 0.5) * grain, 0.1, None)
+        height * level * profile * np.clip(1 + log_uniform(rng, 0.02, 0.45) * grain, 0.1, None)
     )
     count = int(rng.poisson(0.0015 * labels.size)) if grid.volume < 1e6 else 200
     dots, _ = specks(grid, min(count, 1500), (1.2, max(1.6, 0.08 * diameter)), rng)
-    return np.asarray(thickness + rng.uniform(-0.3, 0.9) * dots * inside, np.float32)
+    return np.asarray(
+        thickness + rng.uniform(0, 1) * rng.uniform(-0.3, 0.9) * dots * inside, np.float32
+    )
 
 
 def _phase_image(grid: Grid, cells: Cells, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -178,13 +197,15 @@ def _phase_image(grid: Grid, cells: Cells, rng: np.random.Generator) -> NDArray[
     seam = log_uniform(rng, 0.7, 3.0)
     contrast = (thick - wide) + seam * (thick - near)
     # Beyond a quarter of a wave, dark turns into bright: rounded cells shine.
-    contrast *= np.float32(log_uniform(rng, 0.4, 1.8))
+    contrast *= np.float32(log_uniform(rng, 0.15, 1.8))
     turn = rng.uniform(1.0, 1.8)
     response = np.where(contrast < turn, -contrast, contrast - 2 * turn)
-    response = np.clip(response, -1.2, 1.5)
+    # Flat cells are hardly darker than the dish; their halos and round cells are far brighter.
+    response = np.where(response > 0, np.float32(log_uniform(rng, 1.0, 4.0)) * response, response)
+    response = np.clip(response, -1.2, 2.0)
     if rng.random() < 0.1:
         response = -response
-    scene = rng.uniform(0.3, 0.6) + log_uniform(rng, 0.2, 0.7) * response
+    scene = rng.uniform(0.25, 0.6) + log_uniform(rng, 0.12, 0.7) * response
     return _finish(grid, scene, cells.diameter, rng)
 
 

@@ -1,1 +1,1 @@
-"""Which images to label first: typical and different ones, found without a model."""
+"""Which images or regions to label first, or next: typical, different, and hard for a model."""

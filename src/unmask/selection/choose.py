@@ -33,7 +33,12 @@ class Choice:
 
 
 def choose(
-    descriptors: NDArray[np.float32], count: int, *, labeled: Sequence[int] = (), seed: int = 0
+    descriptors: NDArray[np.float32],
+    count: int,
+    *,
+    labeled: Sequence[int] = (),
+    doubts: NDArray[np.float64] | None = None,
+    seed: int = 0,
 ) -> list[Choice]:
     """Choose ``count`` images, the largest cluster's first.
 
@@ -41,6 +46,8 @@ def choose(
         descriptors: ``(n, d)`` one row per image.
         count: images to choose, at most those that are not labeled.
         labeled: indices of images that have labels; they are not chosen.
+        doubts: ``(n,)`` how unsure a model is of each image, 0 or more. Clusters and images of
+            them are then weighed by it (Prabhu et al. 2021, arXiv:2010.08666); None: all alike.
         seed: of k-means.
 
     Returns:
@@ -53,7 +60,7 @@ def choose(
     points = _reduced(descriptors)
     clusters = _clustered(points, count + len(done), seed)
     covered = {int(clusters[index]) for index in done}
-    sizes = np.bincount(clusters)
+    sizes = np.bincount(clusters, doubts)
     chosen: list[Choice] = []
     taken = set(done)
     # Clusters without a labeled image first, the largest of them first; then the others again.
@@ -66,7 +73,9 @@ def choose(
         for each in fresh[: count - len(chosen)]:
             members = np.flatnonzero(clusters == each)
             left = np.array([i for i in members.tolist() if i not in taken])
-            best = int(left[_typicality(points, members, left).argmax()])
+            worth = _typicality(points, members, left)
+            # Typicality differs by orders of magnitude; its rank weighs as much as the doubt.
+            best = int(left[_weigh(worth, None if doubts is None else doubts[left]).argmax()])
             chosen.append(Choice(best, len(members)))
             taken.add(best)
             covered.add(each)
@@ -88,6 +97,13 @@ def _reduced(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
 def _clustered(points: NDArray[np.float32], count: int, seed: int) -> NDArray[np.int64]:
     distinct = len(np.unique(points, axis=0))
     return kmeans(points, min(count, distinct), seed=seed, restarts=8).labels.astype(np.int64)
+
+
+def _weigh(worth: NDArray[np.float64], doubts: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    if doubts is None:
+        return worth
+    ranks = np.argsort(np.argsort(worth)) + 1.0
+    return ranks / len(ranks) * (doubts + 1e-9)
 
 
 def _typicality(

@@ -12,6 +12,7 @@ from unmask.data import AUGMENTATIONS
 from unmask.data.augment.apply import (
     Augmentation,
     LabeledAugmentation,
+    MixingAugmentation,
     Resampler,
     augment,
     read_shape,
@@ -29,7 +30,8 @@ class AugmentationContract(Contract):
     """What every random change of crops must keep, in 2D and 3D.
 
     The result is finite float32 of the right shape, a pure function of the sample and its
-    generator, and does not depend on the other samples of the batch. The input stays as it is.
+    generator, and does not depend on the other samples of the batch, unless it mixes them. The
+    input stays as it is.
     """
 
     channels = 3
@@ -54,9 +56,9 @@ class AugmentationContract(Contract):
         return augment(images, labels, rngs, crop=CROPS[ndim], parts=[self.build()])
 
     def test_protocol(self, ndim: int) -> None:
-        """One of the three kinds: intensity, intensity by objects, geometry."""
+        """One of the kinds: intensity, intensity by objects, mixing of samples, geometry."""
         del ndim
-        kinds = Augmentation | LabeledAugmentation | Resampler
+        kinds = Augmentation | LabeledAugmentation | MixingAugmentation | Resampler
         assert isinstance(self.build(), kinds)
 
     def test_shapes(self, ndim: int) -> None:
@@ -67,7 +69,8 @@ class AugmentationContract(Contract):
         assert torch.isfinite(images).all()
         assert labels.shape == (_SAMPLES, *CROPS[ndim])
         assert labels.dtype == torch.int64
-        assert set(labels.unique().tolist()) <= {0, 1, 2, 3}
+        if not isinstance(self.build(), MixingAugmentation):
+            assert set(labels.unique().tolist()) <= {0, 1, 2, 3}
 
     def test_input_stays_as_it_is(self, ndim: int) -> None:
         """Crops are kept for the next epoch."""
@@ -95,6 +98,8 @@ class AugmentationContract(Contract):
 
     def test_a_sample_does_not_depend_on_its_batch(self, ndim: int) -> None:
         """Batches are the same on any number of workers."""
+        if isinstance(self.build(), MixingAugmentation):
+            pytest.skip("depends on the batch; a batch is a function of its number")
         images, labels = self._sample(ndim)
         together, moved = self._apply(images, labels, ndim)
         for number in range(_SAMPLES):
@@ -112,7 +117,13 @@ class AugmentationContract(Contract):
     def test_a_sample_without_parameters_is_left_alone(self, ndim: int) -> None:
         """``draw`` returns None for it."""
         part = self.build()
+        images = torch.rand(2, self.channels, *CROPS[ndim])
+        if isinstance(part, MixingAugmentation):
+            labels = torch.randint(0, 4, (2, *CROPS[ndim]))
+            mixed, ids = part.mix(images, labels, [None, None])
+            assert torch.equal(mixed, images)
+            assert torch.equal(ids, labels)
+            return
         if not isinstance(part, Augmentation):
             pytest.skip("not a plain change of intensities")
-        images = torch.rand(2, self.channels, *CROPS[ndim])
         assert torch.equal(part.apply(images, [None, None]), images)

@@ -63,13 +63,29 @@ class Resampler(Protocol):
         ...
 
 
-Part = Augmentation | LabeledAugmentation | Resampler
+@runtime_checkable
+class MixingAugmentation(Protocol):
+    """A random change that takes something from the other samples of the batch.
+
+    A sample that draws None does not depend on its batch.
+    """
+
+    def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Any:
+        """Parameters for one sample ``shape = (C, *space)``; None leaves the sample alone."""
+        ...
+
+    def mix(self, images: Tensor, labels: Tensor, params: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """New images ``(B, C, *space)`` and labels ``(B, *space)``; the input stays as it is."""
+        ...
+
+
+Part = Augmentation | LabeledAugmentation | Resampler | MixingAugmentation
 _Action = Callable[[Tensor, Tensor | None, Sequence[Any]], Tensor]
 
 
 def read_shape(crop: Sequence[int], parts: Sequence[Part]) -> tuple[int, ...]:
     """Region that ``augment`` needs to be given for a result of size ``crop``."""
-    resampler, _ = _divided(parts)
+    resampler, _, _ = _divided(parts)
     return tuple(crop) if resampler is None else resampler.read_shape(crop)
 
 
@@ -81,7 +97,7 @@ def augment(
     crop: Sequence[int],
     parts: Sequence[Part],
 ) -> tuple[Tensor, Tensor | None]:
-    """Change a batch at random: geometry first, then intensities in the order of ``parts``.
+    """Change a batch at random: geometry, mixing of samples, intensities in the order of ``parts``.
 
     Args:
         images: ``(B, C, *read)`` float32.
@@ -99,12 +115,13 @@ def augment(
         RecipeError: two geometric parts, or one that needs labels where there are none.
     """
     _check(images, labels, rngs, crop)
-    resampler, others = _divided(parts)
+    resampler, mixers, others = _divided(parts)
     shape = (images.shape[1], *crop)
     # Every sample draws for all parts in turn, so a batch is the sum of its samples.
     drawn = [
         (
             resampler.draw(rng, shape) if resampler else None,
+            [part.draw(rng, shape) for part in mixers],
             [part.draw(rng, shape) for part in others],
         )
         for rng in rngs
@@ -112,22 +129,40 @@ def augment(
     if resampler is None:
         images, labels = center(images, crop), None if labels is None else center(labels, crop)
     else:
-        geometry = [params for params, _ in drawn]
+        geometry = [params for params, _, _ in drawn]
         images, labels = resampler.resample(images, labels, geometry, crop=crop)
+    for number, part in enumerate(mixers):
+        images, labels = _mix(part, images, labels, [params[number] for _, params, _ in drawn])
     if not others:
         return images, labels
-    intensity = [params for _, params in drawn]
+    intensity = [params for _, _, params in drawn]
     actions = [_action(part) for part in others]
     if images.device.type != "cpu":
         return _intensities(images, labels, actions, intensity), labels
     # Sample by sample the data stays in the processor's cache from part to part. What a resampler
     # returns is ours to overwrite.
-    result = torch.empty_like(images) if resampler is None else images
+    ours = resampler is not None and not mixers
+    result = images if ours else torch.empty_like(images)
     for b in range(len(images)):
         one = slice(b, b + 1)
         own = None if labels is None else labels[one]
         result[one] = _intensities(images[one], own, actions, intensity[one])
     return result, labels
+
+
+def _mix(
+    part: MixingAugmentation, images: Tensor, labels: Tensor | None, params: Sequence[Any]
+) -> tuple[Tensor, Tensor]:
+    if labels is None:
+        raise _without_labels(part)
+    return part.mix(images, labels, params)
+
+
+def _without_labels(part: Part) -> RecipeError:
+    return RecipeError(
+        f"augmentation {type(part).__name__}: expected labels, found none. "
+        "Leave it out of data.augment for images without labels."
+    )
 
 
 def _intensities(
@@ -151,10 +186,7 @@ def _action(part: Augmentation | LabeledAugmentation) -> _Action:
 
     def act(images: Tensor, labels: Tensor | None, params: Sequence[Any]) -> Tensor:
         if labels is None:
-            raise RecipeError(
-                f"augmentation {type(part).__name__}: expected labels, found none. "
-                "Leave it out of data.augment for images without labels."
-            )
+            raise _without_labels(part)
         return part.apply_labeled(images, labels, params)
 
     return act
@@ -162,15 +194,16 @@ def _action(part: Augmentation | LabeledAugmentation) -> _Action:
 
 def _divided(
     parts: Sequence[Part],
-) -> tuple[Resampler | None, list[Augmentation | LabeledAugmentation]]:
+) -> tuple[Resampler | None, list[MixingAugmentation], list[Augmentation | LabeledAugmentation]]:
     geometric = [part for part in parts if isinstance(part, Resampler)]
     if len(geometric) > 1:
         raise RecipeError(
             f"data.augment: expected at most one geometric part, found {len(geometric)}. "
             "Join their options in one, so that images are resampled once."
         )
-    others = [part for part in parts if not isinstance(part, Resampler)]
-    return (geometric[0] if geometric else None), others
+    mixing = [part for part in parts if isinstance(part, MixingAugmentation)]
+    others = [part for part in parts if not isinstance(part, Resampler | MixingAugmentation)]
+    return (geometric[0] if geometric else None), mixing, others
 
 
 def _check(

@@ -1,0 +1,73 @@
+"""Draw phantoms that resemble images: draw a pool, choose from it, give what is chosen the look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.phantoms.families import draw_one
+from unmask.phantoms.likeness.bank import Canvas
+from unmask.phantoms.likeness.fit import Fit
+from unmask.phantoms.likeness.look import apply_look
+from unmask.phantoms.likeness.photographs import Photograph, reduce
+from unmask.phantoms.likeness.statistics import measure
+from unmask.phantoms.phantom import Phantom
+from unmask.space.random import generator
+
+# Phantoms in the pool at least, and phantoms in it per image that is drawn.
+_POOL, _PER_IMAGE = 32, 1.5
+
+
+def draw_alike(
+    fit: Fit,
+    photographs: Sequence[Photograph],
+    canvas: Canvas,
+    count: int,
+    *,
+    seed: int = 0,
+    shrink: int = 1,
+) -> Iterator[Phantom]:
+    """``count`` phantoms, each of which resembles one of the images.
+
+    Args:
+        fit: family and options.
+        photographs: what to resemble; each is a model about equally often.
+        canvas: size of the phantoms.
+        count: number of phantoms.
+        seed: of all of them.
+        shrink: factor by which the last two axes are reduced before images are compared.
+    """
+    # A phantom is drawn again when it is chosen, so that the pool needs no memory.
+    size = max(_POOL, round(_PER_IMAGE * count)) if count else 0
+    rows = [measure(reduce(_draw(fit, canvas, seed, k).image, shrink)) for k in range(size)]
+    rng = generator(seed, "likeness models", 0)
+    models = rng.permutation(np.resize(np.arange(len(photographs)), count)).tolist()
+    chosen = _choose(fit, [photographs[m] for m in models], np.array(rows))
+    for number, (model, index) in enumerate(zip(models, chosen, strict=True)):
+        noise = generator(seed, "likeness draw", number)
+        phantom = _draw(fit, canvas, seed, index)
+        image = apply_look(phantom.image, photographs[model].look, noise)
+        yield replace(phantom, image=image)
+
+
+def _choose(fit: Fit, models: Sequence[Photograph], rows: NDArray[np.float32]) -> list[int]:
+    """The phantom of the pool nearest to each model that no other model has taken."""
+    free = np.ones(len(rows), np.bool_)
+    chosen = []
+    points = fit.metric.scale(rows) if len(rows) else rows
+    for model in models:
+        own = fit.metric.scale(model.rows)
+        apart = np.linalg.norm(points[:, None] - own[None], axis=-1).min(axis=1)
+        index = int(np.where(free, apart, np.inf).argmin())
+        free[index] = False
+        chosen.append(index)
+    return chosen
+
+
+def _draw(fit: Fit, canvas: Canvas, seed: int, index: int) -> Phantom:
+    return draw_one(
+        fit.kind, canvas.shape, seed=seed, index=index, spacing=canvas.spacing, options=fit.ranges
+    )
