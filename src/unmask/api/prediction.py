@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
+from unmask.api.destinations import Destination, destinations, name_of
 from unmask.api.files import FileTask, run_files
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch
@@ -20,11 +21,11 @@ from unmask.data.pairs import (
     keep_inputs,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
-from unmask.infer.facts import prediction_facts, predictor_digest
+from unmask.infer.facts import label_provenance, prediction_facts, predictor_digest
 from unmask.infer.large import is_large
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.io import Image, open_image, output_name, save_image
+from unmask.io import Image, open_image, save_image, save_labels
 from unmask.io.identity import is_in_files
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
 from unmask.io.missing_chunks import unwritten
@@ -45,6 +46,8 @@ class Options:
         skip_bad: leave out files that are wrong, and name them at the end.
         diameter: of the objects in the images, in their pixels; see ``predict``.
         table: write ``objects.csv`` too, with one row per object of every image.
+        in_place: put the labels of an OME-Zarr into its own store, as ``labels/<name>``.
+        label_name: name of the label image inside an OME-Zarr; None: that of the model.
     """
 
     scores: bool = False
@@ -53,6 +56,8 @@ class Options:
     skip_bad: bool = False
     diameter: float | None = None
     table: bool = False
+    in_place: bool = False
+    label_name: str | None = None
 
 
 @overload
@@ -211,17 +216,21 @@ def predict_files(
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
         return _report_skipped([table], bad)
-    keep_inputs(pairs, Path(out), resume=options.resume)
+    name = name_of(predictor, options.label_name)
+    targets = destinations(pairs, Path(out), name=name, in_place=options.in_place)
+    keep_inputs([] if options.in_place else pairs, Path(out), resume=options.resume)
     before, weights = fingerprint(pairs), predictor_digest(predictor)
     tasks = [
-        _file_task(predictor, pair, Path(out), weights, options, say, progress) for pair in pairs
+        _file_task(predictor, pair, target, weights, options, say, progress)
+        for pair, target in zip(pairs, targets, strict=True)
     ]
     with batch(Path(out), resume=options.resume) as finished:
         skipped = bad if options.skip_bad else None
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
         written = [task.output for task, _ in done if task.output is not None]
         if options.table:
-            _write_table(pairs, written, Path(out), say)
+            paths = [target.path for target in targets]
+            _write_table(dict(zip(paths, pairs, strict=True)), written, Path(out), say)
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _report_skipped(written, bad)
 
@@ -229,26 +238,24 @@ def predict_files(
 def _file_task(
     predictor: Predictor,
     pair: Pair,
-    out: Path,
+    target: Destination,
     weights: str,
     options: Options,
     say: Say,
     progress: Progress | None,
 ) -> FileTask[None]:
-    path = output_name(pair.image, out)
     return FileTask(
         pair,
-        partial(_predict_file, predictor, pair.image, path, options, say, progress),
-        path,
+        partial(_predict_file, predictor, pair.image, target, options, say, progress),
+        target.path,
         partial(prediction_facts, predictor, pair.image, weights),
     )
 
 
-def _write_table(pairs: Sequence[Pair], written: Sequence[Path], out: Path, say: Say) -> None:
+def _write_table(pairs: Mapping[Path, Pair], written: Sequence[Path], out: Path, say: Say) -> None:
     from unmask.api.measuring import write_objects
 
-    images = {output_name(pair.image, out): pair.image for pair in pairs}
-    write_objects([(path, images[path]) for path in written], out, say=say)
+    write_objects([(path, pairs[path].image) for path in written], out, say=say)
 
 
 def _open_pairs(
@@ -278,7 +285,7 @@ def _report_skipped(written: list[Path], bad: Sequence[str]) -> list[Path]:
 def _predict_file(
     predictor: Predictor,
     image: Image,
-    path: Path,
+    target: Destination,
     options: Options,
     say: Say,
     progress: Progress | None,
@@ -291,7 +298,7 @@ def _predict_file(
     if note := unwritten(image.source):
         say(note)
     work = _predict_in_blocks if _needs_blocks(predictor, image, options) else _predict_at_once
-    work(predictor, image, path, options, say, progress)
+    work(predictor, image, target, options, say, progress)
 
 
 def _needs_blocks(predictor: Predictor, image: Image, options: Options) -> bool:
@@ -320,15 +327,19 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
 def _predict_at_once(
     predictor: Predictor,
     image: Image,
-    path: Path,
+    target: Destination,
     options: Options,
     say: Say,
     progress: Progress | None,
 ) -> None:
     result = predictor.predict(image, keep_scores=options.scores, progress=progress)
     if result.scores is not None:
-        save_image(_scores_of(image, path), result.scores, like=image)
-    save_image(path, result.labels, like=image)
+        save_image(_scores_of(image, target.out), result.scores, like=image)
+
+    def provenance() -> dict[str, Any]:
+        return label_provenance(predictor, image, predictor_digest(predictor))
+
+    save_labels(target.path, result.labels, like=image, name=target.name, provenance=provenance)
     for note in result.notes:
         say(f"{image.source}: {note}")
 
@@ -336,7 +347,7 @@ def _predict_at_once(
 def _predict_in_blocks(
     predictor: Predictor,
     image: Image,
-    path: Path,
+    target: Destination,
     options: Options,
     say: Say,
     progress: Progress | None,
@@ -344,12 +355,12 @@ def _predict_in_blocks(
     # The engine of blocks is not needed for most images, and costs as much as reading a few.
     from unmask.infer.predict_blocks import plan_work, run_work
 
-    scores = _scores_of(image, path) if options.scores else None
+    scores = _scores_of(image, target.out) if options.scores else None
     work = plan_work(predictor, image, scores=scores, cluster=options.cluster)
     say(f"{image.source}: {work.forecast}")
     run_work(
         work,
-        path,
+        work.output(target.path, target.name, target.kept),
         cluster=options.cluster,
         resume=options.resume,
         progress=progress,
@@ -357,6 +368,6 @@ def _predict_in_blocks(
     )
 
 
-def _scores_of(image: Image, path: Path) -> Path:
+def _scores_of(image: Image, out: Path) -> Path:
     """In a folder of their own, so that the other one holds label images alone."""
-    return path.parent / "scores" / f"{image.name}.zarr"
+    return out / "scores" / f"{image.name}.zarr"

@@ -11,6 +11,8 @@ from unmask.io.image import Image
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate, suffix_of
 
+# Labels inside the store of an image.
+_LABELS = "labels"
 # Folders other than stores, and arrays, have no identity.
 UNKNOWN = "-"
 
@@ -53,6 +55,9 @@ def _identity(file: str) -> str:
         return UNKNOWN
     digest, files = xxhash.xxh3_128(), 0
     for parent, inner, names in os.walk(folder):
+        if Path(parent) == folder and len(inner) > 1 and _LABELS in inner:
+            # Labels that are added to the store of an image do not change the image.
+            inner.remove(_LABELS)
         inner.sort()
         for path in (Path(parent, name) for name in sorted(names)):
             relative = path.relative_to(folder).as_posix()
