@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.api.files import FileTask, run_files
+from unmask.data.channel_choice import all_channels, channel_numbers, known_names, select_channels
 from unmask.data.fingerprint import fingerprint
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
@@ -35,14 +36,15 @@ class MeasureOptions:
         spacing: voxel size, slow axis first; None: as the files say, the labels before the image.
         unit: of ``spacing``; None: as the files say, "um" where you give a spacing yourself.
         planes: "z" or "t": the objects of each plane or point in time are measured in 2D.
-        channels: names of the channels; None: as the image says.
+        channels: channels to measure, by number or name; names for all channels, if the image has
+            none. None: all.
         rois: formats of outlines that are written too: "imagej", "geojson", "coco".
     """
 
     spacing: Sequence[float] | None = None
     unit: str | None = None
     planes: str | None = None
-    channels: Sequence[str] | None = None
+    channels: Sequence[int | str] | None = None
     rois: Sequence[str] = ()
 
 
@@ -152,7 +154,7 @@ def write_objects(
     Raises:
         SaveError: the table cannot be written.
     """
-    sources = [Source(image.name, open_labels(path, ndim=image.ndim), image)
+    sources = [Source(image.name, open_labels(path, ndim=image.ndim), all_channels(image))
                for path, image in predicted]  # fmt: skip
     table = concatenate([measure_source(source, MeasureOptions()) for source in sources])
     path = folder / "objects.csv"
@@ -169,7 +171,8 @@ def measure_source(
     progress: Progress | None = None,
 ) -> Table:
     """The table of one label image, with the columns that say where an object is."""
-    labels, image = source.labels, source.image
+    labels = source.labels
+    image, names = _chosen_channels(source.image, options.channels)
     divided = options.planes is not None
     count = labels.shape[1] if divided else 1
     tables = []
@@ -180,7 +183,7 @@ def measure_source(
             part,
             other,
             scale=_scale(part, other, options, say if position == 0 else None),
-            names=options.channels,
+            names=names,
             progress=progress,
         )
         rows = len(table)
@@ -190,6 +193,21 @@ def measure_source(
             where["plane"] = np.full(rows, position if options.planes == "z" else 0)
         tables.append(Table({**where, **table.columns}, table.spatial))
     return concatenate(tables)
+
+
+def _chosen_channels(
+    image: Image | None, channels: Sequence[int | str] | None
+) -> tuple[Image | None, list[str] | None]:
+    """The channels to measure, and their names if the image has none.
+
+    Raises:
+        DataError: channels that the image does not have.
+    """
+    if image is None or not channels:
+        return image, None
+    if not any(known_names(image)) and all(isinstance(each, str) for each in channels):
+        return image, [str(each) for each in channels]
+    return select_channels(image, channel_numbers(image, channels)), None
 
 
 def _scale(

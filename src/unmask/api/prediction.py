@@ -166,6 +166,8 @@ def _open_input(
     """An image in memory or in a file; ``spacing`` is that of an array."""
     given = one_input(image)
     opened = open_image(given, axes=axes, ndim=predictor.ndim)
+    if predictor.layout is not None:
+        opened = predictor.layout.channels.choose(opened)
     in_memory = isinstance(given, ArrayInput) and not isinstance(given.data, Image)
     if spacing is None or not in_memory:
         return opened

@@ -19,6 +19,7 @@ from unmask.build import (
     build_crops,
     build_replay,
 )
+from unmask.data.channel_choice import channel_card
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
 from unmask.data.loader import batches
@@ -122,6 +123,7 @@ def run_training(
             **code,
         }
         card |= _object_sizes(objective, pairs, recipe)
+        card |= channel_card([pair.image for pair in used])
         look = partial(check_unchanged, marks, used)
         with Journal(folder, steps=recipe.train.steps) as journal:
             for line in (*reasons, *_note(crops, notes), *origin, *_at_rest(objective)):

@@ -11,12 +11,14 @@ import typer
 from unmask.cli.options import (
     OUTPUT,
     AllowCode,
+    Channels,
     Images,
     ImagesOption,
     Resume,
     Settings,
     SkipBad,
     Workers,
+    channel_settings,
     choose_images,
 )
 from unmask.cli.terminal import emit, progress, show
@@ -100,6 +102,7 @@ class PredictOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = False
+    channels: Channels = None
     settings: Settings = None
     workers: Workers = None
     resume: Resume = False
@@ -124,7 +127,8 @@ def predict(options: PredictOptions) -> None:
     """
     extra = ["infer.tta=true"] if options.tta else []
     try:
-        written = _predict(options, [*(options.settings or []), *extra])
+        chosen = channel_settings(options.channels)
+        written = _predict(options, [*chosen, *(options.settings or []), *extra])
     except SkippedError as error:
         for path in error.written:
             emit({"output": path})

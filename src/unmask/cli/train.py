@@ -11,6 +11,7 @@ import typer
 from unmask.cli.options import (
     DATA,
     RUN,
+    Channels,
     Devices,
     Images,
     ImagesOption,
@@ -24,6 +25,7 @@ from unmask.cli.options import (
     ValImages,
     ValLabels,
     add_precision,
+    channel_settings,
     choose_images,
     choose_recipe,
 )
@@ -80,6 +82,7 @@ class TrainOptions:
             rich_help_panel=RUN,
         ),
     ] = None
+    channels: Channels = None
     settings: Settings = None
     devices: Devices = 1
     precision: Precision = None
@@ -118,7 +121,10 @@ def train(options: TrainOptions) -> None:
         replay_images=options.replay_images,
         replay_labels=options.replay_labels,
         minutes=options.minutes,
-        settings=add_precision(options.settings, options.precision),
+        settings=[
+            *channel_settings(options.channels, network=True),
+            *add_precision(options.settings, options.precision),
+        ],
         devices=options.devices,
         resume=options.resume,
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from unmask.data.arrange import images_of, labels_below, labels_in
-from unmask.data.channel_files import join_channels
+from unmask.data.channel_choice import EVERY, ChannelChoice
+from unmask.data.channel_files import join_channels, join_named
 from unmask.data.drawn import label_files
 from unmask.data.grid import AS_IT_IS, View
 from unmask.data.identity import identities
@@ -78,6 +79,7 @@ class Layout:
         allow_external: read HDF5 and Zarr files whose values are in other files.
         label_offset: where the first voxel of the labels is in the image, in voxels; None: as
             the files say.
+        channels: channels of the files that the network sees.
     """
 
     ndim: int
@@ -88,6 +90,7 @@ class Layout:
     view: View = AS_IT_IS
     allow_external: bool = False
     label_offset: tuple[int, ...] | None = None
+    channels: ChannelChoice = EVERY
 
 
 def match_files(
@@ -121,7 +124,8 @@ def match_files(
     notes = [] if notes is None else notes
     unlabeled = [] if unlabeled is None else unlabeled
     if labels is None:
-        by_name = files_by_name(image_files(images, notes, problems), layout.image_suffix, problems)
+        found = image_files(images, notes, problems, wanted=layout.channels.wanted)
+        by_name = files_by_name(found, layout.image_suffix, problems)
         return [(name, path, None) for name, path in by_name.items()]
     files, truths = _list_both(images, labels, layout, problems, notes, by_habit=by_habit)
     suffixes = layout.image_suffix, layout.label_suffix
@@ -168,6 +172,7 @@ def _list_both(
     files, truths = named_files(images), label_files(labels)
     notes += dict.fromkeys([*state_files(images), *state_files(labels)])
     if by_habit:
+        files = join_named(files, layout.channels.wanted, problems, notes)
         files = join_channels(files, {name for name, _ in truths}, problems)
         return files, outlines_next_to(files, truths) or truths
     if not (layout.image_suffix or layout.label_suffix):
@@ -176,7 +181,11 @@ def _list_both(
 
 
 def image_files(
-    images: Paths, notes: list[str], problems: list[str] | None = None
+    images: Paths,
+    notes: list[str],
+    problems: list[str] | None = None,
+    *,
+    wanted: Sequence[int | str] | None = None,
 ) -> list[tuple[str, File]]:
     """Names and paths of images without labels; what else a folder holds is reported in ``notes``.
 
@@ -184,13 +193,16 @@ def image_files(
         images: images, or a folder that holds images and labels in a known layout.
         notes: gets a line on what is left out.
         problems: gets a line for each image that lacks a channel that others have.
+        wanted: channels that were asked for; files may be named after them.
 
     Raises:
         DataError: a path leads to nothing, or to a file of another kind.
     """
     images = images_of(images)
     notes += state_files(images)
-    files = join_channels(named_files(images), (), [] if problems is None else problems)
+    problems = [] if problems is None else problems
+    files = join_named(named_files(images), wanted, problems, notes)
+    files = join_channels(files, (), problems)
     return without_labels(files, images, notes)
 
 

@@ -179,28 +179,36 @@ def open_as_seen(
     """Open an image as a layout says.
 
     NIfTI calls its fourth axis time, and programs store channels there. It is read as channels if
-    a ``dataset.json`` near the file names as many, or the network sees as many.
+    a ``dataset.json`` near the file names as many, the network sees as many, or channels were asked
+    for.
 
     Raises:
         DataError: as `open_image`.
     """
-    ndim = layout.ndim or None
+    return layout.channels.choose(_open_whole(path, layout, channels, notes), notes)
+
+
+def _open_whole(
+    path: Input, layout: Layout, channels: int | None, notes: list[str] | None
+) -> Image:
+    """The image with all its channels."""
+    ndim, chosen = layout.ndim or None, layout.channels.wanted is not None
     try:
         return open_image(path, axes=layout.axes, ndim=ndim, allow_external=layout.allow_external)
     except DataError:
         many = str(path).lower().endswith((".nii", ".nii.gz")) and layout.axes is None
         expected = (channel_count(str(path)) or channels or 1) if many else 1
-        if expected < 2:
+        if expected < 2 and not (many and chosen):
             raise
         try:
             axes = f"C{SPACE[-(ndim or 3) :]}"
             image = open_image(path, axes=axes, ndim=ndim, allow_external=layout.allow_external)
         except DataError:
             image = None
-        if image is None or image.shape[0] != expected:
+        if image is None or not (chosen or image.shape[0] == expected):
             raise
         if notes is not None:
-            notes.append(f"{path}: its fourth axis ({expected}) is read as channels.")
+            notes.append(f"{path}: its fourth axis ({image.shape[0]}) is read as channels.")
         return image
 
 

@@ -40,4 +40,6 @@ def prediction_facts(predictor: Predictor, image: Image, weights: str) -> dict[s
     facts["weights"] = weights
     facts["unmask"] = version("unmask")
     facts |= {"shape": image.shape, "dtype": str(image.dtype), "file": image_identity(image)}
+    if "selected" in image.meta:
+        facts["channels"] = image.meta["selected"]
     return json.loads(json.dumps(facts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from unmask import checkpoint
 from unmask.build import build_normalizer, build_segmenter, build_task
+from unmask.data.channel_choice import ChannelChoice, names_of_card
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.normalize import Normalizer
@@ -63,7 +65,7 @@ def load_predictor(
         raise RecipeError("model: expected one model or more, found none. Give a file or run.")
     loaded = [_load_segmenter(path, allow_code=allow_code, say=say) for path in paths]
     first, trained = loaded[0][1], loaded[0][2]
-    for path, (_, other, _) in zip(paths, loaded, strict=True):
+    for path, (_, other, _, _) in zip(paths, loaded, strict=True):
         _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
     lines = list(settings)
     if diameter is not None:
@@ -71,10 +73,21 @@ def load_predictor(
     recipe, task = _change_recipe(first, lines, loaded[0][0].task)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
     origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
-    segmenters = [segmenter for segmenter, _, _ in loaded]
+    segmenters = [segmenter for segmenter, _, _, _ in loaded]
     predictor = make_predictor(segmenters, recipe, task=task, origin=origin, trained=trained)
+    if not any(line.partition("=")[0].strip() == "data.use_channels" for line in lines):
+        predictor = by_trained_names(predictor, loaded[0][3])
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return move_predictor(predictor, "cpu" if accelerator is None else accelerator)
+
+
+def by_trained_names(predictor: Predictor, names: tuple[str, ...]) -> Predictor:
+    """The predictor, which chooses the channels of a file by the names of its training."""
+    rules = predictor.layout
+    if not names or rules is None:
+        return predictor
+    choice = replace(rules.channels, trained=names)
+    return replace(predictor, layout=replace(rules, channels=choice))
 
 
 def _rescale_to(
@@ -159,6 +172,7 @@ def make_predictor(
             recipe.data.axes,
             image_suffix=recipe.data.image_suffix,
             allow_external=recipe.data.allow_external,
+            channels=ChannelChoice(recipe.data.use_channels),
         ),
         origin=origin,
         trained=trained,
@@ -213,7 +227,7 @@ def _change_recipe(
 
 def _load_segmenter(
     path: ModelLike, *, allow_code: bool, say: Callable[[str], None] | None
-) -> tuple[Segmenter, Recipe, ObjectDiameters | None]:
+) -> tuple[Segmenter, Recipe, ObjectDiameters | None, tuple[str, ...]]:
     model = checkpoint.load_model(path)
     recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
     if say is not None:
@@ -230,4 +244,5 @@ def _load_segmenter(
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
     segmenter = build_finished(recipe, model.weights, build, source=path)
-    return segmenter, recipe, ObjectDiameters.of_card(model.card.get("object_diameters"))
+    diameters = ObjectDiameters.of_card(model.card.get("object_diameters"))
+    return segmenter, recipe, diameters, names_of_card(model.card)

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float32, Integer
 from torch import Tensor, nn
 
+from unmask.data.channel_choice import all_channels
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import AS_IT_IS, View
 from unmask.data.normalize import Normalizer, Percentile
@@ -74,7 +75,8 @@ class Prediction:
         labels = Image.from_array(self.labels, axes=axes, spacing=self.spacing, name="labels")
         unit = None if self.image is None else self.image.unit
         scale = None if self.spacing is None else Scale(self.spacing, unit or "unit")
-        return measure_image(labels, self.image, scale=scale)
+        whole = None if self.image is None else all_channels(self.image)
+        return measure_image(labels, whole, scale=scale)
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.labels.shape))

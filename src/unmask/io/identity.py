@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
 from unmask.io.image import Image
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate, suffix_of
+from unmask.io.remote import METADATA, is_remote
 
 # Labels inside the store of an image.
 _LABELS = "labels"
@@ -46,8 +48,19 @@ def is_in_files(image: Image) -> bool:
     return all(locate(file).path.exists() for file in files_of(image.source))
 
 
+def _remote_identity(folder: Any) -> str:
+    """Of a store at an address its metadata count: asking for every chunk would take hours."""
+    digest = xxhash.xxh3_128()
+    levels = [folder, *(folder / str(number) for number in range(2))]
+    for path in (level / name for level in levels for name in METADATA):
+        digest.update(path.read_text().encode() if path.is_file() else b"-")
+    return f"metadata:{digest.hexdigest()}"
+
+
 def _identity(file: str) -> str:
     location = locate(file)
+    if is_remote(file):
+        return _remote_identity(location.path / location.key)
     if location.path.is_file():
         return file_identity(location.path)
     folder = location.path / location.key

@@ -18,6 +18,7 @@ from unmask.errors import DataError, message
 from unmask.io.contract import Location
 from unmask.io.ome_zarr import read_attributes, read_multiscale
 from unmask.io.paths import locate
+from unmask.io.remote import is_remote
 
 LABELS = "labels"
 
@@ -40,6 +41,15 @@ def labels_in_place(source: str, name: str) -> Path:
             store cannot be written.
     """
     location = locate(source)
+    if is_remote(source):
+        raise DataError(
+            message(
+                source,
+                expected="an OME-Zarr on a local disk, to put labels into",
+                found="an address, which is only read",
+                do="Leave out --in-place and give --out.",
+            )
+        )
     group = location.path / location.key
     attributes = read_attributes(location, group)
     if read_multiscale(location, attributes) is None or "image-label" in attributes:

@@ -26,7 +26,7 @@ from unmask.io.ome_zarr import read_multiscale
 from unmask.io.paths import locate, suffix_of
 from unmask.io.pyramid import Level, coarsen, label_chunks, pieces_of, plan_levels
 from unmask.io.zarr import axis_entry
-from unmask.io.zarr_open import find_image
+from unmask.io.zarr_open import find_image, open_array
 from unmask.leftovers import remove_leftovers
 
 # A color per label costs viewers time and metadata space; without any they choose colors.
@@ -207,7 +207,7 @@ def _source_levels(spec: LabelSpec) -> list[Level]:
     first = _finest(spec)
     levels: list[Level] = []
     for path, voxels in zip(image.paths, image.voxels, strict=True):
-        whole = zarr.open_array(folder / path, mode="r").shape
+        whole = open_array(location, folder / path).shape
         shape = tuple(whole[place] for place in places)
         ratio = [n / m for n, m in zip(first.shape, shape, strict=True)]
         size = tuple(
