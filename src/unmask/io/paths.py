@@ -133,7 +133,9 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
         elif is_listing(path):
             found.update((file, name) for name, file in _listed(path, labels=labels))
         else:
-            found.update((file, stem(file)) for file in _expand(path))
+            files = list(_expand(path))
+            files = [plates.labels_of(locate(file)) for file in files] if labels else files
+            found.update((file, stem(file)) for file in files)
     # The files of a set are one image, also if a shell has listed them one by one.
     named = [file for file in found if isinstance(file, str)]
     series, kept = dicom_names.series_of(named), set(one_per_set(named))

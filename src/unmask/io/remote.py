@@ -146,7 +146,8 @@ def only_zarr(source: str) -> DataError:
             source,
             expected="the address of an OME-Zarr or Zarr array",
             found="nothing there that is Zarr (no zarr.json, .zattrs or .zarray)",
-            do="Check the address. Download files of other formats, and give the file.",
+            do="Check the address and, if it is private, your credentials. Download files of other "
+            "formats, and give the file.",
         )
     )
 
