@@ -13,7 +13,7 @@ from unmask import api
 from unmask.api.prediction import Options
 from unmask.checkpoint import describe_model
 from unmask.errors import DataError
-from unmask.io import open_labels
+from unmask.io import open_image, open_labels, save_image
 from unmask.recipe import parse
 
 NAMES = ("DAPI", "empty", "actin")
@@ -98,6 +98,18 @@ def test_a_model_keeps_its_channels(tmp_path, ndim):
         predicted(plain)
     with pytest.raises(DataError, match=r"the channel\(s\) nope, found 3 channels: 0 \(DAPI\)"):
         predicted(image, "data.use_channels=[nope, 0]")
+    # Labels go into the store of an OME-Zarr, at once and in blocks.
+    store = tmp_path / "z.ome.zarr"
+    save_image(store, open_image(image, ndim=ndim).read()[[2, 0]], axes="C" + "ZYX"[-ndim:])
+    for options, settings in ((Options(in_place=True), []),
+                              (Options(in_place=True, label_name="blocks"), [block])):  # fmt: skip
+        api.predict_files(run.model, store, out=tmp_path / "work", settings=settings,
+                          options=options, say=lines.append)  # fmt: skip
+    for name in ("run", "blocks"):
+        labels = open_labels(store / "labels" / name, ndim=ndim).read()
+        np.testing.assert_array_equal(labels, expected)
+    with pytest.raises(DataError, match=r"z\.ome\.zarr: .*no labels called 'run'"):
+        api.predict_files(run.model, store, out=tmp_path / "work", options=Options(in_place=True))
     # The table measures every channel of the file.
     assert set(NAMES) <= {
         name.removeprefix("mean_").removeprefix("intensity_mean_")

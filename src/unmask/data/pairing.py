@@ -28,7 +28,7 @@ from unmask.data.tables import ImageClass, classes_of, listed
 from unmask.errors import RecipeError, message
 from unmask.io import Image, use_formats
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
-from unmask.io.paths import named_files
+from unmask.io.paths import in_store, named_files
 from unmask.recipe_text import Names
 
 # A path or array, or several of them.
@@ -175,6 +175,8 @@ def _list_both(
         files = join_named(files, layout.channels.wanted, problems, notes)
         files = join_channels(files, {name for name, _ in truths}, problems)
         return files, outlines_next_to(files, truths) or truths
+    # Both sides are labels, which may lie in the stores of their images.
+    files = [(name, in_store(file) if isinstance(file, str) else file) for name, file in files]
     if not (layout.image_suffix or layout.label_suffix):
         return only_labels(files, truths, notes), only_labels(truths, files, notes)
     return files, truths

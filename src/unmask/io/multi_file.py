@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,14 @@ def joined(files: Sequence[str]) -> str:
         raise DataError(
             message(strange[0], expected="a name without {, } and ,", found="one", do="Rename it.")
         )
-    # Words stay whole, so that the parts are names of channels.
-    head = re.sub(r"[^\W\d_]+$", "", _shared(files))
+    head = _shared(files)
+    if not all(file[len(head) : len(head) + 1].isdigit() for file in files):
+        # Words stay whole, so that the parts are names of channels; numbers may be cut.
+        head = head.rstrip(ascii_letters)
     rests = [file[len(head) :] for file in files]
-    tail = re.sub(r"^[^\W_]+", "", _shared([rest[::-1] for rest in rests])[::-1])
+    tail = _shared([rest[::-1] for rest in rests])[::-1]
+    if any(rest[: len(rest) - len(tail)][-1:].isalpha() for rest in rests):
+        tail = tail.lstrip(ascii_letters + digits)
     parts = [rest[: len(rest) - len(tail)] for rest in rests]
     return f"{head}{{{','.join(parts)}}}{tail}"
 

@@ -133,8 +133,7 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
         elif is_listing(path):
             found.update((file, name) for name, file in _listed(path, labels=labels))
         else:
-            files = list(_expand(path))
-            files = [plates.labels_of(locate(file)) for file in files] if labels else files
+            files = [in_store(file) if labels else file for file in _expand(path)]
             found.update((file, stem(file)) for file in files)
     # The files of a set are one image, also if a shell has listed them one by one.
     named = [file for file in found if isinstance(file, str)]
@@ -148,6 +147,16 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
         elif file in kept:
             result[file] = name
     return [(name, file) for file, name in result.items()]
+
+
+def in_store(file: str) -> str:
+    """Of the store of an image the label image inside it, where labels are meant.
+
+    Raises:
+        DataError: the store has labels of several names.
+    """
+    location = locate(file)
+    return plates.labels_of(location) if _is_zarr(location) else file
 
 
 def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:

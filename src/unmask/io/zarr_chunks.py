@@ -95,7 +95,8 @@ class LocalFiles:
             return None
         with file.open("rb") as handle:
             handle.seek(min(start, size) if start >= 0 else max(0, size + start))
-            return handle.read(count)
+            # An index of lies asks for more than any memory holds.
+            return handle.read(min(count, size))
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,8 @@ class Plain:
                 if data is None
                 else self.pipeline.decode(data, shape)
             )
+        except DataError:
+            raise
         except ValueError as error:
             raise ValueError(f"chunk {key}: {error}") from error
 
@@ -193,6 +196,8 @@ class Shards:
             most = min(count, pipeline.limit(shape))
             data = self.plain.files.read_range(key, start, most, self._largest())
             return pipeline.decode(data or b"", shape)
+        except DataError:
+            raise
         except ValueError as error:
             raise ValueError(f"chunk {inner} of shard {key}: {error}") from error
 
