@@ -63,6 +63,12 @@ class DataRecipe(Section):
     """From files to crops."""
 
     channels: int = Field(default=1, ge=1, description="Number of channels of the network's input.")
+    use_channels: tuple[int | str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Channels of the files that the network sees, in this order, by number "
+        "(starting at 0) or name, such as [DAPI, actin]. null: all.",
+    )
     axes: str | None = Field(
         default=None,
         description="Axes of the files, such as ZYX. null: as the files say, or as their shape "

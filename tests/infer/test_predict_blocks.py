@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from unmask.infer.predict_blocks import plan_blocks, predict_blocks
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ZarrSink
 from unmask.infer.views import Views
-from unmask.io import Image, open_image, open_labels, save_image
+from unmask.io import Image, open_image, open_labels, save_image, save_labels
+from unmask.io.majority import majority
 from unmask.labels import connected_components, labels_to_flows
 from unmask.labels.affinities import METHODS
 from unmask.labels.edges import shifted
@@ -301,16 +303,30 @@ def test_a_store_has_coarser_levels_scale_and_provenance(tmp_path):
     image = Image.from_array(noise(30, 300, 520), spacing=(4.0, 1.0, 1.0))
     model = predictor(3, task=Classes(), tile=(16, 64, 64))
     predict_blocks(model, image, tmp_path / "a.ome.zarr", block=(15, 100, 128))
-    group = zarr.open_group(tmp_path / "a.ome.zarr", mode="r")
+    group = zarr.open_group(tmp_path / "a.ome.zarr" / "labels" / "labels", mode="r")
     attributes: Any = group.attrs.asdict()
     datasets = attributes["ome"]["multiscales"][0]["datasets"]
     scales = [each["coordinateTransformations"][0]["scale"] for each in datasets]
     assert scales == [[4, 1, 1], [4, 2, 2], [4, 2, 4]]
     levels = [np.asarray(group[str(number)]) for number in range(3)]
-    np.testing.assert_array_equal(levels[1], levels[0][:, ::2, ::2])
-    np.testing.assert_array_equal(levels[2], levels[1][:, :, ::2])
+    np.testing.assert_array_equal(levels[1], majority(levels[0], (1, 2, 2)))
+    np.testing.assert_array_equal(levels[2], majority(levels[1], (1, 1, 2)))
     assert open_image(tmp_path / "a.ome.zarr", level=1).shape == (1, 30, 150, 260)
-    assert {"weights", "block", "halo", "task", "unmask"} <= set(attributes["unmask"])
+    assert {"weights", "task", "unmask"} <= set(attributes["unmask"])
+    # Chunks do not depend on the blocks, so labels written at once are the same bytes.
+    kept = attributes["unmask"]
+    labels = model.predict(image).labels
+    save_labels(tmp_path / "b.ome.zarr", labels, like=image, provenance=lambda: kept)
+    stores = [tmp_path / name for name in ("a.ome.zarr", "b.ome.zarr")]
+    files = [
+        {str(f.relative_to(store)): f.read_bytes() for f in store.rglob("*") if f.is_file()}
+        for store in stores
+    ]
+    roots = [json.loads(found.pop("zarr.json")) for found in files]
+    assert files[0] == files[1]
+    for root, store in zip(roots, stores, strict=True):
+        assert root["attributes"]["ome"]["multiscales"][0].pop("name") == store.name
+    assert roots[0] == roots[1]
 
 
 def test_windows_of_a_block_are_those_of_the_whole_image():
@@ -427,7 +443,7 @@ class TestResume:
         with pytest.raises(SaveError, match=r"block-\d+\.bin.*No space left"):
             self.run(tmp_path / "a.ome.zarr")
         assert not (tmp_path / "a.ome.zarr").exists()
-        full_disk("labels.ome.zarr/0/c", 2)
+        full_disk("labels/labels/0/c", 1)
         with pytest.raises(SaveError, match=r"a\.ome\.zarr.*--resume"):
             self.run(tmp_path / "a.ome.zarr", resume=True)
         self.run(tmp_path / "a.ome.zarr", resume=True)

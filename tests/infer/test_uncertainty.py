@@ -118,7 +118,7 @@ def test_blocks_give_the_same(shape, tmp_path):
     paths = {"scores": tmp_path / "s.zarr", "uncertainty": tmp_path / "u.zarr"}
     work = plan_work(cut, image, **paths)
     assert work.forecast.blocks > 1
-    run_work(work, tmp_path / "labels.tif")
+    run_work(work, work.output(tmp_path / "labels.tif"))
     doubt = open_image(paths["uncertainty"], ndim=len(shape))
     assert np.allclose(doubt.read()[0], once.uncertainty, atol=1e-6)
     scores = open_image(paths["scores"], ndim=len(shape)).read()

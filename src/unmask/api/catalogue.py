@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from unmask import shipped
 from unmask.api.values import ModelLike
 from unmask.checkpoint import DescribedModel, describe_model, described_recipe
+from unmask.data.channel_choice import names_of_card
 from unmask.errors import CheckpointError
 from unmask.plain_text import printable
 from unmask.plugins import references
@@ -137,12 +138,13 @@ def model_card(model: ModelLike) -> ModelCard:
     """
     loaded = describe_model(model)
     recipe = described_recipe(loaded.card, model)
-    facts = {**_network_facts(recipe), **_training_facts(loaded), **_code_facts(loaded, recipe)}
+    names = names_of_card(loaded.card)
+    facts = _network_facts(recipe, names) | _training_facts(loaded) | _code_facts(loaded, recipe)
     shown = {title: _cut(text) for title, text in facts.items() if text}
     return ModelCard(recipe.name, loaded.path, shown, loaded.card)
 
 
-def _network_facts(recipe: Recipe) -> dict[str, str]:
+def _network_facts(recipe: Recipe, names: Sequence[str]) -> dict[str, str]:
     data, purpose = recipe.data, recipe.task or recipe.method
     parts = {"backbone": recipe.model.backbone, "decoder": recipe.model.decoder}
     return {
@@ -150,7 +152,7 @@ def _network_facts(recipe: Recipe) -> dict[str, str]:
         "description": recipe.description,
         "task" if recipe.task else "pre-trained by": _part(purpose),
         "axes": f"{data.ndim}D, crops of {' x '.join(map(str, data.crop))} voxels",
-        "channels": str(data.channels),
+        "channels": str(data.channels) + (f" ({', '.join(names)})" if names else ""),
         "spacing": "that of each image" if data.spacing is None else _text(data.spacing),
         "normalize": _part(data.normalize),
         **{name: _part(part) for name, part in parts.items()},

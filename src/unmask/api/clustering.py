@@ -249,11 +249,12 @@ def _open_volumes(volumes: Paths, encoder: Encoder, say: Say) -> list[Pair]:
     images: list[Image] = []
     notes: list[str] = []
     problems: list[str] = []
-    for _, path in image_files(volumes, notes):
+    for _, path in image_files(volumes, notes, problems, wanted=data.use_channels):
         try:
-            images.append(
-                _open_first(lambda ndim, p=path: open_image(p, axes=data.axes, ndim=ndim), tries)
+            image = _open_first(
+                lambda ndim, p=path: open_image(p, axes=data.axes, ndim=ndim), tries
             )
+            images.append(encoder.channels.choose(image, notes))
         except DataError as error:
             problems.append(str(error))
     names = [image.name for image in images]

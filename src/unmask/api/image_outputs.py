@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unmask.api.destinations import Destination
 from unmask.api.results import UNCERTAINTY, Result, summarize
 from unmask.api.values import Say
 from unmask.atomic import remove
 from unmask.blocks.resume import FOLDER
+from unmask.infer.facts import label_provenance, predictor_digest
 from unmask.infer.predictor import Predictor
 from unmask.infer.uncertainty import ObjectUncertainty, object_uncertainty
-from unmask.io import Image, open_image, open_labels, save_image
+from unmask.io import Image, open_image, open_labels, save_image, save_labels
 from unmask.progress import Progress
 from unmask.space.axes import SPACE
 
@@ -23,7 +25,7 @@ class Outputs:
     """What is made of one image.
 
     Attributes:
-        labels: the label image.
+        target: where the label image goes.
         scores: where scores go; None: nowhere.
         doubt: where the uncertainty of every voxel goes; None: it is not computed.
         objects: whether the mean uncertainty per object is wanted.
@@ -31,7 +33,7 @@ class Outputs:
         resume: keep what an ended run has finished.
     """
 
-    labels: Path
+    target: Destination
     scores: Path | None = None
     doubt: Path | None = None
     objects: bool = False
@@ -48,7 +50,7 @@ class Outputs:
 def choose_outputs(
     predictor: Predictor,
     image: Image,
-    labels: Path,
+    target: Destination,
     *,
     scores: bool,
     table: bool,
@@ -56,13 +58,13 @@ def choose_outputs(
     resume: bool,
 ) -> Outputs:
     """The outputs of one image; the uncertainty of a table needs no file that stays."""
-    stored = _store(image, labels.parent / "scores") if scores else None
-    doubt = _store(image, labels.parent / "uncertainty") if scores else None
+    stored = _store(image, target.out / "scores") if scores else None
+    doubt = _store(image, target.out / "uncertainty") if scores else None
     # The uncertainty of blocks is stored with the scores, in one pass of this process.
     possible = cluster is None and not predictor.views.mirror_positions
     if table and doubt is None and possible:
-        doubt = labels.parent / FOLDER / f"{image.name}.uncertainty.zarr"
-    return Outputs(labels, stored, doubt, table and doubt is not None, cluster, resume)
+        doubt = target.out / FOLDER / f"{image.name}.uncertainty.zarr"
+    return Outputs(target, stored, doubt, table and doubt is not None, cluster, resume)
 
 
 def predict_at_once(
@@ -80,7 +82,12 @@ def predict_at_once(
         save_image(outputs.scores, result.scores, like=image)
         if outputs.doubt is not None and doubt is not None:
             save_image(outputs.doubt, doubt[None], like=image)
-    save_image(outputs.labels, result.labels, like=image)
+    target = outputs.target
+
+    def provenance() -> dict[str, Any]:
+        return label_provenance(predictor, image, predictor_digest(predictor))
+
+    save_labels(target.path, result.labels, like=image, name=target.name, provenance=provenance)
     for note in result.notes:
         say(f"{image.source}: {note}")
     found = summarize(result.labels, objects=predictor.task.context > 0)
@@ -98,12 +105,13 @@ def predict_in_blocks(
     # The engine of blocks is not needed for most images, and costs as much as reading a few.
     from unmask.infer.predict_blocks import plan_work, run_work
 
+    target = outputs.target
     given = {"scores": outputs.scores, "uncertainty": outputs.doubt, "cluster": outputs.cluster}
     work = plan_work(predictor, image, **given)
     say(f"{image.source}: {work.forecast}")
     largest = run_work(
         work,
-        outputs.labels,
+        work.output(target.path, target.name, target.kept),
         cluster=outputs.cluster,
         resume=outputs.resume,
         progress=progress,
@@ -112,7 +120,7 @@ def predict_in_blocks(
     found: Result = {"objects" if predictor.task.context > 0 else "classes": largest}
     if outputs.objects and outputs.doubt is not None:
         doubt = open_image(outputs.doubt, ndim=image.ndim)
-        labels = open_labels(outputs.labels, ndim=image.ndim)
+        labels = open_labels(target.path, ndim=image.ndim)
         found[UNCERTAINTY] = object_uncertainty(labels, doubt).to_json()
         if outputs.scores is None:
             remove(outputs.doubt)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.api.files import FileTask, run_files
+from unmask.data.channel_choice import all_channels, channel_numbers, known_names, select_channels
 from unmask.data.fingerprint import fingerprint
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
@@ -36,14 +37,15 @@ class MeasureOptions:
         spacing: voxel size, slow axis first; None: as the files say, the labels before the image.
         unit: of ``spacing``; None: as the files say, "um" where you give a spacing yourself.
         planes: "z" or "t": the objects of each plane or point in time are measured in 2D.
-        channels: names of the channels; None: as the image says.
+        channels: channels to measure, by number or name; names for all channels, if the image has
+            none. None: all.
         rois: formats of outlines that are written too: "imagej", "geojson", "coco".
     """
 
     spacing: Sequence[float] | None = None
     unit: str | None = None
     planes: str | None = None
-    channels: Sequence[str] | None = None
+    channels: Sequence[int | str] | None = None
     rois: Sequence[str] = ()
 
 
@@ -165,7 +167,9 @@ def write_objects(
         SaveError: the table cannot be written.
     """
     tables = [
-        measure_source(Source(image.name, labels, image), MeasureOptions(planes=apart or None))
+        measure_source(
+            Source(image.name, labels, all_channels(image)), MeasureOptions(planes=apart or None)
+        )
         for labels, image, apart in predicted
     ]
     if columns:
@@ -186,14 +190,30 @@ def measure_source(
 ) -> Table:
     """The table of one label image, with the columns that say where an object is."""
     pending = [say]
+    chosen, names = _chosen_channels(source.image, options.channels)
 
     def measure(labels: Image, image: Image | None) -> Table:
         # What is doubtful of the voxel size is the same at all positions.
         scale = _scale(labels, image, options, pending.pop() if pending else None)
-        return measure_image(labels, image, scale=scale, names=options.channels, progress=progress)
+        return measure_image(labels, image, scale=scale, names=names, progress=progress)
 
-    parts = measure_positions(source.labels, source.image, options.planes or "", measure)
+    parts = measure_positions(source.labels, chosen, options.planes or "", measure)
     return join_positions(parts, name=source.name)
+
+
+def _chosen_channels(
+    image: Image | None, channels: Sequence[int | str] | None
+) -> tuple[Image | None, list[str] | None]:
+    """The channels to measure, and their names if the image has none.
+
+    Raises:
+        DataError: channels that the image does not have.
+    """
+    if image is None or not channels:
+        return image, None
+    if not any(known_names(image)) and all(isinstance(each, str) for each in channels):
+        return image, [str(each) for each in channels]
+    return select_channels(image, channel_numbers(image, channels)), None
 
 
 def _scale(

@@ -11,6 +11,7 @@ from unmask.api.inputs import find_inputs, labels_of, parts_of
 from unmask.api.values import Settings
 from unmask.atomic import atomic_write
 from unmask.crossvalidation.split import count_regions
+from unmask.data.channel_choice import ChannelChoice
 from unmask.data.grid import View
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
@@ -29,7 +30,10 @@ from unmask.training.timing import time_updates
 _UPDATES = 0.85
 _FEWEST, _MOST = 20, 50_000
 # Settings that say how files are read.
-_READING = ("data.axes", "data.image_suffix", "data.label_suffix", "data.allow_external")
+_READING = (
+    *("data.axes", "data.image_suffix", "data.label_suffix", "data.allow_external"),
+    "data.use_channels",
+)
 
 
 def plan(
@@ -89,9 +93,11 @@ def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
         data.image_suffix,
         data.label_suffix,
         allow_external=data.allow_external,
+        channels=ChannelChoice(data.use_channels),
     )
     read = partial(open_as_seen, layout=rules, channels=None)
-    first = next(readable([image for _, image in image_files(images, [])], read))
+    named = image_files(images, [], wanted=data.use_channels)
+    first = next(readable([image for _, image in named], read))
     rules, unlabeled = replace(rules, ndim=first.ndim), list[str]()
     pairs = open_pairs(images, labels, rules, unlabeled=unlabeled)
     # Images without labels tell what the model will have to see: color, sizes, voxels.

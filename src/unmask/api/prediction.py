@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.defaults import choose_model, choose_model_for
+from unmask.api.destinations import Destination, destinations, name_of
 from unmask.api.files import FileTask, run_files
 from unmask.api.image_outputs import (
     Outputs,
@@ -46,7 +47,7 @@ from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
 from unmask.infer.load import compare_flips, load_predictor
 from unmask.infer.predictor import Prediction, Predictor
-from unmask.io import Image, output_name
+from unmask.io import Image
 from unmask.io.identity import is_in_files
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
 from unmask.io.missing_chunks import unwritten
@@ -76,6 +77,8 @@ class Options:
         join: join objects of neighboring slices, and follow objects through time.
         overlay: write ``overlay/<stem>.png`` too, outlines of the objects on their image, and of
             several images the page ``summary.html``.
+        in_place: put the labels of an OME-Zarr into its own store, as ``labels/<name>``.
+        label_name: name of the label image inside an OME-Zarr; None: that of the model.
     """
 
     scores: bool = False
@@ -87,6 +90,8 @@ class Options:
     planes: str | None = None
     join: bool = False
     overlay: bool = False
+    in_place: bool = False
+    label_name: str | None = None
 
 
 @overload
@@ -174,7 +179,9 @@ def predict(  # noqa: PLR0913 - the command line has as many options
     )
 
     predict_one = partial(_predict_one, predictor, notes, join=join)
-    layout = Layout(predictor.ndim, axes, planes=check_planes(planes) or "auto")
+    rules = predictor.layout or Layout(predictor.ndim)
+    divided = check_planes(planes) or "auto"
+    layout = Layout(predictor.ndim, axes, planes=divided, channels=rules.channels)
     if not isinstance(image, list | tuple):
         return predict_one(_open_input(image, predictor, layout, spacing))
     return map(predict_one, _open_inputs(image, predictor, layout, spacing))
@@ -281,11 +288,19 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
         record({"output": table})
         return _report_skipped([table], bad)
-    keep_inputs(pairs, Path(out), resume=options.resume)
+    name = name_of(predictor, options.label_name)
+    targets = destinations(pairs, Path(out), name=name, in_place=options.in_place)
+    keep_inputs([] if options.in_place else pairs, Path(out), resume=options.resume)
     with batch(Path(out), resume=options.resume) as finished:
         skipped = bad if options.skip_bad else None
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
-        results = _predict_labels(predictor, pairs, Path(out), options, run, say, progress)
+        results = _predict_labels(predictor, pairs, targets, options, run, say, progress)
+        if options.overlay:
+            write_pictures(predictor, results, Path(out), say)
+        if options.table:
+            columns = uncertainty_columns(predictor, [found for _, _, found in results], say)
+            given = {"join": options.join, "columns": columns, "say": say}
+            write_table_of(results, Path(out), predictor.ndim, **given)
         for image, path, result in results:
             record(record_of(image, path, result))
         # After an error what is finished stays known, so that --resume does the skipped files.
@@ -295,15 +310,18 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
 def _predict_labels(
     predictor: Predictor,
     pairs: Sequence[Pair],
-    out: Path,
+    targets: Sequence[Destination],
     options: Options,
     run: Callable[..., Iterator[tuple[FileTask[Result], Result]]],
     say: Say,
     progress: Progress | None,
 ) -> list[Done]:
-    """Predict all files, and write what belongs to all of them."""
+    """Predict all files, and say what is suspicious of their labels."""
     before, weights = fingerprint(pairs), predictor_digest(predictor)
-    tasks = [_file_task(predictor, pair, out, weights, options, say, progress) for pair in pairs]
+    tasks = [
+        _file_task(predictor, pair, target, weights, options, say, progress)
+        for pair, target in zip(pairs, targets, strict=True)
+    ]
     results = [
         (task.pair.image, task.output, result or {})
         for task, result in run(tasks, before)
@@ -311,19 +329,13 @@ def _predict_labels(
     ]
     for note in suspicious_notes(results):
         say(note)
-    if options.overlay:
-        write_pictures(predictor, results, out, say)
-    if options.table:
-        columns = uncertainty_columns(predictor, [found for _, _, found in results], say)
-        given = {"join": options.join, "columns": columns, "say": say}
-        write_table_of(results, out, predictor.ndim, **given)
     return results
 
 
 def _file_task(
     predictor: Predictor,
     pair: Pair,
-    out: Path,
+    target: Destination,
     weights: str,
     options: Options,
     say: Say,
@@ -332,7 +344,7 @@ def _file_task(
     outputs = choose_outputs(
         predictor,
         pair.image,
-        output_name(pair.image, out),
+        target,
         scores=options.scores,
         table=options.table,
         cluster=options.cluster,
@@ -343,7 +355,7 @@ def _file_task(
         return prediction_facts(predictor, pair.image, weights) | outputs.facts(predictor)
 
     run = partial(_predict_file, predictor, pair.image, outputs, options, say, progress)
-    return FileTask(pair, run, outputs.labels, facts, describe_result)
+    return FileTask(pair, run, outputs.target.path, facts, describe_result)
 
 
 def _open_pairs(
@@ -390,7 +402,7 @@ def _predict_file(
     if lead_axes(image, predictor.ndim):
         check_stack(image, refused=bool(options.cluster or options.scores))
         work = partial(predict_planes_into, join=options.join, resume=options.resume)
-        return work(predictor, image, outputs.labels, say=say, progress=progress)
+        return work(predictor, image, outputs.target, say=say, progress=progress)
     blocks = options.cluster or predictor.block or is_large(predictor, image)
     work = predict_in_blocks if blocks else predict_at_once
     return work(predictor, image, outputs, say, progress)

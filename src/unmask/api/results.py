@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from unmask.api.destinations import Destination
 from unmask.api.values import Say
 from unmask.atomic import atomic_write
 from unmask.errors import RecipeError
@@ -106,7 +107,7 @@ def open_result(path: Path, image: Image, ndim: int) -> Image:
 def predict_planes_into(
     predictor: Predictor,
     image: Image,
-    path: Path,
+    target: Destination,
     *,
     join: bool,
     resume: bool,
@@ -117,12 +118,13 @@ def predict_planes_into(
     # Images without such axes need neither this nor the engine of blocks.
     from unmask.infer.planes import PlanesWork, predict_planes
 
-    work = PlanesWork(predictor, image, join, path.parent / TRACKS)
+    work = PlanesWork(predictor, image, join, target.out / TRACKS)
+    out = Output(target.path, image, name=target.name, work=target.kept)
 
     def note(text: str) -> None:
         say(f"{image.source}: {text}")
 
-    return {**predict_planes(work, path, resume=resume, progress=progress, say=note)}
+    return {**predict_planes(work, out, resume=resume, progress=progress, say=note)}
 
 
 def write_table_of(

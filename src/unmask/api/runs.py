@@ -22,6 +22,7 @@ from unmask.build import (
     build_replay,
     new_segmenter,
 )
+from unmask.data.channel_choice import channel_card
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
 from unmask.data.loader import batches
@@ -174,7 +175,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
             note_run(folder, kept, noted)
         stage.open()
         card = {"data": marks, **code, **stage.card, **chosen.to_card()}
-        card |= _describe(objective, pairs, recipe)
+        card |= _describe(objective, pairs, recipe) | channel_card([pair.image for pair in used])
         with _journal(folder, recipe, stage) as journal:
             facts = {"validate": validate, "card": card, "folds": stage.folds}
             briefing = brief(measured, objective, pairs, device=fabric.device, **facts)

@@ -96,11 +96,15 @@ class Output:
         path: the file or folder.
         like: the image that the labels belong to.
         place: the part and the grid of the image that is labeled; None: the whole image as it is.
+        name: of the label image inside an OME-Zarr.
+        work: next to this path unfinished work is kept; None: next to ``path``.
     """
 
     path: Path
     like: Image
     place: Place | None = None
+    name: str = "labels"
+    work: Path | None = None
 
 
 @dataclass(frozen=True)

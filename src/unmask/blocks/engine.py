@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from unmask.blocks.base import Doubts, Facts, Labeler, Outcome, Output, Work
 from unmask.blocks.grid import Grid
 from unmask.blocks.resume import block_file, hold
@@ -59,7 +57,7 @@ def run(
         SaveError: the disk is full; finished blocks are kept.
     """
     plan, remote = work.plan(), cluster is not None
-    with hold(out.path, plan.facts, blocks=len(grid), resume=resume) as (held, facts):
+    with hold(out.work or out.path, plan.facts, blocks=len(grid), resume=resume) as (held, facts):
         folder = held.absolute()
         missing = [number for number in range(len(grid)) if number not in facts]
         labeler = work.labeler(folder, missing=len(missing), remote=remote, progress=progress)
@@ -76,8 +74,8 @@ def run(
             run_units(label, missing, done)
             ordered = [facts[number] for number in range(len(grid))]
             top, doubts = stitch(grid, folder, ordered, run_units)
-            dtype = np.min_scalar_type(top if plan.largest is None else plan.largest)
-            result = Result(out, grid, dtype, plan.provenance)
+            largest = top if plan.largest is None else plan.largest
+            result = Result(out, grid, largest, plan.provenance)
             write_labels(result, folder, partial(read_labels, folder), run_units)
         work.finish(folder)
     return Outcome(top, ordered, doubts)

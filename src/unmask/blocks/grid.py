@@ -89,14 +89,16 @@ class Grid:
 
     def around(self, number: int) -> list[int]:
         """The other blocks that write into what a block reads."""
-        read = self.tile(number).read
+        return [each for each in self.inside(self.tile(number).read) if each != number]
+
+    def inside(self, box: Box) -> list[int]:
+        """The blocks that write into a box."""
         spans = [
             range(low // edge, ceil(high / edge))
-            for low, high, edge in zip(read.start, read.stop, self.block, strict=True)
+            for low, high, edge in zip(box.start, box.stop, self.block, strict=True)
         ]
         cells = np.stack(np.meshgrid(*spans, indexing="ij"), -1).reshape(-1, len(spans))
-        numbers = np.ravel_multi_index(tuple(cells.T), self.counts)
-        return [each for each in numbers.tolist() if each != number]
+        return np.ravel_multi_index(tuple(cells.T), self.counts).tolist()
 
     def faces(self, number: int) -> list[tuple[str, Box]]:
         """Name and box of every slab that the block shares with a neighbor.

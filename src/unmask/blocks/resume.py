@@ -44,13 +44,13 @@ class Finished:
 
     def has(self, path: Path, facts: Mapping[str, Any]) -> bool:
         """Whether an output of these facts is there and unchanged since."""
-        known = self._known.get(path.name, {})
+        known = self._known.get(self._name(path), {})
         same = known.get("facts") == dict(facts) and known.get("file") == identity(path)
         return same and path.exists()
 
     def result(self, path: Path) -> Any:
         """What was kept with an output that is there, see ``has``."""
-        return self._known[path.name]["result"]
+        return self._known[self._name(path)]["result"]
 
     def add(self, path: Path, facts: Mapping[str, Any], result: Any = None) -> None:
         """Keep that an output is complete, and JSON values that belong to it.
@@ -59,10 +59,15 @@ class Finished:
             SaveError: the disk.
         """
         line = {"facts": dict(facts), "file": identity(path), "result": result}
-        line = {"name": path.name, **line}
+        line = {"name": self._name(path), **line}
         with saving(self._file):
             sealed.add_line(self._file, line)
-        self._known[path.name] = line
+        self._known[self._name(path)] = line
+
+    def _name(self, path: Path) -> str:
+        """The path below the folder of the outputs; several stores have labels of one name."""
+        folder = self.folder.parent
+        return path.relative_to(folder).as_posix() if folder in path.parents else str(path)
 
     def same(self, facts: Mapping[str, Any]) -> bool:
         """Whether an ended run of these facts (JSON values) is resumed; False: there is none.

@@ -8,11 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from unmask.data.channel_choice import select_channels
 from unmask.data.grid import Place
 from unmask.data.source import hold_whole
 from unmask.errors import CheckpointError, DataError, RecipeError, message
 from unmask.io import Image, open_image, use_formats
 from unmask.io.identity import image_identity, is_in_files
+from unmask.io.remote import is_remote
 
 Model = TypeVar("Model")
 
@@ -53,6 +55,7 @@ class ImageFile:
         identity: what changes when its files do, so that a process that outlives a run opens a
             rewritten image again.
         format: ``path/to/file.py:Name`` of its format; "" for one that is known anyway.
+        channels: numbers of the channels that are used; None: all.
     """
 
     source: str
@@ -62,6 +65,7 @@ class ImageFile:
     allow_external: bool = False
     identity: str = ""
     format: str = ""
+    channels: tuple[int, ...] | None = None
 
     def __call__(self) -> Image:
         """The image.
@@ -81,13 +85,14 @@ def ship_image(image: Image, axes: str | None, place: Place | None = None) -> Im
     if not is_in_files(image):
         raise in_memory()
     return ImageFile(
-        str(Path(image.source).absolute()),
+        image.source if is_remote(image.source) else str(Path(image.source).absolute()),
         axes,
         image.shape,
         place,
         allow_external=bool(image.meta.get("allow_external")),
         identity=image_identity(image),
         format=str(image.meta.get("format", "")),
+        channels=image.meta.get("selected"),
     )
 
 
@@ -119,6 +124,8 @@ def _open_once(file: ImageFile) -> Image:
     ndim = len(file.shape) - 1
     use_formats([file.format] if file.format else [])
     image = open_image(file.source, axes=file.axes, ndim=ndim, allow_external=file.allow_external)
+    if file.channels is not None and max(file.channels) < image.shape[0]:
+        image = select_channels(image, file.channels)
     if image.shape != file.shape:
         raise DataError(
             message(

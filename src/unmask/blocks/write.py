@@ -12,22 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from unmask.atomic import remove, replace_folder, saving
+from unmask.atomic import remove, saving
 from unmask.blocks.base import Output
 from unmask.blocks.grid import Grid
 from unmask.blocks.scheduler import Run
 from unmask.data.grid import Place
 from unmask.io import Image, cache, open_image
 from unmask.io.copying import copy_image
+from unmask.io.label_groups import is_in_place
 from unmask.io.paths import format_of, locate
-from unmask.io.pyramid import create_pyramid
+from unmask.io.pyramid import Level
 from unmask.space.box import Box
 
-# Longest side of a chunk where the store is the result, and where it becomes pages of a file.
-_CUBE = 64
+# Longest side of a chunk of a store whose chunks become pages of a file.
 _PLANE = 512
-# Voxels of a coarser level that are made at once.
-_PIECE = 1 << 22
 # Decoded chunks that are kept while pages are written: a row of them.
 _KEPT_BYTES = 8 << 20
 # Labels of whole planes that are kept while a file of a stack is written.
@@ -47,14 +45,19 @@ class Result:
     Attributes:
         out: where they go.
         grid: blocks of the volume as it was labeled.
-        dtype: of the labels.
+        largest: the largest label that there may be.
         provenance: image, settings and versions behind the labels.
     """
 
     out: Output
     grid: Grid
-    dtype: np.dtype[Any]
+    largest: int
     provenance: Mapping[str, Any]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest unsigned type for the labels."""
+        return np.min_scalar_type(self.largest)
 
 
 def write_labels(result: Result, folder: Path, read: ReadLabels, run: Run) -> None:
@@ -71,22 +74,22 @@ def write_labels(result: Result, folder: Path, read: ReadLabels, run: Run) -> No
     """
     path, place = result.out.path.absolute(), result.out.place
     form = format_of(locate(path))
-    final = form is not None and form.folder
-    store = folder / ("labels.ome.zarr" if final else "pages.ome.zarr")
+    final = is_in_place(path) or (form is not None and form.folder)
     with saving(path, RESUME):
         if place is not None and not place.still:
             result, read = _return_to_image(result, place, folder / "seen.ome.zarr", read, run)
         if not final and _are_pages(result.grid):
             copy_image(_paged(result, read), path, like=result.out.like)
             return
-        _write_store(result, store, read, run, pages=not final)
         if final:
             # Blocks are dropped after this: what is written has to be on the disk by then.
-            replace_folder(store, path)
-        else:
-            with cache.sparing(_KEPT_BYTES):
-                labels = open_image(store, ndim=len(result.grid.space))
-                copy_image(labels, path, like=result.out.like)
+            _write_label_image(result, path, folder, read, run)
+            return
+        store = folder / "pages.ome.zarr"
+        _write_pages(result, store, read, run)
+        with cache.sparing(_KEPT_BYTES):
+            labels = open_image(store, ndim=len(result.grid.space))
+            copy_image(labels, path, like=result.out.like)
 
 
 def _are_pages(grid: Grid) -> bool:
@@ -119,7 +122,7 @@ def _return_to_image(
     result: Result, place: Place, store: Path, read: ReadLabels, run: Run
 ) -> tuple[Result, ReadLabels]:
     """The result on the image's own grid, from a store of what the network saw."""
-    _write_store(result, store, read, run, pages=True)
+    _write_pages(result, store, read, run)
     edges = tuple(min(a, b) for a, b in zip(result.grid.block, place.whole, strict=True))
     grid = Grid(place.whole, edges, 0)
     return replace(result, grid=grid), partial(_read_back, store, place, grid)
@@ -130,59 +133,74 @@ def _read_back(store: Path, place: Place, grid: Grid, number: int) -> np.ndarray
     return place.part_back(labels, grid.tile(number).write)
 
 
-def _write_store(result: Result, store: Path, read: ReadLabels, run: Run, *, pages: bool) -> None:
+def _write_pages(result: Result, store: Path, read: ReadLabels, run: Run) -> None:
+    """Write the labels as a plain image, which is read again page by page."""
+    from unmask.io.zarr import create_zarr  # Most images are predicted at once.
+
     remove(store)
-    chunks = _chunks(result.grid.block, pages=pages)
     like = result.out.like
-    levels = create_pyramid(
-        store,
-        result.grid.space,
-        result.dtype,
-        axes=like.axes[1:],
-        chunks=chunks,
-        spacing=like.spacing,
-        unit=like.unit,
-        provenance=result.provenance,
+    create_zarr(
+        store, result.grid.space, result.dtype, axes=like.axes[1:],
+        chunks=_page_chunks(result.grid.block), spacing=like.spacing, unit=like.unit,
+    )  # fmt: skip
+    blocks = [result.grid.tile(number).write for number in range(len(result.grid))]
+    write = partial(_write_box, store, result.grid, read, blocks)
+    run(write, range(len(blocks)), _ignore)
+
+
+def _write_label_image(
+    result: Result, path: Path, folder: Path, read: ReadLabels, run: Run
+) -> None:
+    """Write the labels with all levels; their chunks do not depend on the blocks."""
+    from unmask.io.label_store import LabelSpec, label_folder
+    from unmask.io.pyramid import label_chunks, pieces_of
+
+    space, like = result.grid.space, result.out.like
+    spec = LabelSpec(
+        result.out.name, space, result.dtype, result.largest, like.axes[1:], like, result.provenance
     )
-    run(partial(_write_block, store, result.grid, read), range(len(result.grid)), _ignore)
-    for number, level in enumerate(levels[1:] if not pages else (), 1):
-        edges = _whole_chunks(
-            [min(a, b) for a, b in zip(chunks, level.shape, strict=True)], level.shape
-        )
-        pieces = Grid(level.shape, edges, 0)
-        run(partial(_thin_out, store, number, level.step, pieces), range(len(pieces)), _ignore)
+    chunks = label_chunks(space, still=spec.still)
+    edges = [
+        min(-(-edge // chunk) * chunk, length)
+        for edge, chunk, length in zip(result.grid.block, chunks, space, strict=True)
+    ]
+    parts = Grid(space, tuple(edges), 0)
+    boxes = [parts.tile(number).write for number in range(len(parts))]
+    with label_folder(path, spec, work=folder) as (image, levels):
+        run(partial(_write_box, image, result.grid, read, boxes), range(len(boxes)), _ignore)
+        for number, level in enumerate(levels[1:], 1):
+            pieces = pieces_of(level.shape, label_chunks(level.shape, still=spec.still))
+            run(partial(_thin_out, image, number, level, pieces), range(len(pieces)), _ignore)
 
 
-def _write_block(store: Path, grid: Grid, read: ReadLabels, number: int) -> None:
+def _write_box(
+    store: Path, grid: Grid, read: ReadLabels, boxes: Sequence[Box], number: int
+) -> None:
+    """Write one box of whole chunks out of all blocks that reach into it."""
     import zarr  # Most images are predicted at once, and the import takes 0.3 s.
 
     array: Any = zarr.open_array(store / "0", mode="r+")
-    array[grid.tile(number).write.slices] = read(number).astype(array.dtype)
+    box = boxes[number]
+    values = np.empty(box.shape, array.dtype)
+    for block in grid.inside(box):
+        write = grid.tile(block).write
+        part = box.clip(write)
+        here, there = part.relative_to(box).slices, part.relative_to(write).slices
+        values[here] = read(block)[there]
+    array[box.slices] = values
 
 
-def _thin_out(store: Path, level: int, step: Sequence[int], pieces: Grid, number: int) -> None:
+def _thin_out(folder: Path, number: int, level: Level, pieces: Sequence[Box], piece: int) -> None:
     """One piece of a coarser level out of the level before."""
-    import zarr
+    from unmask.io.label_store import fill_piece
 
-    box = pieces.tile(number).write
-
-    fine: Any = zarr.open_array(store / str(level - 1), mode="r")
-    coarse: Any = zarr.open_array(store / str(level), mode="r+")
-    bounds = zip(box.start, box.stop, step, fine.shape, strict=True)
-    part = fine[tuple(slice(a * s, min(b * s, n)) for a, b, s, n in bounds)]
-    coarse[box.slices] = part[tuple(slice(None, None, s) for s in step)]
+    fill_piece(folder, number, level, pieces[piece])
 
 
-def _chunks(block: Sequence[int], *, pages: bool) -> tuple[int, ...]:
-    """Chunks that divide a block; thin ones if they become the pages of a file."""
+def _page_chunks(block: Sequence[int]) -> tuple[int, ...]:
+    """Thin chunks that divide a block, which become the pages of a file."""
     flat = len(block) - 2
-    found = []
-    for axis, length in enumerate(block):
-        longest = _PLANE if axis >= flat and (pages or flat <= 0) else _CUBE
-        if pages and axis < flat:
-            longest = 1
-        found.append(_divisor(length, longest))
-    return tuple(found)
+    return tuple(1 if axis < flat else _divisor(n, _PLANE) for axis, n in enumerate(block))
 
 
 def _divisor(length: int, longest: int) -> int:
@@ -191,15 +209,6 @@ def _divisor(length: int, longest: int) -> int:
         return length
     best = max(each for each in range(1, longest + 1) if length % each == 0)
     return best if 4 * best >= longest else length
-
-
-def _whole_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Pieces of whole chunks, about as large as is quick to make."""
-    edges = list(chunks)
-    for axis in reversed(range(len(edges))):
-        more = max(1, _PIECE // prod(edges))
-        edges[axis] = min(edges[axis] * more, -(-shape[axis] // edges[axis]) * edges[axis])
-    return tuple(edges)
 
 
 def _ignore(_: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from unmask.build.networks import build_task
 from unmask.build.normalizer import build_normalizer
 from unmask.data import AUGMENTATIONS, LABEL_CHANGES, SAMPLINGS
+from unmask.data.channel_choice import ChannelChoice
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.grid import View
 from unmask.data.normalize import Normalizer
@@ -99,6 +100,7 @@ def layout(recipe: Recipe, task: CompleteTask | None = None) -> Layout:
         View(part.spacing, part.foreground_crop, part.scale),
         part.allow_external,
         part.label_offset,
+        ChannelChoice(part.use_channels),
     )
 
 

@@ -11,6 +11,7 @@ import typer
 from unmask.cli.options import (
     DATA,
     OUTPUT,
+    Channels,
     Images,
     ImagesOption,
     Preset,
@@ -18,6 +19,7 @@ from unmask.cli.options import (
     Settings,
     ValImages,
     ValLabels,
+    channel_settings,
     choose_images,
 )
 from unmask.cli.terminal import emit, show
@@ -42,6 +44,7 @@ class CheckOptions:
     val_labels: ValLabels = None
     preset: Preset = None
     recipe: RecipeFile = None
+    channels: Channels = None
     settings: Settings = None
     out: Annotated[
         Path | None,
@@ -79,7 +82,7 @@ def check(options: CheckOptions) -> None:
         val_images=options.val_images,
         val_labels=options.val_labels,
         recipe=options.recipe or options.preset,
-        settings=options.settings or (),
+        settings=[*channel_settings(options.channels, network=True), *(options.settings or ())],
         out=options.out,
         say=show,
     )

@@ -11,11 +11,13 @@ import typer
 from unmask.cli.options import (
     OUTPUT,
     AllowCode,
+    Channels,
     Images,
     ImagesOption,
     Resume,
     Settings,
     Workers,
+    channel_settings,
     choose_images,
 )
 from unmask.cli.terminal import emit, progress, show
@@ -130,6 +132,7 @@ class ClusterOptions:
         ),
     ] = 0
     workers: Workers = None
+    channels: Channels = None
     settings: Settings = None
     resume: Resume = False
     allow_code: AllowCode = False
@@ -168,7 +171,7 @@ def cluster(options: ClusterOptions) -> None:
             cluster=options.workers,
             resume=options.resume,
         ),
-        settings=options.settings or (),
+        settings=[*channel_settings(options.channels), *(options.settings or ())],
         say=show,
         progress=progress(),
         allow_code=options.allow_code,

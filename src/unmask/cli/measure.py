@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import DATA, OUTPUT, split_words
+from unmask.cli.options import DATA, OUTPUT, parse_channels, split_words
 from unmask.cli.terminal import emit, progress, show
 from unmask.startup import quick_imports
 
@@ -87,8 +87,9 @@ class MeasureOptions:
         str | None,
         typer.Option(
             "--channels",
-            metavar="NAME,...",
-            help="Names of the channels, such as DAPI,actin. Without it, the names in the files.",
+            metavar="0,2|NAME,...",
+            help="Channels to measure, by number or name, such as 0,2 or DAPI,actin; or names for "
+            "all channels of files that have none. Default: all.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -115,7 +116,7 @@ def measure(options: MeasureOptions) -> None:
             spacing=None if options.spacing is None else _numbers(options.spacing),
             unit=options.unit,
             planes=options.planes,
-            channels=tuple(split_words(options.channels)) or None,
+            channels=tuple(parse_channels(options.channels)) or None,
             rois=tuple(split_words(options.rois)),
         ),
         say=show,

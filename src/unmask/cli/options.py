@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -147,6 +148,16 @@ Workers = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        "--channels",
+        metavar="0,2|NAME,...",
+        help="Channels of the files to use, in this order, by number (starting at 0) or name, such "
+        "as DAPI,actin. Default: all; of a trained model those that it was trained on.",
+        rich_help_panel=DATA,
+    ),
+]
 ReportFile = Annotated[
     Path | None,
     typer.Option(
@@ -192,6 +203,30 @@ def add_precision(settings: list[str] | None, precision: str | None) -> list[str
     """The settings, with ``--precision`` as the setting that it stands for."""
     chosen = [] if precision is None else [f"train.precision={precision!r}"]
     return [*(settings or []), *chosen]
+
+
+def channel_settings(channels: str | None, *, network: bool = False) -> list[str]:
+    """Settings that ``--channels`` stands for.
+
+    Args:
+        channels: numbers or names.
+        network: the network is built for as many channels.
+
+    Raises:
+        typer.BadParameter: nothing between commas.
+    """
+    if channels is None:
+        return []
+    found = parse_channels(channels)
+    if not found:
+        raise typer.BadParameter(f"--channels {channels!r}: expected numbers or names, found none.")
+    count = [f"data.channels={len(found)}"] if network else []
+    return [*count, f"data.use_channels={json.dumps(found)}"]
+
+
+def parse_channels(text: str | None) -> list[int | str]:
+    """Numbers and names of channels, as in ``0,2`` or ``DAPI,actin``."""
+    return [int(word) if word.isdecimal() else word for word in split_words(text)]
 
 
 def split_words(text: str | None) -> list[str]:

@@ -12,9 +12,11 @@ from unmask.cli.options import (
     DATA,
     OUTPUT,
     RUN,
+    Channels,
     Images,
     ImagesOption,
     Settings,
+    channel_settings,
     choose_images,
 )
 from unmask.cli.terminal import emit, show
@@ -54,6 +56,7 @@ class PlanOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = None
+    channels: Channels = None
     settings: Settings = None
 
 
@@ -76,7 +79,7 @@ def plan(options: PlanOptions) -> None:
         labels=options.labels,
         minutes=options.minutes,
         out=options.out,
-        settings=options.settings or (),
+        settings=[*channel_settings(options.channels, network=True), *(options.settings or ())],
     )
     show(f"Plan for {made.facts.images.count} images, {made.facts.labeled} with labels:")
     for each in made.decisions:

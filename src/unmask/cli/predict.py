@@ -11,12 +11,14 @@ import typer
 from unmask.cli.options import (
     OUTPUT,
     AllowCode,
+    Channels,
     Images,
     ImagesOption,
     Resume,
     Settings,
     SkipBad,
     Workers,
+    channel_settings,
     choose_images,
 )
 from unmask.cli.terminal import emit, progress, show
@@ -42,11 +44,29 @@ class PredictOptions:
         ),
     ] = None
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--out", metavar="FOLDER", help="Folder of the label images.", rich_help_panel=OUTPUT
         ),
-    ]
+    ] = None
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Write the labels of an OME-Zarr image into its own store, as labels/NAME. Labels "
+            "that are there are kept.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    label_name: Annotated[
+        str | None,
+        typer.Option(
+            "--label-name",
+            metavar="NAME",
+            help="Name of the label image inside an OME-Zarr. Default: the name of the model.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
     scores: Annotated[
         bool,
         typer.Option(
@@ -109,6 +129,7 @@ class PredictOptions:
             rich_help_panel=_PANEL,
         ),
     ] = False
+    channels: Channels = None
     settings: Settings = None
     workers: Workers = None
     resume: Resume = False
@@ -130,10 +151,26 @@ def predict(options: PredictOptions) -> None:
         unmask predict images/ --model runs/cells --diameter 40 --out labels/
         # A large volume, on four processes; the same command with --resume continues it
         unmask predict volume.zarr --model runs/cells --workers processes:4 --out labels/
+        # Into the OME-Zarr store of the image, next to labels that are there
+        unmask predict image.ome.zarr --model nuclei --in-place
     """
     extra = ["infer.tta=true"] if options.tta else []
-    written = _predict(options, [*(options.settings or []), *extra])
-    show(f"{len(written)} file(s) in {options.out}")
+    settings = [*channel_settings(options.channels), *(options.settings or []), *extra]
+    written = _predict(options, settings)
+    place = "the stores of the images" if options.in_place else options.out
+    show(f"{len(written)} file(s) in {place}")
+
+
+def _folder(options: PredictOptions, images: list[str]) -> Path:
+    """The folder of the outputs; with ``--in-place`` that of the images holds unfinished work."""
+    if options.out is not None:
+        return options.out
+    if not options.in_place:
+        raise typer.BadParameter(
+            "expected --out FOLDER for the label images, found none. Give it, or --in-place to "
+            "write into the stores of OME-Zarr images."
+        )
+    return Path(images[0]).absolute().parent
 
 
 def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
@@ -141,10 +178,11 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
         from unmask import api
         from unmask.api.prediction import Options
 
+    images = choose_images(options.images, options.images_option)
     return api.predict_files(
         options.model,
-        choose_images(options.images, options.images_option),
-        out=options.out,
+        images,
+        out=_folder(options, images),
         settings=settings,
         options=Options(
             scores=options.scores,
@@ -156,6 +194,8 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
             planes=options.planes,
             overlay=options.overlay,
             join=options.join,
+            in_place=options.in_place,
+            label_name=options.label_name,
         ),
         say=show,
         progress=progress(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unmask.cli.options import (
+    Channels,
     Devices,
     Images,
     ImagesOption,
@@ -16,6 +17,7 @@ from unmask.cli.options import (
     Resume,
     Settings,
     add_precision,
+    channel_settings,
     choose_images,
     choose_recipe,
 )
@@ -32,6 +34,7 @@ class PretrainOptions:
     preset: Preset = None
     recipe: RecipeFile = None
     init: Init = None
+    channels: Channels = None
     settings: Settings = None
     devices: Devices = 1
     precision: Precision = None
@@ -67,7 +70,10 @@ def pretrain(options: PretrainOptions) -> None:
         images=choose_images(options.images, options.images_option),
         out=options.out,
         init=options.init,
-        settings=add_precision(options.settings, options.precision),
+        settings=[
+            *channel_settings(options.channels, network=True),
+            *add_precision(options.settings, options.precision),
+        ],
         devices=options.devices,
         resume=options.resume,
     )

@@ -12,6 +12,7 @@ from unmask.cli.options import (
     DATA,
     RECIPE,
     RUN,
+    Channels,
     Devices,
     Images,
     ImagesOption,
@@ -24,6 +25,7 @@ from unmask.cli.options import (
     ValImages,
     ValLabels,
     add_precision,
+    channel_settings,
     choose_images,
     choose_recipe,
 )
@@ -113,6 +115,7 @@ class TrainOptions:
             rich_help_panel=RUN,
         ),
     ] = None
+    channels: Channels = None
     settings: Settings = None
     devices: Devices = 1
     precision: Precision = None
@@ -159,6 +162,7 @@ def train(options: TrainOptions) -> None:
         unlabeled=options.unlabeled,
         minutes=options.minutes,
         settings=[
+            *channel_settings(options.channels, network=True),
             *add_precision(options.settings, options.precision),
             *(() if options.folds is None else [f"train.folds={options.folds}"]),
         ],

@@ -213,7 +213,7 @@ def label_volume(
         RecipeError: workers elsewhere cannot get the model or the image.
         SaveError: the disk is full; finished blocks are kept.
     """
-    output = Output(out, work.volume.image)
+    output = Output(out, work.volume.image, name="clusters")
     outcome = run(work, work.grid, output, cluster=cluster, resume=resume, progress=progress)
     voxels, sums = (
         np.sum([facts[name] for facts in outcome.facts], axis=0) for name in ("voxels", "sums")

@@ -12,6 +12,7 @@ import torch
 from unmask import checkpoint
 from unmask.build import build_backbone
 from unmask.clustering.dense import Dense
+from unmask.data.channel_choice import EVERY, ChannelChoice, names_of_card
 from unmask.errors import RecipeError
 from unmask.io import use_formats
 from unmask.models.digest import digest_weights
@@ -21,6 +22,7 @@ from unmask.recipe import Recipe
 # What may differ between training and looking.
 _FREE = (
     *("data.formats", "data.normalize", "data.axes", "data.spacing", "data.foreground_crop"),
+    "data.use_channels",
     *("infer.precision", "infer.batch_size"),
 )
 
@@ -33,11 +35,13 @@ class Encoder:
         backbone: in evaluation mode, on the GPU if there is one.
         recipe: of its training, with the settings.
         digest: of its weights.
+        channels: channels of the files that it sees.
     """
 
     backbone: Any
     recipe: Recipe
     digest: str
+    channels: ChannelChoice = EVERY
 
     def dense(self, features: Features) -> Dense:
         """What computes its features; see ``Dense`` for the errors."""
@@ -132,4 +136,7 @@ def load_encoder(
     use_formats(changed.data.formats)
     found = torch.accelerator.current_accelerator(check_available=True)
     place = torch.device("cpu") if found is None else found
-    return Encoder(backbone.to(place), changed, digest)
+    asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
+    trained = () if asked else names_of_card(model.card)
+    choice = ChannelChoice(changed.data.use_channels, trained)
+    return Encoder(backbone.to(place), changed, digest, choice)

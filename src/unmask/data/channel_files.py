@@ -62,6 +62,60 @@ def join_channels(
     return result
 
 
+def join_named(
+    files: Sequence[tuple[str, _File]],
+    wanted: Sequence[int | str] | None,
+    problems: list[str],
+    notes: list[str],
+) -> list[tuple[str, _File]]:
+    """Files that are named after channels, ``case_DAPI.tif``, as one image per case.
+
+    Nothing happens unless at least one case has a file for every channel that was asked for.
+
+    Args:
+        files: names and paths.
+        wanted: names of the channels that were asked for, in order; numbers join nothing.
+        problems: gets a line for each case that lacks a channel.
+        notes: gets a line on files of other channels.
+    """
+    channels = [str(each) for each in wanted or () if isinstance(each, str)]
+    if not channels or len(channels) < len(wanted or ()):
+        return list(files)
+    groups: dict[str, dict[str, str]] = {}
+    for name, path in files:
+        for channel in channels:
+            case = _case_of(name, channel)
+            if case and isinstance(path, str):
+                groups.setdefault(case, {})[channel] = path
+    if not any(len(group) == len(channels) for group in groups.values()):
+        return list(files)
+    result: list[tuple[str, _File]] = []
+    for case, group in groups.items():
+        if missing := [channel for channel in channels if channel not in group]:
+            problems.append(
+                message(
+                    next(iter(group.values())),
+                    expected=f"a file for each of the channels {', '.join(channels)}",
+                    found=f"none for {', '.join(missing)}",
+                    do="Add the missing channel, or remove this image.",
+                )
+            )
+        else:
+            result.append((case, joined([group[channel] for channel in channels])))
+    others = len(files) - sum(map(len, groups.values()))
+    if others:
+        notes.append(f"{others} file(s) of other channels than {', '.join(channels)} are left out.")
+    return result
+
+
+def _case_of(name: str, channel: str) -> str:
+    """The name without the channel at its end; "" if it does not end so."""
+    end = name[-len(channel) :]
+    case = name[: -len(channel)].rstrip("_-. ")
+    apart = len(case) + len(channel) < len(name)
+    return case if apart and end.casefold() == channel.casefold() else ""
+
+
 def _are_channels(name: str, case: str, path: str, cases: Collection[str]) -> bool:
     folder = Path(path).parent
     if cases:

@@ -73,8 +73,8 @@ def check_channels(found: int, channels: int, *, source: str) -> None:
             source,
             expected=f"{channels} channel{plural} as the network sees",
             found=f"{found}",
-            do="Save the channel to use as a file of its own (Fiji: Image > Color > Split "
-            f"Channels); one channel fits every network. Or {other}.",
+            do="Choose with --channels which ones to use, or save one as a file of its own (Fiji: "
+            f"Image > Color > Split Channels); one channel fits every network. Or {other}.",
         )
     )
 

@@ -16,6 +16,7 @@ from unmask.io import Image
 from unmask.io.identity import UNKNOWN, file_identity
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
+from unmask.io.remote import is_remote
 from unmask.space.box import Box
 
 # Edge of the box that is compared before whole images are, and bytes that are compared at most.
@@ -31,6 +32,9 @@ def fingerprint(pairs: Sequence[Pair]) -> dict[str, str]:
     for pair in pairs:
         for image in (pair.image, pair.labels):
             if image is None:
+                continue
+            if is_remote(image.source):
+                marks[image.source] = UNKNOWN
                 continue
             named = [locate(file).path for file in files_of(image.source)]
             paths = [Path(file) for file in image.meta.get("files", ())] or named

@@ -105,7 +105,8 @@ class Place:
 
         shape = (image.shape[0], *self.shape)
         # A writer would give the file's own affine to another grid.
-        return replace(image, shape=shape, fetch=fetch, spacing=self.spacing, meta={})
+        meta = {key: image.meta[key] for key in ("channels", "selected") if key in image.meta}
+        return replace(image, shape=shape, fetch=fetch, spacing=self.spacing, meta=meta)
 
     def _slabs(self, image: Image, box: Box) -> list[Box]:
         """The box in parts along its first axis, each out of a bounded part of the image."""

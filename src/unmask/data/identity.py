@@ -11,6 +11,7 @@ from unmask.io import Image
 from unmask.io.inputs import ArrayInput
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate
+from unmask.io.remote import is_remote
 
 
 def identities(given: str | ArrayInput | DrawnLabels) -> frozenset[object]:
@@ -29,6 +30,8 @@ def identities(given: str | ArrayInput | DrawnLabels) -> frozenset[object]:
 
 
 def _identity(file: str) -> object:
+    if is_remote(file):
+        return file
     location = locate(file)
     try:
         state = os.stat(location.path)  # noqa: PTH116 - follows links, unlike entries of a folder

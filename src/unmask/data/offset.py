@@ -72,7 +72,8 @@ def crop_image(image: Image, box: Box) -> Image:
         ]
         return image.fetch((index[0], *moved))
 
-    meta = {key: image.meta[key] for key in ("files", "notes", "channels") if key in image.meta}
+    kept = ("files", "notes", "channels", "selected")
+    meta = {key: image.meta[key] for key in kept if key in image.meta}
     return replace(image, shape=(image.shape[0], *box.shape), fetch=fetch, meta=meta)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from unmask.data.arrange import images_of, labels_below, labels_in
-from unmask.data.channel_files import join_channels
+from unmask.data.channel_choice import EVERY, ChannelChoice
+from unmask.data.channel_files import join_channels, join_named
 from unmask.data.drawn import label_files
 from unmask.data.grid import AS_IT_IS, View
 from unmask.data.identity import identities
@@ -27,7 +28,7 @@ from unmask.data.tables import ImageClass, classes_of, listed
 from unmask.errors import RecipeError, message
 from unmask.io import Image, use_formats
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
-from unmask.io.paths import named_files
+from unmask.io.paths import in_store, named_files
 from unmask.recipe_text import Names
 
 # A path or array, or several of them.
@@ -80,6 +81,7 @@ class Layout:
             the files say.
         planes: whether images may be stacks or movies of what the network sees: "z" or "t" says
             what is divided, "auto" allows movies alone; None: neither. See ``unmask.io.stacks``.
+        channels: channels of the files that the network sees.
     """
 
     ndim: int
@@ -91,6 +93,7 @@ class Layout:
     allow_external: bool = False
     label_offset: tuple[int, ...] | None = None
     planes: str | None = None
+    channels: ChannelChoice = EVERY
 
 
 def match_files(
@@ -124,7 +127,8 @@ def match_files(
     notes = [] if notes is None else notes
     unlabeled = [] if unlabeled is None else unlabeled
     if labels is None:
-        by_name = files_by_name(image_files(images, notes, problems), layout.image_suffix, problems)
+        found = image_files(images, notes, problems, wanted=layout.channels.wanted)
+        by_name = files_by_name(found, layout.image_suffix, problems)
         return [(name, path, None) for name, path in by_name.items()]
     files, truths = _list_both(images, labels, layout, problems, notes, by_habit=by_habit)
     suffixes = layout.image_suffix, layout.label_suffix
@@ -171,15 +175,22 @@ def _list_both(
     files, truths = named_files(images), label_files(labels)
     notes += dict.fromkeys([*state_files(images), *state_files(labels)])
     if by_habit:
+        files = join_named(files, layout.channels.wanted, problems, notes)
         files = join_channels(files, {name for name, _ in truths}, problems)
         return files, outlines_next_to(files, truths) or truths
+    # Both sides are labels, which may lie in the stores of their images.
+    files = [(name, in_store(file) if isinstance(file, str) else file) for name, file in files]
     if not (layout.image_suffix or layout.label_suffix):
         return only_labels(files, truths, notes), only_labels(truths, files, notes)
     return files, truths
 
 
 def image_files(
-    images: Paths, notes: list[str], problems: list[str] | None = None
+    images: Paths,
+    notes: list[str],
+    problems: list[str] | None = None,
+    *,
+    wanted: Sequence[int | str] | None = None,
 ) -> list[tuple[str, File]]:
     """Names and paths of images without labels; what else a folder holds is reported in ``notes``.
 
@@ -187,13 +198,16 @@ def image_files(
         images: images, or a folder that holds images and labels in a known layout.
         notes: gets a line on what is left out.
         problems: gets a line for each image that lacks a channel that others have.
+        wanted: channels that were asked for; files may be named after them.
 
     Raises:
         DataError: a path leads to nothing, or to a file of another kind.
     """
     images = images_of(images)
     notes += state_files(images)
-    files = join_channels(named_files(images), (), [] if problems is None else problems)
+    problems = [] if problems is None else problems
+    files = join_named(named_files(images), wanted, problems, notes)
+    files = join_channels(files, (), problems)
     return without_labels(files, images, notes)
 
 

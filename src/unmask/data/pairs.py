@@ -180,18 +180,28 @@ def open_as_seen(
     """Open an image as a layout says.
 
     NIfTI calls its fourth axis time, and programs store channels there. It is read as channels if
-    a ``dataset.json`` near the file names as many, or the network sees as many.
+    a ``dataset.json`` near the file names as many, the network sees as many, or channels were asked
+    for.
 
     Raises:
         DataError: as `open_image`.
     """
-    ndim = layout.ndim or None
+    return layout.channels.choose(_open_whole(path, layout, channels, notes), notes)
+
+
+def _open_whole(
+    path: Input, layout: Layout, channels: int | None, notes: list[str] | None
+) -> Image:
+    """The image with all its channels."""
+    ndim, chosen = layout.ndim or None, layout.channels.wanted is not None
     try:
         return open_image(path, axes=layout.axes, ndim=ndim, allow_external=layout.allow_external)
     except DataError:
         many = str(path).lower().endswith((".nii", ".nii.gz")) and layout.axes is None
         expected = (channel_count(str(path)) or channels or 1) if many else 1
-        image = None if expected < 2 else _open_as_channels(path, layout, expected, notes)
+        image = None
+        if expected > 1 or (many and chosen):
+            image = _open_as_channels(path, layout, None if chosen else expected, notes)
         if image is None and layout.planes is not None:
             image = _open_as_stack(path, layout)
         if image is None:
@@ -200,19 +210,19 @@ def open_as_seen(
 
 
 def _open_as_channels(
-    path: Input, layout: Layout, expected: int, notes: list[str] | None
+    path: Input, layout: Layout, expected: int | None, notes: list[str] | None
 ) -> Image | None:
-    """The image with its fourth axis as channels, if there are as many as expected."""
+    """The image with its fourth axis as channels, if there are as many as expected (None: any)."""
     ndim = layout.ndim or None
     try:
         axes = f"C{SPACE[-(ndim or 3) :]}"
         image = open_image(path, axes=axes, ndim=ndim, allow_external=layout.allow_external)
     except DataError:
         return None
-    if image.shape[0] != expected:
+    if expected not in (None, image.shape[0]):
         return None
     if notes is not None:
-        notes.append(f"{path}: its fourth axis ({expected}) is read as channels.")
+        notes.append(f"{path}: its fourth axis ({image.shape[0]}) is read as channels.")
     return image
 
 

@@ -20,6 +20,12 @@ def predictor_digest(predictor: Predictor) -> str:
     )
 
 
+def label_provenance(predictor: Predictor, image: Image, weights: str) -> dict[str, Any]:
+    """What is written next to labels in an OME-Zarr; the same in memory and in blocks."""
+    found = predictor.provenance(image)
+    return json.loads(json.dumps(found | {"weights": weights, "unmask": version("unmask")}))
+
+
 def prediction_facts(predictor: Predictor, image: Image, weights: str) -> dict[str, Any]:
     """What decides about a prediction, as JSON values; the device is left out.
 
@@ -34,4 +40,6 @@ def prediction_facts(predictor: Predictor, image: Image, weights: str) -> dict[s
     facts["weights"] = weights
     facts["unmask"] = version("unmask")
     facts |= {"shape": image.shape, "dtype": str(image.dtype), "file": image_identity(image)}
+    if "selected" in image.meta:
+        facts["channels"] = image.meta["selected"]
     return json.loads(json.dumps(facts))

@@ -13,6 +13,7 @@ import torch
 
 from unmask import checkpoint
 from unmask.build import build_normalizer, build_segmenter, build_task
+from unmask.data.channel_choice import ChannelChoice, names_of_card
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.normalize import Normalizer
@@ -79,8 +80,19 @@ def load_predictor(
     segmenters = [segmenter for segmenter, _, _ in loaded]
     predictor = make_predictor(segmenters, recipe, task=task, origin=origin, trained=trained)
     predictor = replace(predictor, calibrations=_calibrations(card))
+    if not any(line.partition("=")[0].strip() == "data.use_channels" for line in lines):
+        predictor = by_trained_names(predictor, names_of_card(card))
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return move_predictor(predictor, "cpu" if accelerator is None else accelerator)
+
+
+def by_trained_names(predictor: Predictor, names: tuple[str, ...]) -> Predictor:
+    """The predictor, which chooses the channels of a file by the names of its training."""
+    rules = predictor.layout
+    if not names or rules is None:
+        return predictor
+    choice = replace(rules.channels, trained=names)
+    return replace(predictor, layout=replace(rules, channels=choice))
 
 
 def _rescale_to(
@@ -166,6 +178,7 @@ def make_predictor(
             recipe.data.axes,
             image_suffix=recipe.data.image_suffix,
             allow_external=recipe.data.allow_external,
+            channels=ChannelChoice(recipe.data.use_channels),
         ),
         origin=origin,
         trained=trained,

@@ -189,7 +189,8 @@ class PlaneLabeler:
     def _label_large(self, plane: Image, progress: Progress | None) -> np.ndarray:
         """Labels of a plane or volume whose scores do not fit into memory."""
         path = self.folder / "large.ome.zarr"
-        run_work(plan_work(self.predictor, plane), path, progress=progress)
+        work = plan_work(self.predictor, plane)
+        run_work(work, work.output(path), progress=progress)
         return open_labels(path, ndim=self.predictor.ndim).read()[0]
 
 
@@ -206,7 +207,7 @@ def label_plane(
 
 def predict_planes(
     work: PlanesWork,
-    out: Path,
+    out: Path | Output,
     *,
     resume: bool = False,
     progress: Progress | None = None,
@@ -216,7 +217,7 @@ def predict_planes(
 
     Args:
         work: the stack and its models.
-        out: label file.
+        out: label file, or where the labels go.
         resume: keep the finished positions of a run that was ended.
         progress: called with (windows done, windows in all).
         say: gets what a user should know of the labels.
@@ -233,7 +234,7 @@ def predict_planes(
     outcome = run(
         work,
         work.grid,
-        Output(out, work.image),
+        out if isinstance(out, Output) else Output(out, work.image),
         resume=resume,
         progress=progress,
         stitch=work.stitch,

@@ -27,7 +27,7 @@ from unmask.data.normalize import Measured
 from unmask.data.source import ImageSource, Known, cut_image, hold_whole
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.block_notes import cut_note, doubt_note
-from unmask.infer.facts import prediction_facts, predictor_digest
+from unmask.infer.facts import label_provenance, prediction_facts, predictor_digest
 from unmask.infer.load import load_predictor
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.predictor import Origin, Predictor
@@ -137,7 +137,9 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
     if isinstance(image, np.ndarray):
         image = Image.from_array(image, ndim=predictor.ndim)
     work = plan_work(predictor, image, block=block, scores=scores, cluster=cluster)
-    return run_work(work, Path(out), cluster=cluster, resume=resume, progress=progress, say=say)
+    return run_work(
+        work, work.output(Path(out)), cluster=cluster, resume=resume, progress=progress, say=say
+    )
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,10 @@ class PredictWork:
         """Digest of the models' weights."""
         return predictor_digest(self.predictor)
 
+    def output(self, path: Path, name: str = "labels", kept: Path | None = None) -> Output:
+        """Where the labels go; see `Output`."""
+        return Output(path, self.image, self.place, name, kept)
+
     def plan(self) -> Plan:
         """What decides about the labels."""
         cuts = {"block": list(self.grid.block), "halo": self.grid.halo}
@@ -186,8 +192,7 @@ class PredictWork:
         if self.uncertainty is not None:
             cuts["uncertainty"] = repr((self.predictor.views.flips, self.predictor.compared))
         facts = prediction_facts(self.predictor, self.seen, self.weights) | cuts
-        provenance = self.predictor.provenance(self.seen) | cuts | {"weights": self.weights}
-        provenance["unmask"] = facts["unmask"]
+        provenance = label_provenance(self.predictor, self.image, self.weights)
         return Plan(facts, provenance, steps=self.forecast.windows)
 
     def labeler(
@@ -331,7 +336,7 @@ def plan_work(
 
 def run_work(
     work: PredictWork,
-    out: Path,
+    out: Output,
     *,
     cluster: str | None = None,
     resume: bool = False,
@@ -342,7 +347,7 @@ def run_work(
     outcome = run(
         work,
         work.grid,
-        Output(out, work.image, work.place),
+        out,
         cluster=cluster,
         threads=_threads(work.predictor),
         resume=resume,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Integer
 
+from unmask.data.channel_choice import all_channels
 from unmask.infer.picture import label_picture, picture_html
 from unmask.infer.uncertainty import object_uncertainty
 from unmask.io import Image, Stored
@@ -72,6 +73,7 @@ class Prediction:
         stored = Stored(self.labels.shape, self.labels.dtype, axes, self.labels.__getitem__)
         labels = arranged_image(stored, axes, f"C{axes}", source="labels", name="labels")
         unit = None if self.image is None else self.image.unit
+        whole = None if self.image is None else all_channels(self.image)
 
         def measure(part: Image, image: Image | None) -> Table:
             spacing = None if self.spacing is None else self.spacing[-part.ndim :]
@@ -79,13 +81,13 @@ class Prediction:
             return measure_image(part, image, scale=scale)
 
         if self.axes is None:
-            table = measure(labels, self.image)
+            table = measure(labels, whole)
             if self.uncertainty is None:
                 return table
             known = Image.from_array(self.uncertainty, axes=axes, name="uncertainty")
             return table.extend(object_uncertainty(labels, known).columns(self.calibration))
         divided = self.provenance["apart"]
-        parts = measure_positions(labels, self.image, divided, measure)
+        parts = measure_positions(labels, whole, divided, measure)
         return join_positions(parts, name=None)
 
     def __repr__(self) -> str:

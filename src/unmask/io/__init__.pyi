@@ -4,7 +4,7 @@ from .formats import FORMATS
 from .image import Image
 from .paths import list_files, stem
 from .reading import open_image, open_labels
-from .writing import output_name, save_image, smallest_uint
+from .writing import output_name, save_image, save_labels, smallest_uint
 
 __all__ = [
     "FORMATS",
@@ -18,6 +18,7 @@ __all__ = [
     "open_labels",
     "output_name",
     "save_image",
+    "save_labels",
     "smallest_uint",
     "stem",
     "use_formats",

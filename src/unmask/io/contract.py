@@ -39,13 +39,14 @@ class Location:
 
     Attributes:
         source: the path as the user gave it.
-        path: the file or folder on disk.
+        path: the file or folder on disk, or at an address (`unmask.io.remote`).
         key: the array inside a container, or the number of the image in a TIFF; "" if the file is
             the image.
         allow_external: whether the file may name other files as the place of its values.
     """
 
     source: str
+    # An address has the part of a path's methods that readers of stores use.
     path: Path
     key: str = ""
     allow_external: bool = False

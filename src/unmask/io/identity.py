@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
 from unmask.io.image import Image
 from unmask.io.multi_file import files_of
 from unmask.io.paths import locate, suffix_of
+from unmask.io.remote import METADATA, is_remote
 
+# Labels inside the store of an image.
+_LABELS = "labels"
 # Folders other than stores, and arrays, have no identity.
 UNKNOWN = "-"
 
@@ -44,8 +48,19 @@ def is_in_files(image: Image) -> bool:
     return all(locate(file).path.exists() for file in files_of(image.source))
 
 
+def _remote_identity(folder: Any) -> str:
+    """Of a store at an address its metadata count: asking for every chunk would take hours."""
+    digest = xxhash.xxh3_128()
+    levels = [folder, *(folder / str(number) for number in range(2))]
+    for path in (level / name for level in levels for name in METADATA):
+        digest.update(path.read_text().encode() if path.is_file() else b"-")
+    return f"metadata:{digest.hexdigest()}"
+
+
 def _identity(file: str) -> str:
     location = locate(file)
+    if is_remote(file):
+        return _remote_identity(location.path / location.key)
     if location.path.is_file():
         return file_identity(location.path)
     folder = location.path / location.key
@@ -53,6 +68,9 @@ def _identity(file: str) -> str:
         return UNKNOWN
     digest, files = xxhash.xxh3_128(), 0
     for parent, inner, names in os.walk(folder):
+        if Path(parent) == folder and len(inner) > 1 and _LABELS in inner:
+            # Labels that are added to the store of an image do not change the image.
+            inner.remove(_LABELS)
         inner.sort()
         for path in (Path(parent, name) for name in sorted(names)):
             relative = path.relative_to(folder).as_posix()

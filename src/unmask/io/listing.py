@@ -75,6 +75,14 @@ def channel_count(path: str | Path) -> int | None:
 
     None: there is no such file, or it does not name channels.
     """
+    return len(names) if (names := channel_names(path)) else None
+
+
+def channel_names(path: str | Path) -> tuple[str, ...]:
+    """Names of the channels of an image file by the ``dataset.json`` in or above its folder.
+
+    They are in the order of their numbers; none if there is no such file, or it has no names.
+    """
     folder = Path(path).parent
     for place in (folder, folder.parent):
         try:
@@ -83,8 +91,11 @@ def channel_count(path: str | Path) -> int | None:
             continue
         names = tree.get("channel_names", tree.get("modality")) if isinstance(tree, dict) else None
         if isinstance(names, Mapping) and names:
-            return len(names)
-    return None
+            numbered = all(str(key).isdecimal() for key in names)
+            order = sorted(names, key=int) if numbered else list(names)
+            # nnU-Net 2 names by number, some tools number by name.
+            return tuple(str(names[key] if numbered else key) for key in order)
+    return ()
 
 
 def part_of(path: str | Path, part: str, fold: int | None) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ def joined(files: Sequence[str]) -> str:
     Examples:
         >>> joined(["x/a_0000.nii.gz", "x/a_0001.nii.gz"])
         'x/a_000{0,1}.nii.gz'
+        >>> joined(["a_DAPI.tif", "a_DAB.tif"])
+        'a_{DAPI,DAB}.tif'
     """
     if len(files) == 1:
         return files[0]
@@ -51,8 +54,13 @@ def joined(files: Sequence[str]) -> str:
             message(strange[0], expected="a name without {, } and ,", found="one", do="Rename it.")
         )
     head = _shared(files)
+    if not all(file[len(head) : len(head) + 1].isdigit() for file in files):
+        # Words stay whole, so that the parts are names of channels; numbers may be cut.
+        head = head.rstrip(ascii_letters)
     rests = [file[len(head) :] for file in files]
     tail = _shared([rest[::-1] for rest in rests])[::-1]
+    if any(rest[: len(rest) - len(tail)][-1:].isalpha() for rest in rests):
+        tail = tail.lstrip(ascii_letters + digits)
     parts = [rest[: len(rest) - len(tail)] for rest in rests]
     return f"{head}{{{','.join(parts)}}}{tail}"
 
@@ -120,6 +128,14 @@ def stacked(images: Sequence[Image], source: str, name: str) -> Image:
     )  # fmt: skip
 
 
+def _part_names(source: str) -> list[str]:
+    """What files are called apart from what all share; none if these are numbers, not names."""
+    found = _BRACES.fullmatch(source)
+    parts = [part.strip("_-. ") for part in found["parts"].split(",")] if found else []
+    named = all(part and not part.isdecimal() and "/" not in part for part in parts)
+    return parts if named and len(set(parts)) == len(parts) else []
+
+
 def _meta_of_all(images: Sequence[Image], source: str) -> dict[str, Any]:
     """What the first image knows, with the channel names and files of all.
 
@@ -139,6 +155,9 @@ def _meta_of_all(images: Sequence[Image], source: str) -> dict[str, Any]:
             )
         )
     names = [image.meta.get("channels", ("",) * image.shape[0]) for image in images]
+    parts = _part_names(source)
+    if len(parts) == sum(map(len, names)) and not all(map(all, names)):
+        names = [(part,) for part in parts]
     if any(map(any, names)):
         meta["channels"] = tuple(name for each in names for name in each)
     if in_sets:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unmask.errors import DataError, message
 from unmask.io.contract import Location
+from unmask.io.remote import is_remote
 
 _OPTION = (
     "If you trust the source of this file, allow it with --set data.allow_external=true "
@@ -46,6 +47,9 @@ def check_inside(location: Location, path: Path) -> None:
         DataError: names the file that it leads to.
     """
     if location.allow_external:
+        return
+    if is_remote(location.source):
+        # There are no links, and keys cannot leave the store.
         return
     target, root = path.resolve(), location.path.resolve()
     if target != root and root not in target.parents:

@@ -6,6 +6,7 @@ import glob
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from unmask.errors import DataError, message
 from unmask.io import dicom_names, foreign, plates
@@ -23,6 +24,7 @@ from unmask.io.listing import cases, is_listing
 from unmask.io.multi_file import files_of, without_parts
 from unmask.io.ome_files import one_per_set
 from unmask.io.ome_zarr import N5_ADVICE, is_n5
+from unmask.io.remote import is_remote, only_zarr, remote_location
 
 # Second suffixes that belong to the name of a format, not to the name of an image.
 _DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
@@ -59,12 +61,15 @@ def stem(path: str | Path) -> str:
 def locate(path: str | Path) -> Location:
     """Split ``file.h5:key``, ``file.tif:1`` and ``store.zarr/inner/array`` into file and key."""
     source = str(path)
-    for colon in range(len(source) - 1, 0, -1):
+    for colon in () if is_remote(source) else range(len(source) - 1, 0, -1):
         if source[colon] == ":" and is_container(source[:colon]):
             return Location(source, Path(source[:colon]), source[colon + 1 :].strip("/"))
     numbered = _NUMBERED.fullmatch(source)
     if numbered:
         return Location(source, Path(numbered[1]), numbered[2])
+    if is_remote(source):
+        store, key = remote_location(source)
+        return Location(source, cast("Path", store), key)
     whole = Path(path)
     for folder in (whole, *whole.parents):
         # Suffixes start with a dot; most folders of a path have none.
@@ -82,6 +87,8 @@ def suffix_of(location: Location) -> str | None:
         return suffix
     if any((location.path / mark).is_file() for mark in _ZARR_MARKS):
         return ".zarr"
+    if is_remote(location.source):
+        return None
     if dicom_names.is_slice(location.path):
         return ".dcm"
     return SERIES if dicom_names.is_series(location.path) else None
@@ -127,7 +134,8 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
         elif is_listing(path):
             found.update((file, name) for name, file in _listed(path, labels=labels))
         else:
-            found.update((file, stem(file)) for file in _expand(path))
+            files = [in_store(file) if labels else file for file in _expand(path)]
+            found.update((file, stem(file)) for file in files)
     # The files of a set are one image, also if a shell has listed them one by one.
     named = [file for file in found if isinstance(file, str)]
     series, kept = dicom_names.series_of(named), set(one_per_set(named))
@@ -140,6 +148,16 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
         elif file in kept:
             result[file] = name
     return [(name, file) for file, name in result.items()]
+
+
+def in_store(file: str) -> str:
+    """Of the store of an image the label image inside it, where labels are meant.
+
+    Raises:
+        DataError: the store has labels of several names.
+    """
+    location = locate(file)
+    return plates.labels_of(location) if _is_zarr(location) else file
 
 
 def _listed(path: str, *, labels: bool) -> list[tuple[str, str]]:
@@ -171,6 +189,11 @@ def _expand(path: str) -> Iterator[str]:
 
 def _matches(path: str) -> Iterator[str]:
     location = locate(path)
+    if is_remote(path):
+        if suffix_of(location) != ".zarr":
+            raise only_zarr(path)
+        yield path
+        return
     place = location.path
     # A glob may also stand behind the name of a store, "plate.zarr/*/*/0".
     if glob.has_magic(location.key) and _is_zarr(location):

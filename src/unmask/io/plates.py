@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 from unmask.errors import DataError, message
 from unmask.io.contract import Location
-from unmask.io.ome_zarr import read_attributes
+from unmask.io.ome_zarr import read_attributes, read_multiscale
+from unmask.io.remote import is_remote
 
 
 def inner_images(location: Location, folder: Path, attributes: Mapping[str, Any]) -> list[str]:
@@ -36,6 +38,9 @@ def inner_images(location: Location, folder: Path, attributes: Mapping[str, Any]
     if "well" in attributes:
         return _paths(location, attributes["well"], "images")
     if attributes.get("bioformats2raw.layout"):
+        if is_remote(location.source):
+            # Servers list no folders.
+            return list(takewhile(lambda name: (folder / name).is_dir(), map(str, count())))
         numbers = (str(number) for number in range(len(list(folder.iterdir()))))
         return [name for name in numbers if (folder / name).is_dir()]
     return []
@@ -53,6 +58,41 @@ def images_in(location: Location) -> list[str]:
     if len(images) == 1 and not attributes.keys() & {"plate", "well"}:
         return [location.source]
     return [f"{location.source.rstrip('/')}/{name}" for name in images] or [location.source]
+
+
+def labels_of(location: Location) -> str:
+    """The label image inside the store of an image, where labels are meant; else the path itself.
+
+    Raises:
+        DataError: the image has labels of several names.
+    """
+    folder = location.path / location.key
+    if "labels" in Path(location.key).parts or not (folder / "labels").is_dir():
+        return location.source
+    try:
+        attributes = read_attributes(location, folder)
+        inside = read_attributes(location, folder / "labels")
+        image = read_multiscale(location, attributes)
+    except (DataError, OSError):
+        # Who opens the path reports the error, together with those of other paths.
+        return location.source
+    names = inside.get("labels")
+    known = isinstance(names, Sequence) and not isinstance(names, str) and bool(names)
+    # A store of labels alone is a label image itself, though its arrays are below.
+    alone = image is None or image.paths[0].startswith("labels/")
+    if alone or "image-label" in attributes or not known:
+        return location.source
+    paths = [f"{location.source.rstrip('/')}/labels/{name}" for name in names or ()]
+    if len(paths) > 1:
+        raise DataError(
+            message(
+                location.source,
+                expected="labels of one name in the store of an image",
+                found=f"{', '.join(paths[:8])}",
+                do="Give the one that is meant.",
+            )
+        )
+    return paths[0]
 
 
 def only_images(folders: Sequence[Path]) -> list[Path]:

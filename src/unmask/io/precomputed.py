@@ -18,7 +18,7 @@ from unmask.atomic import aside_name, make_folder, remove, replace_folder, savin
 from unmask.errors import DataError, message
 from unmask.io.contract import METERS
 from unmask.io.image import Image
-from unmask.io.pyramid import Level, levels
+from unmask.io.pyramid import Level, plan_levels
 from unmask.space.box import Box
 
 _CHUNK = 64
@@ -55,7 +55,7 @@ def write_precomputed(image: Image, folder: str | Path, *, labels: bool) -> Path
         )
     dtype = _dtype(image, labels=labels)
     spacing = _nanometers(image)
-    found = list(levels(image.shape[1:], image.spacing))
+    found = _plan(image)
     path = Path(folder)
     aside = path.with_name(aside_name(path))
     with saving(path):
@@ -66,13 +66,25 @@ def write_precomputed(image: Image, folder: str | Path, *, labels: bool) -> Path
             "type": "segmentation" if labels else "image",
             "data_type": dtype.name,
             "num_channels": 1 if labels else image.shape[0],
-            "scales": [_scale(level, spacing) for level in found],
+            "scales": [_scale(level, step, spacing) for level, step in found],
         }
         (aside / "info").write_text(json.dumps(info, indent=1), encoding="utf-8")
-        for level in found:
-            _write_level(image, level, aside / _key(level), dtype)
+        for level, step in found:
+            _write_level(image, level, step, aside / _key(step), dtype)
         replace_folder(aside, path.absolute())
     return path
+
+
+def _plan(image: Image) -> list[tuple[Level, tuple[int, ...]]]:
+    """Resolutions, each with the voxels of the image that one of its voxels stands for."""
+    shape = image.shape[1:]
+    ones, zeros = (1.0,) * len(shape), (0.0,) * len(shape)
+    levels = plan_levels(Level(shape, (1,) * len(shape), image.spacing or ones, zeros))
+    found, scale = list[tuple[Level, tuple[int, ...]]](), (1,) * len(shape)
+    for level in levels:
+        scale = tuple(a * b for a, b in zip(scale, level.step or scale, strict=True))
+        found.append((level, scale))
+    return found
 
 
 def _dtype(image: Image, *, labels: bool) -> np.dtype[Any]:
@@ -107,14 +119,14 @@ def _deep(values: Sequence[int]) -> tuple[int, ...]:
     return (*(1,) * (3 - len(values)), *values)
 
 
-def _key(level: Level) -> str:
-    return "_".join(map(str, _deep(level.scale)[::-1]))
+def _key(step: Sequence[int]) -> str:
+    return "_".join(map(str, _deep(step)[::-1]))
 
 
-def _scale(level: Level, spacing: Sequence[float]) -> dict[str, Any]:
-    scale, shape = _deep(level.scale), _deep(level.shape)
+def _scale(level: Level, step: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
+    scale, shape = _deep(step), _deep(level.shape)
     return {
-        "key": _key(level),
+        "key": _key(step),
         "size": list(shape[::-1]),
         "resolution": [size * step for size, step in zip(spacing, scale, strict=True)][::-1],
         "voxel_offset": [0, 0, 0],
@@ -123,17 +135,19 @@ def _scale(level: Level, spacing: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _write_level(image: Image, level: Level, folder: Path, dtype: np.dtype[Any]) -> None:
+def _write_level(
+    image: Image, level: Level, step: Sequence[int], folder: Path, dtype: np.dtype[Any]
+) -> None:
     make_folder(folder)
     starts = [range(0, n, _CHUNK) for n in level.shape]
     for corner in product(*starts):
         stop = [min(a + _CHUNK, n) for a, n in zip(corner, level.shape, strict=True)]
-        ends = zip(stop, level.scale, image.shape[1:], strict=True)
+        ends = zip(stop, step, image.shape[1:], strict=True)
         box = Box(
-            tuple(a * s for a, s in zip(corner, level.scale, strict=True)),
+            tuple(a * s for a, s in zip(corner, step, strict=True)),
             tuple(min(b * s, n) for b, s, n in ends),
         )
-        part = image.read(box)[(slice(None), *(slice(None, None, s) for s in level.scale))]
+        part = image.read(box)[(slice(None), *(slice(None, None, s) for s in step))]
         name = "_".join(
             f"{a}-{b}" for a, b in zip(_corner(corner)[::-1], _deep(stop)[::-1], strict=True)
         )

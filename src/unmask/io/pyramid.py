@@ -1,22 +1,26 @@
-"""OME-Zarr label images with coarser levels, made to be written block by block."""
+"""Resolution levels of label images: those of the image they belong to, or halved ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.codecs import BytesCodec, ZstdCodec
 
-from unmask.io.zarr import create_zarr
+from unmask.io.majority import majority
+from unmask.space.box import Box
 
 # Levels are added until no axis is longer than this.
 _COARSEST = 256
 # Axes are halved together while their voxels differ by no more than this factor.
 _ALIKE = 1.5
+# Longest sides of a chunk of planes, of volumes, and of volumes of few planes.
+_PLANE, _CUBE, _SLAB, _FEW = 512, 64, 256, 16
+# Voxels of a coarser level that are made at once.
+_PIECE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -25,98 +29,106 @@ class Level:
 
     Attributes:
         shape: voxels.
-        step: voxels of the level before that one voxel stands for, along every axis.
-        scale: voxels of the finest level that one voxel stands for.
+        step: voxels of the level before that one voxel stands for, along every axis; None: they
+            are no whole number, and the nearest voxel is taken.
+        spacing: voxel size; ones if it is not known.
+        origin: position of the first voxel; zeros if it is not known.
     """
 
     shape: tuple[int, ...]
-    step: tuple[int, ...]
-    scale: tuple[int, ...]
+    step: tuple[int, ...] | None
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
 
 
-def levels(
-    shape: Sequence[int], spacing: Sequence[float] | None, *, still: int = 0
-) -> Iterator[Level]:
-    """Resolutions from the finest on; long axes are halved until voxels are about cubes.
+def plan_levels(
+    first: Level, source: Sequence[Level] = (), *, coarsest: int = _COARSEST, still: int = 0
+) -> list[Level]:
+    """All levels of a label image, the finest first.
+
+    NGFF wants as many levels for labels as their image has, so those of the image are taken. If it
+    has one, long axes are halved until voxels are about cubes and no axis is longer than
+    ``coarsest``.
 
     Args:
-        shape: voxels of the finest level.
-        spacing: voxel size.
+        first: the finest level.
+        source: levels of the image, the finest first.
+        coarsest: longest axis of the coarsest level.
         still: number of first axes that are never halved, such as time.
     """
-    size = tuple(shape)
-    ones = (1,) * len(size)
-    scale = ones
-    yield Level(size, ones, scale)
-    while max(size[still:]) > _COARSEST:
-        voxel = [a * b for a, b in zip(scale, spacing or ones, strict=True)]
-        long = [n > _COARSEST and axis >= still for axis, n in enumerate(size)]
-        finest = min(v for v, halved in zip(voxel, long, strict=True) if halved)
+    if len(source) > 1 and source[0].shape == first.shape:
+        steps = [_step(fine.shape, coarse.shape) for fine, coarse in pairwise(source)]
+        rest = [replace(level, step=step) for level, step in zip(source[1:], steps, strict=True)]
+        return [first, *rest]
+    return [first, *_halved(first, coarsest, still)]
+
+
+def _step(fine: Sequence[int], coarse: Sequence[int]) -> tuple[int, ...] | None:
+    """Voxels per voxel between two levels that a file has; None if they are no whole number."""
+    step = tuple(max(1, round(n / m)) for n, m in zip(fine, coarse, strict=True))
+    fits = (m in (n // s, -(-n // s)) for n, m, s in zip(fine, coarse, step, strict=True))
+    return step if all(fits) else None
+
+
+def _halved(level: Level, coarsest: int, still: int) -> Iterator[Level]:
+    while max(level.shape[still:]) > coarsest:
+        long = [n > coarsest and axis >= still for axis, n in enumerate(level.shape)]
+        finest = min(v for v, halved in zip(level.spacing, long, strict=True) if halved)
         step = tuple(
             2 if halved and v <= _ALIKE * finest else 1
-            for v, halved in zip(voxel, long, strict=True)
+            for v, halved in zip(level.spacing, long, strict=True)
         )
-        size = tuple(-(-n // s) for n, s in zip(size, step, strict=True))
-        scale = tuple(a * s for a, s in zip(scale, step, strict=True))
-        yield Level(size, step, scale)
+        shape = tuple(-(-n // s) for n, s in zip(level.shape, step, strict=True))
+        spacing = tuple(a * s for a, s in zip(level.spacing, step, strict=True))
+        # Positions are those of centers of voxels, and a center moves when voxels are joined.
+        origin = tuple(
+            o + (s - 1) / 2 * v for o, s, v in zip(level.origin, step, level.spacing, strict=True)
+        )
+        level = Level(shape, step, spacing, origin)
+        yield level
 
 
-def create_pyramid(
-    path: Path,
-    shape: Sequence[int],
-    dtype: np.dtype[Any],
-    *,
-    axes: str,
-    chunks: Sequence[int],
-    spacing: Sequence[float] | None,
-    unit: str | None,
-    provenance: Mapping[str, Any],
-) -> list[Level]:
-    """Make an empty OME-Zarr 0.5 label image with all its levels, ``path / "0"``, ``"1"``, ...
-
-    Labels are thinned out, not averaged: voxel ``i`` of a level is voxel ``step * i`` of the one
-    before, so both have the same origin.
+def label_chunks(shape: Sequence[int], *, still: int = 0) -> tuple[int, ...]:
+    """Shape of a chunk of labels; the same in memory and in blocks.
 
     Args:
-        path: folder of the image; must not exist or be empty.
-        shape: voxels of the finest level.
-        dtype: of the labels.
-        axes: one letter per axis, such as "ZYX".
-        chunks: shape of a chunk.
-        spacing: voxel size.
-        unit: short symbol.
-        provenance: kept as the attribute ``unmask``.
+        shape: voxels.
+        still: number of first axes, such as time, whose positions have chunks of their own.
     """
-    first = create_zarr(path, shape, dtype, axes=axes, chunks=chunks, spacing=spacing, unit=unit)
-    still = axes.count("T")
-    if spacing is not None:
-        spacing = (*(1.0,) * still, *spacing)
-    found = list(levels(shape, spacing, still=still))
-    group = zarr.open_group(path, mode="r+")
-    for number, level in enumerate(found[1:], 1):
-        group.create_array(
-            str(number),
-            shape=level.shape,
-            dtype=first.dtype,
-            chunks=tuple(min(a, b) for a, b in zip(chunks, level.shape, strict=True)),
-            serializer=BytesCodec(endian="little"),
-            compressors=[ZstdCodec(level=1, checksum=True)],
-            dimension_names=list(axes.lower()),
-        )
-    described: Any = group.attrs.asdict()["ome"]
-    described["image-label"] = {}
-    described["multiscales"][0]["type"] = "nearest"
-    described["multiscales"][0]["datasets"] = [
-        {
-            "path": str(number),
-            "coordinateTransformations": [{"type": "scale", "scale": _scaled(level, spacing)}],
-        }
-        for number, level in enumerate(found)
+    space = shape[still:]
+    edge = _PLANE if len(space) == 2 else _CUBE if space[0] > _FEW else _SLAB
+    return (*(1,) * still, *(max(1, min(edge, n)) for n in space))
+
+
+def pieces_of(shape: Sequence[int], chunks: Sequence[int]) -> list[Box]:
+    """Boxes of whole chunks that partition a level, about as large as is quick to make."""
+    edges = [min(a, b) for a, b in zip(chunks, shape, strict=True)]
+    for axis in reversed(range(len(edges))):
+        more = max(1, _PIECE // prod(edges))
+        edges[axis] = min(edges[axis] * more, -(-shape[axis] // edges[axis]) * edges[axis])
+    counts = [-(-n // edge) for n, edge in zip(shape, edges, strict=True)]
+    low = [tuple(i * e for i, e in zip(c, edges, strict=True)) for c in np.ndindex(*counts)]
+    return [
+        Box(start, tuple(min(a + e, n) for a, e, n in zip(start, edges, shape, strict=True)))
+        for start in low
     ]
-    group.attrs.update({"ome": described, "unmask": dict(provenance)})
-    return found
 
 
-def _scaled(level: Level, spacing: Sequence[float] | None) -> list[float]:
-    sizes = spacing or (1.0,) * len(level.scale)
-    return [float(a * b) for a, b in zip(level.scale, sizes, strict=True)]
+def coarsen(fine: Any, coarse: Any, step: Sequence[int] | None, box: Box) -> None:
+    """Fill a box of a coarser level out of the level before; both are arrays of any library."""
+    if step is None:
+        coarse[box.slices] = _nearest(fine, coarse.shape, box)
+        return
+    bounds = zip(box.start, box.stop, step, fine.shape, strict=True)
+    part = fine[tuple(slice(a * s, min(b * s, n)) for a, b, s, n in bounds)]
+    coarse[box.slices] = majority(np.asarray(part), step)
+
+
+def _nearest(fine: Any, shape: Sequence[int], box: Box) -> np.ndarray:
+    """The voxel at the center of every voxel of the box."""
+    places = [
+        ((np.arange(a, b) + 0.5) * n / m).astype(int)
+        for a, b, n, m in zip(box.start, box.stop, fine.shape, shape, strict=True)
+    ]
+    part = np.asarray(fine[tuple(slice(p[0], p[-1] + 1) for p in places)])
+    return part[np.ix_(*(p - p[0] for p in places))]

@@ -14,9 +14,11 @@ from unmask.io.contract import Format, Location, Stored
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, from_stored, unreadable
 from unmask.io.inputs import ArrayInput, Input, one_input
+from unmask.io.listing import channel_names
 from unmask.io.multi_file import files_of, stacked
 from unmask.io.ome_zarr import N5_ADVICE, is_n5
-from unmask.io.paths import format_of, locate, stem, unknown_suffix
+from unmask.io.paths import format_of, locate, stem, suffix_of, unknown_suffix
+from unmask.io.remote import is_remote, only_zarr
 
 
 def open_image(
@@ -54,7 +56,11 @@ def open_image(
             open_image(each, axes=axes, level=level, ndim=ndim, allow_external=allow_external)
             for each in files
         ]
-        return stacked(images, str(path), stem(path))
+        image = stacked(images, str(path), stem(path))
+        names = channel_names(files[0])
+        if "channels" in image.meta or len(names) != image.shape[0]:
+            return image
+        return replace(image, meta={**image.meta, "channels": names})
     stored = open_stored(path, level=level, allow_external=allow_external)
     return from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=ndim)
 
@@ -123,6 +129,8 @@ def open_stored(
 def _checked_format(location: Location) -> Format:
     """The format of an existing, non-empty file or folder."""
     source, path = location.source, location.path
+    if is_remote(source) and (suffix_of(location) != ".zarr" or not path.is_dir()):
+        raise only_zarr(source)
     try:
         folder, size = path.is_dir(), path.stat().st_size
     except (OSError, ValueError) as error:

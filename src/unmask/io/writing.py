@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from unmask.errors import DataError, message
 from unmask.io.contract import Content, Format, Location
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, check_dtype
-from unmask.io.paths import format_of, locate
+from unmask.io.label_groups import is_in_place, plate_key
+from unmask.io.paths import format_of, locate, stem, suffix_of
 from unmask.space.axes import SPACE, parse
 from unmask.space.spacing import checked
 
@@ -70,6 +72,42 @@ def save_image(
     _save_of(form, source)(location, content)
 
 
+def save_labels(
+    path: str | Path,
+    labels: np.ndarray,
+    *,
+    like: Image,
+    name: str = "labels",
+    provenance: Callable[[], Mapping[str, Any]] | None = None,
+) -> None:
+    """Write the labels of an image; the format follows from the suffix.
+
+    OME-Zarr gets a group ``labels/<name>`` with coarser levels; see `unmask.io.label_store`.
+
+    Args:
+        path: where to; or ``store.zarr/labels/<name>`` for labels in the store of their image.
+        labels: ``(*space)``, unsigned.
+        like: the image that they belong to.
+        name: of the label image inside an OME-Zarr.
+        provenance: gives what is kept in an OME-Zarr as the attribute ``unmask``.
+
+    Raises:
+        DataError: unknown suffix, or an array that the format cannot hold.
+        SaveError: the file could not be written.
+    """
+    if suffix_of(locate(path)) != ".zarr" and not is_in_place(Path(path)):
+        save_image(path, labels, like=like)
+        return
+    # Zarr takes 0.3 s to import, which other formats must not pay for.
+    from unmask.io.label_store import LabelSpec, largest_label, save_label_store
+
+    axes = _axes(str(path), labels, None, None, like).replace("C", "")
+    largest = largest_label(labels)
+    kept = {} if provenance is None else provenance()
+    spec = LabelSpec(name, labels.shape, labels.dtype, largest, axes, like, kept)
+    save_label_store(Path(path), spec, labels)
+
+
 def _save_of(form: Format, source: str) -> Callable[[Location, Content], None]:
     if form.save is None:
         raise DataError(
@@ -111,9 +149,13 @@ def smallest_uint(labels: np.ndarray) -> np.ndarray:
 def output_name(image: Image, folder: str | Path) -> Path:
     """Where a prediction for ``image`` goes: same stem, same format family.
 
-    TIFF, OME-Zarr, NIfTI and HDF5 stay; PNG, JPEG, BMP, NPY and arrays give ``.tif``.
+    TIFF, OME-Zarr, NIfTI and HDF5 stay; PNG, JPEG, BMP, NPY and arrays give ``.tif``. Fields of a
+    plate go to their place in a plate of results, ``plate.ome.zarr/A/1/0``.
     """
-    form = format_of(locate(image.source))
+    location = locate(image.source)
+    form = format_of(location)
+    if form is not None and form.folder and (key := plate_key(location)):
+        return Path(folder) / f"{stem(location.path)}{form.family}" / key
     return Path(folder) / f"{image.name}{'.tif' if form is None else form.family}"
 
 

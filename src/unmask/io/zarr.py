@@ -60,7 +60,7 @@ def create_zarr(
         "multiscales": [
             {
                 "name": name or path.name,
-                "axes": [_axis(letter, unit) for letter in axes],
+                "axes": [axis_entry(letter, unit) for letter in axes],
                 "datasets": [
                     {
                         "path": "0",
@@ -128,11 +128,10 @@ def _atomic_folder(path: Path) -> Generator[Path, None, None]:
                 remove(aside)
 
 
-def _axis(letter: str, unit: str | None) -> dict[str, str]:
-    if letter == "C":
-        return {"name": "c", "type": "channel"}
-    if letter == "T":
-        return {"name": "t", "type": "time"}
+def axis_entry(letter: str, unit: str | None) -> dict[str, str]:
+    """An axis as NGFF has it; ``unit`` is a short symbol of a unit of length."""
+    if letter in "CT":
+        return {"name": letter.lower(), "type": "channel" if letter == "C" else "time"}
     axis = {"name": letter.lower(), "type": "space"}
     return axis | {"unit": _UNIT_WORDS[unit]} if unit in _UNIT_WORDS else axis
 

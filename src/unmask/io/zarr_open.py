@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.core.buffer import default_buffer_prototype
 from zarr.errors import NodeNotFoundError
+from zarr.storage import MemoryStore
 
 from unmask.errors import DataError, message
 from unmask.io import limits
@@ -16,6 +18,7 @@ from unmask.io.contract import Location, Stored
 from unmask.io.ome_zarr import Multiscale, axis_names, read_attributes, read_multiscale
 from unmask.io.outside import check_inside
 from unmask.io.plates import inner_images
+from unmask.io.remote import METADATA, RemotePath
 from unmask.io.voxel_attributes import Voxels, read_voxels
 from unmask.io.zarr_chunks import chunk_reader
 
@@ -82,7 +85,7 @@ def find_array(location: Location) -> tuple[Path, Any]:
     folder, attributes = find_image(location)
     image = read_multiscale(location, attributes)
     folder = folder if image is None else folder / image.paths[0]
-    return folder, _open_array(location, folder)
+    return folder, open_array(location, folder)
 
 
 def _stored(
@@ -92,7 +95,7 @@ def _stored(
     image: Multiscale | None,
     voxels: Voxels,
 ) -> Stored:
-    array = _open_array(location, folder)
+    array = open_array(location, folder)
     letters = _axes(location, array, attributes, image)
     if image is None:
         voxels = read_voxels(attributes, letters)
@@ -113,7 +116,12 @@ def _stored(
     )
 
 
-def _open_array(location: Location, folder: Path) -> Any:
+def open_array(location: Location, folder: Path) -> Any:
+    """The array of a folder, as zarr-python has it; only its metadata are read.
+
+    Raises:
+        DataError: no array there, or one whose chunks are too large for memory.
+    """
     missing = DataError(
         message(
             location.source,
@@ -127,11 +135,12 @@ def _open_array(location: Location, folder: Path) -> Any:
         raise missing
     read_attributes(location, folder)
     try:
-        node = zarr.open(folder, mode="r")
+        node = zarr.open(_metadata_of(folder), mode="r")
     except (FileNotFoundError, NodeNotFoundError) as error:
         raise missing from error
     if not isinstance(node, zarr.Array):
-        inside = ", ".join(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+        here = () if isinstance(folder, RemotePath) else folder.iterdir()
+        inside = ", ".join(sorted(entry.name for entry in here if entry.is_dir()))
         raise DataError(
             message(
                 location.source,
@@ -143,8 +152,20 @@ def _open_array(location: Location, folder: Path) -> Any:
     array: Any = node
     # A shard is decoded chunk by chunk, a chunk only whole.
     limits.check_unit(location.source, array.chunks, array.dtype.itemsize, name="chunk")
-    _check_shape(location, folder, array)
+    if not isinstance(folder, RemotePath):
+        _check_shape(location, folder, array)
     return array
+
+
+def _metadata_of(folder: Path | RemotePath) -> Any:
+    """What zarr-python opens: the folder, or the metadata of one at an address."""
+    if not isinstance(folder, RemotePath):
+        return folder
+    files = {name: folder / name for name in METADATA}
+    texts = {name: file.read_text() for name, file in files.items() if file.is_file()}
+    prototype = default_buffer_prototype().buffer
+    content = {name: prototype.from_bytes(text.encode()) for name, text in texts.items()}
+    return MemoryStore(content)
 
 
 def _check_shape(location: Location, folder: Path, array: Any) -> None:
