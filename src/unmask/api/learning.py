@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from unmask.api.inputs import (
     content_notes,
@@ -155,32 +156,49 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         resume: continue from the newest snapshot in ``out``.
     """
     source, reasons = _recipe_of(recipe, images, labels, out, minutes, settings, resume=resume)
-    chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
-    if is_pixels(chosen):
-        validation = (val_images, val_labels)
-        return fit_pixels(
-            chosen,
-            images=images,
-            labels=labels,
-            out=out,
-            init=init,
-            validation=validation,
-            settings=settings,
-        )
-    chosen = with_unlabeled(chosen, given=unlabeled is not None)
-    assembly = assemble_segmenter(chosen)
+    chosen = resolve_recipe(source, settings)
     files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels, unlabeled)
-    opened = _open_files(files, chosen, assembly.task, out)
+    start = Start(out, init, devices, resume)
+    if is_pixels(chosen):
+        return fit_pixels(chosen, **_for_pixels(files), start=start, settings=settings)
+    return _train(chosen, files, start, reasons)
+
+
+def _train(chosen: Recipe, files: _Files, start: Start, reasons: Sequence[str]) -> Run:
+    """Train a recipe by updates."""
+    chosen = _with_replay(chosen, given=files.replay_images is not None)
+    chosen = with_unlabeled(chosen, given=files.unlabeled is not None)
+    assembly = assemble_segmenter(chosen)
+    opened = _open_files(files, chosen, assembly.task, start.out)
     return run_training(
         assembly,
         opened.pairs,
-        start=Start(out, init, devices, resume),
+        start=start,
         second=opened.second,
         unlabeled=opened.unlabeled,
         validate=_validation(assembly, opened.held_out),
         notes=opened.notes,
         reasons=reasons,
     )
+
+
+def _for_pixels(files: _Files) -> dict[str, Any]:
+    """What a pixel classifier is fitted to; it has no use for other images.
+
+    Raises:
+        RecipeError: a second source or unlabeled images.
+    """
+    if files.replay_images is not None or files.unlabeled is not None:
+        raise RecipeError(
+            message(
+                "preset pixels",
+                expected="images and their scribbles alone",
+                found="--replay-images or --unlabeled",
+                do="Leave them out, or train with another preset.",
+            )
+        )
+    validation = (files.val_images, files.val_labels)
+    return {"images": files.images, "labels": files.labels, "validation": validation}
 
 
 @dataclass(frozen=True)
