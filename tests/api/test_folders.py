@@ -202,20 +202,16 @@ def test_images_without_labels_are_a_note_with_the_command(few, command, tiny, t
     assert answer.code == 0, answer.out
     assert "2 usable image(s), 2 with labels" in answer.out
     assert "note: 2 of 8 images have labels: training on 2. The other 6 (i0.png, i2.png, i3.png, " \
-        "...) can be used" in answer.out  # fmt: skip
+        "...) can be used with --unlabeled" in answer.out  # fmt: skip
     run = tmp_path / "run"
     answer = command("train", "--images", few, "--out", run, *preset(2), *tiny(2, steps=1))
     assert answer.code == 0, answer.err
     assert "2 of 8 images have labels: training on 2" in answer.err
-    # The command of the note works as it is, but for the number of updates.
+    # The command of the note works as it is.
     (line,) = re.findall(r"`unmask (.*?)`", answer.err)
-    less = [x for line in ("train.steps=1", "train.batch_size=2", "data.crop=[32, 32]")
-            for x in ("--set", line)]  # fmt: skip
-    answer = command(*shlex.split(line), *less)
+    answer = command(*shlex.split(line))
     assert answer.code == 0, answer.err
-    again = ("--init", "pretrained", "--out", tmp_path / "second", *preset(2), *tiny(2, steps=1))
-    answer = command("train", "--images", few, *again)
-    assert answer.code == 0, answer.err
+    assert "6 unlabeled images are learned from too" in answer.err
     val = ("--val-images", few / "images", "--val-labels", few / "masks" / "i1.png")
     answer = command("check", few, *val, *preset(2), *tiny(2))
     assert "Validation: 1 of 8 images have labels; the others are left out" in answer.out

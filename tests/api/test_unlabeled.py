@@ -88,7 +88,7 @@ def test_unfitting_unlabeled_images_are_refused(folder):
     other = folder / "other"
     other.mkdir()
     np.save(other / "a.npy", np.zeros((5, 24, 24), np.float32))
-    with pytest.raises(DataError, match=r"--unlabeled.*a\.npy"):
+    with pytest.raises(DataError, match=r"(?s)--unlabeled.*a\.npy"):
         train(folder, "run", unlabeled=other)
     with pytest.raises(DataError, match=r"at least 2 images.*found 0, and 2 with labels"):
         train(folder, "run", unlabeled=[folder / "images" / f"{n}.png" for n in (0, 1)])

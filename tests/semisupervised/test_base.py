@@ -59,7 +59,7 @@ def test_teachers_start_from_the_weights_that_the_run_starts_with():
     objective = assembled("train.unlabeled={name: consistency, ramp: 0}").objective
     with torch.no_grad():
         for weight in objective.head.parameters():
-            weight.fill_(0.5)
+            weight.add_(0.5)
     step = objective.step(batch())
     assert {"loss", "unlabeled"} <= set(step.logs)
     assert torch.equal(objective.method.teacher.network.head.weight, objective.head.weight)

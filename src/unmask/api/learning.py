@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from unmask.api.held_out import CrossValidation, run_with_folds
 from unmask.api.inputs import (
@@ -171,21 +172,19 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     settings, start = list(settings), Start(out, init, devices, resume)
     files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels, unlabeled)
     source, reasons = _recipe_of(recipe, files, start, minutes, settings)
-    chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
+    chosen = resolve_recipe(source, settings)
     if is_pixels(chosen):
-        validation = (val_images, val_labels)
-        return fit_pixels(
-            chosen,
-            images=images,
-            labels=labels,
-            out=out,
-            init=init,
-            validation=validation,
-            settings=settings,
-        )
-    chosen = with_unlabeled(chosen, given=unlabeled is not None)
+        return fit_pixels(chosen, **_for_pixels(files), start=start, settings=settings)
+    return _train(chosen, files, start, reasons)
+
+
+def _train(chosen: Recipe, files: _Files, start: Start, reasons: list[str]) -> Run:
+    """Train a recipe by updates."""
+    chosen = _with_replay(chosen, given=files.replay_images is not None)
+    chosen = with_unlabeled(chosen, given=files.unlabeled is not None)
     assembly = assemble_segmenter(chosen)
-    opened = _open_files(_drawn(files, chosen, assembly.task), chosen, assembly.task, out)
+    drawn = _drawn(files, chosen, assembly.task)
+    opened = _open_files(drawn, chosen, assembly.task, start.out)
     if chosen.train.folds and not opened.held_out:
         return run_with_folds(opened.for_folds(chosen, start, reasons))
     return run_training(
@@ -198,6 +197,25 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         notes=opened.notes,
         reasons=reasons,
     )
+
+
+def _for_pixels(files: _Files) -> dict[str, Any]:
+    """What a pixel classifier is fitted to; it has no use for other images.
+
+    Raises:
+        RecipeError: a second source or unlabeled images.
+    """
+    if files.replay_images is not None or files.unlabeled is not None:
+        raise RecipeError(
+            message(
+                "preset pixels",
+                expected="images and their scribbles alone",
+                found="--replay-images or --unlabeled",
+                do="Leave them out, or train with another preset.",
+            )
+        )
+    validation = (files.val_images, files.val_labels)
+    return {"images": files.images, "labels": files.labels, "validation": validation}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 
 from unmask import checkpoint
 from unmask.api.inputs import find_inputs, labels_of, left_out_note
-from unmask.api.runs import Run
+from unmask.api.runs import Run, Start
 from unmask.api.values import ModelLike, RecipeLike, Settings
 from unmask.build import layout, resolve_recipe
 from unmask.checkpoint.model import MODEL_FILE, save_model
@@ -107,8 +107,7 @@ def fit_pixels(
     *,
     images: Paths,
     labels: Paths | None,
-    out: str | Path,
-    init: ModelLike | None = None,
+    start: Start,
     validation: tuple[Paths | None, Paths | None] = (None, None),
     settings: Settings = (),
 ) -> Run:
@@ -119,6 +118,7 @@ def fit_pixels(
         RecipeError: a head or a model that cannot be used.
     """
     begin = time.perf_counter()
+    out, init = start.out, start.init
     refuse_inside(out, images, labels)
     refuse_used(Path(out))
     found = find_inputs(images, labels, *validation)

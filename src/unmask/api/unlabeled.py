@@ -65,7 +65,8 @@ def open_unlabeled(
         found = open_pairs(images, None, rules, channels=recipe.data.channels)
     except DataError as error:
         raise DataError(f"--unlabeled: {error}", error.problems) from error
-    known = {pair.image.source for pair in used}
+    # One folder may hold images and their labels.
+    known = {image.source for pair in used for image in (pair.image, pair.labels or pair.image)}
     pairs = [pair for pair in found if pair.image.source not in known]
     left_out = len(found) - len(pairs)
     if len(pairs) < _FEWEST:

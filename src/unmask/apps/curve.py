@@ -56,8 +56,7 @@ def run_curve(
 ) -> list[Row]:
     """Run all trainings of a curve and write table, plot and sentences to ``out``.
 
-    Every start is compared with random weights in the same network: a model with another backbone
-    is compared with trainings of that network from scratch.
+    Every start is compared with random weights in its own network, whatever the recipe's is.
 
     Args:
         recipe: recipe of the trainings, with a task.
@@ -103,11 +102,9 @@ def run_curve(
     run_all(trainings, table.add, cluster=plan.cluster)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
     rows = _sorted(table.rows, starts)
-    if converged is None or converged.converged:
-        for sentence in sentences(rows, metric):
-            say(sentence)
-    else:
-        say(converged.describe(metric))
+    short = converged is not None and not converged.converged
+    for sentence in [converged.describe(metric)] if short else sentences(rows, metric):
+        say(sentence)
     return rows
 
 
