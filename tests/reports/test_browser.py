@@ -52,7 +52,7 @@ def first_cells(page):
 
 def test_the_page_is_drawn(page):
     shot = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-    assert len(set(shot.convert("RGB").resize((200, 300)).getdata())) > 50
+    assert len(np.unique(np.asarray(shot.convert("L")))) > 50
     widths = page.evaluate("[...document.images].map(i => i.naturalWidth)")
     assert len(widths) == 5
     assert min(widths) > 100

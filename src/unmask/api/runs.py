@@ -79,6 +79,7 @@ class Stage:
         reasons: of the plan, for the report; they have been said.
         folds: number of folds, if this is the first of them, which says what all will take.
         measured: what updates cost, if that is known.
+        pairs: images on their own grid, whose out-of-fold predictions the run folder holds.
     """
 
     title: str = ""
@@ -91,6 +92,7 @@ class Stage:
     reasons: Sequence[str] = ()
     folds: int = 0
     measured: Measured | None = None
+    pairs: Sequence[Pair] = ()
 
     def open(self) -> None:
         """Note that the files are right, if somebody waits for it."""
@@ -163,7 +165,6 @@ def run_training(
             note_run(folder, kept, noted)
         stage.open()
         card = {"data": marks, **code, **stage.card} | _describe(objective, pairs, recipe)
-        look = partial(check_unchanged, marks, used)
         with _journal(folder, recipe, stage) as journal:
             facts = {"validate": validate, "card": card, "folds": stage.folds}
             briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
@@ -172,7 +173,7 @@ def run_training(
             journal.say_lines(briefing.lines() if stage.speaks else ())
             summary = fit(
                 objective,
-                partial(_stream, crops, fabric, recipe.train.workers, look),
+                partial(_stream, crops, fabric, recipe.train.workers, marks, used),
                 fabric=fabric,
                 optimizer=assembly.optimizer,
                 plan=build_plan(recipe),
@@ -182,7 +183,8 @@ def run_training(
             )
             if fabric.is_global_zero and not stage.keep_models:
                 told = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
-                _report(Finished(folder, recipe, objective, pairs, validate, *told), journal)
+                own = (stage.pairs or pairs, validate)
+                _report(Finished(folder, recipe, objective, *own, *told), journal)
     seconds = time.perf_counter() - begin
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)
@@ -292,16 +294,21 @@ def _source(
 
 
 def _stream(
-    crops: Crops | Replay, fabric: Fabric, workers: int, look: Callable[[], None], start: int
+    crops: Crops | Replay,
+    fabric: Fabric,
+    workers: int,
+    marks: Mapping[str, str],
+    used: Sequence[Pair],
+    start: int,
 ) -> Iterator[Batch]:
     """Batches of this process; every process of a group draws others.
 
-    Now and then ``look`` is called, which refuses files that have changed since the start.
+    Now and then files that have changed since the start, when they had these marks, are refused.
     """
 
     def make(index: int) -> Batch:
         if index % _LOOK_EVERY == 0:
-            look()
+            check_unchanged(marks, used)
         return crops.batch(index * fabric.world_size + fabric.global_rank)
 
     return batches(make, start, workers=workers)
