@@ -13,6 +13,7 @@ Results of earlier calls in docs/results/plans_*.json are kept unless their rows
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 
 import unmask
-from harness import RESULTS, machine
+from harness import COLUMNS, RESULTS, machine
 from unmask.api.held_out import HELD_OUT
 from unmask.crossvalidation.record import load_scores
 from unmask.data.pairs import Pair, open_pairs
@@ -193,9 +194,47 @@ def store(name: str, rows: Sequence[dict[str, Any]], keys: Sequence[str], budget
     path = RESULTS / f"{name}.json"
     old = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
     new = {tuple(str(row[key]) for key in keys): row for row in [*old, *rows]}
-    result = {"machine": machine(), "budget": budget, "runs": list(new.values())}
+    runs = list(new.values())
+    result = {
+        "machine": machine(),
+        "date": datetime.date.today().isoformat(),
+        "budget": budget,
+        "rows": table(runs),
+        "runs": runs,
+    }
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def table(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the results pages: plan beside preset, or reported beside true score."""
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        if "draw" in run:
+            what = f"out-of-fold score of {run['labels']} labels, draw {run['draw']}"
+            note = f"{run['folds']} folds, {run['updates']} updates each; peer: true score"
+            values = (run["reported"], run["true"])
+        elif run["recipe"] == "plan":
+            what = f"plan on {run['set']}, {run['cpu_seconds_asked']:g} CPU s"
+            peers = [r for r in runs if _budget(r) == _budget(run) and r["recipe"] != "plan"]
+            if not peers:
+                continue
+            note = (
+                f"{run['updates']} updates; peer: {peers[0]['recipe']}, {peers[0]['updates']}; "
+                f"{run['images']} images"
+            )
+            values = (run["score"], peers[0]["score"])
+        else:
+            continue
+        ratio = values[0] / values[1] if values[1] else None
+        unit = run.get("metric", "f1@0.5")
+        cells = (what, *values, ratio, None, unit, note)
+        rows.append(dict(zip(COLUMNS, cells, strict=True)))
+    return rows
+
+
+def _budget(run: dict[str, Any]) -> tuple[object, object]:
+    return run["set"], run["cpu_seconds_asked"]
 
 
 def main() -> None:

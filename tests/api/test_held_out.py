@@ -93,22 +93,14 @@ def test_models_of_folds_have_not_seen_what_they_are_judged_on(finished):
         assert not any(f"/{row['name']}." in source for source in card["data"])
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize(
-    ("place", "nth"),
-    [
-        ("update", 3),
-        ("update", 7),
-        ("move_to_disk", 2),
-        ("_tidy", 1),
-        ("update", 11),
-    ],
+    ("ndim", "place", "nth"),
+    [(3, "update", 7), (2, "move_to_disk", 2), (2, "update", 11)],
+    ids=["in a fold", "while scoring", "in the final training"],
 )
 def test_a_run_that_was_killed_resumes_exactly(
     finished, args, tmp_path, monkeypatch, ndim, place, nth
 ):
-    if ndim == 3 and (place, nth) not in {("update", 7)}:
-        pytest.skip("the same code in 2D")
     module, name = (loop, "apply_update") if place == "update" else (held_out, place)
     plain, calls = getattr(module, name), []
 
@@ -141,14 +133,19 @@ def test_a_used_folder_is_refused(finished, args, tmp_path, monkeypatch):
         train(**changed, resume=True)
 
 
-def test_a_wrong_number_of_folds_is_refused(args, tmp_path, phantoms):
+def test_validation_images_that_are_given_take_the_place_of_folds(args, tmp_path, phantoms, capsys):
+    more = {"val_images": phantoms[2] / "images", "val_labels": phantoms[2] / "labels"}
+    run = train(**args(2, tmp_path / "run", "train.steps=1"), **more)
+    assert "no image is held out in folds" in capsys.readouterr().err
+    assert not (run.folder / "folds").exists()
+    assert load_scores(run.folder) is None
+
+
+def test_a_wrong_number_of_folds_is_refused(args, tmp_path):
     with pytest.raises(DataError, match=r"at least as many labeled images, found 5.*--folds 5"):
         train(**args(2, tmp_path / "run", "train.folds=6"))
     with pytest.raises(RecipeError, match="2 or more"):
         train(**args(2, tmp_path / "run", "train.folds=1"))
-    more = {"val_images": phantoms[2] / "images", "val_labels": phantoms[2] / "labels"}
-    with pytest.raises(RecipeError, match="--folds 0"):
-        train(**args(2, tmp_path / "run"), **more)
     with pytest.raises(RecipeError, match="one device"):
         train(**args(2, tmp_path / "run"), devices=2)
     assert not (tmp_path / "run").exists()

@@ -162,7 +162,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     chosen = _with_replay(resolve_recipe(source, settings), given=replay_images is not None)
     assembly = assemble_segmenter(chosen)
     opened = _open_files(files, chosen, assembly.task, out)
-    if chosen.train.folds:
+    if chosen.train.folds and not opened.held_out:
         return run_with_folds(opened.for_folds(chosen, start, reasons))
     return run_training(
         assembly,
@@ -227,7 +227,10 @@ def _open_files(
         second = _second("Replay", files.replay_images, files.replay_labels, open_files, notes)
         notes += content_notes(pairs, chosen, task)
     if chosen.train.folds and held_out is not None:
-        raise RecipeError(_two_validations(chosen))
+        notes.append(
+            "Validation images are given, so no image is held out in folds "
+            f"(train.folds={chosen.train.folds}); leave them out for a cross-validation."
+        )
     if held_out is None and not chosen.train.folds:
         pairs, held_out = _hold_out(pairs, chosen)
         notes += _held_out_note(pairs, held_out)
@@ -311,15 +314,6 @@ def _second(
     pairs = open_files(images, labels, unlabeled=unlabeled)
     notes += left_out_note(name, len(pairs), unlabeled)
     return pairs
-
-
-def _two_validations(recipe: Recipe) -> str:
-    return message(
-        f"train.folds={recipe.train.folds}",
-        expected="no validation images, because every image is held out once",
-        found="some (--val-images, or a list or folder that names them)",
-        do="Give --folds 0, or leave them out.",
-    )
 
 
 def _no_labels(images: Paths) -> str:

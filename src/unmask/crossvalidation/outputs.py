@@ -85,7 +85,6 @@ def measure_output(
 
 def move_to_disk(folder: Path, output: Output) -> Output:
     """Write the scores as ``NAME.npy``; the output returned reads them when they are needed."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{output.pair.name}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, output.scores)
