@@ -151,7 +151,8 @@ def test_skipped_files_as_json(command, trained, phantoms, tmp_path):
                      "--skip-bad", "--json")  # fmt: skip
     assert answer.code == 2
     output, error = records(answer.out)
-    assert output == {"output": str(tmp_path / "out" / good.name)}
+    assert output["output"] == str(tmp_path / "out" / good.name)
+    assert output["image"] == str(good)
     assert error["exit_code"] == 2
     assert "bad.tif" in error["error"]
 

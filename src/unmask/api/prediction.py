@@ -17,13 +17,16 @@ from unmask.api.image_outputs import (
     uncertainty_columns,
 )
 from unmask.api.results import (
+    Done,
     Result,
+    check_planes,
+    check_stack,
     describe_result,
+    ignore_record,
     predict_planes_into,
     record_of,
     suspicious_notes,
-    write_overlays,
-    write_summary,
+    write_pictures,
     write_table_of,
 )
 from unmask.api.values import ModelLike, Say, Settings
@@ -66,11 +69,12 @@ class Options:
         skip_bad: leave out files that are wrong, and name them at the end.
         diameter: of the objects in the images, in their pixels; see ``predict``.
         table: write ``objects.csv`` too, with one row per object of every image, its uncertainty
-            among them. With several images, this or ``overlay`` writes ``summary.html`` as well.
+            among them.
         planes: "z" or "t": what the axis of a stack is that the model sees position by position;
             None: time alone is divided.
         join: join objects of neighboring slices, and follow objects through time.
-        overlay: write ``overlay/<stem>.png`` too, outlines of the objects on their image.
+        overlay: write ``overlay/<stem>.png`` too, outlines of the objects on their image, and of
+            several images the page ``summary.html``.
     """
 
     scores: bool = False
@@ -165,19 +169,28 @@ def predict(  # noqa: PLR0913 - the command line has as many options
         )
     )
 
-    def predict_one(image: Image) -> Prediction:
-        if lead_axes(image, predictor.ndim):
-            from unmask.infer.planes import predict_stack
-
-            result = predict_stack(predictor, image, join=join)
-        else:
-            result = predictor.predict(image, keep_scores=True, uncertainty=True)
-        return replace(result, notes=(*notes, *result.notes), image=image)
-
-    layout = Layout(predictor.ndim, axes, planes=_check_planes(planes) or "auto")
+    predict_one = partial(_predict_one, predictor, notes, join=join)
+    layout = Layout(predictor.ndim, axes, planes=check_planes(planes) or "auto")
     if not isinstance(image, list | tuple):
         return predict_one(_open_input(image, predictor, layout, spacing))
     return map(predict_one, _open_inputs(image, predictor, layout, spacing))
+
+
+def _predict_one(
+    predictor: Predictor,
+    notes: Sequence[str],
+    image: Image,
+    *,
+    join: bool,
+) -> Prediction:
+    """The prediction of an opened image or stack, with the notes on the model."""
+    if lead_axes(image, predictor.ndim):
+        from unmask.infer.planes import predict_stack
+
+        result = predict_stack(predictor, image, join=join)
+    else:
+        result = predictor.predict(image, keep_scores=True, uncertainty=True)
+    return replace(result, notes=(*notes, *result.notes), image=image)
 
 
 def _open_inputs(
@@ -212,20 +225,6 @@ def _open_input(
     return replace(opened, spacing=checked(spacing, count, source=opened.source))
 
 
-def _check_planes(planes: str | None) -> str | None:
-    """The axis of planes.
-
-    Raises:
-        RecipeError: neither z nor t.
-    """
-    if planes not in (None, "z", "t"):
-        raise RecipeError(
-            f"--planes {planes}: expected z (slices) or t (points in time), found something else. "
-            "Leave it out for single images."
-        )
-    return planes
-
-
 def predict_files(  # noqa: PLR0913 - the command line has as many options
     model: ModelLike | Sequence[ModelLike],
     images: Paths,
@@ -236,7 +235,7 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     say: Say = print,
     progress: Progress | None = None,
     allow_code: bool = False,
-    record: Callable[[Mapping[str, Any]], None] | None = None,
+    record: Callable[[Mapping[str, Any]], None] = ignore_record,
 ) -> list[Path]:
     """Segment files; one label image per input in ``out``, same stem and format family.
 
@@ -267,46 +266,51 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     # The disagreement of mirrored views costs as much as they do: only --scores asks for it.
     if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
         predictor = compare_flips(predictor)
-    planes = _check_planes(options.planes) or "auto"
-    rules = replace(predictor.layout or Layout(predictor.ndim), planes=planes)
-    pairs, bad = _open_pairs(images, rules, predictor, options, say)
+    pairs, bad = _open_pairs(images, predictor, options, say)
     if complete(predictor.task).image_classes:
         from unmask.api.classes import write_classes
 
         skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
-        if record is not None:
-            record({"output": table})
+        record({"output": table})
         return _report_skipped([table], bad)
     keep_inputs(pairs, Path(out), resume=options.resume)
-    before, weights = fingerprint(pairs), predictor_digest(predictor)
-    tasks = [
-        _file_task(predictor, pair, Path(out), weights, options, say, progress) for pair in pairs
-    ]
     with batch(Path(out), resume=options.resume) as finished:
         skipped = bad if options.skip_bad else None
-        done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
-        results = [
-            (task.pair.image, task.output, result or {})
-            for task, result in done
-            if task.output is not None
-        ]
-        if options.overlay:
-            write_overlays(results, Path(out), predictor.ndim)
-        for line in suspicious_notes(results):
-            say(line)
-        if len(results) > 1 and (options.overlay or options.table):
-            say(f"summary: {write_summary(predictor, results, Path(out))}")
-        if options.table:
-            columns = uncertainty_columns(predictor, [found for _, _, found in results], say)
-            given = {"join": options.join, "columns": columns, "say": say}
-            write_table_of(results, Path(out), predictor.ndim, **given)
-        if record is not None:
-            for image, path, result in results:
-                record(record_of(image, path, result))
-        written = [path for _, path, _ in results]
+        run = partial(run_files, say=say, finished=finished, skipped=skipped)
+        results = _predict_labels(predictor, pairs, Path(out), options, run, say, progress)
+        for image, path, result in results:
+            record(record_of(image, path, result))
         # After an error what is finished stays known, so that --resume does the skipped files.
-        return _report_skipped(written, bad)
+        return _report_skipped([path for _, path, _ in results], bad)
+
+
+def _predict_labels(
+    predictor: Predictor,
+    pairs: Sequence[Pair],
+    out: Path,
+    options: Options,
+    run: Callable[..., Iterator[tuple[FileTask[Result], Result]]],
+    say: Say,
+    progress: Progress | None,
+) -> list[Done]:
+    """Predict all files, and write what belongs to all of them."""
+    before, weights = fingerprint(pairs), predictor_digest(predictor)
+    tasks = [_file_task(predictor, pair, out, weights, options, say, progress) for pair in pairs]
+    results = [
+        (task.pair.image, task.output, result or {})
+        for task, result in run(tasks, before)
+        if task.output is not None
+    ]
+    for note in suspicious_notes(results):
+        say(note)
+    if options.overlay:
+        write_pictures(predictor, results, out, say)
+    if options.table:
+        columns = uncertainty_columns(predictor, [found for _, _, found in results], say)
+        given = {"join": options.join, "columns": columns, "say": say}
+        write_table_of(results, out, predictor.ndim, **given)
+    return results
 
 
 def _file_task(
@@ -336,7 +340,7 @@ def _file_task(
 
 
 def _open_pairs(
-    images: Paths, rules: Layout, predictor: Predictor, options: Options, say: Say
+    images: Paths, predictor: Predictor, options: Options, say: Say
 ) -> tuple[list[Pair], list[str]]:
     """Images that can be predicted, and what is wrong with those that are skipped.
 
@@ -344,6 +348,8 @@ def _open_pairs(
         DataError: files that are wrong, if they are not skipped or no other is left.
         RecipeError: options that mean nothing for them.
     """
+    planes = check_planes(options.planes) or "auto"
+    rules = replace(predictor.layout or Layout(predictor.ndim), planes=planes)
     audit = audit_pairs(images, None, rules, channels=predictor.channels)
     if audit.problems and not (options.skip_bad and audit.pairs):
         raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
@@ -375,7 +381,7 @@ def _predict_file(
     if note := unwritten(image.source):
         say(note)
     if lead_axes(image, predictor.ndim):
-        _check_stack(image, options)
+        check_stack(image, refused=bool(options.cluster or options.scores))
         work = partial(predict_planes_into, join=options.join, resume=options.resume)
         return work(predictor, image, outputs.labels, say=say, progress=progress)
     blocks = options.cluster or predictor.block or is_large(predictor, image)
@@ -400,17 +406,4 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
         raise RecipeError(
             f"resume: expected images in files, found {arrays[0]} in memory, of which a later run "
             "cannot tell whether it is the same. Leave out resume."
-        )
-
-
-def _check_stack(image: Image, options: Options) -> None:
-    """Refuse options that stacks do not have.
-
-    Raises:
-        RecipeError: workers or scores.
-    """
-    if options.cluster or options.scores:
-        raise RecipeError(
-            f"{image.source}: expected neither --workers nor --scores with a stack that is "
-            "predicted plane by plane, found one of them. Leave them out."
         )

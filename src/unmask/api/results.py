@@ -12,6 +12,7 @@ import numpy as np
 
 from unmask.api.values import Say
 from unmask.atomic import atomic_write
+from unmask.errors import RecipeError
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_labels
 from unmask.io.stacks import lead_axes, letters_apart, open_stack
@@ -28,6 +29,33 @@ UNCERTAINTY = "uncertainty"
 Result = dict[str, Any]
 # An image, its output, and what was found.
 Done = tuple[Image, Path, Result]
+
+
+def check_planes(planes: str | None) -> str | None:
+    """The axis of planes.
+
+    Raises:
+        RecipeError: neither z nor t.
+    """
+    if planes not in (None, "z", "t"):
+        raise RecipeError(
+            f"--planes {planes}: expected z (slices) or t (points in time), found something else. "
+            "Leave it out for single images."
+        )
+    return planes
+
+
+def check_stack(image: Image, *, refused: bool) -> None:
+    """Refuse options that stacks do not have.
+
+    Raises:
+        RecipeError: workers or scores.
+    """
+    if refused:
+        raise RecipeError(
+            f"{image.source}: expected neither --workers nor --scores with a stack that is "
+            "predicted plane by plane, found one of them. Leave them out."
+        )
 
 
 def summarize(labels: np.ndarray, *, objects: bool) -> Result:
@@ -125,8 +153,8 @@ def write_table_of(
     write_objects(predicted, out, columns=columns, say=say)
 
 
-def write_overlays(done: Sequence[Done], folder: Path, ndim: int) -> None:
-    """Write ``overlay/<stem>.png`` of every image: outlines of the objects.
+def write_pictures(predictor: Predictor, done: Sequence[Done], folder: Path, say: Say) -> None:
+    """Write ``overlay/<stem>.png`` of every image, and ``summary.html`` of several.
 
     Raises:
         SaveError: a file cannot be written.
@@ -135,8 +163,10 @@ def write_overlays(done: Sequence[Done], folder: Path, ndim: int) -> None:
     from unmask.reports.object_picture import draw_objects, png
 
     for image, path, _ in done:
-        picture = draw_objects(image, open_result(path, image, ndim))
+        picture = draw_objects(image, open_result(path, image, predictor.ndim))
         atomic_write(folder / OVERLAY / f"{image.name}.png", png(picture))
+    if len(done) > 1:
+        say(f"summary: {write_summary(predictor, done, folder)}")
 
 
 def suspicious_notes(done: Sequence[Done]) -> list[str]:
@@ -178,6 +208,10 @@ def write_summary(predictor: Predictor, done: Sequence[Done], folder: Path) -> P
     path = folder / SUMMARY
     atomic_write(path, text)
     return path
+
+
+def ignore_record(record: Mapping[str, Any]) -> None:
+    """Nothing is printed for a file."""
 
 
 def record_of(image: Image, path: Path, result: Mapping[str, Any]) -> Result:

@@ -46,10 +46,10 @@ def draw_objects(image: Image, labels: Image, *, edge: int = _EDGE) -> Rgb:
             for at in chosen
         ]
         return _put_together(parts, 1)
-    if image.ndim == 2:
-        factor = max(1, -(-max(image.shape[1:]) // edge))
-        return _outlined(*_read_plane(image, labels, (), factor), edge=edge)
-    return _draw_volume(image, labels, edge // 2)
+    if "Z" in image.axes:
+        return _draw_volume(image, labels, edge // 2)
+    factor = max(1, -(-max(image.shape[1:]) // edge))
+    return _outlined(*_read_plane(image, labels, (), factor), edge=edge)
 
 
 def png(picture: Rgb) -> bytes:
@@ -150,7 +150,7 @@ def _outlined(values: np.ndarray, ids: np.ndarray, *, edge: int, stretch: float 
     large = ids[rows][:, columns]
     border = find_boundaries(large, mode="inner")
     if enlarged > 1:
-        border = ndimage.binary_dilation(border) & (large > 0)
+        border = np.asarray(ndimage.binary_dilation(border), bool) & (large > 0)
     picture[border] = _COLORS[large[border].astype(np.int64) % len(_COLORS)]
     return picture
 
