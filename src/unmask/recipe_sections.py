@@ -261,8 +261,8 @@ class TrainRecipe(Section):
     )
     precision: Literal["auto", "32", "bf16", "16"] = Field(
         default="auto",
-        description="Precision of the computation. auto: bf16 if the device computes in it, "
-        "otherwise 32.",
+        description="Precision of the computation. auto: a few updates are timed in each "
+        "precision of the device, and the run keeps the fastest.",
     )
     seed: int = Field(
         default=0, ge=0, description="Seed of the weights, crops, augmentations and masks."

@@ -141,8 +141,8 @@ def test_disagreement_is_between_zero_and_one():
 
 
 def test_a_task_that_cannot_mirror_compares_nothing():
-    task = Affinities(2, offsets=[[-1, -1]])
-    lonely = Predictor((Same(),), task, 1, Tiling((16, 16)), normalize=NoNormalize())
+    task = Affinities(2, offsets=[[-1, 0], [0, -1], [-3, -2]])
+    lonely = Predictor((Same(),), task, 3, Tiling((16, 16)), normalize=NoNormalize())
     assert compare_flips(lonely).compared == ()
     sides = replace(predictor((40, 44)), views=Views(((), (0,)), mirror_positions=True))
     assert not compare_flips(sides).compares

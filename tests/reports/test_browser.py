@@ -52,7 +52,7 @@ def first_cells(page):
 
 def test_the_page_is_drawn(page):
     shot = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-    assert len(set(shot.convert("RGB").resize((200, 300)).getdata())) > 50
+    assert len(np.unique(np.asarray(shot.convert("L")))) > 50
     widths = page.evaluate("[...document.images].map(i => i.naturalWidth)")
     assert len(widths) == 5
     assert min(widths) > 100
@@ -63,7 +63,7 @@ def test_the_page_is_drawn(page):
 
 def test_a_click_sorts(page):
     before = first_cells(page)
-    assert before[0] == "image 4"
+    assert before[0] == "image 3"
     head = page.locator("table.sortable th", has_text="aji")
     head.get_by_role("button").click()
     head.get_by_role("button").click()

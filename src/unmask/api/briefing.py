@@ -118,8 +118,8 @@ def _labels(recipe: Recipe, card: Mapping[str, Any]) -> str:
     unit = "pixels" if recipe.data.ndim < 3 else "voxels"
     across = sizes["pixels"]
     return (
-        f"{sizes['objects']:,} objects, {across['median']:.3g} {unit} in diameter (90 % between "
-        f"{across['p5']:.3g} and {across['p95']:.3g})"
+        f"{sizes['objects']:,} objects measured, {across['median']:.3g} {unit} in diameter (90 % "
+        f"between {across['p5']:.3g} and {across['p95']:.3g})"
     )
 
 

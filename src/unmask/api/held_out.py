@@ -344,6 +344,7 @@ def _train_final(job: CrossValidation, scores: HeldOutScores) -> Run:
             card=card,
             reasons=job.reasons,
             measured=job.measured,
+            pairs=job.pairs,
         ),
     )
 

@@ -85,6 +85,7 @@ class Stage:
         reasons: of the plan, for the report; they have been said.
         folds: number of folds, if this is the first of them, which says what all will take.
         measured: what updates cost, if that is known.
+        pairs: images on their own grid, whose out-of-fold predictions the run folder holds.
     """
 
     title: str = ""
@@ -97,6 +98,7 @@ class Stage:
     reasons: Sequence[str] = ()
     folds: int = 0
     measured: Measured | None = None
+    pairs: Sequence[Pair] = ()
 
     def open(self) -> None:
         """Note that the files are right, if somebody waits for it."""
@@ -167,8 +169,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         new = is_new_run(folder, kept, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
         crops = _source(assembly, pairs, second or (), unlabeled or (), fabric=fabric, start=start)
-        look = partial(check_unchanged, marks, used)
-        stream = partial(_stream, crops, fabric, recipe.train.workers, look)
+        stream = partial(_stream, crops, fabric, recipe.train.workers, marks, used)
         if new:
             chosen = _tried(chosen, assembly, stream, fabric)
             note_start(folder, chosen)
@@ -194,8 +195,8 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
             )
             if fabric.is_global_zero and not stage.keep_models:
                 told = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
-                made = objective.finished
-                _report(Finished(folder, recipe, made, pairs, validate, *told), journal)
+                own = (stage.pairs or pairs, validate)
+                _report(Finished(folder, recipe, objective.finished, *own, *told), journal)
     seconds = time.perf_counter() - begin
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)
@@ -336,16 +337,21 @@ def _source(
 
 
 def _stream(
-    crops: Source, fabric: Fabric, workers: int, look: Callable[[], None], start: int
+    crops: Source,
+    fabric: Fabric,
+    workers: int,
+    marks: Mapping[str, str],
+    used: Sequence[Pair],
+    start: int,
 ) -> Iterator[Batch]:
     """Batches of this process; every process of a group draws others.
 
-    Now and then ``look`` is called, which refuses files that have changed since the start.
+    Now and then files that have changed since the start, when they had these marks, are refused.
     """
 
     def make(index: int) -> Batch:
         if index % _LOOK_EVERY == 0:
-            look()
+            check_unchanged(marks, used)
         return crops.batch(index * fabric.world_size + fabric.global_rank)
 
     return batches(make, start, workers=workers)

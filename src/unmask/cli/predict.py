@@ -71,7 +71,8 @@ class PredictOptions:
         bool,
         typer.Option(
             "--scores",
-            help="Write the scores of the network as well, as scores/NAME.zarr.",
+            help="Write the scores of the network as well, as scores/NAME.zarr, and how uncertain "
+            "every voxel is, as uncertainty/NAME.zarr.",
             rich_help_panel=OUTPUT,
         ),
     ] = False

@@ -128,7 +128,8 @@ def train(options: TrainOptions) -> None:
     Without --preset and --recipe, a recipe is derived from the images and labels, as `unmask plan`
     does. With fewer than 12 labeled images, each of them is then held out once in a
     cross-validation; its scores and predictions are in RUN/held_out. The run folder holds the best
-    model, a journal and snapshots for --resume.
+    model, report.html, a journal and snapshots for --resume. More updates than before continue
+    a run: --resume --set train.steps=N.
 
     Examples:
         # Everything derived from the data, for half an hour

@@ -34,8 +34,7 @@ def view(
         typer.Option(
             "--viewer",
             metavar="napari|neuroglancer",
-            help="Where to show them. Without it, napari if it is installed, else a page of "
-            "Neuroglancer.",
+            help="Where to show them. Without it, napari if installed, else Neuroglancer.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -53,8 +52,7 @@ def view(
         typer.Option(
             "--export",
             metavar="FOLDER",
-            help="Show nothing; write precomputed volumes of Neuroglancer to this folder, for any "
-            "web server.",
+            help="Show nothing; write precomputed volumes of Neuroglancer for a web server.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,

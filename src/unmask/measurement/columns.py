@@ -23,6 +23,8 @@ longest axis, and for the solidity of flat objects in volumes, whose hull scikit
 | ``nearest_distance``, ``nearest_id`` | smallest distance between centroids, found in a k-d tree |
 | ``touching_neighbors`` | objects with a voxel next to one of its voxels, diagonals included |
 | ``touches_border`` | whether the box reaches the border of the image |
+| ``uncertainty`` | of predicted objects: mean over its voxels, 0 is sure and 1 undecided |
+| ``score`` | of predicted objects: probability that they are right, by the model's calibration |
 | ``mean_NAME``, ``median_``, ``min_``, ``max_``, ``sum_``, ``std_`` | of the channel, all voxels |
 
 With a voxel size, orientations, the major axis and ``nearest_id`` are those in physical space.
