@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Hashable
+from functools import partial
 
 import numpy as np
 
@@ -31,23 +32,22 @@ def reader(
 
     def read(index: Index) -> np.ndarray:
         out = np.empty([part.stop - part.start for part in index], dtype)
-        cells = [
-            range(part.start // n, -(-part.stop // n))
-            for part, n in zip(index, chunks, strict=True)
-        ]
-        for cell in itertools.product(*cells):
-            here, there = [], []
-            for position, part, n in zip(cell, index, chunks, strict=True):
-                start = position * n
-                low, high = max(part.start, start), min(part.stop, start + n)
-                here.append(slice(low - part.start, high - part.start))
-                there.append(slice(low - start, high - start))
-
-            def made(cell: Cell = cell) -> np.ndarray:
-                return load(cell)
-
-            values = shelf.get((cell, version(cell)), made)
-            out[tuple(here)] = values[tuple(there)]
+        spans = [_spans(part, n) for part, n in zip(index, chunks, strict=True)]
+        for parts in itertools.product(*spans):
+            cell, here, there = zip(*parts, strict=True)
+            values = shelf.get((cell, version(cell)), partial(load, cell))
+            out[here] = values[there]
         return out
 
     return read
+
+
+def _spans(part: slice, length: int) -> list[tuple[int, slice, slice]]:
+    """Along one axis every chunk, its place in the result, and the part of the chunk."""
+    found: list[tuple[int, slice, slice]] = []
+    for position in range(part.start // length, -(-part.stop // length)):
+        start = position * length
+        low, high = max(part.start, start), min(part.stop, start + length)
+        here = slice(low - part.start, high - part.start)
+        found.append((position, here, slice(low - start, high - start)))
+    return found

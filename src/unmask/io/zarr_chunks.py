@@ -6,6 +6,7 @@ of times the cost of decoding a chunk, and its codecs have no bound (`unmask.io.
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 from collections.abc import Callable, Hashable
@@ -65,7 +66,8 @@ class LocalFiles:
     def version(self, key: str) -> Hashable:
         """Identity of a stored file; 0 if it was never written."""
         try:
-            status = (self.folder / key).stat()
+            # Joining paths as text takes a third of the time of a chunk that is in memory.
+            status = os.stat(f"{self.folder}/{key}")  # noqa: PTH116
         except FileNotFoundError:
             return 0
         mark = mark_of(status)
