@@ -70,7 +70,7 @@ run
 # %%
 new = [path for path in sorted(images.iterdir()) if not (labels / path.name).exists()]
 results = {
-    model: [unmask.predict(model, path) for path in new] for model in ("nuclei", str(run.path))
+    model: [unmask.predict(model, path) for path in new] for model in ("nuclei", str(run.folder))
 }
 figure, axes = plt.subplots(1, 3, figsize=(12, 4))
 axes[0].imshow(unmask.open_image(new[0]).read()[0], cmap="gray")

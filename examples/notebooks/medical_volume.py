@@ -68,7 +68,7 @@ run
 # ## Segment the fourth
 
 # %%
-result = unmask.predict(run.path, images[3])
+result = unmask.predict(run.folder, images[3])
 truth = unmask.open_image(classes[3], ndim=3).read()[0]
 image = unmask.open_image(images[3], ndim=3).read()[0]
 figure, axes = plt.subplots(1, 3, figsize=(12, 4))

@@ -61,7 +61,7 @@ run
 
 # %%
 found = unmask.cluster(
-    run.path,
+    run.folder,
     images,
     out=work / "clusters",
     classes=CLASSES,

@@ -57,3 +57,6 @@ def test_jupyter_opens_it(name):
     assert "colab-badge.svg" in notebook.cells[0].source
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     assert len(tagged) == 1
+    # Colab opens the other form, which has to be the same.
+    pair = jupytext.read(FOLDER / f"{name}.ipynb")
+    assert [cell.source for cell in pair.cells] == [cell.source for cell in notebook.cells]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import secrets
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-import numpy as np
+from urllib.parse import quote, unquote, urlsplit
 
 from unmask.api.values import Say
 from unmask.errors import MissingPackageError, RecipeError
 from unmask.io import Image
-from unmask.io.contract import METERS
-from unmask.io.precomputed import write_precomputed
+from unmask.io.precomputed import Precomputed, write_precomputed
 from unmask.measurement.sources import Several, Source, open_sources
 
 VIEWERS = ("napari", "neuroglancer")
@@ -131,56 +133,62 @@ def _channel_names(image: Image) -> list[str]:
     return list(image.meta.get("channels", ())) or [f"channel {n}" for n in range(count)]
 
 
-class _Lazy:
-    """An image as an array that the page reads part by part."""
-
-    def __init__(self, image: Image, *, channels: bool) -> None:
-        self._image, self._channels = image, channels
-        self.shape = image.shape if channels else image.shape[1:]
-        # The page shows floats of 32 bits, not of 64.
-        self.dtype = np.dtype(np.float32) if image.dtype == np.float64 else image.dtype
-        self.ndim = len(self.shape)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        index = index if isinstance(index, tuple) else (index,)
-        found = self._image[index if self._channels else (0, *index)]
-        return found.astype(self.dtype, copy=False)
-
-
 def _show_in_neuroglancer(sources: Sequence[Source], port: int) -> Any:
+    # Its own server of arrays does not work with numpy 2.3 and newer (release 2.41), so the page
+    # reads precomputed volumes, which are made chunk by chunk when it asks for them.
     import neuroglancer
 
     neuroglancer.set_server_bind_address(_HOST, port)
     page = neuroglancer.Viewer()
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.get_viewer_url()))
+    volumes = {
+        f"{source.name}_{what}": Precomputed(image, what == "labels")
+        for source in sources
+        for what, image in (("image", source.image), ("labels", source.labels))
+        if image is not None
+    }
+    address = serve_volumes(volumes, origin)
     with page.txn() as state:
-        for source in sources:
-            space = _space_of(source.labels)
-            if source.image is not None:
-                volume = _volume(neuroglancer, source.image, space, labels=False)
-                state.layers[f"{source.name} image"] = neuroglancer.ImageLayer(source=volume)
-            volume = _volume(neuroglancer, source.labels, space, labels=True)
-            state.layers[f"{source.name} labels"] = neuroglancer.SegmentationLayer(source=volume)
+        for name, volume in volumes.items():
+            kind = neuroglancer.SegmentationLayer if volume.labels else neuroglancer.ImageLayer
+            state.layers[name] = kind(source=f"precomputed://{address}/{quote(name)}")
         if all(source.labels.ndim == len("YX") for source in sources):
             state.layout = "xy"
     return page
 
 
-def _volume(package: Any, image: Image, space: dict[str, list[Any]], *, labels: bool) -> Any:
-    """A volume that the page reads; the channels of an image are an axis without a size."""
-    channels = {"names": ["c^"], "units": [""], "scales": [1]}
-    axes = space if labels else {key: channels[key] + space[key] for key in space}
-    return package.LocalVolume(
-        _Lazy(image, channels=not labels),
-        dimensions=package.CoordinateSpace(**axes),
-        volume_type="segmentation" if labels else "image",
-    )
+def serve_volumes(volumes: Mapping[str, Precomputed], origin: str) -> str:
+    """Serve precomputed volumes on 127.0.0.1 to the page of one origin; the address.
+
+    The address holds a secret, so that other pages in the browser cannot guess it.
+    """
+    secret = secrets.token_urlsafe(16)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = _answer(volumes, self.path.removeprefix(f"/{secret}/"))
+            self.send_response(404 if content is None else 200)
+            self.send_header("Access-Control-Allow-Origin", origin)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_: Any) -> None:
+            """Requests are not reported."""
+
+    server = ThreadingHTTPServer((_HOST, 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://{_HOST}:{server.server_port}/{secret}"
 
 
-def _space_of(image: Image) -> dict[str, list[Any]]:
-    """Names, units and voxel sizes of the axes of space."""
-    names = [letter.lower() for letter in image.axes[1:]]
-    factor = METERS.get(image.unit or "")
-    if image.spacing is None or factor is None:
-        return {"names": names, "units": [""] * len(names), "scales": [1] * len(names)}
-    scales = [size * factor for size in image.spacing]
-    return {"names": names, "units": ["m"] * len(names), "scales": scales}
+def _answer(volumes: Mapping[str, Precomputed], path: str) -> bytes | None:
+    """A file of a volume; None: there is none."""
+    name, *rest = unquote(path).split("/")
+    try:
+        volume = volumes[name]
+        if rest == ["info"]:
+            return json.dumps(volume.info()).encode()
+        key, chunk = rest
+        return volume.named_chunk(key, chunk)
+    except (KeyError, ValueError):
+        return None

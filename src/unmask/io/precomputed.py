@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,38 +55,102 @@ def write_precomputed(image: Image, folder: str | Path, *, labels: bool) -> Path
                 do="Export each point in time alone.",
             )
         )
-    dtype = _dtype(image, labels=labels)
-    spacing = _nanometers(image)
-    found = _plan(image)
+    volume = Precomputed(image, labels)
     path = Path(folder)
     aside = path.with_name(aside_name(path))
     with saving(path):
         remove(aside)
         make_folder(aside)
-        info: dict[str, Any] = {
-            "@type": "neuroglancer_multiscale_volume",
-            "type": "segmentation" if labels else "image",
-            "data_type": dtype.name,
-            "num_channels": 1 if labels else image.shape[0],
-            "scales": [_scale(level, step, spacing) for level, step in found],
-        }
-        (aside / "info").write_text(json.dumps(info, indent=1), encoding="utf-8")
-        for level, step in found:
-            _write_level(image, level, step, aside / _key(step), dtype)
+        (aside / "info").write_text(json.dumps(volume.info(), indent=1), encoding="utf-8")
+        for key, level in volume.levels.items():
+            make_folder(aside / key)
+            for corner in product(*(range(0, n, _CHUNK) for n in level.shape)):
+                ends = zip(corner, level.shape, strict=True)
+                box = Box(corner, tuple(min(start + _CHUNK, n) for start, n in ends))
+                (aside / key / _name(box)).write_bytes(volume.chunk(key, box))
         replace_folder(aside, path.absolute())
     return path
 
 
-def _plan(image: Image) -> list[tuple[Level, tuple[int, ...]]]:
-    """Resolutions, each with the voxels of the image that one of its voxels stands for."""
-    shape = image.shape[1:]
-    ones, zeros = (1.0,) * len(shape), (0.0,) * len(shape)
-    levels = plan_levels(Level(shape, (1,) * len(shape), image.spacing or ones, zeros))
-    found, scale = list[tuple[Level, tuple[int, ...]]](), (1,) * len(shape)
-    for level in levels:
-        scale = tuple(a * b for a, b in zip(scale, level.step or scale, strict=True))
-        found.append((level, scale))
-    return found
+class _Resolution(NamedTuple):
+    """Voxels of a resolution, and how many of the image each one stands for along every axis."""
+
+    shape: tuple[int, ...]
+    scale: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Precomputed:
+    """An image as the files of the format, which are made when they are asked for.
+
+    Attributes:
+        image: ``(C, *space)``.
+        labels: values are ids.
+    """
+
+    image: Image
+    labels: bool
+
+    @cached_property
+    def levels(self) -> dict[str, _Resolution]:
+        """Resolutions by the name of their folder."""
+        shape = self.image.shape[1:]
+        ones, zeros = (1,) * len(shape), (0.0,) * len(shape)
+        first = Level(shape, ones, self.image.spacing or (1.0,) * len(shape), zeros)
+        found, scale = dict[str, _Resolution](), ones
+        for level in plan_levels(first):
+            scale = tuple(a * b for a, b in zip(scale, level.step or ones, strict=True))
+            found["_".join(map(str, _deep(scale)[::-1]))] = _Resolution(level.shape, scale)
+        return found
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the chunks."""
+        return _dtype(self.image, labels=self.labels)
+
+    def info(self) -> dict[str, Any]:
+        """The file ``info``, as JSON values."""
+        spacing = _nanometers(self.image)
+        return {
+            "@type": "neuroglancer_multiscale_volume",
+            "type": "segmentation" if self.labels else "image",
+            "data_type": self.dtype.name,
+            "num_channels": 1 if self.labels else self.image.shape[0],
+            "scales": [_scale(key, level, spacing) for key, level in self.levels.items()],
+        }
+
+    def chunk(self, key: str, box: Box) -> bytes:
+        """A box of a resolution: x is fastest, then y, z and the channel."""
+        level = self.levels[key]
+        ends = zip(box.stop, level.scale, self.image.shape[1:], strict=True)
+        fine = Box(
+            tuple(a * s for a, s in zip(box.start, level.scale, strict=True)),
+            tuple(min(b * s, n) for b, s, n in ends),
+        )
+        steps = (slice(None, None, step) for step in level.scale)
+        part = self.image.read(fine)[(slice(None), *steps)]
+        return part.astype(self.dtype.newbyteorder("<")).tobytes()
+
+    def named_chunk(self, key: str, name: str) -> bytes:
+        """The chunk of a file such as ``0-64_64-128_0-1``.
+
+        Raises:
+            KeyError: no such resolution.
+            ValueError: no such chunk.
+        """
+        ranges = [tuple(map(int, part.split("-"))) for part in name.split("_")][::-1]
+        ranges = ranges[3 - self.image.ndim :]
+        level = self.levels[key]
+        inside = len(ranges) == self.image.ndim and all(
+            len(ends) == 2
+            and ends[0] % _CHUNK == 0
+            and 0 <= ends[0] < n
+            and ends[1] == min(ends[0] + _CHUNK, n)
+            for ends, n in zip(ranges, level.shape, strict=True)
+        )
+        if not inside:
+            raise ValueError(name)
+        return self.chunk(key, Box(tuple(r[0] for r in ranges), tuple(r[1] for r in ranges)))
 
 
 def _dtype(image: Image, *, labels: bool) -> np.dtype[Any]:
@@ -119,40 +185,18 @@ def _deep(values: Sequence[int]) -> tuple[int, ...]:
     return (*(1,) * (3 - len(values)), *values)
 
 
-def _key(step: Sequence[int]) -> str:
-    return "_".join(map(str, _deep(step)[::-1]))
+def _name(box: Box) -> str:
+    ends = zip((*(0,) * (3 - len(box.start)), *box.start)[::-1], _deep(box.stop)[::-1], strict=True)
+    return "_".join(f"{start}-{stop}" for start, stop in ends)
 
 
-def _scale(level: Level, step: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
-    scale, shape = _deep(step), _deep(level.shape)
+def _scale(key: str, level: _Resolution, spacing: Sequence[float]) -> dict[str, Any]:
+    scale, shape = _deep(level.scale), _deep(level.shape)
     return {
-        "key": _key(step),
+        "key": key,
         "size": list(shape[::-1]),
         "resolution": [size * step for size, step in zip(spacing, scale, strict=True)][::-1],
         "voxel_offset": [0, 0, 0],
         "chunk_sizes": [[min(_CHUNK, n) for n in shape[::-1]]],
         "encoding": "raw",
     }
-
-
-def _write_level(
-    image: Image, level: Level, step: Sequence[int], folder: Path, dtype: np.dtype[Any]
-) -> None:
-    make_folder(folder)
-    starts = [range(0, n, _CHUNK) for n in level.shape]
-    for corner in product(*starts):
-        stop = [min(a + _CHUNK, n) for a, n in zip(corner, level.shape, strict=True)]
-        ends = zip(stop, step, image.shape[1:], strict=True)
-        box = Box(
-            tuple(a * s for a, s in zip(corner, step, strict=True)),
-            tuple(min(b * s, n) for b, s, n in ends),
-        )
-        part = image.read(box)[(slice(None), *(slice(None, None, s) for s in step))]
-        name = "_".join(
-            f"{a}-{b}" for a, b in zip(_corner(corner)[::-1], _deep(stop)[::-1], strict=True)
-        )
-        (folder / name).write_bytes(part.astype(dtype.newbyteorder("<")).tobytes())
-
-
-def _corner(start: Sequence[int]) -> tuple[int, ...]:
-    return (*(0,) * (3 - len(start)), *start)
