@@ -73,9 +73,7 @@ def serve(
         # Nobody else receives here: the folder is locked.
         site.uploads.sweep()
         threading.Thread(target=warm_up, args=(site,), daemon=True).start()
-        port = listener.getsockname()[1]
-        shown = f"[{where.host}]" if ":" in where.host else where.host
-        say(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
+        say(_url(where.host, listener.getsockname()[1], token))
         config = uvicorn.Config(
             make_app(site, Access(where.host, token, public)),
             log_level="warning", access_log=False,
@@ -91,6 +89,11 @@ def serve(
 
         server.handle_exit = end
         server.run(sockets=[listener])
+
+
+def _url(host: str, port: int, token: str | None) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
 
 
 def _listening(address: Address) -> socket.socket:
