@@ -165,7 +165,7 @@ def test_short_trainings_take_the_start_untried(start, phantoms, tmp_path):
     run(phantoms, tmp_path / "r", "auto", ndim)
     note = json.loads((tmp_path / "r" / "start.json").read_text())
     assert (note["model"], note["trial"]) == (file.stem, {})
-    assert "too few to try" in note["lines"][-1]
+    assert "too few for a trial" in note["lines"][-1]
 
 
 def test_the_shipped_start_fits_the_presets():

@@ -43,10 +43,12 @@ class Chosen:
         if self.model is None:
             return {}
         card = checkpoint.describe_model(self.model).card
-        kept = {key: card[key] for key in ("data", "licence", "license") if key in card}
+        kept = {key: card[key] for key in ("licence", "license") if key in card}
         # The files of a run are its user's own affair; a shipped model names what it consists of.
-        if not (isinstance(kept.get("data"), Mapping) and "name" in kept["data"]):
-            kept.pop("data", None)
+        data = card.get("data")
+        if isinstance(data, Mapping) and "name" in data:
+            keys = ("name", "licence", "source", "citation")
+            kept["data"] = {key: data[key] for key in keys if key in data}
         return {"start": {"model": self.model, **kept}}
 
 

@@ -47,7 +47,7 @@ def try_start(
         return chosen
     updates = min(_MOST, recipe.train.steps // _PART) // 3 * 3
     if updates < _FEWEST:
-        text = f"{recipe.train.steps} updates are too few to try whether they help, so they stay."
+        text = f"{recipe.train.steps} updates are too few for a trial, so they are used untried."
         return replace(chosen, lines=(*chosen.lines, text), unsure=False)
     plan = _trial_plan(recipe, updates)
     losses = {
