@@ -83,7 +83,7 @@ def train_command(
     if effort.updates is not None:
         settings += _schedule(effort.updates)
     settings += _of_labels(chosen) if defaults.preset is None else _ignored(chosen)
-    if "folds" in TrainRecipe.model_fields:
+    if defaults.preset is None and "folds" in TrainRecipe.model_fields:
         # A cross-validation would leave a fraction of the minutes for the model; the page holds
         # images out instead.
         settings.append("train.folds=0")
