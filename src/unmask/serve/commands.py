@@ -15,6 +15,7 @@ from typing import Literal
 
 from unmask.errors import UnmaskError
 from unmask.recipe import Recipe, load
+from unmask.recipe_sections import TrainRecipe
 from unmask.serve.processes import Job
 from unmask.serve.rounds import TrainingSet
 
@@ -82,6 +83,10 @@ def train_command(
     if effort.updates is not None:
         settings += _schedule(effort.updates)
     settings += _of_labels(chosen) if defaults.preset is None else _ignored(chosen)
+    if defaults.preset is None and "folds" in TrainRecipe.model_fields:
+        # A cross-validation would leave a fraction of the minutes for the model; the page holds
+        # images out instead.
+        settings.append("train.folds=0")
     last = _last(chosen.ndim, defaults, earlier) if effort.begin == "auto" else None
     if last is not None:
         model, recipe = last
