@@ -161,7 +161,9 @@ def _open(like: Paths, labels: Paths | None, rules: Layout) -> list[tuple[str, I
     problems: list[str] = []
     read = partial(open_image, axes=rules.axes, allow_external=rules.allow_external)
     images: list[tuple[str, Image]] = []
-    for name, path, _ in match_files(like, None if labels is None else labels, rules, problems):
+    # One folder of images and labels is divided by their names; otherwise all images count.
+    both = labels if labels == like else None
+    for name, path, _ in match_files(like, both, rules, problems):
         try:
             images.append((name, read(path)))
         except (DataError, ImportError) as error:
