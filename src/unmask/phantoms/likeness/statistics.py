@@ -37,8 +37,6 @@ def measure(image: NDArray[Any]) -> Statistics:
     A volume has one more fact that sections do not show: how fast it changes along the slow axis.
     """
     space = image.shape[1:]
-    if len(space) == 2:
-        return np.append(measure_section(np.asarray(image, np.float32)), np.float32(0))
     slow = int(np.prod(space[:-2]))
     sections = np.asarray(image, np.float32).reshape(len(image), slow, *space[-2:])
     at = np.unique(np.linspace(0, slow - 1, _SECTIONS + 2).round().astype(int)[1:-1])
