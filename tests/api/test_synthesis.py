@@ -25,7 +25,7 @@ def _few(monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     for index, sample in enumerate(draw("nuclei", (96, 96), 4, seed=1)):
-        save_image(tmp_path / "images" / f"n{index}.tif", sample.image.repeat(3, 0) * 257.0)
+        save_image(tmp_path / "images" / f"n{index}.tif", sample.image.repeat(3, 0), axes="CYX")
         save_image(tmp_path / "labels" / f"n{index}.tif", sample.labels[None])
     return tmp_path
 
@@ -49,13 +49,13 @@ def test_labeled_images_of_the_form_of_the_photographs_are_written(folder):
 
 
 def test_constant_and_too_few_images_are_named(folder, tmp_path):
-    save_image(folder / "images" / "black.tif", np.zeros((3, 96, 96), np.uint8))
+    save_image(folder / "images" / "black.tif", np.zeros((3, 96, 96), np.uint8), axes="CYX")
     result = api.synth(folder / "images", out=tmp_path / "one", count=1, kind="nuclei")
     assert any("black: left out" in note for note in result.notes)
     with pytest.raises(DataError, match="two images or more"):
         api.synth(folder / "images" / "n0.tif", out=tmp_path / "two", count=1)
     for index in range(4):
-        save_image(folder / "images" / f"n{index}.tif", np.zeros((3, 96, 96), np.uint8))
+        save_image(folder / "images" / f"n{index}.tif", np.zeros((3, 96, 96), np.uint8), axes="CYX")
     with pytest.raises(DataError, match="constant"):
         api.synth(folder / "images", out=tmp_path / "two", count=1)
     assert not (tmp_path / "two").exists()
@@ -65,7 +65,7 @@ def test_a_family_that_does_not_fit_is_not_drawn_unless_it_is_named(tmp_path):
     rng = np.random.default_rng(0)
     for index in range(3):
         image = rng.integers(0, 255, (3, 96, 96)).astype(np.uint8)
-        save_image(tmp_path / "noise" / f"x{index}.tif", image)
+        save_image(tmp_path / "noise" / f"x{index}.tif", image, axes="CYX")
     with pytest.raises(DataError, match="does not fit"):
         api.synth(tmp_path / "noise", out=tmp_path / "out", count=1)
     words = ["synth", "--like", tmp_path / "noise", "--kind", "nuclei", "--count", 1,

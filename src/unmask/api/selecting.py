@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,15 +107,13 @@ def select(
     names = [(name, path) for name, path, _ in match_files(images, None, rules, problems)]
     truths = {} if labels is None else _labeled(images, labels, rules)
     predictor = None if model is None else _load(model, settings)
-    most = _MOST_REGIONS if predictor is None else _MOST_PREDICTED
-    share = max(1, most // max(1, len(names)))
     candidates: list[_Candidate] = []
     for name, path in names:
         try:
             image = open_image(path, axes=rules.axes, allow_external=rules.allow_external)
-            boxes = [None] if regions is None else _boxes(image, regions, share, say)
-            look = partial(_look, name, str(path), truths.get(name), predictor)
-            candidates += look(hold_whole(image) if regions is not None else image, boxes)
+            boxes = _boxes(image, regions, len(names), say, predicted=predictor is not None)
+            whole = image if regions is None else hold_whole(image)
+            candidates += _look(name, str(path), truths.get(name), predictor, whole, boxes)
         except (DataError, ImportError) as error:
             problems.append(str(error))
             continue
@@ -124,18 +121,18 @@ def select(
             say(f"{name}: {len(boxes)} prediction(s)")
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    if len(candidates) < 2:
-        raise DataError(
-            message("select", expected="two images (or regions) or more to choose from",
-                    found=str(len(candidates)),
-                    do="Give the folder of all images, or smaller --regions.")
-        )  # fmt: skip
     return _chosen(candidates, count, seed, weighted=predictor is not None)
 
 
 def _chosen(
     candidates: Sequence[_Candidate], count: int, seed: int, *, weighted: bool
 ) -> list[Selected]:
+    if len(candidates) < 2:
+        raise DataError(
+            message("select", expected="two images (or regions) or more to choose from",
+                    found=str(len(candidates)),
+                    do="Give the folder of all images, or smaller --regions.")
+        )  # fmt: skip
     labeled = [index for index, each in enumerate(candidates) if each.labeled]
     features = np.stack([each.features for each in candidates])
     doubts = None
@@ -183,12 +180,18 @@ def _look(
     return candidates
 
 
-def _boxes(image: Image, size: Sequence[int], most: int, say: Say) -> list[Box]:
+def _boxes(
+    image: Image, size: Sequence[int] | None, images: int, say: Say, *, predicted: bool
+) -> list[Box] | list[None]:
+    """Regions of an image to look at, at most its share of all; None stands for all of it."""
+    if size is None:
+        return [None]
     if len(size) != image.ndim or min(size) < 1:
         raise DataError(
             message(image.source, expected=f"{image.ndim} numbers of voxels in --regions",
                     found=",".join(map(str, size)), do="Give one per axis, slow axis first.")
         )  # fmt: skip
+    most = max(1, (_MOST_PREDICTED if predicted else _MOST_REGIONS) // images)
     every, boxes = len(divide(image.shape[1:], size)), divide(image.shape[1:], size, most=most)
     if len(boxes) < every:
         say(f"{image.source}: {len(boxes)} of {every} regions are looked at.")

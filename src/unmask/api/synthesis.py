@@ -18,6 +18,7 @@ from unmask.data.pairs import Paths
 from unmask.errors import DataError, gather, message
 from unmask.io import Image, open_image, save_image
 from unmask.recipe import load
+from unmask.space.axes import SPACE
 
 if TYPE_CHECKING:
     from unmask.phantoms.likeness.bank import Canvas
@@ -161,7 +162,9 @@ def _open(like: Paths, labels: Paths | None, rules: Layout) -> list[tuple[str, I
     problems: list[str] = []
     read = partial(open_image, axes=rules.axes, allow_external=rules.allow_external)
     images: list[tuple[str, Image]] = []
-    for name, path, _ in match_files(like, None if labels is None else labels, rules, problems):
+    # One folder of images and labels is divided by their names; otherwise all images count.
+    both = labels if labels == like else None
+    for name, path, _ in match_files(like, both, rules, problems):
         try:
             images.append((name, read(path)))
         except (DataError, ImportError) as error:
@@ -302,8 +305,7 @@ def _write_phantoms(
         drawn = draw_alike(fit, group.photographs, canvas, number, seed=seed, shrink=group.shrink)
         for index, phantom in enumerate(drawn):
             file = f"{Path(fit.kind).stem}{len(done) or ''}_{index:04d}.tif"
-            save_image(out / "images" / file, phantom.image, spacing=phantom.spacing)
-            save_image(out / "labels" / file, phantom.labels[None], spacing=phantom.spacing)
+            _save(out, file, phantom.image, phantom.labels, phantom.spacing)
         done.append(_summary(group, fit, number))
     return done
 
@@ -358,8 +360,20 @@ def _write_collages(
     from unmask.phantoms.likeness.collage import draw_collages
 
     for index, (image, ids) in enumerate(draw_collages(sheets, shape, count, seed=seed)):
-        save_image(out / "images" / f"collage_{index:04d}.tif", image)
-        save_image(out / "labels" / f"collage_{index:04d}.tif", ids[None])
+        _save(out, f"collage_{index:04d}.tif", image, ids, None)
+
+
+def _save(
+    out: Path,
+    file: str,
+    image: np.ndarray,
+    labels: np.ndarray,
+    spacing: Sequence[float] | None,
+) -> None:
+    # Without axes, three channels of an image would be read as three sections.
+    axes = f"C{SPACE[-labels.ndim :]}"
+    save_image(out / "images" / file, image, axes=axes, spacing=spacing)
+    save_image(out / "labels" / file, labels[None], axes=axes, spacing=spacing)
 
 
 def _names(names: Sequence[str]) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from unmask.labels.components import connected_components
+
 # Voxels around an object that tell the level of the ground it lies on.
 _MARGIN = 3
 # Width in voxels of the seam between an object and its new ground.
@@ -58,7 +60,7 @@ def cut_objects(
     )
     parts = numbers[places.reshape(labels.shape)]
     if connected:
-        pieces, _ = ndimage.label(parts > 0)
+        pieces = connected_components((parts > 0).astype(np.int32), connectivity=1)
         # Touching pieces of different classes are different objects.
         _, parts = np.unique(pieces * (len(values) + 1) + parts * (pieces > 0), return_inverse=True)
         parts = parts.reshape(labels.shape) * (pieces > 0)
@@ -164,8 +166,7 @@ def _harms(
 
 
 def _pieces(mask: NDArray[np.bool_]) -> int:
-    _, count = ndimage.label(mask)
-    return int(count)
+    return int(connected_components(mask.astype(np.int32), connectivity=1).max(initial=0))
 
 
 def _ground(image: NDArray[Any], empty: NDArray[np.bool_]) -> NDArray[np.float32] | None:

@@ -74,7 +74,7 @@ def draw_collages(
 
 def _fill(image: NDArray[np.float32], covered: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Replace what is covered by the ground around it, with the grain of the ground."""
-    near = np.asarray(ndimage.binary_dilation(covered, iterations=2))
+    near = np.asarray(ndimage.binary_dilation(covered, iterations=2), np.bool_)
     if near.all():
         near = covered
     known = (~near).astype(np.float32)

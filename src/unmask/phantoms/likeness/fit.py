@@ -21,7 +21,7 @@ Rows = NDArray[np.float32]
 # Phantoms from which the options of a family are read, twice.
 _READ = 24
 # Families about as near as the nearest are drawn with fitted options before one is chosen.
-_NEARLY, _RIVALS = 1.1, 3
+_NEARLY, _RIVALS = 1.15, 4
 # Neighbors whose mean distance is that of an image to phantoms of a family.
 _NEIGHBORS = 3
 # Penalty of the regression of options.

@@ -39,9 +39,9 @@ class Look:
         dtype: type of its voxels.
     """
 
-    gray: NDArray[np.float64]
-    colors: NDArray[np.float64]
-    palette: NDArray[np.float64]
+    gray: NDArray[np.floating]
+    colors: NDArray[np.floating]
+    palette: NDArray[np.floating]
     noise: float
     grain: float
     dtype: np.dtype[Any]
@@ -103,7 +103,7 @@ def _section(gray: Floats) -> Floats:
 
 
 def _match(
-    values: Floats, knots: NDArray[np.float64], wanted: NDArray[np.float64]
+    values: Floats, knots: NDArray[np.floating], wanted: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """A rising curve that brings quantiles to wanted ones, nowhere much steeper than on average."""
     knots, wanted = knots[_BENDS], wanted[_BENDS]

@@ -51,9 +51,7 @@ def plan_canvas(images: Sequence[Image]) -> Canvas:
 
 
 def _relative_spacing(images: Sequence[Image]) -> tuple[float, ...] | None:
-    """Median voxel size of stacks in units of the last axis; None where it is not known."""
-    if images[0].ndim == 2:
-        return (1.0, 1.0)
+    """Median voxel size in units of the last axis; None where it is not known."""
     known = [np.array(image.spacing) / image.spacing[-1] for image in images if image.spacing]
     return tuple(np.median(known, axis=0).tolist()) if known else None
 

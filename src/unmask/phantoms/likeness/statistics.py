@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from unmask.labels.components import connected_components
+
 Section = NDArray[np.float32]
 Statistics = NDArray[np.float32]
 
@@ -35,8 +37,6 @@ def measure(image: NDArray[Any]) -> Statistics:
     A volume has one more fact that sections do not show: how fast it changes along the slow axis.
     """
     space = image.shape[1:]
-    if len(space) == 2:
-        return np.append(measure_section(np.asarray(image, np.float32)), np.float32(0))
     slow = int(np.prod(space[:-2]))
     sections = np.asarray(image, np.float32).reshape(len(image), slow, *space[-2:])
     at = np.unique(np.linspace(0, slow - 1, _SECTIONS + 2).round().astype(int)[1:-1])
@@ -118,8 +118,8 @@ def _edges(gray: Section) -> list[float]:
     """How strong edges are, how few voxels hold them, and how parallel they run nearby."""
     values: list[float] = []
     for scale in (1.0, 3.0):
-        y = ndimage.gaussian_filter(gray, scale, order=(1, 0), truncate=3)
-        x = ndimage.gaussian_filter(gray, scale, order=(0, 1), truncate=3)
+        y = ndimage.gaussian_filter(gray, scale, order=(1, 0), truncate=3)  # pyright: ignore[reportArgumentType]
+        x = ndimage.gaussian_filter(gray, scale, order=(0, 1), truncate=3)  # pyright: ignore[reportArgumentType]
         strength = y**2 + x**2
         total = float(strength.mean()) + 1e-9
         share = float(np.quantile(strength, 0.9)) / total
@@ -132,7 +132,7 @@ def _edges(gray: Section) -> list[float]:
 
 def _regions(gray: Section) -> list[float]:
     """Share, size and raggedness of bright and of dark regions after a little blur."""
-    smooth = np.asarray(ndimage.gaussian_filter(gray, 1.5, truncate=3))
+    smooth = np.asarray(ndimage.gaussian_filter(gray, 1.5, truncate=3), np.float32)
     bright = smooth > separating_value(smooth)
     values = [float(bright.mean()), float(smooth[bright].mean() if bright.any() else 0)]
     for mask in (bright, ~bright):
@@ -142,7 +142,7 @@ def _regions(gray: Section) -> list[float]:
             float(np.log(q + 0.5)) for q in
             (np.quantile(inside, _DEPTHS) if inside.size else (0.0, 0.0))
         ]  # fmt: skip
-        _, count = ndimage.label(mask)
+        count = int(connected_components(mask.astype(np.int32), connectivity=1).max(initial=0))
         values.append(float(np.log(mask.sum() / max(count, 1) + 1)) / 2)
     border = float((bright != ndimage.binary_erosion(bright)).mean())
     values.append(float(np.log(border + 0.005)))
