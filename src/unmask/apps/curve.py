@@ -74,8 +74,7 @@ def run_curve(
         RecipeError: a wrong setting, name or number, or unknown workers.
         CheckpointError: ``out`` holds another curve, or a model to start from does not fit.
     """
-    out = Path(out)
-    chosen = load(recipe).with_settings(plan.settings)
+    chosen, out = load(recipe).with_settings(plan.settings), Path(out)
     metric = (chosen.train.metrics or build_task(chosen).metrics)[0]
     check_plan(chosen, plan, files)
     pairs, held_out = divide_pairs(chosen, files)
@@ -97,8 +96,8 @@ def run_curve(
         for count in counts
         for start in starts
     ]
-    settings = {name: value for name, value in conditions.items() if name != "files"}
-    table = _Table(out, metric, settings, starts, len(counts), len(trainings), say)
+    shown = {name: value for name, value in conditions.items() if name != "files"}
+    table = _Table(out, metric, shown, starts, len(counts), len(trainings), say)
     run_all(trainings, table.add, cluster=plan.cluster)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
     rows = _sorted(table.rows, starts)

@@ -75,6 +75,7 @@ def find_convergence(
     """
     ends = sorted({min(counts), max(counts)})
     scores = _scores(make, recipe, ends, metric, cluster)
+    found = Convergence(recipe.train.steps, {}, recipe.train.steps)
     for _ in range(doublings):
         steps = recipe.train.steps
         doubled = _with_steps(recipe, 2 * steps)

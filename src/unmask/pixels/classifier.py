@@ -200,7 +200,7 @@ class PixelClassifier:
         features: list[np.ndarray] = []
         for name, image in self._images.items():
             places = self._labels[name]
-            flat = np.ravel_multi_index(tuple(places.voxels.T), image.shape[1:])
+            flat = np.asarray(np.ravel_multi_index(tuple(places.voxels.T), image.shape[1:]))
             known, kept = self._known.get(name, (np.zeros(0, np.int64), np.zeros((0, 0))))
             new = ~np.isin(flat, known)
             if new.any():
@@ -269,7 +269,8 @@ class PixelClassifier:
         model = self.recipe.model.model_copy(
             update={"backbone": Part(name="pixels", **options), "head": head}
         )
-        task = Part(name="semantic", classes=len(values), values=values)
+        classes: dict[str, Any] = {"classes": len(values), "values": values}
+        task = Part(name="semantic", **classes)
         infer = self.recipe.infer.model_copy(
             update={"blend": "crop", "overlap": self._overlap, "average": "scores"}
         )

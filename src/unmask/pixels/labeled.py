@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,13 +63,14 @@ def find_places(
     for value in np.unique(labels):
         if value == ignore:
             continue
-        strokes, count = ndimage.label(labels == value, np.ones((3,) * labels.ndim))
+        found: Any = ndimage.label(labels == value, np.ones((3,) * labels.ndim))
+        strokes, count = found
         index = np.flatnonzero(strokes)
         if len(index) > most:
-            index = np.sort(rng.choice(index, most, replace=False))
+            index = np.sort(index[rng.permutation(len(index))[:most]])
         # Strokes in random order, so that a part of all pixels is a part of all strokes.
-        order = rng.permutation(count + 1)[strokes.ravel()[index]]
-        index = index[np.argsort(order, kind="stable")]
+        rank = rng.permutation(count + 1)[strokes.ravel()[index]]
+        index = index[np.argsort(rank, kind="stable")]
         voxels.append(np.stack(np.unravel_index(index, labels.shape), axis=1))
         values.append(np.full(len(index), value, np.int64))
     return Places(np.concatenate(voxels), np.concatenate(values))

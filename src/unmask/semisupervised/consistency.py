@@ -51,7 +51,11 @@ class Consistency(nn.Module):
         wanted, weight = agreed_scores(self.teacher, crops, axis=seed % self.ndim)
         weight = (1 - weight / self.tolerance).clamp(min=0)
         task: Any = segmenter.task
-        found = task.activate(segmenter.logits(strong_view(crops, seed)).float())
+        logits = segmenter.logits(strong_view(crops, seed)).float()
+        found = task.activate(logits)
+        if logits.requires_grad and not found.requires_grad:
+            # Scores of embeddings carry no gradient; teacher and student share one space of them.
+            found, wanted = logits, self.teacher.logits(crops)
         squares = (found - wanted).square().mean(dim=1, keepdim=True)
         return (squares * weight).sum() / weight.sum().clamp(min=1)
 

@@ -53,6 +53,11 @@ class Teacher(nn.Module):
                 mine.copy_(now[name])
 
     @torch.no_grad()
+    def logits(self, crops: Float[Tensor, "b c *space"]) -> Float[Tensor, "b k *space"]:
+        """Raw outputs."""
+        return self.network.eval().logits(crops).float()
+
+    @torch.no_grad()
     def scores(
         self, crops: Float[Tensor, "b c *space"], flips: tuple[int, ...] = ()
     ) -> Float[Tensor, "b s *space"]:

@@ -159,6 +159,8 @@ class Affinities(TaskDefaults):
     def activate(self, logits: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
         """Probabilities; voxels without a neighbor repeat the nearest that has one."""
         scores = logits.float().sigmoid()
+        # The gradient of a sigmoid needs its values, which are replaced below at borders.
+        scores = scores.clone() if scores.requires_grad else scores
         space = scores.shape[2:]
         for channel, offset in enumerate(self._offsets):
             if inside(offset, space):

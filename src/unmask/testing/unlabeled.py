@@ -51,7 +51,8 @@ class UnlabeledContract(Contract):
         """A finite scalar whose gradients reach the backbone, and no weight of a teacher."""
         for task in self.tasks:
             segmenter, method = self.build(ndim, task)
-            assert isinstance(method, nn.Module)
+            kind: object = method
+            assert isinstance(kind, nn.Module)
             # The segmenter's own weights must not be kept a second time.
             own = {id(weight) for weight in segmenter.parameters()}
             assert not own & {id(weight) for weight in method.parameters()}
