@@ -68,7 +68,7 @@ STUDIES = {
 def compare(name: str, seconds: float, images: int) -> Iterator[dict[str, Any]]:
     """Train the plan and the preset of a set for equal CPU seconds; a row for each."""
     study, train = STUDIES[name], DATA / name / "train"
-    given = {"images": train / "images", "labels": train / "labels"}
+    given: dict[str, Any] = {"images": train / "images", "labels": train / "labels"}
     made = unmask.plan(**given, minutes=seconds / 60, settings=["train.steps=1", "train.folds=0"])
     preset = load(study.preset).with_settings(study.settings)
     for title, start in (("plan", made), (study.preset, preset)):
@@ -145,7 +145,10 @@ def check_scores(draw: int, *, labels: int, steps: int, folds: int, images: int)
             (Path(folder) / kind).mkdir()
             for index in chosen:
                 shutil.copy(train / kind / paths[index].name, Path(folder) / kind)
-        given = {"images": Path(folder) / "images", "labels": Path(folder) / "labels"}
+        given: dict[str, Any] = {
+            "images": Path(folder) / "images",
+            "labels": Path(folder) / "labels",
+        }
         own = [f"train.folds={folds}", "train.steps=1", *SMALL]
         recipe = unmask.plan(**given, settings=own)
         recipe = recipe.with_decisions(schedule_decisions(steps, "")).recipe

@@ -14,7 +14,7 @@ from unmask.api import held_out
 from unmask.api.learning import train
 from unmask.checkpoint import load_model
 from unmask.crossvalidation import tuning
-from unmask.crossvalidation.record import load_scores
+from unmask.crossvalidation.record import HeldOutScores, load_scores
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.io import open_labels, save_image
 from unmask.recipe import load
@@ -25,6 +25,12 @@ PRESETS = {2: "cells", 3: "cells3d"}
 
 class Killed(BaseException):
     """The process ends here."""
+
+
+def scores_of(folder) -> HeldOutScores:
+    scores = load_scores(folder)
+    assert scores is not None
+    return scores
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,7 +73,7 @@ def finished(args, tmp_path_factory):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_every_image_is_held_out_once(finished, phantoms, ndim):
     run = finished[ndim]
-    scores = load_scores(run.folder)
+    scores = scores_of(run.folder)
     names = sorted(path.stem.split(".")[0] for path in (phantoms[ndim] / "images").iterdir())
     assert sorted(row["name"] for row in scores.images) == names
     assert {row["fold"] for row in scores.images} == {1, 2}
@@ -88,7 +94,7 @@ def test_every_image_is_held_out_once(finished, phantoms, ndim):
 
 def test_models_of_folds_have_not_seen_what_they_are_judged_on(finished):
     run = finished[2]
-    for row in load_scores(run.folder).images:
+    for row in scores_of(run.folder).images:
         card = load_model(run.folder / "folds" / str(row["fold"])).card
         assert not any(f"/{row['name']}." in source for source in card["data"])
 
@@ -116,7 +122,7 @@ def test_a_run_that_was_killed_resumes_exactly(
     monkeypatch.undo()
     again = train(**args(ndim, tmp_path / "run"), resume=True)
     expected = finished[ndim]
-    assert load_scores(again.folder) == load_scores(expected.folder)
+    assert scores_of(again.folder) == scores_of(expected.folder)
     wanted = load_model(expected.model).weights
     found = load_model(again.model).weights
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
@@ -155,7 +161,7 @@ def test_classes_of_voxels_have_folds_too(args, tmp_path):
     settings = ["task.classes=2", "train.steps=1"]
     given = args(2, tmp_path / "run", *settings, labels="classes", preset="semantic2d")
     run = train(**given)
-    scores = load_scores(run.folder)
+    scores = scores_of(run.folder)
     assert scores.tuned is None
     assert set(run.metrics) == {"dice", "iou", "accuracy"}
 
@@ -167,7 +173,7 @@ def test_classes_of_images_are_judged_together(phantoms, tmp_path, args):
     table.write_text("\n".join(["name,class", *lines]) + "\n")
     given = args(2, tmp_path / "run", "task.classes=[a, b]", "train.steps=1", preset="classify2d")
     run = train(**given | {"labels": table})
-    scores = load_scores(run.folder)
+    scores = scores_of(run.folder)
     assert [row["truth"] in "ab" for row in scores.images] == [True] * 5
     right = np.mean([row["truth"] == row["predicted"] for row in scores.images])
     assert run.metrics["accuracy"] == pytest.approx(right)
@@ -185,7 +191,7 @@ def test_regions_of_a_single_image_are_folds(tmp_path, args, phantoms, capsys):
     given = {"images": tmp_path / "images", "labels": tmp_path / "labels"}
     run = train(**args(2, tmp_path / "run", "train.folds=3") | given)
     assert "say nothing about other images" in capsys.readouterr().err
-    scores = load_scores(run.folder)
+    scores = scores_of(run.folder)
     assert scores.regions
     assert [row["name"] for row in scores.images] == ["a_region1", "a_region2", "a_region3"]
     with pytest.raises(DataError, match=r"3 regions of a crop.*--folds 2"):
@@ -203,15 +209,16 @@ def test_tuning_predicts_each_image_by_the_fold_that_held_it_out(
 ):
     run = tmp_path / "run"
     shutil.copytree(finished[2].folder, run)
-    before = load_scores(run)
+    before = scores_of(run)
     said = []
     made = unmask.tune(
         run, phantoms[2] / "images", labels=phantoms[2] / "labels", say=said.append, trials=12
     )
     assert "5 of 5 images are predicted by the fold" in said[0]
     # The options of the model were tuned already, on the same predictions.
-    name = before.metric
-    start = before.metrics[name] if not before.tuned.settings else before.tuned.found
+    name, tuned = before.metric, before.tuned
+    assert tuned is not None
+    start = before.metrics[name] if not tuned.settings else tuned.found
     assert made.tuned.before == pytest.approx(start)
     assert load_model(run).card["tuned"]["before"] == pytest.approx(start)
 
