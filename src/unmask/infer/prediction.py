@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Integer
 
+from unmask.calibration import Calibration
 from unmask.infer.picture import label_picture, picture_html
 from unmask.infer.uncertainty import object_uncertainty
 from unmask.io import Image, Stored
 from unmask.io.image import arranged_image
-from unmask.metrics.calibration import Calibration
 from unmask.space.axes import SPACE
 
 if TYPE_CHECKING:
