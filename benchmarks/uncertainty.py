@@ -18,10 +18,10 @@ import torch
 
 from harness import write
 from unmask.api.assessment import Judged, measure_doubts, predict_held_out
+from unmask.calibration import auroc, fit_calibration
 from unmask.data.pairs import Layout, Pair, open_pairs
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Predictor
-from unmask.metrics.calibration import auroc, fit_calibration
 
 GOAL = "goal 0.80"
 WORDS = {"scores": "scores of one view", "views": "and mirrored views compared"}

@@ -10,6 +10,7 @@ import numpy as np
 
 from unmask import checkpoint
 from unmask.api.validation import HeldOut
+from unmask.calibration import Calibration, fit_calibration
 from unmask.checkpoint.model import MODEL_FILE
 from unmask.data.pairs import Pair
 from unmask.infer.load import compare_flips
@@ -18,7 +19,6 @@ from unmask.infer.predictor import Predictor
 from unmask.infer.uncertainty import voxel_uncertainty
 from unmask.io import open_labels, smallest_uint
 from unmask.metrics import Report, evaluate_pair
-from unmask.metrics.calibration import Calibration, fit_calibration
 from unmask.metrics.overlap_table import overlap
 from unmask.reports.evaluation import Compared, evaluation_sections, worst_first
 from unmask.reports.page import Section

@@ -14,6 +14,7 @@ import torch
 from unmask import checkpoint
 from unmask.build import build_normalizer, build_segmenter, build_task
 from unmask.data.channel_choice import ChannelChoice, names_of_card
+from unmask.calibration import Calibration
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.normalize import Normalizer
@@ -23,7 +24,6 @@ from unmask.infer.predictor import Origin, Predictor, move_predictor
 from unmask.infer.uncertainty import compared_flips
 from unmask.infer.views import Views
 from unmask.io import use_formats
-from unmask.metrics.calibration import Calibration
 from unmask.models.finished import build_finished
 from unmask.recipe import MAX_SCALE, Recipe
 from unmask.space.tiling import Tiling

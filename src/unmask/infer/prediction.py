@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from unmask.data.channel_choice import all_channels
+from unmask.calibration import Calibration
 from unmask.infer.picture import label_picture, picture_html
 from unmask.infer.uncertainty import object_uncertainty
 from unmask.io import Image, Stored
 from unmask.io.image import arranged_image
-from unmask.metrics.calibration import Calibration
 from unmask.space.axes import SPACE
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
+from unmask.calibration import Calibration
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import AS_IT_IS, View
 from unmask.data.normalize import Normalizer, Percentile
@@ -27,7 +28,6 @@ from unmask.infer.tiles import Sink, run_tiles
 from unmask.infer.uncertainty import UncertaintySink, disagreement, voxel_uncertainty
 from unmask.infer.views import Flips, Views, mirror
 from unmask.io import Image, smallest_uint
-from unmask.metrics.calibration import Calibration
 from unmask.models.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.models.precision import Precision, arithmetic
 from unmask.progress import Progress, part_of

@@ -4,7 +4,7 @@ Two things make a voxel uncertain: scores between yes and no, and views or model
 Both are known window by window, so that the uncertainty of a volume of any size is written next to
 its scores in the same pass, with the memory of a few lines. Per object it is the mean over the
 object's voxels, and a curve that was fitted to held-out objects turns it into the probability
-that the object is right (`unmask.metrics.calibration`).
+that the object is right (`unmask.calibration`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from unmask.calibration import Calibration
 from unmask.errors import RecipeError
 from unmask.infer.average import activate_in_place
 from unmask.infer.tiles import Sink
 from unmask.infer.views import Flips, Views
 from unmask.io import Image
-from unmask.metrics.calibration import Calibration
 from unmask.space.box import Box
 from unmask.tasks.base import Task
 from unmask.tasks.complete import complete
@@ -57,7 +57,7 @@ class ObjectUncertainty:
             name: dict(zip(keys, column.tolist(), strict=True)) for name, column in names.items()
         }
 
-    def to_json(self) -> dict[str, list[float]]:
+    def to_json(self) -> dict[str, list[Any]]:
         """JSON values, for runs that resume."""
         return {"ids": self.ids.tolist(), "values": [round(v, 6) for v in self.values.tolist()]}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from unmask.metrics.calibration import Calibration
+from unmask.calibration import Calibration
 from unmask.reports import charts
 from unmask.reports.page import Charts, Figure, Figures, Lines, Page, Section, Table, notes, values
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from unmask.metrics.calibration import Calibration, auroc, fit_calibration
+from unmask.calibration import Calibration, auroc, fit_calibration
 
 
 def objects(images, each=60, seed=0):
