@@ -212,14 +212,15 @@ def predict_files(
     )
     rules = predictor.layout or Layout(predictor.ndim)
     pairs, bad = _open_pairs(images, rules, predictor, options, say)
+    skipped = bad if options.skip_bad else None
     if complete(predictor.task).image_classes:
         from unmask.api.classes import write_classes
 
-        skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
         return _report_skipped([table], bad)
-    name = name_of(predictor, options.label_name)
-    targets = destinations(pairs, Path(out), name=name, in_place=options.in_place)
+    targets = destinations(
+        pairs, Path(out), name_of(predictor, options.label_name), in_place=options.in_place
+    )
     keep_inputs([] if options.in_place else pairs, Path(out), resume=options.resume)
     before, weights = fingerprint(pairs), predictor_digest(predictor)
     tasks = [
@@ -227,12 +228,11 @@ def predict_files(
         for pair, target in zip(pairs, targets, strict=True)
     ]
     with batch(Path(out), resume=options.resume) as finished:
-        skipped = bad if options.skip_bad else None
         done = run_files(tasks, before, say=say, finished=finished, skipped=skipped)
         written = [task.output for task, _ in done if task.output is not None]
         if options.table:
-            paths = [target.path for target in targets]
-            _write_table(dict(zip(paths, pairs, strict=True)), written, Path(out), say)
+            images = {it.path: pair.image for it, pair in zip(targets, pairs, strict=True)}
+            _write_table(images, written, Path(out), say)
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _report_skipped(written, bad)
 
@@ -254,10 +254,12 @@ def _file_task(
     )
 
 
-def _write_table(pairs: Mapping[Path, Pair], written: Sequence[Path], out: Path, say: Say) -> None:
+def _write_table(
+    images: Mapping[Path, Image], written: Sequence[Path], out: Path, say: Say
+) -> None:
     from unmask.api.measuring import write_objects
 
-    write_objects([(path, pairs[path].image) for path in written], out, say=say)
+    write_objects([(path, images[path]) for path in written], out, say=say)
 
 
 def _open_pairs(
