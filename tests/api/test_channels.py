@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from unmask.api.prediction import Options
 from unmask.checkpoint import describe_model
 from unmask.errors import DataError
 from unmask.io import open_image, open_labels, save_image
-from unmask.recipe import parse
+from unmask.recipe import Recipe, parse
 
 NAMES = ("DAPI", "empty", "actin")
 TINY = {
@@ -23,7 +24,7 @@ TINY = {
 }
 
 
-def recipe(ndim: int, steps: int = 2) -> object:
+def recipe(ndim: int, steps: int = 2) -> Recipe:
     sizes = TINY[ndim]
     return parse(
         {
@@ -73,11 +74,11 @@ def test_a_model_keeps_its_channels(tmp_path, ndim):
     other = write(tmp_path / "other" / "a.ome.tif", ndim, ("actin", "x", "DAPI", "y"))
     plain = write(tmp_path / "plain" / "a.ome.tif", ndim, ("q", "r", "s", "t"))
 
-    def predicted(path: Path, *settings: str, **options: object) -> np.ndarray:
+    def predicted(path: Path, *settings: str, **options: Any) -> np.ndarray:
         out = tmp_path / "out"
         files = api.predict_files(
             run.model, str(path), out=out, settings=settings, say=lines.append,
-            options=Options(**options),  # pyright: ignore[reportArgumentType]
+            options=Options(**options),
         )  # fmt: skip
         return open_labels(files[0], ndim=ndim).read()
 
@@ -120,19 +121,20 @@ def test_a_model_keeps_its_channels(tmp_path, ndim):
 def test_check_and_plan_read_the_same_channels(tmp_path):
     write(tmp_path / "images" / "a.ome.tif", 2)
     settings = ["data.channels=1", "data.use_channels=[DAPI]"]
-    given = {"labels": tmp_path / "labels", "settings": settings}
-    assert api.check(tmp_path / "images", **given, say=lambda _: None).problems == []
+    given: dict[str, Any] = {"labels": tmp_path / "labels", "settings": settings}
+    tiny = recipe(2)
+    assert api.check(tmp_path / "images", **given, recipe=tiny, say=lambda _: None).problems == []
     plan = api.plan(tmp_path / "images", **given)
     assert (plan.recipe.data.channels, plan.recipe.data.use_channels) == (1, ("DAPI",))
     bad = ["data.channels=1", "data.use_channels=[GFP]"]
-    found = api.check(tmp_path / "images", labels=tmp_path / "labels", settings=bad, recipe="cells",
+    found = api.check(tmp_path / "images", labels=tmp_path / "labels", settings=bad, recipe=tiny,
                       say=lambda _: None)  # fmt: skip
     assert "found 3 channels: 0 (DAPI), 1 (empty), 2 (actin)" in found.problems[0]
 
 
 def test_measure_takes_channels_by_name(tmp_path):
     write(tmp_path / "images" / "a.ome.tif", 2)
-    given = {"images": tmp_path / "images", "say": lambda _: None}
+    given: dict[str, Any] = {"images": tmp_path / "images", "say": lambda _: None}
     out = tmp_path / "objects.csv"
     options = api.MeasureOptions(channels=("actin", 0))
     api.measure_files(tmp_path / "labels", out=out, options=options, **given)

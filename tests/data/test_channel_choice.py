@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def write(path: Path, kind: str) -> Path:
     if kind == "zarr":
         save_image(path / "a.ome.zarr", array, axes="CYX")
         group = zarr.open_group(path / "a.ome.zarr")
-        tree: dict = group.attrs.asdict()["ome"]
+        tree: Any = group.attrs.asdict()["ome"]
         tree["omero"] = {"channels": [{"label": name} for name in NAMES]}
         group.attrs["ome"] = tree
         return path / "a.ome.zarr"

@@ -39,18 +39,13 @@ class Destination:
         return self.out / "_".join([location.path.name, *parts])
 
 
-def destination(image: Image, out: Path, *, name: str, in_place: bool = False) -> Destination:
-    """Where the labels of an image go.
-
-    Raises:
-        DataError: labels cannot go into the store of the image.
-    """
+def _destination(image: Image, out: Path, name: str, *, in_place: bool) -> Destination:
     path = labels_in_place(image.source, name) if in_place else output_name(image, out)
     return Destination(path, name, out)
 
 
 def destinations(
-    pairs: Sequence[Pair], out: Path, *, name: str, in_place: bool = False
+    pairs: Sequence[Pair], out: Path, name: str, *, in_place: bool = False
 ) -> list[Destination]:
     """Where the labels of all images go.
 
@@ -61,7 +56,7 @@ def destinations(
     problems: list[str] = []
     for pair in pairs:
         try:
-            found.append(destination(pair.image, out, name=name, in_place=in_place))
+            found.append(_destination(pair.image, out, name, in_place=in_place))
         except DataError as error:
             problems.append(str(error))
     raise_problems(problems)

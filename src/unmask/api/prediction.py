@@ -281,18 +281,18 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
         predictor = compare_flips(predictor)
     pairs, bad = _open_pairs(images, predictor, options, say)
+    skipped = bad if options.skip_bad else None
     if complete(predictor.task).image_classes:
         from unmask.api.classes import write_classes
 
-        skipped = bad if options.skip_bad else None
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
         record({"output": table})
         return _report_skipped([table], bad)
-    name = name_of(predictor, options.label_name)
-    targets = destinations(pairs, Path(out), name=name, in_place=options.in_place)
+    targets = destinations(
+        pairs, Path(out), name_of(predictor, options.label_name), in_place=options.in_place
+    )
     keep_inputs([] if options.in_place else pairs, Path(out), resume=options.resume)
     with batch(Path(out), resume=options.resume) as finished:
-        skipped = bad if options.skip_bad else None
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)
         if options.overlay:

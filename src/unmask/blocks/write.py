@@ -166,7 +166,7 @@ def _write_label_image(
     ]
     parts = Grid(space, tuple(edges), 0)
     boxes = [parts.tile(number).write for number in range(len(parts))]
-    with label_folder(path, spec, work=folder) as (image, levels):
+    with label_folder(path, spec, work=folder, kept=RESUME) as (image, levels):
         run(partial(_write_box, image, result.grid, read, boxes), range(len(boxes)), _ignore)
         for number, level in enumerate(levels[1:], 1):
             pieces = pieces_of(level.shape, label_chunks(level.shape, still=spec.still))

@@ -13,8 +13,8 @@ import torch
 
 from unmask import checkpoint
 from unmask.build import build_normalizer, build_segmenter, build_task
-from unmask.data.channel_choice import ChannelChoice, names_of_card
 from unmask.calibration import Calibration
+from unmask.data.channel_choice import ChannelChoice, names_of_card
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.normalize import Normalizer

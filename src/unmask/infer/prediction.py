@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Integer
 
-from unmask.data.channel_choice import all_channels
 from unmask.calibration import Calibration
+from unmask.data.channel_choice import all_channels
 from unmask.infer.picture import label_picture, picture_html
 from unmask.infer.uncertainty import object_uncertainty
 from unmask.io import Image, Stored

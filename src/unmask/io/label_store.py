@@ -65,7 +65,7 @@ class LabelSpec:
 
 @contextmanager
 def label_folder(
-    path: Path, spec: LabelSpec, *, work: Path | None = None
+    path: Path, spec: LabelSpec, *, work: Path | None = None, kept: str = ""
 ) -> Generator[tuple[Path, list[Level]], None, None]:
     """Give the folder of a new label image and its levels; it appears when the block succeeds.
 
@@ -73,6 +73,7 @@ def label_folder(
         path: a new store, a field of a plate of results, or ``store.zarr/labels/<name>``.
         spec: the label image.
         work: folder on the same disk where a new store may be built; default: next to ``path``.
+        kept: a sentence about what is kept if the disk is full.
 
     Raises:
         SaveError: the disk.
@@ -82,7 +83,7 @@ def label_folder(
     # A field of a plate is built outside of the plate, where nobody takes it for an image.
     near = path if inside else locate(path).path
     aside = (near.parent if inside or work is None else work) / aside_name(near)
-    with saving(path):
+    with saving(path, kept):
         try:
             make_folder(aside.parent)
             remove(aside)
