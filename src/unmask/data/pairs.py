@@ -186,6 +186,9 @@ def open_as_seen(
         DataError: as `open_image`.
     """
     ndim = layout.ndim or None
+    if layout.planes in ("z", "t") and (stack := _open_as_stack(path, layout)) is not None:
+        # Few planes without a name would be taken for channels.
+        return stack
     try:
         return open_image(path, axes=layout.axes, ndim=ndim, allow_external=layout.allow_external)
     except DataError:
