@@ -64,6 +64,11 @@ def test_channels_and_colors_stay_channels(tmp_path):
     np.testing.assert_array_equal(plane_of(stack, (2,)).read(), colors[2].transpose(2, 0, 1))
 
 
+def test_a_single_image_in_color_is_no_stack():
+    colors = ArrayInput(np.zeros((16, 17, 3), np.uint8), "array")
+    assert open_stack(colors, ndim=2, planes="t") is None
+
+
 def test_a_movie_of_volumes_for_a_model_for_volumes(tmp_path):
     hyper = np.random.default_rng(0).integers(0, 99, (4, 3, 6, 7), np.uint16)
     path = write(tmp_path / "a.tif", hyper, "TZYX")

@@ -173,7 +173,7 @@ def serve_volumes(volumes: Mapping[str, Precomputed], origin: str) -> str:
             self.end_headers()
             self.wfile.write(content or b"")
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base
             """Requests are not reported."""
 
     server = ThreadingHTTPServer((_HOST, 0), Handler)

@@ -194,6 +194,9 @@ def _open_whole(
 ) -> Image:
     """The image with all its channels."""
     ndim, chosen = layout.ndim or None, layout.channels.wanted is not None
+    if layout.planes in ("z", "t") and (stack := _open_as_stack(path, layout)) is not None:
+        # Few planes without a name would be taken for channels.
+        return stack
     try:
         return open_image(path, axes=layout.axes, ndim=ndim, allow_external=layout.allow_external)
     except DataError:

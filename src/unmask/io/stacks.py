@@ -150,6 +150,9 @@ def _name_unknown(shape: Sequence[int], letters: list[str], ndim: int, lead: str
     wanted += [letter for letter in SPACE[-ndim:] if letter not in letters]
     if len(unknown) == len(wanted) + 1 and "C" not in letters and shape[unknown[-1]] in _COLORS:
         wanted.append("C")
+    elif unknown and shape[unknown[-1]] in _COLORS and shape[unknown[0]] > max(_COLORS):
+        # A single image in color, next to stacks.
+        return letters
     if len(unknown) == len(wanted):
         for axis, letter in zip(unknown, wanted, strict=True):
             letters[axis] = letter
