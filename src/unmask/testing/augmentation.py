@@ -49,7 +49,12 @@ class AugmentationContract(Contract):
         images = torch.rand(_SAMPLES, self.channels, *read, generator=drawn) * 3 - 1
         if value is not None:
             images.fill_(value)
-        return images, torch.randint(0, 4, (_SAMPLES, *read), generator=drawn)
+        labels = torch.randint(0, 4, (_SAMPLES, *read), generator=drawn)
+        if isinstance(self.build(), MixingAugmentation):
+            # Whole objects inside the crop, which can be taken from a sample.
+            labels.zero_()
+            labels[(slice(None), *(slice(n // 3, n // 3 + 2) for n in read))] = 1
+        return images, labels
 
     def _apply(self, images: Tensor, labels: Tensor, ndim: int, first: int = 0) -> Any:
         rngs = [generator(7, "augment", first + number) for number in range(len(images))]
