@@ -31,9 +31,9 @@ def test_the_demo_ends_with_a_report(tmp_path, ndim, monkeypatch):
     assert report == tmp_path / "demo" / "report.html"
     text = report.read_text()
     assert text.count("data:image/jpeg") == 2
-    assert text.count("data:image/png") == 1
-    assert "<h2>Pre-training</h2>" in text
-    assert "loss, training" in text
+    assert "<h2>Pre-training on phantoms, and without it</h2>" in text
+    assert "2 labeled images, from scratch" in text
+    assert "<svg" in text
     assert "nuclei_000" in text
     summary = json.loads((tmp_path / "demo" / "report.json").read_text())["summary"]
     assert summary["f1@0.5"]["n"] == 2

@@ -30,6 +30,8 @@ class TestContract:
 
     def test_gradient_reaches_every_parameter(self, name, ndim):
         head = build(name, ndim)
+        if not list(head.parameters()):
+            pytest.skip("fitted, not learned by gradients")
         output = head(torch.randn(2, 6, *(6,) * ndim))
         (output * torch.randn_like(output)).sum().backward()
         for key, parameter in head.named_parameters():
@@ -74,5 +76,5 @@ def test_the_recipe_chooses_the_head(ndim):
     size = (16,) * ndim
     image = torch.randn(1, recipe.data.channels, *size)
     assert segmenter.eval().logits(image).shape == (1, ndim + 1, *size)
-    with pytest.raises(RecipeError, match=r"model.head=.*branches, foreground, linear"):
+    with pytest.raises(RecipeError, match=r"model.head=.*branches, foreground, forest, linear"):
         build_segmenter(recipe.with_settings(["model.head=brunches"]))

@@ -14,6 +14,8 @@ from unmask.models.base import TokenBackbone
 from unmask.models.sparse import Visible, check_layers, masked
 
 SMALL = {
+    # No convolution learns there.
+    "pixels": None,
     "mit": None,  # attention sees no mask
     "resnet": {"width": 4, "blocks": [1, 2]},
     "resunet": {"width": 4, "depth": 3},

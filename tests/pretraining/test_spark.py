@@ -42,7 +42,8 @@ def batch(ndim: int) -> Batch:
 
 
 def test_every_backbone_is_tried():
-    assert set(SMALL) | set(ATTENTION) == set(BACKBONES)
+    # Features of pixels have no weights that could be pre-trained.
+    assert set(SMALL) | set(ATTENTION) == set(BACKBONES) - {"pixels"}
 
 
 @pytest.mark.parametrize(("name", "ndim"), CASES)

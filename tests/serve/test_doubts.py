@@ -98,7 +98,7 @@ def test_a_table_with_uncertainty_is_preferred(served, root):
     assert client.site.doubts.read_table(table, entries)
     listed = client.json(f"/api/objects/{client.image()}?layer=prediction")["objects"]
     assert [each["doubt"] for each in listed] == [0.25, 0.75]
-    assert next_image(client.site, 1, None)["images"] == [client.image()]
+    assert next_image(client.site, 1, None)["by"] == "doubt"
 
 
 def test_without_a_model_a_typical_image_comes_next(served):

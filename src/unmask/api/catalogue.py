@@ -12,7 +12,7 @@ from typing import Any
 from unmask import shipped
 from unmask.api.values import ModelLike
 from unmask.checkpoint import DescribedModel, describe_model, described_recipe
-from unmask.data.channel_choice import names_of_card
+from unmask.checkpoint.card import channel_names
 from unmask.errors import CheckpointError
 from unmask.plain_text import printable
 from unmask.plugins import references
@@ -138,7 +138,7 @@ def model_card(model: ModelLike) -> ModelCard:
     """
     loaded = describe_model(model)
     recipe = described_recipe(loaded.card, model)
-    names = names_of_card(loaded.card)
+    names = channel_names(loaded.card)
     facts = _network_facts(recipe, names) | _training_facts(loaded) | _code_facts(loaded, recipe)
     shown = {title: _cut(text) for title, text in facts.items() if text}
     return ModelCard(recipe.name, loaded.path, shown, loaded.card)

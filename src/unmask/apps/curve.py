@@ -32,6 +32,8 @@ from unmask.errors import CheckpointError, DataError, RecipeError, message
 from unmask.models.base import TokenBackbone
 from unmask.plugins import is_file_name
 from unmask.recipe import Part, Recipe, load
+from unmask.training.parallel import device_type
+from unmask.training.precision import pin_precision
 from unmask.training.provenance import initialize
 
 
@@ -74,7 +76,9 @@ def run_curve(
         RecipeError: a wrong setting, name or number, or unknown workers.
         CheckpointError: ``out`` holds another curve, or a model to start from does not fit.
     """
-    chosen, out = load(recipe).with_settings(plan.settings), Path(out)
+    # All trainings are compared, so they need one precision.
+    chosen = pin_precision(load(recipe).with_settings(plan.settings), device_type("auto"))
+    out = Path(out)
     metric = (chosen.train.metrics or build_task(chosen).metrics)[0]
     check_plan(chosen, plan, files)
     pairs, held_out = divide_pairs(chosen, files)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unmask.errors import CheckpointError, message
 from unmask.plugins import admit, collect
 from unmask.recipe import Recipe, parse
 from unmask.yaml_text import tree_problems
+
+_CHANNELS = "channel_names"
 
 _AGAIN = "Use another copy of the file, or make it again."
 
@@ -83,6 +85,18 @@ def code_fields(recipe: Recipe) -> dict[str, Any]:
     """
     sources = collect(recipe.model_dump(mode="json"))
     return {"code": sources} if sources else {}
+
+
+def channel_fields(names: Sequence[str]) -> dict[str, list[str]]:
+    """The field of a card with the names of the channels that a model was trained on, if any."""
+    return {_CHANNELS: list(names)} if names else {}
+
+
+def channel_names(card: Mapping[str, object]) -> tuple[str, ...]:
+    """The names of the channels that a model was trained on; none if its card has none."""
+    names = card.get(_CHANNELS)
+    known = isinstance(names, list) and all(isinstance(each, str) and each for each in names)
+    return tuple(map(str, names)) if known and isinstance(names, list) else ()
 
 
 def _refuse_constant(name: str) -> float:

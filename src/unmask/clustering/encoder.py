@@ -11,8 +11,9 @@ import torch
 
 from unmask import checkpoint
 from unmask.build import build_backbone
+from unmask.checkpoint.card import channel_names
 from unmask.clustering.dense import Dense
-from unmask.data.channel_choice import EVERY, ChannelChoice, names_of_card
+from unmask.data.channel_choice import EVERY, ChannelChoice
 from unmask.errors import RecipeError
 from unmask.io import use_formats
 from unmask.models.digest import digest_weights
@@ -137,6 +138,6 @@ def load_encoder(
     found = torch.accelerator.current_accelerator(check_available=True)
     place = torch.device("cpu") if found is None else found
     asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
-    trained = () if asked else names_of_card(model.card)
+    trained = () if asked else channel_names(model.card)
     choice = ChannelChoice(changed.data.use_channels, trained)
     return Encoder(backbone.to(place), changed, digest, choice)

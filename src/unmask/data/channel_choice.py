@@ -6,17 +6,17 @@ files that are one channel each; case and spaces at the ends do not matter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from unmask.checkpoint.card import channel_fields
 from unmask.data.channels import check_channels
 from unmask.errors import DataError, message
 from unmask.io import Image
 
 Channel = int | str
-_CARD = "channel_names"
 # Names that a message shows.
 _SHOWN = 12
 
@@ -155,14 +155,7 @@ def common_names(images: Sequence[Image]) -> tuple[str, ...]:
 def channel_card(images: Sequence[Image]) -> dict[str, list[str]]:
     """For the card of a model: the names of the channels that it was trained on, if any."""
     names = common_names(images)
-    return {_CARD: list(names)} if names else {}
-
-
-def names_of_card(card: Mapping[str, object]) -> tuple[str, ...]:
-    """The names of the channels that a model was trained on; none if its card has none."""
-    names = card.get(_CARD)
-    known = isinstance(names, list) and all(isinstance(each, str) and each for each in names)
-    return tuple(map(str, names)) if known and isinstance(names, list) else ()
+    return channel_fields(names)
 
 
 def describe_channels(image: Image) -> str:

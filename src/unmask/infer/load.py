@@ -14,7 +14,8 @@ import torch
 from unmask import checkpoint
 from unmask.build import build_normalizer, build_segmenter, build_task
 from unmask.calibration import Calibration
-from unmask.data.channel_choice import ChannelChoice, names_of_card
+from unmask.checkpoint.card import channel_names
+from unmask.data.channel_choice import ChannelChoice
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.normalize import Normalizer
@@ -81,7 +82,7 @@ def load_predictor(
     predictor = make_predictor(segmenters, recipe, task=task, origin=origin, trained=trained)
     predictor = replace(predictor, calibrations=_calibrations(card))
     if not any(line.partition("=")[0].strip() == "data.use_channels" for line in lines):
-        predictor = by_trained_names(predictor, names_of_card(card))
+        predictor = by_trained_names(predictor, channel_names(card))
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return move_predictor(predictor, "cpu" if accelerator is None else accelerator)
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,13 +19,6 @@ from unmask.serve.workspace import Entry
 
 # Seconds of describing within one call.
 _PATIENCE = 1.0
-
-
-def weighs_doubts() -> bool:
-    """Whether the choice of kinds takes doubts into account."""
-    from unmask.selection.choose import choose
-
-    return "doubts" in signature(choose).parameters
 
 
 class Selection:
@@ -69,13 +60,14 @@ class Selection:
         indices = [n for n, (entry, _) in enumerate(known) if entry.id in labeled]
         if len(known) - len(indices) < 1 or len(known) < 2:
             return []
-        more: dict[str, Any] = {"labeled": indices}
+        weights = None
         if doubts:
-            # Images that were not predicted yet are as doubtful as the others on average.
+            # Images that were not predicted yet are as uncertain as the others on average.
             mean = sum(doubts.values()) / len(doubts)
-            more["doubts"] = np.array([doubts.get(entry.id, mean) for entry, _ in known])
+            weights = np.array([doubts.get(entry.id, mean) for entry, _ in known])
         rows = np.stack([found for _, found in known])
-        return [known[each.index][0] for each in choose(rows, count, **more)]
+        chosen = choose(rows, count, labeled=indices, doubts=weights)
+        return [known[each.index][0] for each in chosen]
 
     def _describe(self, entry: Entry, ends: float) -> np.ndarray | None:
         try:

@@ -20,7 +20,7 @@ from unmask.serve.pictures import Pictures
 from unmask.serve.project import ProjectBook
 from unmask.serve.proposals import Proposals
 from unmask.serve.rounds import Stage
-from unmask.serve.selection import Selection, weighs_doubts
+from unmask.serve.selection import Selection
 from unmask.serve.upload import UploadLimits, Uploads
 from unmask.serve.workspace import Entry, Workspace, list_entries
 
@@ -176,9 +176,6 @@ def next_image(site: Site, count: int, after: str | None) -> dict[str, Any]:
     usable = [image for image in listed if image["id"] != after]
     waiting = [image for image in usable if not image["labeled"]]
     doubts = {image["id"]: image["doubt"] for image in waiting if image["doubt"] is not None}
-    if doubts and not weighs_doubts():
-        unsure = sorted(doubts, key=lambda identity: -doubts[identity])
-        return {"images": unsure[:count], "by": "doubt"}
     if waiting and len(listed) > 2:
         entries = {entry.id: entry for entry in list_entries(site.workspace)}
         done = [entries[image["id"]] for image in listed if image["labeled"]]

@@ -81,14 +81,23 @@ def measure_precision(pairs: Sequence[Pair], recipe: Recipe, device: str) -> Mea
     """
     asked = recipe.train.precision
     if recipe.train.steps < _FEWEST:
-        chosen = supported_precisions(device)[:2][-1] if asked == "auto" else asked
-        return Measured(in_precision(recipe, chosen), {})
+        return Measured(pin_precision(recipe, device), {})
     names = supported_precisions(device) if asked == "auto" else (asked,)
     updates = _UPDATES if recipe.train.steps >= _SHORT else _UPDATES - 1
     timings = {
         name: time_seen(pairs, in_precision(recipe, name), updates=updates) for name in names
     }
     return Measured(in_precision(recipe, _fastest(timings)), timings)
+
+
+def pin_precision(recipe: Recipe, device: str) -> Recipe:
+    """The recipe with the usual precision of the device in place of ``auto``, without timings.
+
+    Trainings that are compared need one precision, and timings may differ from run to run.
+    """
+    if recipe.train.precision != "auto":
+        return recipe
+    return in_precision(recipe, supported_precisions(device)[:2][-1])
 
 
 def keep_precision(recipe: Recipe, folder: Path) -> Recipe:

@@ -22,7 +22,9 @@ from unmask.data.augment.intensity import (
 from unmask.errors import RecipeError
 from unmask.space.random import generator
 
-NAMES = [name for name in AUGMENTATIONS if name not in {"spatial", "zoom", "object_intensity"}]
+# Tested alone: they move voxels, look at labels, or mix samples.
+OTHERS = {"spatial", "zoom", "object_intensity", "copy_paste"}
+NAMES = [name for name in AUGMENTATIONS if name not in OTHERS]
 SHAPES = [(1, 17), (3, 12, 15), (2, 6, 7, 9), (1, 1, 1), (2, 3, 1, 2, 4)]
 
 
