@@ -1,4 +1,4 @@
-"""What the journal of a finished run says: still rising, overfitting, or levelled off."""
+"""What the journal of a finished run says: still rising, overfitting, or leveled off."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
     if drop > noise and _falls_since(losses, best_step):
         after = [score for step, score in points if step > best_step]
         text = (
-            f"Overfitting since update {best_step:,}: the training loss went on falling while "
+            f"Overfitting since update {best_step:,}: the training loss kept falling while "
             f"{shown} fell from {best:.4f} to {after[-1]:.4f}. The best model is kept. More labels "
             "or stronger augmentation help, more updates do not."
         )
         return Verdict("overfitting", (first, text), best_step)
-    text = f"Levelled off: {shown} gained {max(gain, 0):.4f} in the last {len(last)} validations."
+    text = f"Leveled off: {shown} gained {max(gain, 0):.4f} in the last {len(last)} validations."
     return Verdict("level", (first, text), best_step)
 
 
@@ -119,7 +119,7 @@ def _judge_loss(journal: Records, steps: int, *, folds: bool) -> Verdict:
     if last < before * (1 - _FALLS):
         text = f"The training loss is still falling ({numbers})."
         return Verdict("rising", (first, text), None, _more(steps))
-    return Verdict("level", (first, f"The training loss has levelled off ({numbers})."))
+    return Verdict("level", (first, f"The training loss has leveled off ({numbers})."))
 
 
 def _falls_since(losses: Sequence[tuple[int, float]], step: int) -> bool:
