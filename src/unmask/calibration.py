@@ -1,7 +1,7 @@
 """From the uncertainty of an object to the probability that it is right.
 
-Platt 1999, "Probabilistic outputs for support vector machines": a logistic curve with two numbers,
-fitted to held-out objects. Two numbers are all that a few dozen objects can tell.
+Platt 1999, "Probabilistic outputs for support vector machines": a logistic curve with two
+parameters, fitted to held-out objects. A few dozen objects do not determine more parameters.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Objects are compared in so many groups of equal number.
+# Groups of the reliability plot, each with the same number of objects.
 _BINS = 8
+# Largest number of Newton steps; about ten converge.
 _NEWTON = 50
-# Keeps the slope finite where one threshold divides right from wrong perfectly.
+# Keeps the slope finite if one threshold separates right from wrong objects perfectly.
 _RIDGE = 1e-3
-# Of fewer images none is left out while the curve is judged.
+# Smallest number of images for which the curve is judged by leave-one-image-out.
 _FOLDS = 5
 
 Numbers = NDArray[np.float64]
@@ -30,14 +31,15 @@ class Calibration:
     """The probability of being right is ``1 / (1 + exp(-(offset + slope * uncertainty)))``.
 
     Attributes:
-        offset: log-odds of an object without uncertainty.
-        slope: log-odds per unit of uncertainty; not above 0.
-        count: objects it was fitted to.
-        good: how many of them were right.
-        auroc: how well the uncertainty ranks wrong above right objects; NaN without both.
+        offset: log-odds of an object with uncertainty 0.
+        slope: log-odds per unit of uncertainty, 0 or less.
+        count: number of objects it was fitted to.
+        good: number of these objects that were right.
+        auroc: probability that a wrong object has a higher uncertainty than a right one, 0 to 1;
+            NaN if all are right or all are wrong.
         error: expected calibration error, the mean difference between probability and share.
-        bins: (mean probability, share that was right, objects) per group; images that are judged
-            are left out of the fit if there are enough of them.
+        bins: (mean probability, share that was right, number of objects) per group. With five or
+            more images, the probabilities of an image come from a curve fitted to the others.
     """
 
     offset: float
@@ -87,11 +89,11 @@ def fit_calibration(
     """Fit the curve to held-out objects.
 
     Args:
-        uncertainty: of the objects of each image.
+        uncertainty: uncertainty of the objects of each image, in [0, 1].
         right: whether each object is right, such as by an IoU of 0.5 or more.
 
     Returns:
-        None without an object.
+        The calibration; None if no image has an object.
 
     Examples:
         >>> fitted = fit_calibration([np.array([0.1, 0.2, 0.8])], [np.array([True, True, False])])
@@ -142,7 +144,7 @@ def _fit(values: Numbers, truth: NDArray[np.bool_]) -> tuple[float, float]:
             break
     if weights[1] <= 0:
         return float(weights[0]), float(weights[1])
-    # More doubt cannot make an object better: then doubt says nothing.
+    # A higher uncertainty cannot make an object better, so such a fit has no information.
     share = target.mean()
     return float(np.log(share / (1 - share))), 0.0
 

@@ -66,8 +66,8 @@ class DataRecipe(Section):
     use_channels: tuple[int | str, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Channels of the files that the network sees, in this order, by number "
-        "(starting at 0) or name, such as [DAPI, actin]. null: all.",
+        description="Channels of the files that are used, in this order, by number (starting at 0) "
+        "or name, such as [DAPI, actin]. null: all.",
     )
     axes: str | None = Field(
         default=None,
@@ -237,9 +237,9 @@ class TrainRecipe(Section):
     )
     unlabeled: Part | None = Field(
         default=None,
-        description="How unlabeled images (--unlabeled) are learned from: consistency, "
-        "pseudo_labels or reconstruction, with its options and batch (crops per batch), weight "
-        "(of its loss) and ramp (share of the steps over which the weight rises). null: not.",
+        description="Method for unlabeled images (--unlabeled): consistency, pseudo_labels or "
+        "reconstruction, with its options and batch (unlabeled crops per batch), weight (of its "
+        "loss) and ramp (share of the steps over which the weight rises). null: none.",
     )
     freeze: tuple[str, ...] = Field(
         default=(),
@@ -262,7 +262,7 @@ class TrainRecipe(Section):
     precision: Literal["auto", "32", "bf16", "16"] = Field(
         default="auto",
         description="Precision of the computation. auto: a few updates are timed in each "
-        "precision of the device, and the run keeps the fastest.",
+        "precision that the device supports, and the run uses the fastest.",
     )
     seed: int = Field(
         default=0, ge=0, description="Seed of the weights, crops, augmentations and masks."
@@ -282,13 +282,13 @@ class TrainRecipe(Section):
     folds: int = Field(
         default=0,
         ge=0,
-        description="Folds of a cross-validation on few labeled images: each image is judged by a "
-        "model that has not seen it, and the final model is trained on all. 0: none; data.holdout "
-        "decides.",
+        description="Folds of a cross-validation for few labeled images: each image is scored by a "
+        "model that was not trained on it, and the final model is trained on all images. 0: no "
+        "folds; data.holdout applies.",
     )
     tune: bool = Field(
         default=True,
-        description="Choose the options of decoding on the held-out predictions of a "
+        description="Choose the decoding options on the held-out predictions of a "
         "cross-validation.",
     )
     save_every: int = Field(default=500, ge=1, description="Steps between snapshots.")
@@ -343,9 +343,9 @@ class InferRecipe(Section):
     )
     uncertainty: Literal["scores", "flips"] | None = Field(
         default=None,
-        description="Where the uncertainty comes from: from the scores of the views that are "
-        "predicted anyway, or also from the disagreement of mirrored views, which costs one run "
-        "per axis and changes no label. null: flips with --scores, otherwise scores.",
+        description="Source of the uncertainty. scores: the scores of the predicted views; flips: "
+        "also the disagreement with mirrored views, which costs one more run of the network per "
+        "axis and changes no label. null: flips with --scores, otherwise scores.",
     )
     scale: Scale | tuple[Scale, ...] | None = Field(
         default=None,

@@ -33,7 +33,7 @@ def test_one_doubling_says_that_updates_are_short_and_how_many_would_do():
     assert found.rises == {2: pytest.approx(0.04), 8: pytest.approx(0.04)}
     # Gains are .04, .02, .01, .005: from eight times the updates on a doubling brings nothing.
     assert found.enough == 8 * STEPS
-    assert "Updates are short, not labels" in found.describe("dice")
+    assert "Updates limit the scores, not labels" in found.describe("dice")
 
 
 def test_updates_are_doubled_until_nothing_is_gained():

@@ -79,7 +79,9 @@ def test_settings_and_presets_exist(page):
         "diameter",
         "count",
     }
-    for key, value in re.findall(r"--set '?([A-Za-z._]+)=(\{[^}]+\}|[^\s`']+)", text):
+    quoted = re.findall(r"--set '([A-Za-z._]+)=([^']+)'", text)
+    plain = re.findall(r"--set ([A-Za-z._]+)=(\{[^}]+\}|[^\s`']+)", text)
+    for key, value in [*quoted, *plain]:
         if key not in ignored:
             recipe = (
                 recipe if value in {"...", "VALUE"} else recipe.with_settings([f"{key}={value}"])

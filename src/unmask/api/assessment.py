@@ -26,9 +26,9 @@ from unmask.space.random import generator
 from unmask.tasks.base import Task
 from unmask.tasks.segmenter import Segmenter
 
-# An object is right from this overlap over union with a true one on.
+# A predicted object is right if its IoU with a true one is at least this.
 _RIGHT = 0.5
-# Voxels per image that stand for classes.
+# Voxels per image that are sampled for classes: a curve of two parameters needs no more.
 _VOXELS = 4000
 
 
@@ -38,8 +38,8 @@ class Judged:
 
     Attributes:
         pair: image and labels.
-        labels: predicted, on the image's grid.
-        doubts: uncertainty of every voxel, by what it is made of: ``scores``, ``views``.
+        labels: predicted labels, on the image's grid.
+        doubts: uncertainty per voxel in [0, 1], by its source: ``scores`` or ``views``.
     """
 
     pair: Pair
@@ -56,13 +56,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is known of a model from held-out images.
+    """Scores and calibration of a model on held-out images.
 
     Attributes:
         report: scores per image.
-        sections: parts of a page.
-        calibrations: by what the uncertainty is made of.
-        unit: what was calibrated, "objects" or "voxels".
+        sections: sections of the HTML report.
+        calibrations: one per source of the uncertainty: ``scores`` or ``views``.
+        unit: calibrated unit, "objects" or "voxels".
     """
 
     report: Report
@@ -81,7 +81,7 @@ class Assessment:
 
 
 def predict_held_out(predictor: Predictor, pairs: Iterable[Pair]) -> Iterator[Judged]:
-    """Predict images with the uncertainty of one view and of several."""
+    """Predict images, with the uncertainty from one view and from several."""
     compared = compare_flips(predictor)
     for pair in pairs:
         place = predictor.view.place(pair.image)
@@ -96,7 +96,7 @@ def predict_held_out(predictor: Predictor, pairs: Iterable[Pair]) -> Iterator[Ju
 
 
 def read_held_out(folder: Path, pairs: Iterable[Pair]) -> Iterator[Judged]:
-    """Predictions that a cross-validation has written; images without one are left out."""
+    """Read the predictions of a cross-validation; images without a prediction are skipped."""
     for pair in pairs:
         path = folder / f"{pair.name}.tif"
         if path.is_file():
@@ -109,10 +109,10 @@ def assess(
     """Score predictions of held-out images.
 
     Args:
-        judged: the predictions; one after another is held in memory with its uncertainty.
-        task: that made them.
-        names: metrics, the first one ranks the images.
-        ignore: value of the truth that counts nowhere.
+        judged: the predictions; the uncertainty of one at a time is held in memory.
+        task: task of the model.
+        names: metrics; the first one ranks the images.
+        ignore: label value that is excluded from scores; None: no value.
     """
     objects = task.context > 0
     rows, kept = [], list[Judged]()
@@ -137,7 +137,7 @@ def assess(
 def measure_doubts(
     item: Judged, *, objects: bool, ignore: int | None
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Uncertainty of the objects of an image, or of some voxels, and whether they are right."""
+    """Measure the uncertainty of objects, or of sampled voxels, and whether they are right."""
     truth, pick = item.truth, _objects if objects else _voxels
     known = np.ones(truth.shape, bool) if ignore is None else truth != ignore
     return {
@@ -151,11 +151,11 @@ def assess_best(folder: Path, segmenter: Segmenter, held_out: HeldOut) -> Assess
 
     Args:
         folder: the run folder.
-        segmenter: gets the weights of the best model.
+        segmenter: is overwritten with the weights of the best model.
         held_out: images that were held out.
 
     Returns:
-        None for a task about whole images.
+        The assessment; None for the classification of whole images.
     """
     if segmenter.task.image_classes:
         return None
@@ -181,7 +181,7 @@ def _compared(item: Judged) -> Compared:
 def _objects(
     truth: np.ndarray, labels: np.ndarray, doubt: np.ndarray, known: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean uncertainty of every predicted object, and whether it is right."""
+    """Mean uncertainty per predicted object, and whether the object is right."""
     table = overlap(truth, labels).objects
     best = np.zeros(len(table.predicted_ids))
     np.maximum.at(best, table.predicted_index, table.iou)
@@ -194,7 +194,7 @@ def _objects(
 def _voxels(
     truth: np.ndarray, labels: np.ndarray, doubt: np.ndarray, known: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Uncertainty of some voxels, and whether their class is right."""
+    """Uncertainty of sampled voxels, and whether their class is right."""
     places = np.flatnonzero(known)
     rng = generator(0, "calibration")
     if len(places) > _VOXELS:

@@ -101,7 +101,7 @@ def check(
 
 
 def _planned(images: Paths, labels: Paths, settings: list[str], *, split: bool) -> Plan | None:
-    """The plan that a training without a preset would use; None if settings are for a preset."""
+    """The plan of a training without a preset; None if the settings do not fit a plan."""
     own = [*settings, *(["train.folds=0"] if split else [])]
     try:
         return plan(images, labels=labels, settings=own)

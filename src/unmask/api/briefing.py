@@ -1,4 +1,4 @@
-"""What a training says before its first update: one block of facts and a forecast."""
+"""Summary that a training prints before its first update: facts and a forecast."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from unmask.training.parallel import device_type, started
 from unmask.training.precision import Measured, keep_precision, measure_precision
 from unmask.training.progress import duration
 
-# Images that are named; of others only the number is given.
+# Largest number of held-out images that are named.
 _NAMED = 3
-# Share of an update that is its forward pass.
+# Share of an update that is its forward pass; the backward pass takes about twice as long.
 _FORWARD = 1 / 3
 _WIDTH = 10
 
 
 @dataclass(frozen=True)
 class Briefing:
-    """Facts on a training by title, and what its updates cost."""
+    """Facts about a training by title, and measured times of its updates."""
 
     facts: Mapping[str, str]
     measured: Measured
@@ -42,19 +42,19 @@ class Briefing:
 def settle_precision(
     recipe: Recipe, pairs: Sequence[Pair], out: Path, *, devices: int, resume: bool
 ) -> Measured:
-    """Choose ``train.precision=auto``; a run that resumes keeps its own.
+    """Resolve ``train.precision=auto``; a resumed run keeps its precision.
 
     Args:
-        recipe: of the run.
-        pairs: images as the network sees them.
+        recipe: recipe of the run.
+        pairs: images on the grid of the network.
         out: the run folder.
-        devices: processes that were asked for.
-        resume: whether the run in ``out`` continues.
+        devices: requested number of processes.
+        resume: whether the run in ``out`` is resumed.
     """
     if resume:
         recipe = keep_precision(recipe, out)
     if prod(started(devices)) > 1:
-        # Every process would have to come to the same choice, by times that differ.
+        # Measured times differ between processes, so they could choose different precisions.
         return Measured(recipe, {})
     device = device_type("auto")
     if device == "cpu":
@@ -72,16 +72,16 @@ def brief(
     device: torch.device,
     folds: int = 0,
 ) -> Briefing:
-    """The block at the start of a training.
+    """Summarize a training before it starts.
 
     Args:
-        measured: recipe and what its updates cost.
+        measured: recipe and measured times of its updates.
         objective: the network that is trained.
-        pairs: images that it is trained on.
-        validate: scores it on images that were held out, if there are any.
-        card: of the model, with the sizes of the objects.
-        device: where it is trained.
-        folds: number of further trainings, each with a part of the images held out.
+        pairs: training images.
+        validate: `HeldOut` images for validation; anything else counts as none.
+        card: card of the model, with the sizes of the objects.
+        device: device of the training.
+        folds: number of trainings of a cross-validation before the final one.
     """
     recipe = measured.recipe
     held_out = validate.pairs if isinstance(validate, HeldOut) else ()

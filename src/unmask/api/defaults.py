@@ -19,12 +19,12 @@ def choose_model(images: Paths, settings: Settings, say: Say) -> str:
 
     Args:
         images: as for ``predict``.
-        settings: of the prediction; ``data.axes`` says how images are read.
-        say: gets which model it is, what it was trained on, and what would be better.
+        settings: settings of the prediction; ``data.axes`` names the axes of the images.
+        say: called with a sentence that names the model and its training images.
 
     Raises:
         DataError: no image can be read.
-        RecipeError: no model is shipped for images of so many axes.
+        RecipeError: no model is shipped for this number of axes.
     """
     own = [line.partition("=")[2] for line in settings if line.startswith("data.axes=")]
     axes = own[-1].strip() if own else None
@@ -41,7 +41,7 @@ def choose_model(images: Paths, settings: Settings, say: Say) -> str:
 
 
 def choose_model_for(image: Input, *, axes: str | None = None, say: Say = print) -> str:
-    """The same for one image, which may be an array."""
+    """Name of the shipped model that fits one image, which may be an array."""
     opened = open_image(image, axes=axes)
     return _model_for(opened.ndim, str(opened.source), say)
 
@@ -60,8 +60,8 @@ def _model_for(ndim: int, source: str, say: Say) -> str:
         )
     others = [name for name in shipped.names() if name != start.name]
     say(
-        f"Model: {start.name}, which has seen no label of yours. It was trained on {start.origin}. "
-        "Look at the result; a few labels of your own make it much better: unmask train."
+        f"Model: {start.name}, which was not trained on your images but on {start.origin}. "
+        "Check the result; training with a few labels of your own improves it: unmask train."
         + (f" Other shipped models: {', '.join(others)} (--model)." if others else "")
     )
     return start.name

@@ -1,4 +1,4 @@
-"""Where the labels of an image go, and what they are called inside an OME-Zarr."""
+"""Paths of predicted labels, and their names inside an OME-Zarr."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from unmask.io import Image, output_name
 from unmask.io.label_groups import label_name, labels_in_place
 from unmask.io.paths import locate
 
-# A model file of a run is called after the run.
+# The model file of a run has the same name in every run, so the name of the run is used.
 _MODEL_FILE = "model"
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the labels of one image go.
+    """Path of the labels of one image.
 
     Attributes:
         path: label file, or ``store.zarr/labels/<name>``.
-        name: of the label image inside an OME-Zarr.
-        out: folder of the run, for scores, tables and unfinished work.
+        name: name of the label image inside an OME-Zarr.
+        out: output folder, for scores, tables and unfinished work.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Destination:
 
     @property
     def kept(self) -> Path:
-        """Next to this path unfinished work is kept; never inside of a store."""
+        """Unfinished work is stored next to this path, which is never inside a store."""
         location = locate(self.path)
         parts = Path(location.key).parts
         return self.out / "_".join([location.path.name, *parts])
@@ -47,10 +47,10 @@ def _destination(image: Image, out: Path, name: str, *, in_place: bool) -> Desti
 def destinations(
     pairs: Sequence[Pair], out: Path, name: str, *, in_place: bool = False
 ) -> list[Destination]:
-    """Where the labels of all images go.
+    """Paths of the labels of all images.
 
     Raises:
-        DataError: every image into whose store they cannot go.
+        DataError: labels cannot be written into a store; lists all such images.
     """
     found: list[Destination] = []
     problems: list[str] = []
@@ -64,10 +64,10 @@ def destinations(
 
 
 def name_of(predictor: Predictor, given: str | None) -> str:
-    """The name of label images: given, or that of the models.
+    """Name of label images: the given one, or that of the models.
 
     Raises:
-        RecipeError: a name that a store cannot hold.
+        RecipeError: the given name contains characters that a store does not allow.
     """
     if given is not None:
         if label_name(given) != given:

@@ -1,4 +1,4 @@
-"""``train`` with a cross-validation: folds, scores of unseen images, then the final training."""
+"""``train`` with a cross-validation: folds, scores of held-out images, then the final training."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ class CrossValidation:
     """A training whose labeled images are all held out once.
 
     Attributes:
-        recipe: with ``train.folds``.
+        recipe: recipe with ``train.folds`` of 2 or more.
         pairs: labeled images, not resampled.
-        view: the grid that the network sees.
-        second: pairs of the second source, as the network sees them, if there is one.
-        start: the run folder, and what the networks start with.
-        notes: on the files.
-        reasons: of the plan.
-        measured: what its updates cost, once that is known.
-        unlabeled: images that are learned from without labels, as the network sees them, if any.
+        view: grid of the network.
+        second: pairs of the second source (replay) on the grid of the network; None: no source.
+        start: the run folder and the initial weights.
+        notes: notes on the files.
+        reasons: reasons of the plan.
+        measured: measured times of updates; None: not measured yet.
+        unlabeled: unlabeled images on the grid of the network; None: not used.
     """
 
     recipe: Recipe
@@ -94,18 +94,19 @@ class CrossValidation:
         return (self.recipe.train.folds + 1) * self.recipe.train.steps
 
     def fold_folder(self, number: int) -> Path:
-        """The run folder of a fold, numbered from 1."""
+        """The run folder of a fold; the first fold has the number 1."""
         return self.folder / FOLDS / str(number)
 
 
 def run_with_folds(job: CrossValidation) -> Run:
-    """Train one model per fold, score every image by a model that has not seen it, train on all.
+    """Train one model per fold, score each image with the model that held it out, train on all.
 
-    Every part that is finished leaves a file, so a run that was interrupted continues there.
+    Each finished stage writes a file, so an interrupted run continues with the first unfinished
+    stage.
 
     Raises:
         CheckpointError: the folder holds another run, or one that is not resumed.
-        RecipeError: several processes.
+        RecipeError: the training was started with several processes.
     """
     _check_processes(job.start.devices)
     job = _settle(job)
@@ -123,7 +124,7 @@ def run_with_folds(job: CrossValidation) -> Run:
 
 
 def _settle(job: CrossValidation) -> CrossValidation:
-    """Choose the precision of all trainings, and say what they will take."""
+    """Choose the precision of all trainings from measured times."""
     if not job.start.resume and has_folds(job.folder):
         return job
     pairs = apply_view(job.pairs, job.view)
@@ -160,7 +161,7 @@ def _make_folds(job: CrossValidation) -> list[Fold]:
 
 
 def _open_run(job: CrossValidation) -> partial[None] | None:
-    """Compare the run folder with this run; what notes the recipe in a new one."""
+    """Check the run folder; returns a function that writes the recipe into a new one."""
     code = checkpoint.code_fields(job.recipe)
     marks = {**fingerprint(job.used), **code_marks(code)}
     if not job.start.resume and has_folds(job.folder):
@@ -169,7 +170,7 @@ def _open_run(job: CrossValidation) -> partial[None] | None:
                 job.folder,
                 expected="an empty run folder",
                 found="folds of an earlier run",
-                do="Go on with --resume, or choose another --out.",
+                do="Continue it with --resume, or choose another --out.",
             )
         )
     new = is_new_run(job.folder, job.recipe, marks, resume=job.start.resume)
@@ -211,7 +212,7 @@ def _train_fold(job: CrossValidation, number: int, fold: Fold, begin: partial[No
 
 
 def _score(job: CrossValidation, folds: Sequence[Fold]) -> HeldOutScores:
-    """Predict every image with the model that has not seen it, score, and tune the decoding."""
+    """Predict each image with the model that held it out, score it, and tune the decoding."""
     recipe = job.recipe
     journals = [read_journal(job.fold_folder(number)) for number in range(1, len(folds) + 1)]
     curve = curve_of(journals, [len(fold.held_out) for fold in folds])
@@ -250,7 +251,7 @@ def _score(job: CrossValidation, folds: Sequence[Fold]) -> HeldOutScores:
 def _fold_models(
     job: CrossValidation, assembly: Assembly[Segmenter], folds: Sequence[Fold], steps: int
 ) -> Iterator[tuple[Predictor, Fold]]:
-    """The predictor of each fold after so many updates, one at a time, and the fold."""
+    """Each fold with its predictor after ``steps`` updates, one at a time."""
     segmenter, task = assembly.objective.finished, assembly.objective.task
     device = torch.accelerator.current_accelerator(check_available=True)
     segmenter.to("cpu" if device is None else device)
@@ -267,7 +268,7 @@ def _score_labels(
     outputs: Sequence[Output],
     names: Sequence[str],
 ) -> list[dict[str, object]]:
-    """Write the label image of every output; a row of metrics for each."""
+    """Write the label image of every output; returns one row of metrics per image."""
     task, ignore = assembly.objective.task, job.recipe.data.ignore_label
     rows: list[dict[str, object]] = []
     for output in outputs:
@@ -282,7 +283,7 @@ def _score_labels(
 def _score_classes(
     assembly: Assembly[Segmenter], models: Iterator[tuple[Predictor, Fold]], names: Sequence[str]
 ) -> tuple[list[dict[str, object]], dict[str, float]]:
-    """Metrics of images with one class each: one number for all of them together."""
+    """Rows per image, and metrics over all images, for the classification of whole images."""
     known = assembly.objective.task.image_classes
     rows: list[dict[str, object]] = []
     truth, shares = [], []
@@ -301,7 +302,7 @@ def _score_classes(
 
 
 def _tidy(job: CrossValidation, steps: int) -> None:
-    """Keep one model per fold, that of the chosen update; drop what only resuming needed."""
+    """Keep the model of the chosen update per fold; remove files that only resuming needs."""
     for number in range(1, job.recipe.train.folds + 1):
         folder = job.fold_folder(number)
         chosen = RunFolder(folder).validated_model(steps)
@@ -350,7 +351,7 @@ def _train_final(job: CrossValidation, scores: HeldOutScores) -> Run:
 
 
 def final_recipe(recipe: Recipe, scores: HeldOutScores) -> Recipe:
-    """The recipe of the final training: chosen number of updates, tuned options."""
+    """Recipe of the final training, with the chosen number of updates and the tuned options."""
     tuned = scores.tuned.settings if scores.tuned is not None else ()
     warmup = min(recipe.train.warmup, max(1, scores.steps // 10))
     if scores.steps == recipe.train.steps:

@@ -22,15 +22,15 @@ from unmask.space.axes import SPACE
 
 @dataclass(frozen=True)
 class Outputs:
-    """What is made of one image.
+    """Output files of one image.
 
     Attributes:
-        target: where the label image goes.
-        scores: where scores go; None: nowhere.
-        doubt: where the uncertainty of every voxel goes; None: it is not computed.
-        objects: whether the mean uncertainty per object is wanted.
-        cluster: None for this process, else who labels blocks.
-        resume: keep what an ended run has finished.
+        target: path of the label image.
+        scores: path of the scores; None: not written.
+        doubt: path of the uncertainty per voxel; None: not computed.
+        objects: whether to compute the mean uncertainty per object.
+        cluster: ``--workers`` that label blocks; None: this process.
+        resume: keep the finished blocks of an interrupted run.
     """
 
     target: Destination
@@ -41,7 +41,7 @@ class Outputs:
     resume: bool = False
 
     def facts(self, predictor: Predictor) -> dict[str, Any]:
-        """What decides about the results that are kept with the labels."""
+        """Settings that determine the stored results; a resumed run must have the same."""
         if self.doubt is None:
             return {}
         return {"uncertainty": [self.objects, list(map(list, predictor.compared))]}
@@ -57,10 +57,10 @@ def choose_outputs(
     cluster: str | None,
     resume: bool,
 ) -> Outputs:
-    """The outputs of one image; the uncertainty of a table needs no file that stays."""
+    """Choose the outputs of one image; the uncertainty for a table is only a temporary file."""
     stored = _store(image, target.out / "scores") if scores else None
     doubt = _store(image, target.out / "uncertainty") if scores else None
-    # The uncertainty of blocks is stored with the scores, in one pass of this process.
+    # Uncertainty is written in the same pass as the scores, which other processes do not store.
     possible = cluster is None and not predictor.views.mirror_positions
     if table and doubt is None and possible:
         doubt = target.out / FOLDER / f"{image.name}.uncertainty.zarr"
@@ -102,7 +102,7 @@ def predict_in_blocks(
     predictor: Predictor, image: Image, outputs: Outputs, say: Say, progress: Progress | None
 ) -> Result:
     """Predict a large image block by block."""
-    # The engine of blocks is not needed for most images, and costs as much as reading a few.
+    # Most images need no blocks, and the import takes as long as reading a few images.
     from unmask.infer.predict_blocks import plan_work, run_work
 
     target = outputs.target
@@ -130,12 +130,12 @@ def predict_in_blocks(
 def uncertainty_columns(
     predictor: Predictor, results: Sequence[Result], say: Say
 ) -> list[dict[str, dict[int, float]]]:
-    """Columns of the table of objects for each result; none for one without uncertainty."""
+    """Columns ``uncertainty`` and ``score`` by object id, per result; empty if not computed."""
     known = [result.get(UNCERTAINTY) for result in results]
     if missing := sum(each is None for each in known):
         say(
-            f"note: objects.csv has no uncertainty for {missing} image(s): stacks that are "
-            "predicted by planes, or images whose scores are in other processes (add --scores)."
+            f"note: objects.csv has no uncertainty for {missing} image(s): it is not computed for "
+            "stacks that are predicted plane by plane, nor with --workers without --scores."
         )
     if predictor.calibration is None and missing < len(known):
         say("note: the model has no calibration, so the column score is 1 - uncertainty.")
@@ -146,5 +146,5 @@ def uncertainty_columns(
 
 
 def _store(image: Image, folder: Path) -> Path:
-    """In a folder of their own, so that the other one holds label images alone."""
+    # A separate folder, so that a glob over the output folder finds label images alone.
     return folder / f"{image.name}.zarr"

@@ -150,11 +150,10 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
             out.
         labels: label images or outlines; default: those in a folder next to or among the images.
         out: folder of the run.
-        init: weights to start from. ``auto``: those trained on synthetic images that are shipped
-            for images of so many axes, if the network can take them and a few updates are better
-            with them. ``phantoms``: the same without the trial. ``none`` or None: random weights.
-            Otherwise a model file, run folder or shipped model: a pre-trained backbone or a whole
-            segmenter.
+        init: weights to start from. ``auto``: the shipped weights that were trained on synthetic
+            images, if they fit the network and a short trial has a lower loss with them.
+            ``phantoms``: the same without the trial. ``none`` or None: random weights. Otherwise a
+            model file, run folder or shipped model: a pre-trained backbone or a whole segmenter.
         val_images: images of the validation.
         val_labels: labels of the validation.
         replay_images: images of a second source, such as those that the model ``init`` was trained
@@ -162,8 +161,8 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
             ``phantoms``, or ``phantoms:nuclei,worms``: synthetic images of all or some families,
             with their labels.
         replay_labels: labels of the second source.
-        unlabeled: images without labels, which ``train.unlabeled`` learns from; those that are
-            labeled or held out are left out of them.
+        unlabeled: images without labels, for the method ``train.unlabeled``; images that are
+            labeled or held out are skipped.
         minutes: time for the training, if a plan is made.
         settings: ``key=value`` changes to the recipe.
         devices: number of GPUs or processes.
@@ -200,7 +199,7 @@ def _train(chosen: Recipe, files: _Files, start: Start, reasons: list[str]) -> R
 
 
 def _for_pixels(files: _Files) -> dict[str, Any]:
-    """What a pixel classifier is fitted to; it has no use for other images.
+    """Images and labels for a pixel classifier, which supports no other images.
 
     Raises:
         RecipeError: a second source or unlabeled images.
@@ -232,7 +231,7 @@ class _Files:
 
 
 def _drawn(files: _Files, chosen: Recipe, task: CompleteTask | None) -> _Files:
-    """The same with synthetic images in place of their name."""
+    """Replace the word ``phantoms`` of the replay images by synthetic images."""
     if families := families_of(files.replay_images):
         images, labels = draw_source(families, chosen, task)
         return replace(files, replay_images=images, replay_labels=labels)
@@ -243,7 +242,7 @@ def _drawn(files: _Files, chosen: Recipe, task: CompleteTask | None) -> _Files:
 class _Opened:
     """Pairs to train on, those held out, the second source, images without labels, and notes.
 
-    Those to train on are still to be brought to the grid of ``view``.
+    The pairs to train on are not yet resampled to the grid of ``view``.
     """
 
     pairs: list[Pair]

@@ -105,13 +105,13 @@ def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
 
 
 def _ignored(settings: Settings) -> int | None:
-    """The label value without truth that the user names."""
+    """The value of ``data.ignore_label`` in the user's settings."""
     own = [line for line in settings if line.partition("=")[0].strip() == "data.ignore_label"]
     return load("cells").with_settings(own).data.ignore_label
 
 
 def _wants_classes(settings: Settings) -> bool | None:
-    """Whether the user's own task is about classes; None if the labels decide."""
+    """Whether the task in the user's settings predicts classes; None without such a setting."""
     own = [line for line in settings if line.partition("=")[0].strip() in ("task", "task.name")]
     task = load("cells").with_settings(own).task
     return None if not own or task is None else task.name == "semantic"
@@ -120,7 +120,7 @@ def _wants_classes(settings: Settings) -> bool | None:
 def _decided(made: Plan, settings: Settings) -> Plan:
     """The plan with the user's own choices in place of its decisions."""
     task = made.recipe.task
-    # A task that the plan has chosen too keeps the options that it was given.
+    # Naming the task that the plan chose anyway must not reset the planned options of the task.
     named = f"task={task.name if task else ''}"
     own = [line for line in settings if line and line.replace(" ", "") != named]
     if not own:
@@ -139,14 +139,14 @@ def _scheduled(
     *,
     split: bool,
 ) -> Plan:
-    """The plan with the number of updates, and the trainings that share them.
+    """The plan with the number of updates and of folds.
 
     Args:
         made: the plan so far.
         pairs: images, with labels or without.
-        minutes: time for everything; None: no limit.
-        settings: choices of the user.
-        split: the data names its own validation images.
+        minutes: time for all trainings; None: no limit.
+        settings: settings of the user.
+        split: whether validation images are given.
     """
     labeled = [pair for pair in pairs if pair.labels is not None]
     own = _sets(settings, "train.steps")
@@ -154,7 +154,7 @@ def _scheduled(
     if own:
         total, reason = recipe.train.steps, ""
     elif minutes is None:
-        # Few images are seen often; what is left of the time goes into judging the model.
+        # Few images need fewer updates, so the total also pays for a cross-validation.
         total, reason = 2 * recipe.train.steps, "no time limit was given (--minutes)"
     else:
         timing = time_updates(labeled, recipe)
@@ -176,7 +176,7 @@ def _scheduled(
 
 
 def _with_steps(made: Plan, steps: int, reason: str, folds: int) -> Plan:
-    """The plan with so many updates per training."""
+    """The plan with ``steps`` updates per training."""
     every = max(10, min(500, steps // 8))
     if folds:
         reason += f"; {(folds + 1) * steps} updates for {folds} folds and the final training"
@@ -190,7 +190,7 @@ def _with_steps(made: Plan, steps: int, reason: str, folds: int) -> Plan:
 
 
 def _regions(labeled: Sequence[Pair], recipe: Recipe) -> int:
-    """Regions that the only labeled image can be cut into."""
+    """Number of regions that the only labeled image can be cut into."""
     image, data = labeled[0].image, recipe.data
     factor = View(data.spacing, None, data.scale).place(image).factor
     return count_regions(image.shape[1:], [round(n / factor) for n in data.crop])

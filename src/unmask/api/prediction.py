@@ -72,12 +72,12 @@ class Options:
         diameter: of the objects in the images, in their pixels; see ``predict``.
         table: write ``objects.csv`` too, with one row per object of every image, its uncertainty
             among them.
-        planes: "z" or "t": what the axis of a stack is that the model sees position by position;
-            None: time alone is divided.
-        join: join objects of neighboring slices, and follow objects through time.
-        overlay: write ``overlay/<stem>.png`` too, outlines of the objects on their image, and of
-            several images the page ``summary.html``.
-        in_place: put the labels of an OME-Zarr into its own store, as ``labels/<name>``.
+        planes: axis of a stack whose positions are segmented separately: "z" for slices, "t" for
+            time points; None: time points alone.
+        join: join objects of neighboring slices, and track objects over time.
+        overlay: write ``overlay/<stem>.png`` too, the image with outlines of its objects, and
+            ``summary.html`` for several images.
+        in_place: write the labels of an OME-Zarr into its own store, as ``labels/<name>``.
         label_name: name of the label image inside an OME-Zarr; None: that of the model.
     """
 
@@ -152,9 +152,9 @@ def predict(  # noqa: PLR0913 - the command line has as many options
         allow_code: run parts that the model carries as source; without it such a model is refused.
         diameter: of the objects in the image, in its pixels. The image is resized so that they
             are as large as the objects that the model was trained on; labels keep its own size.
-        planes: "z" or "t": what the axis of a stack is that the model sees position by position.
-            Movies are divided without it. Scores of stacks are not kept.
-        join: join objects of neighboring slices, and follow objects through time.
+        planes: axis of a stack whose positions are segmented separately: "z" for slices, "t" for
+            time points; None: time points alone. Scores of stacks are not kept.
+        join: join objects of neighboring slices, and track objects over time.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
@@ -263,7 +263,7 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         say: gets one line per file, and what a user should know of its labels.
         progress: called with (windows done, windows in all) of the image in work.
         allow_code: run parts that the models carry as source; without it such models are refused.
-        record: gets ``image``, ``output`` and what was found, for each file.
+        record: called per file with a mapping: ``image``, ``output`` and counts of the labels.
 
     Raises:
         DataError: files that cannot be read, or two inputs of one output name; all at once.
@@ -277,7 +277,7 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     predictor = load_predictor(
         model, settings, diameter=options.diameter, allow_code=allow_code, say=say
     )
-    # The disagreement of mirrored views costs as much as they do: only --scores asks for it.
+    # Each mirrored view costs one more run of the network, so only --scores compares them.
     if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
         predictor = compare_flips(predictor)
     pairs, bad = _open_pairs(images, predictor, options, say)
@@ -316,7 +316,7 @@ def _predict_labels(
     say: Say,
     progress: Progress | None,
 ) -> list[Done]:
-    """Predict all files, and say what is suspicious of their labels."""
+    """Predict all files, and report suspicious results."""
     before, weights = fingerprint(pairs), predictor_digest(predictor)
     tasks = [
         _file_task(predictor, pair, target, weights, options, say, progress)

@@ -1,4 +1,4 @@
-"""What is known of the result of each file: counts, sizes, and where it went."""
+"""Facts about the result of each file: counts, sizes and output path."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from unmask.io.stacks import lead_axes, letters_apart, open_stack
 from unmask.progress import Progress
 from unmask.reports.suspicious import find_suspicious
 
-# Folders of the tracks of movies and of the pictures, in that of the label images, and a page.
+# Subfolders of the output folder for tracks and pictures, and the name of the page.
 TRACKS, OVERLAY, SUMMARY = "tracks", "overlay", "summary.html"
-# Larger images have no picture on the page; edge of a picture in pixels.
+# Voxels up to which an image has a picture on the page, and edge of the picture in pixels.
 _PICTURED, _THUMBNAIL = 1 << 26, 420
 # Key of the mean uncertainty per object in a result.
 UNCERTAINTY = "uncertainty"
 # JSON values that are kept with the output of a file.
 Result = dict[str, Any]
-# An image, its output, and what was found.
+# An image, its label file, and facts about the labels.
 Done = tuple[Image, Path, Result]
 
 
 def check_planes(planes: str | None) -> str | None:
-    """The axis of planes.
+    """Check the option ``planes`` and return it.
 
     Raises:
-        RecipeError: neither z nor t.
+        RecipeError: ``planes`` is neither None, "z" nor "t".
     """
     if planes not in (None, "z", "t"):
         raise RecipeError(
@@ -47,10 +47,10 @@ def check_planes(planes: str | None) -> str | None:
 
 
 def check_stack(image: Image, *, refused: bool) -> None:
-    """Refuse options that stacks do not have.
+    """Refuse options that stacks do not support.
 
     Raises:
-        RecipeError: workers or scores.
+        RecipeError: ``refused`` is true: ``--workers`` or ``--scores`` was given.
     """
     if refused:
         raise RecipeError(
@@ -60,11 +60,11 @@ def check_stack(image: Image, *, refused: bool) -> None:
 
 
 def summarize(labels: np.ndarray, *, objects: bool) -> Result:
-    """Facts about a label image: how many objects, their sizes, and the share of the foreground.
+    """Summarize a label image: number of objects or classes, sizes in voxels, foreground share.
 
     Args:
         labels: ``(*space)``, 0 is background.
-        objects: labels are numbers of objects; otherwise they are classes.
+        objects: whether labels number objects; otherwise they are classes.
 
     Examples:
         >>> summarize(np.array([[0, 1], [0, 2]]), objects=True)["objects"]
@@ -83,7 +83,7 @@ def summarize(labels: np.ndarray, *, objects: bool) -> Result:
 
 
 def describe_result(result: Mapping[str, Any] | None) -> str:
-    """The result in the line of its file."""
+    """Text of a result for the log, such as ``12 object(s)``."""
     if not result:
         return "done"
     planes = f" in {result['positions']} planes" if "positions" in result else ""
@@ -96,7 +96,7 @@ def describe_result(result: Mapping[str, Any] | None) -> str:
 
 
 def open_result(path: Path, image: Image, ndim: int) -> Image:
-    """The labels that were written for an image, stacks as they are."""
+    """Open the labels that were written for an image; stacks keep their axes."""
     if not lead_axes(image, ndim):
         return open_labels(path, ndim=ndim)
     planes = "z" if "Z" in lead_axes(image, ndim) else "t"
@@ -139,12 +139,12 @@ def write_table_of(
     """Write ``objects.csv`` of label files and their images.
 
     Args:
-        done: images, label files and what was found.
+        done: images, label files and facts about the labels.
         out: folder of the table.
-        ndim: spatial axes of the model.
-        join: objects were joined over the positions of stacks.
-        columns: more columns for each image, by id.
-        say: gets a line on the table.
+        ndim: number of spatial axes of the model.
+        join: whether objects were joined over the positions of stacks.
+        columns: additional columns for each image, by object id.
+        say: called with a line about the table.
     """
     from unmask.api.measuring import write_objects
 
@@ -172,7 +172,7 @@ def write_pictures(predictor: Predictor, done: Sequence[Done], folder: Path, say
 
 
 def suspicious_notes(done: Sequence[Done]) -> list[str]:
-    """A line for each image in which nothing was found or that is unlike the others."""
+    """One line per image without objects, or with unusually many, few, large or small ones."""
     if len(done) < 2:
         return []
     remarks = find_suspicious([result for _, _, result in done])
@@ -183,7 +183,7 @@ def suspicious_notes(done: Sequence[Done]) -> list[str]:
 
 
 def write_summary(predictor: Predictor, done: Sequence[Done], folder: Path) -> Path:
-    """Write ``summary.html``: what was found in each image, the suspicious ones first.
+    """Write ``summary.html``: facts about the labels of each image, suspicious images first.
 
     Raises:
         SaveError: the file cannot be written.
@@ -213,10 +213,10 @@ def write_summary(predictor: Predictor, done: Sequence[Done], folder: Path) -> P
 
 
 def ignore_record(record: Mapping[str, Any]) -> None:
-    """Nothing is printed for a file."""
+    """Ignore the record of a file."""
 
 
 def record_of(image: Image, path: Path, result: Mapping[str, Any]) -> Result:
-    """The JSON line of a file: its image, its output and what was found."""
+    """Record of a file for a JSON line: its image, its output and facts about its labels."""
     shown = {name: value for name, value in result.items() if name != UNCERTAINTY}
     return {"image": image.source, "output": str(path), **shown}

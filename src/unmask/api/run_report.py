@@ -1,4 +1,4 @@
-"""What a training says when it is finished: verdict, worst images, next commands, and the page."""
+"""Report of a finished training: verdict, worst images, next commands, and the HTML page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from unmask.training.verdict import VALIDATION, Verdict, judge_run, series
 
 # Where a cross-validation keeps its scores and predictions.
 _HELD_OUT = "held_out"
-# Curves that are drawn, and pictures of held-out predictions.
+# Largest number of curves, and of pictures of held-out predictions.
 _CURVES, _PICTURES = 4, 4
 _PROGRAMS = {"unmask", "__main__.py"}
 
@@ -37,14 +37,14 @@ class Finished:
 
     Attributes:
         folder: the run folder.
-        recipe: of the run.
-        objective: what was trained.
-        pairs: images that it was trained on.
-        validate: scored it on held-out images, if there were any.
-        briefing: the block at the start.
-        notes: doubts about the files.
-        reasons: of the plan.
-        seconds: of this call.
+        recipe: recipe of the run.
+        objective: the trained network.
+        pairs: training images.
+        validate: `HeldOut` images of the validation; anything else counts as none.
+        briefing: the summary at the start.
+        notes: notes on the files.
+        reasons: reasons of the plan.
+        seconds: duration of this call.
     """
 
     folder: Path
@@ -112,7 +112,7 @@ def _assess(run: Finished) -> Assessment | None:
 
 
 def _cross_validation(folder: Path) -> dict[str, Any]:
-    """Scores of a cross-validation of the run; empty without one."""
+    """Scores of the cross-validation of the run; empty if there is none or it is damaged."""
     path = folder / _HELD_OUT / "scores.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -170,7 +170,7 @@ def _version() -> str:
 
 
 def _commands(run: Finished, verdict: Verdict) -> list[str]:
-    """Commands that work as they are, with the paths of this run."""
+    """Next commands, with the paths of this run."""
     if run.recipe.task is None:
         start = _joined("unmask", "train", "IMAGES", "--labels", "LABELS", "--init", run.folder)
         return [f"{start} --out {shlex.quote(str(run.folder) + '-tuned')}"]
@@ -188,7 +188,9 @@ def _commands(run: Finished, verdict: Verdict) -> list[str]:
 
 
 def resume_command(folder: Path, images: str, labels: str, steps: int) -> str:
-    """The command that continues a run for more updates: the one that began it, with two options.
+    """The command that continues a run for more updates.
+
+    It is the command that started the run, plus ``--resume`` and the number of updates.
 
     Examples:
         >>> resume_command(Path("runs/a"), "img", "lab", 300)

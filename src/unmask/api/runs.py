@@ -62,7 +62,7 @@ _LOOK_EVERY = 100
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run goes and what it begins with; ``init`` as for `choose_start`."""
+    """Run folder and initial weights of a training; ``init`` as for `choose_start`."""
 
     out: str | Path
     init: ModelLike | None = None
@@ -78,13 +78,13 @@ class Stage:
         title: shown with its progress, such as "fold 2 of 5".
         before: updates of the trainings before it.
         total: updates of all of them; None: it is the only one.
-        recipe: what the run folder keeps as its recipe; None: that of the training.
+        recipe: recipe that is written into the run folder; None: that of the training.
         card: more entries of the model's card.
         keep_models: keep the model of every validation.
         begin: called once the files are known to be right, before the first update.
         reasons: of the plan, for the report; they have been said.
-        folds: number of folds, if this is the first of them, which says what all will take.
-        measured: what updates cost, if that is known.
+        folds: number of folds in the first of them, which prints the forecast of all; else 0.
+        measured: measured times of updates; None: not measured yet.
         pairs: images on their own grid, whose out-of-fold predictions the run folder holds.
     """
 
@@ -107,7 +107,7 @@ class Stage:
 
     @property
     def speaks(self) -> bool:
-        """Whether this training says what all of them will take."""
+        """Whether this training prints the forecast of all trainings."""
         return self.total is None or self.folds > 0
 
 

@@ -49,7 +49,7 @@ def scribble(
     recipe: RecipeLike = PRESET,
     settings: Settings = (),
 ) -> PixelClassifier:
-    """A pixel classifier to draw for: ``label`` images, ``fit``, and ``predict`` with the result.
+    """Make a pixel classifier: ``label`` images, call ``fit``, and ``predict`` with the result.
 
     Args:
         images: images of the kind that will be labeled; they say how many axes and channels there
@@ -155,7 +155,7 @@ def fit_pixels(
 
 
 def describe_fit(fitted: Fitted) -> list[str]:
-    """Lines on what was fitted to and which features were chosen."""
+    """Lines for the log: number of labeled pixels, and the chosen features."""
     counts = ", ".join(f"{value}: {count}" for value, count in fitted.pixels.items())
     lines = [f"Labeled pixels per class: {counts}."]
     if fitted.recall:

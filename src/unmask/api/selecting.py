@@ -25,7 +25,7 @@ from unmask.space.box import Box
 if TYPE_CHECKING:
     from unmask.infer.predictor import Predictor
 
-# Regions among which is chosen at most; with a model, each costs a prediction per mirrored view.
+# Largest numbers of regions; with a model, each region costs one prediction per mirrored view.
 _MOST_REGIONS = 4000
 _MOST_PREDICTED = 400
 
@@ -35,12 +35,12 @@ class Selected:
     """An image, or a region of one, to label.
 
     Attributes:
-        name: of the image.
-        source: its file.
-        like: images (regions) that look like it, itself included.
+        name: name of the image.
+        source: file of the image.
+        like: number of images (regions) in its group, itself included.
         box: the region; None: the whole image.
-        doubt: with a model, how much its labels of mirrored views differ, 0 to 1; None where it
-            found nothing, and without a model.
+        doubt: uncertainty of the model, 0 to 1: how much its labels of mirrored views differ; None
+            without a model, or if no view has an object.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Selected:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """What can be chosen.
+    """An image or region that can be chosen.
 
     Attributes:
-        selected: the answer, if it is chosen.
+        selected: the result if it is chosen.
         labeled: whether it has labels.
-        features: ``(d,)`` what it looks like.
-        doubt: how unsure a model is of it.
+        features: ``(d,)`` descriptor, or features of the model.
+        doubt: uncertainty of the model, 0 to 1; None: not known.
     """
 
     selected: Selected
@@ -78,22 +78,22 @@ def select(
     settings: Settings = (),
     say: Say = lambda _: None,
 ) -> list[Selected]:
-    """Choose the images whose labels help most: typical ones of different kinds.
+    """Choose the images to label next: typical images of different kinds.
 
-    With a model, images of which it is unsure come first.
+    With a model, images about which it is uncertain are preferred.
 
     Args:
         images: file, folder, glob or OME-Zarr, or several of them.
         count: images, or regions, to choose.
-        labels: labels that exist already; their images are not chosen, and kinds that they cover
-            come last. With regions, a region with a label in it counts as labeled.
+        labels: existing labels; their images are not chosen, and groups that contain one of them
+            come last. With regions, a region that contains a label counts as labeled.
         model: model file, run folder or name of a shipped model. Images on which its predictions
-            for mirrored views differ are preferred, and its features tell kinds apart.
-        regions: size of regions, one number per axis; None: whole images.
-        seed: of the clustering; other seeds choose other images of the same kinds.
+            for mirrored views differ are preferred, and images are grouped by its features.
+        regions: size of regions in voxels, one number per axis; None: whole images.
+        seed: seed of the clustering; other seeds choose other images of the same kinds.
         settings: ``data.image_suffix``, ``data.label_suffix``, ``data.axes``,
             ``data.allow_external``; with a model, also those of ``predict``.
-        say: receives a line per image that a model looks at.
+        say: called with one line per image that the model predicts.
 
     Returns:
         The images in order, the most common kind first.
@@ -138,7 +138,7 @@ def _chosen(
     doubts = None
     if weighted:
         known = [each.doubt for each in candidates if each.doubt is not None]
-        # Where a model finds nothing, nothing is known: neither sure nor unsure.
+        # Without an object in any view the uncertainty is unknown, so the median is assumed.
         usual = float(np.median(known)) if known else 1.0
         doubts = np.array([usual if c.doubt is None else c.doubt for c in candidates])
     chosen = choose(features, count, labeled=labeled, doubts=doubts, seed=seed)
@@ -160,7 +160,7 @@ def _look(
     image: Image,
     boxes: Sequence[Box | None],
 ) -> list[_Candidate]:
-    """Everything that can be chosen of an image, looked at with or without a model."""
+    """Describe an image or its regions, with the model if one is given."""
     regional = predictor
     if predictor is not None and boxes[0] is not None:
         from unmask.selection.uncertainty import normalize_alike
@@ -183,7 +183,7 @@ def _look(
 def _boxes(
     image: Image, size: Sequence[int] | None, images: int, say: Say, *, predicted: bool
 ) -> list[Box] | list[None]:
-    """Regions of an image to look at, at most its share of all; None stands for all of it."""
+    """Regions of an image, at most its share of the largest number; [None]: the whole image."""
     if size is None:
         return [None]
     if len(size) != image.ndim or min(size) < 1:
@@ -194,7 +194,7 @@ def _boxes(
     most = max(1, (_MOST_PREDICTED if predicted else _MOST_REGIONS) // images)
     every, boxes = len(divide(image.shape[1:], size)), divide(image.shape[1:], size, most=most)
     if len(boxes) < every:
-        say(f"{image.source}: {len(boxes)} of {every} regions are looked at.")
+        say(f"{image.source}: {len(boxes)} of {every} regions are compared.")
     return boxes
 
 
@@ -216,7 +216,7 @@ def _rules(settings: Settings) -> Layout:
 
 
 def _labeled(images: Paths, labels: Paths, rules: Layout) -> dict[str, LabelFile]:
-    """Labels by the name of their image; what does not pair is no problem here."""
+    """Labels by the name of their image; files without a partner are ignored."""
     pairs = match_files(images, labels, rules, [])
     return {name: truth for name, _, truth in pairs if truth is not None}
 

@@ -26,15 +26,16 @@ if TYPE_CHECKING:
     from unmask.phantoms.likeness.fit import Fit
     from unmask.phantoms.likeness.photographs import Photograph
 
-# Images that are compared at most, spread over all of them, and names in a message.
+# Largest number of images that are compared, evenly spaced, and of names in a message.
 _COMPARED, _SHOWN = 48, 4
 # A smaller group of images is left out, unless it is the only one.
 _SMALLEST_SHARE = 0.05
-# Objects that take more than this share of a compared part are looked at from farther away.
+# Images are reduced before the comparison if objects are wider than this share of a compared part;
+# at most by this factor.
 _LARGE, _FARTHEST = 0.3, 8
 # Longest sides of the drawn images unless they are given.
 _SIDES = {2: (256, 256), 3: (32, 128, 128)}
-# Collages among the images if there are labels.
+# Share of collages among the drawn images if labels are given.
 _COLLAGES = 0.5
 
 
@@ -44,14 +45,14 @@ class FittedGroup:
 
     Attributes:
         images: names of the images.
-        kind: family.
+        kind: name of the family.
         diameter: estimated mean diameter of the objects, in pixels.
-        distance: of the images to phantoms of the family, in units of the distance that phantoms
-            of the family have among themselves.
-        word: the distance in a word: close, fair, poor or does not fit.
-        rivals: the next families and their distances.
-        options: ranges of the options of the family.
-        count: labeled images drawn for this group.
+        distance: distance of the images to phantoms of the family; 1 is the distance of a phantom
+            of the family to its mean.
+        word: the distance as a word: close, fair, poor or does not fit.
+        rivals: the next families and their distances, nearest first.
+        options: smallest and largest value of each option of the family.
+        count: number of labeled images drawn for this group.
     """
 
     images: tuple[str, ...]
@@ -66,14 +67,14 @@ class FittedGroup:
 
 @dataclass(frozen=True)
 class Synthesized:
-    """What was drawn.
+    """Result of ``synth``.
 
     Attributes:
-        folder: has ``images/`` and ``labels/``.
+        folder: folder with ``images/`` and ``labels/``.
         count: number of images.
-        groups: kinds of images and how well a family fits.
-        collages: images among them that are made of labeled objects.
-        notes: what a user should know, such as images that were left out.
+        groups: groups of images and the family that was fitted to each.
+        collages: number of images that are made of labeled objects.
+        notes: notes for the user, such as images that were left out.
     """
 
     folder: Path
@@ -85,7 +86,7 @@ class Synthesized:
 
 @dataclass(frozen=True)
 class _Group:
-    """A group with what is needed to draw for it."""
+    """Images of one group, the fitted family, and the factor by which they were reduced."""
 
     photographs: list[Photograph]
     fit: Fit
@@ -110,9 +111,9 @@ def synth(  # noqa: PLR0913 - the verb's promised arguments
     Args:
         like: file, folder, glob or OME-Zarr, or several of them: at least two images.
         out: folder for ``images/`` and ``labels/``.
-        count: images to draw.
-        kind: family of phantoms; None: the one that fits best, for every kind of image.
-        size: voxels per axis; None: as the images, up to 256 (stacks 32 x 128 x 128).
+        count: number of images to draw.
+        kind: family of phantoms; None: the family that fits best, for each group of images.
+        size: voxels per axis; None: the size of the images, up to 256 (stacks 32 x 128 x 128).
         labels: labels of a few of the images, whose objects are cut out and pasted as well.
         seed: the same seed gives the same images.
         overwrite: write into a folder that holds images already.
@@ -250,7 +251,7 @@ def _fit(
     seed: int,
     say: Say,
 ) -> _Group:
-    """Fit one group; where objects fill the compared parts, from farther away."""
+    """Fit a family to one group; images with large objects are reduced first."""
     from unmask.phantoms.likeness.fit import fit_images
     from unmask.phantoms.likeness.photographs import read_photograph
     from unmask.phantoms.likeness.reference import load_reference
@@ -265,7 +266,7 @@ def _fit(
         if fit.diameter < _LARGE * min(canvas.shape[-2:]) or not room or shrink >= _FARTHEST:
             return _Group(own, fit, shrink)
         shrink *= 2
-        say(f"Objects are large: looking at 1/{shrink} of the size")
+        say(f"Objects are large: comparing images reduced to 1/{shrink}")
         closer = [
             read_photograph(each.name, images[each.name], canvas, shrink=shrink, seed=seed)
             for each in own
@@ -290,7 +291,7 @@ def _shape(images: Sequence[tuple[str, Image]], size: Sequence[int] | None) -> t
 def _write_phantoms(
     out: Path, groups: Sequence[_Group], shape: tuple[int, ...], count: int, seed: int, say: Say
 ) -> list[FittedGroup]:
-    """As many images per group as it has images of all; every group gets one."""
+    """Draw images for each group, in proportion to its number of images."""
     from unmask.phantoms.likeness.bank import Canvas
     from unmask.phantoms.likeness.resemble import draw_alike
 
@@ -311,7 +312,7 @@ def _write_phantoms(
 
 
 def _enlarged(group: _Group) -> Fit:
-    """The fit in voxels of the images, if they were compared from farther away."""
+    """The fit in voxels of the original images, if reduced images were compared."""
     fit, shrink = group.fit, group.shrink
     low, high = fit.ranges["diameter"]
     ranges = fit.ranges | {"diameter": (shrink * low, shrink * high)}
@@ -330,7 +331,7 @@ def _summary(group: _Group, fit: Fit, count: int) -> FittedGroup:
 
 
 def _take_apart(like: Paths, labels: Paths, rules: Layout) -> list[Sheet]:
-    """Labeled images divided into objects and ground."""
+    """Divide labeled images into objects and background."""
     from unmask.phantoms.likeness.collage import take_apart
 
     sheets: list[Sheet] = []

@@ -1,4 +1,4 @@
-"""``tune``: options of decoding that score best on labeled images, saved in the model."""
+"""``tune``: choose the decoding options that score best on labeled images."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Tuning:
     """A finished search.
 
     Attributes:
-        model: the model file with the options that were chosen.
-        tuned: what the search found.
-        notes: which images the models had seen.
+        model: the model file with the chosen options.
+        tuned: chosen options and their scores.
+        notes: notes on images that the models were trained on.
     """
 
     model: Path
@@ -61,7 +61,7 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
     progress: Progress | None = None,
     say: Say = print,
 ) -> Tuning:
-    """Choose the options of decoding that score best, and save them in the model.
+    """Choose the decoding options that score best, and save them in the model.
 
     The network runs once per image and scale; only decoding is repeated. An image that a fold of
     the run held out is predicted by the model of this fold.
@@ -71,16 +71,17 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
         images: labeled images that the model was not trained on, or those of a run with folds.
         labels: their labels; default: those in a folder next to or among the images.
         out: model file for the result; default: the model itself.
-        metric: to maximize; default: the first metric of the recipe or its task.
-        scales: factors on the size of the images to try besides 1.
-        trials: combinations to try; None: 40, fewer for large images.
-        settings: changes to the recipe that are tried first.
-        progress: called with (combinations done, in all).
-        say: gets what a user should know, one line each.
+        metric: metric to maximize; default: the first metric of the recipe or its task.
+        scales: factors on the size of the images to try in addition to 1.
+        trials: number of combinations to try; None: 40, fewer for large images.
+        settings: changes to the recipe, whose options are tried first.
+        progress: called with (finished combinations, all combinations).
+        say: called with notes for the user, one line each.
 
     Raises:
-        DataError: files are wrong, or there are fewer than two labeled images.
-        RecipeError: a task without options to choose, or a shipped model without ``out``.
+        DataError: files cannot be read, or no labels are given.
+        RecipeError: the task has no options to choose, fewer than two images are labeled, or
+            ``out`` is missing for a shipped model.
     """
     loaded = checkpoint.load_model(model)
     recipe = checkpoint.described_recipe(loaded.card, model).with_settings(settings)
@@ -118,7 +119,7 @@ def _check_target(model: ModelLike, out: str | Path | None) -> None:
 
 
 def _open_pairs(images: Paths, labels: Paths | None, recipe: Recipe, say: Say) -> list[Pair]:
-    """Labeled images; all problems at once."""
+    """Open the labeled images; one error lists the problems of all files."""
     found = find_inputs(images, labels)
     labels = labels_of(found.images, found.labels)
     if labels is None:
@@ -146,7 +147,7 @@ def _regions(pairs: list[Pair], known: HeldOutScores | None) -> list[Pair]:
 
 
 def _notes(pairs: Sequence[Pair], known: HeldOutScores | None, card: Any) -> Iterator[str]:
-    """Which images the model that predicts them has seen."""
+    """Notes on images that their predicting model was trained on."""
     held_out = _folds_of(known)
     if any(pair.name in held_out for pair in pairs):
         count = sum(pair.name in held_out for pair in pairs)
@@ -175,7 +176,7 @@ def _outputs(
     settings: Sequence[str],
     folder: Path,
 ) -> Iterator[Output]:
-    """The output for each image of the fold that held it out, otherwise of the model itself."""
+    """Output per image, of the fold that held it out if there is one, else of the model."""
     held_out = _folds_of(known)
     predictors: dict[int, Predictor] = {}
     for pair in pairs:
@@ -187,7 +188,7 @@ def _outputs(
 
 
 def _scales(recipe: Recipe, factors: Sequence[float]) -> Iterator[tuple[Scale, list[str]]]:
-    """Values of ``infer.scale`` with the settings that bring them; the one in use first."""
+    """Values of ``infer.scale`` with the settings that set them; the current one first."""
     now = recipe.infer.scale
     yield now, []
     base = now or recipe.data.scale or 1.0
@@ -218,7 +219,7 @@ def _nothing_to_choose(recipe: Recipe, count: int) -> str:
         )
     return message(
         f"task {task}",
-        expected="a task with options of decoding",
+        expected="a task with decoding options",
         found="none to choose",
         do="Give --scales, such as --scales 0.8,1.25, to choose the size of the images.",
     )
@@ -231,7 +232,7 @@ def _save(
     model: ModelLike,
     out: str | Path | None,
 ) -> Path:
-    """Write the model with the options that were chosen; its card says what they gained."""
+    """Write the model with the chosen options; its card stores the scores before and after."""
     path = loaded.path if out is None else Path(out)
     changed = recipe.with_settings(tuned.settings)
     found = {

@@ -1,4 +1,4 @@
-"""Images without labels that a training learns from too (``--unlabeled``)."""
+"""Unlabeled images of a training (``--unlabeled``)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from unmask.errors import DataError, RecipeError, message
 from unmask.io.inputs import as_inputs
 from unmask.recipe import Recipe
 
-# A single image teaches nothing about what images have in common.
+# Smallest number of unlabeled images: a method learns nothing general from a single one.
 _FEWEST = 2
+# Largest number of names in a note.
 _SHOWN = 3
 
 
 def with_unlabeled(recipe: Recipe, *, given: bool) -> Recipe:
-    """The recipe with a method for unlabeled images, if there are any.
+    """The recipe with the default method for unlabeled images, if images are given.
 
     Raises:
-        RecipeError: a method without images.
+        RecipeError: the recipe has a method, but no unlabeled images are given.
     """
     if given and recipe.train.unlabeled is None:
         return recipe.model_copy(
@@ -47,17 +48,17 @@ def open_unlabeled(
     used: Sequence[Pair],
     notes: list[str],
 ) -> list[Pair] | None:
-    """Unlabeled images to train on, as the network sees them; None if none are given.
+    """Open unlabeled images on the grid of the network; None if none are given.
 
     Args:
-        images: what ``--unlabeled`` names; images that are ``used`` are left out of them.
+        images: paths of ``--unlabeled``; images that are among ``used`` are skipped.
         rules: how files are read.
-        recipe: of the training.
-        used: labeled images and those held out, whose scores would otherwise be too good.
-        notes: gets how many are used.
+        recipe: recipe of the training.
+        used: labeled and held-out images. Training on a held-out image would raise its score.
+        notes: a line with the number of images is appended.
 
     Raises:
-        DataError: other axes or channels than the network has, or fewer than two images.
+        DataError: images have other axes or channels than the network, or fewer than two remain.
     """
     if images is None:
         return None
@@ -79,9 +80,9 @@ def open_unlabeled(
                 do="Give more images, or leave out --unlabeled.",
             )
         )
-    rest = f"; {left_out} of the same place have labels or are held out" if left_out else ""
-    part = recipe.train.unlabeled or DEFAULT
-    notes.append(f"{len(pairs)} unlabeled images are learned from too ({part.name}){rest}.")
+    rest = f"; {left_out} others have labels or are held out" if left_out else ""
+    method = recipe.train.unlabeled or DEFAULT
+    notes.append(f"The training also uses {len(pairs)} unlabeled images ({method.name}){rest}.")
     return apply_view(pairs, rules.view)
 
 
@@ -93,14 +94,14 @@ def unlabeled_note(
     *,
     out: str | Path | None = None,
 ) -> list[str]:
-    """A note on images without labels, with the command that trains on them; none if all have.
+    """A note on unlabeled images, with the command that trains on them; empty if all are labeled.
 
     Args:
         labeled: number of images with labels.
-        unlabeled: images without.
-        images: as given.
-        labels: as given.
-        out: folder of the run, whose recipe the command reuses; None: there is none yet.
+        unlabeled: paths of images without labels.
+        images: the argument of ``train``.
+        labels: the argument of ``train``.
+        out: run folder whose recipe the command reuses; None: no run exists yet.
     """
     if not unlabeled:
         return []

@@ -174,7 +174,7 @@ def serve_volumes(volumes: Mapping[str, Precomputed], origin: str) -> str:
             self.wfile.write(content or b"")
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base
-            """Requests are not reported."""
+            """Do not log requests."""
 
     server = ThreadingHTTPServer((_HOST, 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -158,7 +158,7 @@ def _converge(
     out: Path,
     say: Callable[[str], None],
 ) -> tuple[Convergence | None, list[_Start]]:
-    """Find whether scratch has converged, if that is asked for, and the starts with its updates."""
+    """Check whether scratch has converged, if requested; returns the starts with its updates."""
     if not plan.doublings:
         return None, starts
     pairs, kinds, held_out = images

@@ -1,7 +1,7 @@
-"""Whether labels or updates are short: a curve means nothing where scratch still learns.
+"""Check whether the trainings of a curve are limited by labels or by updates.
 
-Scratch has converged if twice the updates raise its score by less than .01, with the most and with
-the fewest labels.
+A curve of labels means nothing if the training from scratch has not converged. It has converged if
+twice the updates raise its score by less than .01, with the most and with the fewest labels.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from unmask.apps.curve_runs import Training, run_all
 from unmask.apps.curve_table import Row
 from unmask.recipe import Recipe
 
-# A rise of the score that counts as none.
+# Smaller rises of the score are negligible.
 _NEGLIGIBLE = 0.01
-# Where gains halve with every doubling of the updates, more doublings than this say nothing.
+# The estimate extrapolates gains that halve with every doubling, at most over this many doublings.
 _MOST_DOUBLINGS = 6
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """What more updates would bring.
+    """Effect of more updates on the score.
 
     Attributes:
-        steps: updates that were doubled last.
-        rises: rise of the score when they were doubled, by number of labels.
-        enough: updates that suffice; an estimate above twice ``steps``.
+        steps: number of updates before the last doubling.
+        rises: rise of the score by the last doubling, by number of labels.
+        enough: number of updates that suffice; an estimate if it is above twice ``steps``.
     """
 
     steps: int
@@ -36,7 +36,7 @@ class Convergence:
 
     @property
     def converged(self) -> bool:
-        """Whether twice the updates bring nothing."""
+        """Whether twice the updates raise no score noticeably."""
         return all(abs(rise) < _NEGLIGIBLE or rise < 0 for rise in self.rises.values())
 
     def describe(self, metric: str) -> str:
@@ -48,8 +48,9 @@ class Convergence:
                 f"{metric} by {rises} labeled image(s)."
             )
         return (
-            f"Updates are short, not labels: {2 * self.steps} updates instead of {self.steps} "
-            f"change {metric} by {rises} labeled image(s). About {self.enough} may be enough "
+            f"Updates limit the scores, not labels: {2 * self.steps} updates instead of "
+            f"{self.steps} change {metric} by {rises} labeled image(s). About "
+            f"{self.enough} may be enough "
             f"(--set train.steps={self.enough}); no verdict on labels is given."
         )
 
@@ -66,12 +67,12 @@ def find_convergence(
     """Double the updates of scratch until it has converged, at most ``doublings`` times.
 
     Args:
-        make: a training from scratch of a recipe on a number of labeled images.
-        recipe: of the trainings.
-        counts: numbers of labeled images; the smallest and the largest are trained.
-        metric: that is compared.
-        doublings: 1 or more; 1 only compares.
-        cluster: as in the curve.
+        make: returns a training from scratch for a recipe and a number of labeled images.
+        recipe: recipe of the trainings.
+        counts: numbers of labeled images; the smallest and the largest are used.
+        metric: metric that is compared.
+        doublings: largest number of doublings, 1 or more.
+        cluster: workers, as for the curve.
     """
     ends = sorted({min(counts), max(counts)})
     scores = _scores(make, recipe, ends, metric, cluster)
@@ -119,6 +120,6 @@ def _scores(
 
 
 def _apart(training: Training, recipe: Recipe) -> Training:
-    """The training in a folder of its own: the curve has runs of the same names."""
+    """The training in a separate folder, because the curve has runs of the same names."""
     name = f"{training.folder.name}-{recipe.train.steps}-updates"
     return replace(training, folder=training.folder.parent / name)

@@ -1,7 +1,7 @@
 """Draws of labeled images: nested, the same for every start, and with every kind of image.
 
-One unlucky draw of two images can cost more than any method gains. So images are grouped by what
-they look like, and every draw has its share of every group.
+One unlucky draw of two images can cost more than any method gains. So images are grouped by their
+appearance, and every draw contains about the same share of each group.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from unmask.data.pairs import Pair
 from unmask.selection.descriptors import describe
 from unmask.space.random import generator
 
-# Kinds of images that are told apart, and images per kind at least.
+# Largest number of kinds of images, and smallest mean number of images per kind.
 _KINDS, _PER_KIND = 4, 3
 
 
 def find_kinds(pairs: Sequence[Pair]) -> Int64[np.ndarray, " n"]:
-    """The kind of every image, by its look; all 0 where there are too few to tell kinds apart."""
+    """Group images by their appearance; all are of kind 0 if there are fewer than six."""
     count = min(_KINDS, len(pairs) // _PER_KIND)
     if count < 2:
         return np.zeros(len(pairs), np.int64)
@@ -35,9 +35,9 @@ def find_kinds(pairs: Sequence[Pair]) -> Int64[np.ndarray, " n"]:
 
 
 def order_images(kinds: Int64[np.ndarray, " n"], repeat: int) -> Int64[np.ndarray, " n"]:
-    """All images in the order in which a repeat takes them; a smaller draw begins a larger one.
+    """Indices of all images in the order of a repeat; a smaller draw is a prefix of a larger one.
 
-    Every beginning has about the share of every kind that the whole set has.
+    Each prefix contains about the same share of each kind as the whole set.
 
     Examples:
         >>> kinds = np.array([0, 0, 0, 0, 1, 1])

@@ -159,8 +159,8 @@ def _certainty(rows: Sequence[Row], point: Point, plain: Point, metric: str) -> 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     """95 % interval of the mean by resampling (Efron 1979, doi:10.1214/aos/1176344552).
 
-    Of fewer than five values resampling makes the interval too narrow; Student's is wider there, so
-    the wider one of both is taken.
+    With fewer than five values the bootstrap interval is too narrow, so the result also covers
+    Student's interval.
 
     Args:
         values: paired differences, at least two.

@@ -1,4 +1,4 @@
-"""Start on phantoms, train with few labels, predict and evaluate, in a few minutes."""
+"""Pre-train on phantoms, train with few labels, predict and evaluate, in a few minutes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PRESETS = {2: "cells", 3: "cells3d"}
 # Updates on phantoms, updates on labeled images, and crops per update.
 _START, _TRAIN, _BATCH = {2: 220, 3: 160}, {2: 60, 3: 50}, {2: 4, 3: 2}
 _PHANTOMS, _LABELED, _UNSEEN = 60, 2, 6
-# Objects of phantoms are as large as those of the images, as `unmask synth --like` finds out.
+# Sizes of phantom objects that match the images; `unmask synth --like` would estimate them.
 _OPTIONS = {"diameter": (12.0, 34.0), "density": (0.1, 0.5)}
 _METRICS = ["f1@0.5", "ap", "aji", "pq"]
 
@@ -56,7 +56,7 @@ class _Arm:
 _ARMS = (
     _Arm("phantoms", "phantoms alone, no label"),
     _Arm("scratch", f"{_LABELED} labeled images, from scratch"),
-    _Arm("trained", f"{_LABELED} labeled images, from the start on phantoms"),
+    _Arm("trained", f"{_LABELED} labeled images, pre-trained on phantoms"),
 )
 
 
@@ -79,7 +79,8 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
     write_set(out / "unseen", "nuclei", shape=shape, count=_UNSEEN, labelled=_UNSEEN, seed=3)
     say(f"2/5 Pre-training on {_PHANTOMS} phantoms with known truth ({_START[ndim]} updates)")
     _train(out, "phantoms", "phantoms", _START[ndim], ndim)
-    say(f"3/5 Training on {_LABELED} labeled images, with and without it ({_TRAIN[ndim]} updates)")
+    say(f"3/5 Training on {_LABELED} labeled images, from these and from random weights "
+        f"({_TRAIN[ndim]} updates)")  # fmt: skip
     _train(out, "scratch", "labeled", _TRAIN[ndim], ndim)
     _train(out, "trained", "labeled", _TRAIN[ndim], ndim, init="phantoms")
     say(f"4/5 Predicting {_UNSEEN} unseen images with each model")

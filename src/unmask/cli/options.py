@@ -154,7 +154,7 @@ Channels = Annotated[
         "--channels",
         metavar="0,2|NAME,...",
         help="Channels of the files to use, in this order, by number (starting at 0) or name, such "
-        "as DAPI,actin. Default: all; of a trained model those that it was trained on.",
+        "as DAPI,actin. Default: the channels that the model was trained on, otherwise all.",
         rich_help_panel=DATA,
     ),
 ]
@@ -206,14 +206,14 @@ def add_precision(settings: list[str] | None, precision: str | None) -> list[str
 
 
 def channel_settings(channels: str | None, *, network: bool = False) -> list[str]:
-    """Settings that ``--channels`` stands for.
+    """Convert ``--channels`` to settings of the recipe.
 
     Args:
-        channels: numbers or names.
-        network: the network is built for as many channels.
+        channels: numbers or names, separated by commas.
+        network: whether to also set the number of input channels of the network.
 
     Raises:
-        typer.BadParameter: nothing between commas.
+        typer.BadParameter: the text has no number or name.
     """
     if channels is None:
         return []
@@ -225,7 +225,7 @@ def channel_settings(channels: str | None, *, network: bool = False) -> list[str
 
 
 def parse_channels(text: str | None) -> list[int | str]:
-    """Numbers and names of channels, as in ``0,2`` or ``DAPI,actin``."""
+    """Parse numbers and names of channels, such as ``0,2`` or ``DAPI,actin``."""
     return [int(word) if word.isdecimal() else word for word in split_words(text)]
 
 

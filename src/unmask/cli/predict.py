@@ -53,8 +53,8 @@ class PredictOptions:
         bool,
         typer.Option(
             "--in-place",
-            help="Write the labels of an OME-Zarr image into its own store, as labels/NAME. Labels "
-            "that are there are kept.",
+            help="Write the labels of an OME-Zarr image into its own store, as labels/NAME. "
+            "Existing labels are kept.",
             rich_help_panel=OUTPUT,
         ),
     ] = False
@@ -71,8 +71,8 @@ class PredictOptions:
         bool,
         typer.Option(
             "--scores",
-            help="Write the scores of the network as well, as scores/NAME.zarr, and how uncertain "
-            "every voxel is, as uncertainty/NAME.zarr.",
+            help="Write the scores of the network as well, as scores/NAME.zarr, and the "
+            "uncertainty per voxel, as uncertainty/NAME.zarr.",
             rich_help_panel=OUTPUT,
         ),
     ] = False
@@ -116,8 +116,8 @@ class PredictOptions:
         typer.Option(
             "--planes",
             metavar="z|t",
-            help="Segment the planes of a stack one by one: slices (z) or points in time (t). "
-            "Movies are divided without it.",
+            help="Segment the planes of a stack one by one: slices (z) or time points (t). The "
+            "time points of a movie are always segmented one by one.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -125,8 +125,8 @@ class PredictOptions:
         bool,
         typer.Option(
             "--join",
-            help="Join the objects of neighboring slices into objects of the volume, and follow "
-            "objects through time. Tracks go to the folder tracks.",
+            help="Join the objects of neighboring slices into objects of the volume, and track "
+            "objects over time. Tracks are written to the folder tracks.",
             rich_help_panel=_PANEL,
         ),
     ] = False
@@ -152,18 +152,18 @@ def predict(options: PredictOptions) -> None:
         unmask predict images/ --model runs/cells --diameter 40 --out labels/
         # A large volume, on four processes; the same command with --resume continues it
         unmask predict volume.zarr --model runs/cells --workers processes:4 --out labels/
-        # Into the OME-Zarr store of the image, next to labels that are there
+        # Into the OME-Zarr store of the image, next to existing labels
         unmask predict image.ome.zarr --model nuclei --in-place
     """
     extra = ["infer.tta=true"] if options.tta else []
     settings = [*channel_settings(options.channels), *(options.settings or []), *extra]
     written = _predict(options, settings)
-    place = "the stores of the images" if options.in_place else options.out
-    show(f"{len(written)} file(s) in {place}")
+    folder = "the stores of the images" if options.in_place else options.out
+    show(f"{len(written)} file(s) in {folder}")
 
 
 def _folder(options: PredictOptions, images: list[str]) -> Path:
-    """The folder of the outputs; with ``--in-place`` that of the images holds unfinished work."""
+    """Output folder; with ``--in-place``, unfinished work is kept in the folder of the images."""
     if options.out is not None:
         return options.out
     if not options.in_place:

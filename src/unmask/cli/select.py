@@ -45,8 +45,8 @@ class SelectOptions:
         typer.Option(
             "--labels",
             metavar="PATH",
-            help="Labels that exist already. Their images are not chosen, and kinds of images that "
-            "they cover come last.",
+            help="Existing labels. Their images are not chosen, and groups that contain one of "
+            "these images come last.",
             rich_help_panel=DATA,
         ),
     ] = None
@@ -74,7 +74,8 @@ class SelectOptions:
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Text file with one chosen path per line, and behind a tab the region.",
+            help="Text file with one chosen path per line, followed by a tab and the region, if "
+            "any.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -92,18 +93,18 @@ class SelectOptions:
 
 
 def select(options: SelectOptions) -> None:
-    """Choose which images to label first, or next: typical ones of different kinds.
+    """Choose which images to label first, or next: typical images of different kinds.
 
     No model is needed. Images are grouped by their texture, brightness and color, and the most
     typical image of each group is chosen. With a model, images are grouped by its features, and
-    those on which it is unsure are preferred.
+    images about which it is uncertain are preferred.
 
     Examples:
         # Eight images to label first
         unmask select images/ --count 8
         # Four more, of kinds that have no labels yet
         unmask select images/ --count 4 --labels labels/ --out to-label.txt
-        # Four more, on which a model is unsure
+        # Four more, about which a model is uncertain
         unmask select images/ --count 4 --labels labels/ --model runs/cells
         # Six regions of a volume
         unmask select volume.tif --count 6 --regions 32,128,128
@@ -140,8 +141,8 @@ def _record(each: Selected) -> dict[str, object]:
 
 def _line(each: Selected) -> str:
     doubt = "" if each.doubt is None else f"; views differ by {each.doubt:.2f}"
-    what = "image(s)" if each.box is None else "region(s)"
-    return f"{each.source}{_region(each)}  ({each.like} {what} look like it{doubt})"
+    kind = "image(s)" if each.box is None else "region(s)"
+    return f"{each.source}{_region(each)}  ({each.like} similar {kind}{doubt})"
 
 
 def _region(each: Selected, *, tab: bool = False) -> str:

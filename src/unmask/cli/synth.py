@@ -42,8 +42,8 @@ class SynthOptions:
         typer.Option(
             "--labels",
             metavar="PATH",
-            help="Labels of a few of the images. Their objects are cut out and pasted into the "
-            "ground of the images, which gives half of the drawn images.",
+            help="Labels of a few of the images. Half of the drawn images are then made of labeled "
+            "objects that are pasted onto the background of these images.",
             rich_help_panel=DATA,
         ),
     ] = None
@@ -104,7 +104,7 @@ class SynthOptions:
         bool,
         typer.Option(
             "--overwrite",
-            help="Replace images that an earlier call has written.",
+            help="Write into a folder that contains images already.",
             rich_help_panel=OUTPUT,
         ),
     ] = False

@@ -88,8 +88,8 @@ class TrainOptions:
         typer.Option(
             "--unlabeled",
             metavar="PATH",
-            help="Images without labels to learn from too (train.unlabeled says how). Images that "
-            "have labels or are held out are left out of them, so it can be the same folder.",
+            help="Images without labels to learn from as well, with the method train.unlabeled. "
+            "Images that have labels or are held out are skipped, so it can be the same folder.",
             rich_help_panel=DATA,
         ),
     ] = None
@@ -109,9 +109,9 @@ class TrainOptions:
             "--folds",
             min=0,
             metavar="K",
-            help="Judge the model by a cross-validation with so many folds; 0: no folds. The "
-            "default without --preset and --recipe depends on the number of labeled images and the "
-            "time. The same as --set train.folds=K.",
+            help="Score the model by a cross-validation with K folds; 0: none. The default without "
+            "--preset and --recipe depends on the number of labeled images and the time. The same "
+            "as --set train.folds=K.",
             rich_help_panel=RUN,
         ),
     ] = None
@@ -139,7 +139,7 @@ def train(options: TrainOptions) -> None:
         # Four classes per voxel of a volume, fewer steps
         unmask train volumes/ --labels classes/ --preset semantic3d --set task.classes=4 \
             --set train.steps=2000 --out runs/tissue
-        # Five of forty images have labels; the others help
+        # Learn from unlabeled images as well
         unmask train images/ --labels labels/ --unlabeled images/ --out runs/all
         # Classes of pixels from scribbles, in seconds
         unmask train images/ --labels scribbles/ --preset pixels --out runs/pixels

@@ -57,7 +57,7 @@ class TuneOptions:
             "--scales",
             metavar="F,F,...",
             help="Factors on the size of the images to try as well, such as 0.8,1.25. The network "
-            "runs once more for each.",
+            "runs once more per factor.",
             rich_help_panel=RUN,
         ),
     ] = None
@@ -76,7 +76,7 @@ class TuneOptions:
         typer.Option(
             "--out",
             metavar="MODEL",
-            help="Model file for the result. Default: the model itself is changed.",
+            help="Model file for the result. Default: MODEL itself is changed.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -84,18 +84,18 @@ class TuneOptions:
 
 
 def tune(options: TuneOptions) -> None:
-    """Choose the options of decoding that score best on labeled images.
+    """Choose the decoding options that score best on labeled images.
 
-    Thresholds, the check of flows and the smallest object are chosen, whatever the task has. The
-    network runs once per image; only decoding is repeated. The options are saved in the recipe of
-    the model, so that predict uses them. `unmask train` with few labels does this automatically.
+    These are options of the task such as thresholds, the flow check and the smallest object size.
+    The network runs once per image; only decoding is repeated. The options are saved in the recipe
+    of the model, so that predict uses them. `unmask train` with few labels does this automatically.
 
     Examples:
         # On images that the model has not seen
         unmask tune runs/cells val/images/ --labels val/labels/
         # On the images of a run with folds: each is predicted by the fold that held it out
         unmask tune runs/mine images/ --labels labels/
-        # The size of the images too, into another model file
+        # Also try other sizes of the images, and write another model file
         unmask tune nuclei images/ --labels labels/ --scales 0.8,1.25 --out mine.safetensors
     """
     from unmask import api

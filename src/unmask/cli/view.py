@@ -34,7 +34,7 @@ def view(
         typer.Option(
             "--viewer",
             metavar="napari|neuroglancer",
-            help="Where to show them. Without it, napari if installed, else Neuroglancer.",
+            help="Program to use. Default: napari if installed, otherwise Neuroglancer.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -43,7 +43,7 @@ def view(
         typer.Option(
             "--port",
             metavar="PORT",
-            help="Port of the page on 127.0.0.1. Without it, any that is free.",
+            help="Port of the page on 127.0.0.1. Default: any free port.",
             rich_help_panel=_PANEL,
         ),
     ] = 0,
@@ -52,7 +52,7 @@ def view(
         typer.Option(
             "--export",
             metavar="FOLDER",
-            help="Show nothing; write precomputed volumes of Neuroglancer for a web server.",
+            help="Open no viewer; write precomputed volumes for Neuroglancer on a web server.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,

@@ -73,7 +73,7 @@ def _sheet(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> bytes:
 
 
 def _palette(count: int) -> np.ndarray:
-    """Colours ``(count, 3)`` far from each other: neighbors differ in brightness, too."""
+    """Colors ``(count, 3)`` far from each other: neighbors differ in brightness, too."""
     return np.array(
         [
             colorsys.hls_to_rgb(number / max(1, count), (0.45, 0.65)[number % 2], 0.95)

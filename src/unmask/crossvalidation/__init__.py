@@ -1,1 +1,1 @@
-"""Scores of images that a model has not seen, if there are too few to keep some aside."""
+"""Cross-validation for few labeled images: each image is scored by a model that held it out."""

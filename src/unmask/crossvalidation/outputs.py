@@ -1,4 +1,4 @@
-"""Outputs of the network for images it was not trained on; decoding them again costs no network."""
+"""Stored outputs of the network for held-out images, to decode them several times."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from unmask.tasks.base import Task
 
 @dataclass(frozen=True)
 class Output:
-    """What the network gave for one image.
+    """Output of the network for one image.
 
     Attributes:
         pair: image and labels.
-        place: the grid that the network saw.
+        place: grid of the network.
         scores: joined scores on this grid ``(S, *space)``.
-        fold: number of the fold that held it out, from 1; 0 outside of a cross-validation.
+        fold: number of the fold that held the image out, starting at 1; 0: no cross-validation.
     """
 
     pair: Pair
@@ -40,7 +40,7 @@ class Output:
         """Labels of the image.
 
         Raises:
-            DataError: there are none, or they cannot be read.
+            DataError: the image has no labels, or they cannot be read.
         """
         if self.pair.labels is None:
             raise DataError(
@@ -65,7 +65,7 @@ def compute_output(predictor: Predictor, pair: Pair, *, fold: int = 0) -> Output
 
 
 def decode_output(task: Task, output: Output) -> Integer[np.ndarray, "*space"]:
-    """Label image of an output on the grid of the image, as a prediction has it."""
+    """Decode an output into a label image on the grid of the image, as ``predict`` does."""
     answer, _ = decode_scores(task, output.scores, output.place.seen(output.pair.image))
     return output.place.back(smallest_uint(answer.labels))
 
@@ -73,7 +73,7 @@ def decode_output(task: Task, output: Output) -> Integer[np.ndarray, "*space"]:
 def measure_output(
     task: Task, output: Output, names: Sequence[str], ignore: int | None
 ) -> dict[str, float]:
-    """Metrics of an output that a task decodes."""
+    """Decode an output and compute its metrics; voxels with the label ``ignore`` do not count."""
     return evaluate_pair(
         output.truth,
         decode_output(task, output),
@@ -84,7 +84,7 @@ def measure_output(
 
 
 def move_to_disk(folder: Path, output: Output) -> Output:
-    """Write the scores as ``NAME.npy``; the output returned reads them when they are needed."""
+    """Write the scores as ``NAME.npy``; the returned output maps the file into memory."""
     path = folder / f"{output.pair.name}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, output.scores)

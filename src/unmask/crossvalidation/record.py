@@ -1,4 +1,4 @@
-"""What a cross-validation found, as ``held_out/scores.json`` of a run and in words."""
+"""Result of a cross-validation, as ``held_out/scores.json`` of a run and as sentences."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _FILE = "scores.json"
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search over decoding options found.
+    """Result of a search over decoding options.
 
     Attributes:
-        settings: changes to the recipe; empty: nothing was better than the recipe's own options.
-        metric: what was compared.
-        before: mean over the images with the recipe's options.
+        settings: changes to the recipe; empty: no options were better than those of the recipe.
+        metric: metric that was maximized.
+        before: mean over the images with the options of the recipe.
         after: mean over the images, each decoded with the options that are best on the others.
-        found: mean over the images with ``settings``, on the images that chose them.
-        trials: combinations that were tried.
+        found: mean over the images with ``settings``; too high, because these images chose them.
+        trials: number of combinations that were tried.
         images: name, ``before`` and ``after`` of each image.
     """
 
@@ -61,13 +61,13 @@ class HeldOutScores:
     Attributes:
         folds: number of folds.
         regions: whether the folds are regions of one image.
-        steps: updates of the final training.
-        asked: updates that the recipe asks for.
+        steps: number of updates of the final training.
+        asked: number of updates in the recipe.
         metric: first metric.
-        metrics: mean over the images.
+        metrics: means over the images, before tuning; None: undefined.
         images: name, fold and metrics of each image.
         curve: scores during the training of the folds.
-        tuned: search over decoding options; None: there was none.
+        tuned: result of the search over decoding options; None: no search.
     """
 
     folds: int
@@ -82,14 +82,14 @@ class HeldOutScores:
 
     @property
     def expected(self) -> dict[str, float | None]:
-        """Metrics to expect of the final model; the first one as its decoding was tuned."""
+        """Expected metrics of the final model; tuning changes the first one."""
         found = dict(self.metrics)
         if self.tuned is not None and self.tuned.settings:
             found[self.metric] = self.tuned.after
         return found
 
     def describe(self) -> Iterator[str]:
-        """What was held out and what came out, one line each."""
+        """Sentences about the folds, the scores and the tuning, one line each."""
         what = "region of the image" if self.regions else "labeled image"
         values = ", ".join(f"{n} {v:.3f}" for n, v in self.metrics.items() if v is not None)
         yield (
@@ -167,7 +167,7 @@ def _number(value: float | None) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN: undefined numbers become null."""
+    """Replace NaN by None, because JSON has no NaN."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

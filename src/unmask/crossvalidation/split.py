@@ -1,4 +1,4 @@
-"""Which labeled images each fold of a cross-validation holds out; regions of a single image."""
+"""Divide labeled images, or regions of a single image, into the folds of a cross-validation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unmask.errors import DataError, message
 from unmask.space.box import Box
 from unmask.space.random import generator
 
-# Regions that a single image is cut into, at most.
+# Largest number of regions of a single image: more would train on too little of it.
 MOST_REGIONS = 3
 
 
@@ -23,8 +23,8 @@ class Fold:
     """One fold.
 
     Attributes:
-        train: what the model of the fold is trained on.
-        held_out: what it is judged on.
+        train: training images of the fold.
+        held_out: images that are scored with the model of the fold.
     """
 
     train: tuple[Pair, ...]
@@ -34,20 +34,21 @@ class Fold:
 def make_folds(
     pairs: Sequence[Pair], count: int, *, seed: int, crop: Sequence[int], classes: bool = False
 ) -> list[Fold]:
-    """Folds in which every pair is held out exactly once.
+    """Make folds in which every pair is held out exactly once.
 
-    A single image is cut into as many regions. Images that have one class each are dealt by class,
-    so that each fold trains on every class that has enough images.
+    A single image is cut into ``count`` regions. Images with one class each are stratified by
+    class, so that each fold trains on every class that has enough images.
 
     Args:
         pairs: labeled images, not resampled.
-        count: number of folds.
-        seed: decides which images share a fold.
-        crop: size of a training crop in voxels of the images, the least length of a region.
-        classes: labels are one class per image.
+        count: number of folds, 2 or more.
+        seed: seed of the assignment of images to folds.
+        crop: size of a training crop per axis, in voxels of the images; a region is at least as
+            long.
+        classes: whether each image has a single class.
 
     Raises:
-        DataError: fewer images than folds, or an image that is too small for regions.
+        DataError: there are fewer images than folds, or a single image is too small for regions.
     """
     if len(pairs) == 1:
         possible = count_regions(pairs[0].image.shape[1:], crop)
@@ -79,7 +80,7 @@ def make_folds(
 
 
 def count_regions(shape: Sequence[int], crop: Sequence[int]) -> int:
-    """Regions that an image can be cut into so that each holds a crop; 0 if it is too small.
+    """Number of regions that each contain a crop, at most three; 0 if the image is too small.
 
     Examples:
         >>> count_regions((300, 900), (256, 256)), count_regions((300, 400), (256, 256))
@@ -91,7 +92,7 @@ def count_regions(shape: Sequence[int], crop: Sequence[int]) -> int:
 
 
 def cut_regions(pair: Pair, count: int) -> list[Pair]:
-    """Equal parts of an image and its labels along the longest axis."""
+    """Cut an image and its labels into ``count`` equal regions along the longest axis."""
     space = tuple(pair.image.shape[1:])
     axis = int(np.argmax(space))
     edges = np.linspace(0, space[axis], count + 1).round().astype(int).tolist()

@@ -1,4 +1,4 @@
-"""Search over the options of decoding on stored outputs; the network is not run again."""
+"""Search over decoding options on stored outputs; the network is not run again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from unmask.progress import Progress
 from unmask.recipe import Recipe
 from unmask.tasks.base import CompleteTask
 
-# Combinations that are tried, and voxels that may be decoded in all of them.
+# Number of combinations, and the number of decoded voxels over all combinations that reduces it.
 _TRIALS, _VOXELS = 40, 400_000_000
-# A smaller gain on images that did not choose the options is within what chance gives.
+# A smaller gain on images that did not choose the options can be random.
 _GAIN = 0.005
 
 SCALE = "infer.scale"
@@ -29,7 +29,7 @@ _Picks = tuple[Any, ...]
 
 @dataclass
 class _Table:
-    """Scores of all combinations so far, ``(images,)`` each."""
+    """Scores ``(images,)`` of each combination that was decoded so far."""
 
     recipe: Recipe
     task: CompleteTask
@@ -64,21 +64,21 @@ def tune_decoding(
     trials: int | None = None,
     progress: Progress | None = None,
 ) -> Tuned | None:
-    """Choose the options of decoding that score best on stored outputs.
+    """Choose the decoding options that score best on stored outputs.
 
-    The gain is judged on images that did not choose the options: each image is decoded with those
-    that are best on all others. Options without such a gain are not taken.
+    The gain is measured by leave-one-out: each image is decoded with the options that are best on
+    all other images. If the gain is .005 or less, the options of the recipe are kept.
 
     Args:
-        outputs: of images that the networks were not trained on, the same images for each value of
-            ``infer.scale``; the one in use first.
-        recipe: its options are tried first.
-        metric: to maximize.
-        trials: combinations to try; None: 40, fewer for large images.
-        progress: called with (combinations done, in all).
+        outputs: outputs for images that the networks were not trained on, for each value of
+            ``infer.scale``; the current value first, the same images for all values.
+        recipe: recipe whose options are tried first.
+        metric: metric to maximize.
+        trials: number of combinations to try; None: 40, fewer for large images.
+        progress: called with (finished combinations, all combinations).
 
     Returns:
-        The result; None if there is nothing to choose, or there are fewer than two images.
+        The result; None if the task has no options to choose, or there are fewer than two images.
     """
     task = build_task(recipe)
     choices = dict(task.decoding_choices())
@@ -98,7 +98,7 @@ def tune_decoding(
 
 
 def settings_of(task: CompleteTask, picks: Mapping[str, Any]) -> list[str]:
-    """Options as settings of a recipe; ``decoding.x`` changes one entry of the option decoding."""
+    """Write options as settings of a recipe; ``decoding.x`` is an entry of ``task.decoding``."""
     inner = {n.partition(".")[2]: v for n, v in picks.items() if n.startswith("decoding.")}
     settings = [f"task.{n}={json.dumps(v)}" for n, v in picks.items() if "." not in n]
     settings += [f"{SCALE}={json.dumps(v)}" for n, v in picks.items() if n == SCALE]
@@ -113,15 +113,15 @@ def _search(
     count: int,
     progress: Progress | None,
 ) -> None:
-    """Fill the table with the combinations that the tree of Parzen estimators asks for."""
-    # Its import takes a second, which only a search pays.
+    """Fill the table with combinations proposed by a tree-structured Parzen estimator."""
+    # The import takes a second, so it is local.
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=table.recipe.train.seed)
     )
-    # The options in use come first.
+    # The options of the recipe come first, so that the result is never worse.
     study.enqueue_trial(dict.fromkeys(table.names, 0))
 
     def objective(trial: Any) -> float:
@@ -136,7 +136,7 @@ def _search(
 
 
 def _judge(table: _Table, current: _Picks, before: float) -> Tuned:
-    """The best combination, and what it gains on images that did not choose it."""
+    """The best combination, and its gain on images that did not choose it."""
     combinations = list(table.scores)
     scores = np.stack([table.scores[each] for each in combinations])
     best = _best(scores, combinations.index(current))
@@ -164,7 +164,7 @@ def _judge(table: _Table, current: _Picks, before: float) -> Tuned:
 
 
 def _best(scores: np.ndarray, current: int) -> int:
-    """The row of the highest mean; the one in use wins a tie."""
+    """The row with the highest mean; a tie keeps the current options."""
     means = np.array([_mean(row) for row in scores])
     means = np.where(np.isnan(means), -np.inf, means)
     return current if means[current] >= means.max() else int(means.argmax())

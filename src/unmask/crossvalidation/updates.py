@@ -1,4 +1,4 @@
-"""How many updates the final training gets, from the scores of all folds."""
+"""Choose the number of updates of the final training from the scores of all folds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# The learning rate falls to its end with the last update, so a shorter training is preferred only
-# if the full one is clearly worse: on few images, scores differ by about this much at random.
+# The learning rate reaches its end at the last update, so a shorter training is preferred only if
+# the full one is clearly worse: on few images, scores differ by about this much at random.
 _CLEARLY = 0.02
 
 
@@ -16,9 +16,9 @@ class Curve:
     """Scores of held-out images during the training of the folds.
 
     Attributes:
-        steps: updates at which all folds were validated.
+        steps: numbers of updates at which all folds were validated, ascending.
         folds: score of each fold at each step, ``[fold][step]``; NaN if undefined.
-        sizes: number of images that each fold holds out.
+        sizes: number of held-out images of each fold.
     """
 
     steps: tuple[int, ...]
@@ -35,7 +35,7 @@ class Curve:
 
 
 def curve_of(journals: Sequence[Sequence[Mapping[str, object]]], sizes: Sequence[int]) -> Curve:
-    """The curve of the first metric in the journals of the folds."""
+    """Read the curve of the first metric from the journals of the folds."""
     scores = [_scores(lines) for lines in journals]
     common = sorted(set.intersection(*(set(each) for each in scores)))
     folds = tuple(tuple(each[step] for step in common) for each in scores)
@@ -43,9 +43,9 @@ def curve_of(journals: Sequence[Sequence[Mapping[str, object]]], sizes: Sequence
 
 
 def choose_updates(curve: Curve) -> int:
-    """The number of updates that is best on held-out images.
+    """Choose the number of updates that is best on held-out images.
 
-    The full number, unless a smaller one has a score that is higher by more than .02.
+    It is the full number, unless the score of a smaller number is higher by more than .02.
 
     Examples:
         >>> choose_updates(Curve((100, 200, 300), ((0.5, 0.7, 0.6), (0.4, 0.7, 0.6)), (2, 1)))

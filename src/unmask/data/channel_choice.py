@@ -1,4 +1,4 @@
-"""Which channels of a file a network sees: by number, by name, or by the names it was trained on.
+"""Choose the channels of a file: by number, by name, or by the names of the training.
 
 Numbers start at 0. Names come from OME-XML, ImageJ, OME-Zarr, ``dataset.json`` and the names of
 files that are one channel each; case and spaces at the ends do not matter.
@@ -17,7 +17,7 @@ from unmask.errors import DataError, message
 from unmask.io import Image
 
 Channel = int | str
-# Names that a message shows.
+# Largest number of names in a message.
 _SHOWN = 12
 
 
@@ -27,23 +27,26 @@ class ChannelChoice:
 
     Attributes:
         wanted: numbers or names; None: all channels.
-        trained: names of the channels that the model was trained on, if it knows them; a file that
-            has all of them is read by name, in whatever order it has them. Empty: ``wanted`` was
-            asked for and holds without exception.
+        trained: channel names of the training images; the channels of a file with all of these
+            names are selected by name, in any order. Empty: not known, or the user has chosen
+            ``wanted``, which then applies to every file.
     """
 
     wanted: tuple[Channel, ...] | None = None
     trained: tuple[str, ...] = ()
 
     def choose(self, image: Image, notes: list[str] | None = None) -> Image:
-        """The image with the channels that are used; the image itself if those are all it has.
+        """Select the channels that are used.
 
         Args:
-            image: as it is in its file.
-            notes: gets a line on what is not certain.
+            image: image with all channels of its file.
+            notes: a line is appended if the choice is not certain.
+
+        Returns:
+            The image with these channels; the same image if it has no others.
 
         Raises:
-            DataError: a channel that the image does not have; lists those that it has.
+            DataError: the image lacks a channel; the message lists its channels.
         """
         if self.trained:
             return self._choose_as_trained(image, [] if notes is None else notes)
@@ -53,26 +56,26 @@ class ChannelChoice:
 
     def _choose_as_trained(self, image: Image, notes: list[str]) -> Image:
         names = known_names(image)
-        found = [_place(names, name) for name in self.trained]
-        if all(place is not None for place in found):
-            return select_channels(image, [place for place in found if place is not None])
+        positions = [_find_name(names, name) for name in self.trained]
+        if all(position is not None for position in positions):
+            return select_channels(image, [n for n in positions if n is not None])
         count = len(self.trained)
         if self.wanted is not None and image.shape[0] > count:
             numbers = [each for each in self.wanted if isinstance(each, int)]
             if len(numbers) == count and max(numbers) < image.shape[0]:
-                notes.append(self._doubt(image, f"its channels {_listed(numbers)} are"))
+                notes.append(self._assumption(image, f"its channels {_listed(numbers)} are"))
                 return select_channels(image, numbers)
         if image.shape[0] == count and any(names):
-            notes.append(self._doubt(image, f"its channels {_listed(names)} are"))
+            notes.append(self._assumption(image, f"its channels {_listed(names)} are"))
         try:
             check_channels(image.shape[0], count, source=image.source)
         except DataError as error:
             raise DataError(self._unknown(image)) from error
         return image
 
-    def _doubt(self, image: Image, what: str) -> str:
+    def _assumption(self, image: Image, subject: str) -> str:
         return (
-            f"{image.source}: {what} taken for {_listed(self.trained)}, which the model was "
+            f"{image.source}: {subject} taken for {_listed(self.trained)}, which the model was "
             "trained on, in this order. Choose others with --channels."
         )
 
@@ -89,10 +92,10 @@ EVERY = ChannelChoice()
 
 
 def channel_numbers(image: Image, wanted: Sequence[Channel]) -> list[int]:
-    """Numbers of channels by number or name.
+    """Resolve numbers and names of channels to numbers, starting at 0.
 
     Raises:
-        DataError: channels that the image does not have, or a name that two of them have.
+        DataError: the image lacks a channel, or two of its channels have the same name.
     """
     names = known_names(image)
     found = [_number(names, each) for each in wanted]
@@ -124,7 +127,7 @@ def select_channels(image: Image, numbers: Sequence[int]) -> Image:
         return image.fetch((slice(0, count), *index[1:]))[list(numbers[index[0]])]
 
     names = known_names(image)
-    # A table of objects measures every channel, whichever ones the network sees.
+    # A table of objects measures every channel, so the whole image stays available.
     meta = {**image.meta, "selected": tuple(numbers), "all_channels": image}
     if any(names):
         meta["channels"] = tuple(names[number] for number in numbers)
@@ -133,7 +136,7 @@ def select_channels(image: Image, numbers: Sequence[int]) -> Image:
 
 
 def all_channels(image: Image) -> Image:
-    """The image with every channel of its file, also if some were selected."""
+    """The image with all channels of its file, even if some were selected."""
     whole = image.meta.get("all_channels")
     return whole if isinstance(whole, Image) else image
 
@@ -145,7 +148,7 @@ def known_names(image: Image) -> list[str]:
 
 
 def common_names(images: Sequence[Image]) -> tuple[str, ...]:
-    """Names of the channels that all images share; none if one has none or others."""
+    """Channel names that are the same in all images; empty if they differ or one has none."""
     every = {tuple(known_names(image)) for image in images}
     names = every.pop() if len(every) == 1 else ()
     folded = [_fold(name) for name in names]
@@ -153,7 +156,7 @@ def common_names(images: Sequence[Image]) -> tuple[str, ...]:
 
 
 def channel_card(images: Sequence[Image]) -> dict[str, list[str]]:
-    """For the card of a model: the names of the channels that it was trained on, if any."""
+    """Entry of a model card with the channel names of the training images; empty if unknown."""
     names = common_names(images)
     return channel_fields(names)
 
@@ -170,15 +173,15 @@ def describe_channels(image: Image) -> str:
 def _number(names: Sequence[str], wanted: Channel) -> int | None:
     if isinstance(wanted, int):
         return wanted if 0 <= wanted < len(names) else None
-    return _place(names, wanted)
+    return _find_name(names, wanted)
 
 
-def _place(names: Sequence[str], wanted: str) -> int | None:
-    """Place of a name; None if no channel has it, or several have."""
-    exact = [place for place, name in enumerate(names) if name == wanted]
-    alike = [place for place, name in enumerate(names) if _fold(name) == _fold(wanted)]
-    found = exact or alike
-    return found[0] if len(found) == 1 and _fold(wanted) else None
+def _find_name(names: Sequence[str], wanted: str) -> int | None:
+    """Number of the channel with a name; None if no channel has it, or several have."""
+    exact = [number for number, name in enumerate(names) if name == wanted]
+    alike = [number for number, name in enumerate(names) if _fold(name) == _fold(wanted)]
+    numbers = exact or alike
+    return numbers[0] if len(numbers) == 1 and _fold(wanted) else None
 
 
 def _fold(name: str) -> str:

@@ -68,15 +68,15 @@ def join_named(
     problems: list[str],
     notes: list[str],
 ) -> list[tuple[str, _File]]:
-    """Files that are named after channels, ``case_DAPI.tif``, as one image per case.
+    """Join files that are named after channels, such as ``a_DAPI.tif``, into one image each.
 
-    Nothing happens unless at least one case has a file for every channel that was asked for.
+    The files are returned unchanged unless one image has a file for every requested channel.
 
     Args:
         files: names and paths.
-        wanted: names of the channels that were asked for, in order; numbers join nothing.
-        problems: gets a line for each case that lacks a channel.
-        notes: gets a line on files of other channels.
+        wanted: names of the requested channels, in order; with numbers, no files are joined.
+        problems: a line is appended for each image that lacks a channel.
+        notes: a line is appended if files of other channels are left out.
     """
     channels = [str(each) for each in wanted or () if isinstance(each, str)]
     if not channels or len(channels) < len(wanted or ()):

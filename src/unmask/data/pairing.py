@@ -79,9 +79,9 @@ class Layout:
         allow_external: read HDF5 and Zarr files whose values are in other files.
         label_offset: where the first voxel of the labels is in the image, in voxels; None: as
             the files say.
-        planes: whether images may be stacks or movies of what the network sees: "z" or "t" says
-            what is divided, "auto" allows movies alone; None: neither. See ``unmask.io.stacks``.
-        channels: channels of the files that the network sees.
+        planes: axis of stacks whose positions are read separately: "z" for slices, "t" for time
+            points, "auto" for time points alone; None: no stacks. See ``unmask.io.stacks``.
+        channels: channels of the files that are used.
     """
 
     ndim: int
@@ -198,7 +198,7 @@ def image_files(
         images: images, or a folder that holds images and labels in a known layout.
         notes: gets a line on what is left out.
         problems: gets a line for each image that lacks a channel that others have.
-        wanted: channels that were asked for; files may be named after them.
+        wanted: requested channels; files may be named after them.
 
     Raises:
         DataError: a path leads to nothing, or to a file of another kind.

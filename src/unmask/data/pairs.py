@@ -230,7 +230,7 @@ def _open_as_channels(
 
 
 def _open_as_stack(path: Input, layout: Layout) -> Image | None:
-    """The stack or movie of what the network sees; None if there is nothing to divide."""
+    """Open a stack or movie; None if the file is a single image."""
     return open_stack(
         path,
         ndim=layout.ndim,

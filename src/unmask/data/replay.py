@@ -16,11 +16,11 @@ from unmask.space.batch import Batch
 
 @dataclass(frozen=True)
 class WithUnlabeled:
-    """Every batch of ``first`` with crops of unlabeled images next to it.
+    """Batches of labeled crops that also have crops of unlabeled images.
 
     Attributes:
-        first: what has labels.
-        second: what has none.
+        first: crops of labeled images.
+        second: crops of unlabeled images.
     """
 
     first: Crops | Replay

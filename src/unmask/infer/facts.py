@@ -21,7 +21,7 @@ def predictor_digest(predictor: Predictor) -> str:
 
 
 def label_provenance(predictor: Predictor, image: Image, weights: str) -> dict[str, Any]:
-    """What is written next to labels in an OME-Zarr; the same in memory and in blocks."""
+    """Provenance that is stored with labels in an OME-Zarr, the same in memory and in blocks."""
     found = predictor.provenance(image)
     return json.loads(json.dumps(found | {"weights": weights, "unmask": version("unmask")}))
 

@@ -88,7 +88,7 @@ def load_predictor(
 
 
 def by_trained_names(predictor: Predictor, names: tuple[str, ...]) -> Predictor:
-    """The predictor, which chooses the channels of a file by the names of its training."""
+    """The predictor with a choice of channels by the channel names of its training images."""
     rules = predictor.layout
     if not names or rules is None:
         return predictor
@@ -187,13 +187,13 @@ def make_predictor(
 
 
 def compare_flips(predictor: Predictor) -> Predictor:
-    """The predictor with mirrored views that count for the uncertainty alone."""
+    """The predictor with mirrored views that are used for the uncertainty alone."""
     flips = compared_flips(predictor.task, predictor.views, predictor.ndim)
     return replace(predictor, compared=flips)
 
 
 def _calibrations(card: Mapping[str, Any]) -> dict[str, Calibration]:
-    """What a card knows about uncertainty; nothing if it has another form."""
+    """Calibrations of the uncertainty in a model card; invalid entries are skipped."""
     entry = card.get("calibration")
     if not isinstance(entry, Mapping):
         return {}

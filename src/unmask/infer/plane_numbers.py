@@ -1,4 +1,4 @@
-"""Final numbers of the objects of a stack: apart, joined over slices, or followed through time.
+"""Number the objects of a stack: separately, joined over slices, or tracked over time.
 
 The planes are read one by one, so memory depends on the number of objects alone.
 """
@@ -16,7 +16,7 @@ from unmask.labels.linking import Frame, Overlaps, link_largest, track_objects
 from unmask.labels.stitch import joined
 from unmask.measurement.tracks import TrackTable
 
-# Labels of the position with a number, as the network gave them: ids from 1 without gaps.
+# Returns the predicted labels of the position with a number; ids start at 1 without gaps.
 ReadPlane = Callable[[int], np.ndarray]
 
 
@@ -39,13 +39,13 @@ class Positions:
 
     @property
     def times(self) -> list[list[int]]:
-        """Numbers of the positions of each point in time."""
+        """Numbers of the positions of each time point."""
         every = np.arange(len(self)).reshape(self.counts)
         return [part.ravel().tolist() for part in every] if "T" in self.axes else \
             [every.ravel().tolist()]  # fmt: skip
 
     def after(self, number: int) -> int | None:
-        """The next slice at the same point in time."""
+        """Number of the next slice at the same time point; None for the last slice."""
         if "Z" not in self.axes or (number + 1) % self.counts[-1] == 0:
             return None
         return number + 1
@@ -56,9 +56,9 @@ class Numbers:
     """Final numbers of the objects of all positions.
 
     Attributes:
-        values: of every object, in the order of positions and ids.
-        offsets: where the objects of each position begin.
-        tracks: what was followed through time; None: nothing.
+        values: number of every object, in the order of positions and ids.
+        offsets: index of the first object of each position in ``values``.
+        tracks: tracks over time; None: objects were not tracked.
     """
 
     values: NDArray[np.int64]
@@ -76,14 +76,14 @@ def number_objects(
 ) -> Numbers:
     """Number the objects of all positions.
 
-    Without ``join`` every object of every position has a number of its own, so that nothing looks
-    as if it were one object that is not.
+    Without ``join`` every object of every position has its own number, so that different objects
+    never share one.
 
     Args:
-        positions: of the stack.
-        tops: objects of each position.
-        read: labels of a position.
-        join: join objects of neighboring slices, and follow objects through time.
+        positions: positions of the stack.
+        tops: number of objects of each position.
+        read: returns the labels of a position.
+        join: join objects of neighboring slices, and track objects over time.
     """
     offsets = np.concatenate([[0], np.cumsum(tops)]).astype(np.int64)
     values = np.arange(1, offsets[-1] + 1)
@@ -102,7 +102,7 @@ def number_objects(
 
 
 def _slice_pairs(positions: Positions, offsets: np.ndarray, read: ReadPlane) -> np.ndarray:
-    """Objects of neighboring slices that are one, as places among the objects of all positions."""
+    """Pairs of objects of neighboring slices that are one object, as indices over all positions."""
     pairs = [np.zeros((0, 2), np.int64)]
     last: tuple[int, np.ndarray] | None = None
     for number in range(len(positions)):

@@ -48,7 +48,7 @@ class PlanesWork:
     Attributes:
         predictor: models, task and tiling.
         image: the stack, see ``unmask.io.stacks``.
-        join: join objects over slices, and follow them through time.
+        join: join objects over slices, and track them over time.
         tracks: folder for the tracks of a movie; None: they are not written.
     """
 
@@ -71,14 +71,14 @@ class PlanesWork:
 
     @cached_property
     def objects(self) -> bool:
-        """Whether labels are numbers of objects, which differ from position to position."""
+        """Whether labels number objects, starting at 1 at every position."""
         return self.predictor.task.context > 0
 
     def check(self) -> None:
-        """Refuse to join what are no objects.
+        """Refuse ``join`` for classes.
 
         Raises:
-            RecipeError: labels are classes.
+            RecipeError: ``join`` is set, and labels are classes.
         """
         if self.join and not self.objects:
             raise RecipeError(
@@ -87,7 +87,7 @@ class PlanesWork:
             )
 
     def plan(self) -> Plan:
-        """What decides about the labels."""
+        """Facts that determine the labels; a resumed run must have the same."""
         chosen = {"planes": self.positions.axes, "join": self.join}
         weights = predictor_digest(self.predictor)
         facts = prediction_facts(self.predictor, self.image, weights) | chosen
@@ -101,10 +101,10 @@ class PlanesWork:
     def labeler(
         self, folder: Path, *, missing: int, remote: bool, progress: Progress | None
     ) -> PlaneLabeler:
-        """Labels positions; a file that is decoded whole is read once.
+        """Make the object that labels positions; it decodes files without random access once.
 
         Raises:
-            RecipeError: other processes.
+            RecipeError: positions would be labeled in other processes.
         """
         del missing, progress
         if remote:
@@ -170,10 +170,10 @@ class PlaneLabeler:
     objects: bool
 
     def label(self, tile: Tile, *, progress: Progress | None = None) -> tuple[np.ndarray, Facts]:
-        """Labels of a position, with ids from 1 without gaps, and the facts behind the notes.
+        """Labels of a position, with ids starting at 1 without gaps, and facts for notes.
 
         Raises:
-            DataError: a part of the image that cannot be read or decoded; names the position.
+            DataError: a part of the image cannot be read or decoded; names the position.
         """
         count = len(self.positions.counts)
         plane = plane_of(self.image, tile.write.start[:count])
@@ -220,14 +220,15 @@ def predict_planes(
         out: label file, or where the labels go.
         resume: keep the finished positions of a run that was ended.
         progress: called with (windows done, windows in all).
-        say: gets what a user should know of the labels.
+        say: called with notes on the labels.
 
     Returns:
-        How many ``objects``, or the largest of the ``classes``; the number of ``positions``.
+        The number of ``objects`` or ``tracks``, or the largest label of ``classes``, and the number
+        of ``positions``.
 
     Raises:
         DataError: the image does not fit the model or is damaged.
-        RecipeError: objects are to be joined where there are none.
+        RecipeError: ``join`` is set, and labels are classes.
         SaveError: the disk is full; finished positions are kept.
     """
     work.check()
@@ -256,12 +257,12 @@ def predict_stack(
     Args:
         predictor: models, task and tiling.
         image: the stack, see ``unmask.io.stacks``.
-        join: join objects over slices, and follow them through time.
+        join: join objects over slices, and track them over time.
         progress: called with (windows done, windows in all).
 
     Raises:
         DataError: the image does not fit the model or is damaged.
-        RecipeError: objects are to be joined where there are none.
+        RecipeError: ``join`` is set, and labels are classes.
     """
     work = PlanesWork(predictor, hold_whole(image), join)
     work.check()
@@ -295,7 +296,7 @@ def predict_stack(
 
 
 def ctc_folder(folder: Path, image: Image) -> Path:
-    """Where masks and tracks of a movie go in the layout of the Cell Tracking Challenge."""
+    """Folder of masks and tracks of a movie in the layout of the Cell Tracking Challenge."""
     return folder / f"{image.name}_RES"
 
 
@@ -320,7 +321,7 @@ def _squeeze(labels: np.ndarray, ndim: int) -> np.ndarray:
 
 
 def _notes(work: PlanesWork, facts: Sequence[Facts]) -> list[str]:
-    """What a user should know of the labels, of all positions together."""
+    """Notes on the labels of all positions together."""
     total = Counter[str]()
     for each in facts:
         total.update(each)

@@ -214,7 +214,7 @@ class PredictWork:
         return labeler
 
     def finish(self, folder: Path) -> None:
-        """Bring what was stored to its place, on the image's own grid."""
+        """Move scores and uncertainty to their final path, resampled to the grid of the image."""
         for name, path in ((_SCORES, self.scores), (_UNCERTAINTY, self.uncertainty)):
             if path is not None:
                 with saving(path, RESUME):
@@ -237,7 +237,7 @@ class PredictWork:
         target: Sink = sink
         if self.uncertainty is not None:
             other = ZarrSink(path.with_name(_UNCERTAINTY), spacing=self.seen.spacing, resume=True)
-            # A kill may leave one of the two ahead of the other.
+            # If the process is killed, one of the two stores may have more lines than the other.
             lines = min(lines, other.lines)
             target, doubt = ResumedSink(sink, sink.lines), ResumedSink(other, other.lines)
         with saving(path, RESUME):

@@ -1,4 +1,4 @@
-"""What was found in one image: labels, scores, uncertainty and a table of the objects."""
+"""Prediction for one image: labels, scores, uncertainty and a table of the objects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in one image.
+    """Prediction for one image.
 
     Attributes:
         labels: ``(*space)``, 0 is background; the smallest unsigned type that holds the ids.
@@ -34,15 +34,15 @@ class Prediction:
         provenance: image, settings and versions behind the labels.
         classes: probability of each class of the whole image by name, most probable first, where
             the task classifies whole images; ``labels`` is then its number, from 1, everywhere.
-        notes: what a user should know of the labels: foreground that was dropped and why, objects
-            of another size than those of the training.
+        notes: notes on the labels: foreground that was dropped and why, objects of another size
+            than those of the training.
         image: the image, whose intensities ``objects`` measures.
-        axes: of the labels of a stack or movie, such as "TYX"; None: all are space.
-        tracks: of the objects of a movie, if they were followed; ids of labels are tracks.
-        uncertainty: ``(*space)`` in [0, 1] per voxel, if it was asked for; see
+        axes: axes of the labels of a stack or movie, such as "TYX"; None: all are spatial.
+        tracks: tracks of the objects of a movie; ids of labels are then tracks. None: not tracked.
+        uncertainty: ``(*space)`` uncertainty per voxel in [0, 1]; None: not requested. See
             ``unmask.infer.uncertainty``.
-        calibration: from the uncertainty of an object to the probability that it is right, if the
-            model knows it.
+        calibration: maps the uncertainty of an object to the probability that it is right; None:
+            the model has no calibration.
     """
 
     labels: Integer[np.ndarray, "*space"]

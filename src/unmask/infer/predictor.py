@@ -74,10 +74,10 @@ class Predictor:
         block: voxels of a block where an image is predicted in blocks; None: by memory.
         origin: what it was loaded from; None where it was made in memory.
         trained: sizes of the objects that the first model was trained on; None: not known.
-        uncertainty: what was asked for in the recipe, see ``infer.uncertainty``.
-        compared: mirrored views that count for the uncertainty alone; scores do not change.
-        calibrations: from uncertainty to probability, ``scores`` if it comes from the scores of
-            one view and model, ``views`` if several are compared.
+        uncertainty: source of the uncertainty, see ``infer.uncertainty``; None: the default.
+        compared: mirrored views that are used for the uncertainty alone; scores do not change.
+        calibrations: maps from uncertainty to probability: ``scores`` for the scores of one view
+            and model, ``views`` if several are compared.
     """
 
     segmenters: Sequence[nn.Module]
@@ -114,13 +114,13 @@ class Predictor:
 
     @property
     def compares(self) -> bool:
-        """Whether several views or models tell how far they disagree."""
+        """Whether the uncertainty includes the disagreement of several views or models."""
         views = len(self.views.flips) + len(self.compared)
         return not self.views.mirror_positions and views * len(self.segmenters) > 1
 
     @property
     def calibration(self) -> Calibration | None:
-        """That of the uncertainty as it is made here."""
+        """Calibration for the source of the uncertainty of this predictor; None: not available."""
         return self.calibrations.get("views" if self.compares else "scores")
 
     @property
@@ -211,7 +211,7 @@ class Predictor:
     def doubt_seen(
         self, image: Image, *, progress: Progress | None = None
     ) -> tuple[Float32[np.ndarray, "s *space"], Float32[np.ndarray, "*space"]]:
-        """Joined scores and their uncertainty, of an image as the network sees it."""
+        """Joined scores ``(S, *space)`` and uncertainty in [0, 1], on the grid of the network."""
         runs = self.views.runs
         if len(runs) > 1:
             scores = self.score_seen(image, progress=progress)
@@ -237,7 +237,7 @@ class Predictor:
         Args:
             image: opened image or array.
             sink: for example a ``ZarrSink``.
-            doubt: gets the uncertainty ``(1, *space)``; None: it is not computed.
+            doubt: receives the uncertainty ``(1, *space)``; None: it is not computed.
             first: lines that are there already, ``ZarrSink.lines`` of an interrupted run.
             progress: called with (windows done, windows in all).
 
@@ -259,7 +259,7 @@ class Predictor:
         self._run(source, target, runs[0], doubt=doubt is not None, **given)
 
     def _divided(self, scores: Sink, doubt: Sink) -> UncertaintySink:
-        """The sink of what `_join` gives with ``doubt``."""
+        """Sink for the output of `_join` with ``doubt``."""
         raw = self.average == "logits"
         return UncertaintySink(scores, doubt, self.task, spread=self.compares, raw=raw)
 
@@ -273,10 +273,10 @@ class Predictor:
     def _join(
         self, windows: Float[Tensor, "b c *space"], flips: Flips, *, doubt: bool = False
     ) -> Float32[Tensor, "b s *space"]:
-        """What windows are blended in: scores, or raw outputs that are activated afterwards.
+        """Join the outputs of all views and models: scores, or raw outputs that are not activated.
 
-        With ``doubt`` the disagreement of views and models is one more channel, if there are
-        several.
+        With ``doubt``, the disagreement of views and models is an additional last channel, if
+        several are compared.
         """
         device = self.device
         image = windows.to(device, non_blocking=True)
@@ -299,12 +299,12 @@ class Predictor:
         return torch.cat([joined, disagreement(members)], dim=1)
 
     def _mirrored_back(self, outputs: Tensor, flips: Flips) -> list[Tensor]:
-        """The outputs of each view, as the image lies."""
+        """The outputs of each view in the orientation of the image."""
         parts = zip(outputs.chunk(len(flips)), flips, strict=True)
         return [reduce(self.task.flip, axes, part) for part, axes in parts]
 
     def _outputs(self, image: Tensor, flips: Flips, device: torch.device) -> list[Tensor]:
-        """What each model says about all views of windows, in one batch."""
+        """Raw outputs or scores of each model for all views of the windows, in one batch."""
         views = [mirror(image, axes) for axes in flips]
         batch = torch.cat(views) if len(views) > 1 else views[0]
         found: list[Tensor] = []

@@ -260,22 +260,22 @@ class ZarrSink:
 
 
 class ResumedSink:
-    """Hands on the lines that a sink of an ended run does not have yet.
+    """Writes only the lines that the sink of an interrupted run does not have yet.
 
     Args:
         sink: a `ZarrSink`.
-        lines: lines that it has.
+        lines: number of lines that are written already.
     """
 
     def __init__(self, sink: ZarrSink, lines: int) -> None:
         self._sink, self._lines = sink, lines
 
     def open(self, shape: tuple[int, ...]) -> int:
-        """As the other sink."""
+        """Open the sink; see `ZarrSink`."""
         return self._sink.open(shape)
 
     def room(self, box: Box) -> np.ndarray | None:
-        """As the other sink."""
+        """Memory of the sink; see `ZarrSink`."""
         return self._sink.room(box)
 
     def write(self, box: Box, scores: np.ndarray) -> None:

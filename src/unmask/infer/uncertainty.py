@@ -1,10 +1,10 @@
-"""How sure a prediction is: per voxel while scores are joined, and per object as a mean.
+"""Uncertainty of a prediction: per voxel while scores are joined, and per object as a mean.
 
-Two things make a voxel uncertain: scores between yes and no, and views or models that disagree.
-Both are known window by window, so that the uncertainty of a volume of any size is written next to
-its scores in the same pass, with the memory of a few lines. Per object it is the mean over the
-object's voxels, and a curve that was fitted to held-out objects turns it into the probability
-that the object is right (`unmask.calibration`).
+A voxel is uncertain if its scores are between yes and no, or if views or models disagree. Both are
+computed per window, so the uncertainty of a volume of any size is written in the same pass as its
+scores, with the memory of a few lines. The uncertainty of an object is the mean over its voxels. A
+curve that was fitted to held-out objects maps it to the probability that the object is right
+(`unmask.calibration`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from unmask.space.box import Box
 from unmask.tasks.base import Task
 from unmask.tasks.complete import complete
 
-# Scores are looked at in pieces of about this size.
+# Scores are processed in pieces of about this size, to limit the memory.
 _PIECE_BYTES = 8 << 20
 
 
@@ -38,8 +38,8 @@ class ObjectUncertainty:
     """Mean uncertainty per object.
 
     Attributes:
-        ids: ascending, without background.
-        values: of each object, in [0, 1].
+        ids: ids of the objects, ascending, without background.
+        values: mean uncertainty of each object, in [0, 1].
     """
 
     ids: np.ndarray
@@ -58,24 +58,24 @@ class ObjectUncertainty:
         }
 
     def to_json(self) -> dict[str, list[Any]]:
-        """JSON values, for runs that resume."""
+        """JSON values, which resumed runs read; rounded to six digits."""
         return {"ids": self.ids.tolist(), "values": [round(v, 6) for v in self.values.tolist()]}
 
     @classmethod
     def of_json(cls, entry: Mapping[str, Any]) -> ObjectUncertainty:
-        """Read what `to_json` gave."""
+        """Read the result of `to_json`."""
         return cls(np.asarray(entry["ids"], np.int64), np.asarray(entry["values"], np.float64))
 
 
 def voxel_uncertainty(
     task: Task, scores: np.ndarray, spread: np.ndarray | None = None
 ) -> Float32[np.ndarray, "*space"]:
-    """Uncertainty of every voxel in [0, 1], from joined scores and how far their members differ.
+    """Uncertainty per voxel in [0, 1], from joined scores and the disagreement of views.
 
     Args:
-        task: says how sure scores are.
-        scores: ``(S, *space)``.
-        spread: ``(*space)`` disagreement of views and models in [0, 1]; None: there is one.
+        task: task that defines the uncertainty of its scores.
+        scores: joined scores ``(S, *space)``.
+        spread: ``(*space)`` disagreement of views and models in [0, 1]; None: a single view.
     """
     whole, result = complete(task), np.empty(scores.shape[1:], np.float32)
     lines = max(1, _PIECE_BYTES // max(1, scores[:, :1].nbytes))
@@ -88,17 +88,17 @@ def voxel_uncertainty(
 
 
 def disagreement(members: Sequence[Tensor]) -> Float32[Tensor, "b 1 *space"]:
-    """How far scores ``(B, S, *space)`` of several views or models differ, in [0, 1].
+    """Disagreement of scores ``(B, S, *space)`` of several views or models, in [0, 1].
 
-    Twice the root mean square of the channels' standard deviations: that of probabilities is one
-    half if every second member says yes and the others say no.
+    Twice the root mean square of the standard deviations per channel: the standard deviation of
+    probabilities is one half if half of the members are 0 and half are 1.
     """
     variance = torch.stack(list(members)).float().var(dim=0, correction=0)
     return (2 * variance.mean(dim=1, keepdim=True).sqrt()).clamp(max=1)
 
 
 def compared_flips(task: Task, views: Views, ndim: int) -> Flips:
-    """Mirrored views to compare with those of ``views``; none if the task cannot mirror scores."""
+    """Mirrored views to compare with ``views``; empty if the task cannot mirror its scores."""
     if views.mirror_positions:
         return ()
     trial = torch.zeros((1, task.channels(), *(4 for _ in range(ndim))))
@@ -112,14 +112,14 @@ def compared_flips(task: Task, views: Views, ndim: int) -> Flips:
 
 
 class UncertaintySink:
-    """Divides what windows are joined to: scores to one sink, their uncertainty to another.
+    """Writes joined scores to one sink and their uncertainty to another.
 
     Args:
-        scores: takes ``(S, *space)``.
-        uncertainty: takes ``(1, *space)``.
-        task: says how sure scores are.
-        spread: pieces have one more channel, the disagreement of views and models.
-        raw: pieces are raw outputs, which are activated here.
+        scores: receives ``(S, *space)``.
+        uncertainty: receives ``(1, *space)``.
+        task: task that defines the uncertainty of its scores.
+        spread: whether pieces have the disagreement of views and models as additional last channel.
+        raw: whether pieces are raw outputs, which are activated here.
     """
 
     def __init__(
@@ -129,13 +129,13 @@ class UncertaintySink:
         self._spread, self._raw = spread, raw
 
     def open(self, shape: tuple[int, ...]) -> int:
-        """Open both sinks; pieces begin where both want them."""
+        """Open both sinks; returns the least common multiple of their lines per piece."""
         space = shape[1:]
         lines = self._scores.open((shape[0] - self._spread, *space))
         return math.lcm(lines, self._uncertainty.open((1, *space)))
 
     def room(self, box: Box) -> np.ndarray | None:
-        """The memory of the scores, if nothing else is in a piece."""
+        """Memory of the score sink; None if pieces have the additional channel."""
         return None if self._spread else self._scores.room(box)
 
     def write(self, box: Box, scores: np.ndarray) -> None:

@@ -49,7 +49,7 @@ def is_in_files(image: Image) -> bool:
 
 
 def _remote_identity(folder: Any) -> str:
-    """Of a store at an address its metadata count: asking for every chunk would take hours."""
+    """Digest of the metadata of a remote store: requests for every chunk would take hours."""
     digest = xxhash.xxh3_128()
     levels = [folder, *(folder / str(number) for number in range(2))]
     for path in (level / name for level in levels for name in METADATA):

@@ -1,7 +1,7 @@
 """Groups around label images of OME-Zarr: the list of labels, the wells and fields of a plate.
 
-An entry is added to a list after what it names is complete, and lists are replaced at once, so that
-an interrupted write leaves a valid store.
+An entry is added to a list after the data that it names are complete, and lists are replaced
+atomically, so that an interrupted write leaves a valid store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LABELS = "labels"
 
 
 def label_name(text: str) -> str:
-    """A name that every file system and reader takes, as near to ``text`` as possible.
+    """Replace the characters of ``text`` that a file system or a reader may not support.
 
     Examples:
         >>> label_name("my cells/v2"), label_name("..")
@@ -35,10 +35,10 @@ def label_name(text: str) -> str:
 
 
 def labels_in_place(source: str, name: str) -> Path:
-    """Where the labels of an OME-Zarr image go inside its own store.
+    """Path of new labels inside the store of an OME-Zarr image.
 
     Raises:
-        DataError: not an OME-Zarr image on a local disk, labels of this name are there, or the
+        DataError: the image is not an OME-Zarr on a local disk, labels of this name exist, or the
             store cannot be written.
     """
     location = locate(source)
@@ -92,7 +92,7 @@ def zarr_version(group: Path) -> int:
 
 
 def is_in_place(path: Path) -> bool:
-    """Whether a path is that of labels inside the store of an image, ``.../labels/<name>``."""
+    """Whether a path is a label image ``.../labels/<name>`` inside the store of an image."""
     group = path.parent.parent
     marks = ("zarr.json", ".zgroup")
     return path.parent.name == LABELS and any((group / mark).is_file() for mark in marks)
@@ -104,7 +104,7 @@ def add_label(path: Path) -> None:
     tree = _attributes(labels, version)
     holder = tree if version == 2 else tree.setdefault("ome", {"version": "0.5"})
     listed = [str(each) for each in holder.get(LABELS) or () if each != name]
-    # Labels that another program has written without listing them stay as they are.
+    # The names are not read from the disk: labels of other programs that are not listed stay so.
     holder[LABELS] = [*listed, name]
     _write_group(labels, tree, version)
     for group in dict.fromkeys((labels.parent, locate(path).path)):
@@ -115,8 +115,8 @@ def add_field(path: Path, source: str) -> None:
     """Add a field to the plate of results that it is in, and to its well.
 
     Args:
-        path: of the field, ``plate.ome.zarr/row/column/field``.
-        source: the field of the plate that was segmented, whose metadata are taken over.
+        path: path of the field, ``plate.ome.zarr/row/column/field``.
+        source: the segmented field, whose metadata are copied.
     """
     location = locate(path)
     *well, field = Path(location.key).parts
@@ -126,7 +126,7 @@ def add_field(path: Path, source: str) -> None:
     images = read_attributes(given, given.path / key).get("well", {}).get("images", ())
     folder = location.path / key
     make_folder(folder)
-    # The innermost group first: a list never names what is not there.
+    # The innermost group first, so that a list never names a missing group.
     _add(folder, "well", {}, "images", _entry(images, field))
     make_folder(folder.parent)
     if not (folder.parent / "zarr.json").exists():
@@ -137,7 +137,7 @@ def add_field(path: Path, source: str) -> None:
 
 
 def plate_key(location: Location) -> str:
-    """The key of an image that is a field of a plate, such as ``A/1/0``; "" if it is not one."""
+    """Key of a field of a plate, such as ``A/1/0``; "" if the image is not a field."""
     parts = Path(location.key).parts
     if len(parts) != len(("row", "column", "field")):
         return ""
@@ -148,7 +148,7 @@ def plate_key(location: Location) -> str:
 
 
 def _entry(entries: Sequence[Mapping[str, Any]], path: str) -> dict[str, Any]:
-    """The entry of a list that the source has for a path."""
+    """Copy of the source's list entry for a path."""
     known = (dict(each) for each in entries if str(each.get("path", "")).strip("/") == path)
     return next(known, {}) | {"path": path}
 
@@ -165,7 +165,7 @@ def _add(
 
 
 def _attributes(folder: Path, version: int) -> dict[str, Any]:
-    """Attributes of a group as they are in its file; empty if it has none."""
+    """Attributes of a group from its metadata file; empty if there is no file."""
     file = folder / ("zarr.json" if version == 3 else ".zattrs")
     if not file.is_file():
         return {}
@@ -184,8 +184,8 @@ def _write_group(folder: Path, attributes: Mapping[str, Any], version: int) -> N
 
 
 def _consolidate(group: Path, version: int) -> None:
-    """Renew metadata that are kept in one place, or readers would not see the new group."""
-    import zarr  # Paths that lead to no store must not pay for its import.
+    """Update consolidated metadata, without which readers would not see the new group."""
+    import zarr  # Most paths have no store with consolidated metadata, and the import is slow.
 
     known = (group / ".zmetadata").is_file()
     if version == 3 and (group / "zarr.json").is_file():
@@ -194,6 +194,6 @@ def _consolidate(group: Path, version: int) -> None:
     if not known:
         return
     with warnings.catch_warnings():
-        # The store has such metadata, whatever zarr-python thinks of them in Zarr 3.
+        # zarr-python warns that they are not part of Zarr 3, but the store has them already.
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(group, zarr_format=2 if version == 2 else 3)

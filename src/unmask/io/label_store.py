@@ -1,8 +1,8 @@
 """OME-Zarr label images as readers expect them: a group ``labels/<name>`` with all its levels.
 
 A new store (NGFF 0.5) has the label image alone. Its root is a multiscale image of the same arrays,
-so that programs which know no labels open it too. In the store of an image the group is added in
-that store's own version (NGFF 0.4 for Zarr 2), and labels that are there are kept.
+so that programs without support for labels open it too. In the store of an image the group is added
+in the version of that store (NGFF 0.4 for Zarr 2), and existing labels are kept.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from unmask.io.zarr import axis_entry
 from unmask.io.zarr_open import find_image, open_array
 from unmask.leftovers import remove_leftovers
 
-# A color per label costs viewers time and metadata space; without any they choose colors.
+# Colors of many labels slow viewers down; without colors, viewers choose their own.
 _MOST_COLORS = 10_000
-# Steps of the golden ratio give unlike hues to following ids.
+# Steps of the golden ratio give consecutive ids very different hues.
 _GOLDEN = 0.618033988749895
 
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """What a label image of OME-Zarr is.
+    """Specification of a label image in OME-Zarr.
 
     Attributes:
-        name: of the label image, such as ``nuclei``.
-        shape: voxels.
-        dtype: an unsigned type.
+        name: name of the label image, such as ``nuclei``.
+        shape: number of voxels per axis.
+        dtype: an unsigned integer type.
         largest: the largest label.
         axes: one letter per axis, such as "ZYX".
-        like: the image that the labels belong to, which gives voxel size, position and levels.
-        provenance: kept as the attribute ``unmask``.
+        like: the image of the labels, whose voxel size, position and levels are used.
+        provenance: JSON values, stored as the attribute ``unmask``.
     """
 
     name: str
@@ -67,20 +67,20 @@ class LabelSpec:
 def label_folder(
     path: Path, spec: LabelSpec, *, work: Path | None = None, kept: str = ""
 ) -> Generator[tuple[Path, list[Level]], None, None]:
-    """Give the folder of a new label image and its levels; it appears when the block succeeds.
+    """Yield the folder of a new label image and its levels; it gets its final path on success.
 
     Args:
         path: a new store, a field of a plate of results, or ``store.zarr/labels/<name>``.
         spec: the label image.
-        work: folder on the same disk where a new store may be built; default: next to ``path``.
-        kept: a sentence about what is kept if the disk is full.
+        work: folder on the same disk for the unfinished store; None: next to ``path``.
+        kept: sentence for the error message about kept work if the disk is full.
 
     Raises:
-        SaveError: the disk.
+        SaveError: the store cannot be written.
     """
     path = path.absolute()
     inside = is_in_place(path)
-    # A field of a plate is built outside of the plate, where nobody takes it for an image.
+    # A field of a plate is built outside of the plate, where no reader mistakes it for an image.
     near = path if inside else locate(path).path
     aside = (near.parent if inside or work is None else work) / aside_name(near)
     with saving(path, kept):
@@ -100,7 +100,7 @@ def label_folder(
             elif locate(path).key:
                 add_field(path, spec.like.source)
         finally:
-            # A name too long for the disk cannot even be asked for; the first error reports it.
+            # Removing fails if the name is too long for the disk; the first error reports that.
             with suppress(OSError):
                 remove(aside)
 
@@ -109,7 +109,7 @@ def save_label_store(path: Path, spec: LabelSpec, labels: np.ndarray) -> None:
     """Write labels in memory as the label image ``path``.
 
     Raises:
-        SaveError: the disk.
+        SaveError: the store cannot be written.
     """
     with label_folder(path, spec) as (folder, levels):
         zarr.open_array(folder / "0", mode="r+")[...] = labels
@@ -138,7 +138,8 @@ def create_label_image(
         folder: must not exist or be empty.
         spec: the label image.
         version: of Zarr; 2 gives NGFF 0.4, 3 gives NGFF 0.5.
-        source: path of the image in the same store, relative to the label image; "" if not there.
+        source: path of the image in the same store, relative to the label image; "" if the store
+            has no image.
     """
     levels = plan_levels(_finest(spec), _source_levels(spec), still=spec.still)
     group = zarr.create_group(store=folder, zarr_format=2 if version == 2 else 3)
@@ -191,11 +192,11 @@ def _create_level(group: Any, name: str, level: Level, spec: LabelSpec) -> None:
 
 
 def _finest(spec: LabelSpec) -> Level:
-    """The level of the labels themselves; voxels of size one if the size is not known."""
+    """The finest level; voxels have the size 1 if it is not known."""
     ones, zeros = (1.0,) * len(spec.shape), (0.0,) * len(spec.shape)
     sizes = spec.like.spacing
     known = sizes is not None and spec.still + len(sizes) == len(spec.shape)
-    # The time between two points is not known here.
+    # The interval between time points is not known here, so it is 1.
     spacing = (*(1.0,) * spec.still, *sizes) if known and sizes is not None else ones
     origin = spec.like.meta.get("origin", {})
     first = tuple(float(origin.get(a, 0.0)) for a in spec.axes) if known else zeros

@@ -129,7 +129,7 @@ def stacked(images: Sequence[Image], source: str, name: str) -> Image:
 
 
 def _part_names(source: str) -> list[str]:
-    """What files are called apart from what all share; none if these are numbers, not names."""
+    """The differing parts of the file names; empty if these are numbers and not names."""
     found = _BRACES.fullmatch(source)
     parts = [part.strip("_-. ") for part in found["parts"].split(",")] if found else []
     named = all(part and not part.isdecimal() and "/" not in part for part in parts)

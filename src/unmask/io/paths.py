@@ -151,10 +151,10 @@ def named_files(paths: Inputs, *, labels: bool = False) -> list[tuple[str, str |
 
 
 def in_store(file: str) -> str:
-    """Of the store of an image the label image inside it, where labels are meant.
+    """Path of the label image inside the store of an image; other paths are unchanged.
 
     Raises:
-        DataError: the store has labels of several names.
+        DataError: the store has several label images.
     """
     location = locate(file)
     return plates.labels_of(location) if _is_zarr(location) else file

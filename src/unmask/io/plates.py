@@ -53,7 +53,7 @@ def images_in(location: Location) -> list[str]:
         attributes = read_attributes(location, folder)
         images = inner_images(location, folder, attributes)
     except (DataError, OSError):
-        # Who opens the path reports the error, together with those of other paths.
+        # The error is reported when the path is opened, together with those of other paths.
         return [location.source]
     if len(images) == 1 and not attributes.keys() & {"plate", "well"}:
         return [location.source]
@@ -61,10 +61,10 @@ def images_in(location: Location) -> list[str]:
 
 
 def labels_of(location: Location) -> str:
-    """The label image inside the store of an image, where labels are meant; else the path itself.
+    """Path of the label image inside the store of an image; the same path if it has no labels.
 
     Raises:
-        DataError: the image has labels of several names.
+        DataError: the store has several label images.
     """
     folder = location.path / location.key
     if "labels" in Path(location.key).parts or not (folder / "labels").is_dir():
@@ -74,7 +74,7 @@ def labels_of(location: Location) -> str:
         inside = read_attributes(location, folder / "labels")
         image = read_multiscale(location, attributes)
     except (DataError, OSError):
-        # Who opens the path reports the error, together with those of other paths.
+        # The error is reported when the path is opened, together with those of other paths.
         return location.source
     names = inside.get("labels")
     known = isinstance(names, Sequence) and not isinstance(names, str) and bool(names)
@@ -87,9 +87,9 @@ def labels_of(location: Location) -> str:
         raise DataError(
             message(
                 location.source,
-                expected="labels of one name in the store of an image",
+                expected="a single label image in the store of an image",
                 found=f"{', '.join(paths[:8])}",
-                do="Give the one that is meant.",
+                do="Give the path of one of them.",
             )
         )
     return paths[0]

@@ -1,4 +1,4 @@
-"""Precomputed volumes of Neuroglancer: raw chunks in all resolutions, for any web server.
+"""Precomputed volumes for Neuroglancer: raw chunks in all resolutions, for any web server.
 
 The format is described at https://github.com/google/neuroglancer (datasource/precomputed). A folder
 holds ``info`` and one folder per resolution with a file for each chunk, x fastest.
@@ -32,18 +32,18 @@ _NANOMETERS = 1e-9
 def write_precomputed(image: Image, folder: str | Path, *, labels: bool) -> Path:
     """Write an image or labels of any size as a precomputed volume; planes get a depth of 1.
 
-    Coarser levels are thinned out, not averaged, so ids stay ids.
+    Coarser levels are subsampled, not averaged, so that labels stay labels.
 
     Args:
         image: ``(C, *space)``; read in chunks.
-        folder: new folder; an older one stays whole until the end.
-        labels: values are ids.
+        folder: output folder; an existing one is replaced at the end.
+        labels: whether values are labels.
 
     Returns:
         The folder.
 
     Raises:
-        DataError: a type that the format does not hold, or a movie.
+        DataError: the format does not support the data type, or the image is a movie.
         SaveError: the folder cannot be written.
     """
     if image.ndim not in (2, 3) or "T" in image.axes:
@@ -73,7 +73,7 @@ def write_precomputed(image: Image, folder: str | Path, *, labels: bool) -> Path
 
 
 class _Resolution(NamedTuple):
-    """Voxels of a resolution, and how many of the image each one stands for along every axis."""
+    """Shape of a resolution, and the number of image voxels per voxel along every axis."""
 
     shape: tuple[int, ...]
     scale: tuple[int, ...]
@@ -81,11 +81,11 @@ class _Resolution(NamedTuple):
 
 @dataclass(frozen=True)
 class Precomputed:
-    """An image as the files of the format, which are made when they are asked for.
+    """An image as the files of the format, which are made on request.
 
     Attributes:
         image: ``(C, *space)``.
-        labels: values are ids.
+        labels: whether values are labels.
     """
 
     image: Image
@@ -135,8 +135,8 @@ class Precomputed:
         """The chunk of a file such as ``0-64_64-128_0-1``.
 
         Raises:
-            KeyError: no such resolution.
-            ValueError: no such chunk.
+            KeyError: the resolution does not exist.
+            ValueError: the chunk does not exist.
         """
         ranges = [tuple(map(int, part.split("-"))) for part in name.split("_")][::-1]
         ranges = ranges[3 - self.image.ndim :]
@@ -172,7 +172,7 @@ def _dtype(image: Image, *, labels: bool) -> np.dtype[Any]:
 
 
 def _nanometers(image: Image) -> tuple[float, ...]:
-    """Voxel size of z, y and x in nanometers; of unknown size 1."""
+    """Voxel size along z, y and x in nanometers; 1 if it is not known."""
     factor = METERS.get(image.unit or "", 0.0) / _NANOMETERS
     if image.spacing is None or not factor:
         return (1.0,) * 3

@@ -17,9 +17,9 @@ from unmask.space.box import Box
 _COARSEST = 256
 # Axes are halved together while their voxels differ by no more than this factor.
 _ALIKE = 1.5
-# Longest sides of a chunk of planes, of volumes, and of volumes of few planes.
+# Longest edge of a chunk of planes, of volumes, and of volumes with up to 16 slices.
 _PLANE, _CUBE, _SLAB, _FEW = 512, 64, 256, 16
-# Voxels of a coarser level that are made at once.
+# Number of voxels of a coarser level that are computed at once.
 _PIECE = 1 << 22
 
 
@@ -29,10 +29,10 @@ class Level:
 
     Attributes:
         shape: voxels.
-        step: voxels of the level before that one voxel stands for, along every axis; None: they
-            are no whole number, and the nearest voxel is taken.
-        spacing: voxel size; ones if it is not known.
-        origin: position of the first voxel; zeros if it is not known.
+        step: number of voxels of the finer level per voxel, along every axis; None: not a whole
+            number, and the nearest voxel is used.
+        spacing: voxel size per axis; ones if it is not known.
+        origin: position of the center of the first voxel; zeros if it is not known.
     """
 
     shape: tuple[int, ...]
@@ -46,15 +46,15 @@ def plan_levels(
 ) -> list[Level]:
     """All levels of a label image, the finest first.
 
-    NGFF wants as many levels for labels as their image has, so those of the image are taken. If it
-    has one, long axes are halved until voxels are about cubes and no axis is longer than
-    ``coarsest``.
+    NGFF requires labels to have the same number of levels as their image, so the levels of the
+    image are used. If it has only one, long axes are halved until voxels are about cubes and no
+    axis is longer than ``coarsest``.
 
     Args:
         first: the finest level.
         source: levels of the image, the finest first.
-        coarsest: longest axis of the coarsest level.
-        still: number of first axes that are never halved, such as time.
+        coarsest: largest number of voxels along an axis of the coarsest level.
+        still: number of leading axes that are never halved, such as time.
     """
     if len(source) > 1 and source[0].shape == first.shape:
         steps = [_step(fine.shape, coarse.shape) for fine, coarse in pairwise(source)]
@@ -64,7 +64,7 @@ def plan_levels(
 
 
 def _step(fine: Sequence[int], coarse: Sequence[int]) -> tuple[int, ...] | None:
-    """Voxels per voxel between two levels that a file has; None if they are no whole number."""
+    """Ratio of the shapes of two levels per axis; None if it is not a whole number."""
     step = tuple(max(1, round(n / m)) for n, m in zip(fine, coarse, strict=True))
     fits = (m in (n // s, -(-n // s)) for n, m, s in zip(fine, coarse, step, strict=True))
     return step if all(fits) else None
@@ -92,8 +92,8 @@ def label_chunks(shape: Sequence[int], *, still: int = 0) -> tuple[int, ...]:
     """Shape of a chunk of labels; the same in memory and in blocks.
 
     Args:
-        shape: voxels.
-        still: number of first axes, such as time, whose positions have chunks of their own.
+        shape: number of voxels per axis.
+        still: number of leading axes, such as time, along which chunks have length 1.
     """
     space = shape[still:]
     edge = _PLANE if len(space) == 2 else _CUBE if space[0] > _FEW else _SLAB
@@ -101,7 +101,7 @@ def label_chunks(shape: Sequence[int], *, still: int = 0) -> tuple[int, ...]:
 
 
 def pieces_of(shape: Sequence[int], chunks: Sequence[int]) -> list[Box]:
-    """Boxes of whole chunks that partition a level, about as large as is quick to make."""
+    """Boxes of whole chunks that partition a level, each of about 4 million voxels."""
     edges = [min(a, b) for a, b in zip(chunks, shape, strict=True)]
     for axis in reversed(range(len(edges))):
         more = max(1, _PIECE // prod(edges))
@@ -115,7 +115,7 @@ def pieces_of(shape: Sequence[int], chunks: Sequence[int]) -> list[Box]:
 
 
 def coarsen(fine: Any, coarse: Any, step: Sequence[int] | None, box: Box) -> None:
-    """Fill a box of a coarser level out of the level before; both are arrays of any library."""
+    """Fill a box of a coarser level from the finer level; both are NumPy-like arrays."""
     if step is None:
         coarse[box.slices] = _nearest(fine, coarse.shape, box)
         return

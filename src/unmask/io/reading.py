@@ -105,10 +105,10 @@ def open_labels(
 def open_stored(
     path: str | Path, *, level: int = 0, labels: bool = False, allow_external: bool = False
 ) -> Stored:
-    """An image as its file has it: its own axes, nothing read yet.
+    """Open a file with its own axes; no voxel is read.
 
     Raises:
-        DataError: as `open_image`, but for the axes.
+        DataError: as `open_image`, except for errors about axes.
     """
     location = replace(locate(path), allow_external=allow_external)
     form = _checked_format(location)

@@ -1,8 +1,9 @@
 """OME-Zarr at an address, ``https://`` or ``s3://``: read with obstore, of the extra ``remote``.
 
-Only what a read needs is fetched, each chunk once. Servers that cannot list folders are enough: the
+Only the chunks that a read needs are fetched, each once. The server need not list folders: the
 names of all files of a store follow from its metadata. Credentials for S3 come from the usual
-variables (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...); without any, buckets are public.
+variables (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, ...); without an access key, requests are
+not signed.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from unmask.lookup import optional_import
 _ADDRESS = re.compile(r"(https?|s3)://.+", re.IGNORECASE | re.DOTALL)
 # Files of metadata in Zarr 2 and 3.
 METADATA = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
-# Metadata are read several times while a store is opened, and may change between two runs.
+# Metadata are read several times while a store is opened, so they are cached for this time.
 _FRESH_SECONDS = 20
-# Seconds until a server has to be reached, to have answered, and in which requests are repeated.
+# Timeouts in seconds for the connection, for the answer, and for all retries of a request.
 _CONNECT, _ANSWER, _REPEAT = 10, 60, 20
 
 
@@ -39,7 +40,7 @@ def is_remote(path: object) -> bool:
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A file or folder of a store at an address, with the part of `pathlib.Path` that readers use.
+    """A file or folder of a remote store, with the methods of `pathlib.Path` that readers use.
 
     Attributes:
         root: address of the store.
@@ -62,7 +63,7 @@ class RemotePath:
 
     @property
     def suffix(self) -> str:
-        """What follows the last point of the name."""
+        """The suffix of the name, with its dot."""
         return os.path.splitext(self.name)[1]  # noqa: PTH122 - there is no path on a disk
 
     @property
@@ -71,11 +72,11 @@ class RemotePath:
         return RemotePath(self.root, self.key.rpartition("/")[0])
 
     def resolve(self) -> RemotePath:
-        """Itself: there are no links."""
+        """The path itself, because remote stores have no links."""
         return self
 
     def is_file(self) -> bool:
-        """Whether it is a file; asked of metadata only."""
+        """Whether it is a file; used for metadata only."""
         return _metadata(self.root, self.key) is not None
 
     def is_dir(self) -> bool:
@@ -90,7 +91,7 @@ class RemotePath:
         """A status that knows the size of a file of metadata only.
 
         Raises:
-            FileNotFoundError: there is nothing at the address.
+            FileNotFoundError: the address has no Zarr group, array or metadata.
         """
         content = _metadata(self.root, self.key) if self.name in METADATA else None
         if content is None and not self.is_dir():
@@ -101,7 +102,7 @@ class RemotePath:
         """Text of a file of metadata.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the file does not exist.
         """
         content = _metadata(self.root, self.key)
         if content is None:
@@ -140,7 +141,7 @@ def remote_location(source: str) -> tuple[RemotePath, str]:
 
 
 def only_zarr(source: str) -> DataError:
-    """The error for an address that is not that of a store."""
+    """Error for an address that is not a Zarr store."""
     return DataError(
         message(
             source,
@@ -153,10 +154,7 @@ def only_zarr(source: str) -> DataError:
 
 
 def _joined(key: str, other: str) -> str:
-    """Keys one after the other; what leads out of the store has no file there.
-
-    A server would follow ``..`` out of the store.
-    """
+    """Join keys. ``..`` is escaped, because a server would follow it out of the store."""
     parts = [part for part in f"{key}/{other}".split("/") if part not in ("", ".")]
     return "/".join("%2E%2E" if part == ".." else part for part in parts)
 
@@ -167,7 +165,7 @@ def _metadata(root: str, key: str) -> bytes | None:
 
 @lru_cache(maxsize=4096)
 def _metadata_at(root: str, key: str, _: int) -> bytes | None:
-    # Ten MiB and a byte: the reader of metadata refuses what is longer, with its size.
+    # One byte more than the 10 MiB that the reader of metadata accepts, which reports the size.
     return _fetch(root, key, 10 * 2**20 + 1, probe=True)
 
 
@@ -182,7 +180,7 @@ def _fetch(root: str, key: str, limit: int, *, probe: bool = False) -> bytes | N
     except FileNotFoundError:
         return None
     except (obstore.exceptions.BaseError, OSError) as error:
-        # Buckets that list nothing answer so for files that are not there.
+        # Buckets without permission to list files answer 403 for missing files.
         if probe and "403" in str(error):
             return None
         raise _failed(f"{root}/{key}", error) from error
@@ -226,7 +224,7 @@ def _opened(root: str) -> Any:
         "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=_REPEAT)},
     }
     if root.lower().startswith("s3://"):
-        # Without credentials obstore would ask a service that only Amazon's machines have.
+        # Without credentials obstore would query a metadata service that exists on AWS only.
         given["skip_signature"] = not os.environ.get("AWS_ACCESS_KEY_ID")
         given["region"] = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         given = {key: value for key, value in given.items() if value is not None}

@@ -1,8 +1,8 @@
 """Stacks of planes and movies: images with more axes than a network sees.
 
-Time is divided always, and slices where a network sees planes and the caller asks for it. A stack
-is an `Image` whose axes begin with those that are divided, such as ``CTYX`` or ``CTZYX``;
-`plane_of` is the image at one position on them.
+Time points are always separated; slices are separated on request, for networks that see planes. A
+stack is an `Image` whose axes begin with the divided ones, such as ``CTYX`` or ``CTZYX``;
+`plane_of` is the image at one position on these axes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from unmask.io.paths import stem
 from unmask.io.reading import open_stored
 from unmask.space.axes import SPACE, parse
 
-# Axes that can be divided, the slow one first, with the names of their positions.
+# Axes that can be divided, the slowest first, with their names in messages.
 DIVIDED = {"T": "t", "Z": "z"}
-# Lengths at which a last axis without a name is taken for colors.
+# Lengths of a last axis without a name that is read as color channels.
 _COLORS = (3, 4)
 
 
@@ -39,15 +39,15 @@ def open_stack(
     Args:
         path: file or array.
         ndim: spatial axes of the network.
-        planes: "z" or "t": what the axis is that is divided; None: only time is.
-        axes: what the stored axes are; wins over the file's own metadata.
+        planes: axis that is divided: "z" for slices, "t" for time points; None: time points alone.
+        axes: letters of the stored axes; they replace the metadata of the file.
         allow_external: see `open_image`.
 
     Returns:
-        The image, its axes ``C``, the divided ones, then space; None if there is nothing to divide.
+        The image with the axes ``C``, the divided ones, then space; None if no axis is divided.
 
     Raises:
-        DataError: the axes of the file do not fit what was asked for.
+        DataError: the axes of the file do not fit the request.
     """
     given = one_input(path)
     source = str(given)
@@ -77,7 +77,7 @@ def open_stack(
 
 
 def lead_axes(image: Image, ndim: int) -> str:
-    """The axes of a stack that are divided for a network of ``ndim`` axes; "" if it is none.
+    """The divided axes of a stack for a network of ``ndim`` axes; "" for a single image.
 
     Examples:
         >>> import numpy as np
@@ -88,11 +88,11 @@ def lead_axes(image: Image, ndim: int) -> str:
 
 
 def letters_apart(axes: str, *, join: bool) -> str:
-    """The divided axes whose positions hold objects of their own, as letters of table columns.
+    """The divided axes along which objects are separate, as letters of table columns.
 
     Args:
         axes: see `lead_axes`.
-        join: objects are joined over slices.
+        join: whether objects are joined over slices.
 
     Examples:
         >>> letters_apart("TZ", join=True)
@@ -126,7 +126,7 @@ def plane_of(image: Image, position: Sequence[int]) -> Image:
 def _name_axes(
     source: str, stored: Stored, given: str | None, ndim: int, planes: str | None
 ) -> list[str]:
-    """One letter for each stored axis, ``-`` for axes of length 1 that nobody needs."""
+    """One letter per stored axis, ``-`` for axes of length 1 that are dropped."""
     shape = stored.shape
     letters = list(stored.axes) if given is None else fit_letters(source, shape, parse(given))
     letters = merge_samples(source, shape, [letter.upper() for letter in letters])
@@ -144,7 +144,7 @@ def _name_axes(
 
 
 def _name_unknown(shape: Sequence[int], letters: list[str], ndim: int, lead: str) -> list[str]:
-    """Name the axes about which the file says nothing: the divided one, then space, then color."""
+    """Name the axes without a name in the file: the divided axis, then space, then color."""
     unknown = [axis for axis, letter in enumerate(letters) if letter == "?"]
     wanted = [lead] if not set(DIVIDED) & set(letters) or ndim == len(SPACE) else []
     wanted += [letter for letter in SPACE[-ndim:] if letter not in letters]
@@ -162,18 +162,18 @@ def _name_unknown(shape: Sequence[int], letters: list[str], ndim: int, lead: str
 def _choose_lead(
     source: str, shape: Sequence[int], letters: list[str], ndim: int, lead: str
 ) -> list[str]:
-    """The letters with the divided axis called as the user calls it.
+    """Rename the divided axis as the user has named it.
 
     Raises:
-        DataError: slices of a volume that the network sees as a whole, or slices left over.
+        DataError: the network sees whole volumes, or slices remain in addition to time points.
     """
     if ndim == len(SPACE):
         if lead == "Z":
             raise DataError(
                 message(
                     source,
-                    expected="--planes z with a model for planes",
-                    found="a model for volumes, which sees all slices at once",
+                    expected="--planes z with a 2D model",
+                    found="a model for volumes, which segments all slices together",
                     do="Leave out --planes.",
                 )
             )

@@ -85,11 +85,11 @@ def save_labels(
     OME-Zarr gets a group ``labels/<name>`` with coarser levels; see `unmask.io.label_store`.
 
     Args:
-        path: where to; or ``store.zarr/labels/<name>`` for labels in the store of their image.
-        labels: ``(*space)``, unsigned.
-        like: the image that they belong to.
-        name: of the label image inside an OME-Zarr.
-        provenance: gives what is kept in an OME-Zarr as the attribute ``unmask``.
+        path: output file, or ``store.zarr/labels/<name>`` for labels in the store of their image.
+        labels: ``(*space)`` of an unsigned integer type.
+        like: the image of the labels.
+        name: name of the label image inside an OME-Zarr.
+        provenance: returns JSON values that an OME-Zarr stores as the attribute ``unmask``.
 
     Raises:
         DataError: unknown suffix, or an array that the format cannot hold.

@@ -12,7 +12,8 @@ from unmask.planning.objects import ObjectFacts
 # Median diameters in voxels that networks of this depth learn well; beyond them images are resized
 # to the target. A crop then holds several objects, and a coarse voxel less than one.
 _SMALLEST, _LARGEST, _TARGET_SMALL, _TARGET_LARGE = 9.0, 56.0, 14.0, 36.0
-# The same for volumes, whose crops are about 64 voxels long; up to this ratio voxels are cubes.
+# The same for volumes, whose crops are about 64 voxels long. Voxels with a smaller ratio of their
+# edges count as cubes.
 _FILLING, _TARGET_VOLUME, _CUBES = 40.0, 24.0, 1.5
 # Voxels of a training crop by number of axes, and the fewest and most along an axis.
 _VOLUME = {1: 4096, 2: 256 * 256, 3: 300_000}
@@ -72,10 +73,10 @@ def scale_of(objects: ObjectFacts | None) -> float:
 
 
 def scale_of_volumes(objects: ObjectFacts | None, voxel: Sequence[float]) -> float:
-    """The factor for volumes: only objects that fill a crop are made smaller.
+    """Scale of volumes: 1, or less if the median object is longer than 40 voxels.
 
-    Making volumes larger costs memory with the third power, and voxels that are no cubes are
-    resampled by their size instead.
+    Volumes are never enlarged, because memory grows with the third power. Anisotropic voxels are
+    not scaled here; they are resampled by their size.
     """
     if objects is None or objects.median <= _FILLING or max(voxel) >= _CUBES:
         return 1.0

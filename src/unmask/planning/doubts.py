@@ -1,4 +1,4 @@
-"""What a plan assumes where the evidence is thin or contradicts itself, and what changes it."""
+"""Notes on the assumptions of a plan where the evidence is weak or contradictory."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 from unmask.planning.facts import Facts
 
-# Fewer objects than this say little of the others.
+# Smallest number of objects for a reliable diameter.
 _FEW_OBJECTS = 5
-# Median diameters of images that differ by more are not of one scale.
+# Largest ratio of the median diameters of images that count as one scale.
 _SCALES = 4.0
-# Channels whose objects stand out less than this share of the best one hardly show them.
+# Channels with less than this share of the highest contrast hardly show the objects.
 _FAINT = 0.2
 
 
 def find_doubts(facts: Facts) -> list[str]:
-    """One note per assumption: what was found, what is assumed, and which setting changes it."""
+    """One note per assumption: the evidence, the assumption, and the setting that changes it."""
     return [
         *_empty(facts),
         *_classes_or_objects(facts),
@@ -55,7 +55,7 @@ def _classes_or_objects(facts: Facts) -> Iterator[str]:
     yield (
         f"Label values are assumed to be {mine}, not {other}: "
         f"{'; '.join(verdict.reasons[:2]) or 'there is no evidence'}{against}. The evidence is "
-        f"weak ({abs(verdict.weight):.1f}, sure from {verdict.SURE}). If they are {other}: "
+        f"weak ({abs(verdict.weight):.1f}; {verdict.SURE} or more is sure). If they are {other}: "
         f"{setting}."
     )
 
@@ -72,8 +72,8 @@ def _sizes(facts: Facts) -> Iterator[str]:
     if all(one.cut.all() for one in facts.labels if len(one.ids)):
         yield (
             "Every object is cut by the border of its image, so objects are larger than measured "
-            f"({objects.median:.0f} voxels). They are assumed to be of about this size; if they "
-            "are much larger: --set data.scale=0.5."
+            f"({objects.median:.0f} voxels). The plan uses the measured size; if objects are much "
+            "larger: --set data.scale=0.5."
         )
     if objects.between_images > _SCALES:
         yield (
@@ -108,12 +108,12 @@ def _channels(facts: Facts) -> Iterator[str]:
     faint = np.flatnonzero(contrast < _FAINT * contrast.max())
     shown = ", ".join(f"{value:.2g}" for value in contrast)
     text = (
-        f"All {facts.images.channels} channels are seen. Objects stand out from the background by "
+        f"All {facts.images.channels} channels are used. Objects stand out from the background by "
         f"{shown} standard deviations in them"
     )
     if len(faint):
         names = _names([int(index) for index in faint])
-        text += f", so channel {names} may be left out: save images without it"
+        text += f", so channel {names} may be left out: --channels with the others"
     yield f"{text}."
 
 

@@ -15,7 +15,7 @@ from unmask.planning.kinds import Verdict, classes_or_objects
 from unmask.planning.label_facts import LabelImage, measure_labels
 from unmask.planning.objects import ObjectFacts, measure_objects, voxel_shape
 
-# Labeled images whose channels are compared.
+# Largest number of labeled images whose channels are compared.
 _LOOKS = 8
 
 
@@ -24,15 +24,15 @@ class Facts:
     """Everything that was measured.
 
     Attributes:
-        images: of all images, labeled or not.
-        labels: of the label images that were read.
+        images: facts about all images, labeled or not.
+        labels: facts about the label images that were read.
         labeled: number of images with labels.
         verdict: whether labels are classes or objects.
-        objects: None if labels are classes, or all of them are empty.
+        objects: facts about objects; None if labels are classes, or all label images are empty.
         voxel: length of a voxel per axis, relative to the shortest one.
-        voxel_reason: where ``voxel`` is known from.
-        contrast: for each channel, by how many standard deviations labeled voxels differ from the
-            background; empty for images of one channel.
+        voxel_reason: source of ``voxel``, as a clause.
+        contrast: per channel, difference of the mean of labeled voxels from that of the background,
+            in standard deviations of the background; empty for images of one channel.
     """
 
     images: ImageFacts
@@ -46,7 +46,7 @@ class Facts:
 
     @property
     def diameter(self) -> float | None:
-        """Median diameter of the objects in lengths of the shortest voxel edge, if known.
+        """Median diameter of the objects in units of the shortest voxel edge; None: not known.
 
         It equals the diameter in voxels if voxels are cubes.
         """
@@ -62,8 +62,8 @@ def measure(
 
     Args:
         pairs: opened images, at least one of them with labels.
-        ignore_label: label value without truth.
-        classes: what the labels are, if the user has said so.
+        ignore_label: label value of voxels that are ignored; None: no value.
+        classes: whether labels are classes, by the user's settings; None: decided by the labels.
 
     Raises:
         DataError: a file cannot be read.
@@ -86,7 +86,7 @@ def measure(
 
 
 def measure_contrast(pairs: Sequence[Pair]) -> tuple[float, ...]:
-    """By how many standard deviations labeled voxels differ from the others in each channel."""
+    """Contrast of labeled voxels per channel, in standard deviations; see ``Facts.contrast``."""
     rows: list[np.ndarray] = []
     for pair in spread([pair for pair in pairs if pair.labels is not None], _LOOKS):
         if pair.labels is None:

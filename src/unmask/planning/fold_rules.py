@@ -1,24 +1,24 @@
-"""How few labeled images are judged: folds of a cross-validation, and the updates of each."""
+"""Choose the number of folds of a cross-validation for few labeled images."""
 
 from __future__ import annotations
 
 from unmask.planning.decision import Decision
 
-# With as many labeled images, a tenth held out is enough to choose the best model.
+# With this many labeled images, a tenth held out is enough to choose the best model.
 FEW = 12
-# Folds, and the updates that each training needs for its score to say something of the result.
-# Five folds train on nearly all images; fewer leave more time to each training.
+# Numbers of folds, and the updates that each training needs for a meaningful score. Five folds
+# train on nearly all images; fewer folds leave more time to each training.
 _FOLDS = ((5, 600), (3, 300), (2, 150))
 
 
 def choose_folds(labeled: int, regions: int, updates: int, *, each: bool = False) -> int:
-    """Folds for so many labeled images; 0: none.
+    """Choose the number of folds; 0: no cross-validation.
 
     Args:
-        labeled: images with labels.
-        regions: folds that a single image can be cut into; 0: it is too small.
-        updates: of all trainings together.
-        each: ``updates`` are those of each training instead.
+        labeled: number of images with labels.
+        regions: number of regions that a single image can be cut into; 0: it is too small.
+        updates: number of updates of all trainings together.
+        each: whether ``updates`` is the number per training instead.
 
     Examples:
         >>> choose_folds(5, 0, 6000), choose_folds(5, 0, 1500), choose_folds(5, 0, 200)
@@ -36,7 +36,7 @@ def choose_folds(labeled: int, regions: int, updates: int, *, each: bool = False
 
 
 def fold_decisions(labeled: int, regions: int, folds: int) -> list[Decision]:
-    """Folds with their reason; empty if there are enough images to keep some aside."""
+    """Decision on the folds with its reason; empty for 12 or more labeled images."""
     if labeled >= FEW:
         return []
     images = f"{labeled} labeled image" + "s" * (labeled > 1)

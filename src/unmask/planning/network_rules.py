@@ -13,7 +13,7 @@ _LEVELS = {2: 6, 3: 5}
 # An axis is halved once its voxels are at most so much longer than the shortest (nnU-Net,
 # doi:10.1038/s41592-020-01008-z, keeps axes of twice the spacing).
 _LONG = 2.0
-# Smallest crop, in voxels along an axis, for the network of start weights: two coarse voxels.
+# Smallest crop, in voxels per axis, for the network of the shipped weights: two coarse voxels.
 _START_CROP = 32
 
 

@@ -109,7 +109,7 @@ def _scale(facts: Facts) -> float:
     objects = facts.objects
     if facts.images.ndim < 3:
         return data.scale_of(objects)
-    # Dense objects are told apart by thin layers, which would vanish.
+    # Dense objects are separated by thin boundaries, which would vanish.
     dense = objects is not None and tasks.is_dense(objects)
     return 1.0 if dense else data.scale_of_volumes(objects, facts.voxel)
 

@@ -28,7 +28,7 @@ class UnlabeledMethod(Protocol):
         """Loss of unlabeled crops, which are mirrored, rotated and zoomed, but not changed else.
 
         Args:
-            segmenter: what learns.
+            segmenter: the network that is trained.
             crops: normalized.
             seed: of everything that is drawn here.
         """
@@ -104,7 +104,7 @@ class SemiSupervised(Objective):
         self.updates += 1
 
     def train(self, mode: bool = True) -> SemiSupervised:  # noqa: FBT001, FBT002 - torch's signature
-        """Training mode of everything that learns; the segmenter is no child and is told too."""
+        """Set the training mode, also of the segmenter, which is not a submodule."""
         super().train(mode)
         self.finished.training = mode
         return self

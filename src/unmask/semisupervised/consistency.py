@@ -1,7 +1,7 @@
-"""Weak to strong consistency: the student's scores of a changed crop are those of the teacher.
+"""Weak-to-strong consistency: the student predicts for an augmented crop the teacher's scores.
 
 FixMatch (Sohn et al. 2020, arXiv:2001.07685) with soft scores instead of confident classes, and
-the teacher of Mean Teacher (arXiv:1703.01780). So it works for every task whose network gives
+the teacher of Mean Teacher (arXiv:1703.01780). It works for every task whose network predicts
 scores: classes, flows, affinities, embeddings.
 """
 
@@ -22,11 +22,11 @@ class Consistency(nn.Module):
     """Squared difference of the scores, where the teacher agrees with itself on a mirrored crop.
 
     Args:
-        segmenter: what learns.
+        segmenter: the network that is trained.
         ndim: number of spatial axes.
-        decay: of the teacher.
-        tolerance: mean difference of the teacher's two answers, on the scale of the scores, at
-            which a voxel stops to count.
+        decay: decay of the teacher's average per update, in [0, 1).
+        tolerance: mean difference between the teacher's two predictions, in units of the scores,
+            at which the weight of a voxel reaches 0.
     """
 
     def __init__(

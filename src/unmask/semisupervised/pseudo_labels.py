@@ -1,7 +1,8 @@
-"""Pseudo-labels: the teacher's decoded answer is the truth where two answers agree.
+"""Pseudo-labels: the teacher's predicted labels are the truth where two predictions agree.
 
-Filtered by agreement rather than by confidence: networks are sure of their mistakes too (Bai et al.
-2023, arXiv:2303.11790). The second answer is that of an older copy, on the mirrored crop.
+Filtered by agreement and not by confidence, because networks are also confident in their mistakes
+(Bai et al. 2023, arXiv:2303.11790). The second prediction is that of an older copy of the teacher
+for the mirrored crop.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ class PseudoLabels(nn.Module):
     """The task's own loss on decoded labels.
 
     Args:
-        segmenter: what learns.
+        segmenter: the network that is trained.
         ndim: number of spatial axes.
-        decay: of the teacher.
-        every: updates after which the older copy becomes the teacher of that time.
-        overlap: intersection over union from which two objects are the same.
+        decay: decay of the teacher's average per update, in [0, 1).
+        every: number of updates after which the older copy is replaced by the teacher.
+        overlap: smallest IoU of two objects that count as the same.
     """
 
     updates: Tensor
@@ -84,12 +85,12 @@ class PseudoLabels(nn.Module):
 def agree_on_objects(
     first: Integer[np.ndarray, "*space"], second: Integer[np.ndarray, "*space"], overlap: float
 ) -> Bool[np.ndarray, "*space"]:
-    """Voxels of objects that both have, and of the background of both.
+    """Voxels that are in matching objects, or in the background, of both label images.
 
     Args:
-        first: ids of objects.
-        second: ids of objects.
-        overlap: intersection over union from which two objects are the same.
+        first: label image; 0 is background.
+        second: label image of the same shape.
+        overlap: smallest IoU of two objects that count as the same.
 
     Examples:
         >>> first = np.array([1, 1, 0, 0, 2, 2, 2, 2])

@@ -1,7 +1,7 @@
 """Masked reconstruction of unlabeled crops as an auxiliary loss on the segmenter's backbone.
 
-As pre-training does (He et al. 2022, arXiv:2111.06377; Tian et al. 2023, arXiv:2301.03580), but
-while the labels are learned from, so that features stay useful for both.
+The loss of masked pre-training (He et al. 2022, arXiv:2111.06377; Tian et al. 2023,
+arXiv:2301.03580), during the training with labels, so that features stay useful for both.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Reconstruction(nn.Module):
     """``mae`` for transformers, ``spark`` for convolutional networks.
 
     Args:
-        segmenter: what learns.
-        mask_ratio: share of patches that are hidden; None: that of the method.
+        segmenter: the network that is trained.
+        mask_ratio: share of masked patches, in (0, 1); None: the default of the method.
     """
 
     def __init__(self, segmenter: Segmenter, *, mask_ratio: float | None = None) -> None:

@@ -1,6 +1,6 @@
-"""Strong changes of intensity, so that a student has to see what a teacher sees without them.
+"""Strong intensity augmentation of the crops that a student sees, for any number of axes.
 
-They move nothing: the teacher's answer holds for every voxel. Any number of axes, on the device.
+It moves no voxel, so the teacher's prediction for the unchanged crop holds per voxel.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _edge(values: Tensor, axis: int) -> Tensor:
 
 
 def _boxes(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Boxes at random positions, ``(b, 1, *space)``: what is in them has to be inferred."""
+    """Random boxes ``(b, 1, *space)`` whose content is removed, so that it has to be inferred."""
     inside = torch.zeros(shape[0], _BOXES, *shape[2:], dtype=torch.bool)
     for sample in range(shape[0]):
         for number in range(_BOXES):

@@ -1,4 +1,4 @@
-"""A teacher: the average of a segmenter over its updates, whose answers change slowly.
+"""A teacher: the average of a segmenter over its updates, whose predictions change slowly.
 
 Mean Teacher (Tarvainen & Valpola 2017, arXiv:1703.01780).
 """
@@ -19,8 +19,9 @@ class Teacher(nn.Module):
     """A copy of a segmenter that follows it.
 
     Args:
-        segmenter: what it follows.
-        decay: share of its weights that it keeps in an update; lower in the first updates.
+        segmenter: the network that is averaged.
+        decay: share of its weights that the teacher keeps per update, in [0, 1); lower in the
+            first updates.
     """
 
     updates: Tensor

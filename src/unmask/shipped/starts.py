@@ -1,4 +1,4 @@
-"""The shipped model that stands for every kind of image of so many axes."""
+"""Shipped start weights, trained on synthetic images of all kinds, per number of axes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from unmask.recipe import Recipe
 
 @dataclass(frozen=True)
 class ShippedStart:
-    """A model that was trained on synthetic images of all kinds.
+    """A shipped model that was trained on synthetic images of all kinds.
 
     Attributes:
-        name: of the shipped model.
-        recipe: what it was trained with.
-        card: what it says about itself.
+        name: name of the shipped model.
+        recipe: recipe of its training.
+        card: card of the model file.
     """
 
     name: str
@@ -29,18 +29,18 @@ class ShippedStart:
 
     @property
     def backbone(self) -> Mapping[str, Any]:
-        """Name and options of its backbone, as a recipe has them."""
+        """Name and options of its backbone, as in a recipe."""
         return self.recipe.model.backbone.model_dump(mode="json")
 
     @property
     def origin(self) -> str:
-        """What it was trained on, in a few words."""
+        """Short description of its training images."""
         data = self.card.get("data")
         return str(data.get("name", "")) if isinstance(data, Mapping) else ""
 
 
 def start_name(ndim: int) -> str:
-    """Name of the model for images of ``ndim`` axes, whether it is shipped or not.
+    """Name of the start weights for images of ``ndim`` axes, whether they are shipped or not.
 
     Examples:
         >>> start_name(2)
@@ -50,12 +50,12 @@ def start_name(ndim: int) -> str:
 
 
 def find_start(ndim: int) -> ShippedStart | None:
-    """The shipped start for images of ``ndim`` axes; None as long as there is none."""
+    """The shipped start weights for images of ``ndim`` axes; None if none are shipped."""
     path = shipped.names().get(start_name(ndim))
     return None if path is None else _read(path)
 
 
-# A plan, a training and a prediction ask for it, and every bit of the file is verified.
+# Plan, training and prediction read it, and each read verifies the checksum of the file.
 @cache
 def _read(path: Path) -> ShippedStart:
     card = describe_model(path).card

@@ -1,1 +1,1 @@
-"""Weights that a training starts with: which ones fit, and whether they help."""
+"""Start weights of a training: choose them, and try whether they help."""

@@ -22,14 +22,14 @@ _FILE = "start.json"
 
 @dataclass(frozen=True)
 class Chosen:
-    """The weights that a network has now.
+    """Initial weights of a network.
 
     Attributes:
-        asked: what the user gave.
-        model: model that they were taken from; None for random weights.
-        lines: what was taken over, or why nothing was.
-        unsure: whether a trial should tell if they help.
-        trial: what the trial has found.
+        asked: value of ``--init``.
+        model: model that the weights come from; None: random weights.
+        lines: loaded parts for the log, or the reason for random weights.
+        unsure: whether a trial has to decide if the weights are used.
+        trial: updates and losses of the trial; empty: no trial.
     """
 
     asked: str
@@ -44,7 +44,7 @@ class Chosen:
             return {}
         card = checkpoint.describe_model(self.model).card
         kept = {key: card[key] for key in ("licence", "license") if key in card}
-        # The files of a run are its user's own affair; a shipped model names what it consists of.
+        # Only shipped models name their training data; the paths of a user's run stay private.
         data = card.get("data")
         if isinstance(data, Mapping) and "name" in data:
             keys = ("name", "licence", "source", "citation")
@@ -60,20 +60,20 @@ def choose_start(
     folder: Path,
     resume: bool = False,
 ) -> Chosen:
-    """Give a network the weights that ``init`` names.
+    """Load the initial weights that ``init`` names into a network.
 
     Args:
-        init: ``none`` or None: random weights. ``phantoms``: the shipped start for images of so
-            many axes. ``auto``: the same, to be confirmed by a trial. Otherwise a model.
-        objective: the network; it has fresh weights.
-        recipe: of the network.
-        folder: of the run.
-        resume: a run that is resumed keeps what it has started with.
+        init: ``none`` or None: random weights. ``phantoms``: the shipped weights for the number of
+            axes. ``auto``: the same, to be confirmed by a trial. Otherwise a model.
+        objective: the network, with random weights.
+        recipe: recipe of the network.
+        folder: run folder.
+        resume: whether the run is resumed; it then keeps the weights that it started from.
 
     Raises:
-        CheckpointError: a model that was named does not fit. A start that does not fit is left
-            out, with a line that says so.
-        DataError: the note of the run to resume cannot be read.
+        CheckpointError: a model that was named does not fit. Shipped weights that do not fit are
+            not an error: ``lines`` reports them.
+        DataError: ``start.json`` of the run to resume cannot be read.
     """
     if resume and (noted := _noted(folder)) is not None:
         init = noted
@@ -93,7 +93,7 @@ def choose_start(
 
 
 def note_start(folder: Path, chosen: Chosen) -> None:
-    """Keep in the run folder what the run has started with; nothing for random weights."""
+    """Write ``start.json`` into the run folder; nothing for ``none``."""
     if chosen.asked != NONE:
         tree = {
             "asked": chosen.asked,
@@ -105,12 +105,12 @@ def note_start(folder: Path, chosen: Chosen) -> None:
 
 
 def without(chosen: Chosen, *reasons: str) -> Chosen:
-    """The same with random weights."""
+    """The same request with random weights, for the given reasons."""
     return replace(chosen, model=None, lines=reasons, unsure=False)
 
 
 def _noted(folder: Path) -> str | None:
-    """What the run in ``folder`` has started with, if it says so."""
+    """Model that the run in ``folder`` started from; None if the folder holds no run."""
     path = folder / _FILE
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
@@ -131,7 +131,7 @@ def _noted(folder: Path) -> str | None:
 
 
 def _missing(init: str, ndim: int) -> tuple[str, ...]:
-    """For users who asked for a start by name: there is none yet."""
+    """Message that no weights are shipped; empty for ``auto``, which did not name them."""
     if init == AUTO:
         return ()
     return (f"There are no start weights for {ndim}D images ({start_name(ndim)}). "

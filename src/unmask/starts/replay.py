@@ -1,4 +1,4 @@
-"""Synthetic images as the second source of a training, so that it keeps what the start knows."""
+"""Synthetic images as the second source of a training, against forgetting (replay)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from unmask.recipe import Recipe
 from unmask.tasks.base import CompleteTask
 
 _WORD = "phantoms"
-# Images per family and number of axes; a family of volumes takes as long as many planes.
+# Images per family by number of axes; a volume takes much longer to draw than a plane.
 _COUNT = {2: 8, 3: 2}
-# Labels with any integer mean objects; other tasks have classes of their own.
+# Tasks that phantoms have labels for: objects. The classes of other tasks are the user's own.
 _OF_OBJECTS = ("flows", "affinities")
 
 
 def families_of(images: Paths | None) -> list[str]:
-    """Families that ``phantoms`` or ``phantoms:nuclei,worms`` names; none for real images.
+    """Families that ``phantoms`` or ``phantoms:nuclei,worms`` names; empty for real images.
 
     Raises:
-        RecipeError: no such family.
+        RecipeError: a family does not exist.
 
     Examples:
         >>> families_of("phantoms:nuclei,worms")
@@ -54,10 +54,10 @@ def families_of(images: Paths | None) -> list[str]:
 def draw_source(
     names: Sequence[str], recipe: Recipe, task: CompleteTask | None
 ) -> tuple[Paths, Paths]:
-    """Images and labels of the families, in memory; the same for every run of a seed.
+    """Draw images and labels of families in memory; equal seeds draw the same.
 
     Raises:
-        RecipeError: the labels of the task are not objects.
+        RecipeError: the task does not predict objects.
     """
     kind = recipe.task.name if recipe.task is not None else "none"
     if task is None or kind not in _OF_OBJECTS:
@@ -69,7 +69,7 @@ def draw_source(
                 do="Leave it out; --init phantoms works with every task.",
             )
         )
-    # A margin around a crop, so that rotations and zooms see no border.
+    # 1.5 times a crop, so that rotations and zooms reach no border.
     shape = [max(32, round(1.5 * length)) for length in recipe.data.crop]
     count = _COUNT.get(len(shape), 2)
     ndim, images, labels = len(shape), [], []

@@ -1,4 +1,4 @@
-"""A few updates with and without start weights, which tell whether they help."""
+"""A short trial with and without start weights, to check whether they help."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from unmask.starts.choose import Chosen, without
 from unmask.training import Journal, TrainingError, build_plan, fit
 from unmask.training.plan import Plan
 
-# Updates of each of the two trials: a fiftieth of the run, within bounds. Fewer tell nothing.
+# Updates of each of the two trainings: a fiftieth of the run, at least 9 and at most 30. The
+# losses of fewer updates are not comparable.
 _PART, _FEWEST, _MOST = 50, 9, 30
 
 
@@ -36,25 +37,25 @@ def try_start(
     weights alone. The network afterwards has the weights of the better start, untrained.
 
     Args:
-        chosen: what the network starts with now.
+        chosen: the start weights.
         objective: the network, with these weights.
         scratch: makes the same network with random weights.
-        batches: crops of the training images from a given number on.
-        recipe: of the run.
+        batches: returns the batches of the training, starting at a number.
+        recipe: recipe of the run.
         fabric: devices and precision of the run.
     """
     if not chosen.unsure or chosen.model is None:
         return chosen
     updates = min(_MOST, recipe.train.steps // _PART) // 3 * 3
     if updates < _FEWEST:
-        text = f"{recipe.train.steps} updates are too few for a trial, so they are used untried."
+        text = f"{recipe.train.steps} updates are too few for a trial, so the weights are used."
         return replace(chosen, lines=(*chosen.lines, text), unsure=False)
     plan = _trial_plan(recipe, updates)
     losses = {
         name: _loss(trained, batches, plan=plan, recipe=recipe, fabric=fabric)
         for name, trained in (("with", copy.deepcopy(objective)), ("without", scratch()))
     }
-    # Processes see other crops; one of them decides.
+    # Processes train on different crops, so the first one decides for all.
     losses = fabric.broadcast(losses)
     trial = {"updates": updates, "loss_with": losses["with"], "loss_without": losses["without"]}
     text = (
@@ -71,7 +72,7 @@ def try_start(
 
 
 def _trial_plan(recipe: Recipe, updates: int) -> Plan:
-    """A short training at the rates of the run; its loss is that of the last third."""
+    """A short training with the learning rate of the run; its loss is that of the last third."""
     return replace(
         build_plan(recipe),
         steps=updates,

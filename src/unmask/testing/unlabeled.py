@@ -80,7 +80,7 @@ class UnlabeledContract(Contract):
         assert first != other
 
     def test_state_is_in_weights_and_buffers(self, ndim: int) -> None:
-        """A copy that takes over the state dict goes on as the original does: exact resume."""
+        """A copy with the same state dict continues exactly like the original, as in a resume."""
         segmenter, method = self.build(ndim, self.tasks[0])
         method.begin(segmenter)
         with torch.no_grad():

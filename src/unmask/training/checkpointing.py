@@ -86,7 +86,7 @@ class Checkpointing:
             self._saver.wait()
 
     def _keep_validated(self, step: int) -> None:
-        """Keep the model that was just validated, if the run keeps all of them."""
+        """Write the validated model, if the run keeps the model of every validation."""
         setup, run = self._setup, self._run
         due = setup.plan.is_due(step, setup.plan.validate_every)
         if self._saver is None or run is None or not (run.keep_models and due):
@@ -98,7 +98,7 @@ class Checkpointing:
             self._saver.model(weights_of(setup.objective.finished), facts, path)
 
     def _facts(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
-        """What a model says of its training; scores only if it has any of its own."""
+        """Step and scores for the card of a model; scores only if this run has measured them."""
         found = {"step": step, "metrics": dict(metrics)}
         given = None if self._run is None else self._run.card.get("metrics")
         return found if metrics or given is None else {"step": step}

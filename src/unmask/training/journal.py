@@ -1,4 +1,4 @@
-"""What a run records: journal.jsonl, TensorBoard, pictures, and a bar or lines for the reader.
+"""Records of a run: journal.jsonl, TensorBoard, pictures, and a progress bar or lines.
 
 Recording never ends a training: if a file or the terminal cannot be written, one warning is given
 and the run continues.
@@ -113,7 +113,7 @@ class Journal:
         self._try("the terminal", self._display.move, step)
 
     def finish(self) -> None:
-        """Stop the bar: what is said later stands below it."""
+        """Stop the progress bar; later messages are printed below it."""
         self._try("the terminal", self._display.close)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""``train.precision=auto``: a few updates in each precision of the device, and the fastest one.
+"""``train.precision=auto``: time a few updates in each supported precision, use the fastest.
 
-The choice is written into the run's recipe, so that a resumed run computes as before.
+The choice is written into the recipe of the run, so that a resumed run uses the same precision.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from unmask.training.timing import Timing, time_seen
 
 # A run of fewer updates is over before a measurement pays off.
 _FEWEST = 20
-# The first update of a network compiles kernels and fills caches; the fastest of the others counts.
-# A short run, such as one between two corrections in the browser, should not wait for a third one.
+# The first update compiles kernels and fills caches, so the fastest of several counts. Runs of
+# fewer than 200 updates, such as rounds in the browser, are timed with one update less.
 _UPDATES, _SHORT = 3, 200
-# Another precision has to save this share of the time: timings of a busy machine vary by as much,
-# and float32 needs no caution.
+# A precision other than float32 has to save this share of the time: timings of a busy machine vary
+# by as much, and float32 is numerically safer.
 _GAIN = 0.05
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What updates cost.
+    """Measured times of updates.
 
     Attributes:
-        recipe: with the precision that is used.
-        timings: of a few updates, by precision; empty if none were run.
+        recipe: recipe with the chosen precision.
+        timings: times of a few updates by precision; empty: not measured.
     """
 
     recipe: Recipe
@@ -39,11 +39,11 @@ class Measured:
 
     @property
     def timing(self) -> Timing | None:
-        """Of the precision that is used."""
+        """Times in the chosen precision; None: not measured."""
         return self.timings.get(self.recipe.train.precision)
 
     def describe(self) -> str:
-        """The precision and the times behind it, in words."""
+        """Text with the chosen precision and the measured times."""
         names = {"32": "float32", "bf16": "bfloat16", "16": "float16"}
         used = self.recipe.train.precision
         text = names.get(used, used)
@@ -62,22 +62,24 @@ def duration_of(timing: Timing) -> str:
 
 
 def supported_precisions(device: str) -> tuple[str, ...]:
-    """Precisions that a type of device computes in, float32 first; emulated ones are left out."""
+    """Precisions that a type of device supports, float32 first; emulated ones are left out."""
     bf16 = ("bf16",) if has_bf16(device) else ()
     half = ("16",) if device == "cuda" else ()
     return ("32", *bf16, *half)
 
 
 def measure_precision(pairs: Sequence[Pair], recipe: Recipe, device: str) -> Measured:
-    """Time a few updates; with ``train.precision=auto`` in each precision, and take the fastest.
+    """Time a few updates, and resolve ``train.precision=auto`` to the fastest precision.
+
+    Runs of fewer than 20 updates are not measured.
 
     Args:
-        pairs: images as the network sees them.
-        recipe: of the run.
+        pairs: images on the grid of the network.
+        recipe: recipe of the run.
         device: "cpu", "cuda" or "mps".
 
     Raises:
-        DataError: images that cannot be read.
+        DataError: an image cannot be read.
     """
     asked = recipe.train.precision
     if recipe.train.steps < _FEWEST:
@@ -101,7 +103,7 @@ def pin_precision(recipe: Recipe, device: str) -> Recipe:
 
 
 def keep_precision(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with the precision of the run in ``folder``, if it leaves the choice."""
+    """The recipe with the precision of the run in ``folder``, if its own is ``auto``."""
     written = folder / "recipe.yaml"
     if recipe.train.precision != "auto" or not written.is_file():
         return recipe

@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar with its count and ETA, or plain lines."""
+"""Progress of a training: a bar with the number of updates and the ETA, or plain lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Column
 
 from unmask.plain_text import printable
 
-# Without a terminal a line is due after so many seconds.
+# Seconds between two lines without a terminal.
 _SECONDS = 10.0
 _VALIDATION = "validation/"
 

@@ -72,7 +72,7 @@ def _time(assembly: Assembly[Any], pairs: Sequence[Pair], updates: int) -> Timin
             for part in range(recipe.train.accumulate):
                 batch = crops.batch(index * recipe.train.accumulate + part).to(fabric.device)
                 loss = model(Parcel(batch))
-                # Nothing of a pixel classifier learns by updates.
+                # A pixel classifier has no parameters that are trained by gradients.
                 if loss.requires_grad:
                     fabric.backward(loss)
             stepper.step()

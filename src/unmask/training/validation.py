@@ -19,11 +19,11 @@ from unmask.training.setup import Setup
 
 @dataclass(frozen=True)
 class Validated:
-    """What a validation gives.
+    """Result of a validation.
 
     Attributes:
-        scores: by name of the metric; the first one chooses the best model.
-        pictures: ``(y, x, 3)`` of bytes by name, to be kept.
+        scores: scores by name of the metric; the first one chooses the best model.
+        pictures: ``(y, x, 3)`` uint8 pictures by name, which the journal stores.
     """
 
     scores: Mapping[str, float]

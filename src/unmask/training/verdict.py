@@ -1,4 +1,4 @@
-"""What the journal of a finished run says: still rising, overfitting, or levelled off."""
+"""Verdict on a finished run from its journal: still rising, overfitting, or leveled off."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 VALIDATION = "validation/"
-# A trend needs so many validations.
+# Smallest number of validations for a trend.
 _FEWEST = 4
-# The last part of a run in which a trend is looked for.
+# Last part of the validations, which is compared with the earlier ones.
 _LAST = 1 / 3
-# Scores vary by this much from one validation to the next without a trend, as a share of the range
-# of all scores, and at least by so much.
+# Smaller changes of the score count as noise: a share of the range of all scores, and a smallest
+# absolute change.
 _NOISE, _LEAST = 0.05, 0.003
-# A loss still falls if its mean over the last third is lower by this share than before.
+# The loss still falls if its mean over the last third is lower than before by more than this share.
 _FALLS = 0.03
 
 Trend = Literal["rising", "overfitting", "level", "unknown"]
@@ -27,10 +27,10 @@ class Verdict:
     """The course of a run.
 
     Attributes:
-        trend: of the validation, or of the loss if nothing was held out.
-        sentences: the trend and the numbers behind it.
+        trend: trend of the first metric, or of the loss if no image was held out.
+        sentences: the verdict and its numbers, for the user.
         best_step: update of the best score; None without validation.
-        steps: number of updates that would continue a rising run; None: more updates do not help.
+        steps: suggested number of updates to continue with; None: more updates do not help.
     """
 
     trend: Trend
@@ -44,8 +44,8 @@ def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
 
     Args:
         journal: records with "step", "loss" and "validation/...".
-        steps: updates of the whole run.
-        folds: the scores come from a cross-validation, which chose the number of updates.
+        steps: number of updates of the whole run.
+        folds: whether a cross-validation has chosen the number of updates.
 
     Examples:
         >>> lines = [{"step": n, "loss": 1 / n, "validation/dice": n / 10} for n in range(1, 9)]
@@ -80,12 +80,12 @@ def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
     if drop > noise and _falls_since(losses, best_step):
         after = [score for step, score in points if step > best_step]
         text = (
-            f"Overfitting since update {best_step:,}: the training loss went on falling while "
+            f"Overfitting since update {best_step:,}: the training loss kept falling while "
             f"{shown} fell from {best:.4f} to {after[-1]:.4f}. The best model is kept. More labels "
             "or stronger augmentation help, more updates do not."
         )
         return Verdict("overfitting", (first, text), best_step)
-    text = f"Levelled off: {shown} gained {max(gain, 0):.4f} in the last {len(last)} validations."
+    text = f"Leveled off: {shown} gained {max(gain, 0):.4f} in the last {len(last)} validations."
     return Verdict("level", (first, text), best_step)
 
 
@@ -119,7 +119,7 @@ def _judge_loss(journal: Records, steps: int, *, folds: bool) -> Verdict:
     if last < before * (1 - _FALLS):
         text = f"The training loss is still falling ({numbers})."
         return Verdict("rising", (first, text), None, _more(steps))
-    return Verdict("level", (first, f"The training loss has levelled off ({numbers})."))
+    return Verdict("level", (first, f"The training loss has leveled off ({numbers})."))
 
 
 def _falls_since(losses: Sequence[tuple[int, float]], step: int) -> bool:
@@ -130,7 +130,7 @@ def _falls_since(losses: Sequence[tuple[int, float]], step: int) -> bool:
 
 
 def _more(steps: int) -> int:
-    """Half as many updates again, as a round number."""
+    """1.5 times the number of updates, rounded up to two digits."""
     wanted = steps * 1.5
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
     return int(math.ceil(wanted / unit) * unit)

@@ -65,9 +65,9 @@ class Resampler(Protocol):
 
 @runtime_checkable
 class MixingAugmentation(Protocol):
-    """A random change that takes something from the other samples of the batch.
+    """A random change that mixes a sample with other samples of the batch.
 
-    A sample that draws None does not depend on its batch.
+    A sample with the parameters None does not depend on its batch.
     """
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Any:

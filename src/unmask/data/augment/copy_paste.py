@@ -19,17 +19,22 @@ from unmask.labels.pasting import Cutout, cut_objects, paste_cutout, turn_cutout
 class CopyPaste:
     """Paste objects of another sample of the batch into a sample (arXiv:2012.07177).
 
-    Whole objects are pasted, mirrored and turned at random, on a ground of the same level. A pasted
-    object lies on top: what it covers loses its label. It is not pasted where another object would
-    be left in pieces or mostly hidden. A batch of one sample pastes its own objects.
+    Whole objects are pasted, mirrored and rotated by right angles at random; their intensity is
+    shifted to the local background. A pasted object covers other objects, whose covered voxels lose
+    their label. It is not pasted where another object would be left in pieces or mostly hidden. A
+    batch of one sample pastes its own objects.
 
     Attributes:
-        count: smallest and largest number of objects that are pasted.
+        count: smallest and largest number of pasted objects.
         labels: ``objects`` get new numbers; the pieces of ``classes`` keep their class.
-        visible: share of a covered object that must be left over, unless all of it is covered.
-        ignore: label of voxels without annotation, which are not pasted.
-        turn: mirror and turn the objects.
-        p: share of the samples.
+        visible: smallest share of a covered object that must stay visible, in [0, 1]; completely
+            covered objects are allowed.
+        ignore: label of voxels without annotation, which are not pasted; None: no value.
+        turn: whether to mirror and rotate the objects.
+        p: probability per sample.
+
+    Raises:
+        RecipeError: an option is out of its range.
     """
 
     count: tuple[int, int] = (1, 8)
@@ -48,7 +53,7 @@ class CopyPaste:
             )
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> int | None:
-        """A seed: how many objects there are is known after the geometry only."""
+        """Draw a seed; the number of objects is known only after the geometric augmentation."""
         del shape
         return int(rng.integers(2**63 - 1)) if rng.random() < self.p else None
 
@@ -59,7 +64,7 @@ class CopyPaste:
         if all(seed is None for seed in params):
             return images, labels
         values, ids = images.cpu().numpy(), labels.cpu().numpy()
-        # Objects are cut out of the samples as they are before anything is pasted.
+        # Objects are cut out of the original samples, so that the order of samples is irrelevant.
         shelves: dict[int, list[Cutout]] = {}
         pasted, numbers = values.copy(), ids.copy()
         for sample, seed in enumerate(params):
@@ -96,7 +101,7 @@ class CopyPaste:
             if self.turn:
                 cutout = turn_cutout(cutout, rng)
             size = np.array(cutout.mask.shape)
-            # The middle of the object lies inside the image.
+            # The center of the object lies inside the image.
             corner = rng.integers(-(size // 2), np.array(labels.shape) - size // 2)
             own = self.labels == "classes"
             value = cutout.value if own else number + 1
