@@ -16,6 +16,7 @@ import argparse
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from skimage.feature import multiscale_basic_features
@@ -76,7 +77,7 @@ class Reference:
             self._kept[id(image)] = multiscale_basic_features(image).astype(np.float32)
         return self._kept[id(image)]
 
-    def score(self, image: np.ndarray, drawn: np.ndarray, val: list) -> tuple[float, str]:
+    def score(self, image: np.ndarray, drawn: np.ndarray, val: list[Any]) -> tuple[float, str]:
         rows = self.features(image)[drawn > 0]
         values, classes = np.unique(drawn[drawn > 0], return_inverse=True)
         rng = np.random.default_rng(0)
@@ -96,7 +97,7 @@ class Ours:
         made = scribble(image, init=init)
         self._classifier = PixelClassifier(made.recipe, made._network, most_bytes=5e9)
 
-    def score(self, image: np.ndarray, drawn: np.ndarray, val: list) -> tuple[float, str]:
+    def score(self, image: np.ndarray, drawn: np.ndarray, val: list[Any]) -> tuple[float, str]:
         for name in self._classifier.images:
             self._classifier.remove(name)
         self._classifier.label(image, drawn, name="train")
@@ -105,7 +106,7 @@ class Ours:
         return float(np.mean(found)), fitted.features
 
 
-def run(name: str, init: str | None, draws: int) -> list[dict]:
+def run(name: str, init: str | None, draws: int) -> list[dict[str, Any]]:
     train = load(DATA / name / "train", _TRAIN_SIDE, _IMAGES)
     val = load(DATA / name / "val", _VAL_SIDE, 3)
     arms: dict[str, Reference | Ours] = {
@@ -119,7 +120,7 @@ def run(name: str, init: str | None, draws: int) -> list[dict]:
         for number in range(draws):
             image, labels = train[number % len(train)]
             drawn = draw(labels, count, np.random.default_rng([count, number]))
-            row: dict = {"pixels": count, "draw": number}
+            row: dict[str, Any] = {"pixels": count, "draw": number}
             for arm, model in arms.items():
                 begin = time.perf_counter()
                 row[arm], chosen = model.score(image, drawn, val)
@@ -130,7 +131,7 @@ def run(name: str, init: str | None, draws: int) -> list[dict]:
     return [summary(name, rows, arm, n) for n in COUNTS for arm in arms if arm != REFERENCE]
 
 
-def summary(name: str, rows: list[dict], arm: str, count: int) -> dict:
+def summary(name: str, rows: list[dict[str, Any]], arm: str, count: int) -> dict[str, Any]:
     """A line of the table: means, and the paired difference of every draw."""
     own = [row for row in rows if row["pixels"] == count]
     ours, peer = (float(np.mean([row[each] for row in own])) for each in (arm, REFERENCE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import pytest
 import torch
@@ -140,12 +141,12 @@ def test_batch_norms_keep_the_statistics_that_they_start_with():
     lines = ["model.backbone={name: resunet, width: 4, depth: 2, norm: batch}", "data.channels=1"]
     network = new_segmenter(load("cells").with_settings([*lines, "train.freeze_statistics=true"]))
     network.train()
-    norm = network.backbone.stem.norm
+    norm: Any = network.backbone.stem.norm
     assert network.training
     assert not norm.training
     assert norm.weight.requires_grad
     before = norm.running_mean.clone()
-    network.backbone(torch.randn(2, 1, 8, 8) + 3)
+    network.logits(torch.randn(2, 1, 8, 8) + 3)
     assert torch.equal(norm.running_mean, before)
     with pytest.raises(RecipeError, match=r"freeze_statistics.*batch norms, found none"):
         new_segmenter(load("cells").with_settings(["train.freeze_statistics=true"]))

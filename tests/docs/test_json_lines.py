@@ -37,7 +37,7 @@ def fields_in_code(verb: str) -> set[str]:
                 for t in (node.targets if isinstance(node, ast.Assign) else [node.target]))
     ]  # fmt: skip
     return {
-        key.value
+        str(key.value)
         for each in [*emitted, *assigned]
         for inner in ast.walk(each)
         if isinstance(inner, ast.Dict)

@@ -46,7 +46,8 @@ def test_blocks_scores_and_what_is_said(command, instances, images, content, tmp
     assert answer.out.count("9 block(s) of 30 x 30 voxels") == 2
     assert "GB of memory" in answer.out
     names = sorted(path.stem for path in images.iterdir())
-    assert sorted(path.name for path in out.iterdir()) == [*(f"{n}.tif" for n in names), "scores"]
+    written = [*(f"{n}.tif" for n in names), "scores", "uncertainty"]
+    assert sorted(path.name for path in out.iterdir()) == written
     plain = tmp_path / "plain"
     assert command(*where[:4], "--out", plain, *BLOCKS).code == 0
     for name in names:

@@ -81,7 +81,8 @@ def test_the_whole_way(ndim, command, phantoms, tiny, tmp_path):
     flags = ("--scores", "--tta", "--set", "infer.overlap=0.5", "--set", "task.min_size=0")
     text = done("predict", *models, images, "--out", out, *flags)
     assert text.count("->") == len(names)
-    assert sorted(path.name for path in out.iterdir()) == [*(f"{n}.tif" for n in names), "scores"]
+    written = [*(f"{n}.tif" for n in names), "scores", "uncertainty"]
+    assert sorted(path.name for path in out.iterdir()) == written
     for name in names:
         image, found = open_image(images / f"{name}.tif"), open_labels(out / f"{name}.tif")
         assert found.shape == (1, *image.shape[1:])

@@ -1,5 +1,8 @@
 """Uncertainty of voxels and objects: the same at once and in blocks, in 2D and 3D."""
 
+# Scores and uncertainty are there because they are asked for.
+# pyright: reportOptionalMemberAccess=false, reportOptionalOperand=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import csv

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,8 +25,9 @@ def test_heads_know_pixels_that_they_were_not_fitted_to(head, ndim):
     again, truth = pixels(seed=1)
     image = torch.from_numpy(again).T.reshape(1, 32, -1, *(1,) * (ndim - 1))
     if head == "forest":
-        assert built.options["nodes"] == fitted.feature.shape[1]
-        fitted.smooth = 0.0
+        forest: Any = fitted
+        assert built.options["nodes"] == forest.feature.shape[1]
+        forest.smooth = 0.0
     with torch.inference_mode():
         assert (fitted(image)[0].argmax(0).numpy().ravel() == truth).mean() > 0.9
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -252,7 +253,8 @@ def _fold_models(
     job: CrossValidation, assembly: Assembly[Segmenter], folds: Sequence[Fold], steps: int
 ) -> Iterator[tuple[Predictor, Fold]]:
     """Each fold with its predictor after ``steps`` updates, one at a time."""
-    segmenter, task = assembly.objective.finished, assembly.objective.task
+    segmenter = cast("Segmenter", assembly.objective.finished)
+    task = segmenter.task
     device = torch.accelerator.current_accelerator(check_available=True)
     segmenter.to("cpu" if device is None else device)
     predictor = make_predictor([segmenter], job.recipe, task, assembly.pipeline.normalize)

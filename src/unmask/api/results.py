@@ -13,6 +13,7 @@ import numpy as np
 from unmask.api.destinations import Destination
 from unmask.api.values import Say
 from unmask.atomic import atomic_write
+from unmask.blocks.base import Output
 from unmask.errors import RecipeError
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_labels

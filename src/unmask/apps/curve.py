@@ -105,9 +105,11 @@ def run_curve(
     run_all(trainings, table.add, cluster=plan.cluster)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
     rows = _sorted(table.rows, starts)
-    short = converged is not None and not converged.converged
-    for sentence in [converged.describe(metric)] if short else sentences(rows, metric):
-        say(sentence)
+    if converged is not None and not converged.converged:
+        say(converged.describe(metric))
+    else:
+        for sentence in sentences(rows, metric):
+            say(sentence)
     return rows
 
 

@@ -142,10 +142,7 @@ class Precomputed:
         ranges = ranges[3 - self.image.ndim :]
         level = self.levels[key]
         inside = len(ranges) == self.image.ndim and all(
-            len(ends) == 2
-            and ends[0] % _CHUNK == 0
-            and 0 <= ends[0] < n
-            and ends[1] == min(ends[0] + _CHUNK, n)
+            len(ends) == 2 and 0 <= ends[0] < ends[1] <= n and ends[1] - ends[0] <= _CHUNK
             for ends, n in zip(ranges, level.shape, strict=True)
         )
         if not inside:

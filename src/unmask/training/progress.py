@@ -123,7 +123,7 @@ class Display:
         return f"  {duration((time.monotonic() - self._begin) / done * left)} left"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """A time as people say it.
 
     Examples:
