@@ -27,9 +27,9 @@ def main() -> None:
     found = unmask.predict("nuclei", image)
     low, high = np.percentile(image, (1, 99.8))
     gray = np.clip((image[0] - low) / (high - low), 0, 1)
+    drawn = (label_picture(labels) for labels in (phantom.labels, np.asarray(found.labels)))
     panels = [Image.fromarray((255 * gray).astype(np.uint8)).convert("RGB")]
-    for labels in (phantom.labels, np.asarray(found.labels)):
-        panels.append(Image.open(io.BytesIO(label_picture(labels))).convert("RGB"))
+    panels += [Image.open(io.BytesIO(png)).convert("RGB") for png in drawn]
     width, height = panels[0].size
     drawing = Image.new("RGB", (3 * width + 2 * GAP, height), "white")
     for number, panel in enumerate(panels):

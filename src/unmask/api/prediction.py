@@ -179,9 +179,8 @@ def predict(  # noqa: PLR0913 - the command line has as many options
     )
 
     predict_one = partial(_predict_one, predictor, notes, join=join)
-    rules = predictor.layout or Layout(predictor.ndim)
-    divided = check_planes(planes) or "auto"
-    layout = Layout(predictor.ndim, axes, planes=divided, channels=rules.channels)
+    channels = (predictor.layout or Layout(predictor.ndim)).channels
+    layout = Layout(predictor.ndim, axes, planes=check_planes(planes) or "auto", channels=channels)
     if not isinstance(image, list | tuple):
         return predict_one(_open_input(image, predictor, layout, spacing))
     return map(predict_one, _open_inputs(image, predictor, layout, spacing))
@@ -274,12 +273,7 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     options = options or Options()
     if model is None:
         model = choose_model(images, settings := list(settings), say)
-    predictor = load_predictor(
-        model, settings, diameter=options.diameter, allow_code=allow_code, say=say
-    )
-    # Each mirrored view costs one more run of the network, so only --scores compares them.
-    if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
-        predictor = compare_flips(predictor)
+    predictor = _load(model, settings, options, allow_code=allow_code, say=say)
     pairs, bad = _open_pairs(images, predictor, options, say)
     skipped = bad if options.skip_bad else None
     if complete(predictor.task).image_classes:
@@ -295,16 +289,41 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     with batch(Path(out), resume=options.resume) as finished:
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)
-        if options.overlay:
-            write_pictures(predictor, results, Path(out), say)
-        if options.table:
-            columns = uncertainty_columns(predictor, [found for _, _, found in results], say)
-            given = {"join": options.join, "columns": columns, "say": say}
-            write_table_of(results, Path(out), predictor.ndim, **given)
+        _write_extras(predictor, results, Path(out), options, say)
         for image, path, result in results:
             record(record_of(image, path, result))
         # After an error what is finished stays known, so that --resume does the skipped files.
         return _report_skipped([path for _, path, _ in results], bad)
+
+
+def _load(
+    model: ModelLike | Sequence[ModelLike],
+    settings: Settings,
+    options: Options,
+    *,
+    allow_code: bool,
+    say: Say,
+) -> Predictor:
+    """The predictor of files, which compares mirrored views if it has to."""
+    predictor = load_predictor(
+        model, settings, diameter=options.diameter, allow_code=allow_code, say=say
+    )
+    # Each mirrored view costs one more run of the network, so only --scores compares them.
+    if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
+        return compare_flips(predictor)
+    return predictor
+
+
+def _write_extras(
+    predictor: Predictor, results: Sequence[Done], out: Path, options: Options, say: Say
+) -> None:
+    """Write the pictures and the table that were asked for, of all files together."""
+    if options.overlay:
+        write_pictures(predictor, results, out, say)
+    if options.table:
+        columns = uncertainty_columns(predictor, [found for _, _, found in results], say)
+        given = {"join": options.join, "columns": columns, "say": say}
+        write_table_of(results, out, predictor.ndim, **given)
 
 
 def _predict_labels(

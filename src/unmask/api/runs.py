@@ -22,6 +22,7 @@ from unmask.build import (
     build_replay,
     new_segmenter,
 )
+from unmask.checkpoint.model import MODEL_FILE
 from unmask.data.channel_choice import channel_card
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
@@ -147,15 +148,11 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
     stage: Stage | None = None,
 ) -> Run:
     """Train the objective on ``pairs``, on a share of ``second`` and ``unlabeled``, into a run."""
-    stage = stage or Stage()
-    begin = time.perf_counter()
-    folder = Path(start.out)
+    stage, folder, begin = stage or Stage(), Path(start.out), time.perf_counter()
     measured = _settle(assembly.recipe, pairs, start, stage)
-    recipe, sampling, objective = measured.recipe, assembly.sampling, assembly.objective
+    recipe, objective = measured.recipe, assembly.objective
     chosen = choose_start(start.init, objective, recipe, folder=folder, resume=start.resume)
-    if sampling is not None:
-        known = chosen.model is not None
-        modalities.check_start(sampling, folder, init=known, resume=start.resume)
+    _check_sampling(assembly, chosen, start)
     code = checkpoint.code_fields(recipe)
     fabric = _place(objective, recipe, start.devices)
     used = [*pairs, *(second or ()), *(unlabeled or ())]
@@ -164,8 +161,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         launched(fabric),
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
     ):
-        noted = {**marks, **code_marks(code)}
-        kept = stage.recipe or recipe
+        noted, kept = {**marks, **code_marks(code)}, stage.recipe or recipe
         new = is_new_run(folder, kept, noted, resume=start.resume)
         # Files are read here; nothing is written before their pixels are known to be right.
         crops = _source(assembly, pairs, second or (), unlabeled or (), fabric=fabric, start=start)
@@ -176,13 +172,13 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
             note_run(folder, kept, noted)
         stage.open()
         card = {"data": marks, **code, **stage.card, **chosen.to_card()}
-        card |= _describe(objective, pairs, recipe) | channel_card([pair.image for pair in used])
+        card |= _describe(objective, pairs, recipe, used)
         with _journal(folder, recipe, stage) as journal:
             facts = {"validate": validate, "card": card, "folds": stage.folds}
             briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
-            doubts = list(_note(crops, notes))
-            journal.say_lines([*reasons, *doubts, *chosen.lines, *_at_rest(objective)])
-            journal.say_lines(briefing.lines() if stage.speaks else ())
+            doubts, begun = list(_note(crops, notes)), briefing.lines() if stage.speaks else ()
+            lines = [*reasons, *doubts, *chosen.lines, *_at_rest(objective)]
+            journal.say_lines([*lines, *begun])
             summary = fit(
                 objective,
                 stream,
@@ -197,9 +193,15 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
                 told = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
                 own = (stage.pairs or pairs, validate)
                 _report(Finished(folder, recipe, objective.finished, *own, *told), journal)
-    seconds = time.perf_counter() - begin
     metrics = summary.metrics or stage.card.get("metrics", {})
-    return Run(folder, folder / "model.safetensors", metrics, summary.step, seconds)
+    return Run(folder, folder / MODEL_FILE, metrics, summary.step, time.perf_counter() - begin)
+
+
+def _check_sampling(assembly: Assembly[Any], chosen: Chosen, start: Start) -> None:
+    """Refuse a balance of kinds of images that has nothing to start from."""
+    if assembly.sampling is not None:
+        known = chosen.model is not None
+        modalities.check_start(assembly.sampling, Path(start.out), init=known, resume=start.resume)
 
 
 def _settle(recipe: Recipe, pairs: Sequence[Pair], start: Start, stage: Stage) -> Measured:
@@ -271,10 +273,13 @@ def _note(crops: Source, notes: Sequence[str]) -> Iterator[str]:
     yield from (f"note: {note}" for note in grouped([*notes, *empty]))
 
 
-def _describe(objective: Objective, pairs: Sequence[Pair], recipe: Recipe) -> dict[str, Any]:
-    """For the card: recipe, versions, and sizes of the objects."""
+def _describe(
+    objective: Objective, pairs: Sequence[Pair], recipe: Recipe, used: Sequence[Pair]
+) -> dict[str, Any]:
+    """For the card: recipe, versions, sizes of the objects, and names of the channels."""
     own = {"recipe": recipe.model_dump(mode="json"), "versions": versions()}
-    return own | _object_sizes(objective, pairs, recipe)
+    sizes = _object_sizes(objective, pairs, recipe)
+    return own | sizes | channel_card([pair.image for pair in used])
 
 
 def _object_sizes(
