@@ -100,7 +100,7 @@ def layout(recipe: Recipe, task: CompleteTask | None = None) -> Layout:
         View(part.spacing, part.foreground_crop, part.scale),
         part.allow_external,
         part.label_offset,
-        ChannelChoice(part.use_channels),
+        channels=ChannelChoice(part.use_channels),
     )
 
 
