@@ -116,6 +116,7 @@ def predict_planes_into(
 ) -> Result:
     """Predict a stack into a file, and its tracks into a folder next to it."""
     # Images without such axes need neither this nor the engine of blocks.
+    from unmask.blocks.base import Output
     from unmask.infer.planes import PlanesWork, predict_planes
 
     work = PlanesWork(predictor, image, join, target.out / TRACKS)
