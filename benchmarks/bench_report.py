@@ -22,7 +22,7 @@ SIZE = (512, 512)
 
 
 def make_images(folder: Path) -> None:
-    """Images, labels, and predictions that differ from them; every tenth image is drawn again."""
+    """Images, labels, and predictions that differ from them; every tenth image differs."""
     phantom = nuclei(SIZE, rng=np.random.default_rng(IMAGES))
     for number in range(IMAGES):
         rng = np.random.default_rng(number)

@@ -66,7 +66,7 @@ STUDIES = {
 
 
 def compare(name: str, seconds: float, images: int) -> Iterator[dict[str, Any]]:
-    """Train the plan and the preset of a set for equal CPU seconds; a row for each."""
+    """Train the plan and the preset of a set for equal CPU seconds; returns one row each."""
     study, train = STUDIES[name], DATA / name / "train"
     given: dict[str, Any] = {"images": train / "images", "labels": train / "labels"}
     made = unmask.plan(**given, minutes=seconds / 60, settings=["train.steps=1", "train.folds=0"])
@@ -210,7 +210,7 @@ def store(name: str, rows: Sequence[dict[str, Any]], keys: Sequence[str], budget
 
 
 def table(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the results pages: plan beside preset, or reported beside true score."""
+    """Rows of the results pages: plan and preset, or reported and true score."""
     rows: list[dict[str, Any]] = []
     for run in runs:
         if "draw" in run:

@@ -64,7 +64,7 @@ def test_a_run_that_resumes_equals_one_that_was_not_interrupted(folder, method):
 def test_images_with_labels_are_no_unlabeled_images(folder, capsys):
     train(folder, "run", steps=1)
     text = capsys.readouterr().err
-    assert "The training also uses 3 unlabeled images (consistency); 2 of the same place" in text
+    assert "uses 3 unlabeled images (consistency); 2 others" in text
 
 
 def test_the_note_on_unlabeled_images_names_a_command_that_works(folder, capsys):

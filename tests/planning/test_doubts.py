@@ -47,7 +47,7 @@ def test_three_values_may_be_classes_or_three_cells():
     moved = plan_of(*map(pair, anywhere))
     note = note_on(moved, "assumed to be")
     assert ("--set task=semantic" in note) == (task_of(moved.recipe) == "flows")
-    assert "sure from 3" in note
+    assert "3 or more is sure" in note
     fixed = [squares([(5 + i, 5), (40, 40 + i), (70, 60)]) for i in range(4)]
     kept = plan_of(*map(pair, fixed))
     assert task_of(kept.recipe) == "semantic"
@@ -94,7 +94,7 @@ def test_spacing_in_one_file_only():
 def test_two_channels_one_of_which_shows_the_objects():
     plan = plan_of(pair(squares([(10, 10), (50, 50)]), channels=2))
     assert plan.recipe.data.channels == 2
-    assert "channel 1 may be left out" in note_on(plan, "All 2 channels are seen")
+    assert "channel 1 may be left out" in note_on(plan, "All 2 channels are used")
 
 
 def test_images_of_very_different_scales():

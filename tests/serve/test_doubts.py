@@ -74,7 +74,7 @@ def test_the_image_that_the_model_is_least_sure_of_comes_next(served, root, prog
     assert {each["doubt"] for each in objects} == {1.0}
     states = client.json("/api/images")["images"]
     assert [image["doubt"] for image in states[:4]] == [0, 1, 0, None]
-    # A newer prediction makes the doubt a stranger's.
+    # The stored uncertainty belongs to the older prediction.
     path = root(client) / "predictions" / "nuclei_001.tif"
     save_image(path, two_squares(), axes="YX")
     assert client.json("/api/images")["images"][1]["doubt"] is None
@@ -98,6 +98,7 @@ def test_a_table_with_uncertainty_is_preferred(served, root):
     assert client.site.doubts.read_table(table, entries)
     listed = client.json(f"/api/objects/{client.image()}?layer=prediction")["objects"]
     assert [each["doubt"] for each in listed] == [0.25, 0.75]
+    # Images without a prediction count as uncertain as the mean, so the choice can be another one.
     assert next_image(client.site, 1, None)["by"] == "doubt"
 
 

@@ -14,7 +14,7 @@ from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
 from unmask.metrics import evaluate_pair, summarise
 from unmask.recipe import Recipe
-from unmask.reports.overlay import beside, draw
+from unmask.reports.overlay import draw, join_pictures
 from unmask.tasks.segmenter import Segmenter
 from unmask.training.validation import Validated
 
@@ -70,7 +70,7 @@ class HeldOut:
                 image = pair.image.read()
                 drawn.append(draw(image, truth, found, objects=segmenter.task.context > 0))
         scores = {name: entry["mean"] for name, entry in summarise(rows).items()}
-        return Validated(scores, {"held-out": beside(drawn)} if drawn else {})
+        return Validated(scores, {"held-out": join_pictures(drawn)} if drawn else {})
 
     @property
     def _ignore(self) -> int | None:

@@ -1,4 +1,4 @@
-"""A segmenter that learns from unlabeled crops too, and these crops."""
+"""Build a segmenter that also learns from unlabeled crops, and these crops."""
 
 from __future__ import annotations
 

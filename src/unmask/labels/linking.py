@@ -1,7 +1,7 @@
-"""Objects of neighboring planes, and of successive points in time, that are the same object.
+"""Link objects of neighboring planes, and of successive time points, that are the same object.
 
-Everything works on overlaps: pairs of objects and the voxels that they share, which are counted
-plane by plane. So memory depends on the number of objects, not on the number of voxels.
+Links are found from overlaps: pairs of objects and their number of common voxels, counted plane by
+plane. So memory depends on the number of objects, not on the number of voxels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from unmask.labels.stitch import mark_largest
 # Share of the smaller object that has to lie in the larger one.
 SHARE = 0.5
 # Both daughters of a division are inside the mother by `SHARE`; the smaller one has at least this
-# share of the larger one's voxels, so that debris is no daughter.
+# share of the voxels of the larger one, so that debris is not a daughter.
 _EVEN = 0.4
 # Objects without an overlap are linked if their sizes differ by less than this factor.
 _ALIKE = 2.0
@@ -83,11 +83,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Tracks:
-    """What objects of successive points in time are, as tracks that may divide.
+    """Tracks of objects over time, which may divide.
 
     Attributes:
-        number: ``(objects,)`` track of every object, from 1.
-        parents: track of the mother by track, where a track begins with a division.
+        number: ``(objects,)`` track of every object; tracks start at 1.
+        parents: track of the mother by track, for tracks that begin with a division.
     """
 
     number: NDArray[np.int64]
@@ -122,16 +122,16 @@ def link_largest(
 
 
 def track_objects(frames: Sequence[Frame], overlaps: Sequence[Overlaps]) -> Tracks:
-    """Follow objects through time by their overlaps, then by their distance.
+    """Track objects over time by their overlaps, then by their distance.
 
-    An object continues the one with which it shares most voxels, if both agree. Two objects that
-    lie in one object of the frame before are its daughters, and begin tracks of their own. What is
-    left is linked to the nearest object that is left, if that is less than one diameter away and
-    of similar size.
+    Two objects are linked if each is the other's largest overlap. Two objects that lie in one
+    object of the previous frame are its daughters, and begin tracks of their own. Remaining objects
+    are linked to the nearest remaining one, if it is less than one diameter away and less than
+    twice as large or small.
 
     Args:
-        frames: the objects at every point in time; ids rise by one over all of them, from 1.
-        overlaps: of frame and next frame; one fewer than frames.
+        frames: the objects of every time point; ids start at 1 and continue over all frames.
+        overlaps: overlaps of each frame with the next one; one fewer than frames.
 
     Examples:
         >>> one = Frame(np.array([1]), np.array([9]), np.array([[3.0, 3.0]]))

@@ -16,9 +16,9 @@ from scipy import ndimage
 
 from unmask.labels.components import connected_components
 
-# Voxels around an object that tell the level of the ground it lies on.
+# Width in voxels of the margin around an object in which the background is measured.
 _MARGIN = 3
-# Width in voxels of the seam between an object and its new ground.
+# Standard deviation in voxels of the blur at the border between an object and its new background.
 _SEAM = 0.6
 
 
@@ -46,13 +46,13 @@ def cut_objects(
     connected: bool = False,
     skip: Sequence[int] = (),
 ) -> list[Cutout]:
-    """Objects that do not touch the border of the image.
+    """Cut out the objects that do not touch the border of the image.
 
     Args:
         image: ``(C, *space)``.
         labels: ``(*space)``; values of 0 and below are background.
-        connected: labels are classes, and every connected piece of a class is an object.
-        skip: values that are not objects, such as that of voxels without annotation.
+        connected: whether labels are classes; each connected piece of a class is then an object.
+        skip: label values that are not objects, such as that of voxels without annotation.
     """
     values, places = np.unique(labels, return_inverse=True)
     numbers = np.where(
@@ -89,20 +89,20 @@ def paste_cutout(
     visible: float = 0.5,
     sizes: dict[int, int] | None = None,
 ) -> bool:
-    """Paste an object on top of what lies there; ``image`` and ``labels`` are changed.
+    """Paste an object into ``image`` and ``labels``, which are changed in place.
 
-    What is covered loses its labels. Nothing is pasted if an object would keep less than a share of
-    its voxels, but some, or would fall into pieces.
+    Covered voxels lose their label. Nothing is pasted if another object would be partly covered
+    and keep less than the share ``visible`` of its voxels, or would fall into pieces.
 
     Args:
         image: ``(C, *space)``.
         labels: ``(*space)``.
-        cutout: what is pasted; parts outside the image are lost.
-        corner: first voxel of the box of the cutout, may be negative.
+        cutout: the object; parts outside the image are cut off.
+        corner: first voxel of the box of the cutout; may be negative.
         value: label of the pasted object.
-        visible: smallest share of an object that may be left; 0 allows all.
-        sizes: voxels of every object before anything was pasted on it; gets that of this one. None:
-            what is there now counts as whole.
+        visible: smallest share of another object that must stay visible, in [0, 1]; 0 allows all.
+        sizes: number of voxels of every object before anything was pasted; the pasted object is
+            added. None: the present objects count as complete.
 
     Returns:
         Whether it was pasted.
@@ -133,7 +133,7 @@ def paste_cutout(
 
 
 def turn_cutout(cutout: Cutout, rng: np.random.Generator, *, moving: int = 2) -> Cutout:
-    """The object mirrored along random axes and turned by right angles within the last two."""
+    """Mirror an object along random axes and rotate it by right angles in the last two axes."""
     image, mask = cutout.image, cutout.mask
     for axis in range(max(0, mask.ndim - moving), mask.ndim):
         if rng.random() < 0.5:

@@ -1,6 +1,6 @@
 """A bank of filters at several scales: intensity, edges, ridges and texture around each voxel.
 
-The filters are those that interactive pixel classifiers have used for long (Arganda-Carreras et al.
+The filters are common in interactive pixel classifiers (Arganda-Carreras et al.
 2017, doi:10.1093/bioinformatics/btx180; Berg et al. 2019, doi:10.1038/s41592-019-0582-9), for any
 number of axes. Scales are standard deviations in voxels of the finest axis.
 """

@@ -117,15 +117,16 @@ class PixelClassifier:
         *,
         name: str | None = None,
     ) -> int:
-        """Set all labels of an image, in place of those that it had; returns their number.
+        """Replace all labels of an image; returns the number of labeled pixels that are used.
 
         Args:
             image: image, array or file.
-            labels: label image of its size; see ``data.ignore_label`` for what is unlabeled.
-            name: by which the image is known; None: its file.
+            labels: ``(*space)`` label image; pixels of the value ``data.ignore_label`` are
+                unlabeled.
+            name: name of the image in later calls; None: its file.
 
         Raises:
-            DataError: labels of another size, or a file that cannot be read.
+            DataError: labels have another size, or the file cannot be read.
         """
         if isinstance(image, str | Path):
             image = open_image(image, axes=self.recipe.data.axes, ndim=labels.ndim)
@@ -151,7 +152,7 @@ class PixelClassifier:
         return len(places.values)
 
     def remove(self, name: str) -> None:
-        """Forget the labels of an image."""
+        """Remove an image and its labels."""
         for kept in (self._images, self._labels, self._known):
             kept.pop(name, None)
 

@@ -124,7 +124,7 @@ def divide(
     """Folds of labeled pixels: whole images if every class is in two or more of them.
 
     Otherwise the pixels of a class are cut into runs in the order of their strokes: neighbors in a
-    stroke look alike, and would tell each other's class.
+    stroke are similar, so a random split would overestimate the recall.
     """
     spread = [len(np.unique(images[classes == k])) for k in np.unique(classes)]
     if min(spread) > 1:

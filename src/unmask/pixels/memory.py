@@ -1,4 +1,4 @@
-"""Features of tiles that were computed before, so that a new label costs no second look."""
+"""Cache of the features of tiles, so that a new label does not compute them again."""
 
 from __future__ import annotations
 

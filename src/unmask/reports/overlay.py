@@ -104,8 +104,8 @@ def draw(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *, objects
     return np.asarray(_fit(outline(background, true, other, table, judge(table))))
 
 
-def beside(pictures: Sequence[Rgb]) -> Rgb:
-    """Pictures side by side, on white."""
+def join_pictures(pictures: Sequence[Rgb]) -> Rgb:
+    """Join pictures ``(y, x, 3)`` side by side, on white."""
     height = max(len(picture) for picture in pictures)
     padded = [
         np.pad(p, ((0, height - len(p)), (0, 4), (0, 0)), constant_values=255) for p in pictures

@@ -1,4 +1,4 @@
-"""The page of a prediction: what was found in each image, the suspicious ones first."""
+"""HTML page of a prediction: facts about the labels of each image, suspicious images first."""
 
 from __future__ import annotations
 

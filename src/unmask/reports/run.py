@@ -24,11 +24,11 @@ class RunPage:
         best_step: update of the best model; None if nothing was held out.
         evaluation: parts of the report on held-out images, see ``evaluation_sections``.
         cross_validation: a row per image, each by a model that was not trained on it.
-        calibrations: from uncertainty to probability, by what it is made of.
-        unit: what was calibrated, "objects" or "voxels".
+        calibrations: maps from uncertainty to probability, one per source: ``scores``, ``views``.
+        unit: calibrated unit, "objects" or "voxels".
         pictures: of held-out predictions during the run, by the step of each.
         plan: reasons of the plan, one per line.
-        notes: doubts about the files.
+        notes: notes on the files.
         recipe: as YAML.
         origin: folder, date and the like.
         version: of unmask.

@@ -46,8 +46,8 @@ def choose(
         descriptors: ``(n, d)`` one row per image.
         count: images to choose, at most those that are not labeled.
         labeled: indices of images that have labels; they are not chosen.
-        doubts: ``(n,)`` how unsure a model is of each image, 0 or more. Clusters and images of
-            them are then weighed by it (Prabhu et al. 2021, arXiv:2010.08666); None: all alike.
+        doubts: ``(n,)`` uncertainty of a model about each image, 0 or more, as weights of images
+            and clusters (Prabhu et al. 2021, arXiv:2010.08666); None: equal weights.
         seed: of k-means.
 
     Returns:
@@ -74,7 +74,7 @@ def choose(
             members = np.flatnonzero(clusters == each)
             left = np.array([i for i in members.tolist() if i not in taken])
             worth = _typicality(points, members, left)
-            # Typicality differs by orders of magnitude; its rank weighs as much as the doubt.
+            # Typicality differs by orders of magnitude, so its rank is weighted by uncertainty.
             best = int(left[_weigh(worth, None if doubts is None else doubts[left]).argmax()])
             chosen.append(Choice(best, len(members)))
             taken.add(best)

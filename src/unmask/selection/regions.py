@@ -1,4 +1,4 @@
-"""Regions of large images and volumes, among which the ones to label are chosen."""
+"""Divide large images and volumes into regions, from which the ones to label are chosen."""
 
 from __future__ import annotations
 

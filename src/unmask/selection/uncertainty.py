@@ -1,8 +1,8 @@
-"""How sure a model is of an image, and what it sees in it: from its own predictions and features.
+"""Uncertainty of a model about an image, and features of the image from the model.
 
-Mirrored views of an image have the same answer. Where the labels of a model differ between them,
-the model has not learned what it sees (Gal, Islam & Ghahramani 2017, arXiv:1703.02910, with flips
-in the place of dropout).
+Mirrored views of an image have the same true labels. If the predicted labels of the views differ,
+the model is uncertain (Gal, Islam & Ghahramani 2017, arXiv:1703.02910, with flips in place of
+dropout).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Takes over what a prediction has written: label images become proposals, doubts are noted."""
+"""Collect the outputs of a prediction: label images become proposals, uncertainties are stored."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Collector:
         workspace: the place.
         proposals: predictions that wait for a person.
         facts: notes on images.
-        doubts: how sure predictions are.
+        doubts: uncertainty of predictions.
         pictures: opens the images.
         mirror: predict once more to learn how sure predictions are.
     """
@@ -108,7 +108,7 @@ class Collector:
         remove(path)
 
     def _mirror(self, job: Job, *, ndim: int) -> None:
-        """Predict the images once more, mirrored along all axes; ends by itself."""
+        """Start a second prediction of the images, mirrored along all axes; does not wait."""
         folder = job.folder / "mirrored"
         command = [*job.command]
         command[command.index("--out") + 1] = str(folder / "out")
@@ -119,7 +119,7 @@ class Collector:
             processes.start(again)
 
     def _compare(self, job: Job) -> None:
-        """Note doubts once the mirrored images are predicted."""
+        """Store the uncertainty if the mirrored prediction has finished."""
         again = processes.read(job.folder / "mirrored")
         if again is None or again.running() or not again.out.is_dir():
             return

@@ -1,4 +1,4 @@
-"""Arguments of ``unmask train`` for a round: the plan decides, a later round continues the last.
+"""Arguments of ``unmask train`` for a round; a later round starts from the model of the last one.
 
 Without a recipe of the person who started the server, the command is that of `unmask train`
 without ``--preset``: it measures the labels, plans, and chooses its own start weights.
@@ -15,7 +15,6 @@ from typing import Literal
 
 from unmask.errors import UnmaskError
 from unmask.recipe import Recipe, load
-from unmask.recipe_sections import TrainRecipe
 from unmask.serve.processes import Job
 from unmask.serve.rounds import TrainingSet
 
@@ -25,13 +24,13 @@ Begin = Literal["auto", "new"]
 
 @dataclass(frozen=True)
 class Defaults:
-    """What the person who started the server has decided.
+    """Options of ``unmask serve``.
 
     Attributes:
         preset: recipe of trainings; None: a plan is made from the labels.
         settings: ``KEY=VALUE`` changes of the recipe.
         model: model of predictions; None: the last one that was trained, else a shipped one.
-        seconds: after which a prediction is ended; None: never.
+        seconds: time limit of a prediction; None: no limit.
     """
 
     preset: str | None = None
@@ -47,7 +46,7 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a round is, and what it begins with.
+    """Length of a round, and its initial weights.
 
     Attributes:
         minutes: time for it; None: `MINUTES`.
@@ -67,9 +66,9 @@ def train_command(
     """Arguments of the round, and the model that it begins with.
 
     Args:
-        chosen: what is trained on.
+        chosen: images and labels of the round.
         out: its run folder.
-        effort: how long.
+        effort: its length and initial weights.
         defaults: of the person who started the server.
         earlier: jobs before this one, newest first.
     """
@@ -83,7 +82,7 @@ def train_command(
     if effort.updates is not None:
         settings += _schedule(effort.updates)
     settings += _of_labels(chosen) if defaults.preset is None else _ignored(chosen)
-    if defaults.preset is None and "folds" in TrainRecipe.model_fields:
+    if defaults.preset is None:
         # A cross-validation would leave a fraction of the minutes for the model; the page holds
         # images out instead.
         settings.append("train.folds=0")
@@ -111,7 +110,7 @@ def _schedule(updates: int) -> list[str]:
 
 
 def _of_labels(chosen: TrainingSet) -> list[str]:
-    """What the page knows of the labels, and a plan could only guess."""
+    """Settings for facts about the labels that the page knows and a plan could only guess."""
     if chosen.classes:
         task = {"name": "semantic", "classes": chosen.classes}
         return [f"task={json.dumps(task)}", *_ignored(chosen)]

@@ -1,6 +1,6 @@
-"""How many objects of an accepted prediction a person had to correct.
+"""Count the objects of an accepted prediction that a person had to correct.
 
-The number tells when to stop: it falls from round to round until it no longer does.
+When the number no longer falls from round to round, more labels no longer help.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unmask.space.box import Box
 
 
 class Corrections:
-    """Copies of accepted predictions, and what has changed since.
+    """Copies of accepted predictions, and the number of objects that have changed since.
 
     Args:
         workspace: holds the copies among its notes.

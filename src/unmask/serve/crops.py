@@ -16,11 +16,11 @@ MARGIN = 64
 
 
 def save_crop(image: Image, box: Box, path: Path) -> Box:
-    """Write the part and a margin to ``path``; what was written.
+    """Write a part of an image with a margin to ``path``; returns the box that was written.
 
     Raises:
-        RefusedError: it does not fit into memory.
-        SaveError: the disk.
+        RefusedError: the part does not fit into memory.
+        SaveError: the file cannot be written.
     """
     shape = image.shape[1:]
     start = tuple(max(0, a - MARGIN) for a in box.start)

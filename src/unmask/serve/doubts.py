@@ -1,8 +1,8 @@
-"""How unsure a model is of every object of a prediction, so that a person looks there first.
+"""Uncertainty of a model about each object of a prediction, so that a person checks these first.
 
-A table of objects with a calibrated uncertainty is used if the prediction wrote one. Without it the
-images are predicted once more, mirrored, after the prediction itself is shown: an object that both
-agree on is certain, one that only one of them finds is not.
+It is read from the table of objects that the prediction wrote. If the table has no uncertainty, the
+images are predicted once more, mirrored, after the prediction itself is shown: an object that is in
+both predictions is certain, an object that is in only one of them is not.
 """
 
 from __future__ import annotations
@@ -16,27 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
-import unmask
 from unmask.atomic import atomic_write
 from unmask.errors import SaveError, UnmaskError
 from unmask.io import open_labels
 from unmask.serve.labels import LARGE
 from unmask.serve.workspace import Entry, Workspace
 
-# What makes a prediction write a table of objects, if its table tells how uncertain they are.
-_MEASURES = Path(unmask.__path__[0], "infer", "uncertainty.py").is_file()
-TABLE: tuple[str, ...] = ("--table",) if _MEASURES else ()
-# Names of the column in tables of objects, from the most to the least wanted.
-_COLUMNS = ("uncertainty",)
+# Column of the table of objects; tables of stacks do not have it.
+_COLUMN = "uncertainty"
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Doubt about one prediction, from 0 (certain) to 1.
+    """Uncertainty of one prediction, from 0 (certain) to 1.
 
     Attributes:
-        image: of the image as a whole.
-        objects: of its objects, by id.
+        image: uncertainty of the image, the mean over its objects.
+        objects: uncertainty per object, by id.
     """
 
     image: float
@@ -44,7 +40,7 @@ class Doubt:
 
 
 class Doubts:
-    """Doubts of the predictions of a workspace, one file per image.
+    """Uncertainties of the predictions of a workspace, one file per image.
 
     Args:
         workspace: where predictions are.
@@ -55,7 +51,7 @@ class Doubts:
         self._known: dict[str, tuple[str, Doubt | None]] = {}
 
     def get(self, entry: Entry, prediction: Path | None) -> Doubt | None:
-        """The doubt about the prediction that is shown; None if nothing is known (yet)."""
+        """Uncertainty of the prediction that is shown; None if it is not known (yet)."""
         if prediction is None:
             return None
         mark = _mark(prediction)
@@ -73,7 +69,7 @@ class Doubts:
         return None
 
     def compare(self, entry: Entry, prediction: Path, mirrored: Path) -> None:
-        """Note the doubt from two predictions of one image; large ones are left out."""
+        """Store the disagreement of two predictions of one image; large images are skipped."""
         with suppress(UnmaskError, OSError):
             opened = [open_labels(path, ndim=None) for path in (prediction, mirrored)]
             shape = opened[0].shape
@@ -81,7 +77,7 @@ class Doubts:
                 self._note(entry, prediction, disagreement(*(each.read()[0] for each in opened)))
 
     def read_table(self, table: Path, entries: Mapping[str, tuple[Entry, Path]]) -> bool:
-        """Note the doubts of a table of objects; whether it has any.
+        """Store the uncertainties of a table of objects; returns whether it has any.
 
         Args:
             table: ``objects.csv`` of a prediction.
@@ -90,11 +86,10 @@ class Doubts:
         found: dict[str, dict[int, float]] = {}
         with suppress(OSError, ValueError, KeyError), table.open(newline="") as file:
             rows = csv.DictReader(file)
-            column = next((c for c in _COLUMNS if c in (rows.fieldnames or ())), None)
-            if column is None:
+            if _COLUMN not in (rows.fieldnames or ()):
                 return False
             for row in rows:
-                found.setdefault(row["image"], {})[int(row["id"])] = float(row[column])
+                found.setdefault(row["image"], {})[int(row["id"])] = float(row[_COLUMN])
         for name, objects in found.items():
             if name in entries:
                 entry, prediction = entries[name]
@@ -106,7 +101,7 @@ class Doubts:
         objects = {str(each): round(value, 4) for each, value in doubt.objects.items()}
         self._known[entry.id] = (_mark(prediction), doubt)
         tree = {"of": _mark(prediction), "image": round(doubt.image, 4), "objects": objects}
-        # Only the order of images follows from it: no reason to end what was asked for.
+        # It only decides the order of images, so a full disk must not fail the request.
         with suppress(SaveError):
             atomic_write(self._path(entry), json.dumps(tree))
 
@@ -115,7 +110,7 @@ class Doubts:
 
 
 def disagreement(labels: np.ndarray, others: np.ndarray) -> Doubt:
-    """Doubt from two label images of one image: 1 - IoU with the best partner of every object.
+    """Disagreement of two label images of one image: 1 - IoU with the best match per object.
 
     Args:
         labels: the prediction that is shown.

@@ -18,14 +18,13 @@ from unmask.serve import processes
 from unmask.serve.collect import Collector
 from unmask.serve.commands import Defaults, Effort, recipe_of, train_command
 from unmask.serve.crops import save_crop
-from unmask.serve.doubts import TABLE
 from unmask.serve.processes import Job
 from unmask.serve.refusal import RefusedError, missing
 from unmask.serve.rounds import Stage, TrainingSet
 from unmask.serve.workspace import Entry, Workspace
 from unmask.space.box import Box
 
-# What predicts before anything is trained, by number of axes.
+# Shipped model of predictions before the first training, by number of axes.
 _SHIPPED = {2: "nuclei"}
 _ID = re.compile(r"(round|predict)-\d{3,9}")
 # Ends the name of the folder with the training set of a run.
@@ -144,7 +143,7 @@ class Jobs:
             atomic_write(folder / "dataset.json", json.dumps({"training": listed}))
             command = ("predict", str(folder / "dataset.json"), "--model", chosen,
                        "--out", str(folder / "out"), "--skip-bad",
-                       *(() if part else TABLE))  # fmt: skip
+                       *(() if part else ("--table",)))  # fmt: skip
             job = Job(name, "predict", folder, command, folder / "out", len(entries), facts=facts)
             with saving(folder):
                 return processes.start(job, seconds=self._defaults.seconds)
@@ -214,7 +213,7 @@ class Jobs:
         return {}
 
     def settle(self) -> None:
-        """Take over what the last predictions have found since somebody looked."""
+        """Collect the results of the last predictions that have finished since the last request."""
         with self._lock:
             for job in [job for job in self.all() if job.kind == "predict"][:3]:
                 if not job.running():

@@ -1,4 +1,4 @@
-"""What a person has decided for all images: what labels are, and the names of classes."""
+"""Settings for all images of a folder: the kind of the labels, and the names of classes."""
 
 from __future__ import annotations
 

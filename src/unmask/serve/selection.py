@@ -1,7 +1,7 @@
-"""Which image to label before there is a model: a typical one of a kind that has no labels yet.
+"""Choose the next image to label: a typical one of a kind without labels, or an uncertain one.
 
-The choice is that of ``unmask select``. Images are described one after the other within a short
-time, so that nobody waits for thousands of them; the next call describes more.
+The choice is that of ``unmask select``. Each call describes images for one second at most, so that
+a person does not wait for thousands of them; the next call describes more.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from unmask.errors import UnmaskError
 from unmask.serve.pictures import Pictures
 from unmask.serve.workspace import Entry
 
-# Seconds of describing within one call.
+# Seconds of a call in which images are described.
 _PATIENCE = 1.0
 
 
 class Selection:
-    """Chooses images; remembers what they look like. Safe for threads.
+    """Chooses images; caches their descriptors. Thread-safe.
 
     Args:
         pictures: opens the images.
@@ -40,13 +40,13 @@ class Selection:
         count: int,
         doubts: Mapping[str, float] | None = None,
     ) -> list[Entry]:
-        """Typical images of kinds without labels first; fewer where too little is known.
+        """Choose images, typical ones of unlabeled kinds first; fewer if few are described yet.
 
         Args:
             fresh: images without labels.
             done: images with labels.
-            count: images to choose.
-            doubts: how unsure a model is of the images without labels, by id.
+            count: number of images to choose.
+            doubts: uncertainty of a model about images without labels, by id.
         """
         # At the first call nothing is compiled or imported yet: the server starts without it.
         from unmask.selection.choose import choose
@@ -85,6 +85,6 @@ class Selection:
 
 
 def _spread(entries: Sequence[Entry]) -> list[Entry]:
-    """In an order in which the first ones lie all over the folder."""
+    """In a random order, so that the first ones are spread over the folder."""
     order = np.random.default_rng(0).permutation(len(entries))
     return [entries[n] for n in order]

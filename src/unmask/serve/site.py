@@ -39,9 +39,9 @@ class Site:
         pictures: its opened images.
         store: its label images.
         proposals: predictions that wait for a person.
-        doubts: how sure these are.
-        corrections: what persons have changed in them.
-        project: what labels are, and names of classes.
+        doubts: uncertainty of these predictions.
+        corrections: number of corrected objects in them.
+        project: kind of the labels, and names of classes.
         selection: chooses the next image.
         jobs: trainings and predictions.
         uploads: receives images.
@@ -119,7 +119,7 @@ def warm_up(site: Site) -> None:
             describe_image(site, first)
             site.pictures.thumbnail(first)
     except (UnmaskError, OSError):
-        # Whoever asks for it gets the message.
+        # The error is reported to the request that reads the same file.
         return
 
 
@@ -167,10 +167,11 @@ def _listed(
 
 
 def next_image(site: Site, count: int, after: str | None) -> dict[str, Any]:
-    """Images that a person should look at next, and by what they were chosen.
+    """Images to label next, and the criterion of the choice.
 
-    With predictions these are the images that the model is least sure of; without any, typical
-    images of kinds that have no labels yet; at last those with the fewest labeled objects.
+    With predictions these are images that are typical and about which the model is uncertain;
+    without any, typical images of kinds that have no labels yet; if all images are labeled or there
+    are only two, the images with the fewest labeled objects.
     """
     listed = [i for i in list_images(site)["images"] if i["state"] not in ("held out", "problem")]
     usable = [image for image in listed if image["id"] != after]

@@ -1,4 +1,4 @@
-"""Which family resembles images, how much, and with which options.
+"""Find the family of phantoms that resembles images, its distance and its options.
 
 Simulation-based: phantoms with known options are drawn, and photographs are compared with them by
 cheap statistics (approximate Bayesian computation with linear adjustment; Beaumont, Zhang & Balding

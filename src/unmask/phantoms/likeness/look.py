@@ -28,7 +28,7 @@ _WIDTHS = ((0.1, 0.0), (0.3, 0.45), (0.6, 0.7), (0.8, 1.0), (2.0, 1.5))
 
 @dataclass(frozen=True)
 class Look:
-    """What a photograph looks like, whatever it shows.
+    """Gray values, colors and noise of a photograph, independent of its content.
 
     Attributes:
         gray: quantiles of the mean of its channels.

@@ -26,7 +26,7 @@ _LOOK = 1 << 20
 
 @dataclass(frozen=True)
 class Photograph:
-    """What is known of an image.
+    """Statistics and look of an image.
 
     Attributes:
         name: of the image.

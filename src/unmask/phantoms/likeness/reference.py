@@ -1,4 +1,4 @@
-"""What phantoms of every family look like on average, from a file that comes with the package.
+"""Mean statistics of the phantoms of every family, from a file that is shipped with the package.
 
 Drawing a few phantoms of every family takes half a minute; the file holds their mean statistics and
 the metric. `write_reference` makes it again after a family has changed:

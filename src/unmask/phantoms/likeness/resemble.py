@@ -1,4 +1,4 @@
-"""Draw phantoms that resemble images: draw a pool, choose from it, give what is chosen the look."""
+"""Draw phantoms that resemble images: draw a pool, choose from it, apply the look of an image."""
 
 from __future__ import annotations
 
