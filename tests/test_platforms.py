@@ -60,9 +60,9 @@ import warnings
 warnings.filterwarnings("ignore", message=".*cannot lock files")
 
 vit = "model.backbone={name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}"
-demo._UNLABELED, demo._LABELED, demo._UNSEEN, demo._SHAPES = 3, 3, 1, {2: (48, 48)}
+demo._PHANTOMS, demo._LABELED, demo._UNSEEN, demo._SHAPES = 3, 2, 1, {2: (48, 48)}
 demo._SETTINGS, demo._BACKBONE = {2: ["data.channels=1", "data.crop=[32, 32]"]}, {2: vit}
-demo._PRETRAIN, demo._TRAIN = {2: ("mae2d", 1, 2)}, {2: ("cells", 1, 2)}
+demo._START, demo._TRAIN, demo._BATCH = {2: 1}, {2: 1}, {2: 2}
 out = Path(sys.argv[1])
 folder = write_set(out / "set", "nuclei", shape=(48, 40), count=5, seed=1)
 images, labels, classes = folder / "images", folder / "labels", folder / "classes"

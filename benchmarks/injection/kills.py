@@ -248,11 +248,12 @@ def _files(folder: Path) -> dict[str, Path]:
     every = (path for path in sorted(folder.rglob("*")) if path.is_file())
     named = {path.relative_to(folder).as_posix(): path for path in every}
     # Event files of TensorBoard have the time and the process in their name. A run of a curve is
-    # done with its last model, before its last snapshot is there.
+    # done with its last model, before its last snapshot and its report are there.
     return {
         name: path
         for name, path in named.items()
-        if "tfevents" not in name and not (name.startswith("runs/") and "/snapshots/" in name)
+        if "tfevents" not in name
+        and not (name.startswith("runs/") and ("/snapshots/" in name or "/report" in name))
     }
 
 
@@ -264,8 +265,8 @@ def _same(left: Path, right: Path) -> bool:
     return left.read_bytes() == right.read_bytes()
 
 
-# Locks hold a process id; figures hold a date.
-_NOT_COMPARED = {".lock", "curve.svg", "curve.png", "curve.html"}
+# Locks hold a process id; figures and reports hold a date.
+_NOT_COMPARED = {".lock", "curve.svg", "curve.png", "curve.html", "report.html"}
 
 
 def _lines(path: Path) -> list[Any]:
