@@ -21,7 +21,7 @@ import decoders
 from harness import interleave, row, write
 from scenes import DECAYS, PLANE, VOLUME, affinities, cells, widened
 from unmask.labels.agglomeration import agglomerate
-from unmask.labels.edges import checked_edges
+from unmask.labels.edges import check_edges
 from unmask.labels.mutex import mutex_watershed
 from unmask.labels.regions import region_graph
 from unmask.labels.watershed import Watershed, fragments
@@ -104,7 +104,7 @@ def waterz_of(values: np.ndarray, cut: np.ndarray) -> np.ndarray:
 
 def agglomeration_rows(name: str, values: np.ndarray, offsets: Any) -> list[dict[str, Any]]:
     """Graph and contraction on the same fragments; the graph alone."""
-    edges = checked_edges(values, offsets, None)
+    edges = check_edges(values, offsets, None)
     cut = fragments(edges, Watershed(per_slice=values.ndim > 3))
     ours = lambda: agglomerate(cut, region_graph(cut, edges), bins=256)  # noqa: E731
     same(ours(), waterz_of(values, cut))

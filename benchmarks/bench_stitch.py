@@ -13,7 +13,7 @@ from scipy import ndimage
 from harness import interleave, measure, row, write
 from unmask.blocks.grid import Grid
 from unmask.labels import connected_components
-from unmask.labels.stitch import joined, matched
+from unmask.labels.stitch import match_ids, number_pieces
 
 PITCH = 13
 
@@ -60,9 +60,9 @@ class Blocks:
                 if name.endswith("+"):
                     other = self.grid.after(number, int(name[:-1]))
                     assert other is not None
-                    table = matched(here, self.faces[other][f"{name[:-1]}-"])
+                    table = match_ids(here, self.faces[other][f"{name[:-1]}-"])
                     pairs.append(table + self.offsets[[number, other]] - 1)
-        return joined(np.concatenate(pairs), self.written)
+        return number_pieces(np.concatenate(pairs), self.written)
 
     def stitched(self) -> int:
         """Give all voxels their final numbers, block by block; number of objects."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 from scipy.spatial import cKDTree
 
-from unmask.labels.edges import Offsets, shifted
+from unmask.labels.edges import Offsets, shift_slices
 
 PLANE = tuple(offset for far in (1, 3, 5, 9, 27) for offset in ((-far, 0), (0, -far)))
 VOLUME = tuple(
@@ -70,7 +70,7 @@ def affinities(
     sigma = (*flat, decay.blur, decay.blur)
     values = np.zeros((len(offsets), *labels.shape), np.float32)
     for number, offset in enumerate(offsets):
-        here, there = shifted(labels.shape, offset)
+        here, there = shift_slices(labels.shape, offset)
         channel = np.asarray(values[number])
         channel[here] = (labels[here] == labels[there]) & (labels[here] > 0)
         noise = gaussian_filter(random.standard_normal(labels.shape), sigma)

@@ -106,7 +106,7 @@ told = message
 
 def gather(problems: Sequence[str], *, heading: str) -> str:
     """Join the problems of several files into one message, one line each; equal ones in groups."""
-    lines = "\n".join(f"  - {problem}" for problem in grouped(problems))
+    lines = "\n".join(f"  - {problem}" for problem in group_problems(problems))
     return f"{heading}\n{lines}"
 
 
@@ -122,11 +122,11 @@ def raise_problems(problems: Sequence[str]) -> None:
 
 
 def is_shortened(problems: Sequence[str]) -> bool:
-    """Whether `grouped` joins some of the lines, so that not every file is named."""
-    return len(grouped(problems)) < len(problems)
+    """Whether `group_problems` joins some of the lines, so that not every file is named."""
+    return len(group_problems(problems)) < len(problems)
 
 
-def grouped(problems: Sequence[str], *, most: int = 4, named: int = 5) -> list[str]:
+def group_problems(problems: Sequence[str], *, most: int = 4, named: int = 5) -> list[str]:
     """Lines about files, with more than ``most`` that say the same of different files as one.
 
     Args:
@@ -136,7 +136,7 @@ def grouped(problems: Sequence[str], *, most: int = 4, named: int = 5) -> list[s
 
     Examples:
         >>> lines = [f"{i}.tif: expected labels named '{i}', found none." for i in range(12)]
-        >>> grouped(lines, named=1)
+        >>> group_problems(lines, named=1)
         ['12 files: expected labels of that name, found none. (0.tif, ..., 11.tif)']
     """
     kinds: dict[str, list[str]] = {}

@@ -43,7 +43,7 @@ def forget() -> None:
     _codes.clear()
 
 
-def asked() -> bool:
+def is_requested() -> bool:
     """Whether a signal came since ``remember``."""
     return _asked.is_set()
 
@@ -65,7 +65,7 @@ def check() -> None:
         KeyboardInterrupt: Ctrl-C.
         Terminated: another signal.
     """
-    if asked():
+    if is_requested():
         _raise(code())
 
 
@@ -76,7 +76,7 @@ def end_at_once() -> NoReturn:
 
 
 def _note(number: int, _frame: FrameType | None) -> None:
-    if asked():
+    if is_requested():
         if number == signal.SIGINT:
             end_at_once()
         # The end has begun; a scheduler that repeats itself does not disturb it.

@@ -28,7 +28,7 @@ def test_validation_looks_at_one_view(trained, phantoms, monkeypatch):
     asked = load(trained[2] / "recipe.yaml").with_settings(
         ["infer.tta=true", "infer.mirror_positions=true", "infer.overlap=0.5"]
     )
-    validation.validated(segmenter, asked, [Pair("a", image, labels)])
+    validation.score_pairs(segmenter, asked, [Pair("a", image, labels)])
     assert seen[0].views.flips == ((),)
     assert seen[0].tiling.overlap == 0.5
 
@@ -49,7 +49,7 @@ def test_validation_leaves_ignored_voxels_out(trained, phantoms, monkeypatch):
     chosen = load(trained[2] / "recipe.yaml").with_settings(["data.ignore_label=7"])
     segmenter = predictor.segmenters[0]
     assert isinstance(segmenter, Segmenter)
-    validation.validated(segmenter, chosen, pairs)
+    validation.score_pairs(segmenter, chosen, pairs)
     assert seen == [7]
 
 
@@ -61,8 +61,8 @@ def test_nothing_to_compare_is_undefined_and_not_perfect(trained, monkeypatch):
     nothing = SimpleNamespace(labels=np.zeros((32, 32), np.uint8))
     monkeypatch.setattr(Predictor, "predict", lambda *_: nothing)
     chosen = load(trained[2] / "recipe.yaml")
-    found = validation.validated(segmenter, chosen, [Pair("a", empty, empty)] * 3)
+    found = validation.score_pairs(segmenter, chosen, [Pair("a", empty, empty)] * 3)
     assert np.isnan(found["dice"])
     some = Image.from_array(np.eye(32, dtype=np.uint8), ndim=2)
     pairs = [Pair("a", empty, empty), Pair("b", empty, some)]
-    assert validation.validated(segmenter, chosen, pairs)["dice"] == 0
+    assert validation.score_pairs(segmenter, chosen, pairs)["dice"] == 0

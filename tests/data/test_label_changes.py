@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unmask.data.crops import CropPlan, Crops
-from unmask.data.label_changes import ExcludeBoundaries, changed
+from unmask.data.label_changes import ExcludeBoundaries, apply_changes
 from unmask.data.normalize import NoNormalize
 from unmask.data.pairs import Pair
 from unmask.errors import RecipeError
@@ -24,12 +24,12 @@ def image(shape=(40, 36)):
 def test_parts_are_those_of_the_whole(shape):
     labels = image(shape)
     wanted = exclude_boundaries(labels.read()[0], min_size=500, frame=1)
-    found = changed(labels, [ExcludeBoundaries(min_size=500, frame=1)])
+    found = apply_changes(labels, [ExcludeBoundaries(min_size=500, frame=1)])
     assert found.shape == labels.shape
     np.testing.assert_array_equal(found.read()[0], wanted)
     box = Box((4,) * len(shape), (20,) * len(shape))
     np.testing.assert_array_equal(found.read(box)[0], wanted[box.slices])
-    assert changed(labels, []) is labels
+    assert apply_changes(labels, []) is labels
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 1e9])

@@ -19,7 +19,7 @@ from unmask.data.normalize import (
     percentiles,
     undefined,
 )
-from unmask.data.percentiles import interpolated
+from unmask.data.percentiles import interpolate
 from unmask.errors import DataError, RecipeError
 
 ALL = [Percentile(), Percentile(per_channel=True, nonzero=True), MinMax(), ZScore(), Window(0, 9)]
@@ -215,8 +215,8 @@ def test_interpolated_percentiles_are_those_of_numpy(kind, times):
     for nonzero in (False, True):
         values = seen[seen != 0] if nonzero else seen
         wanted = np.percentile(values.astype(np.float64), shares)
-        np.testing.assert_allclose(interpolated(seen, shares, nonzero=nonzero), wanted, rtol=1e-6)
-    np.testing.assert_allclose(interpolated(seen.copy(), shares), interpolated(seen, shares))
+        np.testing.assert_allclose(interpolate(seen, shares, nonzero=nonzero), wanted, rtol=1e-6)
+    np.testing.assert_allclose(interpolate(seen.copy(), shares), interpolate(seen, shares))
 
 
 @pytest.mark.parametrize("shape", [(1, 40), (3, 20, 21), (2, 5, 6, 7)])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from unmask.data.pairing import Layout, image_files, match_files
 from unmask.data.pairs import audit_pairs, open_pairs
-from unmask.data.suffixes import derived, divide, divide_by
+from unmask.data.suffixes import derive, divide, divide_by
 from unmask.errors import DataError
 from unmask.io import save_image
 
@@ -230,7 +230,7 @@ def test_every_name_is_in_one_part(names):
     assert sorted([*parts.images, *parts.labels, *parts.extra, *several]) == sorted(names)
     assert all(parts.labels[name] != name for name in parts.labels)
     for name in names:
-        whose = derived(name, names)
+        whose = derive(name, names)
         assert whose is None or whose.image != name
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from unmask.data.resample import Line, _thick, interpolated, voted
+from unmask.data.resample import Line, _thick, interpolate, vote
 
 RNG = np.random.default_rng(0)
 SHAPES = [((9,), (4,)), ((7, 11), (13, 6)), ((5, 6, 7), (9, 3, 7)), ((3, 4, 2, 5), (2, 7, 3, 5))]
@@ -31,7 +31,7 @@ def test_values_are_those_of_scipy(source, target, dtype):
     values = (RNG.normal(size=source) * 100).astype(dtype)
     if dtype == "u1":
         values = RNG.integers(0, 256, source).astype("u1")
-    found = interpolated(values, lines(source, target))
+    found = interpolate(values, lines(source, target))
     assert found.dtype == values.dtype
     assert found.shape == target
     expected = reference(values, target)
@@ -50,7 +50,7 @@ def test_a_vote_is_the_largest_interpolated_mask(source, target, dtype):
     ids = np.array([0, 1, 7, top], dtype)
     coarse = RNG.integers(0, 4, [-(-n // 2) for n in source])
     labels = ids[_doubled(coarse)[tuple(slice(n) for n in source)]]
-    found = voted(labels, lines(source, target))
+    found = vote(labels, lines(source, target))
     assert found.dtype == labels.dtype
     masks = np.stack([reference((labels == each).astype(float), target) for each in ids])
     given_to = np.take_along_axis(
@@ -76,18 +76,18 @@ def test_a_part_of_a_line_is_that_part(source, target, draw):
     moved = part.moved(first)
     values = RNG.normal(size=source)
     np.testing.assert_array_equal(
-        interpolated(values[first:last], [moved]), interpolated(values, [whole])[start:stop]
+        interpolate(values[first:last], [moved]), interpolate(values, [whole])[start:stop]
     )
 
 
 def test_the_same_grid_changes_nothing():
     values = RNG.integers(-1000, 1000, (5, 6, 7)).astype(np.int16)
-    np.testing.assert_array_equal(interpolated(values, lines(values.shape, values.shape)), values)
+    np.testing.assert_array_equal(interpolate(values, lines(values.shape, values.shape)), values)
 
 
 def test_memory_that_is_not_contiguous():
     values = RNG.normal(size=(6, 7, 8)).transpose(2, 0, 1)[:, ::-1]
-    found = interpolated(values, lines(values.shape, (3, 9, 4)))
+    found = interpolate(values, lines(values.shape, (3, 9, 4)))
     np.testing.assert_allclose(found, reference(values, (3, 9, 4)), atol=1e-9)
 
 
@@ -99,7 +99,7 @@ def test_finer_labels_have_smoothed_borders():
     """Twice as many voxels of the masks, filtered by a cubic B-spline as scipy's."""
     radius = np.sqrt(((np.indices((20, 22)) - 10) ** 2).sum(0))
     labels = np.where(radius < 7, 3, 0).astype(np.uint8)
-    found = voted(labels, smooth_lines(labels.shape, (40, 44)))
+    found = vote(labels, smooth_lines(labels.shape, (40, 44)))
     axes = np.meshgrid(*((np.arange(2 * n) + 0.5) / 2 - 0.5 for n in labels.shape), indexing="ij")
     smooth = ndimage.map_coordinates(
         (labels == 3).astype(float), axes, order=3, prefilter=False, mode="nearest"
@@ -112,7 +112,7 @@ def test_finer_labels_have_smoothed_borders():
 def test_what_is_thin_does_not_fade(ndim):
     labels = np.zeros((9,) * ndim, np.uint8)
     labels[(4,) * (ndim - 1)] = 5  # a line of one voxel
-    found = voted(labels, smooth_lines(labels.shape, (18,) * ndim))
+    found = vote(labels, smooth_lines(labels.shape, (18,) * ndim))
     np.testing.assert_array_equal(found, labels.repeat(2, 0) if ndim == 1 else _doubled(labels))
 
 

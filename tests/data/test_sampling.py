@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unmask.data.sampling import Modalities, Order, oversampled
+from unmask.data.sampling import Modalities, Order, oversample
 from unmask.errors import RecipeError
 
 
@@ -36,7 +36,7 @@ PUBLISHED = [
 
 def test_published_clusters_give_the_published_number_of_samples():
     clusters = np.random.default_rng(0).permutation(np.repeat(np.arange(40), PUBLISHED))
-    items = oversampled(clusters, 50)
+    items = oversample(clusters, 50)
     assert (len(clusters), len(items)) == (1000, 2111)
     counts = np.bincount(clusters[items])
     np.testing.assert_array_equal(counts, np.maximum(PUBLISHED, 50))
@@ -48,7 +48,7 @@ def test_published_clusters_give_the_published_number_of_samples():
 
 
 def test_no_floor_takes_every_image_once():
-    assert sorted(oversampled([3, 1, 3, 0], 0)) == [0, 1, 2, 3]
+    assert sorted(oversample([3, 1, 3, 0], 0)) == [0, 1, 2, 3]
 
 
 def test_wrong_options_of_modalities_are_refused():

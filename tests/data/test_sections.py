@@ -4,7 +4,7 @@ import pytest
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.normalize import NoNormalize
 from unmask.data.pairs import Pair
-from unmask.data.sections import oriented
+from unmask.data.sections import orient
 from unmask.errors import DataError, RecipeError
 from unmask.io import Image
 from unmask.recipe import load
@@ -18,7 +18,7 @@ def volume(spacing=(1.0, 1.0, 1.0), shape=(9, 11, 13)):
 
 
 def test_each_orientation_has_its_axis_first():
-    pairs = oriented([volume((1.0, 1.1, 1.2))], [0, 1, 2])
+    pairs = orient([volume((1.0, 1.1, 1.2))], [0, 1, 2])
     assert [pair.image.shape for pair in pairs] == [
         (1, 9, 11, 13),
         (1, 11, 9, 13),
@@ -35,7 +35,7 @@ def test_each_orientation_has_its_axis_first():
 @pytest.mark.parametrize("cache", [0, 1e9])
 def test_crops_are_sections_of_all_orientations_and_places(cache):
     plan = CropPlan(crop=(4, 5), channels=1, batch_size=60, seed=3)
-    pairs = oriented([volume()], [0, 1, 2])
+    pairs = orient([volume()], [0, 1, 2])
     crops = Crops(pairs, plan, normalize=NoNormalize(), cache_bytes=cache)
     images = np.concatenate([crops.batch(number).image.numpy() for number in range(5)])
     assert images.shape == (300, 1, 4, 5)
@@ -49,14 +49,14 @@ def test_crops_are_sections_of_all_orientations_and_places(cache):
 
 def test_thick_sections_are_cut_across_the_long_axis_only():
     with pytest.raises(DataError, match=r"equal sides.*sections=\[0\]"):
-        oriented([volume((5.0, 1.0, 1.0))], [0, 1, 2])
-    assert len(oriented([volume((5.0, 1.0, 1.0))], [0])) == 1
+        orient([volume((5.0, 1.0, 1.0))], [0, 1, 2])
+    assert len(orient([volume((5.0, 1.0, 1.0))], [0])) == 1
 
 
 @pytest.mark.parametrize("across", [[], [0, 0], [3], [-1]])
 def test_axes_there_are_not(across):
     with pytest.raises(RecipeError, match=r"data\.sections"):
-        oriented([volume()], across)
+        orient([volume()], across)
 
 
 def test_sections_are_for_pretraining():

@@ -10,7 +10,7 @@ import torch
 
 from unmask.build import build_task
 from unmask.labels import merge_small, relabel, segment
-from unmask.labels.edges import checked_edges
+from unmask.labels.edges import check_edges
 from unmask.labels.watershed import Watershed, fragments
 from unmask.models import (
     ForegroundHead,
@@ -25,7 +25,7 @@ from unmask.recipe_repair import published_balance
 from unmask.space.box import Box, starts
 from unmask.tasks.cosine import affinities, pair_loss
 from unmask.tasks.embeddings import Embeddings
-from unmask.tasks.offsets import widened
+from unmask.tasks.offsets import widen_borders
 from unmask.tasks.segmenter import Segmenter
 from unmask.tasks.views import Turn
 
@@ -300,7 +300,7 @@ def test_widening(fixture):
         if name.startswith("in"):
             halo = (0, 1, 1)[-file[name].ndim :]
             np.testing.assert_array_equal(
-                widened(file[name], halo), file[name.replace("in", "out", 1)]
+                widen_borders(file[name], halo), file[name.replace("in", "out", 1)]
             )
 
 
@@ -450,7 +450,7 @@ def test_passes_over_small_objects(fixture):
 def test_fragments_of_volumes(fixture, name):
     fill = fixture[2]
     case, arrays = case_of(fixture, "post3d")
-    edges = checked_edges(arrays["affinity"], case["recipe"]["offsets"], None)
+    edges = check_edges(arrays["affinity"], case["recipe"]["offsets"], None)
     # the program numbers the fragments of the second way from 0
     expected = arrays[name].astype(np.int64) + 1
     assert fill.same_partition(fragments(edges, FRAGMENTS[name]), expected)

@@ -31,7 +31,7 @@ from unmask.io import Image, open_image, open_labels, save_image, save_labels
 from unmask.io.majority import majority
 from unmask.labels import connected_components, labels_to_flows
 from unmask.labels.affinities import METHODS
-from unmask.labels.edges import shifted
+from unmask.labels.edges import shift_slices
 from unmask.phantoms.cells import nuclei
 from unmask.space.box import Box
 from unmask.space.tiling import Tiling
@@ -175,7 +175,7 @@ def test_affinities_of_phantoms_have_no_cut_cells_and_no_double_ids(method, shap
     offsets = [tuple(-far * (a == b) for b in range(ndim)) for far in (1, 4) for a in range(ndim)]
     logits = np.full((len(offsets) + 1, *shape), -9, np.float32)
     for channel, offset in enumerate(offsets):
-        here, there = shifted(shape, offset)
+        here, there = shift_slices(shape, offset)
         logits[channel][here][(truth[here] == truth[there]) & (truth[here] > 0)] = 9
     logits[-1][truth > 0] = 9
     decoding = {"name": method, "min_size": 5}

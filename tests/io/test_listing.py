@@ -9,7 +9,7 @@ from unmask.data.pairs import Layout, open_pairs
 from unmask.errors import DataError
 from unmask.io import list_files, open_image, save_image
 from unmask.io.listing import cases, part_of, read_listing
-from unmask.io.multi_file import files_of, joined, stacked, without_parts
+from unmask.io.multi_file import files_of, join_names, stack_files, without_parts
 from unmask.io.paths import named_files
 
 
@@ -166,12 +166,12 @@ def test_broken_files_and_parts_are_refused(tmp_path):
 
 def test_several_files_are_one_path_and_back():
     for files in (["a/b_0000.nii", "a/b_0001.nii"], ["x/t1.nii", "y/t2.nii"], ["a.tif", "ab.tif"]):
-        assert files_of(joined(files)) == files
-    assert joined(["a.nii"]) == "a.nii"
+        assert files_of(join_names(files)) == files
+    assert join_names(["a.nii"]) == "a.nii"
     assert without_parts("a/b_000{0,1}.nii") == "a/b.nii"
     assert without_parts("{x/t,y/u}.nii") == "x/t.nii"
     with pytest.raises(DataError, match="Rename"):
-        joined(["a{.nii", "b.nii"])
+        join_names(["a{.nii", "b.nii"])
 
 
 def test_channels_of_unlike_grids_are_refused(tmp_path):
@@ -185,4 +185,4 @@ def test_channels_of_unlike_grids_are_refused(tmp_path):
     assert one[1:, 2].shape == (2, 4, 5)
     with pytest.raises(DataError, match=r"a7\.nii"):
         open_image(tmp_path / "a{0,7}.nii", ndim=3)
-    assert stacked([one], "s", "n").shape == one.shape
+    assert stack_files([one], "s", "n").shape == one.shape

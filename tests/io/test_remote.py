@@ -20,7 +20,7 @@ from unmask.errors import DataError, MissingPackageError
 from unmask.io import list_files, open_image, open_labels, output_name, remote, save_image
 from unmask.io.identity import identity, is_in_files
 from unmask.io.label_groups import labels_in_place
-from unmask.io.missing_chunks import unwritten
+from unmask.io.missing_chunks import find_unwritten
 from unmask.space.box import Box
 
 pytest.importorskip("obstore")
@@ -161,7 +161,7 @@ def test_runs_know_a_store_by_its_metadata(site: Site) -> None:
     before, image = identity(url), open_image(url, ndim=3)
     assert is_in_files(image)
     np.testing.assert_array_equal(ship_image(image, None)().read(BOX), image.read(BOX))
-    assert unwritten(url) == ""
+    assert find_unwritten(url) == ""
     save_image(site.folder / "a.zarr", VOLUME[:5])
     remote._metadata_at.cache_clear()
     assert identity(url) != before

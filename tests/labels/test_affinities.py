@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from unmask.errors import DataError, RecipeError
 from unmask.labels import connected_components
 from unmask.labels.affinities import METHODS, segment
-from unmask.labels.edges import inside, shifted
+from unmask.labels.edges import inside, shift_slices
 
 NEAR = {2: [(-1, 0), (0, -1)], 3: [(-1, 0, 0), (0, -1, 0), (0, 0, -1)]}
 FAR = {2: [(-3, 0), (0, -3)], 3: [(-2, 0, 0), (0, -3, 0), (0, 0, -3)]}
@@ -18,7 +18,7 @@ def of_labels(labels, offsets):
     """Perfect affinities: 1 inside an object, 0 between objects and in the background."""
     values = np.zeros((len(offsets), *labels.shape), np.float32)
     for channel, offset in enumerate(offsets):
-        here, there = shifted(labels.shape, offset)
+        here, there = shift_slices(labels.shape, offset)
         values[channel][here] = (labels[here] == labels[there]) & (labels[here] > 0)
     return values
 

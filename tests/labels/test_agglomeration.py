@@ -9,7 +9,7 @@ import waterz as peer
 from unmask.errors import DataError
 from unmask.labels import average_linkage, waterz
 from unmask.labels.agglomeration import agglomerate
-from unmask.labels.edges import checked_edges
+from unmask.labels.edges import check_edges
 from unmask.labels.regions import Regions, region_graph
 
 NEAR = [(-1, 0, 0), (0, -1, 0), (0, 0, -1)]
@@ -53,7 +53,7 @@ def test_the_partition_is_that_of_waterz(image, capfd, quantile, bins, threshold
     )
     expected = next(runs)
     capfd.readouterr()
-    graph = region_graph(labels, checked_edges(values, NEAR, None))
+    graph = region_graph(labels, check_edges(values, NEAR, None))
     found = agglomerate(labels, graph, threshold=threshold, quantile=quantile, bins=bins)
     assert same(found, expected)
     assert 1 < found.max() < labels.max()
@@ -96,7 +96,7 @@ def test_average_linkage_equals_its_definition(seed):
     labels = np.arange(1, 26).reshape(5, 5).repeat(2, 0).repeat(2, 1).astype(np.int32)
     offsets = [(-1, 0), (0, -1), (-3, 0), (0, -3), (-4, 4)]
     values = random.random((5, 10, 10), np.float32)
-    graph = region_graph(labels, checked_edges(values, offsets, None), range(5))
+    graph = region_graph(labels, check_edges(values, offsets, None), range(5))
     found = agglomerate(labels, graph, threshold=0.5)
     expected = plain(labels, values, offsets, 0.5)
     assert found.max() == len(expected)
@@ -132,6 +132,6 @@ def test_regions_that_do_not_touch_count_once_they_belong_to_some_that_do():
 @pytest.mark.parametrize("options", [{"threshold": 1.1}, {"quantile": 100}, {"bins": -1}])
 def test_options_out_of_range_are_refused(image, options):
     labels, values = image
-    graph = region_graph(labels, checked_edges(values, NEAR, None))
+    graph = region_graph(labels, check_edges(values, NEAR, None))
     with pytest.raises(DataError, match=next(iter(options))):
         agglomerate(labels, graph, **options)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unmask.errors import DataError
 from unmask.labels import segment, waterz
 from unmask.labels.basins import basins
-from unmask.labels.edges import checked_edges, shifted
+from unmask.labels.edges import check_edges, shift_slices
 from unmask.labels.watershed import Watershed, fragments
 from unmask.metrics import arand
 
@@ -42,7 +42,7 @@ def test_fragments_are_those_of_waterz(seed, shape, levels):
         affinities = np.round(affinities * levels) / np.float32(levels)
     if max(shape) < 2:
         return
-    found = basins(checked_edges(affinities, BACK, None))
+    found = basins(check_edges(affinities, BACK, None))
     assert same_partition(found, peer_segments(affinities, 0.0))
 
 
@@ -62,7 +62,7 @@ def thin_borders(shape, count, seed=0):
     offsets = [tuple(-int(a == b) for a in range(len(shape))) for b in range(len(shape))]
     values = np.ones((len(shape), *shape), np.float32)
     for channel, offset in enumerate(offsets):
-        here, there = shifted(shape, offset)
+        here, there = shift_slices(shape, offset)
         values[channel][here] = np.where(labels[here] == labels[there], 1, 0.05)
     values -= rng.random(values.shape, np.float32) * np.float32(0.04)
     return labels, values, offsets
@@ -82,29 +82,29 @@ def test_any_number_of_axes(ndim):
     offsets = [tuple(-int(a == b) for a in range(ndim)) for b in range(ndim)]
     values = np.full((ndim, *shape), 0.9, np.float32)
     values[-1, ..., 5] = 0
-    found = basins(checked_edges(values, offsets, None))
+    found = basins(check_edges(values, offsets, None))
     assert same_partition(found, np.broadcast_to(1 + (np.arange(9) >= 5), shape))
     forward = [tuple(-step for step in offset) for offset in offsets]
     moved = np.stack([np.roll(v, -1, axis) for axis, v in enumerate(values)])
-    assert same_partition(basins(checked_edges(moved, forward, None)), found)
+    assert same_partition(basins(check_edges(moved, forward, None)), found)
 
 
 def test_background_foreground_and_slices():
     values = np.full((3, 3, 6, 6), 0.8, np.float32)
-    assert basins(checked_edges(values, BACK, None)).max() == 1
-    assert basins(checked_edges(values, BACK, None), per_slice=True).max() == 3
+    assert basins(check_edges(values, BACK, None)).max() == 1
+    assert basins(check_edges(values, BACK, None), per_slice=True).max() == 3
     inside = np.zeros((3, 6, 6), bool)
     inside[:, :2] = inside[:, 4:] = True
-    found = basins(checked_edges(values, BACK, inside))
+    found = basins(check_edges(values, BACK, inside))
     assert np.array_equal(found > 0, inside)
     assert found.max() == 2
     values[:, :, 3:] = 0
-    assert not basins(checked_edges(values, BACK, None))[:, 4:].any()
+    assert not basins(check_edges(values, BACK, None))[:, 4:].any()
 
 
 def test_small_fragments_are_flooded():
     values = np.random.default_rng(0).random((2, 30, 30), np.float32)
-    edges = checked_edges(values, [(-1, 0), (0, -1)], None)
+    edges = check_edges(values, [(-1, 0), (0, -1)], None)
     many = fragments(edges, Watershed(on="affinities"))
     few = fragments(edges, Watershed(on="affinities", min_size=4))
     assert few.max() < many.max()

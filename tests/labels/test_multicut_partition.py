@@ -7,7 +7,7 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.labels import multicut
-from unmask.labels.edges import checked_edges
+from unmask.labels.edges import check_edges
 from unmask.labels.multicut_partition import edge_costs, multicut_regions
 from unmask.labels.regions import region_graph
 
@@ -17,7 +17,7 @@ def test_small_graphs_are_cut_at_the_lowest_cost(seed):
     random = np.random.default_rng(seed)
     labels = np.arange(1, 7).reshape(2, 3).repeat(2, 0).repeat(2, 1).astype(np.int32)
     values = random.random((2, *labels.shape), np.float32)
-    graph = region_graph(labels, checked_edges(values, [(-1, 0), (0, -1)], None))
+    graph = region_graph(labels, check_edges(values, [(-1, 0), (0, -1)], None))
     costs = edge_costs(graph)
 
     def energy(names):
@@ -33,7 +33,7 @@ def test_small_graphs_are_cut_at_the_lowest_cost(seed):
 def test_costs_are_log_odds_weighted_by_length():
     labels = np.array([[1, 2, 2], [1, 1, 2], [3, 3, 3]], np.int32)
     values = np.full((2, 3, 3), 0.75, np.float32)
-    graph = region_graph(labels, checked_edges(values, [(-1, 0), (0, -1)], None))
+    graph = region_graph(labels, check_edges(values, [(-1, 0), (0, -1)], None))
     lengths = {(1, 2): 3, (1, 3): 2, (2, 3): 1}
     expected = [np.log(3) * lengths[a, b] / 3 for a, b in graph.pairs.tolist()]
     assert edge_costs(graph) == pytest.approx(expected)

@@ -9,13 +9,13 @@ from hypothesis.extra.numpy import arrays
 
 from unmask.errors import DataError
 from unmask.labels import connected_components, mutex_watershed
-from unmask.labels.edges import shifted
+from unmask.labels.edges import shift_slices
 
 
 def affinities(labels, offsets):
     values = np.zeros((len(offsets), *labels.shape), np.float32)
     for channel, offset in enumerate(offsets):
-        here, there = shifted(labels.shape, offset)
+        here, there = shift_slices(labels.shape, offset)
         values[channel][here] = labels[here] == labels[there]
     return values
 

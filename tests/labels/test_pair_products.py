@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unmask.labels.edges import shifted
+from unmask.labels.edges import shift_slices
 from unmask.labels.pair_products import Vectors, cosines, rows_of, spread
 from unmask.space.random import generator
 
@@ -28,7 +28,7 @@ def test_cosines(ndim):
     found = np.full((len(offsets), one.values.shape[1]), 9.0)
     cosines(one, two, rows_of(space, offsets), into=found)
     for channel, offset in enumerate(offsets):
-        here, there = shifted(space, offset)
+        here, there = shift_slices(space, offset)
         expected = np.full(space, 9.0)
         left, right = (
             unit(one, space)[(slice(None), *here)],
@@ -48,7 +48,7 @@ def test_spread(ndim, back):
     spread(slope, one, two, rows_of(space, offsets), into=found, back=back)
     expected = np.ones((4, *space))
     for channel, offset in enumerate(offsets):
-        here, there = shifted(space, offset)
+        here, there = shift_slices(space, offset)
         share = slope[channel].reshape(space)[here]
         expected[(slice(None), *here)] += share * unit(two, space)[(slice(None), *there)]
         if back:

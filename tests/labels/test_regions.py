@@ -4,7 +4,7 @@ import bioimage_cpp.graph as peer
 import numpy as np
 import pytest
 
-from unmask.labels.edges import checked_edges
+from unmask.labels.edges import check_edges
 from unmask.labels.regions import region_graph
 
 OFFSETS = [(-1, 0, 0), (0, -1, 0), (0, 0, -1), (0, 2, -3)]
@@ -20,7 +20,7 @@ def image():
 
 def test_near_edges_are_those_of_the_library(image):
     labels, values = image
-    graph = region_graph(labels, checked_edges(values, OFFSETS, None))
+    graph = region_graph(labels, check_edges(values, OFFSETS, None))
     rag = peer.region_adjacency_graph(labels, number_of_threads=1)
     features = peer.features.affinity_features(
         rag, labels, np.ascontiguousarray(values[:3]), OFFSETS[:3], number_of_threads=1
@@ -34,7 +34,7 @@ def test_near_edges_are_those_of_the_library(image):
 def test_far_edges_count_and_background_does_not(image):
     labels, values = image
     labels = np.where(labels % 5 == 0, 0, labels)
-    graph = region_graph(labels, checked_edges(values, OFFSETS, None), range(4))
+    graph = region_graph(labels, check_edges(values, OFFSETS, None), range(4))
     assert (graph.pairs > 0).all()
     assert (graph.pairs[:, 0] < graph.pairs[:, 1]).all()
     assert not graph.touching.all()
@@ -54,7 +54,7 @@ def test_far_edges_count_and_background_does_not(image):
 
 def test_one_region_has_no_edge():
     graph = region_graph(
-        np.ones((3, 4), np.int32), checked_edges(np.ones((2, 3, 4)), [(-1, 0), (0, -1)], None)
+        np.ones((3, 4), np.int32), check_edges(np.ones((2, 3, 4)), [(-1, 0), (0, -1)], None)
     )
     assert len(graph) == 0
     assert graph.pairs.shape == (0, 2)

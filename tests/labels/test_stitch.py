@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from unmask.blocks.grid import Grid
 from unmask.errors import DataError
 from unmask.labels import connected_components
-from unmask.labels.stitch import joined, matched
+from unmask.labels.stitch import match_ids, number_pieces
 
 
 def same_objects(first: np.ndarray, second: np.ndarray) -> bool:
@@ -44,9 +44,9 @@ def in_blocks(foreground, block, *, halo, connectivity, order=None) -> np.ndarra
             if other is not None:
                 slab = grid.slab(number, axis)
                 there = slab.relative_to(tiles[other].read).slices
-                table = matched(part[slab.relative_to(tile.read).slices], parts[other][there])
+                table = match_ids(part[slab.relative_to(tile.read).slices], parts[other][there])
                 pairs.append(table + offsets[[number, other]] - 1)
-    numbers = np.concatenate([[0], joined(np.concatenate(pairs), written)])
+    numbers = np.concatenate([[0], number_pieces(np.concatenate(pairs), written)])
     result = np.zeros(foreground.shape, np.int64)
     for number, (tile, part) in enumerate(zip(tiles, parts, strict=True)):
         own = part[tile.write.relative_to(tile.read).slices].astype(np.int64)
@@ -151,68 +151,71 @@ class TestMatched:
         here, there = np.zeros((2, 10), int), np.zeros((2, 10), int)
         here[:, :5], here[:, 5:] = 1, 2
         there[:, :4], there[:, 4:] = 7, 8
-        assert matched(here, there).tolist() == [[1, 7], [2, 8]]
+        assert match_ids(here, there).tolist() == [[1, 7], [2, 8]]
 
     def test_a_speck_is_not_joined_to_what_it_touches(self):
         here, there = np.zeros((1, 20), int), np.zeros((1, 20), int)
         here[0, :10], there[0, 9:] = 1, 2
-        assert matched(here, there).tolist() == []
+        assert match_ids(here, there).tolist() == []
 
     def test_one_that_is_seen_as_two_is_joined_to_the_larger(self):
         here, there = np.ones((1, 10), int), np.ones((1, 10), int)
         there[0, 7:] = 2
-        assert matched(here, there).tolist() == [[1, 1]]
+        assert match_ids(here, there).tolist() == [[1, 1]]
 
     def test_two_that_are_seen_as_one_do_not_become_one(self):
         """The larger one is joined; the smaller one would join both neighbors."""
         here, there = np.ones((1, 10), int), np.ones((1, 10), int)
         here[0, 7:] = 2
-        assert matched(here, there).tolist() == [[1, 1]]
+        assert match_ids(here, there).tolist() == [[1, 1]]
 
     def test_a_pair_must_be_the_largest_overlap_of_both(self):
         here = np.array([[1, 1, 1, 1, 1, 1, 2, 2, 2, 2]])
         there = np.array([[3, 3, 3, 4, 4, 4, 4, 4, 4, 4]])
         # 1 meets 3 and 4 in three voxels each and 2 meets 4 in four: 4 belongs to 2 alone.
-        assert matched(here, there).tolist() == [[1, 3], [2, 4]]
+        assert match_ids(here, there).tolist() == [[1, 3], [2, 4]]
 
     def test_both_legs_of_one_object_are_joined(self):
         here, there = np.array([[3, 3, 0, 3, 3]]), np.array([[1, 1, 0, 2, 2]])
-        assert matched(here, there).tolist() == [[3, 1], [3, 2]]
+        assert match_ids(here, there).tolist() == [[3, 1], [3, 2]]
 
     def test_many_large_ids(self):
         here = np.arange(40_000, dtype=np.uint32).reshape(200, 200) + 3_000_000_000
         there = here.astype(np.int64)[::-1].copy()
-        pairs = matched(here, there)
+        pairs = match_ids(here, there)
         assert len(pairs) == here.size
         assert pairs.min() == 3_000_000_000
 
     def test_two_shapes(self):
         with pytest.raises(DataError, match=r"\(2, 3\) and \(3, 2\)"):
-            matched(np.zeros((2, 3), int), np.zeros((3, 2), int))
+            match_ids(np.zeros((2, 3), int), np.zeros((3, 2), int))
 
 
 class TestJoined:
     def test_numbers_are_compact_and_in_order(self):
         pairs = np.array([[5, 1], [1, 3], [4, 4]])
         written = np.array([True, True, False, True, False, True])
-        assert joined(pairs, written).tolist() == [1, 2, 0, 2, 0, 2]
+        assert number_pieces(pairs, written).tolist() == [1, 2, 0, 2, 0, 2]
 
     def test_pieces_that_are_not_written_only_connect(self):
-        assert joined(np.array([[0, 1], [1, 2]]), np.array([True, False, True])).tolist() == [1] * 3
+        assert (
+            number_pieces(np.array([[0, 1], [1, 2]]), np.array([True, False, True])).tolist()
+            == [1] * 3
+        )
 
     def test_nothing(self):
-        assert joined(np.zeros((0, 2), np.int64), np.zeros(0, bool)).tolist() == []
+        assert number_pieces(np.zeros((0, 2), np.int64), np.zeros(0, bool)).tolist() == []
 
     def test_pieces_that_are_not_there(self):
         with pytest.raises(DataError, match=r"0 \.\. 1.*found 0 \.\. 2"):
-            joined(np.array([[0, 2]]), np.ones(2, bool))
+            number_pieces(np.array([[0, 2]]), np.ones(2, bool))
 
     def test_long_chains(self):
         count = 200_000
         pairs = np.stack([np.arange(count - 1), np.arange(1, count)], axis=1)
         begin = time.process_time()
         for order in (pairs, pairs[::-1]):
-            assert joined(order, np.ones(count, bool)).max() == 1
+            assert number_pieces(order, np.ones(count, bool)).max() == 1
         assert time.process_time() - begin < 5
 
 

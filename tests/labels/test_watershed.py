@@ -6,11 +6,11 @@ from skimage.segmentation import watershed as reference
 
 from unmask.errors import DataError
 from unmask.labels import connected_components
-from unmask.labels.edges import checked_edges, shifted
+from unmask.labels.edges import check_edges, shift_slices
 from unmask.labels.watershed import (
     Watershed,
     boundaries,
-    checked_watershed,
+    check_watershed,
     flood,
     fragments,
     kinship,
@@ -22,9 +22,9 @@ def edges_of(labels, foreground=None):
     offsets = [tuple(-(a == axis) for a in range(labels.ndim)) for axis in range(labels.ndim)]
     values = np.zeros((len(offsets), *labels.shape), np.float32)
     for channel, offset in enumerate(offsets):
-        here, there = shifted(labels.shape, offset)
+        here, there = shift_slices(labels.shape, offset)
         values[channel][here] = (labels[here] == labels[there]) & (labels[here] > 0)
-    return checked_edges(values, offsets, foreground)
+    return check_edges(values, offsets, foreground)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_boundaries_at_the_rim_are_those_next_to_it(cells):
 def test_the_boundary_is_the_mean_or_the_worst_edge():
     values = np.full((2, 3, 3), 0.25, np.float32)
     values[0] = 0.75
-    edges = checked_edges(values, [(-1, 0), (0, -1)], None)
+    edges = check_edges(values, [(-1, 0), (0, -1)], None)
     assert (boundaries(edges) == 0.5).all()
     assert (boundaries(edges, Watershed(boundary="max")) == 0.75).all()
     assert (boundaries(edges, Watershed(per_slice=True)) == 0.75).all()
@@ -67,11 +67,11 @@ def test_the_boundary_is_the_mean_or_the_worst_edge():
 
 def test_kinship_is_the_best_edge_on_either_side():
     values = np.array([[[0.1, 0.2, 0.9, 0.3]], [[0.5, 0.1, 0.2, 0.1]]], np.float32)
-    edges = checked_edges(values, [(0, -1), (-1, 0)], None)
+    edges = check_edges(values, [(0, -1), (-1, 0)], None)
     assert kinship(edges)[0].tolist() == pytest.approx([0.2, 0.9, 0.9, 0.3])
-    ahead = checked_edges(values[:1], [(0, 1)], None)
+    ahead = check_edges(values[:1], [(0, 1)], None)
     assert kinship(ahead)[0].tolist() == pytest.approx([0.1, 0.2, 0.9, 0.9])
-    assert (kinship(checked_edges(np.zeros((1, 1)), [(-1,)], None)) == 1).all()
+    assert (kinship(check_edges(np.zeros((1, 1)), [(-1,)], None)) == 1).all()
 
 
 def test_foreground_without_a_seed_becomes_fragments():
@@ -80,7 +80,7 @@ def test_foreground_without_a_seed_becomes_fragments():
     foreground[:, 4] = False
     values = np.ones((2, 7, 9), np.float32)
     values[:, :, 5:] = 0  # no voxel on this side is inside an object
-    edges = checked_edges(values, [(-1, 0), (0, -1)], foreground)
+    edges = check_edges(values, [(-1, 0), (0, -1)], foreground)
     found = fragments(edges)
     assert np.array_equal(found > 0, foreground)
     assert len(np.unique(found[:, :4])) == len(np.unique(found[:, 5:])) == 1
@@ -122,7 +122,7 @@ def test_smoothing_keeps_noise_from_seeding():
     labels[:, 30:32] = 0
     edges = edges_of(labels)
     noisy = np.clip(edges.values - 0.6 * (random.random(edges.values.shape) < 0.1), 0, 1)
-    rough = checked_edges(noisy.astype(np.float32), edges.offsets, None)
+    rough = check_edges(noisy.astype(np.float32), edges.offsets, None)
     smooth = fragments(rough, Watershed(sigma=2.0, alpha=0.9, min_size=50))
     assert smooth.max() < fragments(rough).max() / 2
     assert connected_components(smooth, connectivity=1).max() == smooth.max()
@@ -132,7 +132,7 @@ def test_smoothing_keeps_noise_from_seeding():
 def test_faces_stay_where_affinities_are_lowest_if_only_seeds_are_smoothed(smooth):
     boundary = np.zeros((40, 30), np.float32)
     boundary[:, 8], boundary[:, 9:14] = 1, 0.9
-    edges = checked_edges(np.stack([1 - boundary] * 2), [(-1, 0), (0, -1)], None)
+    edges = check_edges(np.stack([1 - boundary] * 2), [(-1, 0), (0, -1)], None)
     found = fragments(edges, Watershed(sigma=2.0, smooth_boundary=smooth))
     assert np.isin(found[:, 9:14], found[:, 14:]).all() == (not smooth)
 
@@ -152,4 +152,4 @@ def test_faces_stay_where_affinities_are_lowest_if_only_seeds_are_smoothed(smoot
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(DataError, match=next(iter(options))):
-        checked_watershed(options)
+        check_watershed(options)

@@ -5,7 +5,7 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.metrics import dice, iou, overlap
-from unmask.metrics.mapping import best_dice, counted, majority, one_to_one, score
+from unmask.metrics.mapping import best_dice, majority, one_to_one, score, sum_tables
 
 
 def random_pair(seed, classes=3, clusters=5):
@@ -23,8 +23,8 @@ def applied(mapping, clusters):
 
 def test_table_of_several_images_is_that_of_all():
     pairs = [random_pair(seed) for seed in range(3)]
-    table = counted(overlap(*pair) for pair in pairs)
-    whole = counted([overlap(*(np.concatenate(part) for part in zip(*pairs, strict=True)))])
+    table = sum_tables(overlap(*pair) for pair in pairs)
+    whole = sum_tables([overlap(*(np.concatenate(part) for part in zip(*pairs, strict=True)))])
     assert np.array_equal(table.voxels, whole.voxels)
     assert table.voxels.sum() == 3 * 210
     assert 0 in table.classes
@@ -33,7 +33,7 @@ def test_table_of_several_images_is_that_of_all():
 @pytest.mark.parametrize("seed", range(5))
 def test_one_to_one_is_the_best_of_all(seed):
     truth, clusters = random_pair(seed)
-    table = counted([overlap(truth, clusters)])
+    table = sum_tables([overlap(truth, clusters)])
     found = one_to_one(table)
     assert len(set(found.values())) == len(found)
 
@@ -48,7 +48,7 @@ def test_one_to_one_is_the_best_of_all(seed):
 
 def test_majority_takes_the_most_voxels():
     truth, clusters = random_pair(1)
-    found = majority(counted([overlap(truth, clusters)]))
+    found = majority(sum_tables([overlap(truth, clusters)]))
     for cluster in np.unique(clusters):
         assert found[int(cluster)] == np.bincount(truth[clusters == cluster]).argmax()
 
@@ -60,7 +60,7 @@ def mean_dice(table, mapping):
 @pytest.mark.parametrize("seed", range(5))
 def test_best_dice_gains_from_no_single_change(seed):
     truth, clusters = random_pair(seed, clusters=4)
-    table = counted([overlap(truth, clusters)])
+    table = sum_tables([overlap(truth, clusters)])
     found = best_dice(table)
     ids = [int(k) for k in table.clusters]
     every = [dict(zip(ids, chosen, strict=True)) for chosen in product(range(3), repeat=len(ids))]
@@ -77,14 +77,14 @@ def test_best_dice_gains_from_no_single_change(seed):
 def test_best_dice_finds_a_class_that_has_no_majority():
     truth = np.repeat([0, 1, 0], [90, 4, 6])
     clusters = np.repeat([1, 2], [90, 10])
-    table = counted([overlap(truth, clusters)])
+    table = sum_tables([overlap(truth, clusters)])
     assert majority(table) == {1: 0, 2: 0}
     assert best_dice(table) == {1: 0, 2: 1}
 
 
 def test_scores_are_those_of_the_mapped_labels():
     truth, clusters = random_pair(2)
-    table = counted([overlap(truth, clusters)])
+    table = sum_tables([overlap(truth, clusters)])
     mapping = majority(table)
     found = score(table, mapping)
     labels = applied(mapping, clusters)
@@ -96,7 +96,7 @@ def test_scores_are_those_of_the_mapped_labels():
 
 
 def test_transferred_mapping_may_miss_clusters_and_classes():
-    table = counted([overlap(np.array([0, 0, 1, 1]), np.array([1, 1, 2, 3]))])
+    table = sum_tables([overlap(np.array([0, 0, 1, 1]), np.array([1, 1, 2, 3]))])
     found = score(table, {1: 0, 2: 1, 7: 2}, classes=[0, 1, 2])
     assert found["dice/0"] == 1
     assert found["dice/1"] == pytest.approx(2 / 3)
@@ -106,4 +106,4 @@ def test_transferred_mapping_may_miss_clusters_and_classes():
 
 def test_no_voxels():
     with pytest.raises(DataError, match="labeled voxels"):
-        counted([overlap(np.full(3, 9, np.uint8), np.ones(3, np.uint8), ignore=9)])
+        sum_tables([overlap(np.full(3, 9, np.uint8), np.ones(3, np.uint8), ignore=9)])

@@ -11,7 +11,7 @@ from unmask.errors import DataError, RecipeError
 from unmask.lookup import Choice
 from unmask.models import BACKBONES, nd
 from unmask.models.base import TokenBackbone
-from unmask.models.sparse import Visible, check_layers, masked
+from unmask.models.sparse import Visible, check_layers, mask_network
 
 SMALL = {
     # No convolution learns there.
@@ -76,7 +76,7 @@ def test_norms_equal_their_definition(kind, ndim, last):
     image = nd.channels_last(image) if last else image
     wanted = torch.randn_like(image)
     found = []
-    for run in (masked(layer, visible), lambda x: defined(layer, x, mask)):
+    for run in (mask_network(layer, visible), lambda x: defined(layer, x, mask)):
         given = image.detach().requires_grad_()
         output = run(given)
         (output * wanted).sum().backward()
@@ -91,7 +91,7 @@ def test_statistics_survive_a_large_offset():
     layer, visible = nn.BatchNorm2d(2), draw((2, 2), share=0.5)
     mask = visible.at((64, 64))
     image = (torch.randn(2, 2, 64, 64) * 0.01 + 100) * mask
-    normed = masked(layer, visible)(image)
+    normed = mask_network(layer, visible)(image)
     deviation = normed.movedim(1, -1)[mask[:, 0] > 0].std(dim=0)
     torch.testing.assert_close(deviation, torch.ones(2), rtol=0.1, atol=0)
 
@@ -102,14 +102,14 @@ def test_running_statistics_are_those_of_gathered_voxels():
     mask = visible.at((8, 8))
     for _ in range(3):
         image = torch.randn(2, 3, 8, 8) * mask
-        masked(layer, visible)(image)
+        mask_network(layer, visible)(image)
         plain(image.movedim(1, -1)[mask[:, 0] > 0])
     torch.testing.assert_close(layer.running_mean, plain.running_mean)
     torch.testing.assert_close(layer.running_var, plain.running_var)
     assert layer.num_batches_tracked == 3
     image = torch.randn(2, 3, 8, 8) * mask
     expected = layer.eval()(image) * mask
-    assert torch.equal(masked(layer, visible)(image), expected)
+    assert torch.equal(mask_network(layer, visible)(image), expected)
 
 
 @pytest.mark.parametrize(("name", "ndim"), convolutional())
@@ -121,7 +121,7 @@ class TestBackbones:
         for mode in (False, True):
             backbone.train(mode)
             dense = backbone(image)
-            for ours, theirs in zip(masked(backbone, visible)(image), dense, strict=True):
+            for ours, theirs in zip(mask_network(backbone, visible)(image), dense, strict=True):
                 torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
     def test_hidden_voxels_are_zero_after_every_layer(self, name, ndim):
@@ -130,7 +130,7 @@ class TestBackbones:
         with torch.no_grad():
             for parameter in backbone.parameters():
                 parameter.add_(0.1)  # offsets that would show
-        twin, seen = masked(backbone, visible), []
+        twin, seen = mask_network(backbone, visible), []
 
         def look(module, _, output):
             if isinstance(output, torch.Tensor):
@@ -152,7 +152,7 @@ class TestBackbones:
         visible = draw([n // s for n, s in zip(SIZES[ndim], backbone.strides[-1], strict=True)])
         mask = visible.at(SIZES[ndim])
         other = torch.where(mask > 0, image, torch.full_like(image, 7.0))
-        first, second = (masked(backbone, visible)(each * mask) for each in (image, other))
+        first, second = (mask_network(backbone, visible)(each * mask) for each in (image, other))
         for one, two in zip(first, second, strict=True):
             assert torch.equal(one, two)
 
@@ -160,7 +160,7 @@ class TestBackbones:
         backbone = build(name, ndim)
         names = [key for key, _ in backbone.named_modules()]
         visible = draw([n // s for n, s in zip(SIZES[ndim], backbone.strides[-1], strict=True)])
-        twin = masked(backbone, visible)
+        twin = mask_network(backbone, visible)
         assert [key for key, _ in backbone.named_modules()] == names
         ours = {id(parameter) for parameter in backbone.parameters()}
         assert {id(parameter) for parameter in twin.parameters()} == ours

@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 
 from unmask.metrics.overlap_table import overlap
 from unmask.reports.fates import Fate, judge
-from unmask.reports.overlay import COLORS, differences, jpeg, middle_plane, outline, shown
+from unmask.reports.overlay import COLORS, differences, jpeg, middle_plane, outline, render_rgb
 
 
 def test_outlines_show_what_became_of_each_object():
@@ -57,6 +57,6 @@ def test_pictures_are_small_and_small_images_are_enlarged():
 
 
 def test_constant_and_many_channels_are_shown():
-    assert shown(np.full((1, 4, 4), 7, np.uint16)).shape == (4, 4, 3)
-    assert shown(np.zeros((5, 4, 4))).shape == (4, 4, 3)
-    assert shown(np.zeros((2, 4, 4))).shape == (4, 4, 3)
+    assert render_rgb(np.full((1, 4, 4), 7, np.uint16)).shape == (4, 4, 3)
+    assert render_rgb(np.zeros((5, 4, 4))).shape == (4, 4, 3)
+    assert render_rgb(np.zeros((2, 4, 4))).shape == (4, 4, 3)

@@ -2,7 +2,7 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.space.axes import parse, spatial
-from unmask.space.spacing import checked
+from unmask.space.spacing import check_spacing
 
 
 def test_axes_are_read_in_any_case_and_order():
@@ -22,8 +22,8 @@ def test_the_number_of_axes_must_fit():
 
 
 def test_spacing_is_checked():
-    assert checked(None, 2, source="a") is None
-    assert checked([2, 0.5], 2, source="a") == (2.0, 0.5)
+    assert check_spacing(None, 2, source="a") is None
+    assert check_spacing([2, 0.5], 2, source="a") == (2.0, 0.5)
     for wrong in ([1], [1, 0], [1, float("nan")]):
         with pytest.raises(DataError, match="a: expected 2 positive voxel sizes"):
-            checked(wrong, 2, source="a")
+            check_spacing(wrong, 2, source="a")

@@ -6,7 +6,7 @@ import torch
 
 from unmask.build import build_segmenter
 from unmask.errors import RecipeError
-from unmask.labels.edges import shifted
+from unmask.labels.edges import shift_slices
 from unmask.recipe import load, parse
 from unmask.recipe_repair import published_balance
 from unmask.space.batch import Batch
@@ -81,7 +81,7 @@ def test_mirrored_scores_are_the_scores_of_the_mirrored_image(kind, ndim):
                 task.activate(logits.flip(axis + 2)), axis
             )
         for channel, offset in enumerate(offsets):
-            here, _ = shifted(SPACES[ndim], offset)
+            here, _ = shift_slices(SPACES[ndim], offset)
             where = (0, channel, *here)
             torch.testing.assert_close(found[where], scores[where])
 

@@ -6,27 +6,27 @@ import torch
 
 from unmask.errors import DataError, RecipeError
 from unmask.labels.affinities import METHODS
-from unmask.labels.edges import shifted
+from unmask.labels.edges import shift_slices
 from unmask.tasks.offsets import (
-    checked_decoding,
-    checked_offsets,
-    decoded,
-    encoded,
+    check_decoding,
+    check_offsets,
+    decode_scores,
+    encode_labels,
+    find_reach,
     inner,
-    mirrored,
+    mirror_pairs,
     pairs_of,
-    reached,
     tried_decoding,
-    widened,
+    widen_borders,
     with_border,
 )
 
 
 def test_defaults_look_back_along_every_axis():
-    found = checked_offsets(None, 3, task="t")
+    found = check_offsets(None, 3, task="t")
     assert found[:3] == ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
     assert len(found) == 12
-    assert reached(found) == 27
+    assert find_reach(found) == 27
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_defaults_look_back_along_every_axis():
 )
 def test_wrong_offsets_are_refused(offsets):
     with pytest.raises(RecipeError, match="task t: expected different offsets of 2"):
-        checked_offsets(offsets, 2, task="t")
+        check_offsets(offsets, 2, task="t")
 
 
 def test_offsets_outside_the_crop():
@@ -46,8 +46,8 @@ def test_offsets_outside_the_crop():
 @pytest.mark.parametrize("decoding", [{}, {"strides": [1, 1]}, {"name": 3}])
 def test_decodings_have_names(decoding):
     with pytest.raises(RecipeError, match="name: mutex"):
-        checked_decoding(decoding, task="t")
-    assert checked_decoding("mutex", task="t") == {"name": "mutex"}
+        check_decoding(decoding, task="t")
+    assert check_decoding("mutex", task="t") == {"name": "mutex"}
 
 
 NEAR = ((-1, 0), (0, -1))
@@ -87,7 +87,7 @@ def test_wrong_options_of_decodings_are_named(name, option):
 @pytest.mark.parametrize("ndim", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", METHODS)
 def test_decodings_are_tried_for_any_number_of_axes(name, ndim):
-    offsets = checked_offsets(None, ndim, task="t")
+    offsets = check_offsets(None, ndim, task="t")
     decoding = {"name": name, "min_size": 500, "merges": [[5, 5]], "alone_below": 0.5}
     assert tried_decoding(decoding, offsets, task="t") == decoding
 
@@ -109,7 +109,7 @@ def test_pairs():
 
 def test_large_ids_stay_different():
     labels = np.array([[70_000, 2**40, 2**40 + 1, 0, 255]])
-    target = encoded(labels, ignore_label=255, widen=None)
+    target = encode_labels(labels, ignore_label=255, widen=None)
     assert target.values.tolist() == [[[1, 2, 3, 0, 0]]]
     assert target.weight.tolist() == [[[1, 1, 1, 1, 0]]]
 
@@ -117,7 +117,7 @@ def test_large_ids_stay_different():
 @pytest.mark.parametrize("halo", [(0, 1, 1), (1, 2, 0), (0, 0, 0)])
 def test_widening_is_what_a_loop_over_windows_gives(halo):
     labels = np.random.default_rng(0).integers(0, 3, (4, 6, 5)).repeat(2, axis=2)
-    found = widened(labels, halo)
+    found = widen_borders(labels, halo)
     for voxel in np.ndindex(labels.shape):
         window = tuple(slice(max(0, v - h), v + h + 1) for v, h in zip(voxel, halo, strict=True))
         several = len(np.setdiff1d(np.unique(labels[window]), [0])) > 1
@@ -126,7 +126,7 @@ def test_widening_is_what_a_loop_over_windows_gives(halo):
 
 def test_borders_repeat_the_nearest_pair():
     scores = torch.arange(6.0).view(1, 2, 3)
-    here, _ = shifted((4, 4), (-2, 1))
+    here, _ = shift_slices((4, 4), (-2, 1))
     assert scores[0].shape == torch.zeros(4, 4)[here].shape
     found = with_border(scores, (-2, 1), (4, 4))
     assert found[0].tolist() == [[0, 1, 2, 2], [0, 1, 2, 2], [0, 1, 2, 2], [3, 4, 5, 5]]
@@ -134,16 +134,16 @@ def test_borders_repeat_the_nearest_pair():
 
 def test_diagonal_offsets_need_their_mirror_image():
     scores = torch.rand(1, 2, 5, 5)
-    found = mirrored(scores, [(-1, 1), (-1, -1)], 1, task="t")
+    found = mirror_pairs(scores, [(-1, 1), (-1, -1)], 1, task="t")
     assert found.shape == scores.shape
     with pytest.raises(RecipeError, match=r"\[-1, -1\] or \[1, 1\]"):
-        mirrored(scores, [(-1, 1), (-1, 0)], 1, task="t")
+        mirror_pairs(scores, [(-1, 1), (-1, 0)], 1, task="t")
 
 
 def test_one_more_channel_is_the_foreground():
     scores = np.ones((3, 6, 6), np.float32)
     scores[2, :, 3:] = 0
-    found = decoded(scores, [(-1, 0), (0, -1)], {"name": "mutex"}, threshold=0.5)
+    found = decode_scores(scores, [(-1, 0), (0, -1)], {"name": "mutex"}, threshold=0.5)
     assert (found[:, :3] == 1).all()
     assert (found[:, 3:] == 0).all()
 
@@ -153,4 +153,4 @@ def test_a_foreground_that_is_not_finite_is_refused(value):
     scores = np.ones((3, 6, 6), np.float32)
     scores[2, 1:3, 4] = value
     with pytest.raises(DataError, match=r"scores of the foreground: expected finite.*found 2 that"):
-        decoded(scores, [(-1, 0), (0, -1)], {"name": "mutex"}, threshold=0.5)
+        decode_scores(scores, [(-1, 0), (0, -1)], {"name": "mutex"}, threshold=0.5)

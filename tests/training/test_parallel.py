@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from unmask.errors import RecipeError
-from unmask.training import choose_precision, make_fabric, started
+from unmask.training import choose_precision, count_processes, make_fabric
 
 WORKER = """
 import json, os, sys
@@ -77,17 +77,17 @@ def test_precision_names():
 
 
 def test_what_was_started_is_taken(monkeypatch):
-    assert started(3) == (3, 1)
+    assert count_processes(3) == (3, 1)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setenv("WORLD_SIZE", "8")
-    assert started(1) == started(4) == (4, 2)
+    assert count_processes(1) == count_processes(4) == (4, 2)
     with pytest.raises(RecipeError, match=r"--devices 3: expected 4 as torchrun started"):
-        started(3)
+        count_processes(3)
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "6")
     monkeypatch.setenv("SLURM_STEP_NUM_NODES", "3")
-    assert started(1) == started(2) == (2, 3)
+    assert count_processes(1) == count_processes(2) == (2, 3)
 
 
 def test_one_process_is_bit_equal():

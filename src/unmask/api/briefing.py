@@ -15,7 +15,7 @@ from unmask.data.pairs import Pair
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.training.allocator import keep_freed_memory
-from unmask.training.parallel import device_type, started
+from unmask.training.parallel import count_processes, device_type
 from unmask.training.precision import Measured, keep_precision, measure_precision
 from unmask.training.progress import duration
 
@@ -53,7 +53,7 @@ def settle_precision(
     """
     if resume:
         recipe = keep_precision(recipe, out)
-    if prod(started(devices)) > 1:
+    if prod(count_processes(devices)) > 1:
         # Measured times differ between processes, so they could choose different precisions.
         return Measured(recipe, {})
     device = device_type("auto")

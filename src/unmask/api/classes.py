@@ -11,7 +11,7 @@ import numpy as np
 
 from unmask.api.values import Say
 from unmask.data.pairs import Pair, Paths
-from unmask.data.tables import CLASS, NAME, listed, read_table, write_table
+from unmask.data.tables import CLASS, NAME, list_paths, read_table, write_table
 from unmask.errors import DataError, RecipeError, gather, message
 from unmask.io import Image
 from unmask.leftovers import remove_leftovers
@@ -125,12 +125,12 @@ def evaluate_classes(
         DataError: images without an answer, or classes that no column of the answers is for; all
             problems at once.
     """
-    true = {line[NAME]: line[CLASS] for path in listed(truth) for line in read_table(path)}
-    answers = {line[NAME]: line for path in listed(predicted) for line in read_table(path)}
+    true = {line[NAME]: line[CLASS] for path in list_paths(truth) for line in read_table(path)}
+    answers = {line[NAME]: line for path in list_paths(predicted) for line in read_table(path)}
     columns = [key for line in answers.values() for key in line if key not in (NAME, CLASS)]
     given = {name: line[CLASS] for name, line in answers.items()}
     names = list(dict.fromkeys(columns)) or sorted({*true.values(), *given.values()})
-    where = ", ".join(map(str, listed(predicted)))
+    where = ", ".join(map(str, list_paths(predicted)))
     problems = [
         f"{name!r}: expected an answer in {where}, found none. Predict this image too, or leave "
         "its line out of the truth."

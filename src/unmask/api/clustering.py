@@ -30,7 +30,7 @@ from unmask.data.pairs import Pair, Paths, fingerprint, keep_inputs
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
 from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.identity import identity
-from unmask.io.missing_chunks import unwritten
+from unmask.io.missing_chunks import find_unwritten
 from unmask.progress import Progress
 from unmask.renamed import accept_former_names
 
@@ -176,7 +176,7 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
 def _report_needs(dense: Dense, volumes: Sequence[Volume], say: Say) -> None:
     """Report what the labels of each volume will take."""
     for volume in volumes:
-        if note := unwritten(volume.image.source):
+        if note := find_unwritten(volume.image.source):
             say(note)
         say(f"{volume.image.source}: {needs(dense, volume)}")
 

@@ -17,7 +17,7 @@ from unmask import checkpoint
 from unmask.api.briefing import settle_precision
 from unmask.api.classes import class_figures, shares_of
 from unmask.api.runs import Run, Stage, Start, run_training
-from unmask.api.validation import validated
+from unmask.api.validation import score_pairs
 from unmask.atomic import atomic_write
 from unmask.build import Assembly, assemble_segmenter
 from unmask.checkpoint.model import MODEL_FILE
@@ -42,7 +42,7 @@ from unmask.io import save_image
 from unmask.metrics import summarise
 from unmask.recipe import Recipe
 from unmask.tasks.segmenter import Segmenter
-from unmask.training import Journal, RunFolder, started
+from unmask.training import Journal, RunFolder, count_processes
 from unmask.training.journal import read_journal
 from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, is_new_run, note_run
@@ -139,7 +139,7 @@ def has_folds(folder: Path) -> bool:
 
 
 def _check_processes(devices: int) -> None:
-    count, machines = started(devices)
+    count, machines = count_processes(devices)
     if count * machines > 1:
         raise RecipeError(
             message(
@@ -192,7 +192,7 @@ def _train_fold(job: CrossValidation, number: int, fold: Fold, begin: partial[No
         second=job.second,
         unlabeled=job.unlabeled,
         validate=partial(
-            validated,
+            score_pairs,
             recipe=recipe,
             pairs=fold.held_out,
             normalize=assembly.pipeline.normalize,

@@ -76,7 +76,7 @@ def neighbor_hint(images: Paths) -> str:
 
 
 @contextmanager
-def listed_next_to(out: str | Path) -> Generator[None]:
+def list_next_to(out: str | Path) -> Generator[None]:
     """Write the full list of problems next to the run folder if the error joins some of them.
 
     Raises:

@@ -15,7 +15,7 @@ from unmask.api.inputs import (
     find_inputs,
     labels_of,
     left_out_note,
-    listed_next_to,
+    list_next_to,
     neighbor_hint,
     parts_of,
     same_notes,
@@ -45,7 +45,7 @@ from unmask.data.pairs import (
     audit_pairs,
     open_pairs,
 )
-from unmask.data.sections import oriented
+from unmask.data.sections import orient
 from unmask.errors import DataError, RecipeError, message
 from unmask.io.inputs import as_inputs
 from unmask.planning.fold_rules import FEW
@@ -57,7 +57,7 @@ from unmask.starts.choose import AUTO
 from unmask.starts.replay import draw_source, families_of
 from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
-from unmask.training import started
+from unmask.training import count_processes
 
 
 def pretrain(
@@ -98,7 +98,7 @@ def pretrain(
     rules = layout(chosen)
     pairs = apply_view(_unlabeled(images, chosen, rules, notes), rules.view)
     if chosen.data.sections is not None:
-        pairs = oriented(pairs, chosen.data.sections)
+        pairs = orient(pairs, chosen.data.sections)
     return run_training(assembly, pairs, start=Start(out, init, devices, resume), notes=notes)
 
 
@@ -278,7 +278,7 @@ def _open_files(
         raise DataError(_no_labels(images))
     rules, notes, unlabeled = layout(chosen, task), list(found.notes), list[str]()
     open_files = partial(open_pairs, layout=rules, channels=chosen.data.channels, notes=notes)
-    with listed_next_to(out):
+    with list_next_to(out):
         pairs = open_files(images, labels, unlabeled=unlabeled)
         if files.unlabeled is None:
             notes += unlabeled_note(len(pairs), unlabeled, images, labels, out=out)
@@ -339,7 +339,7 @@ def _recipe_of(
         return str(written), []
     if recipe is None:
         # Validation images that are given, and several processes, rule out a cross-validation.
-        alone = files.val_images is None and prod(started(start.devices)) == 1
+        alone = files.val_images is None and prod(count_processes(start.devices)) == 1
         own = settings if alone else ["train.folds=0", *settings]
         recipe = plan(files.images, labels=files.labels, minutes=minutes, settings=own)
     if not isinstance(recipe, Plan):

@@ -15,10 +15,10 @@ from unmask.metrics.mapping import (
     ORACLES,
     TRANSFERRED,
     best_dice,
-    counted,
     majority,
     one_to_one,
     score,
+    sum_tables,
 )
 
 _FOUND_BY = {
@@ -69,9 +69,9 @@ def evaluate_clusters(
             "be fitted on: --fit-truth and --fit-predicted."
         )
     rules = list(settings)
-    table = fitted = counted(_overlaps(truth, predicted, ignore, rules))
+    table = fitted = sum_tables(_overlaps(truth, predicted, ignore, rules))
     if transferred and fit_truth is not None and fit_predicted is not None:
-        fitted = counted(_overlaps(fit_truth, fit_predicted, ignore, rules))
+        fitted = sum_tables(_overlaps(fit_truth, fit_predicted, ignore, rules))
     row: dict[str, Any] = {"name": "all images"}
     for name in asked:
         mapping = _FOUND_BY[name](fitted if name in TRANSFERRED else table)

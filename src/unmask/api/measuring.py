@@ -22,7 +22,7 @@ from unmask.measurement.sources import Several, Source, open_sources
 from unmask.measurement.stack import join_positions, measure_positions
 from unmask.measurement.volume import Progress, Scale
 from unmask.measurement.writing import table_writer, write_table
-from unmask.space.spacing import checked
+from unmask.space.spacing import check_spacing
 
 Say = Callable[[str], None]
 # Values of objects that were found elsewhere: by id, or in the order of the ids.
@@ -221,7 +221,7 @@ def _scale(
 ) -> Scale | None:
     """Voxel size: given, or of the labels' file, or of the image's."""
     if options.spacing is not None:
-        given = checked(options.spacing, labels.ndim, source=labels.source) or ()
+        given = check_spacing(options.spacing, labels.ndim, source=labels.source) or ()
         return Scale(given, _unit(options) or "um")
     known = [each for each in (labels, image) if each is not None and each.spacing is not None]
     if not known:

@@ -42,7 +42,7 @@ from unmask.data.pairs import (
     keep_inputs,
     open_as_seen,
 )
-from unmask.errors import DataError, RecipeError, SkippedError, gather, grouped
+from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
 from unmask.infer.load import compare_flips, load_predictor
@@ -50,11 +50,11 @@ from unmask.infer.predictor import Prediction, Predictor
 from unmask.io import Image
 from unmask.io.identity import is_in_files
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
-from unmask.io.missing_chunks import unwritten
+from unmask.io.missing_chunks import find_unwritten
 from unmask.io.stacks import lead_axes
 from unmask.progress import Progress
 from unmask.space.axes import spatial
-from unmask.space.spacing import checked
+from unmask.space.spacing import check_spacing
 from unmask.tasks.complete import complete
 
 
@@ -232,7 +232,7 @@ def _open_input(
     if spacing is None or not in_memory:
         return opened
     count = len(spatial(opened.axes))
-    return replace(opened, spacing=checked(spacing, count, source=opened.source))
+    return replace(opened, spacing=check_spacing(spacing, count, source=opened.source))
 
 
 def predict_files(  # noqa: PLR0913 - the command line has as many options
@@ -392,7 +392,7 @@ def _open_pairs(
     if audit.problems and not (options.skip_bad and audit.pairs):
         raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
     _check_options(audit.pairs, options, whole_image=bool(complete(predictor.task).image_classes))
-    for note in grouped(audit.notes):
+    for note in group_problems(audit.notes):
         say(f"note: {note}")
     return audit.pairs, audit.problems
 
@@ -416,7 +416,7 @@ def _predict_file(
     Raises:
         DataError: the image is wrong.
     """
-    if note := unwritten(image.source):
+    if note := find_unwritten(image.source):
         say(note)
     if lead_axes(image, predictor.ndim):
         check_stack(image, refused=bool(options.cluster or options.scores))

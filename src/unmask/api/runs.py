@@ -33,7 +33,7 @@ from unmask.data.pairs import (
     fingerprint,
 )
 from unmask.data.replay import Replay, WithUnlabeled
-from unmask.errors import UnmaskError, grouped
+from unmask.errors import UnmaskError, group_problems
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
@@ -43,11 +43,11 @@ from unmask.training import (
     Journal,
     RunFolder,
     build_plan,
+    count_processes,
     fit,
-    launched,
+    launch,
     make_fabric,
     modalities,
-    started,
 )
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.precision import Measured
@@ -158,7 +158,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
     used = [*pairs, *(second or ()), *(unlabeled or ())]
     marks = fingerprint(used)
     with (
-        launched(fabric),
+        launch(fabric),
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
     ):
         noted, kept = {**marks, **code_marks(code)}, stage.recipe or recipe
@@ -255,7 +255,7 @@ def _tried(
 
 def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
     """The devices of a training, in the precision of its recipe."""
-    count, machines = started(devices)
+    count, machines = count_processes(devices)
     crop = (recipe.data.channels, *recipe.data.crop)
     unused = count * machines > 1 and objective.leaves_weights_out(crop)
     fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
@@ -270,7 +270,7 @@ def _note(crops: Source, notes: Sequence[str]) -> Iterator[str]:
     while not isinstance(first, Crops):
         first = first.first
     empty = [f"{source}: no object, all labels are 0." for source in first.empty]
-    yield from (f"note: {note}" for note in grouped([*notes, *empty]))
+    yield from (f"note: {note}" for note in group_problems([*notes, *empty]))
 
 
 def _describe(

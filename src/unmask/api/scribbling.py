@@ -20,7 +20,7 @@ from unmask.checkpoint.model import MODEL_FILE, save_model
 from unmask.data.outputs import refuse_inside
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, apply_view, fingerprint, open_as_seen, open_pairs
-from unmask.errors import DataError, RecipeError, grouped, message
+from unmask.errors import DataError, RecipeError, group_problems, message
 from unmask.metrics import evaluate_pair, summarise
 from unmask.pixels.classifier import Fitted, PixelClassifier
 from unmask.planning.image_facts import measure_images
@@ -148,7 +148,7 @@ def fit_pixels(
         held_out = open_pairs(found.val_images, found.val_labels, rules, notes=notes)
         metrics = _score(fitted, held_out)
     with Journal(out, steps=1, tensorboard=False) as journal:
-        for line in (*(f"note: {note}" for note in grouped(notes)), *describe_fit(fitted)):
+        for line in (*(f"note: {note}" for note in group_problems(notes)), *describe_fit(fitted)):
             journal.say(line)
         journal.log({"step": 1, **{f"recall_{k}": v for k, v in fitted.recall.items()}, **metrics})
     return Run(Path(out), file, metrics, 1, time.perf_counter() - begin)

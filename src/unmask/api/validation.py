@@ -77,7 +77,7 @@ class HeldOut:
         return self.recipe.data.ignore_label
 
 
-def validated(
+def score_pairs(
     segmenter: Segmenter,
     recipe: Recipe,
     pairs: Sequence[Pair],

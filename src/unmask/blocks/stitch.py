@@ -22,7 +22,7 @@ from unmask.blocks.grid import Grid
 from unmask.blocks.resume import block_file
 from unmask.blocks.scheduler import Run
 from unmask.blocks.store import read_arrays
-from unmask.labels.stitch import joined, matched
+from unmask.labels.stitch import match_ids, number_pieces
 
 # Final number of every id of every block, and where the ids of each block begin.
 _NUMBERS = "numbers.npy"
@@ -79,7 +79,7 @@ def stitch_blocks(grid: Grid, folder: Path, facts: Sequence[Facts], run: Run) ->
             doubted.extend(ids + first for ids, first in zip(verdict.other, here, strict=True))
 
     run(partial(compare_neighbors, grid, folder), range(len(grid)), gather)
-    numbers = joined(np.concatenate(pairs), written)
+    numbers = number_pieces(np.concatenate(pairs), written)
     write_numbers(folder, numbers, offsets)
     doubts = _find_doubts(grid, folder, numbers, offsets, np.concatenate(doubted))
     return int(numbers.max(initial=0)), doubts
@@ -108,7 +108,7 @@ def compare_neighbors(
                 np.where(np.isin(slab, pairs[:, side]), 0, slab)
                 for side, slab in enumerate(_read_slabs(folder, (number, other), after[other]))
             ]
-            pairs = np.concatenate([pairs, matched(slabs[0], slabs[1])])
+            pairs = np.concatenate([pairs, match_ids(slabs[0], slabs[1])])
         if len(pairs) or any(len(side) for side in verdict.other):
             verdicts.append((verdict, pairs))
     return verdicts

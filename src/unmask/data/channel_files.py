@@ -14,7 +14,7 @@ from pathlib import Path
 from unmask.errors import message
 from unmask.io.inputs import ArrayInput
 from unmask.io.listing import channel_count
-from unmask.io.multi_file import joined
+from unmask.io.multi_file import join_names
 
 _NUMBERED = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 _FOLDERS = ("imagestr", "imagests", "imagesval")
@@ -49,7 +49,7 @@ def join_channels(
         if found is None or group is None:
             result.append((name, path))
         elif found["channel"] == min(group):
-            result.append((found["case"], joined([group[each] for each in sorted(group)])))
+            result.append((found["case"], join_names([group[each] for each in sorted(group)])))
             if missing := [f"_{each}" for each in channels if each not in group]:
                 problems.append(
                     message(
@@ -101,7 +101,7 @@ def join_named(
                 )
             )
         else:
-            result.append((case, joined([group[channel] for channel in channels])))
+            result.append((case, join_names([group[channel] for channel in channels])))
     others = len(files) - sum(map(len, groups.values()))
     if others:
         notes.append(f"{others} file(s) of other channels than {', '.join(channels)} are left out.")

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from unmask.data.augment.apply import Part, augment, read_shape
-from unmask.data.augment.zoom import Zoom, region, resized, resized_labels
+from unmask.data.augment.zoom import Zoom, region, resize, resized_labels
 from unmask.data.channels import match_channels
 from unmask.data.finite import check_finite
-from unmask.data.label_changes import LabelChange, changed
+from unmask.data.label_changes import LabelChange, apply_changes
 from unmask.data.normalize import Measured, Normalizer
 from unmask.data.pairs import Encode, Pair, check_values, encode_labels
 from unmask.data.sampling import Order
@@ -184,7 +184,7 @@ class Crops:
             inside = box.clip(Box.of(shape))
             labels = pad_box(part[0].astype(np.int64), inside, box, mode=plan.border)
             labels = resized_labels(labels, self._read)
-        return resized(image, self._read), labels, prepared.pair
+        return resize(image, self._read), labels, prepared.pair
 
     def _image(self, prepared: _Prepared, box: Box) -> np.ndarray:
         """The part of an image in a box, normalized, with what is beyond it; one section flat."""
@@ -216,7 +216,7 @@ def _prepare(
     matched = match_channels(image, plan.channels, source=source)
     affine = normalize.measure(matched)
     if pair.labels is not None:
-        pair = replace(pair, labels=changed(pair.labels, plan.changes))
+        pair = replace(pair, labels=apply_changes(pair.labels, plan.changes))
     labels = None if pair.labels is None else pair.labels.read()
     rng = generator(plan.seed, "places", number)
     places = [] if labels is None or plan.foreground == 0 else _places(labels[0], rng)

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from unmask.data.finite import check_finite
-from unmask.data.resample import Line, interpolated, voted
+from unmask.data.resample import Line, interpolate, vote
 from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.space.box import Box
@@ -63,36 +63,36 @@ class Place:
 
         Reading raises a ``DataError`` for values that are not finite, with their place in the file.
         """
-        return image if self.still else self._sampled(image, interpolated)
+        return image if self.still else self._sampled(image, interpolate)
 
     def seen_labels(self, labels: Image) -> Image:
         """The same part of a label image of lengths ``whole``; no new ids arise."""
-        return labels if self.still else self._sampled(labels, voted)
+        return labels if self.still else self._sampled(labels, vote)
 
     def back(self, labels: np.ndarray) -> np.ndarray:
         """Labels ``(*shape)`` on the image's grid ``(*whole)``, 0 outside the part seen."""
         if self.still:
             return labels
-        return self._returned(labels[None], voted, Box.of(self.whole))[0]
+        return self._returned(labels[None], vote, Box.of(self.whole))[0]
 
     def back_scores(self, scores: np.ndarray) -> np.ndarray:
         """Scores ``(S, *shape)`` on the image's grid, 0 outside the part seen."""
-        return scores if self.still else self._returned(scores, interpolated, Box.of(self.whole))
+        return scores if self.still else self._returned(scores, interpolate, Box.of(self.whole))
 
     def part_back(self, labels: Image, box: Box) -> np.ndarray:
         """Labels in a box of the image's grid, out of a label image of lengths ``shape``."""
-        return labels.read(box)[0] if self.still else self._returned(labels, voted, box)[0]
+        return labels.read(box)[0] if self.still else self._returned(labels, vote, box)[0]
 
     def scores_back(self, scores: Image, box: Box) -> np.ndarray:
         """Scores in a box of the image's grid, out of scores of lengths ``shape``."""
-        return scores.read(box) if self.still else self._returned(scores, interpolated, box)
+        return scores.read(box) if self.still else self._returned(scores, interpolate, box)
 
     def _sampled(self, image: Image, sample: _Sample) -> Image:
         def fetch(index: tuple[slice, ...]) -> np.ndarray:
             channels, box = index[0], _box(index[1:])
             result = np.empty((channels.stop - channels.start, *box.shape), image.dtype)
             for slab in self._slabs(image, box):
-                votes = sample is voted
+                votes = sample is vote
                 read, lines = _lines(
                     self.box, self.shape, slab, votes=votes, average=self.average and not votes
                 )
@@ -126,7 +126,7 @@ class Place:
             return result
         part = inside.relative_to(self.box)
         own = Box.of(self.shape)
-        read, lines = _lines(own, self.box.shape, part, votes=sample is voted)
+        read, lines = _lines(own, self.box.shape, part, votes=sample is vote)
         values = source.read(read) if isinstance(source, Image) else source[:, *read.slices]
         place = inside.relative_to(box).slices
         for number, channel in enumerate(values):

@@ -52,7 +52,7 @@ class ExcludeBoundaries:
 LABEL_CHANGES = {"exclude_boundaries": ExcludeBoundaries}
 
 
-def changed(labels: Image, changes: Sequence[LabelChange]) -> Image:
+def apply_changes(labels: Image, changes: Sequence[LabelChange]) -> Image:
     """The label image after ``changes``; reading a part of it reads the whole."""
     if not changes:
         return labels

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from unmask.data.drawn import DrawnLabels
-from unmask.data.suffixes import derived
+from unmask.data.suffixes import derive
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.paths import format_of, left_out, locate, stem
 
@@ -30,7 +30,7 @@ def without_outputs(
             name: path
             for name, path in own.items()
             if name not in paired
-            and (whose := derived(_stem(name, path), names)) is not None
+            and (whose := derive(_stem(name, path), names)) is not None
             and whose.image in paired
         }
         if extra:
@@ -60,7 +60,7 @@ def without_labels(
         for name, path in files
         if isinstance(path, str)
         and os.path.realpath(Path(path).parent) in folders
-        and derived(name, names) is not None
+        and derive(name, names) is not None
     ]
     if extra:
         notes.append(

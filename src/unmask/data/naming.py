@@ -9,7 +9,7 @@ from typing import TypeVar
 from unmask.data.drawn import DrawnLabels, names_inside, outlines_in
 from unmask.data.identity import identities
 from unmask.data.left_out import some_paths, without_outputs
-from unmask.data.suffixes import Division, common_suffix, derived, divide, divide_by
+from unmask.data.suffixes import Division, common_suffix, derive, divide, divide_by
 from unmask.errors import message
 from unmask.io.inputs import ArrayInput
 
@@ -113,7 +113,7 @@ def _remove_endings(
     """Labels by the names of their images if endings differ from file to file."""
     if labels.keys() & images.keys():
         return labels
-    whose = {name: derived(name, images) for name in labels}
+    whose = {name: derive(name, images) for name in labels}
     bases = {name: each.image for name, each in whose.items() if each and each.is_label}
     if not bases or len(set(bases.values())) < len(bases):
         return labels
@@ -169,7 +169,7 @@ def _divide_folder(
 
 def _division_note(every: Mapping[str, File], parts: Division) -> str:
     endings = sorted(
-        {whose.ending for name in parts.labels if (whose := derived(name, every)) is not None}
+        {whose.ending for name in parts.labels if (whose := derive(name, every)) is not None}
     )
     by = f" by {', '.join(map(repr, endings))}" if endings else ""
     note = f"images and labels are in one folder, {len(parts.labels)} label image(s) pair{by}."

@@ -13,7 +13,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from unmask.data.percentiles import extremes, finite, interpolated, percentiles, spread, undefined
+from unmask.data.percentiles import (
+    count_undefined,
+    extremes,
+    interpolate,
+    percentiles,
+    select_finite,
+    spread,
+)
 from unmask.errors import DataError, RecipeError
 
 
@@ -241,10 +248,10 @@ class Mediar:
     def measure(self, image: np.ndarray) -> Levels:
         """Bounds for an image ``(C, *space)``."""
         groups = [one[None] for one in image] if self.per_channel else [image]
-        found = [interpolated(each, (self.low, self.high), nonzero=True) for each in groups]
+        found = [interpolate(each, (self.low, self.high), nonzero=True) for each in groups]
         found = found * (len(image) // len(found))
         lows, highs = (tuple(bounds) for bounds in zip(*found, strict=True))
-        return Levels(lows, highs, undefined=undefined(image))
+        return Levels(lows, highs, undefined=count_undefined(image))
 
 
 @dataclass(frozen=True)
@@ -280,7 +287,7 @@ class Standard:
             )
         scale = tuple(1 / deviation for deviation in self.deviation)
         shift = tuple(-m / d for m, d in zip(self.mean, self.deviation, strict=True))
-        return Affine(scale, shift, undefined=undefined(image))
+        return Affine(scale, shift, undefined=count_undefined(image))
 
 
 @dataclass(frozen=True)
@@ -290,7 +297,7 @@ class NoNormalize:
     def measure(self, image: np.ndarray) -> Affine:
         """Scale 1 and shift 0 for an image ``(C, *space)``."""
         ones = (1.0,) * len(image)
-        return Affine(ones, (0.0,) * len(image), undefined=undefined(image))
+        return Affine(ones, (0.0,) * len(image), undefined=count_undefined(image))
 
 
 def _check_measured(crop: np.ndarray, channels: int) -> None:
@@ -330,7 +337,7 @@ def _from_ranges(
     scale = [1.0 / (high - low) if _apart(low, high) else 0.0 for low, high in ranges]
     shift = [-low * factor for (low, _), factor in zip(ranges, scale, strict=True)]
     low, high = clip if clip is not None else (None, None)
-    return Affine(tuple(scale), tuple(shift), low, high, undefined(image))
+    return Affine(tuple(scale), tuple(shift), low, high, count_undefined(image))
 
 
 def _apart(low: float, high: float) -> bool:
@@ -339,7 +346,7 @@ def _apart(low: float, high: float) -> bool:
 
 
 def _moments(values: np.ndarray, *, nonzero: bool) -> tuple[float, float]:
-    kept = finite(spread(values), nonzero=nonzero)
+    kept = select_finite(spread(values), nonzero=nonzero)
     if kept.size == 0:
         return 0.0, 0.0
     return float(kept.mean(dtype=np.float64)), float(kept.std(dtype=np.float64))

@@ -24,7 +24,7 @@ from unmask.data.naming import (
     only_labels,
     outlines_next_to,
 )
-from unmask.data.tables import ImageClass, classes_of, listed
+from unmask.data.tables import ImageClass, classes_of, list_paths
 from unmask.errors import RecipeError, message
 from unmask.io import Image, use_formats
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
@@ -226,7 +226,7 @@ def match_tables(
     if tables is None:
         return [(name, path, None) for name, path in by_name.items()]
     known = classes_of(tables, layout.classes, problems)
-    where = ", ".join(dict.fromkeys(map(str, listed(tables))))
+    where = ", ".join(dict.fromkeys(map(str, list_paths(tables))))
     problems += [
         f"{path}: expected a line named {name!r} in {where}, found none. Add its class, or leave "
         "the image out."

@@ -29,7 +29,7 @@ from unmask.errors import DataError, raise_problems
 from unmask.io import Image, open_image, open_labels
 from unmask.io.inputs import Input
 from unmask.io.listing import channel_count
-from unmask.io.missing_chunks import unwritten
+from unmask.io.missing_chunks import find_unwritten
 from unmask.io.stacks import open_stack
 from unmask.space.axes import SPACE
 
@@ -276,13 +276,17 @@ def _inspect(pair: Pair, channels: int | None, encode: Encode | None, audit: Aud
             match_channels(image, channels, source)
         ends += [image.min(), image.max()]
         whole.add(image)
-    notes = [*pair.image.meta.get("notes", ()), parts.note, unwritten(source)]
+    notes = [*pair.image.meta.get("notes", ()), parts.note, find_unwritten(source)]
     if min(ends) == max(ends):
         notes.append(f"{source}: all values are equal ({ends[0]}).")
     if pair.labels is not None:
         parts = portions(pair.labels)
         values = np.unique(np.concatenate([label_values(labels) for _, labels in parts.read()]))
-        notes += [parts.note, unwritten(pair.labels.source), *pair.labels.meta.get("notes", ())]
+        notes += [
+            parts.note,
+            find_unwritten(pair.labels.source),
+            *pair.labels.meta.get("notes", ()),
+        ]
         if not values.any():
             notes.append(f"{pair.labels.source}: no object, all labels are 0.")
         if encode is not None:

@@ -33,7 +33,7 @@ def percentiles(
     sample = spread(values)
     if sample.dtype.kind in "biu" and sample.dtype.itemsize <= 2:
         return _histogram_percentiles(sample, shares, nonzero=nonzero)
-    kept = finite(sample, nonzero=nonzero)
+    kept = select_finite(sample, nonzero=nonzero)
     if kept.size == 0:
         return (0.0,) * len(shares)
     ranks = [_rank(share, kept.size) for share in shares]
@@ -41,7 +41,7 @@ def percentiles(
     return tuple(float(kept[rank]) for rank in ranks)
 
 
-def interpolated(
+def interpolate(
     values: np.ndarray, shares: tuple[float, ...], *, nonzero: bool = False
 ) -> tuple[float, ...]:
     """Percentiles of all finite values, linear between ranks as numpy's; zeros for no value.
@@ -52,7 +52,7 @@ def interpolated(
         nonzero: leave out zeros.
 
     Examples:
-        >>> interpolated(np.array([[1, 2, 4]], np.uint8), (50, 75))
+        >>> interpolate(np.array([[1, 2, 4]], np.uint8), (50, 75))
         (2.0, 3.0)
     """
     times = len(values) if values.strides[0] == 0 else 1
@@ -63,7 +63,7 @@ def interpolated(
         places = _places(shares, total * times)
         at = {rank: least + int(np.searchsorted(up_to, rank // times, "right")) for rank in places}
     else:
-        kept = finite(values, nonzero=nonzero)
+        kept = select_finite(values, nonzero=nonzero)
         total = kept.size
         places = _places(shares, total * times)
         if total:
@@ -89,7 +89,7 @@ def extremes(values: np.ndarray, *, nonzero: bool = False) -> tuple[float, float
     """Smallest and largest finite value of the whole array; (0, 0) if there is none."""
     found: list[tuple[float, float]] = []
     for part in _parts(values):
-        kept = finite(part, nonzero=nonzero)
+        kept = select_finite(part, nonzero=nonzero)
         if kept.size:
             found.append((float(kept.min()), float(kept.max())))
     if not found:
@@ -97,14 +97,14 @@ def extremes(values: np.ndarray, *, nonzero: bool = False) -> tuple[float, float
     return min(low for low, _ in found), max(high for _, high in found)
 
 
-def undefined(image: np.ndarray) -> int:
+def count_undefined(image: np.ndarray) -> int:
     """Number of values that are NaN or infinite."""
     if image.dtype.kind != "f":
         return 0
     return sum(part.size - int(np.count_nonzero(np.isfinite(part))) for part in _parts(image))
 
 
-def finite(values: np.ndarray, *, nonzero: bool) -> np.ndarray:
+def select_finite(values: np.ndarray, *, nonzero: bool) -> np.ndarray:
     """Finite (and non-zero) values as a new flat array."""
     flat = values.reshape(-1)
     keep = np.isfinite(flat) if flat.dtype.kind == "f" else None

@@ -89,12 +89,12 @@ class Line:
         return Line(self.index - offset, self.weight, self.near - offset)
 
 
-def interpolated(values: np.ndarray, lines: Sequence[Line]) -> np.ndarray:
+def interpolate(values: np.ndarray, lines: Sequence[Line]) -> np.ndarray:
     """Values ``(*space)`` at the places of ``lines``, linear, rounded where they are integers."""
     if values.dtype == bool:
-        return interpolated(values.view(np.uint8), lines).view(bool)
+        return interpolate(values.view(np.uint8), lines).view(bool)
     if values.dtype == np.float16:
-        return interpolated(values.astype(np.float32), lines).astype(np.float16)
+        return interpolate(values.astype(np.float32), lines).astype(np.float16)
     rows, last = _rows(values.shape, lines), lines[-1]
     whole = values.dtype.kind in "iu"
     wide = values.dtype.itemsize > (2 if whole else 4)
@@ -105,7 +105,7 @@ def interpolated(values: np.ndarray, lines: Sequence[Line]) -> np.ndarray:
     return result.reshape([len(each.near) for each in lines])
 
 
-def voted(labels: np.ndarray, lines: Sequence[Line]) -> np.ndarray:
+def vote(labels: np.ndarray, lines: Sequence[Line]) -> np.ndarray:
     """Labels ``(*space)`` at the places of ``lines``: the label of the largest weight."""
     rows, last = _rows(labels.shape, lines), lines[-1]
     finer = any(line.index.shape[1] > 2 for line in lines)

@@ -43,7 +43,7 @@ class Modalities:
 SAMPLINGS = {"modalities": Modalities}
 
 
-def oversampled(clusters: Sequence[int] | np.ndarray, floor: int) -> list[int]:
+def oversample(clusters: Sequence[int] | np.ndarray, floor: int) -> list[int]:
     """Numbers of the images of an epoch, so that every cluster has ``floor`` of them or more.
 
     Images of a smaller cluster are repeated in turn up to exactly ``floor``; larger clusters stay.
@@ -53,7 +53,7 @@ def oversampled(clusters: Sequence[int] | np.ndarray, floor: int) -> list[int]:
         floor: images of a cluster at least.
 
     Examples:
-        >>> oversampled([0, 0, 1], 2)
+        >>> oversample([0, 0, 1], 2)
         [0, 1, 2, 2]
     """
     groups = [np.flatnonzero(np.asarray(clusters) == value) for value in np.unique(clusters)]

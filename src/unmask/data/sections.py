@@ -19,7 +19,7 @@ from unmask.io import Image
 _EQUAL = 1.5
 
 
-def oriented(pairs: Sequence[Pair], across: Sequence[int]) -> list[Pair]:
+def orient(pairs: Sequence[Pair], across: Sequence[int]) -> list[Pair]:
     """Each volume once for every axis of ``across``, with this axis first.
 
     Args:

@@ -75,11 +75,11 @@ class Division:
     several: dict[str, list[str]] = field(default_factory=dict)
 
 
-def derived(name: str, names: Collection[str]) -> Derived | None:
+def derive(name: str, names: Collection[str]) -> Derived | None:
     """What a file belongs to by the ending of its name; None: it stands for itself.
 
     Examples:
-        >>> derived("a_1_masks", ["a", "a_1", "a_1_masks"])
+        >>> derive("a_1_masks", ["a", "a_1", "a_1_masks"])
         Derived(image='a_1', ending='_masks')
     """
     for cut in range(len(name) - 1, 0, -1):
@@ -103,7 +103,7 @@ def divide(names: Collection[str]) -> Division:
     found, names = Division(), set(names)
     offers: dict[str, dict[str, Derived]] = {}
     for name in sorted(names):
-        whose = derived(name, names)
+        whose = derive(name, names)
         if whose is None:
             found.images[name] = name
         elif whose.is_label:
@@ -127,7 +127,7 @@ def divide_by(names: Collection[str], *, image_suffix: str, label_suffix: str) -
     for name in sorted(names):
         endings = [each for each in (image_suffix, label_suffix) if each and name.endswith(each)]
         ending = max(endings, key=len, default="")
-        short, whose = name.removesuffix(ending), derived(name, names)
+        short, whose = name.removesuffix(ending), derive(name, names)
         if ending and ending == image_suffix:
             found.images[name] = short
         elif ending and not (whose and ending != whose.ending and short not in names):

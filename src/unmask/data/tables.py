@@ -26,7 +26,7 @@ _SUFFIX = ".csv"
 
 def is_table(paths: Inputs) -> bool:
     """Whether all paths are tables, by their suffix."""
-    return only_paths(paths) and all(path.suffix.lower() == _SUFFIX for path in listed(paths))
+    return only_paths(paths) and all(path.suffix.lower() == _SUFFIX for path in list_paths(paths))
 
 
 def read_table(path: str | Path) -> list[dict[str, str]]:
@@ -111,7 +111,7 @@ def classes_of(paths: Inputs, classes: Sequence[str], problems: list[str]) -> di
         problems: gets a line for each unknown class or contradiction.
     """
     found: dict[str, ImageClass] = {}
-    for path in dict.fromkeys(map(str, listed(paths))):
+    for path in dict.fromkeys(map(str, list_paths(paths))):
         try:
             lines = read_table(path)
         except DataError as error:
@@ -157,7 +157,7 @@ def write_table(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
     atomic_write(path, csv_text(lines[0], lines))
 
 
-def listed(paths: Inputs) -> list[Path]:
+def list_paths(paths: Inputs) -> list[Path]:
     """One path or several as a list.
 
     Raises:

@@ -65,7 +65,7 @@ def center(array: Tensor, size: Sequence[int]) -> Tensor:
     return array
 
 
-def turned(array: Tensor, warp: Warp, size: Sequence[int]) -> Tensor:
+def rotate_and_flip(array: Tensor, warp: Warp, size: Sequence[int]) -> Tensor:
     """The center of ``array`` turned and mirrored as ``warp`` says; ``size`` is the result's."""
     lead = array.ndim - len(size)
     source = [0] * len(size)

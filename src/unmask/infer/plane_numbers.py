@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.labels.linking import Frame, Overlaps, link_largest, track_objects
-from unmask.labels.stitch import joined
+from unmask.labels.stitch import number_pieces
 from unmask.measurement.tracks import TrackTable
 
 # Returns the predicted labels of the position with a number; ids start at 1 without gaps.
@@ -90,7 +90,7 @@ def number_objects(
     if not join:
         return Numbers(values, offsets)
     if "Z" in positions.axes:
-        values = joined(_slice_pairs(positions, offsets, read), np.ones(offsets[-1], bool))
+        values = number_pieces(_slice_pairs(positions, offsets, read), np.ones(offsets[-1], bool))
     if "T" not in positions.axes:
         return Numbers(values, offsets)
     objects = Numbers(values, offsets)

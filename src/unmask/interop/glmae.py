@@ -30,7 +30,7 @@ SOURCE = Source(
     ),
     belongs=_belongs,
     recipe=partial(tokens.recipe, preset="mae3d", normalize=WINDOW, heads=HEADS),
-    renamed=tokens.renamed,
+    renamed=tokens.rename_entry,
     build=tokens.network,
     outputs=tokens.outputs,
     optional=True,

@@ -21,7 +21,7 @@ SOURCE = Source(
     unpack=partial(state_dict, groups=("model",)),
     belongs=_belongs,
     recipe=partial(tokens.recipe, preset="mae2d", normalize={"name": "standard"}, heads=HEADS),
-    renamed=tokens.renamed,
+    renamed=tokens.rename_entry,
     build=tokens.network,
     outputs=tokens.outputs,
     optional=True,

@@ -26,7 +26,7 @@ SOURCE = Source(
     unpack=partial(state_dict, groups=("model", "state_dict")),
     belongs=_belongs,
     recipe=partial(tokens.recipe, preset="maester", normalize=None, heads=HEADS, scale=SCALE),
-    renamed=tokens.renamed,
+    renamed=tokens.rename_entry,
     build=tokens.network,
     outputs=tokens.outputs,
     optional=True,

@@ -51,7 +51,7 @@ def network(recipe: Recipe) -> nn.Module:
     return build(recipe.method.choice, METHODS, "method", backbone=build_backbone(recipe))
 
 
-def renamed(name: str) -> str | None:
+def rename_entry(name: str) -> str | None:
     """The decoder keeps its names, the encoder stands under ``backbone``; heads are not needed."""
     if name.startswith(("head.", "head_dist.", "fc_norm.")):
         return None

@@ -111,7 +111,7 @@ _CHANGING = threading.Lock()
 _OPENED = Ledger(64)
 
 
-def decoded() -> Shelf[np.ndarray]:
+def make_decoded_shelf() -> Shelf[np.ndarray]:
     """A shelf for decoded arrays, 256 MiB for all images together."""
     return Shelf(_DECODED, _bytes)
 
@@ -134,6 +134,6 @@ def sparing(budget: int) -> Generator[None, None, None]:
             _DECODED.budget = min(_BUDGETS)
 
 
-def opened() -> Shelf[Any]:
+def make_opened_shelf() -> Shelf[Any]:
     """A shelf for open files or mappings, 64 for all images together."""
     return Shelf(_OPENED, _one)

@@ -28,7 +28,7 @@ def reader(
         load: chunk by its place in the grid; one at the far edge may be cut or whole.
         version: changes when the stored chunk does, so that no old one is served.
     """
-    shelf = recent.decoded()
+    shelf = recent.make_decoded_shelf()
 
     def read(index: Index) -> np.ndarray:
         out = np.empty([part.stop - part.start for part in index], dtype)

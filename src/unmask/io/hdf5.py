@@ -26,8 +26,8 @@ from unmask.io.contract import (
     only_level,
     spacing_in_order,
 )
-from unmask.io.hdf5_chunks import check_all, packed
-from unmask.io.hdf5_links import reached
+from unmask.io.hdf5_chunks import check_all, find_packed_chunks
+from unmask.io.hdf5_links import find_sources
 from unmask.io.hdf5_sets import bdv_spacing, choose, is_bdv
 from unmask.io.voxel_attributes import Voxels, read_voxels
 
@@ -52,7 +52,7 @@ def open_hdf5(location: Location, *, level: int = 0, labels: bool = False) -> St
     only_level(location, level)
     with _open(location) as file:
         dataset = choose(location, file, labels=labels)
-        inner = [] if location.allow_external else reached(location, file, dataset)
+        inner = [] if location.allow_external else find_sources(location, file, dataset)
         key = str(dataset.name)
         shape, stored = tuple(dataset.shape), dataset.dtype.newbyteorder("=")
         axes = _axes(dataset)
@@ -66,12 +66,12 @@ def open_hdf5(location: Location, *, level: int = 0, labels: bool = False) -> St
         if set(axes) == {"?"} and len(voxels.spacing) == len(shape):
             # A voxel size per axis says that every axis is spatial.
             axes = "ZYX"[-len(shape) :]
-        shelf: recent.Shelf[h5py.File] = recent.opened()
+        shelf: recent.Shelf[h5py.File] = recent.make_opened_shelf()
 
         def opened() -> h5py.File:
             return shelf.get_alone("file", lambda: _open(location))
 
-        chunks = packed(location, dataset, location.key or key, opened)
+        chunks = find_packed_chunks(location, dataset, location.key or key, opened)
         if dataset.is_virtual:
             check_all(location, inner, opened)
     dtype = np.dtype(np.uint16) if bdv and stored == np.int16 else stored

@@ -119,7 +119,7 @@ class Packed:
         return _PACKERS[number]
 
 
-def packed(
+def find_packed_chunks(
     location: Location, dataset: h5py.Dataset, key: str, open_file: Callable[[], h5py.File]
 ) -> Packed | None:
     """The chunks of a data set with filters; None for one without.
@@ -165,7 +165,7 @@ def check_all(
         DataError: a chunk is larger than a chunk of its data set.
     """
     for dataset in datasets:
-        chunks = packed(location, dataset, str(dataset.name), open_file)
+        chunks = find_packed_chunks(location, dataset, str(dataset.name), open_file)
         if chunks is None:
             continue
         limit = packed_limit(prod(chunks.chunks) * chunks.dtype.itemsize)

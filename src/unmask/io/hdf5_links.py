@@ -50,7 +50,7 @@ def _follow(location: Location, file: h5py.File, key: str) -> str | None:
     return path
 
 
-def reached(location: Location, file: h5py.File, dataset: h5py.Dataset) -> list[h5py.Dataset]:
+def find_sources(location: Location, file: h5py.File, dataset: h5py.Dataset) -> list[h5py.Dataset]:
     """The data set and, if it is virtual, all data sets of the file that it reads.
 
     Raises:

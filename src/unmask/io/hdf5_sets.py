@@ -132,7 +132,7 @@ def bdv_spacing(
     if found is None or not path.is_file() or path.stat().st_size > _XML_LIMIT:
         return {}, None
     factors: Any = hdf5_links.find(location, file, f"s{found['setup']}/resolutions")
-    check_all(location, hdf5_links.reached(location, file, factors), lambda: file)
+    check_all(location, hdf5_links.find_sources(location, file, factors), lambda: file)
     level = [float(factor) for factor in factors[int(found["level"])]]
     text = path.read_bytes()
     if b"<!DOCTYPE" in text:

@@ -16,7 +16,7 @@ from unmask.io.contract import Index, Stored
 from unmask.io.layout import resolve
 from unmask.space.axes import SPACE
 from unmask.space.box import Box
-from unmask.space.spacing import checked
+from unmask.space.spacing import check_spacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ class Image:
         if axes is None and set(stored.axes) == {"?"}:
             axes = array_axes(stored.shape, ndim, name=name)
         image = from_stored(stored, source=name, name=name, axes=axes, ndim=ndim)
-        return replace(image, spacing=checked(spacing, image.ndim, source=name))
+        return replace(image, spacing=check_spacing(spacing, image.ndim, source=name))
 
 
 def from_stored(

@@ -22,7 +22,7 @@ from typing import Any
 
 from unmask.errors import DataError, message
 from unmask.io import foreign
-from unmask.io.multi_file import joined
+from unmask.io.multi_file import join_names
 from unmask.space.random import generator
 
 _NAME = re.compile(r"(?P<file>.*\.json)(:(?P<part>train|val|test)(?P<fold>\d+)?)?", re.IGNORECASE)
@@ -181,7 +181,7 @@ def _case(path: Path, entry: Any, channels: int) -> Case:
         whole = re.fullmatch(r"(.*?)((\.nii)?\.\w+)", found[0])
         each = [f"{whole[1]}_{number:04d}{whole[2]}" for number in range(channels)] if whole else []
         found = each if each and Path(each[0]).exists() else found
-    return Case(name, joined(found), None if label is None else str(path.parent / label), fold)
+    return Case(name, join_names(found), None if label is None else str(path.parent / label), fold)
 
 
 def _of_folders(path: Path, tree: Mapping[str, Any]) -> Listing:
@@ -189,12 +189,14 @@ def _of_folders(path: Path, tree: Mapping[str, Any]) -> Listing:
     ending, count = str(tree["file_ending"]), len(tree["channel_names"])
 
     def found(folder: str, name: str) -> str:
-        return joined([str(path.parent / folder / f"{name}_{n:04d}{ending}") for n in range(count)])
+        return join_names(
+            [str(path.parent / folder / f"{name}_{n:04d}{ending}") for n in range(count)]
+        )
 
     listed = tree.get("dataset")
     if isinstance(listed, Mapping):
         entries = [
-            Case(str(name), joined([str(path.parent / file) for file in each["images"]]),
+            Case(str(name), join_names([str(path.parent / file) for file in each["images"]]),
                  str(path.parent / each["label"]))
             for name, each in listed.items()
         ]  # fmt: skip

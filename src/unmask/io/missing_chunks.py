@@ -17,7 +17,7 @@ from unmask.io.remote import is_remote
 _MOST_LOOKED = 200_000
 
 
-def unwritten(source: str) -> str:
+def find_unwritten(source: str) -> str:
     """A line about the chunks of a store's finest level that are not there; one for each store.
 
     Args:

@@ -35,16 +35,16 @@ def files_of(path: str | Path) -> list[str]:
     return [f"{found['head']}{part}{found['tail']}" for part in found["parts"].split(",")]
 
 
-def joined(files: Sequence[str]) -> str:
+def join_names(files: Sequence[str]) -> str:
     """One path for several files.
 
     Raises:
         DataError: names with braces or commas.
 
     Examples:
-        >>> joined(["x/a_0000.nii.gz", "x/a_0001.nii.gz"])
+        >>> join_names(["x/a_0000.nii.gz", "x/a_0001.nii.gz"])
         'x/a_000{0,1}.nii.gz'
-        >>> joined(["a_DAPI.tif", "a_DAB.tif"])
+        >>> join_names(["a_DAPI.tif", "a_DAB.tif"])
         'a_{DAPI,DAB}.tif'
     """
     if len(files) == 1:
@@ -86,7 +86,7 @@ def without_parts(path: str | Path) -> str:
         files_of(path)[0]  # fmt: skip
 
 
-def stacked(images: Sequence[Image], source: str, name: str) -> Image:
+def stack_files(images: Sequence[Image], source: str, name: str) -> Image:
     """The channels of all images one after another, read when they are asked for.
 
     Raises:

@@ -68,7 +68,7 @@ def open_nifti(location: Location, *, level: int = 0, labels: bool = False) -> S
     # float32 holds integers of 24 bits exactly.
     small = stored.itemsize <= (2 if stored.kind in "iu" else 4)
     dtype = np.dtype("f4" if small else "f8") if scaled else stored.newbyteorder("=")
-    shelf, maps = recent.decoded(), recent.opened()
+    shelf, maps = recent.make_decoded_shelf(), recent.make_opened_shelf()
 
     def whole() -> np.ndarray:
         if packed:

@@ -59,7 +59,7 @@ def read_header(location: Location, size: int, *, packed: bool) -> NiftiHeader:
     Raises:
         DataError: damaged, colors, a bomb, or another length than the header claims.
     """
-    with opened(location, packed=packed) as handle:
+    with open_header(location, packed=packed) as handle:
         fields = _fields(location, handle.read(540))
     stored = fields.get_data_dtype()
     if stored.fields:
@@ -100,7 +100,7 @@ def unpack(location: Location, header: NiftiHeader) -> np.ndarray:
         OSError: the checksum is wrong.
     """
     values = np.empty(header.nbytes, np.uint8)
-    with opened(location, packed=True) as handle:
+    with open_header(location, packed=True) as handle:
         rest = header.offset
         while rest:
             skipped = len(handle.read(min(rest, _PART)))
@@ -120,7 +120,7 @@ def unpack(location: Location, header: NiftiHeader) -> np.ndarray:
     return values
 
 
-def opened(location: Location, *, packed: bool) -> BinaryIO:
+def open_header(location: Location, *, packed: bool) -> BinaryIO:
     """The file, unpacked while it is read."""
     if packed:
         return cast("BinaryIO", gzip.open(location.path))
@@ -164,7 +164,7 @@ def _check_size(location: Location, header: NiftiHeader, size: int, *, packed: b
 
 def _is_long(location: Location, needed: int) -> bool:
     """Whether a gzip file unpacks to as many bytes as needed and no more than a few."""
-    with opened(location, packed=True) as handle:
+    with open_header(location, packed=True) as handle:
         total = 0
         while total < needed + _SLACK and (part := handle.read(_PART)):
             total += len(part)

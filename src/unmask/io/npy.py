@@ -63,7 +63,7 @@ def open_npy(location: Location, *, level: int = 0, labels: bool = False) -> Sto
                 do="Copy the file again." if short else "Save one array per file.",
             )
         )
-    shelf = recent.opened()
+    shelf = recent.make_opened_shelf()
 
     def mapped() -> np.ndarray:
         flat = np.frombuffer(map_file(location, mark), dtype, count, offset)

@@ -59,7 +59,7 @@ def ome_source(location: Location, description: str) -> OmeSource:
     own = parse_ome(location.source, description)
     text, document = description, own
     if own.elsewhere:
-        holder = checked_partner(location, own.elsewhere, what="its metadata file")
+        holder = check_partner(location, own.elsewhere, what="its metadata file")
         text = _metadata_of(holder)
         document = parse_ome(str(holder), text)
         # The identifier is that of the other file.
@@ -80,12 +80,12 @@ def ome_source(location: Location, description: str) -> OmeSource:
         document = replace(document, images=tuple(document.images[number] for number in here))
     names = dict.fromkeys(name for image in document.images for name in image.files)
     foreign = [name for name in names if own.elsewhere or not _holds(location, own, document, name)]
-    partners = [checked_partner(location, name, what="a file of its set") for name in foreign]
+    partners = [check_partner(location, name, what="a file of its set") for name in foreign]
     others = [path for path in partners if not _same_file(path, location.path)]
     return OmeSource(text, document, tuple(others))
 
 
-def checked_partner(location: Location, name: str, *, what: str) -> Path:
+def check_partner(location: Location, name: str, *, what: str) -> Path:
     """The path of a file that an image names.
 
     Args:
@@ -148,7 +148,7 @@ def _set_of(path: Path) -> list[Path]:
             return []
         document = parse_ome(str(path), description)
         if document.elsewhere:
-            holder = checked_partner(location, document.elsewhere, what="its metadata file")
+            holder = check_partner(location, document.elsewhere, what="its metadata file")
             document = parse_ome(str(holder), _metadata_of(holder))
         images = [
             image for image in document.images if len(image.files) > 1 and path.name in image.files

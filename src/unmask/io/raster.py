@@ -95,7 +95,7 @@ def open_raster(location: Location, *, level: int = 0, labels: bool = False) -> 
         ratio=limits.WHOLE_RATIO,
         harmless=limits.WHOLE_HARMLESS,
     )
-    shelf = recent.decoded()
+    shelf = recent.make_decoded_shelf()
 
     def decode() -> np.ndarray:
         limits.check_memory(location.source, prod(shape) * dtype.itemsize, what="decoding")

@@ -15,7 +15,7 @@ from unmask.io.formats import FORMATS
 from unmask.io.image import Image, from_stored, unreadable
 from unmask.io.inputs import ArrayInput, Input, one_input
 from unmask.io.listing import channel_names
-from unmask.io.multi_file import files_of, stacked
+from unmask.io.multi_file import files_of, stack_files
 from unmask.io.ome_zarr import N5_ADVICE, is_n5
 from unmask.io.paths import format_of, locate, stem, suffix_of, unknown_suffix
 from unmask.io.remote import is_remote, only_zarr
@@ -56,7 +56,7 @@ def open_image(
             open_image(each, axes=axes, level=level, ndim=ndim, allow_external=allow_external)
             for each in files
         ]
-        image = stacked(images, str(path), stem(path))
+        image = stack_files(images, str(path), stem(path))
         names = channel_names(files[0])
         if "channels" in image.meta or len(names) != image.shape[0]:
             return image

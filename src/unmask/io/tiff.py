@@ -46,7 +46,7 @@ from unmask.io.tiff_checks import (
 )
 from unmask.io.tiff_decode import Layout, layout_of
 from unmask.io.tiff_header import first_description
-from unmask.io.tiff_metadata import described, facts_of, image_of, resolution
+from unmask.io.tiff_metadata import describe, facts_of, image_of, resolution
 from unmask.io.tiff_segments import Pages, Source, Table, table_of, tables_of_set
 from unmask.io.tiff_series import choose_series
 
@@ -203,7 +203,7 @@ def _mapped(
                 do="Copy the file again.",
             )
         )
-    shelf: recent.Shelf[np.ndarray] = recent.opened()
+    shelf: recent.Shelf[np.ndarray] = recent.make_opened_shelf()
 
     def mapped() -> np.ndarray:
         buffer = map_file(location, mark)
@@ -258,7 +258,7 @@ def save_tiff(location: Location, content: Content) -> None:
             bigtiff=kind != "imagej" and array.nbytes > _CLASSIC,
             photometric="rgb" if color else "minisblack",
             compression="zlib",
-            metadata=described(kind, axes, content.spacing, content.unit),
+            metadata=describe(kind, axes, content.spacing, content.unit),
             **resolution(kind, content.spacing, content.unit),
             **options,
         )
@@ -283,7 +283,7 @@ def copy_tiff(location: Location, stored: Stored) -> None:
             photometric="minisblack",
             compression="zlib",
             buffersize=_BUFFER,
-            metadata=described(kind, stored.axes, spacing, stored.unit),
+            metadata=describe(kind, stored.axes, spacing, stored.unit),
             **resolution(kind, spacing, stored.unit),
             **options,
         )

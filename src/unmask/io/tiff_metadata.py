@@ -118,7 +118,7 @@ def _imagej_spacing(file: tifffile.TiffFile) -> tuple[dict[str, float], str | No
     return ({}, None) if uncalibrated else (sizes, unit)
 
 
-def described(
+def describe(
     kind: str, axes: str, spacing: tuple[float, ...] | None, unit: str | None
 ) -> dict[str, Any]:
     """Metadata to write.

@@ -82,8 +82,8 @@ class Pages:
         self._lock = Lock()
         self._look_up = tables if callable(tables) else None
         self._tables: Sequence[Table | None] = () if callable(tables) else tables
-        self._maps: recent.Shelf[mmap.mmap] = recent.opened()
-        self._decoded = recent.decoded()
+        self._maps: recent.Shelf[mmap.mmap] = recent.make_opened_shelf()
+        self._decoded = recent.make_decoded_shelf()
 
     def read(self, index: Index) -> np.ndarray:
         """Values inside one slice for every axis of the series."""

@@ -15,7 +15,7 @@ from unmask.io.image import Image, check_dtype
 from unmask.io.label_groups import is_in_place, plate_key
 from unmask.io.paths import format_of, locate, stem, suffix_of
 from unmask.space.axes import SPACE, parse
-from unmask.space.spacing import checked
+from unmask.space.spacing import check_spacing
 
 
 def save_image(
@@ -65,7 +65,7 @@ def save_image(
     content = Content(
         array=np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")),
         axes=letters,
-        spacing=checked(spacing, len(letters.strip("C")), source=source),
+        spacing=check_spacing(spacing, len(letters.strip("C")), source=source),
         unit=unit,
         meta={} if like is None else like.meta,
     )

@@ -266,7 +266,7 @@ def _shards(files: ChunkFiles, array: Any) -> Shards | None:
     place = options.get("index_location", "end")
     first = str(getattr(place, "value", place)) == "start"
     plain = Plain(files, array, inner)
-    return Shards(plain, ratio, index, first, recent.decoded())
+    return Shards(plain, ratio, index, first, recent.make_decoded_shelf())
 
 
 def _fill(array: Any, pipeline: Pipeline) -> np.ndarray:

@@ -21,7 +21,7 @@ from unmask.errors import DataError, RecipeError, message
 from unmask.labels.agglomeration import average_linkage, waterz
 from unmask.labels.components import connected_components
 from unmask.labels.dropped import Tally
-from unmask.labels.edges import Edges, Offsets, checked_edges
+from unmask.labels.edges import Edges, Offsets, check_edges
 from unmask.labels.multicut_partition import multicut
 from unmask.labels.mutex import mutex_watershed
 from unmask.labels.relabeling import relabel
@@ -107,7 +107,7 @@ def segment(  # noqa: PLR0913 - what all decoders share, each once
     """
     decode = decoder(method, options)
     _check_options(alone_below, {"min_foreground": min_foreground, "min_size": min_size})
-    edges = checked_edges(affinities, offsets, foreground)
+    edges = check_edges(affinities, offsets, foreground)
     given = edges.foreground
     if given is not None and min_foreground > 1:
         edges = replace(edges, foreground=_large_parts(given, min_foreground, tally))

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from unmask.errors import DataError, message
 from unmask.labels.agglomeration_kernel import LEVELS, MEAN, contract
-from unmask.labels.edges import Offsets, checked_edges
+from unmask.labels.edges import Offsets, check_edges
 from unmask.labels.regions import Regions, region_graph
 from unmask.labels.relabeling import relabel
-from unmask.labels.watershed import Watershed, checked_watershed, fragments
+from unmask.labels.watershed import Watershed, check_watershed, fragments
 
 
 def waterz(
@@ -47,8 +47,8 @@ def waterz(
     Returns:
         ``(*space)`` int32 from 1, background 0.
     """
-    edges = checked_edges(affinities, offsets, foreground)
-    cut = fragments(edges, checked_watershed(watershed))
+    edges = check_edges(affinities, offsets, foreground)
+    cut = fragments(edges, check_watershed(watershed))
     return agglomerate(
         cut, region_graph(cut, edges), threshold=threshold, quantile=quantile, bins=bins
     )
@@ -74,8 +74,8 @@ def average_linkage(
     Returns:
         ``(*space)`` int32 from 1, background 0.
     """
-    edges = checked_edges(affinities, offsets, foreground)
-    cut = fragments(edges, checked_watershed(watershed))
+    edges = check_edges(affinities, offsets, foreground)
+    cut = fragments(edges, check_watershed(watershed))
     graph = region_graph(cut, edges, range(len(edges.offsets)))
     return agglomerate(cut, graph, threshold=threshold)
 

@@ -47,7 +47,7 @@ _PUBLISHED = {
 }
 
 
-def checked(compat: str | None) -> str | None:
+def check_compat(compat: str | None) -> str | None:
     """The name itself.
 
     Raises:

@@ -50,7 +50,7 @@ class Edges:
         return [c for c, offset in enumerate(self.offsets) if length(offset) != 1]
 
 
-def checked_edges(affinities: np.ndarray, offsets: Offsets, foreground: np.ndarray | None) -> Edges:
+def check_edges(affinities: np.ndarray, offsets: Offsets, foreground: np.ndarray | None) -> Edges:
     """Affinities that fit their offsets and their foreground.
 
     Values that leave [0, 1] by rounding are clipped.
@@ -71,7 +71,7 @@ def checked_edges(affinities: np.ndarray, offsets: Offsets, foreground: np.ndarr
             )
         )
     steps = _checked_offsets(offsets, values.shape)
-    return Edges(_in_range(values), steps, checked_foreground(foreground, values.shape[1:]))
+    return Edges(_in_range(values), steps, check_foreground(foreground, values.shape[1:]))
 
 
 def length(offset: Sequence[int]) -> int:
@@ -84,7 +84,7 @@ def inside(offset: Sequence[int], space: Sequence[int]) -> bool:
     return all(abs(step) < size for step, size in zip(offset, space, strict=True))
 
 
-def shifted(
+def shift_slices(
     space: Sequence[int], offset: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Slices (here, there) such that ``a[there]`` is the neighbor of ``a[here]`` at ``offset``."""
@@ -94,7 +94,7 @@ def shifted(
     return here, there
 
 
-def checked_foreground(
+def check_foreground(
     foreground: np.ndarray | None, space: tuple[int, ...]
 ) -> NDArray[np.bool_] | None:
     """Foreground as booleans.

@@ -47,7 +47,7 @@ def labels_to_flows(labels: np.ndarray, *, compat: str | None = None) -> NDArray
         [[0.0, 1.0, 0.0, -1.0, 0.0]]
     """
     array = compact(labels)
-    return _flows(array, find_objects(array), published.checked(compat))
+    return _flows(array, find_objects(array), published.check_compat(compat))
 
 
 def flows_to_labels(  # noqa: PLR0913 - the published program's options, each once
@@ -90,7 +90,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
     """
     field, inside = _checked(flows, foreground, threshold)
     finite = inside
-    if published.checked(compat) == "mediar":
+    if published.check_compat(compat) == "mediar":
         inside = published.mediar_foreground(inside)
     labels = _gathered(field, inside, steps, compat)
     if tally is not None:

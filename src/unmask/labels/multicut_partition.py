@@ -20,10 +20,10 @@ from bioimage_cpp.graph.multicut import (
 from numpy.typing import NDArray
 
 from unmask.errors import DataError, message
-from unmask.labels.edges import Offsets, checked_edges
+from unmask.labels.edges import Offsets, check_edges
 from unmask.labels.regions import Regions, region_graph
 from unmask.labels.relabeling import relabel
-from unmask.labels.watershed import Watershed, checked_watershed, fragments
+from unmask.labels.watershed import Watershed, check_watershed, fragments
 
 Solver = Literal["kernighan_lin", "greedy"]
 # Beyond these the logarithm would let a single edge decide.
@@ -52,8 +52,8 @@ def multicut(
     Returns:
         ``(*space)`` int32 from 1, background 0.
     """
-    edges = checked_edges(affinities, offsets, foreground)
-    cut = fragments(edges, checked_watershed(watershed))
+    edges = check_edges(affinities, offsets, foreground)
+    cut = fragments(edges, check_watershed(watershed))
     return multicut_regions(cut, region_graph(cut, edges), beta=beta, solver=solver)
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError, message
-from unmask.labels.edges import Edges, Offsets, checked_edges, shifted
-from unmask.labels.mutex_kernel import packed, partition, sorted_down
+from unmask.labels.edges import Edges, Offsets, check_edges, shift_slices
+from unmask.labels.mutex_kernel import pack, partition, sort_down
 from unmask.labels.relabeling import relabel
 from unmask.space.random import generator
 
@@ -53,7 +53,7 @@ def mutex_watershed(
         DataError: see ``edges.checked_edges``; strides that do not fit the axes; ``join_above``
             over 1; an image of more edges than 32 bits count.
     """
-    edges = checked_edges(affinities, offsets, foreground)
+    edges = check_edges(affinities, offsets, foreground)
     steps = _checked_strides(strides, len(edges.space))
     # NaN fails every comparison.
     if not join_above <= 1:
@@ -78,7 +78,7 @@ def mutex_watershed(
             )
         )
     numbers, ranks, parts = (list(each) for each in zip(*kinds, strict=True))
-    order = sorted_down(np.concatenate(ranks), np.concatenate(numbers))
+    order = sort_down(np.concatenate(ranks), np.concatenate(numbers))
     # Segments are named after one of their voxels, and no voxel is 0.
     labels = partition(order, sum(parts), count).reshape(edges.space) + 1
     return relabel(labels if edges.foreground is None else labels * edges.foreground)
@@ -91,7 +91,7 @@ def _edges(
     names = np.arange(np.prod(edges.space), dtype=np.int32).reshape(edges.space)
     for channel in [*edges.near, *edges.far]:
         near = channel in edges.near
-        here, there = shifted(edges.space, edges.offsets[channel])
+        here, there = shift_slices(edges.space, edges.offsets[channel])
         if not near and seed is None:
             here, there = _on_grid(here, there, strides)
         values = edges.values[channel][here].reshape(-1)
@@ -107,7 +107,7 @@ def _edges(
         parts = values <= join_above if near else np.ones(len(values), bool)
         # The bits of numbers of 0 and more have the order of the numbers.
         ranks = np.where(parts, 1 - values, values).view(np.int32)
-        yield packed(first, second, parts), ranks, int(np.count_nonzero(parts))
+        yield pack(first, second, parts), ranks, int(np.count_nonzero(parts))
 
 
 def _on_grid(

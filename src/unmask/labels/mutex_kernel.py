@@ -23,7 +23,7 @@ _PARTS = 1 << 31
 _INDEX = _PARTS - 1
 
 
-def packed(
+def pack(
     first: NDArray[np.int32], second: NDArray[np.int32], parts: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Edges as one number each: flat indices of both voxels, and whether they part or join."""
@@ -34,7 +34,7 @@ def packed(
 
 
 @njit(cache=True, nogil=True)
-def sorted_down(ranks: NDArray[np.int32], edges: NDArray[np.int64]) -> NDArray[np.int64]:
+def sort_down(ranks: NDArray[np.int32], edges: NDArray[np.int64]) -> NDArray[np.int64]:
     """``edges`` by their ``ranks`` (0 .. 2^30), high to low; equal ones stay in their order."""
     order = np.empty(len(ranks), np.int32)
     starts = _starts(ranks, 0)
@@ -151,7 +151,7 @@ def partition(edges: NDArray[np.int64], parting: int, count: int) -> NDArray[np.
     """Root of each of ``count`` voxels after visiting ``edges`` in order.
 
     Args:
-        edges: ``(e,)`` flat indices of both voxels, see `packed`.
+        edges: ``(e,)`` flat indices of both voxels, see `pack`.
         parting: number of edges that make clusters exclude each other.
         count: number of voxels.
     """

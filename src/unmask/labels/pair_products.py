@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.kernels import njit
-from unmask.labels.edges import inside, shifted
+from unmask.labels.edges import inside, shift_slices
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def rows_of(space: Sequence[int], offsets: Sequence[Sequence[int]]) -> Rows:
     parts: list[tuple[NDArray[np.int64], ...]] = [(np.empty(0, np.int64),) * 4]
     for channel, offset in enumerate(offsets):
         if inside(offset, space):
-            here, there = shifted(space, offset)
+            here, there = shift_slices(space, offset)
             first, second = (index[part][..., 0].ravel() for part in (here, there))
             count = index[here].shape[-1]
             parts.append((first, second, np.full_like(first, count), np.full_like(first, channel)))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.kernels import njit
-from unmask.labels.edges import Edges, inside, length, shifted
+from unmask.labels.edges import Edges, inside, length, shift_slices
 
 # Voxels that are looked at at a time.
 _BLOCK = 2048
@@ -91,7 +91,7 @@ def _along(
         shape = (math.prod(labels.shape[:axis]), -1)
         return labels.reshape(shape), values.reshape(shape), abs(step), max(0, -step)
     # Along several axes neighbors are picked out and laid one after the other.
-    here, there = shifted(labels.shape, offset)
+    here, there = shift_slices(labels.shape, offset)
     pair = np.concatenate([labels[here].reshape(-1), labels[there].reshape(-1)])
     return pair[None], values[here].reshape(1, -1), len(pair) // 2, 0
 

@@ -12,7 +12,7 @@ _TABLE_PER_VOXEL = 4
 _TABLE_ALWAYS = 1 << 16
 
 
-def checked_labels(labels: np.ndarray, *, source: str = "labels") -> np.ndarray:
+def check_labels(labels: np.ndarray, *, source: str = "labels") -> np.ndarray:
     """The array itself, or as uint8 where it is boolean.
 
     Raises:
@@ -36,7 +36,7 @@ def checked_labels(labels: np.ndarray, *, source: str = "labels") -> np.ndarray:
 
 def compact(labels: np.ndarray) -> NDArray[np.int32]:
     """Ids as C-contiguous int32, renumbered only where they would need a very long table."""
-    array = checked_labels(labels)
+    array = check_labels(labels)
     largest = int(array.max()) if array.size else 0
     if largest > max(_TABLE_ALWAYS, _TABLE_PER_VOXEL * array.size) or largest >= 2**31 - 1:
         return relabel(array)
@@ -59,7 +59,7 @@ def relabel(labels: np.ndarray) -> NDArray[np.int32]:
         >>> relabel(np.array([[0, 70000], [5, 70000]])).tolist()
         [[0, 2], [1, 2]]
     """
-    array = checked_labels(labels)
+    array = check_labels(labels)
     if array.size == 0:
         return array.astype(np.int32)
     largest = int(array.max())

@@ -21,7 +21,7 @@ from unmask.labels.components import connected_components
 _SHARE = 0.5
 
 
-def matched(here: np.ndarray, there: np.ndarray) -> NDArray[np.int64]:
+def match_ids(here: np.ndarray, there: np.ndarray) -> NDArray[np.int64]:
     """Pairs of ids that name one object in two labelings of the same slab.
 
     Ids are compared footprint by footprint: the pieces, connected over faces, that an object has in
@@ -40,7 +40,7 @@ def matched(here: np.ndarray, there: np.ndarray) -> NDArray[np.int64]:
         DataError: two shapes.
 
     Examples:
-        >>> matched(np.array([[4, 4, 0, 5]]), np.array([[1, 1, 0, 2]])).tolist()
+        >>> match_ids(np.array([[4, 4, 0, 5]]), np.array([[1, 1, 0, 2]])).tolist()
         [[4, 1], [5, 2]]
     """
     if here.shape != there.shape:
@@ -92,7 +92,7 @@ def digests(
     return found[1:]
 
 
-def joined(pairs: NDArray[np.int64], written: NDArray[np.bool_]) -> NDArray[np.int64]:
+def number_pieces(pairs: NDArray[np.int64], written: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Number of the whole object for every piece: 1, 2, 3, ... by its first piece.
 
     Args:
@@ -106,7 +106,7 @@ def joined(pairs: NDArray[np.int64], written: NDArray[np.bool_]) -> NDArray[np.i
         DataError: a pair of pieces that are not there.
 
     Examples:
-        >>> joined(np.array([[0, 2]]), np.array([True, True, True, False])).tolist()
+        >>> number_pieces(np.array([[0, 2]]), np.array([True, True, True, False])).tolist()
         [1, 2, 1, 0]
     """
     pairs = np.ascontiguousarray(pairs, np.int64).reshape(-1, 2)

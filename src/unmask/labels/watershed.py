@@ -22,7 +22,7 @@ from skimage.morphology import local_maxima
 from unmask.errors import DataError, message
 from unmask.labels.basins import basins
 from unmask.labels.components import connected_components
-from unmask.labels.edges import Edges, inside, shifted
+from unmask.labels.edges import Edges, inside, shift_slices
 from unmask.labels.relabeling import relabel
 from unmask.labels.small import sizes
 
@@ -93,7 +93,7 @@ class Watershed:
             )
 
 
-def checked_watershed(options: Mapping[str, Any] | Watershed | None) -> Watershed:
+def check_watershed(options: Mapping[str, Any] | Watershed | None) -> Watershed:
     """The options as a value.
 
     Raises:
@@ -141,7 +141,7 @@ def kinship(edges: Edges) -> NDArray[np.float32]:
     """
     best = np.full(edges.space, -1, np.float32)
     for channel in edges.near:
-        here, there = shifted(edges.space, edges.offsets[channel])
+        here, there = shift_slices(edges.space, edges.offsets[channel])
         for end in (here, there):
             np.maximum(best[end], edges.values[channel][here], out=best[end])
     return np.where(best < 0, np.float32(1), best)
@@ -208,7 +208,7 @@ def flood(
 def _inner(values: NDArray[np.float32], offset: tuple[int, ...]) -> NDArray[np.float32]:
     """Values of one near channel; where the edge leaves the image that of the next voxel."""
     axis = next(a for a, step in enumerate(offset) if step)
-    here, _ = shifted(values.shape, offset)
+    here, _ = shift_slices(values.shape, offset)
     width = [(0, 0)] * values.ndim
     width[axis] = (1, 0) if offset[axis] < 0 else (0, 1)
     return np.pad(values[here], width, mode="edge")

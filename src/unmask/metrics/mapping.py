@@ -52,7 +52,7 @@ class Counted:
     voxels: NDArray[np.int64]
 
 
-def counted(tables: Iterable[Overlap]) -> Counted:
+def sum_tables(tables: Iterable[Overlap]) -> Counted:
     """One table of all images together, out of ``overlap(truth, clusters)`` of each.
 
     Raises:

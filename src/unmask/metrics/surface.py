@@ -49,7 +49,7 @@ class Surfaces:
         spacing: Sequence[float] | None = None,
     ) -> None:
         left, right = same_shape(truth, predicted)
-        sizes = voxel_size.checked(spacing, left.ndim, source="spacing") or (1.0,) * left.ndim
+        sizes = voxel_size.check_spacing(spacing, left.ndim, source="spacing") or (1.0,) * left.ndim
         self._sizes = np.array(sizes)
         left, right = _cropped(left, right)
         self.classes, left, right = _renumbered(left, right)

@@ -72,7 +72,7 @@ class SparkDecoder(nn.Module):
         norm: str = "batch",
     ) -> None:
         super().__init__()
-        self.strides = nd.checked_strides(strides, ndim)
+        self.strides = nd.check_strides(strides, ndim)
         factors = enlarging_factors(self.strides)
         widths = _widths(top, channels[-1], len(factors))
         self.width = widths[-1]

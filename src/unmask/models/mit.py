@@ -69,7 +69,7 @@ class MixTransformer(nn.Module):
         self.channels = tuple(dims or SIZES[size][0])
         self.depths = tuple(depths or SIZES[size][1])
         levels = len(self.channels)
-        self.strides = nd.checked_strides(
+        self.strides = nd.check_strides(
             strides or [(4 * 2**i,) * ndim for i in range(levels)], ndim
         )
         _same_lengths(dims=self.channels, depths=self.depths, heads=heads, strides=self.strides)

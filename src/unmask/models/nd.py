@@ -41,7 +41,7 @@ def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     return tuple(value)
 
 
-def checked_strides(strides: Sequence[Sequence[int]], ndim: int) -> tuple[tuple[int, ...], ...]:
+def check_strides(strides: Sequence[Sequence[int]], ndim: int) -> tuple[tuple[int, ...], ...]:
     """Strides of features, fine to coarse, as tuples; each a multiple of the one before."""
     clean = tuple(per_axis(tuple(stride), ndim) for stride in strides)
     for fine, coarse in pairwise(clean):

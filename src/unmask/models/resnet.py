@@ -110,7 +110,7 @@ class ResNet(nn.Module):
             raise ValueError(f"drop_path={drop_path}: expected a share of 0 or more, below 1.")
         self.ndim = ndim
         self.in_channels = in_channels
-        self.strides = nd.checked_strides(
+        self.strides = nd.check_strides(
             strides or [(4 * 2**level,) * ndim for level in range(len(counts))], ndim
         )
         if len(self.strides) != len(counts):

@@ -47,7 +47,7 @@ class ResUNet(nn.Module):
             raise ValueError(f"depth={depth}: expected at most {_DEEPEST} resolutions.")
         self.ndim = ndim
         self.in_channels = in_channels
-        self.strides = nd.checked_strides(strides or [(2**i,) * ndim for i in range(depth)], ndim)
+        self.strides = nd.check_strides(strides or [(2**i,) * ndim for i in range(depth)], ndim)
         levels = len(self.strides)
         # 320 is the widest of nnU-Net (doi:10.1038/s41592-020-01008-z): more adds parameters only
         self.channels = tuple(max(width, min(width * 2**i, 320)) for i in range(levels))

@@ -85,7 +85,7 @@ class Visible:
         return mask
 
 
-def masked(module: nn.Module, visible: Visible) -> nn.Module:
+def mask_network(module: nn.Module, visible: Visible) -> nn.Module:
     """The same network on visible voxels; its input must be zero where it is hidden."""
     if isinstance(module, _NORMS):
         return _MaskedNorm(module, visible)
@@ -96,7 +96,8 @@ def masked(module: nn.Module, visible: Visible) -> nn.Module:
         return module
     twin = copy.copy(module)
     twin.__dict__["_modules"] = {
-        name: None if child is None else masked(child, visible) for name, child in children.items()
+        name: None if child is None else mask_network(child, visible)
+        for name, child in children.items()
     }
     return twin
 

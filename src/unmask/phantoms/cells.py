@@ -29,7 +29,7 @@ from unmask.phantoms.bodies import (
 )
 from unmask.phantoms.phantom import Phantom
 from unmask.space.random import generator
-from unmask.space.spacing import checked
+from unmask.space.spacing import check_spacing
 
 
 def nuclei(
@@ -150,7 +150,7 @@ def _grid(shape: Sequence[int], spacing: Sequence[float] | None) -> Grid:
             f"phantom: expected a positive length for each axis, found {size}. Give for example "
             "(256, 256)."
         )
-    return Grid(size, checked(spacing, len(size), source="phantom") or (1.0,) * len(size))
+    return Grid(size, check_spacing(spacing, len(size), source="phantom") or (1.0,) * len(size))
 
 
 def _scattered(grid: Grid, diameter: float, density: float, rng: np.random.Generator) -> Bodies:

@@ -13,7 +13,7 @@ from unmask.parts import Parts
 from unmask.phantoms.bodies import Grid
 from unmask.phantoms.phantom import Family, Phantom
 from unmask.space.random import generator
-from unmask.space.spacing import checked
+from unmask.space.spacing import check_spacing
 
 FAMILIES = Parts(
     "unmask.phantoms",
@@ -93,7 +93,7 @@ def draw_one(
     kind = family(name, options)
     rng = generator(seed, f"phantom family {name}", index)
     own = kind.spacing(len(size), rng)
-    grid = Grid(size, checked(spacing, len(size), source=f"phantom {name}") or own)
+    grid = Grid(size, check_spacing(spacing, len(size), source=f"phantom {name}") or own)
     return kind.draw(grid, rng)
 
 

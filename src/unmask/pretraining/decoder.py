@@ -37,7 +37,7 @@ def token_backbone(backbone: nn.Module, *, method: str) -> TokenBackbone:
     return backbone
 
 
-def checked_ratio(ratio: float) -> float:
+def check_ratio(ratio: float) -> float:
     """The share of dropped patches.
 
     Raises:

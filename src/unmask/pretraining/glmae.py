@@ -26,7 +26,7 @@ from unmask.models.base import Objective, Step
 from unmask.models.patches import grid_of
 from unmask.pretraining import consistency, masks
 from unmask.pretraining.consistency import Center, ProjectionHead, Schedule, pair
-from unmask.pretraining.decoder import PatchDecoder, checked_ratio, token_backbone
+from unmask.pretraining.decoder import PatchDecoder, check_ratio, token_backbone
 from unmask.pretraining.views import ViewPlan, cut
 from unmask.space.batch import Batch
 from unmask.space.bf16 import has_bf16
@@ -114,7 +114,7 @@ class GLMAE(Objective):
     ) -> None:
         super().__init__()
         network: Any = token_backbone(backbone, method="glmae")
-        self.mask_ratio = checked_ratio(mask_ratio)
+        self.mask_ratio = check_ratio(mask_ratio)
         self.weights = _weights(weights)
         self.tau_student = _temperature(tau_student)
         sizes = _sizes(network, global_size, local_size)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unmask.models.base import Objective, Step
 from unmask.pretraining import masks
-from unmask.pretraining.decoder import PatchDecoder, checked_ratio, token_backbone
+from unmask.pretraining.decoder import PatchDecoder, check_ratio, token_backbone
 from unmask.pretraining.masks import Mask
 from unmask.space.batch import Batch
 
@@ -58,7 +58,7 @@ class MAE(PatchDecoder, Objective):
             mlp_ratio=decoder_mlp_ratio,
             norm_target=norm_target,
         )
-        self.mask_ratio = checked_ratio(mask_ratio)
+        self.mask_ratio = check_ratio(mask_ratio)
         self.mask_block = mask_block
         self.backbone: Any = backbone
 

@@ -23,7 +23,7 @@ from unmask.models import nd
 from unmask.models.base import Objective, Step, TokenBackbone
 from unmask.models.decoder_spark import SparkDecoder
 from unmask.models.patches import grid_of, patchify, unpatchify
-from unmask.models.sparse import Visible, check_layers, masked
+from unmask.models.sparse import Visible, check_layers, mask_network
 from unmask.pretraining import masks
 from unmask.pretraining.masks import Mask
 from unmask.space.batch import Batch
@@ -114,7 +114,7 @@ class Spark(Objective):
 
     def encode(self, image: Float[Tensor, "b c *space"], visible: Visible) -> list[Tensor]:
         """Features of the visible patches, fine to coarse; zero elsewhere."""
-        return masked(self.backbone, visible)(image * visible.at(image.shape[2:]))
+        return mask_network(self.backbone, visible)(image * visible.at(image.shape[2:]))
 
     def densify(self, features: list[Tensor], visible: Visible) -> list[Tensor]:
         """Normalized, with mask tokens in the gaps, and projected; coarse to fine."""
@@ -123,7 +123,7 @@ class Spark(Objective):
         projected = []
         for (norm, token, project), feature in zip(layers, reversed(features), strict=True):
             hidden = 1 - visible.at(feature.shape[2:])
-            filled = masked(norm, visible)(feature)
+            filled = mask_network(norm, visible)(feature)
             projected.append(project(filled + (hidden * token).to(filled.dtype)))
         return projected
 

@@ -16,7 +16,7 @@ from unmask.metrics.instance import AP_THRESHOLDS, match_objects
 from unmask.metrics.overlap_table import overlap
 from unmask.reports import charts
 from unmask.reports.fates import Fate, judge
-from unmask.reports.overlay import COLORS, differences, jpeg, middle_plane, outline, shown
+from unmask.reports.overlay import COLORS, differences, jpeg, middle_plane, outline, render_rgb
 from unmask.reports.page import Charts, Figure, Figures, Page, Section, Table, notes, values
 
 # Pictures of a page; of 200 images they take about 8 MB.
@@ -143,7 +143,7 @@ def _look(
     true, other = item.truth[plane], item.predicted[plane]
     background = np.zeros((*true.shape, 3), np.uint8)
     if item.image is not None and drawn:
-        background = shown(item.image[:, *plane])
+        background = render_rgb(item.image[:, *plane])
     if not objects:
         sums.classes.update(_class_voxels(item.truth, item.predicted))
         picture = jpeg(differences(background, true, other)) if drawn else b""

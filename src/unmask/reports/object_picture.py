@@ -16,7 +16,7 @@ from skimage.segmentation import find_boundaries
 
 from unmask.io import Image
 from unmask.io.stacks import plane_of
-from unmask.reports.overlay import Rgb, shown
+from unmask.reports.overlay import Rgb, render_rgb
 
 # Neighboring ids get different colors, which stand out from gray and differ for color-blind people
 # too (Okabe and Ito 2008, without black and the two dark ones).
@@ -138,7 +138,7 @@ def _stretch(image: Image, factor: int) -> float:
 
 def _outlined(values: np.ndarray, ids: np.ndarray, *, edge: int, stretch: float = 1.0) -> Rgb:
     """Outlines on one plane; small ones are enlarged, so that outlines do not hide the objects."""
-    background = shown(values)
+    background = render_rgb(values)
     height, width = ids.shape
     enlarged = max(
         1, min(4, _ENLARGED // max(1, max(height, width)), edge // max(height, width, 1))

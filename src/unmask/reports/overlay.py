@@ -41,7 +41,7 @@ def middle_plane(labels: np.ndarray) -> tuple[int | slice, ...]:
     return (*index, slice(None), slice(None))
 
 
-def shown(image: np.ndarray) -> Rgb:
+def render_rgb(image: np.ndarray) -> Rgb:
     """``(y, x, 3)`` of a plane ``(C, y, x)``; up to three channels, stretched to their range."""
     planes = image[:3] if len(image) >= 3 else image[:1].repeat(3, axis=0)
     values = np.moveaxis(planes, 0, -1).astype(np.float32)
@@ -96,7 +96,7 @@ def draw(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *, objects
         objects: labels number objects; otherwise they are classes.
     """
     plane = middle_plane(truth if truth.any() else predicted)
-    background = shown(image[:, *plane])
+    background = render_rgb(image[:, *plane])
     true, other = truth[plane], predicted[plane]
     if not objects:
         return np.asarray(_fit(differences(background, true, other)))

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from unmask.errors import DataError
 
 
-def checked(spacing: Sequence[float] | None, ndim: int, *, source: str) -> tuple[float, ...] | None:
+def check_spacing(
+    spacing: Sequence[float] | None, ndim: int, *, source: str
+) -> tuple[float, ...] | None:
     """Spacing as a tuple of ``ndim`` positive numbers, slow axis first; None stays None.
 
     Raises:

@@ -18,21 +18,21 @@ from torch import Tensor
 
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
-from unmask.labels.edges import inside, shifted
+from unmask.labels.edges import inside, shift_slices
 from unmask.tasks.base import Answer, Target, TaskDefaults
 from unmask.tasks.offsets import (
     BACKGROUNDS,
     Offset,
-    checked_decoding,
-    checked_offsets,
+    check_decoding,
+    check_offsets,
     choices_of,
-    decoded,
+    decode_scores,
     drop_reasons,
-    encoded,
+    encode_labels,
+    find_reach,
     inner,
-    mirrored,
+    mirror_pairs,
     pairs_of,
-    reached,
     tried_decoding,
     with_border,
 )
@@ -89,7 +89,7 @@ class Affinities(TaskDefaults):
     @property
     def context(self) -> int:
         """The furthest neighbor of any voxel of an object that touches the block."""
-        return self.reach + reached(self._offsets)
+        return self.reach + find_reach(self._offsets)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ class Affinities(TaskDefaults):
 
     @property
     def _offsets(self) -> tuple[Offset, ...]:
-        return checked_offsets(self.offsets, self.ndim, task="affinities")
+        return check_offsets(self.offsets, self.ndim, task="affinities")
 
     @property
     def meaning(self) -> Mapping[str, object]:
@@ -119,7 +119,7 @@ class Affinities(TaskDefaults):
         spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
     ) -> Target:
         """Ids ``(1, *space)`` and weight ``(1, *space)``."""
-        return encoded(labels, ignore_label=self.ignore_label, widen=self.widen)
+        return encode_labels(labels, ignore_label=self.ignore_label, widen=self.widen)
 
     def loss(
         self,
@@ -137,7 +137,7 @@ class Affinities(TaskDefaults):
         losses: list[Tensor] = []
         for channel, offset in enumerate(self._offsets):
             if inside(offset, space):
-                here, _ = shifted(space, offset)
+                here, _ = shift_slices(space, offset)
                 pairs = pairs_of(values, weight, offset, apart=self.background == "apart")
                 losses.append(self._term(logits[:, channel][(..., *here)], *pairs))
         if self.foreground:
@@ -164,14 +164,14 @@ class Affinities(TaskDefaults):
         space = scores.shape[2:]
         for channel, offset in enumerate(self._offsets):
             if inside(offset, space):
-                here, _ = shifted(space, offset)
+                here, _ = shift_slices(space, offset)
                 within = scores[:, channel][(..., *here)]
                 scores[:, channel] = with_border(within, offset, space)
         return scores
 
     def flip(self, scores: Float[Tensor, "b c *space"], axis: int) -> Float[Tensor, "b c *space"]:
         """Mirror; the other end of a pair becomes its voxel."""
-        return mirrored(scores, self._offsets, axis, task="affinities")
+        return mirror_pairs(scores, self._offsets, axis, task="affinities")
 
     def decode(
         self,
@@ -196,7 +196,7 @@ class Affinities(TaskDefaults):
 
     def reasons(self) -> dict[str, str]:
         """Why foreground may be in no object."""
-        return drop_reasons(checked_decoding(self.decoding, task="affinities"))
+        return drop_reasons(check_decoding(self.decoding, task="affinities"))
 
     def decode_within(
         self,
@@ -206,10 +206,10 @@ class Affinities(TaskDefaults):
         tally: Tally | None = None,
     ) -> Integer[np.ndarray, "*space"]:
         """Objects in a given foreground; None: in the learned one, or everywhere."""
-        return decoded(
+        return decode_scores(
             scores,
             self._offsets,
-            checked_decoding(self.decoding, task="affinities"),
+            check_decoding(self.decoding, task="affinities"),
             threshold=self.threshold,
             foreground=foreground,
             tally=tally,

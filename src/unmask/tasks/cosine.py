@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from unmask.labels.edges import inside, length, shifted
+from unmask.labels.edges import inside, length, shift_slices
 from unmask.labels.pair_products import Vectors, cosines, rows_of, spread
 from unmask.tasks.offsets import Offset, pairs_of, with_border
 
@@ -63,7 +63,7 @@ def affinities(
     for channel, offset in enumerate(offsets):
         far = zero_far and length(offset) > 1
         if inside(offset, space) and not far:
-            here, _ = shifted(space, offset)
+            here, _ = shift_slices(space, offset)
             within = result[:, channel][(..., *here)]
             result[:, channel] = with_border(within, offset, space)
     return result
@@ -158,7 +158,7 @@ def _cosines(one: _Measured, two: _Measured, offsets: Sequence[Offset]) -> Tenso
             cosines(a, b, rows, into=into.flatten(1).numpy())
         return result
     for channel, offset in enumerate(offsets):
-        here, there = ((slice(None), *part) for part in shifted(space, offset))
+        here, there = ((slice(None), *part) for part in shift_slices(space, offset))
         total = result[:, channel][here]
         for a, b in zip(one.vectors.unbind(1), two.vectors.unbind(1), strict=True):
             total.addcmul_(a[here], b[there])
@@ -170,7 +170,7 @@ def _to_slopes(
     cosine: Tensor, values: Tensor, weight: Tensor, offset: Offset, rule: Rule
 ) -> Tensor:
     """Loss of one offset; its cosines ``(b, *space)`` become the derivative of the loss by them."""
-    here, _ = shifted(cosine.shape[1:], offset)
+    here, _ = shift_slices(cosine.shape[1:], offset)
     within = cosine[(slice(None), *here)]
     loss, slope = _term(within, values, weight, offset, rule)
     within.copy_(slope)
@@ -196,7 +196,7 @@ def _add(
             spread(slope.flatten(1).numpy(), a, b, rows, into=target, back=one is two)
         return
     for channel, offset in enumerate(offsets):
-        here, there = ((slice(None), *part) for part in shifted(space, offset))
+        here, there = ((slice(None), *part) for part in shift_slices(space, offset))
         slope = slopes[:, channel][here]
         share = (slope * two.inverse[there])[:, None]
         gradient[:, :, *here[1:]].addcmul_(two.vectors[:, :, *there[1:]], share)
@@ -263,7 +263,7 @@ def _joined_at_border(
     """Voxels without a neighbor that count as joined, for each sample."""
     if not isinstance(border, str):
         return border * outside
-    here, _ = shifted(values.shape[2:], offset)
+    here, _ = shift_slices(values.shape[2:], offset)
     objects = values > 0
     axes = tuple(range(1, values.ndim))
     return objects.sum(axes) - objects[(..., *here)].sum(axes)

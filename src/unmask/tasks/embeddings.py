@@ -26,15 +26,15 @@ from unmask.tasks.cosine import Rule, affinities, pair_loss
 from unmask.tasks.offsets import (
     BACKGROUNDS,
     Offset,
-    checked_decoding,
-    checked_offsets,
+    check_decoding,
+    check_offsets,
     choices_of,
-    decoded,
+    decode_scores,
     drop_reasons,
-    encoded,
+    encode_labels,
+    find_reach,
     inner,
-    mirrored,
-    reached,
+    mirror_pairs,
     tried_decoding,
 )
 from unmask.tasks.views import View
@@ -141,7 +141,7 @@ class Embeddings(TaskDefaults):
     @property
     def context(self) -> int:
         """The furthest neighbor of any voxel of an object that touches the block."""
-        return self.reach + reached(self._decoded)
+        return self.reach + find_reach(self._decoded)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -150,11 +150,11 @@ class Embeddings(TaskDefaults):
 
     @property
     def _learned(self) -> tuple[Offset, ...]:
-        return checked_offsets(self.offsets, self.ndim, task="embeddings")
+        return check_offsets(self.offsets, self.ndim, task="embeddings")
 
     @property
     def _decoded(self) -> tuple[Offset, ...]:
-        return checked_offsets(self.decode_offsets or self.offsets, self.ndim, task="embeddings")
+        return check_offsets(self.decode_offsets or self.offsets, self.ndim, task="embeddings")
 
     @property
     def _reads_foreground(self) -> bool:
@@ -183,7 +183,7 @@ class Embeddings(TaskDefaults):
         spacing: Sequence[float] | None,  # noqa: ARG002 - offsets count voxels
     ) -> Target:
         """Ids ``(1, *space)`` and weight ``(1, *space)``."""
-        return encoded(labels, ignore_label=self.ignore_label, widen=self.widen)
+        return encode_labels(labels, ignore_label=self.ignore_label, widen=self.widen)
 
     def objective(self, network: Network, batch: Batch) -> Step:
         """The losses within the embedding, within coarser levels, and across two views."""
@@ -283,7 +283,7 @@ class Embeddings(TaskDefaults):
 
     def flip(self, scores: Float[Tensor, "b s *space"], axis: int) -> Float[Tensor, "b s *space"]:
         """Mirror; the other end of a pair becomes its voxel."""
-        return mirrored(scores, self._decoded, axis, task="embeddings")
+        return mirror_pairs(scores, self._decoded, axis, task="embeddings")
 
     def decode(
         self,
@@ -311,7 +311,7 @@ class Embeddings(TaskDefaults):
 
     def reasons(self) -> dict[str, str]:
         """Why foreground may be in no object."""
-        return drop_reasons(checked_decoding(self.decoding, task="embeddings"))
+        return drop_reasons(check_decoding(self.decoding, task="embeddings"))
 
     def _without_background(
         self, labels: Integer[np.ndarray, "*space"]
@@ -329,10 +329,10 @@ class Embeddings(TaskDefaults):
         tally: Tally | None = None,
     ) -> Integer[np.ndarray, "*space"]:
         """Objects in a given foreground, as CVPPP publishes it; None: in the learned one."""
-        return decoded(
+        return decode_scores(
             scores,
             self._decoded,
-            checked_decoding(self.decoding, task="embeddings"),
+            check_decoding(self.decoding, task="embeddings"),
             threshold=self.threshold,
             foreground=foreground,
             tally=tally,

@@ -17,7 +17,7 @@ from torch import Tensor
 from unmask.errors import DataError, RecipeError, message
 from unmask.labels.affinities import SHARED, decoder, segment
 from unmask.labels.dropped import Tally
-from unmask.labels.edges import inside, shifted
+from unmask.labels.edges import inside, shift_slices
 from unmask.labels.relabeling import relabel
 from unmask.tasks.base import Target, unique
 
@@ -33,7 +33,7 @@ _RANGES = (1, 3, 9, 27)
 _TRIAL = 4
 
 
-def checked_offsets(
+def check_offsets(
     offsets: Sequence[Sequence[int]] | None, ndim: int, *, task: str
 ) -> tuple[Offset, ...]:
     """Offsets as tuples; the default looks 1, 3, 9 and 27 voxels back along every axis.
@@ -57,7 +57,7 @@ def checked_offsets(
     return found
 
 
-def reached(offsets: Sequence[Offset]) -> int:
+def find_reach(offsets: Sequence[Offset]) -> int:
     """Voxels from a voxel to its furthest neighbor along any axis."""
     return max(abs(step) for offset in offsets for step in offset)
 
@@ -93,14 +93,14 @@ def pairs_of(
         offset: from one voxel of the pair to the other.
         apart: voxels of id 0 belong to nothing; otherwise they are one more object.
     """
-    here, there = ((slice(None), 0, *part) for part in shifted(values.shape[2:], offset))
+    here, there = ((slice(None), 0, *part) for part in shift_slices(values.shape[2:], offset))
     same = values[here] == values[there]
     if apart:
         same &= values[here] > 0
     return same, weight[here] * weight[there]
 
 
-def encoded(
+def encode_labels(
     labels: Integer[np.ndarray, "*space"],
     *,
     ignore_label: int | None,
@@ -113,11 +113,11 @@ def encoded(
         labels = np.where(known, labels, 0)
     ids = relabel(labels)
     if widen is not None:
-        ids = widened(ids, widen)
+        ids = widen_borders(ids, widen)
     return Target(ids[None].astype(np.float32), known[None].astype(np.float32))
 
 
-def widened(
+def widen_borders(
     labels: Integer[np.ndarray, "*space"], halo: Sequence[int]
 ) -> Integer[np.ndarray, "*space"]:
     """Labels with 0 wherever a window holds more than one object.
@@ -127,7 +127,7 @@ def widened(
         halo: voxels of the window on both sides of its center, along every axis.
 
     Examples:
-        >>> widened(np.array([1, 1, 1, 2, 2, 0, 2]), [1]).tolist()
+        >>> widen_borders(np.array([1, 1, 1, 2, 2, 0, 2]), [1]).tolist()
         [1, 1, 0, 0, 2, 0, 2]
     """
     window = [2 * n + 1 for n in halo]
@@ -138,7 +138,7 @@ def widened(
     return np.where(smallest < largest, 0, labels)
 
 
-def mirrored(
+def mirror_pairs(
     scores: Float[Tensor, "b s *space"], offsets: Sequence[Offset], axis: int, *, task: str
 ) -> Float[Tensor, "b s *space"]:
     """Scores of an image from those of the image mirrored along spatial ``axis``.
@@ -178,7 +178,7 @@ def with_border(
 
     Where tiles are averaged their borders count, so they are given a likely value.
     """
-    here, _ = shifted(space, offset)
+    here, _ = shift_slices(space, offset)
     result = inside_only
     for axis, (part, length) in enumerate(zip(here, space, strict=True), 1):
         index = torch.arange(length, device=result.device) - part.start
@@ -186,7 +186,7 @@ def with_border(
     return result
 
 
-def decoded(
+def decode_scores(
     scores: Float[np.ndarray, "s *space"],
     offsets: Sequence[Offset],
     decoding: Mapping[str, Any],
@@ -269,9 +269,9 @@ def tried_decoding(
     """A decoding as a mapping with a name that can decode: it is tried on a tiny image.
 
     Raises:
-        RecipeError: see ``checked_decoding``; an option out of range, which is named.
+        RecipeError: see ``check_decoding``; an option out of range, which is named.
     """
-    found = checked_decoding(decoding, task=task)
+    found = check_decoding(decoding, task=task)
     error = _failure(found, offsets)
     if error is None:
         return found
@@ -297,16 +297,16 @@ def _failure(decoding: Mapping[str, Any], offsets: Sequence[Offset]) -> Exceptio
     labels = np.indices(space)[-1] >= _TRIAL // 2
     affinities = np.ones((len(offsets), *space), np.float32)
     for channel, offset in enumerate(offsets):
-        here, there = shifted(space, offset)
+        here, there = shift_slices(space, offset)
         affinities[(channel, *here)] = labels[here] == labels[there]
     try:
-        decoded(affinities, offsets, decoding, threshold=0.5)
+        decode_scores(affinities, offsets, decoding, threshold=0.5)
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as e:
         return e
     return None
 
 
-def checked_decoding(decoding: Mapping[str, Any] | str, *, task: str) -> Mapping[str, Any]:
+def check_decoding(decoding: Mapping[str, Any] | str, *, task: str) -> Mapping[str, Any]:
     """A decoding as a mapping with a name.
 
     Raises:

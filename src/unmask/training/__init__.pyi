@@ -2,7 +2,7 @@ from .average import Average
 from .guard import TrainingError
 from .journal import Journal
 from .loop import fit
-from .parallel import choose_precision, launched, make_fabric, started
+from .parallel import choose_precision, count_processes, launch, make_fabric
 from .plan import Plan, Summary, build_plan
 from .saving import RunFolder
 from .schedule import schedule
@@ -16,9 +16,9 @@ __all__ = [
     "TrainingError",
     "build_plan",
     "choose_precision",
+    "count_processes",
     "fit",
-    "launched",
+    "launch",
     "make_fabric",
     "schedule",
-    "started",
 ]

@@ -15,8 +15,8 @@ from unmask.data.drawn import DrawnLabels, label_files
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Audit, Layout, Pair, Paths, label_values, open_as_seen
 from unmask.data.portions import middle_box
-from unmask.data.tables import CLASS, is_table, listed, read_table
-from unmask.errors import DataError, gather, grouped
+from unmask.data.tables import CLASS, is_table, list_paths, read_table
+from unmask.errors import DataError, gather, group_problems
 from unmask.io import open_labels
 from unmask.io.inputs import Input
 from unmask.metrics import SEMANTIC, default_metrics
@@ -50,7 +50,7 @@ def suggest(
     if labels is None:
         return advise(f"mae{image.ndim}d", [])
     if is_table(labels):
-        names = sorted({line[CLASS] for path in listed(labels) for line in read_table(path)})
+        names = sorted({line[CLASS] for path in list_paths(labels) for line in read_table(path)})
         return advise(
             f"classify{image.ndim}d", [f"task.classes={json.dumps(names, ensure_ascii=False)}"]
         )
@@ -125,8 +125,8 @@ def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
         yield f"  {count} of {size}, {shape[0]} channel(s), {dtype}{where}"
     if len(kinds) > 6:
         yield f"  and {len(kinds) - 6} more kinds"
-    yield from (f"note: {note}" for note in grouped(audit.notes))
-    yield from (f"PROBLEM: {problem}" for problem in grouped(audit.problems))
+    yield from (f"note: {note}" for note in group_problems(audit.notes))
+    yield from (f"PROBLEM: {problem}" for problem in group_problems(audit.problems))
 
 
 def forecast(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[str]:

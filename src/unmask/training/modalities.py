@@ -20,7 +20,7 @@ from torch import nn
 
 from unmask.atomic import atomic_write
 from unmask.data.crops import Crops
-from unmask.data.sampling import Modalities, oversampled
+from unmask.data.sampling import Modalities, oversample
 from unmask.errors import CheckpointError, RecipeError, message
 from unmask.kmeans import kmeans
 from unmask.plain_text import from_cell, guard_formula
@@ -80,7 +80,7 @@ def discover(
         else:
             clusters = _clusters(crops, backbone, options, fabric)
             atomic_write(path, _table(names, clusters).encode("utf-8", "surrogateescape"))
-    return oversampled(fabric.broadcast(clusters), options.floor)
+    return oversample(fabric.broadcast(clusters), options.floor)
 
 
 def _clusters(crops: Crops, backbone: nn.Module, options: Modalities, fabric: Fabric) -> list[int]:

@@ -31,7 +31,7 @@ def make_fabric(
     num_nodes: int = 1,
     unused: bool = True,
 ) -> Fabric:
-    """A Fabric that ``launched`` starts.
+    """A Fabric that ``launch`` starts.
 
     On CPUs the deterministic algorithms of PyTorch are switched on, so that a resumed run equals
     the uninterrupted one bit by bit; on GPUs sums in another order are worth their speed.
@@ -70,7 +70,7 @@ def make_fabric(
     )
 
 
-def started(devices: int) -> tuple[int, int]:
+def count_processes(devices: int) -> tuple[int, int]:
     """Processes of this machine, and machines: those that torchrun or srun have started.
 
     Args:
@@ -80,7 +80,7 @@ def started(devices: int) -> tuple[int, int]:
         RecipeError: other processes were started than asked for.
 
     Examples:
-        >>> started(2)
+        >>> count_processes(2)
         (2, 1)
     """
     if distributed.is_torchelastic_launched():
@@ -107,7 +107,7 @@ def is_first() -> bool:
 
 
 @contextmanager
-def launched(fabric: Fabric) -> Generator[None, None, None]:
+def launch(fabric: Fabric) -> Generator[None, None, None]:
     """Processes that work together inside the ``with`` block, and are separated after it.
 
     A group that is still open when the interpreter ends has threads that may want it for a last

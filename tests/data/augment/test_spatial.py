@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unmask.data.augment.spatial import Spatial
-from unmask.data.warp import Warp, center, resample_cpu, resample_torch, turned
+from unmask.data.warp import Warp, center, resample_cpu, resample_torch, rotate_and_flip
 from unmask.errors import RecipeError
 from unmask.space.random import generator
 
@@ -103,8 +103,8 @@ def test_flips_and_turns_are_exact(crop):
 def test_turned_agrees_with_numpy():
     array = torch.arange(25).reshape(5, 5)
     warp = Warp((1, 0), (True, False))
-    assert turned(array, warp, (5, 5)).tolist() == np.rot90(array.numpy()).tolist()
-    assert turned(array, Warp((0, 1), (False, True)), (3, 5)).tolist() == (
+    assert rotate_and_flip(array, warp, (5, 5)).tolist() == np.rot90(array.numpy()).tolist()
+    assert rotate_and_flip(array, Warp((0, 1), (False, True)), (3, 5)).tolist() == (
         array.numpy()[1:4, ::-1].tolist()
     )
 
@@ -122,7 +122,7 @@ def test_turns_and_their_matrix_say_the_same(crop):
         for length, axis in zip(crop, warp.axes, strict=True):
             source[axis] = length
         middle = center(image, source).contiguous()
-        exact = turned(image, warp, crop)
+        exact = rotate_and_flip(image, warp, crop)
         interpolated, _ = warped(middle, None, warp, crop)
         torch.testing.assert_close(exact, interpolated, atol=1e-6, rtol=0)
 
@@ -291,7 +291,7 @@ def test_shares_of_mirrored_and_turned_samples():
     drawn = [part.draw(rng, (1, 8, 8)) for _ in range(6000)]
     assert all(warp.exact for warp in drawn)
     image = torch.arange(4.0).reshape(1, 2, 2)
-    seen = [tuple(turned(image, warp, (2, 2)).ravel().tolist()) for warp in drawn]
+    seen = [tuple(rotate_and_flip(image, warp, (2, 2)).ravel().tolist()) for warp in drawn]
     shares = {orbit: seen.count(orbit) / len(seen) for orbit in set(seen)}
     assert len(shares) == 8
     # Alone: neither, and the half turn, which two mirrors cannot give here.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unmask.data.augment.spatial import Spatial
-from unmask.data.augment.zoom import Zoom, region, resized, resized_labels
+from unmask.data.augment.zoom import Zoom, region, resize, resized_labels
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.normalize import NoNormalize
 from unmask.data.pairs import Pair
@@ -57,10 +57,10 @@ def test_image_and_labels_stay_together(shape):
 def test_shrinking_takes_the_mean_of_areas():
     image = np.arange(2 * 6 * 4, dtype=np.float32).reshape(2, 6, 4)
     means = image.reshape(2, 3, 2, 2, 2).mean((2, 4))
-    np.testing.assert_allclose(resized(image, (3, 2)), means, rtol=1e-6)
-    assert resized(image, (6, 4)) is image
+    np.testing.assert_allclose(resize(image, (3, 2)), means, rtol=1e-6)
+    assert resize(image, (6, 4)) is image
     fine = np.tile([0.0, 1.0], 32).astype(np.float32)[None]
-    np.testing.assert_allclose(resized(fine, (8,)), 0.5)
+    np.testing.assert_allclose(resize(fine, (8,)), 0.5)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8])

@@ -15,7 +15,7 @@ from math import atan2, ceil, cos, hypot, radians, sin
 import numpy as np
 from torch import Tensor
 
-from unmask.data.warp import Warp, resample_cpu, resample_torch, turned
+from unmask.data.warp import Warp, resample_cpu, resample_torch, rotate_and_flip
 from unmask.errors import RecipeError
 
 
@@ -146,9 +146,9 @@ class Spatial:
             if not warp.exact:
                 resample(images[b], own, warp, into=(warped[b], place))
                 continue
-            warped[b] = turned(images[b], warp, size)
+            warped[b] = rotate_and_flip(images[b], warp, size)
             if own is not None and place is not None:
-                place[...] = turned(own, warp, size)
+                place[...] = rotate_and_flip(own, warp, size)
         return warped, moved
 
     def _moving(self, ndim: int) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ def region(size: Sequence[int], factor: float | None) -> tuple[int, ...]:
     return tuple(max(1, round(n / factor)) for n in size)
 
 
-def resized(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def resize(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """``(C, *size)`` float32: the mean over the area of each new voxel."""
     if array.shape[1:] == tuple(size):
         return array
