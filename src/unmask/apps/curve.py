@@ -76,9 +76,7 @@ def run_curve(
         RecipeError: a wrong setting, name or number, or unknown workers.
         CheckpointError: ``out`` holds another curve, or a model to start from does not fit.
     """
-    # All trainings are compared, so they need one precision.
-    chosen = pin_precision(load(recipe).with_settings(plan.settings), device_type("auto"))
-    out = Path(out)
+    chosen, out = _resolve(recipe, plan), Path(out)
     metric = (chosen.train.metrics or build_task(chosen).metrics)[0]
     check_plan(chosen, plan, files)
     pairs, held_out = divide_pairs(chosen, files)
@@ -105,12 +103,15 @@ def run_curve(
     run_all(trainings, table.add, cluster=plan.cluster)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
     rows = _sorted(table.rows, starts)
-    if converged is not None and not converged.converged:
-        say(converged.describe(metric))
-    else:
-        for sentence in sentences(rows, metric):
-            say(sentence)
+    short = None if converged is None or converged.converged else converged.describe(metric)
+    for sentence in sentences(rows, metric) if short is None else [short]:
+        say(sentence)
     return rows
+
+
+def _resolve(recipe: str | Path | Recipe, plan: Plan) -> Recipe:
+    # All trainings are compared, so they need one precision.
+    return pin_precision(load(recipe).with_settings(plan.settings), device_type("auto"))
 
 
 @dataclass(frozen=True)
