@@ -246,7 +246,7 @@ def test_a_tuning_that_cannot_be_is_refused(finished, phantoms, trained, tmp_pat
     images, labels = phantoms[2] / "images", phantoms[2] / "labels"
     with pytest.raises(RecipeError, match=r"--out MODEL"):
         unmask.tune("nuclei", images, labels=labels)
-    with pytest.raises(RecipeError, match=r"options of decoding.*--scales"):
+    with pytest.raises(RecipeError, match=r"decoding options.*--scales"):
         unmask.tune(trained[2], images, labels=phantoms[2] / "classes")
     one = next(iter(sorted(images.iterdir())))
     with pytest.raises(RecipeError, match="two labeled images"):

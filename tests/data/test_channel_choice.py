@@ -10,12 +10,12 @@ import pytest
 import tifffile
 import zarr
 
+from unmask.checkpoint.card import channel_names
 from unmask.data.channel_choice import (
     ChannelChoice,
     all_channels,
     channel_card,
     common_names,
-    names_of_card,
     select_channels,
 )
 from unmask.data.grid import View
@@ -99,10 +99,10 @@ def test_cards_hold_names_that_all_images_share():
     assert common_names([named(), named(3)]) == NAMES
     assert common_names([named(), named(names=("a", "b", "c"))]) == ()
     assert common_names([named(names=("a", "A"))]) == common_names([named(names=("a", ""))]) == ()
-    assert names_of_card(channel_card([named()])) == NAMES
+    assert channel_names(channel_card([named()])) == NAMES
     assert channel_card([named(names=("",))]) == {}
     for card in ({}, {"channel_names": 3}, {"channel_names": ["a", 3]}):
-        assert names_of_card(card) == ()
+        assert channel_names(card) == ()
 
 
 def test_names_survive_another_grid():

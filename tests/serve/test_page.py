@@ -283,6 +283,7 @@ def test_slices_between_scribbles_and_labels_of_other_programs(page, server, tmp
             page.get_by_test_id("drawn-id").fill("1")
         Canvas(page, 24, 20).stroke((10, 8), (10, 11))
     page.get_by_test_id("interpolate").click()
+    expect(page.get_by_test_id("status")).to_contain_text("is filled between its slices")
     saved(page)
     disc = brushed((24, 20), 10, (8, 11), 2)
     expected = np.zeros((10, 24, 20), np.uint16)

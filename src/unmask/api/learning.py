@@ -331,8 +331,8 @@ def _recipe_of(
     """The recipe that was asked for, that of the run that resumes, or a plan with its reasons."""
     if minutes is not None and recipe is not None:
         raise RecipeError(
-            "minutes: expected no recipe with it, found one. They are for plans; leave out either, "
-            "or --set train.steps=..."
+            "minutes: expected no preset and no recipe with it, found one. Minutes are for plans; "
+            "leave out either, or --set train.steps=..."
         )
     written = Path(start.out) / "recipe.yaml"
     if recipe is None and start.resume and written.is_file():

@@ -169,7 +169,9 @@ def _scheduled(
         folds = choose_folds(len(labeled), regions, total, each=own)
         made = made.with_decisions(fold_decisions(len(labeled), regions, folds))
     if own:
-        return made
+        # Warm-up and averaging follow from the number of updates, unless they were set as well.
+        _, *rest = schedule_decisions(total, "")
+        return _decided(made.with_decisions(rest), settings)
     if minutes is None:
         return made if not folds else _with_steps(made, total // (folds + 1), reason, folds)
     return _with_steps(made, max(_FEWEST, min(total // (folds + 1), _MOST)), reason, folds)

@@ -90,6 +90,7 @@ def describe_result(result: Mapping[str, Any] | None) -> str:
     planes = f" in {result['positions']} planes" if "positions" in result else ""
     for what in ("objects", "tracks"):
         if what in result:
+            planes = planes.replace("planes", "points in time") if what == "tracks" else planes
             return f"{result[what]} {what[:-1]}(s){planes}"
     share = result.get("foreground")
     covered = "" if share is None else f" on {100 * share:.1f} % of the image"

@@ -113,7 +113,10 @@ def tune(options: TuneOptions) -> None:
     )
     record = {"model": made.model, "settings": made.tuned.settings, "metric": made.tuned.metric}
     scores = {name: getattr(made.tuned, name) for name in ("before", "after", "found", "trials")}
-    emit(record | scores, f"{made.tuned.describe()}\nModel: {made.model}")
+    emit(
+        record | scores,
+        f"{made.tuned.describe('predictions of these images')}\nModel: {made.model}",
+    )
 
 
 def _numbers(text: str | None) -> list[float]:

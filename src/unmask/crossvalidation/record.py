@@ -38,17 +38,21 @@ class Tuned:
     trials: int
     images: tuple[Mapping[str, Any], ...] = ()
 
-    def describe(self) -> str:
-        """One sentence."""
+    def describe(self, predictions: str = "held-out predictions") -> str:
+        """One sentence.
+
+        Args:
+            predictions: what was decoded.
+        """
         if not self.settings:
             return (
-                f"Decoding: {self.trials} combinations of options were tried on held-out "
-                f"predictions; none is better than those of the recipe ({self.metric} "
+                f"Decoding: {self.trials} combinations of options were tried on "
+                f"{predictions}; none is better than those of the recipe ({self.metric} "
                 f"{self.before:.3f})."
             )
         changes = ", ".join(line.removeprefix("task.") for line in self.settings)
         return (
-            f"Decoding: {changes} raises {self.metric} on held-out predictions from "
+            f"Decoding: {changes} raises {self.metric} on {predictions} from "
             f"{self.before:.3f} to {self.found:.3f}; {self.after:.3f} if each image is decoded "
             f"with the options chosen on the others ({self.trials} combinations were tried)."
         )

@@ -81,7 +81,7 @@ def lead_axes(image: Image, ndim: int) -> str:
 
     Examples:
         >>> import numpy as np
-        >>> lead_axes(Image.from_array(np.zeros((5, 8, 8))), 2)
+        >>> lead_axes(Image.from_array(np.zeros((5, 8, 8)), axes="ZYX"), 2)
         'Z'
     """
     return image.axes[1 : len(image.axes) - ndim]
