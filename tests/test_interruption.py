@@ -10,13 +10,13 @@ import signal
 from unmask import interruption
 from unmask.training.guard import Stop
 interruption.remember()
-assert not interruption.asked()
+assert not interruption.is_requested()
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
     pass  # as a callback of a compiled library loses it
 with Stop() as stop:
-    print(interruption.asked(), stop.code)
+    print(interruption.is_requested(), stop.code)
 """
 
 

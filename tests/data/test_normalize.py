@@ -15,9 +15,9 @@ from unmask.data.normalize import (
     Percentile,
     Window,
     ZScore,
+    count_undefined,
     extremes,
     percentiles,
-    undefined,
 )
 from unmask.data.percentiles import interpolate
 from unmask.errors import DataError, RecipeError
@@ -199,7 +199,7 @@ def test_every_registered_normalizer_keeps_the_contract():
 )
 def test_any_image_gives_finite_results_where_it_is_finite(image, normalizer):
     affine = normalizer.measure(image)
-    assert affine.undefined == undefined(image) == image.size - np.isfinite(image).sum()
+    assert affine.undefined == count_undefined(image) == image.size - np.isfinite(image).sum()
     with np.errstate(over="ignore", invalid="ignore"):
         result = affine.apply(image)
     assert np.isfinite(result[np.isfinite(image)]).all()

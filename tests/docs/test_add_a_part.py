@@ -33,6 +33,8 @@ SHORT = [
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(added, "ADDED", {})
+    # Another test may have imported a module of this name from its own folder.
+    monkeypatch.delitem(sys.modules, "text_format", raising=False)
     added.installed_formats.cache_clear()
     for name, code in FILES.items():
         (tmp_path / name).write_text(code, encoding="utf-8")

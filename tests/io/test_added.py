@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,8 @@ ARRAY = np.arange(12, dtype=np.uint16).reshape(3, 4)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(added, "ADDED", {})
+    # Another test may have imported a module of this name from its own folder.
+    monkeypatch.delitem(sys.modules, "text_format", raising=False)
     (tmp_path / "text_format.py").write_text(SOURCE)
     added.installed_formats.cache_clear()
     yield tmp_path

@@ -16,7 +16,7 @@ from torch import nn
 from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
 from unmask.errors import Interrupted
-from unmask.training import (Journal, Plan, RunFolder, fit, launched, make_fabric)
+from unmask.training import (Journal, Plan, RunFolder, fit, launch, make_fabric)
 from unmask.optim import adamw
 
 class Net(Objective):
@@ -45,7 +45,7 @@ def batches(start):
 
 def learn(net):
     plan = Plan(steps=20, lr=0.05, save_every=10, log_every=1, validate_every=10)
-    with launched(fabric), Journal(folder, steps=20, tensorboard=False, quiet=True) as journal:
+    with launch(fabric), Journal(folder, steps=20, tensorboard=False, quiet=True) as journal:
         fit(net, batches, fabric=fabric, optimizer=adamw([{"params": list(net.parameters())}]),
             plan=plan, journal=journal, validate=lambda net: {"score": 1.0},
             run=RunFolder(folder, resume=True))
