@@ -1,4 +1,4 @@
-"""Products of neighboring vectors beside plain slices."""
+"""Products of neighboring vectors, compared with plain slices."""
 
 import numpy as np
 import pytest

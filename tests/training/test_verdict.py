@@ -1,4 +1,4 @@
-"""The course of a run, told from its journal."""
+"""The course of a run, read from its journal."""
 
 from __future__ import annotations
 

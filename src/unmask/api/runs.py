@@ -190,9 +190,9 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
                 run=RunFolder(folder, card, resume=start.resume, keep_models=stage.keep_models),
             )
             if fabric.is_global_zero and not stage.keep_models:
-                told = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
+                outcome = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
                 own = (stage.pairs or pairs, validate)
-                _report(Finished(folder, recipe, objective.finished, *own, *told), journal)
+                _report(Finished(folder, recipe, objective.finished, *own, *outcome), journal)
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / MODEL_FILE, metrics, summary.step, time.perf_counter() - begin)
 
