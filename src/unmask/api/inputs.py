@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from unmask.api.values import Settings
 from unmask.atomic import atomic_write
 from unmask.data.arrange import Arrangement, arrange
 from unmask.data.checks import check_content
-from unmask.data.pairs import Pair, Paths
+from unmask.data.pairs import Layout, Pair, Paths
 from unmask.errors import DataError, RecipeError, SaveError, is_shortened, raise_problems
 from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.listing import cases, is_listing, part_of, read_listing
 from unmask.plain_text import printable
-from unmask.recipe import Recipe
+from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
 
 
@@ -171,3 +172,19 @@ def same_notes(same: Iterable[tuple[Pair, Pair]]) -> list[str]:
         f"{len(both)} validation image(s) are training images too ({names}{more}). The scores of "
         "the validation say nothing about new images; keep such images out of one of the two."
     ]
+
+
+def layout_of_settings(settings: Settings) -> Layout:
+    """How files are read by verbs that have settings but no recipe of the user.
+
+    Raises:
+        RecipeError: a wrong setting.
+    """
+    data = load("mae2d").with_settings(settings).data
+    return Layout(
+        data.ndim,
+        data.axes,
+        data.image_suffix,
+        data.label_suffix,
+        allow_external=data.allow_external,
+    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unmask.api.inputs import layout_of_settings
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.data.drawn import open_truth
 from unmask.data.naming import LabelFile
@@ -16,7 +17,6 @@ from unmask.data.pairs import Paths
 from unmask.data.source import cut_image, hold_whole
 from unmask.errors import DataError, gather, message
 from unmask.io import Image, open_image
-from unmask.recipe import load
 from unmask.selection.choose import choose
 from unmask.selection.descriptors import describe
 from unmask.selection.regions import divide
@@ -102,7 +102,7 @@ def select(
         DataError: images that cannot be read, or fewer than two images (regions).
         CheckpointError: the model cannot be loaded.
     """
-    rules = _rules(settings)
+    rules = layout_of_settings(settings)
     problems: list[str] = []
     names = [(name, path) for name, path, _ in match_files(images, None, rules, problems)]
     truths = {} if labels is None else _labeled(images, labels, rules)
@@ -202,17 +202,6 @@ def _load(model: ModelLike, settings: Settings) -> Predictor:
     from unmask.infer.load import load_predictor
 
     return load_predictor(model, settings)
-
-
-def _rules(settings: Settings) -> Layout:
-    data = load("mae2d").with_settings(settings).data
-    return Layout(
-        data.ndim,
-        data.axes,
-        data.image_suffix,
-        data.label_suffix,
-        allow_external=data.allow_external,
-    )
 
 
 def _labeled(images: Paths, labels: Paths, rules: Layout) -> dict[str, LabelFile]:

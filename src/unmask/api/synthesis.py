@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unmask.api.inputs import layout_of_settings
 from unmask.api.values import Say, Settings
 from unmask.data.drawn import open_truth
 from unmask.data.pairing import Layout, match_files
 from unmask.data.pairs import Paths
 from unmask.errors import DataError, gather, message
 from unmask.io import Image, open_image, save_image
-from unmask.recipe import load
 from unmask.space.axes import SPACE
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def synth(  # noqa: PLR0913 - the verb's promised arguments
     """
     out = Path(out)
     _check_request(out, count, overwrite=overwrite)
-    rules = _rules(settings)
+    rules = layout_of_settings(settings)
     images = _open(like, labels, rules)
     sheets = [] if labels is None else _take_apart(like, labels, rules)
     notes: list[str] = []
@@ -148,14 +148,6 @@ def _check_request(out: Path, count: int, *, overwrite: bool) -> None:
             message(out, expected="a new folder", found="one that holds images",
                     do="Choose another one, or give --overwrite.")
         )  # fmt: skip
-
-
-def _rules(settings: Settings) -> Layout:
-    data = load("mae2d").with_settings(settings).data
-    return Layout(
-        data.ndim, data.axes, data.image_suffix, data.label_suffix,
-        allow_external=data.allow_external,
-    )  # fmt: skip
 
 
 def _open(like: Paths, labels: Paths | None, rules: Layout) -> list[tuple[str, Image]]:
