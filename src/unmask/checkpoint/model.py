@@ -30,7 +30,7 @@ class Model:
 
     Attributes:
         weights: tensors by their state-dict name, on the CPU.
-        card: recipe, versions, data fingerprint, metrics, licence, step; plain JSON values.
+        card: recipe, versions, data fingerprint, metrics, license, step; plain JSON values.
         path: the file.
     """
 
