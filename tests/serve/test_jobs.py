@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from unmask.atomic import atomic_write
 from unmask.io import open_labels
 from unmask.recipe import load
 from unmask.serve import processes
@@ -212,6 +215,43 @@ def test_a_prediction_of_a_demonstration_is_ended_in_time(served, program):
     while started.running():
         time.sleep(0.02)
     assert processes.ended(started, 0, 1) == "failed"
+
+
+def test_a_noted_exit_code_is_the_end_of_a_job(tmp_path, monkeypatch):
+    """Its writer may still wait for the disk; whoever saw the code must not find a running job."""
+    noted, disk = threading.Event(), threading.Event()
+
+    def write(path, content):
+        atomic_write(path, content)
+        if path.name == "exit.json":
+            noted.set()
+            disk.wait(60)
+
+    monkeypatch.setattr(processes, "atomic_write", write)
+    monkeypatch.setattr(processes, "PROGRAM", (sys.executable, "-c", "import sys; sys.exit(3)"))
+    first = processes.start(Job("predict-001", "predict", tmp_path, (), tmp_path, 1))
+    assert noted.wait(60)
+    assert not first.running()
+    assert processes.ended(first, 0, 1) == "failed"
+    # Started again meanwhile, it is awaited until its own end, not until that of the first one.
+    monkeypatch.setattr(processes, "_launch", lambda job, more: _Sleeper())
+    again = processes.start(first)
+    disk.set()
+    assert again.running()
+    _Sleeper.ends.set()
+    while again.running():
+        time.sleep(0.02)
+
+
+class _Sleeper:
+    """A child without a process; only the thread that waits for it knows that it runs."""
+
+    ends = threading.Event()
+    pid = -1
+
+    def wait(self, seconds):
+        self.ends.wait(60)
+        return 0
 
 
 def test_scores_of_held_out_images_are_listed(served, root, program):
