@@ -12,12 +12,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from unmask.api.defaults import choose_model
 from unmask.atomic import atomic_write
 from unmask.io import open_labels
 from unmask.recipe import load
-from unmask.serve import processes
+from unmask.serve import jobs, processes
 from unmask.serve.processes import Job
 from unmask.serve.site import make_site
+from unmask.serve.workspace import list_entries
 
 
 def labeled(client):
@@ -173,7 +175,18 @@ def test_a_failed_prediction_says_why(served, program):
     assert failed["error"] == "Error: it failed"
 
 
-def test_a_volume_needs_a_model_first(served, program):
+def test_before_the_first_training_the_model_is_that_of_predict(served, program):
+    client = served()
+    job = client.post("/api/predict", json={"images": [client.image()]}).json()
+    client.wait(job["id"], "done")
+    command = client.site.jobs.get(job["id"]).command
+    said: list[str] = []
+    entry = list_entries(client.site.workspace)[0]
+    assert command[command.index("--model") + 1] == choose_model(str(entry.path), (), said.append)
+
+
+def test_a_volume_needs_a_model_first(served, program, monkeypatch):
+    monkeypatch.setattr(jobs, "find_start", lambda ndim: None)
     client = served(3)
     response = client.post("/api/predict", json={})
     assert response.status_code == 422

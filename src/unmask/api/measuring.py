@@ -36,7 +36,8 @@ class MeasureOptions:
     Attributes:
         spacing: voxel size, slow axis first; None: as the files say, the labels before the image.
         unit: of ``spacing``; None: as the files say, "um" where you give a spacing yourself.
-        planes: "z" or "t": the objects of each plane or point in time are measured in 2D.
+        planes: "z" or "t": the objects of each plane or point in time are measured in 2D. The
+            points in time of a movie are always measured one by one.
         channels: channels to measure, by number or name; names for all channels, if the image has
             none. None: all.
         rois: formats of outlines that are written too: "imagej", "geojson", "coco".
@@ -118,13 +119,12 @@ def measure_files(
     """
     table_writer(out)
     chosen = options or MeasureOptions()
-    divided = chosen.planes is not None
     path = Path(out)
     outlines = OutlineFiles(path.with_name(f"{path.stem}_rois"), chosen.rois)
     sources = open_sources(labels, images, planes=chosen.planes, say=say)
     _keep_inputs(sources, path)
     for source in sources:
-        outlines.check(source.labels, divided=divided)
+        outlines.check(source.labels, divided=bool(_apart(source.labels, chosen)))
     pairs = [Pair(source.name, source.labels, source.image) for source in sources]
     tasks = [
         FileTask(
@@ -140,6 +140,7 @@ def measure_files(
     ):
         tables.append(table)
         if chosen.rois:
+            divided = bool(_apart(source.labels, chosen))
             outlines.add(source.name, source.labels, table, divided=divided)
     table = concatenate(tables)
     outlines.finish()
@@ -197,8 +198,23 @@ def measure_source(
         scale = _scale(labels, image, options, pending.pop() if pending else None)
         return measure_image(labels, image, scale=scale, names=names, progress=progress)
 
-    parts = measure_positions(source.labels, chosen, options.planes or "", measure)
+    parts = measure_positions(source.labels, chosen, _apart(source.labels, options), measure)
     return join_positions(parts, name=source.name)
+
+
+def _apart(labels: Image, options: MeasureOptions) -> str:
+    """Letters of the axes along which objects are separate; points in time always are.
+
+    Examples:
+        >>> movie = Image.from_array(np.zeros((2, 3, 4, 5), np.uint8), axes="CZYX")
+        >>> _apart(movie, MeasureOptions(planes="z")), _apart(movie, MeasureOptions())
+        ('z', '')
+    """
+    planes = options.planes or ""
+    if "T" not in labels.axes or len(planes) > 1:
+        return planes
+    volumes = labels.ndim > len("TYX")
+    return f"t{planes.replace('t', '')}" if volumes else planes or "t"
 
 
 def _chosen_channels(

@@ -68,8 +68,17 @@ class OutlineFiles:
         """Refuse what a format cannot hold, before any work is done.
 
         Raises:
-            DataError: a volume for COCO.
+            DataError: a volume for COCO, or a movie of volumes.
         """
+        if self.formats and labels.ndim > len("ZYX"):
+            raise DataError(
+                message(
+                    labels.source,
+                    expected="outlines of images, volumes or movies of planes",
+                    found=f"a movie of volumes, axes {labels.axes[1:]}",
+                    do="Leave out --rois, or give the points in time as files of their own.",
+                )
+            )
         if "coco" in self.formats and labels.ndim > 2 and not divided:
             raise DataError(
                 message(
