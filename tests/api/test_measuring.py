@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image as Picture
 
 import unmask
@@ -125,6 +127,20 @@ def test_a_movie_is_measured_point_by_point(tmp_path, axes, planes):
         with pytest.raises(DataError, match="movie of volumes"):
             measure_files(tmp_path / "l.tif", out=tmp_path / "o.csv", say=quiet,
                           options=MeasureOptions(rois=("geojson",)))  # fmt: skip
+
+
+def test_fields_of_a_plate_have_a_well(tmp_path):
+    plate = tmp_path / "p.zarr"
+    zarr.open_group(plate, mode="a").attrs["ome"] = {"plate": {"wells": [{"path": "B/10"}]}}
+    well = zarr.open_group(plate / "B" / "10", mode="a")
+    well.attrs["ome"] = {"well": {"images": [{"path": "0"}, {"path": "1"}]}}
+    for field in "01":
+        save_image(tmp_path / f"{field}.ome.zarr", LABELS)
+        shutil.copytree(tmp_path / f"{field}.ome.zarr", plate / "B" / "10" / field)
+    table = unmask.measure(plate)
+    assert table["image"].tolist() == ["p_B_10_0"] * 5 + ["p_B_10_1"] * 5
+    assert set(table["well"]) == {"B10"}
+    assert "well" not in unmask.measure(tmp_path / "0.ome.zarr")
 
 
 def test_a_volume_is_one_object_across_planes(tmp_path):

@@ -16,6 +16,8 @@ from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.io.contract import unit_symbol
+from unmask.io.label_groups import plate_key
+from unmask.io.paths import locate
 from unmask.measurement import Table, concatenate, measure_image
 from unmask.measurement.outlined import OutlineFiles
 from unmask.measurement.sources import Several, Source, open_sources
@@ -199,7 +201,14 @@ def measure_source(
         return measure_image(labels, image, scale=scale, names=names, progress=progress)
 
     parts = measure_positions(source.labels, chosen, _apart(source.labels, options), measure)
-    return join_positions(parts, name=source.name)
+    return join_positions(parts, name=source.name, well=_well(source))
+
+
+def _well(source: Source) -> str:
+    """The well of a field of a plate, such as ``B3``; "" for other images."""
+    fields = (each.source for each in (source.image, source.labels) if each is not None)
+    keys = (plate_key(locate(field)) for field in fields if ".zarr" in field)
+    return next(("".join(key.split("/")[:2]) for key in keys if key), "")
 
 
 def _apart(labels: Image, options: MeasureOptions) -> str:

@@ -174,10 +174,10 @@ def _commands(run: Finished, verdict: Verdict) -> list[str]:
     if run.recipe.task is None:
         start = _joined("unmask", "train", "IMAGES", "--labels", "LABELS", "--init", run.folder)
         return [f"{start} --out {shlex.quote(str(run.folder) + '-tuned')}"]
-    images, labels = _folders(run.pairs)
+    images, labels = folders_of_pairs(run.pairs)
     trained = True
     if isinstance(run.validate, HeldOut):
-        others, truth = _folders(run.validate.pairs)
+        others, truth = folders_of_pairs(run.validate.pairs)
         trained = truth == "LABELS" or others == images
         compared = (images, labels) if trained else (others, truth)
     else:
@@ -233,7 +233,7 @@ def resume_command(folder: Path, images: str, labels: str, steps: int) -> str:
     return _joined("unmask", *kept, "--resume", "--set", f"train.steps={steps}")
 
 
-def _folders(pairs: Sequence[Pair]) -> tuple[str, str]:
+def folders_of_pairs(pairs: Sequence[Pair]) -> tuple[str, str]:
     """The folder of the images and that of the labels, or a word in their place."""
     images = {Path(pair.image.source).parent for pair in pairs}
     labels = {Path(pair.labels.source).parent for pair in pairs if pair.labels is not None}

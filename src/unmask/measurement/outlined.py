@@ -23,7 +23,7 @@ from unmask.space.box import Box
 
 Say = Callable[[str], None]
 # Columns that say where an object is; QuPath shows all others as its measurements.
-_PLACE = ("image", "time", "plane", "id")
+_PLACE = ("image", "well", "time", "plane", "id")
 
 
 def colored_labels(path: str, name: str, say: Say) -> Image | None:
