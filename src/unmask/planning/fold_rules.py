@@ -51,4 +51,6 @@ def fold_decisions(labeled: int, regions: int, folds: int) -> list[Decision]:
         ]
     what = f"{folds} regions of it are" if labeled == 1 else "each image is"
     text = f"{images}: {what} held out once, then {folds + 1} equal trainings share the updates"
-    return [Decision("train.folds", folds, text, otherwise="--folds 0 trains once, without a score")]
+    return [
+        Decision("train.folds", folds, text, otherwise="--folds 0 trains once, without a score")
+    ]
