@@ -13,7 +13,7 @@ from unmask import shipped
 from unmask.atomic import atomic_path
 from unmask.checkpoint.card import read_card
 from unmask.checkpoint.tensors import Contents, read_contents, write_tensors
-from unmask.errors import CheckpointError, gather, message
+from unmask.errors import CheckpointError, gather, message, near_path
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -102,7 +102,8 @@ def _read(path: Path | str) -> tuple[Contents, Path]:
                 path,
                 expected=f"a model file, a run folder with {MODEL_FILE} or a shipped model",
                 found="an empty run folder" if path.is_dir() else "nothing",
-                do="Check the path, or let the run reach its first snapshot. " + shipped.hint(path),
+                do=f"{near_path(path)}Check the path, or let the run reach its first snapshot. "
+                + shipped.hint(path),
             )
         )
     with file.open("rb") as handle:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from unmask.errors import DataError, message
+from unmask.errors import DataError, message, near_path
 from unmask.io import dicom_names, foreign, plates
 from unmask.io.contract import Format, Location
 from unmask.io.formats import (
@@ -225,7 +225,7 @@ def _matches(path: str) -> Iterator[str]:
                 found=what,
                 do=N5_ADVICE
                 if is_n5(place)
-                else f"Check the path. Known suffixes: {' '.join(FORMATS)}.",
+                else f"{near_path(path)}Check the path. Known suffixes: {' '.join(FORMATS)}.",
             )
         )
     yield from found
