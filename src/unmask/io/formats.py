@@ -70,7 +70,7 @@ SERIES = "DICOM series"
 _BY_CONTENT = Parts("unmask.formats", {SERIES: "unmask.io.dicom:FORMAT"})
 # Format.container and Format.folder of the formats above, known without their import.
 _CONTAINERS = (".h5", ".hdf5", ".hdf", ".nxs")
-_FOLDERS = (".zarr",)
+_FOLDERS = (".zarr", ".n5")
 
 
 def find_format(suffix: str) -> Format:

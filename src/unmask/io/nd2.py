@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import threading
 import warnings
@@ -36,7 +37,8 @@ _MAP_NAME, _END_NAME = b"ND2 FILEMAP SIGNATURE NAME 0001!", b"ND2 CHUNK MAP SIGN
 _FRAME = b"ImageDataSeq|"
 # Descriptions that the library decodes; they are pages of text.
 _MOST_TEXT = 64 * 2**20
-_PACKED = 76
+# A packed part: its kind, eleven bytes about it, and the start of a zlib stream.
+_PACKED = re.compile(rb"\x4c.{11}(?=\x78[\x01\x5e\x9c\xda])", re.DOTALL)
 _LEAD = "PTZ"
 
 
@@ -203,10 +205,17 @@ def _chunk(location: Location, data: Any, place: int) -> tuple[int, int]:
 
 def _check_text(location: Location, data: Any, start: int, length: int) -> None:
     """Refuse a description that is or unpacks to more than any has."""
-    total = length
-    if length > 10 and data[start] == _PACKED:
-        stream = zlib.decompressobj()
-        total = len(stream.decompress(bytes(data[start + 11 : start + length]), _MOST_TEXT + 1))
+    total, todo = length, [bytes(data[start : start + min(length, _MOST_TEXT)])]
+    while todo and total <= _MOST_TEXT:
+        text = todo.pop()
+        for found in _PACKED.finditer(text):
+            try:
+                inner = zlib.decompressobj().decompress(text[found.end() :], _MOST_TEXT + 1)
+            except zlib.error:
+                # Bytes that look like packed ones.
+                continue
+            total += len(inner)
+            todo.append(inner)
     if total > _MOST_TEXT:
         raise _refused(location, "descriptions of at most 64 MiB", "more")
 
