@@ -406,16 +406,6 @@ def test_metadata_that_are_not_metadata(tmp_path: Path, text: str) -> None:
     refused(path, "b.zarr")
 
 
-def test_n5_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.n5" / "raw").mkdir(parents=True)
-    (tmp_path / "a.n5" / "raw" / "attributes.json").write_text("{}")
-    for path in (tmp_path / "a.n5", tmp_path / "a.n5" / "raw"):
-        with pytest.raises(DataError, match="This is N5, which is not read"):
-            open_image(path)
-        with pytest.raises(DataError, match="This is N5, which is not read"):
-            list_files(path)
-
-
 def test_a_shape_that_became_smaller_is_noticed(tmp_path: Path) -> None:
     save_image(tmp_path / "a.zarr", np.ones((20, 130, 200), np.uint8))
     file = tmp_path / "a.zarr" / "0" / "zarr.json"

@@ -147,9 +147,7 @@ def _parts(handle: BinaryIO, packing: str) -> Iterator[bytes]:
     if packing == "zlib":
         yield from _inflated(handle)
         return
-    stream: Any = (
-        gzip.GzipFile(fileobj=handle) if packing == "gzip" else bz2.BZ2File(handle)
-    )
+    stream: Any = gzip.GzipFile(fileobj=handle) if packing == "gzip" else bz2.BZ2File(handle)
     while part := stream.read(_PART):
         yield part
 

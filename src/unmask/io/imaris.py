@@ -33,9 +33,7 @@ def open_imaris(location: Location, *, level: int = 0, labels: bool = False) -> 
 
     def opened() -> h5py.File:
         # Without locks, so that reading does not stop others, and read-only mounts work.
-        return shelf.get_alone(
-            "file", lambda: h5py.File(location.path, "r", locking=False)
-        )
+        return shelf.get_alone("file", lambda: h5py.File(location.path, "r", locking=False))
 
     file = opened()
     levels = _count(location, file, "DataSet", "ResolutionLevel")
@@ -44,9 +42,7 @@ def open_imaris(location: Location, *, level: int = 0, labels: bool = False) -> 
     root = f"DataSet/ResolutionLevel {level}"
     times = _count(location, file, root, "TimePoint")
     channels = _count(location, file, f"{root}/TimePoint 0", "Channel")
-    keys = [
-        [f"{root}/TimePoint {t}/Channel {c}" for c in range(channels)] for t in range(times)
-    ]
+    keys = [[f"{root}/TimePoint {t}/Channel {c}" for c in range(channels)] for t in range(times)]
     size, stored = _size(location, file, keys[0][0])
     for key in (key for row in keys for key in row):
         if _size(location, file, key) != (size, stored):
@@ -83,7 +79,9 @@ def _reader(location: Location, opened: Any, key: str, dtype: np.dtype[Any]) -> 
     dataset = find(location, opened(), key)
     chunks = find_packed_chunks(location, dataset, key, opened)
     if chunks is not None:
-        return reader(chunks.chunks, dtype, lambda cell: chunks.load(cell).astype(dtype, copy=False))
+        return reader(
+            chunks.chunks, dtype, lambda cell: chunks.load(cell).astype(dtype, copy=False)
+        )
 
     def plain(index: Index) -> np.ndarray:
         return np.asarray(opened()[key][index]).astype(dtype, copy=False)
@@ -111,7 +109,11 @@ def _size(
 ) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     """Lengths of z, y and x without the padding to whole chunks, and the type."""
     dataset = find(location, file, f"{key}/Data")
-    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 3 or dataset.dtype.kind not in "uif":
+    if (
+        not isinstance(dataset, h5py.Dataset)
+        or dataset.ndim != 3
+        or dataset.dtype.kind not in "uif"
+    ):
         raise _refused(location, f"a volume {key}/Data", "none")
     if dataset.is_virtual or dataset.external:
         find_sources(location, file, dataset)

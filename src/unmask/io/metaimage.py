@@ -87,9 +87,7 @@ def _header(location: Location) -> tuple[dict[str, str], int]:
     return fields, last.end()
 
 
-def _flat(
-    location: Location, fields: Mapping[str, str], end: int, shape: tuple[int, ...]
-) -> Flat:
+def _flat(location: Location, fields: Mapping[str, str], end: int, shape: tuple[int, ...]) -> Flat:
     kind = fields.get("ElementType", "").removesuffix("_ARRAY")
     if kind not in _TYPES:
         raise _refused(location, f"one of {', '.join(_TYPES)}", f"ElementType = {kind}")

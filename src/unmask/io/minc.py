@@ -75,7 +75,7 @@ def open_minc(location: Location, *, level: int = 0, labels: bool = False) -> St
         sizes = {a: abs(_step(volume, a)) for a in letters if a in "ZYX"}
         return Stored(volume.shape, dtype, letters, read, sizes, "mm")
     # Axes come in any order; the canonical one has space last.
-    order = sorted(range(len(letters)), key=lambda axis: ("TCZYX".index(letters[axis])))
+    order = sorted(range(len(letters)), key=lambda axis: "TCZYX".index(letters[axis]))
     shape = tuple(volume.shape[axis] for axis in order)
     lead = "".join(letters[axis] for axis in order[:-3])
 

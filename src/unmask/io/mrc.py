@@ -53,7 +53,9 @@ def open_mrc(location: Location, *, level: int = 0, labels: bool = False) -> Sto
     elif sections == 1 and axes == "ZYX":
         axes = "zYX"
     read = flat_reader(Flat(location, mark, shape, stored, _HEADER + extended))
-    sizes = [length / count if count > 0 else 0 for length, count in zip(cell, intervals, strict=True)]
+    sizes = [
+        length / count if count > 0 else 0 for length, count in zip(cell, intervals, strict=True)
+    ]
     known = all(np.isfinite(size) and size > 0 for size in sizes)
     return Stored(
         shape,
@@ -68,7 +70,7 @@ def open_mrc(location: Location, *, level: int = 0, labels: bool = False) -> Sto
 def _byte_order(location: Location, head: bytes) -> str:
     """The byte order in which the mode is a known one; old files have no mark of it."""
     marked = {0x44: "<", 0x11: ">"}.get(head[212])
-    for order in ([marked] if marked else ["<", ">"]):
+    for order in [marked] if marked else ["<", ">"]:
         (mode,) = struct.unpack_from(order + "i", head, 12)
         if mode in _MODES or mode in _REFUSED:
             return order

@@ -131,9 +131,7 @@ def open_n5(location: Location, *, level: int = 0, labels: bool = False) -> Stor
 
 
 def _array(location: Location, folder: Path, attributes: Mapping[str, Any]) -> _Array:
-    shape, blocks = (
-        _lengths(location, attributes, name) for name in ("dimensions", "blockSize")
-    )
+    shape, blocks = (_lengths(location, attributes, name) for name in ("dimensions", "blockSize"))
     kind = attributes.get("dataType")
     if kind not in (*_TYPES, "float32", "float64"):
         raise _refused(location, "numbers", f"dataType {kind!r}")

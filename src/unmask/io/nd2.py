@@ -276,11 +276,18 @@ def _position(location: Location, count: int) -> int:
 
 
 def _spacing(file: Any) -> dict[str, float]:
-    """Voxel size in um; an uncalibrated camera has pixels of 1."""
-    size = file.voxel_size()
-    found = {axis: float(getattr(size, axis.lower())) for axis in "ZYX"}
-    known = all(np.isfinite(value) and value > 0 for value in found.values())
-    return found if known and set(found.values()) != {1.0} else {}
+    """Voxel size in um along the axes that were calibrated."""
+    channels = getattr(file.metadata, "channels", None) or ()
+    if not channels:
+        return {}
+    volume = channels[0].volume
+    return {
+        axis: float(size)
+        for axis, size, known in zip(
+            "XYZ", volume.axesCalibration, volume.axesCalibrated, strict=True
+        )
+        if known and np.isfinite(size) and size > 0
+    }
 
 
 def _channels(file: Any) -> tuple[str, ...]:

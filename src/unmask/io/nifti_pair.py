@@ -22,7 +22,6 @@ _HEADER = 348
 _AXES = "TZYX"
 
 
-
 def open_pair(location: Location, *, level: int = 0, labels: bool = False) -> Stored:
     """Read the header; ``scl_slope`` and ``scl_inter`` of NIfTI are applied.
 
@@ -63,9 +62,7 @@ def open_pair(location: Location, *, level: int = 0, labels: bool = False) -> St
         f"{location.source}: Analyze does not state which side is left; the order of the file is "
         "kept.",
     )  # fmt: skip
-    return Stored(
-        shape, dtype, axes, read, spacing, unit if known else None, meta={"notes": notes}
-    )
+    return Stored(shape, dtype, axes, read, spacing, unit if known else None, meta={"notes": notes})
 
 
 def _other(location: Location, suffix: str) -> Location:

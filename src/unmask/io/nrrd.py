@@ -104,9 +104,7 @@ def open_nrrd(location: Location, *, level: int = 0, labels: bool = False) -> St
     affine = _affine(header, letters)
     if affine is not None:
         lead = moved.removesuffix("ZYX")
-        return placed_volume(
-            location.source, shape, dtype, read, affine, lead=lead, whole=packed
-        )
+        return placed_volume(location.source, shape, dtype, read, affine, lead=lead, whole=packed)
     spacing, unit = _spacing(header, letters)
     return Stored(shape, dtype, moved, read, spacing, unit, packed)
 
