@@ -24,7 +24,7 @@ from zarr.codecs import (
 )
 
 from unmask.errors import DataError
-from unmask.io import list_files, open_image, open_labels, save_image
+from unmask.io import open_image, open_labels, save_image
 from unmask.space import Box
 
 RNG = np.random.default_rng(6)

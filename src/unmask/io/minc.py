@@ -131,7 +131,7 @@ def _open_netcdf(location: Location) -> _Volume:
 
 
 def _attributes(variable: Any) -> dict[str, Any]:
-    return {k: v for k, v in vars(variable)["_attributes"].items()}
+    return dict(vars(variable)["_attributes"].items())
 
 
 def _open_hdf5(location: Location) -> _Volume:

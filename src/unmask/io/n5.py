@@ -1,8 +1,8 @@
 """N5 containers of Java programs (BigDataViewer, Paintera), read by box.
 
-``data.n5/volumes/raw`` is an array inside a container; a group with the arrays ``s0``, ``s1`` ... is
-an image with levels. zarr-python 3 does not read N5, and tensorstore unpacks blocks without a bound;
-a block is a short header and packed values. The format: https://github.com/saalfeldlab/n5
+``data.n5/volumes/raw`` is an array inside a container; a group with the arrays ``s0``, ``s1`` ...
+is an image with levels. zarr-python 3 does not read N5, and tensorstore unpacks blocks without a
+bound; a block is a short header and packed values. The format: https://github.com/saalfeldlab/n5
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -33,7 +34,9 @@ from unmask.lookup import optional_import
 
 _MAGIC, _OLD_MAGIC = 0x0ABECEDA, 0x0C000000
 _CHUNK = struct.Struct("<IIQ")
-_MAP_NAME, _END_NAME = b"ND2 FILEMAP SIGNATURE NAME 0001!", b"ND2 CHUNK MAP SIGNATURE 0000001!"
+_END_NAME = b"ND2 CHUNK MAP SIGNATURE 0000001!"
+# The first part and the end of the list.
+_LEAST = 160
 _FRAME = b"ImageDataSeq|"
 # Descriptions that the library decodes; they are pages of text.
 _MOST_TEXT = 64 * 2**20
@@ -116,7 +119,7 @@ class _Frames:
         self._shape, self._packed = shape, attributes.compressionType == "lossless"
         bits = int(attributes.bitsPerComponentInMemory)
         self.dtype = np.dtype(f"{'f' if bits == 32 else 'u'}{bits // 8}")
-        rows, columns, *samples = shape
+        _rows, columns, *samples = shape
         line = columns * prod(samples) * self.dtype.itemsize
         self._line = max(int(attributes.widthBytes or line), line)
         self._lock = threading.Lock()
@@ -155,7 +158,25 @@ def _frames(location: Location, data: Any) -> dict[int, tuple[int, int]]:
 
     Descriptions are checked as well: the library unpacks them without a bound.
     """
-    if len(data) < 160:
+    frames: dict[int, tuple[int, int]] = {}
+    for part, place in _parts(location, data):
+        start, length = _chunk(location, data, place)
+        if part.startswith(_FRAME):
+            number = part[len(_FRAME) : -1]
+            if not number.isdigit():
+                raise _refused(location, "numbers of frames", f"{part!r}")
+            # A time stamp comes before the values.
+            frames[int(number)] = (start + 8, length - 8)
+        elif part.startswith(b"Image"):
+            _check_text(location, data, start, length)
+    if not frames:
+        raise _refused(location, "at least one frame", "none")
+    return frames
+
+
+def _parts(location: Location, data: Any) -> Iterator[tuple[bytes, int]]:
+    """Name and place of every part, from the list at the end of the file."""
+    if len(data) < _LEAST:
         raise _refused(location, "an ND2 file", f"{len(data)} bytes (truncated)")
     (magic,) = struct.unpack_from("<I", data)
     if magic == _OLD_MAGIC:
@@ -167,29 +188,16 @@ def _frames(location: Location, data: Any) -> dict[int, tuple[int, int]]:
         raise _refused(location, "a list of its parts at its end", "none (truncated)")
     start, length = _chunk(location, data, place)
     text = bytes(data[start : start + length])
-    frames: dict[int, tuple[int, int]] = {}
     position = 0
-    while True:
-        end = text.find(b"!", position) + 1
-        part = text[position:end]
-        if not end or end + 16 > len(text) and part != _END_NAME:
-            raise _refused(location, "a complete list of its parts", "half of it (truncated)")
-        if part == _END_NAME:
+    while (end := text.find(b"!", position) + 1) and text[position:end] != _END_NAME:
+        if end + 16 > len(text):
+            end = 0
             break
-        (offset,) = struct.unpack_from("<Q", text, end)
-        start, length = _chunk(location, data, offset)
-        if part.startswith(_FRAME):
-            number = part[len(_FRAME) : -1]
-            if not number.isdigit():
-                raise _refused(location, "numbers of frames", f"{part!r}")
-            # A time stamp comes before the values.
-            frames[int(number)] = (start + 8, length - 8)
-        elif part.startswith(b"Image"):
-            _check_text(location, data, start, length)
+        (place,) = struct.unpack_from("<Q", text, end)
+        yield text[position:end], place
         position = end + 16
-    if not frames:
-        raise _refused(location, "at least one frame", "none")
-    return frames
+    if not end:
+        raise _refused(location, "a complete list of its parts", "half of it (truncated)")
 
 
 def _chunk(location: Location, data: Any, place: int) -> tuple[int, int]:

@@ -55,11 +55,10 @@ def write_slide(path: Path, array: np.ndarray, axes: str) -> None:
     """A slide as Aperio writes it, packed without loss."""
     tifffile: Any = importlib.import_module("tifffile")
     plane = _plane(array, axes, "uf")
-    colors = plane.ndim == 3
     description = "Aperio Image Library v12\r\n|AppMag = 20|MPP = 0.25"
     tifffile.imwrite(
         path, plane, tile=(64, 64), compression="zlib", metadata=None, description=description,
-        photometric="rgb" if colors else "minisblack",
+        photometric="rgb" if "C" in axes else "minisblack",
     )  # fmt: skip
 
 
@@ -69,7 +68,7 @@ def write_webp(path: Path, array: np.ndarray, axes: str) -> None:
     plane = _plane(array, axes)
     if plane.dtype != np.uint8:
         raise DataError(f"example: expected uint8, found {plane.dtype}. Skip it.")
-    plane = plane if plane.ndim == 3 else np.repeat(plane[..., None], 3, axis=-1)
+    plane = plane if "C" in axes else np.repeat(plane[..., None], 3, axis=-1)
     pillow.fromarray(plane).save(path, lossless=True)
 
 
