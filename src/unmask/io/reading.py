@@ -16,7 +16,6 @@ from unmask.io.image import Image, from_stored, unreadable
 from unmask.io.inputs import ArrayInput, Input, one_input
 from unmask.io.listing import channel_names
 from unmask.io.multi_file import files_of, stack_files
-from unmask.io.ome_zarr import N5_ADVICE, is_n5
 from unmask.io.paths import format_of, locate, stem, suffix_of, unknown_suffix
 from unmask.io.remote import is_remote, only_zarr
 
@@ -152,11 +151,7 @@ def _checked_format(location: Location) -> Format:
                 source,
                 expected=f"an image file ({' '.join(FORMATS)})",
                 found="a folder" if folder else f"the suffix {path.suffix!r}",
-                do=(
-                    N5_ADVICE
-                    if is_n5(path)
-                    else "Give the files inside it, one by one or as a list."
-                )
+                do="Give the files inside it, one by one or as a list."
                 if folder
                 else "Convert it, or give it the suffix of its format.",
             )
