@@ -9,8 +9,8 @@ from unmask.build import new_segmenter, resolve_recipe
 from unmask.checkpoint import save_model
 from unmask.datasets import find_set
 from unmask.datasets.cvppp import CVPPP_VAL
-from unmask.datasets.writing import write_set
 from unmask.datasets.cvppp_challenge import CVPPP_SIZE, segment_foreground, write_submission
+from unmask.datasets.writing import write_set
 from unmask.errors import DataError, RecipeError
 from unmask.io import open_image, save_image
 

@@ -67,6 +67,15 @@ def _read(path: Path, key: str | None, slices: tuple[int | None, int | None]) ->
     labels = hdf5_volume(path, key, spacing=_spacing(path), unit="nm")
     raw = _cut(path, raw, _offset(path, key, raw), labels.shape[1:])
     depth = labels.shape[1]
+    if depth <= max(abs(each) for each in (*slices, 0) if each is not None):
+        raise DataError(
+            message(
+                path,
+                expected="more slices than are held out",
+                found=f"{depth}",
+                do="Get the whole sample, or hold out fewer: --set val_slices=0.",
+            )
+        )
     first, last, _ = slice(*slices).indices(depth)
     size = (last - first, *labels.shape[2:])
     corner = (first, 0, 0)

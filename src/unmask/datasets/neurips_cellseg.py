@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -95,10 +96,11 @@ def write_submission(predicted: Path, out: Path) -> list[str]:
     with atomic_path(out) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
         for path, name in zip(found, names, strict=True):
             labels = open_labels(path, ndim=2).read()[0]
-            with archive.open(f"{name}_label.tiff", "w", force_zip64=True) as member:
-                stored = smallest_uint(labels)
-                kind = "uint16" if stored.dtype.itemsize < 4 else "uint32"
-                tifffile.imwrite(member, stored.astype(kind), compression="zlib")
+            stored = smallest_uint(labels)
+            kind = "uint16" if stored.dtype.itemsize < 4 else "uint32"
+            member = io.BytesIO()
+            tifffile.imwrite(member, stored.astype(kind), compression="zlib")
+            archive.writestr(f"{name}_label.tiff", member.getvalue())
     return names
 
 

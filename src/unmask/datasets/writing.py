@@ -62,7 +62,8 @@ def write_set(
         own["partial"] = partial
     items = dataset.find(archive, **own)
     _check_names(items, archive)
-    counts = dict(Counter(item.part for item in items))
+    found = Counter(item.part for item in items)
+    counts = {part: found[part] for part in sorted(found, key=_order)}
     if not partial:
         check_counts(dataset, counts, archive)
     check_new(out, [*counts, "README.md"])
@@ -180,6 +181,12 @@ def training_command(
     more = dataset.more(archive) if callable(dataset.more) else dataset.more
     words += [*more, "--out", f"runs/{dataset.name}"]
     return shlex.join(map(str, words))
+
+
+def _order(part: str) -> tuple[int, str]:
+    """Sort key: train, val, test, then the others."""
+    known = ("train", "val", "test")
+    return known.index(part) if part in known else len(known), part
 
 
 def _check_names(items: Sequence[Item], archive: Path) -> None:
