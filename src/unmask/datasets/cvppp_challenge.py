@@ -11,10 +11,8 @@ from unmask.atomic import atomic_path
 from unmask.datasets.files import expect_some, list_files, match_files
 from unmask.datasets.samples import check_size, read_labels
 from unmask.errors import DataError, message, raise_problems
-from unmask.infer.load import load_predictor
 from unmask.io import open_image, save_image
 from unmask.labels import relabel
-from unmask.tasks.complete import complete
 
 CVPPP_SIZE = (530, 500)
 
@@ -35,6 +33,10 @@ def segment_foreground(part: Path, out: Path, *, model: str) -> list[str]:
         DataError: no images, or no foreground of their size; all such images at once.
         RecipeError: a model that does not decode affinities.
     """
+    # Listing the sets must not import PyTorch.
+    from unmask.infer.load import load_predictor
+    from unmask.tasks.complete import complete
+
     predictor = load_predictor(model)
     task = complete(predictor.task)
     found = sorted((part / "images").glob("*.tif"))
