@@ -193,11 +193,14 @@ def _affine_of(layer: Layer, start: int) -> np.ndarray:
 
 
 def _shear_of(layer: Layer, start: int) -> np.ndarray:
-    """Upper triangle of the shear, row by row, of the axes from ``start`` on."""
+    """The matrix of the shear, of the axes from ``start`` on."""
+    shear = np.asarray(layer.shear)
     full = np.eye(layer.ndim)
-    full[np.triu_indices(layer.ndim, 1)] = np.asarray(layer.shear)
-    part = full[start:, start:]
-    return part[np.triu_indices(len(part), 1)]
+    if shear.shape == full.shape:
+        full = shear
+    else:
+        full[np.triu_indices(layer.ndim, 1)] = shear
+    return full[start:, start:]
 
 
 def place(data: Any, placed: Mapping[str, Any], **more: Any) -> dict[str, Any]:
