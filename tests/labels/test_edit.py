@@ -16,7 +16,10 @@ def touching(ndim: int) -> np.ndarray:
     grid = np.indices((LENGTH,) * ndim) + 0.0
     labels = np.zeros((LENGTH,) * ndim, np.uint16)
     for center in (6, 14):
-        labels[sum((axis - c) ** 2 for axis, c in zip(grid, (center, *(8,) * (ndim - 1)), strict=True)) < 25] = 3
+        labels[
+            sum((axis - c) ** 2 for axis, c in zip(grid, (center, *(8,) * (ndim - 1)), strict=True))
+            < 25
+        ] = 3
     labels[(slice(20, 23),) * ndim] = 7
     return labels
 

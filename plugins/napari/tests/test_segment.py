@@ -7,9 +7,7 @@ import numpy as np
 
 def test_a_labels_layer_with_scale_units_and_translation(viewer, open_form, run, nuclei):
     image, _ = nuclei
-    viewer.add_image(
-        image, name="field", scale=(0.5, 0.25), translate=(10, 20), units=("um", "um")
-    )
+    viewer.add_image(image, name="field", scale=(0.5, 0.25), translate=(10, 20), units=("um", "um"))
     form = open_form("Segment")
     form.model.choose("nuclei")
     text = run(form)

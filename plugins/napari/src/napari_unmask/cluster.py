@@ -64,7 +64,7 @@ def cluster(
     quality: str,
     report: Report,
 ) -> Clusters:
-    """Cluster in this thread; the volume is written next to the result, so that it can be redone."""
+    """Cluster in this thread; the volume is kept next to the result, to repeat the run."""
     volume = out / "volume" / f"{saving.plain_name(source.name)}.tif"
     save_image(volume, np.asarray(source.as_image().read()), like=source.as_image())
     done = api.cluster(
@@ -195,8 +195,7 @@ class Cluster(Panel):
         made = self.viewer.add_labels(classes, **shown, name=title, features=features, opacity=0.5)
         target = done.folder / _CLASSES
         save_labels(target, classes.astype(np.uint16), like=like_of(made))
-        self.say(f"Saved: {path} and {target}. Apply the names to other volumes with unmask cluster "
-                 "--centers --names.")  # fmt: skip
+        self.say(f"Saved: {path} and {target}.")
 
 
 def _new_folder(parent: Path | None = None) -> Path:

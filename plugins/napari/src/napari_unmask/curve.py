@@ -34,7 +34,7 @@ class Curve(QWidget):
         self.scores = _series(records, self.score_name)
         self.update()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 - Qt's name
         """Draw both curves with their last values."""
         del event
         painter = QPainter(self)

@@ -41,9 +41,7 @@ class LayerBox(QComboBox):
     ) -> None:
         super().__init__()
         self._viewer, self._kind, self._nothing = viewer, kind, nothing
-        self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(14)
         _follow(viewer, self, self.refresh)
 
@@ -105,9 +103,7 @@ class LayersList(QListWidget):
         return [layer for layer in self._viewer.layers if layer.name in names]
 
 
-def _follow(
-    viewer: napari.Viewer, widget: QWidget, refresh: Callable[[Any], None]
-) -> None:
+def _follow(viewer: napari.Viewer, widget: QWidget, refresh: Callable[[Any], None]) -> None:
     """Call ``refresh`` now and whenever layers come, go or get another name."""
     events = viewer.layers.events
     watched = (events.inserted, events.removed, events.reordered, events.renamed)

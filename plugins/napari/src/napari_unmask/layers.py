@@ -148,9 +148,7 @@ def spacing_of(
     scale = [float(abs(each)) for each in layer.scale][start:]
     units = [str(each) for each in layer.units][start:]
     kept = [
-        (size, unit)
-        for size, unit, axis in zip(scale, units, space, strict=True)
-        if axis in "ZYX"
+        (size, unit) for size, unit, axis in zip(scale, units, space, strict=True) if axis in "ZYX"
     ]
     names = {unit for _, unit in kept}
     unit = names.pop() if len(names) == 1 else _PIXEL

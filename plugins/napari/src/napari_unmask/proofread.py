@@ -66,9 +66,7 @@ def list_objects(labels: np.ndarray, known: dict[int, float]) -> list[Item]:
     ids = np.unique(labels)
     # Objects are found in the order of their ids, even if these were too large to be kept.
     rows = zip(ids[ids != 0].tolist(), found.mean.tolist(), found.size.tolist(), strict=True)
-    items = [
-        Item(label, tuple(center), size, known.get(label)) for label, center, size in rows
-    ]
+    items = [Item(label, tuple(center), size, known.get(label)) for label, center, size in rows]
     return sorted(items, key=lambda item: item.order)
 
 

@@ -78,9 +78,10 @@ def _facts(image: Image, path: str) -> dict[str, Any]:
     facts: dict[str, Any] = {"metadata": {_KEY: {"path": path}}}
     if image.spacing is not None:
         facts["scale"] = (*(1.0 for _ in range(lead)), *image.spacing)
-        facts["units"] = (*("pixel" for _ in range(lead)), *(
-            image.unit or "pixel" for _ in image.spacing
-        ))
+        facts["units"] = (
+            *("pixel" for _ in range(lead)),
+            *(image.unit or "pixel" for _ in image.spacing),
+        )
     return facts
 
 

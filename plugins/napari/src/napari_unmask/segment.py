@@ -153,9 +153,7 @@ class Segment(Panel):
 
     def _start(self) -> None:
         first = SPACES[self.space.currentText()]
-        source = read_source(
-            self.images.layers, first=first or "volume", region=self.region.layer
-        )
+        source = read_source(self.images.layers, first=first or "volume", region=self.region.layer)
         request = Request(
             source,
             self.model.model,
