@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 
 from unmask.phantoms import draw_one
 
@@ -45,12 +45,34 @@ def click(qtbot) -> Callable:
 def run(qtbot, click) -> Callable:
     """Click the button of a form and wait for the end of its work; the messages."""
 
-    def start(form, button=None, seconds: float = 60) -> str:
+    def start(form, button=None, seconds: float = 400) -> str:
         with qtbot.waitSignal(form.job.ended, timeout=int(1000 * seconds)):
             click(button or form.run_button)
         return form.messages.toPlainText()
 
     return start
+
+
+@pytest.fixture
+def click_at(viewer, qtbot):
+    """Click on a voxel of a layer in the picture."""
+
+    def press(layer, voxel):
+        window = viewer.window._qt_viewer
+        world = np.asarray(layer.data_to_world(voxel), float)
+        shown = list(viewer.dims.displayed)
+        native = window.canvas.native
+        center = np.asarray(viewer.camera.center)[-2:]
+        offset = (world[shown] - center) * viewer.camera.zoom
+        ratio = native.devicePixelRatioF()
+        place = QPoint(
+            int(native.width() / 2 + offset[1] / ratio),
+            int(native.height() / 2 + offset[0] / ratio),
+        )
+        qtbot.mousePress(native, Qt.MouseButton.LeftButton, pos=place)
+        qtbot.mouseRelease(native, Qt.MouseButton.LeftButton, pos=place)
+
+    return press
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,7 @@ from napari_unmask.models import ModelBox, with_browser
 from napari_unmask.navigation import voxel_under
 from napari_unmask.work import Report
 from unmask import api
-from unmask.api.clustering import ClusterOptions
 from unmask.atomic import atomic_write
-from unmask.clustering.names import read_classes
 from unmask.errors import DataError, message
 from unmask.io import open_labels, save_image, save_labels
 
@@ -72,7 +70,7 @@ def cluster(
         volume,
         out=out / "clusters",
         classes=classes,
-        options=ClusterOptions(quality=quality),
+        options=api.ClusterOptions(quality=quality),
         say=report.say,
         progress=report.progress,
     )
@@ -170,6 +168,8 @@ class Cluster(Panel):
 
     def _name(self) -> None:
         """Write the names, and show the classes that they make."""
+        from unmask.clustering.names import read_classes
+
         done, layer = self._clusters, self._layer
         groups: dict[str, list[int]] = {}
         for row in range(self.table.rowCount()):

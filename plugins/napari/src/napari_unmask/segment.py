@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import napari
 import numpy as np
@@ -20,10 +20,11 @@ from napari_unmask.models import ModelBox, with_browser
 from napari_unmask.tables import features_of
 from napari_unmask.work import Report
 from unmask import api
-from unmask.api.defaults import choose_model_for
-from unmask.infer.prediction import Prediction
 from unmask.io import Image
 from unmask.io.inputs import ArrayInput
+
+if TYPE_CHECKING:
+    from unmask.infer.prediction import Prediction
 
 # What the first of three axes is, by the text of the choice.
 SPACES = {
@@ -77,6 +78,8 @@ def segment(request: Request, report: Report) -> Segmented:
     planes = _PLANES.get(first) if len(source.axes.strip("C")) > len("YX") else None
     model = request.model
     if model is None and planes is not None:
+        from unmask.api.defaults import choose_model_for
+
         model = choose_model_for(_plane(source), say=report.say)
     words = [word.strip() for word in request.channels.split(",") if word.strip()]
     channels = [int(word) if word.isdecimal() else word for word in words]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import napari
 import numpy as np
@@ -35,11 +36,12 @@ from napari_unmask.layers import Source, labels_image, read_labels, read_source
 from napari_unmask.models import ModelBox, with_browser
 from napari_unmask.work import Report
 from unmask import api
-from unmask.api.learning import Run
 from unmask.errors import DataError, message
 from unmask.io import Image
-from unmask.planning.text import describe_plan
-from unmask.training.journal import read_journal
+
+if TYPE_CHECKING:
+    from unmask.api.learning import Run
+    from unmask.planning.plan import Plan
 
 SPACES = {
     "as the layers are": "volume",
@@ -60,27 +62,30 @@ class Effort:
         updates: of the weights; 0: as planned.
         init: start weights, as for ``unmask.train``.
         resume: continue the run of the same folder.
+        more: changes to the recipe, "KEY=VALUE; ...".
     """
 
     minutes: float = 0.0
     updates: int = 0
     init: str = "auto"
     resume: bool = False
+    more: str = ""
 
     def settings(self) -> list[str]:
         """Changes to the plan."""
         # A cross-validation would leave a part of the time for the model.
-        fixed = ["train.folds=0"]
+        own = [line.strip() for line in self.more.split(";") if line.strip()]
         if not self.updates:
-            return fixed
+            return ["train.folds=0", *own]
         every = max(_FEWEST, self.updates // 4)
         return [
-            *fixed,
+            "train.folds=0",
             f"train.steps={self.updates}",
             f"train.warmup={self.updates // 10}",
             f"train.log_every={max(1, self.updates // 100)}",
             f"train.validate_every={every}",
             f"train.save_every={every}",
+            *own,
         ]
 
 
@@ -137,28 +142,32 @@ def _slice_of(source: Source, labels: Source, axis: int, number: int) -> Example
     return Example(image.as_image(), labels_image(plane))
 
 
-def train(chosen: Sequence[Example], out: str, effort: Effort, report: Report) -> Run:
-    """Plan and train in this thread."""
-    images = [each.image for each in chosen]
-    labels = [each.labels for each in chosen]
-    settings = effort.settings()
-    minutes = effort.minutes if effort.minutes and not effort.updates else None
-    made = api.plan(images, labels=labels, minutes=minutes, settings=settings)
-    for line in describe_plan(made):
-        report.say(line)
-    return api.train(
-        made, images=images, labels=labels, out=out, init=effort.init, resume=effort.resume
+def plan(chosen: Sequence[Example], effort: Effort, report: Report) -> Plan:
+    """Plan in this thread; say what would be trained, and why."""
+    # Opening the form must not wait for torch.
+    from unmask.planning.text import describe_plan
+
+    made = api.plan(
+        [each.image for each in chosen],
+        labels=[each.labels for each in chosen],
+        minutes=None if effort.updates else effort.minutes,
+        settings=effort.settings(),
     )
-
-
-def plan(chosen: Sequence[Example], effort: Effort, report: Report) -> None:
-    """Say what would be trained, and why."""
-    images = [each.image for each in chosen]
-    labels = [each.labels for each in chosen]
-    minutes = effort.minutes if effort.minutes and not effort.updates else None
-    made = api.plan(images, labels=labels, minutes=minutes, settings=effort.settings())
     for line in describe_plan(made):
         report.say(line)
+    return made
+
+
+def train(chosen: Sequence[Example], out: Path, effort: Effort, report: Report) -> Run:
+    """Plan and train in this thread."""
+    return api.train(
+        plan(chosen, effort, report),
+        images=[each.image for each in chosen],
+        labels=[each.labels for each in chosen],
+        out=out,
+        init=effort.init,
+        resume=effort.resume,
+    )
 
 
 class Train(Panel):
@@ -167,6 +176,7 @@ class Train(Panel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer, action="Train", cancel="Stop")
         self._pairs: list[list[Example]] = []
+        self._folder = Path()
         self.images = LayersList(napari_viewer, ImageLayer)
         self.images.setToolTip("One image, or several layers that are its channels.")
         self.labels = LayerBox(napari_viewer, LabelsLayer)
@@ -185,6 +195,8 @@ class Train(Panel):
         self.updates.setSpecialValueText("as many as the minutes allow")
         self.init = ModelBox(first="auto", others=("phantoms", "none"))
         self.out = QLineEdit(str(_new_folder()))
+        self.settings = QLineEdit()
+        self.settings.setPlaceholderText("recipe: KEY=VALUE; KEY=VALUE")
         self.resume = QCheckBox("continue the run in this folder")
         self.plan_button = QPushButton("Plan")
         self.curve = Curve()
@@ -210,6 +222,7 @@ class Train(Panel):
             ("Updates", self.updates),
             ("Start weights", with_browser(self.init)),
             ("Run folder", _row(self.out, _folder_button(self.out))),
+            ("Settings", self.settings),
             ("", self.resume),
         ):
             self.form.addRow(title, widget)
@@ -219,8 +232,8 @@ class Train(Panel):
     def effort(self) -> Effort:
         """What the form says of the length and the start."""
         init = self.init.currentText().strip() or "auto"
-        resume = self.resume.isChecked()
-        return Effort(self.minutes.value(), self.updates.value(), init, resume)
+        resume, more = self.resume.isChecked(), self.settings.text()
+        return Effort(self.minutes.value(), self.updates.value(), init, resume, more)
 
     def add_pair(self) -> None:
         """Keep the chosen layers as one pair of several."""
@@ -268,14 +281,17 @@ class Train(Panel):
 
     def _start(self) -> None:
         chosen, out = self._examples(), self.out.text().strip()
+        self._folder = Path(out).expanduser()
         self.curve.show_records([])
         self._timer.start()
-        self.begin(partial(train, chosen, out, self.effort), self._finish)
+        self.begin(partial(train, chosen, self._folder, self.effort), self._finish)
 
     def _look(self) -> None:
+        from unmask.training.journal import read_journal
+
         # The journal is not there before the first line.
         with suppress(DataError):
-            self.curve.show_records(read_journal(Path(self.out.text().strip())))
+            self.curve.show_records(read_journal(self._folder))
 
     def _stop_looking(self) -> None:
         self._timer.stop()

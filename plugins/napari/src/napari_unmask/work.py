@@ -80,6 +80,8 @@ class Job(QObject):
     def start(self, work: Callable[[Report], Any]) -> None:
         """Start ``work``; `ended` follows in the thread of the window."""
         request, relay = _Request(), _Relay()
+        # The window may be closed during the work.
+        self.destroyed.connect(request.set)
         relay.progressed.connect(self.progressed)
         relay.said.connect(self.said)
         worker = create_worker(run, work, request, relay, _start_thread=False)
