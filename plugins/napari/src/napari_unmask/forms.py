@@ -54,7 +54,6 @@ class LayerBox(QComboBox):
         self.addItems(([] if self._nothing is None else [self._nothing]) + names)
         if before is not None and before.name in names:
             self.setCurrentText(before.name)
-            self._last = before
         elif self._nothing is None and names:
             self.setCurrentText(names[-1])
         self.blockSignals(False)  # noqa: FBT003
