@@ -110,6 +110,7 @@ def predict(
     diameter: float | int | None = None,
     planes: str | None = None,
     join: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Prediction]: ...
 
 
@@ -125,6 +126,7 @@ def predict(
     diameter: float | int | None = None,
     planes: str | None = None,
     join: bool = False,
+    progress: Progress | None = None,
 ) -> Prediction: ...
 
 
@@ -139,6 +141,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
     diameter: float | int | None = None,
     planes: str | None = None,
     join: bool = False,
+    progress: Progress | None = None,
 ) -> Prediction | Iterator[Prediction]:
     """Segment one image; joined scores and their uncertainty are kept next to its labels.
 
@@ -159,6 +162,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
         planes: axis of a stack whose positions are segmented separately: "z" for slices, "t" for
             time points; None: time points alone. Scores of stacks are not kept.
         join: join objects of neighboring slices, and track objects over time.
+        progress: called with (windows done, windows in all) of the image in work.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
@@ -181,7 +185,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
             model, settings, diameter=diameter, allow_code=allow_code, say=notes.append
         )
     )
-    predict_one = partial(_predict_one, predictor, notes, join=join)
+    predict_one = partial(_predict_one, predictor, notes, join=join, progress=progress)
     channels = (predictor.layout or Layout(predictor.ndim)).channels
     layout = Layout(predictor.ndim, axes, planes=check_planes(planes) or "auto", channels=channels)
     if not isinstance(image, list | tuple):
@@ -195,14 +199,15 @@ def _predict_one(
     image: Image,
     *,
     join: bool,
+    progress: Progress | None,
 ) -> Prediction:
     """The prediction of an opened image or stack, with the notes on the model."""
     if lead_axes(image, predictor.ndim):
         from unmask.infer.planes import predict_stack
 
-        result = predict_stack(predictor, image, join=join)
+        result = predict_stack(predictor, image, join=join, progress=progress)
     else:
-        result = predictor.predict(image, keep_scores=True, uncertainty=True)
+        result = predictor.predict(image, keep_scores=True, uncertainty=True, progress=progress)
     return replace(result, notes=(*notes, *result.notes), image=image)
 
 
