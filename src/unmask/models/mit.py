@@ -98,7 +98,7 @@ class MixTransformer(nn.Module):
         features = []
         for level, stride in enumerate(self.strides, 1):
             hidden = self._stage(level, hidden)
-            grid = [-(-n // s) for n, s in zip(size, stride, strict=True)]
+            grid = [(n + s - 1) // s for n, s in zip(size, stride, strict=True)]
             features.append(nd.crop(hidden, grid))
         return features
 

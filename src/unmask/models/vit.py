@@ -112,7 +112,7 @@ class ViT(nn.Module):
         return features
 
     def _with_class(self, tokens: Tensor) -> Tensor:
-        start = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+        start = (self.cls_token + self.pos_embed[:, :1]).expand(tokens.shape[0], -1, -1)
         return torch.cat([start, tokens], dim=1)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
 from unmask.labels.edges import inside, shift_slices
+from unmask.models import nd
 from unmask.tasks.base import Answer, Target, TaskDefaults
 from unmask.tasks.offsets import (
     BACKGROUNDS,
@@ -36,6 +37,7 @@ from unmask.tasks.offsets import (
     tried_decoding,
     with_border,
 )
+from unmask.tasks.recorded import repeat_border
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,12 @@ class Affinities(TaskDefaults):
         scores = logits.float().sigmoid()
         # The gradient of a sigmoid needs its values, which are replaced below at borders.
         scores = scores.clone() if scores.requires_grad else scores
+        if nd.is_exporting():
+            pairs = [
+                repeat_border(scores[:, channel], offset)[0]
+                for channel, offset in enumerate(self._offsets)
+            ]
+            return torch.cat([torch.stack(pairs, dim=1), scores[:, len(pairs) :]], dim=1)
         space = scores.shape[2:]
         for channel, offset in enumerate(self._offsets):
             if inside(offset, space):
