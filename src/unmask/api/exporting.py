@@ -55,9 +55,7 @@ def export(
     """
     from unmask.exports.write import export_model
 
-    return export_model(
-        model, Path(out), form=format, check=check, allow_code=allow_code, say=say
-    )
+    return export_model(model, Path(out), form=format, check=check, allow_code=allow_code, say=say)
 
 
 def decode(

@@ -12,6 +12,7 @@ from unmask.cli.terminal import emit, show
 
 
 def export(
+    *,
     model: Annotated[
         str,
         typer.Option(
@@ -58,9 +59,7 @@ def export(
     """
     from unmask import api
 
-    written = api.export(
-        model, format=form, out=out, check=check, allow_code=allow_code, say=show_note
-    )
+    written = api.export(model, format=form, out=out, check=check, allow_code=allow_code, say=show)
     description, compared = written.description, written.comparison
     where = "in the file" if description["normalize"]["inside"] else "before the file"
     lines = [
@@ -79,8 +78,3 @@ def export(
         "difference": None if compared is None else compared.difference,
     }
     emit(record, "\n".join(lines))
-
-
-def show_note(text: str) -> None:
-    """Print a note to standard error."""
-    show(text, err=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from unmask import checkpoint
 from unmask.atomic import atomic_path
 from unmask.errors import RecipeError, message

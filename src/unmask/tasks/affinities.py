@@ -33,6 +33,7 @@ from unmask.tasks.offsets import (
     find_reach,
     inner,
     mirror_pairs,
+    name_pairs,
     pairs_of,
     tried_decoding,
     with_border,
@@ -176,6 +177,10 @@ class Affinities(TaskDefaults):
                 within = scores[:, channel][(..., *here)]
                 scores[:, channel] = with_border(within, offset, space)
         return scores
+
+    def score_names(self) -> list[str]:
+        """The offset of each channel in voxels, then the foreground."""
+        return name_pairs(self._offsets, foreground=self.foreground)
 
     def flip(self, scores: Float[Tensor, "b c *space"], axis: int) -> Float[Tensor, "b c *space"]:
         """Mirror; the other end of a pair becomes its voxel."""

@@ -36,6 +36,7 @@ from unmask.tasks.offsets import (
     find_reach,
     inner,
     mirror_pairs,
+    name_pairs,
     tried_decoding,
 )
 from unmask.tasks.recorded import record_cosines
@@ -283,6 +284,10 @@ class Embeddings(TaskDefaults):
         if not self._reads_foreground:
             return scores
         return torch.cat([scores, logits[:, self.dims :].softmax(1)[:, 1:]], 1)
+
+    def score_names(self) -> list[str]:
+        """The offset of each channel in voxels, then the foreground."""
+        return name_pairs(self._decoded, foreground=self._reads_foreground)
 
     def flip(self, scores: Float[Tensor, "b s *space"], axis: int) -> Float[Tensor, "b s *space"]:
         """Mirror; the other end of a pair becomes its voxel."""
