@@ -20,7 +20,7 @@ def grid_of(size: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
     Raises:
         DataError: a size that is not a multiple of the patch.
     """
-    if not nd.is_exporting() and any(n % p for n, p in zip(size, patch, strict=True)):
+    if any(n % p for n, p in zip(size, patch, strict=True)):
         near = tuple(max(p, n - n % p) for n, p in zip(size, patch, strict=True))
         raise DataError(
             f"expected crops of whole patches {tuple(patch)}, found {tuple(size)}. "
