@@ -112,6 +112,8 @@ expected = {
                *settings([*net, "task.classes=2"])], 0),
     "plot": (["plot", runs / "a", "--out", out / "plot.png"], 0),
     "convert": (["convert", weights, "--source", "mae", "--out", out / "mae.safetensors"], 2),
+    "export": (["export", "--model", runs / "a", "--format", "torchscript",
+                "--out", out / "a.pt"], 0),
 }
 wrong = {}
 for name, (given, code) in expected.items():

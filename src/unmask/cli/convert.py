@@ -15,7 +15,8 @@ def convert(
     weights: Annotated[
         Path,
         typer.Argument(
-            metavar="WEIGHTS", help="Published weights: a .safetensors, .pth, .pt or .ckpt file."
+            metavar="WEIGHTS",
+            help="Published weights: a .safetensors, .pth, .pt or .ckpt file, or a package.",
         ),
     ],
     source: Annotated[
@@ -24,7 +25,7 @@ def convert(
             "--source",
             metavar="NAME",
             help="The program that the weights are from: mae, maester, glmae, spark, mediar, pea2d "
-            "or pea3d.",
+            "or pea3d; or bioimageio for a package with weights of a network that unmask has.",
             rich_help_panel=RECIPE,
         ),
     ],
@@ -48,6 +49,8 @@ def convert(
         unmask convert phase2.pth --source mediar --out mediar.safetensors
         # Fine-tune from the weights of a masked autoencoder
         unmask convert mae_pretrain_vit_base.pth --source mae --out mae.safetensors
+        # Turn a BioImage.IO package into a model file
+        unmask convert cells.zip --source bioimageio --out cells.safetensors
     """
     from unmask import api
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,12 +27,15 @@ from unmask.infer.uncertainty import compared_flips
 from unmask.infer.views import Views
 from unmask.io import use_formats
 from unmask.models.finished import build_finished
+from unmask.parts import Parts
 from unmask.recipe import MAX_SCALE, Recipe
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import CompleteTask, Task
 from unmask.tasks.segmenter import Segmenter
 
 ModelLike = str | Path
+# Exported files are read by a package above this one.
+_EXPORTED = Parts("unmask.exported", {"read": "unmask.exports.runtime:read_exported"})
 # Fields of a recipe that made the network what it is.
 _FIXED = ("model", "method", "train", "name", "description", "data.channels", "data.crop")
 
@@ -76,6 +80,8 @@ def load_predictor(
     if diameter is not None:
         lines += _rescale_to(paths[0], trained, diameter, lines)
     recipe, task = _change_recipe(first, lines, loaded[0][0].task)
+    adapt = getattr(loaded[0][0], "adapt", None)
+    task = task if adapt is None else adapt(task)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
     origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
     segmenters = [segmenter for segmenter, _, _ in loaded]
@@ -247,9 +253,23 @@ def _change_recipe(
     return changed, other
 
 
+def is_exported(path: ModelLike) -> bool:
+    """Whether a file was made by ``unmask export``, by its name and the first of its entries."""
+    file = Path(path)
+    if file.suffix.lower() == ".onnx":
+        return file.is_file()
+    if file.suffix.lower() not in {".pt", ".zip"} or not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+    return any(name == "rdf.yaml" or name.endswith("/extra/unmask.json") for name in names)
+
+
 def _load_segmenter(
     path: ModelLike, *, allow_code: bool, say: Callable[[str], None] | None
 ) -> tuple[Segmenter, Recipe, Mapping[str, Any]]:
+    if is_exported(path):
+        return _EXPORTED["read"](Path(path), allow_code=allow_code)
     model = checkpoint.load_model(path)
     recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
     if say is not None:

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unmask.models import nd
+
 # Numbers that stay in the second-level cache between the passes over them.
 _CHUNK = 1 << 17
 # Above, Mish is the identity in float32, and the square of the exponential stays finite.
@@ -58,5 +60,7 @@ def _mish(values: Tensor) -> Tensor:
 
 def _is_plain(image: Tensor) -> bool:
     """Whether nothing keeps ``image`` from being overwritten voxel by voxel."""
+    if nd.is_exporting():
+        return False
     dense = image.movedim(1, -1).is_contiguous()
     return image.device.type == "cpu" and dense and not torch.is_grad_enabled()
