@@ -58,7 +58,9 @@ def check_wheel(path: Path, *, release: bool = False) -> list[str]:
     problems = [] if script else [f"{path.name}: no entry point `unmask`"]
     problems += [f"{path.name}: {name} is missing ({why})" for name, why in missing(names)]
     problems += [f"{path.name}: {name} does not belong there" for name in strangers(names)]
-    problems += [f"{path.name}: {each}" for each in metadata_problems(email.message_from_string(text))]
+    problems += [
+        f"{path.name}: {each}" for each in metadata_problems(email.message_from_string(text))
+    ]
     if release and PLACEHOLDER in text:
         problems.append(f"{path.name}: OWNER in [project.urls] is not the name of an account")
     if (size := path.stat().st_size / 1e6) > MAX_WHEEL_MB:
@@ -85,7 +87,7 @@ def strangers(names: Iterable[str]) -> list[str]:
     return sorted(
         name
         for name in names
-        if not name.startswith("unmask/") and ".dist-info/" not in name or name.endswith(".pyc")
+        if (not name.startswith("unmask/") and ".dist-info/" not in name) or name.endswith(".pyc")
     )
 
 

@@ -76,13 +76,20 @@ def test_the_project_names_its_pages_and_extras(check):
     assert project["urls"].keys() == check.URLS
     page = (ROOT / "docs" / "howto" / "install.md").read_text(encoding="utf-8")
     hidden = {"dev", "docs"}
-    assert not {name for name in project["optional-dependencies"] if f"`{name}`" not in page} - hidden
+    assert (
+        not {name for name in project["optional-dependencies"] if f"`{name}`" not in page} - hidden
+    )
 
 
 def test_the_recipe_of_conda_names_the_same_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     recipe = (ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8")
-    renamed = {"torch": "pytorch", "xxhash": "python-xxhash", "matplotlib": "matplotlib-base", "dask": "dask-core"}
+    renamed = {
+        "torch": "pytorch",
+        "xxhash": "python-xxhash",
+        "matplotlib": "matplotlib-base",
+        "dask": "dask-core",
+    }
     for line in project["dependencies"]:
         name, _, bound = line.partition(">=")
         assert f"- {renamed.get(name, name)} >={bound}" in recipe, line

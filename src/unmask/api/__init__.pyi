@@ -12,6 +12,7 @@ from .prediction import predict, predict_files
 from .reporting import write_page
 from .scribbling import save_fitted, scribble
 from .selecting import Selected, select
+from .sharing import Owner, Shared, ShareOptions, share
 from .synthesis import FittedGroup, Synthesized, synth
 from .tuning import Tuning, tune
 
@@ -22,8 +23,11 @@ __all__ = [
     "Installation",
     "MeasureOptions",
     "ModelCard",
+    "Owner",
     "Run",
     "Selected",
+    "ShareOptions",
+    "Shared",
     "Synthesized",
     "Tuning",
     "check",
@@ -44,6 +48,7 @@ __all__ = [
     "save_fitted",
     "scribble",
     "select",
+    "share",
     "shipped_models",
     "synth",
     "train",
