@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = "/".join(filter(None, [asked.get("organization"), asked["name"]]))
             self.state.repositories.setdefault(name, {})
-            self.state.private[name] = asked.get("private", False)
+            self.state.private[name] = asked.get("visibility") == "private" or asked.get("private")
             self.answer(200, {"url": f"{address}/{name}"})
         elif self.path == "/api/validate-yaml":
             self.answer(200, {"errors": [], "warnings": []})

@@ -46,7 +46,7 @@ def test_weights_are_the_same_and_files_of_the_owner_are_not_named(shared):
     assert before.weights.keys() == after.weights.keys()
     assert all(torch.equal(before.weights[name], after.weights[name]) for name in before.weights)
     assert after.card["recipe"] == before.card["recipe"]
-    assert (after.card["licence"], after.card["authors"]) == ("CC-BY-4.0", ["A. Lab"])
+    assert (after.card["license"], after.card["authors"]) == ("CC-BY-4.0", ["A. Lab"])
     everything = b"".join(path.read_bytes() for path in shared.rglob("*") if path.is_file())
     assert b"nuclei_000.tif" not in everything
     assert str(RUN).encode() not in everything
@@ -114,7 +114,7 @@ def test_to_the_hub_and_back(fake_hub, monkeypatch):
     assert fake_hub.private["lab/small"]
     assert "private" in said
     assert set(fake_hub.repositories["lab/small"]) == set(done.files)
-    assert describe_model("hf:lab/small").card["licence"] == "CC-BY-4.0"
+    assert describe_model("hf:lab/small").card["license"] == "CC-BY-4.0"
     assert "--model hf:lab/small" in fake_hub.repositories["lab/small"]["README.md"].decode()
     with pytest.raises(RecipeError, match="--overwrite"):
         share("hf:lab/small")

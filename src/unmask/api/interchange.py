@@ -10,6 +10,7 @@ from unmask import checkpoint
 from unmask.api.values import Settings
 from unmask.errors import RecipeError
 from unmask.interop import official
+from unmask.interop.installed import find_weights
 from unmask.training.provenance import versions
 
 
@@ -20,7 +21,8 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
     every one of them starts a training with ``init``.
 
     Args:
-        weights: safetensors or a PyTorch file; nothing in it is executed.
+        weights: safetensors or a PyTorch file, or the name of an installed package that brings
+            one; nothing in it is executed.
         source: the program that made it: mae, maester, glmae, mediar, ...
         out: the model file, ending in ``.safetensors``.
         settings: changes to the recipe, for what the file does not tell.
@@ -36,7 +38,7 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
             f"--out {target}: expected a name that ends in .safetensors, found "
             f"{target.suffix or 'no ending'}. Change it."
         )
-    found = official.read(weights, source, settings)
+    found = official.read(find_weights(weights), source, settings)
     card = {
         "recipe": found.recipe.model_dump(mode="json"),
         "origin": dict(found.origin),
@@ -59,4 +61,4 @@ def load_official(weights: str | Path, *, source: str, settings: Settings = ()) 
         >>> model(torch.rand(1, 3, 512, 512)).shape  # doctest: +SKIP
         torch.Size([1, 3, 512, 512])
     """
-    return official.read(weights, source, settings).network()
+    return official.read(find_weights(weights), source, settings).network()

