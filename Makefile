@@ -17,7 +17,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-napari check format bench docs install clean help
+.PHONY: demo test test-napari check format bench docs package container install clean help
 
 help:
 	@echo "make demo    pretrain, train, predict and evaluate on phantoms; report in demo/"
@@ -27,6 +27,8 @@ help:
 	@echo "make format  bring the code into its form"
 	@echo "make bench   run benchmarks/ and rebuild docs/results/"
 	@echo "make docs    build the documentation into site/"
+	@echo "make package    build wheel and sdist in dist/, install and use each in a clean environment"
+	@echo "make container  build containers/Dockerfile with buildah and run the demo inside"
 	@echo "make clean   remove what the commands above made, $(VENV) included"
 	@echo "PYTHON=/path/to/python3.11 chooses the interpreter, VENV=dir the environment."
 
@@ -60,6 +62,12 @@ bench: $(STAMP)
 
 docs: $(DOCS)
 	$(BIN)/zensical build --clean --strict
+
+package:
+	PYTHON=$(PYTHON) TORCH=$(TORCH) packaging/smoke.sh
+
+container:
+	containers/build.sh
 
 install: $(STAMP)
 

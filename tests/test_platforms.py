@@ -111,6 +111,7 @@ expected = {
                "--labels-per-run", "1", "--repeats", "1", "--out", out / "curve",
                *settings([*net, "task.classes=2"])], 0),
     "plot": (["plot", runs / "a", "--out", out / "plot.png"], 0),
+    "share": (["share", runs / "a", "--to", out / "shared", "--license", "MIT"], 0),
     "convert": (["convert", weights, "--source", "mae", "--out", out / "mae.safetensors"], 2),
     "export": (["export", "--model", runs / "a", "--format", "torchscript",
                 "--out", out / "a.pt"], 0),

@@ -32,7 +32,7 @@ _MAX_BYTES = 1_000_000
 # Text for people, at the top of a recipe; nothing is built from it.
 _PROSE = {("name",), ("description",)}
 # Parts of a training and of the files of one machine, which a finished model does without.
-_NOT_THE_MODEL = {("data", "formats"), ("train", "metrics")}
+_NOT_THE_MODEL = {("data", "formats"), ("train", "metrics"), ("train", "trackers")}
 
 
 @dataclass(frozen=True)

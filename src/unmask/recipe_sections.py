@@ -279,6 +279,11 @@ class TrainRecipe(Section):
         description="Metrics of the validation. The first one chooses the best model. Empty: those "
         "of the task.",
     )
+    trackers: Names = Field(
+        default=(),
+        description="Trackers that get the lines of the journal too: mlflow, wandb, or a class of "
+        "your own as path/to/file.py:Name.",
+    )
     folds: int = Field(
         default=0,
         ge=0,

@@ -13,6 +13,7 @@ from .prediction import predict, predict_files
 from .reporting import write_page
 from .scribbling import save_fitted, scribble
 from .selecting import Selected, select
+from .sharing import Owner, Shared, ShareOptions, share
 from .synthesis import FittedGroup, Synthesized, synth
 from .tuning import Tuning, tune
 
@@ -23,8 +24,11 @@ __all__ = [
     "Installation",
     "MeasureOptions",
     "ModelCard",
+    "Owner",
     "Run",
     "Selected",
+    "ShareOptions",
+    "Shared",
     "Synthesized",
     "Tuning",
     "check",
@@ -47,6 +51,7 @@ __all__ = [
     "save_fitted",
     "scribble",
     "select",
+    "share",
     "shipped_models",
     "synth",
     "train",

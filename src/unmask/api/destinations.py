@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unmask import hub
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, RecipeError, raise_problems
 from unmask.infer.predictor import Predictor
@@ -82,5 +83,7 @@ def name_of(predictor: Predictor, given: str | None) -> str:
 
 
 def _model_name(model: Path) -> str:
+    if hub.is_hub_name(model):
+        return hub.parse_name(model).repository.partition("/")[2]
     stem = model.stem if model.suffix in (".safetensors", ".pth", ".pt") else model.name
     return model.parent.name if stem == _MODEL_FILE else stem

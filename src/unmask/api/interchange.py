@@ -13,6 +13,7 @@ from unmask.api.values import Settings
 from unmask.errors import RecipeError
 from unmask.interop import official
 from unmask.interop.bioimageio import Package, read_package
+from unmask.interop.installed import find_weights
 from unmask.training.provenance import versions
 
 
@@ -23,7 +24,8 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
     every one of them starts a training with ``init``.
 
     Args:
-        weights: safetensors, a PyTorch file, or a BioImage.IO package; nothing in it is executed.
+        weights: safetensors, a PyTorch file, a BioImage.IO package, or the name of an installed
+            package that brings weights; nothing in it is executed.
         source: the program that made it: mae, maester, glmae, mediar, ...; or bioimageio for a
             package with a state dict or TorchScript of a network that unmask has.
         out: the model file, ending in ``.safetensors``.
@@ -45,7 +47,7 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
         card = {**package.card, "versions": versions(), "origin": _origin(package, weights)}
         checkpoint.save_model(target, package.weights, card)
         return target
-    found = official.read(weights, source, settings)
+    found = official.read(find_weights(weights), source, settings)
     card = {
         "recipe": found.recipe.model_dump(mode="json"),
         "origin": dict(found.origin),
@@ -75,4 +77,4 @@ def load_official(weights: str | Path, *, source: str, settings: Settings = ()) 
         >>> model(torch.rand(1, 3, 512, 512)).shape  # doctest: +SKIP
         torch.Size([1, 3, 512, 512])
     """
-    return official.read(weights, source, settings).network()
+    return official.read(find_weights(weights), source, settings).network()

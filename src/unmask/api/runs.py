@@ -53,6 +53,7 @@ from unmask.training.allocator import keep_freed_memory
 from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, is_new_run, note_run, versions
 from unmask.training.saving import refuse_used
+from unmask.training.trackers import build_trackers
 from unmask.training.validation import Validate
 
 Source = Crops | Replay | WithUnlabeled
@@ -149,6 +150,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
 ) -> Run:
     """Train the objective on ``pairs``, on a share of ``second`` and ``unlabeled``, into a run."""
     stage, folder, begin = stage or Stage(), Path(start.out), time.perf_counter()
+    trackers = build_trackers(assembly.recipe.train.trackers)
     measured = _settle(assembly.recipe, pairs, start, stage)
     recipe, objective = measured.recipe, assembly.objective
     chosen = choose_start(start.init, objective, recipe, folder=folder, resume=start.resume)
@@ -174,6 +176,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         card = {"data": marks, **code, **stage.card, **chosen.to_card()}
         card |= _describe(objective, pairs, recipe, used)
         with _journal(folder, recipe, stage) as journal:
+            journal.track(trackers, recipe.model_dump(mode="json"))
             facts = {"validate": validate, "card": card, "folds": stage.folds}
             briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
             doubts, begun = list(_note(crops, notes)), briefing.lines() if stage.speaks else ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask import shipped
+from unmask import hub, shipped
 from unmask.api.inputs import labels_of, parts_of
 from unmask.apps.curve_equal import parse_equal
 from unmask.apps.curve_table import SCRATCH
@@ -222,7 +222,7 @@ def facts(
 
 def _mark(model: str) -> str:
     """Make a fingerprint of a model to start from: its size and modification time."""
-    path = shipped.find(model)
+    path = hub.fetch_model(model) if hub.is_hub_name(model) else shipped.find(model)
     return file_identity(path / MODEL_FILE if path.is_dir() else path)
 
 

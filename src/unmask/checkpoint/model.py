@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask import shipped
+from unmask import hub, shipped
 from unmask.atomic import atomic_path
 from unmask.checkpoint.card import read_card
 from unmask.checkpoint.tensors import Contents, read_contents, write_tensors
@@ -72,7 +72,9 @@ class DescribedModel:
 
 
 def load_model(path: Path | str) -> Model:
-    """Read a model file, the best model of a run folder, or a shipped model by its name.
+    """Read a model file, the best model of a run folder, or a model by its name.
+
+    The name is that of a shipped model, or ``hf:owner/name[@revision]`` of one on a hub.
 
     Every bit is verified. A path that exists goes before a shipped model of this name.
 
@@ -94,7 +96,7 @@ def describe_model(path: Path | str) -> DescribedModel:
 
 
 def _read(path: Path | str) -> tuple[Contents, Path]:
-    path = shipped.find(path)
+    path = hub.fetch_model(path) if hub.is_hub_name(path) else shipped.find(path)
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
         raise CheckpointError(

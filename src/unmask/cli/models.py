@@ -14,7 +14,7 @@ def models(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="A model file, a run or the name of a shipped model, to print its card.",
+            help="A model file, a run, a shipped model or hf:owner/name, to print its card.",
         ),
     ] = None,
 ) -> None:
@@ -27,6 +27,7 @@ def models(
         unmask models
         unmask models nuclei
         unmask models runs/cells
+        unmask models hf:lab/cells
     """
     from unmask import api
 

@@ -90,7 +90,7 @@ Init = Annotated[
     typer.Option(
         "--init",
         metavar="MODEL",
-        help="Start from the weights of this model file, run or shipped model.",
+        help="Start from the weights of this model file, run, shipped model or hf:owner/name.",
         rich_help_panel=RECIPE,
     ),
 ]

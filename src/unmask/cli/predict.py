@@ -38,8 +38,9 @@ class PredictOptions:
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="A model file, a run (its best model) or the name of a shipped model. Repeat it "
-            "to average several models. Without it, the shipped model that fits the images.",
+            help="A model file, a run (its best model), the name of a shipped model or "
+            "hf:owner/name[@revision] of one on a hub. Repeat it to average several models. "
+            "Without it, the shipped model that fits the images.",
             rich_help_panel=_PANEL,
         ),
     ] = None

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from unmask import checkpoint
 from unmask.checkpoint.model import differences
 from unmask.errors import CheckpointError, RecipeError, gather
-from unmask.interop import glmae, mae, maester, mediar, pea, spark
+from unmask.interop import glmae, imagenet, mae, maester, mediar, pea, spark
 from unmask.interop.base import Entries, Source
 from unmask.lookup import find
 from unmask.recipe import Recipe
 
 SOURCES: dict[str, Source] = {
     "glmae": glmae.SOURCE,
+    "imagenet": imagenet.SOURCE,
     "mae": mae.SOURCE,
     "maester": maester.SOURCE,
     "mediar": mediar.SOURCE,

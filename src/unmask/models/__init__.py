@@ -9,6 +9,7 @@ from unmask.parts import Parts
 BACKBONES = Parts(
     "unmask.backbones",
     {
+        "efficientnet_lite": "unmask.models.efficientnet_lite:EfficientNetLite",
         "mit": "unmask.models.mit:MixTransformer",
         "pixels": "unmask.pixels.backbone:PixelFeatures",
         "resnet": "unmask.models.resnet:ResNet",

@@ -6,6 +6,7 @@ from .decoder_pool import PoolDecoder
 from .decoder_spark import SparkDecoder
 from .decoder_unet import UNetDecoder
 from .decoder_unetr import UnetrDecoder
+from .efficientnet_lite import EfficientNetLite
 from .heads import BranchHead, ForegroundHead
 from .mit import MixTransformer
 from .resnet import ResNet
@@ -23,6 +24,7 @@ __all__ = [
     "DECODERS",
     "HEADS",
     "BranchHead",
+    "EfficientNetLite",
     "ForegroundHead",
     "LinearDecoder",
     "ManetDecoder",

@@ -1,4 +1,4 @@
-"""Records of a run: journal.jsonl, TensorBoard, pictures, and a progress bar or lines.
+"""Records of a run: journal.jsonl, TensorBoard, trackers, pictures, and a progress bar or lines.
 
 Recording never ends a training: if a file or the terminal cannot be written, one warning is given
 and the run continues.
@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from unmask.atomic import append, atomic_path, atomic_write
 from unmask.errors import DataError, message
 from unmask.training.progress import Display
+from unmask.training.trackers.base import Tracked, Tracker
 
 PICTURES = 4  # samples of a batch that are shown
 
@@ -56,12 +58,21 @@ class Journal:
         self._wants_events = tensorboard and folder is not None
         self._warned: set[str] = set()
         self._display = Display(steps, title=title, before=before, total=total)
+        self._title = title
+        self._recipe: Mapping[str, Any] = {}
+        self._trackers: dict[str, Tracker] = {}
+        self._tracking: set[str] = set()
 
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(failed=kind is not None)
+
+    def track(self, trackers: Iterable[Tracker], recipe: Mapping[str, Any]) -> None:
+        """Give every later line and picture to trackers too; ``recipe`` as plain values."""
+        self._trackers = {type(tracker).__name__: tracker for tracker in trackers}
+        self._recipe = recipe
 
     def resume(self, step: int) -> None:
         """Cut the journal back to ``step``, where the run continues; 0 begins a new one."""
@@ -78,6 +89,7 @@ class Journal:
             self._try("journal.jsonl", _append, self.path, json.dumps(record, allow_nan=False))
         if self._wants_events:
             self._try("TensorBoard", self._scalars, record)
+        self._to_trackers(self._track, record)
         if not self._quiet:
             self._try("the terminal", self._display.show, record)
 
@@ -97,6 +109,7 @@ class Journal:
         self._try("pictures", _save_png, path, pixels)
         if self._wants_events:
             self._try("TensorBoard", self._image, step, name, pixels)
+        self._to_trackers(self._track_picture, step, name, pixels)
 
     def say(self, message: str) -> None:
         """A sentence for the reader, on standard error."""
@@ -116,22 +129,26 @@ class Journal:
         """Stop the progress bar; later messages are printed below it."""
         self._try("the terminal", self._display.close)
 
-    def close(self) -> None:
-        """Stop the bar and write what TensorBoard still holds."""
+    def close(self, *, failed: bool = False) -> None:
+        """Stop the bar and write what TensorBoard and trackers still hold."""
         self.finish()
         if self._events is not None:
             self._try("TensorBoard", self._events.close)
             self._events = None
+        for name in sorted(self._tracking):
+            self._try(name, partial(self._trackers[name].close, failed=failed))
+        self._tracking.clear()
 
-    def _try(self, what: str, action: Callable[..., Any], *given: Any, **named: Any) -> None:
-        """Run ``action``; a failure is reported once and does no harm."""
+    def _try(self, what: str, action: Callable[..., Any], *given: Any) -> bool:
+        """Run ``action``; a failure is reported once, does no harm, and gives False."""
         try:
-            action(*given, **named)
+            action(*given)
         except Exception as error:  # noqa: BLE001 - whatever reporting raises, training continues
-            if what in self._warned:
-                return
-            self._warned.add(what)
-            self.say(f"{what}: cannot be written ({error}); training continues without it.")
+            if what not in self._warned:
+                self._warned.add(what)
+                self.say(f"{what}: cannot be written ({error}); training continues without it.")
+            return False
+        return True
 
     @staticmethod
     def _cut(path: Path, step: int) -> None:
@@ -151,6 +168,33 @@ class Journal:
         for name, value in record.items():
             if name != "step" and isinstance(value, (int, float)):
                 writer.add_scalar(name, value, record["step"])
+
+    def _to_trackers(self, action: Callable[..., Any], *given: Any) -> None:
+        for name in list(self._trackers):
+            if not self._try(name, action, name, *given):
+                # A server out of reach would cost its time limit at every line.
+                del self._trackers[name]
+                self._tracking.discard(name)
+
+    def _track(self, name: str, record: Mapping[str, Any]) -> None:
+        numbers = {
+            key: value
+            for key, value in record.items()
+            if key != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        if numbers:
+            self._started(name).log(record["step"], numbers)
+
+    def _track_picture(self, tracker: str, step: int, name: str, pixels: np.ndarray) -> None:
+        self._started(tracker).picture(step, name, pixels)
+
+    def _started(self, name: str) -> Tracker:
+        """A tracker that has begun; of several processes, only the one that logs begins."""
+        tracker = self._trackers[name]
+        if name not in self._tracking and self.path is not None:
+            tracker.start(Tracked(self.path.parent, self._title, self._start, self._recipe))
+            self._tracking.add(name)
+        return tracker
 
     def _image(self, step: int, name: str, pixels: np.ndarray) -> None:
         self._writer().add_image(name, pixels, step, dataformats="HWC")

@@ -1,0 +1,137 @@
+"""``share``: a model for others, as a folder or on a hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+
+from unmask import hub
+from unmask.api.values import ModelLike, Say
+from unmask.checkpoint import describe_model
+from unmask.data.pairs import Paths
+from unmask.errors import RecipeError, message
+from unmask.sharing.folder import check_folder, write_folder
+from unmask.sharing.publication import Owner, Publication, describe_publication
+from unmask.sharing.upload import check_repository, upload
+
+_PICTURES = 3
+
+
+@dataclass(frozen=True)
+class ShareOptions:
+    """What is shared besides the model.
+
+    Attributes:
+        owner: title, license, authors and training data.
+        images: images for examples, which everybody who gets the model will see; the first three
+            are predicted. None: no pictures.
+        public: make a new repository on the hub public; otherwise only its owner sees it.
+        overwrite: replace an earlier shared model.
+    """
+
+    owner: Owner = field(default_factory=Owner)
+    images: Paths | None = None
+    public: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A shared model.
+
+    Attributes:
+        to: folder, or address on the hub.
+        model: what others give as a model.
+        files: in the folder.
+        license: of the weights.
+        doubts: what its owner should know.
+    """
+
+    to: str
+    model: str
+    files: Sequence[str]
+    license: str
+    doubts: Sequence[str] = ()
+
+    def to_text(self) -> str:
+        """A few lines for a terminal."""
+        listed = ", ".join(self.files)
+        return f"{self.to}: {listed}\nLicense of the weights: {self.license}. Use: {self.model}"
+
+
+def share(
+    model: ModelLike, *, to: str | Path, options: ShareOptions | None = None, say: Say = print
+) -> Shared:
+    """Write a model with its card, examples and citation for others.
+
+    The shared model file has the same weights. Its card names license, authors and data, and not
+    the files that it was trained on.
+
+    Args:
+        model: model file, run folder, name of a shipped model, or ``hf:owner/name``.
+        to: a folder, or ``hf:owner/name`` on the hub.
+        options: what only the owner knows, and images for examples.
+        say: gets what the owner should know.
+
+    Raises:
+        RecipeError: no license is known, or the target is taken.
+        CheckpointError: the model cannot be read.
+        MissingPackageError: the extra ``hub`` is not installed.
+        SaveError: the folder or the hub cannot be written.
+    """
+    options = options or ShareOptions()
+    target = hub.parse_name(to) if hub.is_hub_name(to) else None
+    described = describe_model(model)
+    publication = describe_publication(described, options.owner)
+    if target is not None:
+        check_repository(target, overwrite=options.overwrite)
+    else:
+        check_folder(Path(to), overwrite=options.overwrite)
+    for doubt in publication.doubts:
+        say(f"Note: {doubt}")
+    draw = partial(_draw, described.path, publication, options, say)
+    if target is None:
+        files = write_folder(Path(to), described.path, publication, name=str(to), draw=draw)
+        return _shared(str(to), str(to), files, publication)
+    with TemporaryDirectory() as folder:
+        path, name = Path(folder) / "model", str(target)
+        files = write_folder(path, described.path, publication, name=name, draw=draw)
+        address = upload(path, target, public=options.public)
+    if not options.public:
+        say(f"Note: a new repository {target} is private. --public shows it to everyone.")
+    return _shared(address, name, files, publication)
+
+
+def _shared(to: str, model: str, files: Sequence[Path], publication: Publication) -> Shared:
+    names = [path.as_posix() for path in files]
+    return Shared(to, model, names, publication.license, publication.doubts)
+
+
+def _draw(
+    model: Path, publication: Publication, options: ShareOptions, say: Say, folder: Path
+) -> list[Path]:
+    """Pictures of predictions on the first images."""
+    if options.images is None:
+        say("Note: no example images: --images PATH adds pictures of predictions.")
+        return []
+    if publication.recipe.task is None:
+        raise RecipeError(
+            message(
+                f"--images {options.images}",
+                expected="a model that segments images",
+                found="a pre-trained model, which predicts nothing",
+                do="Leave --images out.",
+            )
+        )
+    from unmask.api.prediction import Options, predict_files
+    from unmask.data.pairing import image_files
+
+    chosen = [str(path) for _, path in image_files(options.images, [])[:_PICTURES]]
+    with TemporaryDirectory() as work:
+        predict_files(model, chosen, out=work, options=Options(overlay=True), say=say)
+        drawn = sorted((Path(work) / "overlay").glob("*.png"))
+        return [Path(copyfile(path, folder / path.name)) for path in drawn]

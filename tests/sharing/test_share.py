@@ -1,0 +1,147 @@
+"""A shared model: the same weights, a card for strangers, digests, and a hub that gets it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from unmask import api
+from unmask.checkpoint import describe_model, load_model
+from unmask.errors import RecipeError, SaveError
+
+RUN = Path(__file__).resolve().parents[1] / "fixtures" / "v0_1" / "run"
+OWNER = api.Owner("Small nuclei", "CC-BY-4.0", ("A. Lab",), "Nuclei of ours, CC0")
+OPTIONS = api.ShareOptions(OWNER)
+
+
+def share(to: Path | str, options: api.ShareOptions = OPTIONS, model: Path | str = RUN):
+    said: list[str] = []
+    return api.share(model, to=to, options=options, say=said.append), "\n".join(said)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shared") / "model"
+    share(folder)
+    return folder
+
+
+def test_the_folder_is_complete_and_its_digests_hold(shared):
+    names = {path.relative_to(shared).as_posix() for path in shared.rglob("*") if path.is_file()}
+    assert names == {"model.safetensors", "README.md", "CITATION.cff", "SHA256SUMS",
+                     "examples/predict.py"}  # fmt: skip
+    lines = (shared / "SHA256SUMS").read_text().splitlines()
+    assert {line.split("  ")[1] for line in lines} == names - {"SHA256SUMS"}
+    for line in lines:
+        digest, name = line.split("  ")
+        assert hashlib.sha256((shared / name).read_bytes()).hexdigest() == digest
+
+
+def test_weights_are_the_same_and_files_of_the_owner_are_not_named(shared):
+    before, after = load_model(RUN), load_model(shared)
+    assert before.weights.keys() == after.weights.keys()
+    assert all(torch.equal(before.weights[name], after.weights[name]) for name in before.weights)
+    assert after.card["recipe"] == before.card["recipe"]
+    assert (after.card["license"], after.card["authors"]) == ("CC-BY-4.0", ["A. Lab"])
+    everything = b"".join(path.read_bytes() for path in shared.rglob("*") if path.is_file())
+    assert b"nuclei_000.tif" not in everything
+    assert str(RUN).encode() not in everything
+
+
+def test_the_readme_says_what_others_ask(shared):
+    text = (shared / "README.md").read_text(encoding="utf-8")
+    header = yaml.safe_load(text.split("---\n")[1])
+    assert (header["license"], header["library_name"]) == ("cc-by-4.0", "unmask")
+    for word in ("# Small nuclei", "## Scores", "Nuclei of ours", "CC-BY-4.0", "CITATION.cff",
+                 f"--model {shared}", "unmask[hub]"):  # fmt: skip
+        assert word in text, word
+
+
+def test_the_citation_is_valid(shared):
+    fields = yaml.safe_load((shared / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= fields.keys()
+    assert fields["authors"] == [{"name": "A. Lab"}]
+    assert any("unmask" in each["title"] for each in fields["references"])
+    compile((shared / "examples" / "predict.py").read_text(), "predict.py", "exec")
+
+
+def test_the_card_is_shown(shared, command):
+    answer = command("models", shared)
+    assert answer.code == 0, answer.err
+    for word in ("CC-BY-4.0", "Nuclei of ours"):
+        assert word in answer.out
+
+
+def test_scores_and_data_of_a_shipped_model(tmp_path):
+    done, _ = share(tmp_path / "n", api.ShareOptions(), "nuclei")
+    text = (tmp_path / "n" / "README.md").read_text(encoding="utf-8")
+    for word in ("| all f1@0.5 | 0.8742 |", "86 validation images", "CC0-1.0", "Apache-2.0"):
+        assert word in text, word
+    citation = yaml.safe_load((tmp_path / "n" / "CITATION.cff").read_text(encoding="utf-8"))
+    assert any("Caicedo" in str(each) for each in citation["references"])
+    assert "No author" in "".join(done.doubts)
+
+
+def test_a_license_is_needed(tmp_path):
+    with pytest.raises(RecipeError, match="--license"):
+        share(tmp_path / "a", api.ShareOptions(api.Owner()))
+    assert not (tmp_path / "a").exists()
+
+
+def test_other_files_are_never_replaced(tmp_path, shared):
+    (tmp_path / "thesis.txt").write_text("mine")
+    again = api.ShareOptions(OWNER, overwrite=True)
+    with pytest.raises(RecipeError, match=r"thesis\.txt"):
+        share(tmp_path, again)
+    with pytest.raises(RecipeError, match="--overwrite"):
+        share(shared)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_card_cannot_write_html():
+    from unmask.sharing.texts import _line
+
+    assert _line("<script>|\x1b[2J\n# x") == "&lt;script>\\|\\x1b[2J\\n# x"
+
+
+def test_to_the_hub_and_back(fake_hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 20)
+    done, said = share("hf:lab/small")
+    assert fake_hub.private["lab/small"]
+    assert "private" in said
+    assert set(fake_hub.repositories["lab/small"]) == set(done.files)
+    assert describe_model("hf:lab/small").card["license"] == "CC-BY-4.0"
+    assert "--model hf:lab/small" in fake_hub.repositories["lab/small"]["README.md"].decode()
+    with pytest.raises(RecipeError, match="--overwrite"):
+        share("hf:lab/small")
+
+
+def test_a_hub_that_refuses(fake_hub):
+    fake_hub.accepts = False
+    with pytest.raises(SaveError, match="hf auth login"):
+        share("hf:lab/small")
+
+
+def test_a_revision_is_not_a_target(fake_hub):
+    with pytest.raises(RecipeError, match="lab/small"):
+        share("hf:lab/small@v1")
+
+
+def test_pictures_of_predictions(tmp_path, monkeypatch):
+    from unmask.api import prediction
+
+    def predict_files(model, images, *, out, options, say):
+        (Path(out) / "overlay").mkdir()
+        for image in images:
+            (Path(out) / "overlay" / f"{Path(image).stem}.png").write_bytes(b"png")
+        assert options.overlay
+
+    monkeypatch.setattr(prediction, "predict_files", predict_files)
+    images = RUN.parent / "images"
+    done, _ = share(tmp_path / "m", api.ShareOptions(OWNER, images=str(images)))
+    assert sum(name.endswith(".png") for name in done.files) == 3
+    assert "examples/nuclei_000.png" in (tmp_path / "m" / "README.md").read_text()
