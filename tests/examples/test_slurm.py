@@ -20,7 +20,10 @@ STAND_IN = """#!/bin/bash
 echo "$(basename "$0") $*" >> "$LOG"
 if [ "$(basename "$0")" = scontrol ] && [ "$1" = show ]; then echo node1; echo node2; fi
 if [ "$(basename "$0")" = srun ]; then
-  if [ "$WAIT" = 1 ]; then sleep 0.3; kill -USR1 "$PPID"; sleep 20 & trap "kill $!; exit 143" TERM; wait; fi
+  if [ "$WAIT" = 1 ]; then
+    sleep 0.3; kill -USR1 "$PPID"
+    sleep 20 & trap "kill $!; exit 143" TERM; wait
+  fi
   exit "$CODE"
 fi
 """

@@ -79,6 +79,8 @@ class Options:
             ``summary.html`` for several images.
         in_place: write the labels of an OME-Zarr into its own store, as ``labels/<name>``.
         label_name: name of the label image inside an OME-Zarr; None: that of the model.
+        device: where the network runs: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``. With
+            workers, ``auto`` is one GPU per worker.
     """
 
     scores: bool = False
@@ -92,6 +94,7 @@ class Options:
     overlay: bool = False
     in_place: bool = False
     label_name: str | None = None
+    device: str = "auto"
 
 
 @overload
@@ -106,6 +109,7 @@ def predict(
     diameter: float | int | None = None,
     planes: str | None = None,
     join: bool = False,
+    device: str = "auto",
 ) -> Iterator[Prediction]: ...
 
 
@@ -121,6 +125,7 @@ def predict(
     diameter: float | int | None = None,
     planes: str | None = None,
     join: bool = False,
+    device: str = "auto",
 ) -> Prediction: ...
 
 
@@ -135,6 +140,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
     diameter: float | int | None = None,
     planes: str | None = None,
     join: bool = False,
+    device: str = "auto",
 ) -> Prediction | Iterator[Prediction]:
     """Segment one image; joined scores and their uncertainty are kept next to its labels.
 
@@ -155,16 +161,19 @@ def predict(  # noqa: PLR0913 - the command line has as many options
         planes: axis of a stack whose positions are segmented separately: "z" for slices, "t" for
             time points; None: time points alone. Scores of stacks are not kept.
         join: join objects of neighboring slices, and track objects over time.
+        device: where the network runs: ``auto`` (the GPU if there is one), ``cpu``, ``cuda:1``, ...
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
         >>> result.labels.shape  # doctest: +SKIP
         (512, 512)
     """
-    if isinstance(model, Predictor) and (list(settings) or diameter is not None):
+    if isinstance(model, Predictor) and (
+        list(settings) or diameter is not None or device != "auto"
+    ):
         raise RecipeError(
-            f"settings={list(settings)}, diameter={diameter}: expected neither with a Predictor, "
-            "which has its own. Give the model's path, or change the predictor."
+            f"settings={list(settings)}, diameter={diameter}, device={device}: expected none with "
+            "a Predictor, which has its own. Give the model's path, or change the predictor."
         )
     notes: list[str] = []
     if model is None:
@@ -174,7 +183,12 @@ def predict(  # noqa: PLR0913 - the command line has as many options
         model
         if isinstance(model, Predictor)
         else load_predictor(
-            model, settings, diameter=diameter, allow_code=allow_code, say=notes.append
+            model,
+            settings,
+            diameter=diameter,
+            allow_code=allow_code,
+            device=device,
+            say=notes.append,
         )
     )
 
@@ -305,9 +319,8 @@ def _load(
     say: Say,
 ) -> Predictor:
     """The predictor of files, which compares mirrored views if it has to."""
-    predictor = load_predictor(
-        model, settings, diameter=options.diameter, allow_code=allow_code, say=say
-    )
+    given = {"diameter": options.diameter, "device": options.device}
+    predictor = load_predictor(model, settings, **given, allow_code=allow_code, say=say)
     # Each mirrored view costs one more run of the network, so only --scores compares them.
     if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
         return compare_flips(predictor)
@@ -433,7 +446,7 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     Raises:
         RecipeError: options of label images for a task about whole images; to resume with arrays.
     """
-    if whole_image and options != Options(skip_bad=options.skip_bad):
+    if whole_image and options != Options(skip_bad=options.skip_bad, device=options.device):
         raise RecipeError(
             "expected none of --scores, --table, --overlay, --planes, --join, --workers and "
             "--resume with a task about whole images, found one of them. They are for label "
