@@ -82,6 +82,8 @@ class Options:
         overwrite: replace results of an earlier run.
         in_place: write the labels of an OME-Zarr into its own store, as ``labels/<name>``.
         label_name: name of the label image inside an OME-Zarr; None: that of the model.
+        device: where the network runs: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``. With
+            workers, ``auto`` is one GPU per worker.
     """
 
     scores: bool = False
@@ -96,6 +98,7 @@ class Options:
     overwrite: bool = False
     in_place: bool = False
     label_name: str | None = None
+    device: str = "auto"
 
 
 @overload
@@ -111,6 +114,7 @@ def predict(
     planes: str | None = None,
     join: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Iterator[Prediction]: ...
 
 
@@ -127,6 +131,7 @@ def predict(
     planes: str | None = None,
     join: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Prediction: ...
 
 
@@ -142,6 +147,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
     planes: str | None = None,
     join: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Prediction | Iterator[Prediction]:
     """Segment one image; joined scores and their uncertainty are kept next to its labels.
 
@@ -163,16 +169,19 @@ def predict(  # noqa: PLR0913 - the command line has as many options
             time points; None: time points alone. Scores of stacks are not kept.
         join: join objects of neighboring slices, and track objects over time.
         progress: called with (windows done, windows in all) of the image in work.
+        device: where the network runs: ``auto`` (the GPU if there is one), ``cpu``, ``cuda:1``, ...
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
         >>> result.labels.shape  # doctest: +SKIP
         (512, 512)
     """
-    if isinstance(model, Predictor) and (list(settings) or diameter is not None):
+    if isinstance(model, Predictor) and (
+        list(settings) or diameter is not None or device != "auto"
+    ):
         raise RecipeError(
-            f"settings={list(settings)}, diameter={diameter}: expected neither with a Predictor, "
-            "which has its own. Give the model's path, or change the predictor."
+            f"settings={list(settings)}, diameter={diameter}, device={device}: expected none with "
+            "a Predictor, which has its own. Give the model's path, or change the predictor."
         )
     notes: list[str] = []
     if model is None:
@@ -182,7 +191,12 @@ def predict(  # noqa: PLR0913 - the command line has as many options
         model
         if isinstance(model, Predictor)
         else load_predictor(
-            model, settings, diameter=diameter, allow_code=allow_code, say=notes.append
+            model,
+            settings,
+            diameter=diameter,
+            allow_code=allow_code,
+            device=device,
+            say=notes.append,
         )
     )
     predict_one = partial(_predict_one, predictor, notes, join=join, progress=progress)
@@ -316,9 +330,8 @@ def _load(
     say: Say,
 ) -> Predictor:
     """The predictor of files, which compares mirrored views if it has to."""
-    predictor = load_predictor(
-        model, settings, diameter=options.diameter, allow_code=allow_code, say=say
-    )
+    given = {"diameter": options.diameter, "device": options.device}
+    predictor = load_predictor(model, settings, **given, allow_code=allow_code, say=say)
     # Each mirrored view costs one more run of the network, so only --scores compares them.
     if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
         return compare_flips(predictor)
@@ -438,7 +451,8 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     Raises:
         RecipeError: options of label images for a task about whole images; to resume with arrays.
     """
-    if whole_image and replace(options, skip_bad=False, overwrite=False) != Options():
+    kept = {"skip_bad": False, "overwrite": False, "device": "auto"}
+    if whole_image and replace(options, **kept) != Options():
         raise RecipeError(
             "expected none of --scores, --table, --overlay, --planes, --join, --workers and "
             "--resume with a task about whole images, found one of them. They are for label "

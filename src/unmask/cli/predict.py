@@ -139,6 +139,16 @@ class PredictOptions:
             rich_help_panel=_PANEL,
         ),
     ] = False
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="Where the network runs: auto, cpu, cuda, cuda:1 or mps. auto is the GPU, if "
+            "there is one; with --workers, one GPU per worker.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "auto"
     channels: Channels = None
     settings: Settings = None
     workers: Workers = None
@@ -207,6 +217,7 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
             join=options.join,
             in_place=options.in_place,
             label_name=options.label_name,
+            device=options.device,
         ),
         say=show,
         progress=progress(),

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from unmask import checkpoint
 from unmask.build import build_normalizer, build_segmenter, build_task
 from unmask.calibration import Calibration
@@ -29,6 +27,7 @@ from unmask.io import use_formats
 from unmask.models.finished import build_finished
 from unmask.parts import Parts
 from unmask.recipe import MAX_SCALE, Recipe
+from unmask.space.devices import find_device
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import CompleteTask, Task
 from unmask.tasks.segmenter import Segmenter
@@ -46,11 +45,10 @@ def load_predictor(
     *,
     diameter: float | int | None = None,
     allow_code: bool = False,
+    device: str = "auto",
     say: Callable[[str], None] | None = None,
 ) -> Predictor:
     """A predictor of one model, or of several as an ensemble (mean of ``infer.average``).
-
-    It runs on the GPU if there is one.
 
     Args:
         models: model files, run folders or names of shipped models.
@@ -60,14 +58,17 @@ def load_predictor(
             objects are as large as the median object of the first model's training, whatever
             their voxel size (``infer.scale``, in place of ``data.spacing``).
         allow_code: run parts that the models carry as source; without it such models are refused.
+        device: where it runs, see `find_device`.
         say: gets what a user should know of the code that runs, one line each.
 
     Raises:
         CheckpointError: a file that is missing, damaged or not a segmenter, a model with code that
             was not allowed, models that do not see and say the same, or one without
             ``object_diameters`` if ``diameter`` is given.
-        RecipeError: a setting that does not exist, or that would need another network.
+        RecipeError: a setting or device that does not exist, or a setting that would need another
+            network.
     """
+    place = find_device(device)
     paths = [models] if isinstance(models, str | Path) else list(models)
     if not paths:
         raise RecipeError("model: expected one model or more, found none. Give a file or run.")
@@ -83,14 +84,13 @@ def load_predictor(
     adapt = getattr(loaded[0][0], "adapt", None)
     task = task if adapt is None else adapt(task)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
-    origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
+    origin = Origin(tuple(map(str, names)), tuple(lines), allow_code, device)
     segmenters = [segmenter for segmenter, _, _ in loaded]
     predictor = make_predictor(segmenters, recipe, task=task, origin=origin, trained=trained)
     predictor = replace(predictor, calibrations=_calibrations(card))
     if not any(line.partition("=")[0].strip() == "data.use_channels" for line in lines):
         predictor = by_trained_names(predictor, channel_names(card))
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return move_predictor(predictor, "cpu" if accelerator is None else accelerator)
+    return move_predictor(predictor, place)
 
 
 def by_trained_names(predictor: Predictor, names: tuple[str, ...]) -> Predictor:

@@ -43,11 +43,13 @@ class Origin:
         models: absolute paths of model files or runs, or names of shipped models.
         settings: changes to the first model's recipe.
         allow_code: the user allows that code of the models runs.
+        device: name of the device; ``auto`` is another one for every worker.
     """
 
     models: tuple[str, ...]
     settings: tuple[str, ...] = ()
     allow_code: bool = False
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -382,6 +384,9 @@ class Predictor:
 
 def move_predictor(predictor: Predictor, device: torch.device | str) -> Predictor:
     """Move the weights of a predictor to a device; the modules themselves are changed."""
+    if torch.device(device).type == "cuda":
+        # Windows have one size, so that the fastest kernel of each convolution is found once.
+        torch.backends.cudnn.benchmark = True
     for segmenter in predictor.segmenters:
         segmenter.to(device)
     return predictor
