@@ -130,6 +130,15 @@ class PredictOptions:
             rich_help_panel=_PANEL,
         ),
     ] = False
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Print at the end where the time went: reading, network, decoding and writing, "
+            "which overlap.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     channels: Channels = None
     settings: Settings = None
     workers: Workers = None
@@ -197,6 +206,7 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
             join=options.join,
             in_place=options.in_place,
             label_name=options.label_name,
+            profile=options.profile,
         ),
         say=show,
         progress=progress(),
