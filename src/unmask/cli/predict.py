@@ -149,6 +149,15 @@ class PredictOptions:
             rich_help_panel=_PANEL,
         ),
     ] = "auto"
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Print at the end where the time went: reading, network, decoding and writing, "
+            "which overlap.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     channels: Channels = None
     settings: Settings = None
     workers: Workers = None
@@ -218,6 +227,7 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
             in_place=options.in_place,
             label_name=options.label_name,
             device=options.device,
+            profile=options.profile,
         ),
         say=show,
         progress=progress(),
