@@ -149,7 +149,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
     notes: list[str] = []
     if model is None:
         first: Any = image[0] if isinstance(image, list | tuple) and image else image
-        model = choose_model_for(first, axes=axes, say=notes.append)
+        model = choose_model_for(first, axes=axes, planes=planes, say=notes.append)
     predictor = (
         model
         if isinstance(model, Predictor)
@@ -259,7 +259,7 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     with report_profile(say, record) if options.profile else nullcontext():
         with stage("model"):
             if model is None:
-                model = choose_model(images, settings := list(settings), say)
+                model = choose_model(images, settings := list(settings), say, planes=options.planes)
             predictor = _load(model, settings, options, allow_code=allow_code, say=say)
         return _predict_files(predictor, images, Path(out), options, say, progress, record)
 
