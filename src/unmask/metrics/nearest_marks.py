@@ -71,7 +71,7 @@ def _from_planes(places: np.ndarray, steps: np.ndarray, sizes: np.ndarray) -> np
         first, row, column = places[number]
         if first != current:
             current = first
-            for line in range(plane.shape[1]):
+            for line in range(steps.shape[2]):
                 _envelope(steps[first], line, sizes, seats, heights, plane)
         squares = plane[row]
         best = squares[column]
