@@ -41,7 +41,7 @@ def build(backbone: str, decoder: str, task: str, ndim: int) -> Exported:
     given = {"ndim": ndim, "channels": tuple(first.channels), "strides": first.strides}
     second = build_part(decoder, None, DECODERS, "decoder", **given)
     head = build_part(
-        "linear", None, HEADS, "head", ndim=ndim, width=second.width, channels=chosen.channels()
+        "linear", {}, HEADS, "head", ndim=ndim, width=second.width, channels=chosen.channels()
     )
     segmenter = Segmenter(first, second, head, task=chosen, ndim=ndim)
     return Exported(segmenter, segmenter.task).eval()
