@@ -74,7 +74,7 @@ def reporting(network: Exported) -> Generator[None, None, None]:
     checks = jaxtyping.config.jaxtyping_disable
     try:
         # Where shapes are checked, as in tests, a check would compare symbols.
-        jaxtyping.config.update("jaxtyping_disable", True)
+        jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003 - its signature
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # A size that became a number of the recorded image would be wrong for other images.
