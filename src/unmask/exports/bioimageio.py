@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,6 @@ def write(network: Exported, description: Mapping[str, Any], path: Path) -> None
     Raises:
         RecipeError: the network cannot be recorded.
     """
-    optional_import("bioimageio.core", "export")
     with tempfile.TemporaryDirectory(prefix="unmask-") as folder:
         inside = Path(folder)
         onnx.write(network, description, inside / _ONNX)
@@ -163,8 +163,11 @@ def test_package(path: Path) -> None:
     Raises:
         CheckpointError: a test fails; names each.
     """
-    core = optional_import("bioimageio.core", "export")
-    summary = core.test_description(path)
+    with warnings.catch_warnings():
+        # It warns of recommended fields, such as a picture, and of its own dependencies.
+        warnings.simplefilter("ignore")
+        core = optional_import("bioimageio.core", "export")
+        summary = core.test_description(path)
     if summary.status == "passed":
         return
     failed = [each.name for each in summary.details if each.status == "failed"]
