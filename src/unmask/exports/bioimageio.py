@@ -6,6 +6,7 @@ The format is that of https://github.com/bioimage-io/spec-bioimage-io, models of
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 import warnings
@@ -48,6 +49,8 @@ def write(network: Exported, description: Mapping[str, Any], path: Path) -> None
         _write_tensors(network, description, inside)
         digests = {file.name: _digest(file) for file in sorted(inside.iterdir())}
         tree = describe_package(description, digests, torch.__version__.partition("+")[0])
+        # The recipe stands in two places; as one object it would become an alias of YAML.
+        tree = json.loads(json.dumps(tree))
         (inside / DESCRIPTION).write_text(write_yaml(tree), encoding="utf-8")
         _zip(inside, path)
 
