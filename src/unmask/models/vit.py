@@ -111,7 +111,7 @@ class ViT(nn.Module):
             hidden = block(hidden)
             if number in self.taps:
                 hidden = self.norm(hidden) if number == len(self.blocks) else hidden
-                features.append(hidden[:, 1:].transpose(1, 2).unflatten(2, tokens.grid))
+                features.append(nd.tokens_to_image(hidden[:, 1:], tokens.grid))
         if self.class_feature:
             features.append(hidden[:, 0].unflatten(1, (-1, *(1 for _ in tokens.grid))))
         return features
