@@ -56,7 +56,9 @@ def test_recorded_scores_are_those_of_torch(backbone, decoder, task, ndim):
         with torch.no_grad():
             expected, found = network(image), recorded(image)
         assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+        # A deviation in the filter bank is the root of a difference of nearly equal numbers.
+        tolerance = 1e-3 if backbone == "pixels" else 1e-4
+        np.testing.assert_allclose(found, expected, atol=tolerance, rtol=0)
 
 
 def test_every_backbone_decoder_and_task_is_recorded():
