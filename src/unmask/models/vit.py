@@ -82,7 +82,7 @@ class ViT(nn.Module):
         if nd.is_exporting():
             # The sizes of a convolution need no proof that whole patches fill the image.
             embedded = self.patch_embed.proj(image)
-            grid, values = tuple(embedded.shape[2:]), embedded.flatten(2).transpose(1, 2)
+            grid, values = tuple(embedded.shape[2:]), nd.image_to_tokens(embedded)
         else:
             grid, values = grid_of(image.shape[2:], self.patch), self.patch_embed(image)
         table = positions.to_grid(self.pos_embed, self.grid, grid)[:, 1:]

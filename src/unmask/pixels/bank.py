@@ -78,7 +78,7 @@ def _record_gaussian(
         index = torch.remainder(torch.arange(shape[axis] + 2 * side) - side, period)
         mirrored = image.index_select(axis, torch.minimum(index, period - index))
         window = [1] * (len(sigmas) + 2)
-        window[axis] = len(values)
+        window[axis] = 2 * side + 1
         mean = nd.convolve(mirrored.flatten(0, 1)[:, None], (values / values.sum()).reshape(window))
         inner = [slice(None)] * mean.ndim
         inner[axis] = slice(side, -side)
