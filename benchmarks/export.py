@@ -25,7 +25,7 @@ from unmask import api
 from unmask.errors import UnmaskError
 from unmask.exports import onnx, torchscript
 from unmask.exports.network import Exported, make_exported
-from unmask.exports.record import record, trace
+from unmask.exports.record import trace
 from unmask.infer.load import load_predictor
 from unmask.io import open_image
 from unmask.models import BACKBONES, DECODERS, HEADS
@@ -56,7 +56,7 @@ def build(backbone: str, decoder: str, task: str, ndim: int) -> Exported:
     given = {"ndim": ndim, "channels": tuple(first.channels), "strides": first.strides}
     second = build_part(decoder, None, DECODERS, "decoder", **given)
     sizes = {"ndim": ndim, "width": second.width, "channels": chosen.channels()}
-    head = build_part("linear", None, HEADS, "head", **sizes)
+    head = build_part("linear", {}, HEADS, "head", **sizes)
     segmenter = Segmenter(first, second, head, task=chosen, ndim=ndim)
     return Exported(segmenter, segmenter.task).eval()
 
@@ -65,14 +65,7 @@ def differences(network: Exported, ndim: int, folder: Path) -> dict[str, float]:
     """Largest difference of a score, for each format."""
     example = torch.rand(2, CHANNELS, *RECORDED[ndim])
     path = folder / "network.onnx"
-    made: Any = torch.onnx.export(
-        record(network, example),
-        opset_version=20,
-        input_names=["image"],
-        output_names=["scores"],
-        verbose=False,
-    )
-    made.save(path)
+    onnx.convert_trace(network, CHANNELS, ndim, path)
     script = trace(network, example)
     runs = {
         "onnx": onnx.open_session(path),

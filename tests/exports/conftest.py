@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unmask import api
-from unmask.build.assembly import new_segmenter
+from unmask.build import build_segmenter
 from unmask.checkpoint import save_model
 from unmask.recipe import load
 
@@ -25,7 +25,7 @@ def _write_model(folder, *settings):
     recipe = load("cells").with_settings([*SETTINGS, *settings])
     path = folder / "small.safetensors"
     card = {"recipe": recipe.model_dump(mode="json"), "licence": "Apache-2.0"}
-    save_model(path, new_segmenter(recipe).state_dict(), card)
+    save_model(path, build_segmenter(recipe).state_dict(), card)
     return path
 
 

@@ -40,8 +40,7 @@ _TYPES = {
 class _Holder:
     """An object of a class of the file: its attributes, without its code."""
 
-    def __init__(self, *_: Any) -> None:
-        self.state: Any = {}
+    state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

@@ -27,7 +27,7 @@ class Format:
         title: name of the format for messages.
         suffix: the ending of its files.
         write: write the network and what describes it to a path that nothing is at.
-        open: run a file that ``write`` made, on one thread of the CPU.
+        open: run a file that ``write`` made, on the CPU.
         describe: what describes the network of such a file.
         check: more to check of a file, after its scores were compared; raises `CheckpointError`.
     """

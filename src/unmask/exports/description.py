@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from unmask.checkpoint.card import described_recipe
 from unmask.checkpoint.model import plain
 from unmask.errors import CheckpointError, message
 from unmask.exports.network import Exported
@@ -36,9 +37,9 @@ def describe_network(
     """
     ndim = predictor.ndim
     axes = SPACE[-ndim:].lower()
-    recipe = card["recipe"]
+    recipe = described_recipe(card, name).model_dump(mode="json")
     with torch.no_grad():
-        scores = network(sample_image(predictor.channels, ndim, batch=1)[..., :9])
+        scores = network(sample_image(predictor.channels, ndim, batch=1))
     normalize = dict(recipe["data"]["normalize"])
     options = asdict(predictor.normalize) if hasattr(predictor.normalize, "__dict__") else {}
     tiling, view = predictor.tiling, predictor.view
@@ -80,7 +81,7 @@ def describe_network(
             },
             "task": {"name": recipe["task"]["name"], "options": repr(predictor.task)},
             "decode": _DECODE,
-            "card": card,
+            "card": {**card, "recipe": recipe},
         }
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +14,17 @@ import torch
 from unmask.errors import CheckpointError, RecipeError, message
 from unmask.exports.base import Format, Run
 from unmask.exports.network import Exported
-from unmask.exports.record import record, reporting, sample_image
+from unmask.exports.record import record, reporting, sample_image, trace
 from unmask.lookup import optional_import
+from unmask.space.axes import SPACE
 
 # The first version whose Resize, Gelu and Mish cover our layers.
 _OPSET = 20
 # Protocol buffers hold no more; larger weights would need a second file.
 _LARGEST = 1_900_000_000
 _KEY = "unmask"
+# PyTorch calls its exporter of traced graphs finished; without it programs are converted.
+_TRACES = "dynamo" in inspect.signature(torch.onnx.export).parameters
 
 
 def write(network: Exported, description: Mapping[str, Any], path: Path) -> None:
@@ -39,9 +43,41 @@ def write(network: Exported, description: Mapping[str, Any], path: Path) -> None
                 do="Use --format torchscript.",
             )
         )
+    files: Any = optional_import("onnx", "export")
+    channels, ndim = description["input"]["channels"], len(description["axes"])
+    convert = convert_trace if _TRACES else convert_program
+    convert(network, channels, ndim, path)
+    made = files.load(path)
+    files.helper.set_model_props(made, {_KEY: json.dumps(description)})
+    files.save(made, path)
+
+
+def convert_trace(network: Exported, channels: int, ndim: int, path: Path) -> None:
+    """Write the traced graph of a network: sizes are operations in it, nothing has to be proved."""
+    image = sample_image(channels, ndim)
+    script = trace(network, image)
+    names = {0: "batch"} | dict(enumerate(SPACE[-ndim:].lower(), 2))
+    with reporting(network), torch.no_grad():
+        torch.onnx.export(
+            script,
+            (image,),
+            path,
+            opset_version=_OPSET,
+            input_names=["image"],
+            output_names=["scores"],
+            dynamic_axes={"image": names, "scores": names},
+            dynamo=False,
+        )
+
+
+def convert_program(network: Exported, channels: int, ndim: int, path: Path) -> None:
+    """Write the graph that ``torch.export`` records, for versions of PyTorch without the other way.
+
+    It takes some ten times as long, as a solver compares all sizes, and for networks of many
+    levels minutes.
+    """
     optional_import("onnxscript", "export")
-    image = sample_image(description["input"]["channels"], len(description["axes"]))
-    program = record(network, image)
+    program = record(network, channels, ndim)
     with reporting(network):
         made = torch.onnx.export(
             program,
@@ -52,12 +88,11 @@ def write(network: Exported, description: Mapping[str, Any], path: Path) -> None
         )
         if made is None:
             raise TypeError("the exporter returned nothing")
-        made.model.metadata_props[_KEY] = json.dumps(description)
         made.save(path)
 
 
 def open_session(path: Path) -> Run:
-    """Run an ONNX file with ONNX Runtime on one thread of the CPU.
+    """Run an ONNX file with ONNX Runtime on the CPU, with as many threads as PyTorch.
 
     Raises:
         CheckpointError: the file is damaged.

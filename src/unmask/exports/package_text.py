@@ -39,7 +39,9 @@ def describe_package(
         torch_version: that wrote the weights.
     """
     card = description["card"]
-    licence = card.get("license") or card.get("licence") or "Apache-2.0"
+    licence = str(card.get("license") or card.get("licence") or "")
+    # The format takes identifiers of SPDX; other texts stand in the card.
+    known = {"license": licence} if licence and " " not in licence else {}
     return {
         "format_version": FORMAT_VERSION,
         "type": "model",
@@ -47,7 +49,7 @@ def describe_package(
         "description": (card["recipe"].get("description") or "segmentation network")[:1024],
         "authors": [{"name": "unmask"}],
         "cite": [_citation(card)],
-        "license": licence,
+        **known,
         "tags": ["unmask", "segmentation", description["task"]["name"]],
         "documentation": _file("README.md", digests),
         "attachments": [_file("decode.py", digests)],

@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import jaxtyping
 import torch
 from torch import Tensor
 
@@ -15,32 +16,34 @@ from unmask.errors import RecipeError
 from unmask.exports.network import Exported, refusal
 from unmask.space.axes import SPACE
 
-# Sizes of the image that a network is recorded with: odd and unequal, so that nothing fits by
-# accident, and large enough that the coarsest features have several voxels.
-_SIZES = (73, 91, 107)
+# Sizes of an image whose values are looked at: odd and unequal, so that nothing fits by accident.
+_SIZES = (17, 37, 45)
+# Sizes of an image that stands for images of any size. They are primes that are 1 more than a
+# multiple of 32: every pooling rounds up, so that no layer finds that rounding is not needed.
+_SYMBOLIC = {1: (1153,), 2: (641, 1153), 3: (97, 193, 257)}
 _LARGEST = {"batch": 1 << 10, "space": 1 << 16}
 
 
-def sample_image(channels: int, ndim: int, least: int = 1, batch: int = 2) -> Tensor:
-    """An image to record a network with; the same each time."""
-    size = [max(length, 2 * least + length % 7) for length in _SIZES[:ndim]]
-    if ndim > 2 and least <= 8:
-        size = [length // 3 for length in size]
+def sample_image(channels: int, ndim: int, batch: int = 2) -> Tensor:
+    """A small image; the same each time."""
     generator = torch.Generator().manual_seed(0)
-    return torch.rand((batch, channels, *size), generator=generator)
+    return torch.rand((batch, channels, *_SIZES[-ndim:]), generator=generator)
 
 
-def record(network: Exported, image: Tensor) -> torch.export.ExportedProgram:
+def record(network: Exported, channels: int, ndim: int) -> torch.export.ExportedProgram:
     """The graph of a network, with symbols for the batch and for every spatial axis.
 
     Args:
         network: in evaluation mode.
-        image: a batch of 2 or more.
+        channels: of the image.
+        ndim: number of spatial axes.
 
     Raises:
         RecipeError: a layer that cannot be recorded, or that only works for one size.
     """
-    axes = SPACE[-(image.ndim - 2) :].lower()
+    # No value is computed, so this memory is never touched.
+    image = torch.empty((2, channels, *_SYMBOLIC[ndim]))
+    axes = SPACE[-ndim:].lower()
     dims: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=_LARGEST["batch"])}
     for axis, name in enumerate(axes, 2):
         dims[axis] = torch.export.Dim(name, min=1, max=_LARGEST["space"])
@@ -68,7 +71,10 @@ def trace(network: Exported, image: Tensor) -> torch.jit.ScriptModule:
 @contextmanager
 def reporting(network: Exported) -> Generator[None, None, None]:
     """Turn what recording raises into an error that a user can act on."""
+    checks = jaxtyping.config.jaxtyping_disable
     try:
+        # Where shapes are checked, as in tests, a check would compare symbols.
+        jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003 - its signature
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # A size that became a number of the recorded image would be wrong for other images.
@@ -82,6 +88,8 @@ def reporting(network: Exported) -> Generator[None, None, None]:
         names = " + ".join(type(part).__name__ for part in parts)
         text = _first_line(str(error)) or type(error).__name__
         raise RecipeError(refusal(names, f"a step that cannot be recorded ({text})")) from error
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", checks)
 
 
 def _first_line(text: str) -> str:

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from unmask import checkpoint
 from unmask.build import build_normalizer, build_segmenter, build_task
 from unmask.calibration import Calibration
@@ -30,7 +32,6 @@ from unmask.recipe import MAX_SCALE, Recipe
 from unmask.space.devices import find_device
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import CompleteTask, Task
-from unmask.tasks.segmenter import Segmenter
 
 ModelLike = str | Path
 # Exported files are read by a package above this one.
@@ -139,7 +140,7 @@ def _rescale_to(
 
 
 def make_predictor(
-    segmenters: Sequence[Segmenter],
+    segmenters: Sequence[nn.Module],
     recipe: Recipe,
     task: Task | None = None,
     normalize: Normalizer | None = None,
@@ -267,7 +268,7 @@ def is_exported(path: ModelLike) -> bool:
 
 def _load_segmenter(
     path: ModelLike, *, allow_code: bool, say: Callable[[str], None] | None
-) -> tuple[Segmenter, Recipe, Mapping[str, Any]]:
+) -> tuple[Any, Recipe, Mapping[str, Any]]:
     if is_exported(path):
         return _EXPORTED["read"](Path(path), allow_code=allow_code)
     model = checkpoint.load_model(path)

@@ -142,7 +142,12 @@ def _description(source: _Files, path: Path) -> Mapping[str, Any]:
         tree = read_yaml(file.read_text(encoding="utf-8"), f"{path}: {names[0]}")
     except (UnicodeDecodeError, RecipeError) as error:
         raise CheckpointError(
-            message(path, expected="a description in YAML", found=str(error)[:200], do=_DO)
+            message(
+                path,
+                expected="a description in YAML",
+                found=f"other text ({str(error).partition('found ')[2][:120].rstrip('. ')})",
+                do=_DO,
+            )
         ) from error
     if not isinstance(tree, Mapping) or tree.get("type") != "model":
         raise CheckpointError(

@@ -107,4 +107,6 @@ class TransformerBlock(nn.Module):
 
 def _onto(tokens: Float[Tensor, "b n d"], change: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
     """The sum, in the memory of ``change``; in mixed precision tokens stay longer numbers."""
-    return change.add_(tokens) if change.dtype == tokens.dtype else tokens + change
+    if nd.is_exporting() or change.dtype != tokens.dtype:
+        return tokens + change
+    return change.add_(tokens)

@@ -223,6 +223,8 @@ def _image(tokens: Tensor, grid: Sequence[int]) -> Tensor:
     """``(B, C, *grid)`` with channels last in memory, without a copy."""
     # Not transpose and unflatten: for a batch of one these set strides that torch takes for
     # channels first, and depthwise convolutions of such take ten times as long
+    if nd.is_exporting():
+        return nd.tokens_to_image(tokens, grid)
     return tokens.unflatten(1, tuple(grid)).movedim(-1, 1)
 
 

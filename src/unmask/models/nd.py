@@ -273,7 +273,23 @@ def memory_format(ndim: int) -> torch.memory_format:
 
 def channels_last(image: Float[Tensor, "b c *space"]) -> Tensor:
     """The same values with channels next to each other in memory."""
+    if is_exporting():
+        return image
     return image.contiguous(memory_format=memory_format(image.ndim - 2))
+
+
+def image_to_tokens(image: Float[Tensor, "b c *space"]) -> Tensor:
+    """Voxels in C order as ``(B, N, C)``."""
+    # Not flatten, which a converter of traced graphs refuses where it lost the number of axes.
+    return image.reshape(image.shape[0], image.shape[1], -1).transpose(1, 2)
+
+
+def tokens_to_image(tokens: Float[Tensor, "b n c"], grid: Sequence[int]) -> Tensor:
+    """Tokens in C order as ``(B, C, *grid)``."""
+    channels_first = tokens.transpose(1, 2)
+    if is_exporting():
+        return channels_first.reshape(tokens.shape[0], tokens.shape[2], *grid)
+    return channels_first.unflatten(2, tuple(grid))
 
 
 def symmetric_eigenvalues(entries: Mapping[tuple[int, int], Tensor], size: int) -> list[Tensor]:

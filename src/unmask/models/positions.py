@@ -38,6 +38,10 @@ def to_grid(
     """The table for another grid: cubic for two axes, else linear; the class row is kept."""
     if not nd.is_exporting() and tuple(grid) == tuple(new_grid):
         return table
+    if nd.is_exporting():
+        rows = table[:, 1:].transpose(1, 2).reshape(1, table.shape[2], *grid)
+        moved = nd.image_to_tokens(nd.interpolate_smooth(rows, new_grid))
+        return torch.cat([table[:, :1], moved], dim=1)
     places = table[:, 1:].transpose(1, 2).unflatten(2, tuple(grid))
     moved = nd.interpolate_smooth(places, new_grid).flatten(2).transpose(1, 2)
     return torch.cat([table[:, :1], moved], dim=1)

@@ -82,7 +82,7 @@ class ViT(nn.Module):
         if nd.is_exporting():
             # The sizes of a convolution need no proof that whole patches fill the image.
             embedded = self.patch_embed.proj(image)
-            grid, values = tuple(embedded.shape[2:]), embedded.flatten(2).transpose(1, 2)
+            grid, values = tuple(embedded.shape[2:]), nd.image_to_tokens(embedded)
         else:
             grid, values = grid_of(image.shape[2:], self.patch), self.patch_embed(image)
         table = positions.to_grid(self.pos_embed, self.grid, grid)[:, 1:]
@@ -111,7 +111,7 @@ class ViT(nn.Module):
             hidden = block(hidden)
             if number in self.taps:
                 hidden = self.norm(hidden) if number == len(self.blocks) else hidden
-                features.append(hidden[:, 1:].transpose(1, 2).unflatten(2, tokens.grid))
+                features.append(nd.tokens_to_image(hidden[:, 1:], tokens.grid))
         if self.class_feature:
             features.append(hidden[:, 0].unflatten(1, (-1, *(1 for _ in tokens.grid))))
         return features

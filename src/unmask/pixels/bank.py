@@ -35,11 +35,11 @@ def gaussian(
         image: float32; every channel is filtered alone.
         sigmas: standard deviation per axis in voxels; nearly 0: the axis is left as it is.
     """
-    recorded = nd.is_exporting()
+    if nd.is_exporting():
+        return _record_gaussian(image, sigmas)
     for axis, sigma in enumerate(sigmas, start=2):
-        if sigma >= _SMALLEST and (recorded or image.shape[axis] > 1):
-            make = _record_weights if recorded else _weights
-            weights = make(image.shape[axis], sigma).to(image.device)
+        if sigma >= _SMALLEST and image.shape[axis] > 1:
+            weights = _weights(image.shape[axis], sigma).to(image.device)
             image = torch.movedim(torch.movedim(image, axis, -1) @ weights, -1, axis)
     return image
 
@@ -63,18 +63,27 @@ def _weights(length: int, sigma: float) -> Float[Tensor, "n n"]:
     return weights.scatter_add_(1, source, values.expand(length, -1)).T.contiguous()
 
 
-def _record_weights(length: int, sigma: float) -> Float[Tensor, "n n"]:
-    """`_weights` by tensor operations alone, for a length that is a symbol; 1 is allowed."""
-    side = ceil(_CUT * sigma)
-    steps = torch.arange(-side, side + 1)
-    values = torch.exp(-0.5 * (steps / sigma) ** 2)
-    values = values / values.sum()
-    index = torch.arange(length)
-    period = (2 * index[-1:]).clamp(min=1)
-    source = torch.remainder(index[:, None] + steps, period)
-    source = torch.minimum(source, period - source)
-    weights = torch.zeros(length, length)
-    return weights.scatter_add(1, source, values.expand(length, -1)).T
+def _record_gaussian(
+    image: Float[Tensor, "b c *space"], sigmas: Sequence[float]
+) -> Float[Tensor, "b c *space"]:
+    """`gaussian` as convolutions of a mirrored image, for lengths that are symbols."""
+    shape = image.shape
+    for axis, sigma in enumerate(sigmas, start=2):
+        if sigma < _SMALLEST:
+            continue
+        side = ceil(_CUT * sigma)
+        values = torch.exp(-0.5 * (torch.arange(-side, side + 1) / sigma) ** 2)
+        last = torch.arange(shape[axis])[-1:]
+        period = (2 * last).clamp(min=1)
+        index = torch.remainder(torch.arange(shape[axis] + 2 * side) - side, period)
+        mirrored = image.index_select(axis, torch.minimum(index, period - index))
+        window = [1] * (len(sigmas) + 2)
+        window[axis] = 2 * side + 1
+        mean = nd.convolve(mirrored.flatten(0, 1)[:, None], (values / values.sum()).reshape(window))
+        inner = [slice(None)] * mean.ndim
+        inner[axis] = slice(side, -side)
+        image = mean[tuple(inner)].reshape(shape)
+    return image
 
 
 def filter_bank(
