@@ -174,8 +174,6 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         stage.open()
         card = {"data": marks, **code, **stage.card, **chosen.to_card()}
         card |= _describe(objective, pairs, recipe, used)
-        if recipe.train.compile:
-            compile_parts(objective)
         with _journal(folder, recipe, stage) as journal:
             facts = {"validate": validate, "card": card, "folds": stage.folds}
             briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
@@ -264,6 +262,8 @@ def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
     fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
     if fabric.device.type == "cpu":
         keep_freed_memory()
+    if recipe.train.compile:
+        compile_parts(objective)
     return fabric
 
 
