@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.pretraining import masks
+from unmask.space.random import device_seed
 
 
 @given(
@@ -57,3 +58,15 @@ def test_a_cut_block_keeps_the_share_exact():
 def test_one_token_cannot_be_masked():
     with pytest.raises(ValueError, match="at least 2 tokens"):
         masks.draw(1, (1, 1), ratio=0.5, seed=0)
+
+
+def test_blocks_are_in_the_order_of_one_sum_in_float64():
+    """Two sorts in float32 give what earlier versions had: the same masks, without float64."""
+    grid, block, seed = (6, 8), (2, 2), 11
+    mask = masks.draw(3, grid, ratio=0.5, seed=seed, block=block)
+    chance = torch.Generator().manual_seed(device_seed(seed, "mask"))
+    noise = torch.rand(3, 3, 4, generator=chance)
+    noise = noise.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+    rank = torch.rand(3, *grid, generator=chance)
+    order = (noise.double() + rank * 2.0**-25).flatten(1).argsort(dim=1, stable=True)
+    assert torch.equal(torch.cat([mask.keep, mask.drop], dim=1), order)

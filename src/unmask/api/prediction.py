@@ -19,6 +19,7 @@ from unmask.api.image_outputs import (
     predict_in_blocks,
     uncertainty_columns,
 )
+from unmask.api.opening import open_all, open_one
 from unmask.api.prediction_options import Options
 from unmask.api.results import (
     Done,
@@ -45,22 +46,19 @@ from unmask.data.pairs import (
     audit_pairs,
     fingerprint,
     keep_inputs,
-    open_as_seen,
 )
-from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems
+from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems, message
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
 from unmask.infer.load import compare_flips, load_predictor
 from unmask.infer.predictor import Prediction, Predictor
 from unmask.io import Image
 from unmask.io.identity import is_in_files
-from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
+from unmask.io.inputs import Input
 from unmask.io.missing_chunks import find_unwritten
 from unmask.io.stacks import lead_axes
 from unmask.profiling import stage
 from unmask.progress import Progress
-from unmask.space.axes import spatial
-from unmask.space.spacing import check_spacing
 from unmask.tasks.complete import complete
 
 
@@ -139,35 +137,35 @@ def predict(  # noqa: PLR0913 - the command line has as many options
         >>> result.labels.shape  # doctest: +SKIP
         (512, 512)
     """
-    if isinstance(model, Predictor) and (
-        list(settings) or diameter is not None or device != "auto"
-    ):
-        raise RecipeError(
-            f"settings={list(settings)}, diameter={diameter}, device={device}: expected none with "
-            "a Predictor, which has its own. Give the model's path, or change the predictor."
-        )
+    given: dict[str, Any] = {"settings": list(settings), "diameter": diameter, "device": device}
     notes: list[str] = []
     if model is None:
         first: Any = image[0] if isinstance(image, list | tuple) and image else image
         model = choose_model_for(first, axes=axes, planes=planes, say=notes.append)
-    predictor = (
-        model
-        if isinstance(model, Predictor)
-        else load_predictor(
-            model,
-            settings,
-            diameter=diameter,
-            allow_code=allow_code,
-            device=device,
-            say=notes.append,
-        )
-    )
+    if isinstance(model, Predictor):
+        _refuse_changes(given)
+        predictor = model
+    else:
+        predictor = load_predictor(model, **given, allow_code=allow_code, say=notes.append)
     predict_one = partial(_predict_one, predictor, notes, join=join, progress=progress)
     channels = (predictor.layout or Layout(predictor.ndim)).channels
     layout = Layout(predictor.ndim, axes, planes=check_planes(planes) or "auto", channels=channels)
     if not isinstance(image, list | tuple):
-        return predict_one(_open_input(image, predictor, layout, spacing))
-    return map(predict_one, _open_inputs(image, predictor, layout, spacing))
+        return predict_one(open_one(image, predictor, layout, spacing))
+    return map(predict_one, open_all(image, predictor, layout, spacing))
+
+
+def _refuse_changes(given: Mapping[str, Any]) -> None:
+    """Refuse changes to a predictor that is loaded already."""
+    if given != {"settings": [], "diameter": None, "device": "auto"}:
+        raise RecipeError(
+            message(
+                ", ".join(f"{name}={value}" for name, value in given.items()),
+                expected="none of them with a Predictor, which has its own",
+                found="some",
+                do="Give the model's path, or change the predictor.",
+            )
+        )
 
 
 def _predict_one(
@@ -186,38 +184,6 @@ def _predict_one(
     else:
         result = predictor.predict(image, keep_scores=True, uncertainty=True, progress=progress)
     return replace(result, notes=(*notes, *result.notes), image=image)
-
-
-def _open_inputs(
-    images: list[Any] | tuple[Any, ...],
-    predictor: Predictor,
-    layout: Layout,
-    spacing: Sequence[float] | None,
-) -> list[Image]:
-    """Open all images of a list; all problems at once."""
-    opened: list[Image] = []
-    problems: list[str] = []
-    for each in as_inputs(images):
-        try:
-            opened.append(_open_input(each, predictor, layout, spacing))
-        except DataError as error:
-            problems.append(str(error))
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return opened
-
-
-def _open_input(
-    image: Input, predictor: Predictor, layout: Layout, spacing: Sequence[float] | None
-) -> Image:
-    """An image in memory or in a file; ``spacing`` is that of an array."""
-    given = one_input(image)
-    opened = open_as_seen(given, layout, predictor.channels)
-    in_memory = isinstance(given, ArrayInput) and not isinstance(given.data, Image)
-    if spacing is None or not in_memory:
-        return opened
-    count = len(spatial(opened.axes))
-    return replace(opened, spacing=check_spacing(spacing, count, source=opened.source))
 
 
 def predict_files(  # noqa: PLR0913 - the command line has as many options
@@ -307,7 +273,7 @@ def _load(
     say: Say,
 ) -> Predictor:
     """The predictor of files, which compares mirrored views if it has to."""
-    given = {"diameter": options.diameter, "device": options.device}
+    given: dict[str, Any] = {"diameter": options.diameter, "device": options.device}
     predictor = load_predictor(model, settings, **given, allow_code=allow_code, say=say)
     # Each mirrored view costs one more run of the network, so only --scores compares them.
     if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":

@@ -176,8 +176,6 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         stage.open()
         card = {"data": marks, **code, **stage.card, **chosen.to_card()}
         card |= _describe(objective, pairs, recipe, used)
-        if recipe.train.compile:
-            compile_parts(objective)
         with _journal(folder, recipe, stage) as journal:
             journal.track(trackers, recipe.model_dump(mode="json"))
             facts = {"validate": validate, "card": card, "folds": stage.folds}
@@ -267,6 +265,8 @@ def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
     fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
     if fabric.device.type == "cpu":
         keep_freed_memory()
+    if recipe.train.compile:
+        compile_parts(objective)
     return fabric
 
 

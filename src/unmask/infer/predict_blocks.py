@@ -307,8 +307,9 @@ class _LoadPredictor:
 
     def __call__(self) -> tuple[Predictor, str]:
         models, settings = list(self.origin.models), self.origin.settings
-        given = {"allow_code": self.origin.allow_code, "device": self.origin.device}
-        predictor = load_predictor(models, settings, **given)
+        predictor = load_predictor(
+            models, settings, allow_code=self.origin.allow_code, device=self.origin.device
+        )
         return predictor, predictor_digest(predictor)
 
 

@@ -82,8 +82,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
         tally: counts the foreground that is dropped, by reason: ``undefined`` (flow or score is not
             finite), ``speck`` (MEDIAR's cleaning), ``unsettled`` (its path ends at no sink), and
             ``max_fraction``, ``flow_error`` and ``min_size``.
-        device: follow the paths there, such as ``cuda``; labels are the same. With ``compat``,
-            which rounds otherwise, and None: on the CPU.
+        device: where paths are followed, such as ``cuda``; None, or with ``compat``: on the CPU.
 
     Returns:
         ``(*space)`` int32, ids 1, 2, 3, ...; 0 is background.

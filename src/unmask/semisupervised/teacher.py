@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unmask.semisupervised.counting import Counting
 from unmask.tasks.segmenter import Segmenter
 
 
-class Teacher(nn.Module):
+class Teacher(Counting):
     """A copy of a segmenter that follows it.
 
     Args:
@@ -24,13 +25,11 @@ class Teacher(nn.Module):
             first updates.
     """
 
-    updates: Tensor
-
     def __init__(self, segmenter: Segmenter, decay: float) -> None:
         super().__init__()
         self.network = deepcopy(segmenter).requires_grad_(requires_grad=False)
         self.decay = decay
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.start_counting()
 
     def train(self, mode: bool = True) -> Teacher:  # noqa: ARG002, FBT001, FBT002 - torch's
         """A teacher drops nothing and keeps its statistics."""
@@ -44,8 +43,8 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def follow(self, segmenter: nn.Module) -> None:
         """Move toward the segmenter."""
-        self.updates += 1
-        decay = min(self.decay, (1 + int(self.updates)) / (10 + int(self.updates)))
+        self.count_update()
+        decay = min(self.decay, (1 + self.count) / (10 + self.count))
         now = segmenter.state_dict()
         for name, mine in self.network.state_dict().items():
             if mine.is_floating_point():
