@@ -45,7 +45,7 @@ def click(qtbot) -> Callable:
 def run(qtbot, click) -> Callable:
     """Click the button of a form and wait for the end of its work; the messages."""
 
-    def start(form, button=None, seconds: float = 400) -> str:
+    def start(form, button=None, seconds: float = 600) -> str:
         with qtbot.waitSignal(form.job.ended, timeout=int(1000 * seconds)):
             click(button or form.run_button)
         return form.messages.toPlainText()
