@@ -81,12 +81,12 @@ def click_at(viewer, qtbot):
 @pytest.fixture(scope="session")
 def nuclei():
     """A small 2D image of nuclei and their labels."""
-    drawn = draw_one("nuclei", (96, 112), seed=3, options=SMALL)
+    drawn = draw_one("nuclei", (128, 144), seed=3, options=SMALL)
     return drawn.image[0], drawn.labels
 
 
 @pytest.fixture(scope="session")
 def volume():
     """A small volume of nuclei and their labels."""
-    drawn = draw_one("nuclei", (6, 48, 56), seed=3, options=SMALL)
+    drawn = draw_one("nuclei", (6, 64, 72), seed=3, options=SMALL)
     return drawn.image[0], drawn.labels.astype(np.uint32)
