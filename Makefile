@@ -7,6 +7,8 @@ WORKERS ?= 2
 
 # The plugin of napari has an environment of its own on top of that one.
 NAPARI  ?= .venv-napari
+# Tests of the plugin to run, relative to plugins/napari; empty: all.
+NAPARI_TESTS ?=
 
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -43,7 +45,7 @@ test: $(STAMP)
 test-napari: $(NAPARI)/.installed
 	cd plugins/napari && OMP_NUM_THREADS=1 QT_API=pyside6 QT_QPA_PLATFORM=xcb \
 	  LIBGL_ALWAYS_SOFTWARE=1 xvfb-run -a -s "-screen 0 1280x1024x24" \
-	  $(abspath $(NAPARI))/bin/python -m pytest -q
+	  $(abspath $(NAPARI))/bin/python -m pytest -q $(NAPARI_TESTS)
 	OMP_NUM_THREADS=1 $(NAPARI)/bin/python -m pytest -q -W default -p no:napari -p no:pytest-qt \
 	  tests/io/test_label_store.py -k napari
 

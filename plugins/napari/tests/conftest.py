@@ -10,6 +10,9 @@ from qtpy.QtCore import QPoint, Qt
 
 from unmask.phantoms import draw_one
 
+# Several objects in a small image.
+SMALL = {"diameter": (12, 18)}
+
 
 @pytest.fixture
 def viewer(make_napari_viewer, qtbot):
@@ -45,7 +48,7 @@ def click(qtbot) -> Callable:
 def run(qtbot, click) -> Callable:
     """Click the button of a form and wait for the end of its work; the messages."""
 
-    def start(form, button=None, seconds: float = 400) -> str:
+    def start(form, button=None, seconds: float = 600) -> str:
         with qtbot.waitSignal(form.job.ended, timeout=int(1000 * seconds)):
             click(button or form.run_button)
         return form.messages.toPlainText()
@@ -78,12 +81,12 @@ def click_at(viewer, qtbot):
 @pytest.fixture(scope="session")
 def nuclei():
     """A small 2D image of nuclei and their labels."""
-    drawn = draw_one("nuclei", (96, 112), seed=3)
+    drawn = draw_one("nuclei", (128, 144), seed=3, options=SMALL)
     return drawn.image[0], drawn.labels
 
 
 @pytest.fixture(scope="session")
 def volume():
     """A small volume of nuclei and their labels."""
-    drawn = draw_one("nuclei", (6, 48, 56), seed=3)
+    drawn = draw_one("nuclei", (6, 64, 72), seed=3, options=SMALL)
     return drawn.image[0], drawn.labels.astype(np.uint32)

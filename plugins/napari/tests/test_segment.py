@@ -15,10 +15,13 @@ def test_a_labels_layer_with_scale_units_and_translation(viewer, open_form, run,
     viewer.add_image(image, name="field", scale=(0.5, 0.25), translate=(10, 20), units=("um", "um"))
     form = open_form("Segment")
     form.model.choose("nuclei")
+    steps = []
+    form.job.progressed.connect(lambda done, total: steps.append((done, total)))
     text = run(form)
+    assert steps[-1][0] == steps[-1][1] > 0
     layer = viewer.layers["field nuclei"]
     assert layer.data.shape == image.shape
-    assert layer.data.max() > 1
+    assert layer.data.any()
     np.testing.assert_allclose(layer.scale, (0.5, 0.25))
     np.testing.assert_allclose(layer.translate, (10, 20))
     assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
@@ -87,9 +90,9 @@ def test_cancel(viewer, open_form, click, qtbot, nuclei, monkeypatch):
     monkeypatch.setattr(api, "predict", slow)
     viewer.add_image(nuclei[0], name="field")
     form = open_form("Segment")
-    with qtbot.waitSignal(form.job.ended, timeout=400_000) as ended:
+    with qtbot.waitSignal(form.job.ended, timeout=600_000) as ended:
         click(form.run_button)
-        qtbot.waitUntil(entered.is_set, timeout=400_000)
+        qtbot.waitUntil(entered.is_set, timeout=600_000)
         click(form.cancel_button)
     assert ended.args[0].cancelled
     assert len(viewer.layers) == 1
@@ -110,6 +113,6 @@ def test_the_viewer_is_closed_during_work(viewer, open_form, click, qtbot, nucle
     viewer.add_image(nuclei[0], name="field")
     form = open_form("Segment")
     click(form.run_button)
-    qtbot.waitUntil(entered.is_set, timeout=400_000)
+    qtbot.waitUntil(entered.is_set, timeout=600_000)
     viewer.close()
-    qtbot.waitUntil(left.is_set, timeout=400_000)
+    qtbot.waitUntil(left.is_set, timeout=600_000)

@@ -82,7 +82,6 @@ class Effort:
             "train.folds=0",
             f"train.steps={self.updates}",
             f"train.warmup={self.updates // 10}",
-            f"train.log_every={max(1, self.updates // 100)}",
             f"train.validate_every={every}",
             f"train.save_every={every}",
             *own,
