@@ -5,6 +5,9 @@ VENV    ?= .venv
 TORCH   ?= torch==2.13.0
 WORKERS ?= 2
 
+# The plugin of napari has an environment of its own on top of that one.
+NAPARI  ?= .venv-napari
+
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DOCS   := $(VENV)/.installed-docs
@@ -14,11 +17,12 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format bench docs package container install clean help
+.PHONY: demo test test-napari check format bench docs package container install clean help
 
 help:
 	@echo "make demo    pretrain, train, predict and evaluate on phantoms; report in demo/"
 	@echo "make test    the whole test suite"
+	@echo "make test-napari  the tests of plugins/napari in real windows; needs Xvfb"
 	@echo "make check   format, lint, types, layers: the gates before a commit"
 	@echo "make format  bring the code into its form"
 	@echo "make bench   run benchmarks/ and rebuild docs/results/"
@@ -34,6 +38,14 @@ demo: $(STAMP)
 # One thread for each worker: several threads on shared cores wait for each other.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# Real windows on a screen in memory, and label images of ours read by napari's OME-Zarr plugin.
+test-napari: $(NAPARI)/.installed
+	cd plugins/napari && OMP_NUM_THREADS=1 QT_API=pyside6 QT_QPA_PLATFORM=xcb \
+	  LIBGL_ALWAYS_SOFTWARE=1 xvfb-run -a -s "-screen 0 1280x1024x24" \
+	  $(abspath $(NAPARI))/bin/python -m pytest -q
+	OMP_NUM_THREADS=1 $(NAPARI)/bin/python -m pytest -q -W default -p no:napari -p no:pytest-qt \
+	  tests/io/test_label_store.py -k napari
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -71,9 +83,19 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -e '.[dev]'
 	@touch $@
 
+# The file makes the packages of the first environment importable, so that torch is there once.
+SITE := 'import sysconfig; print(sysconfig.get_path("purelib"))'
+$(NAPARI)/.installed: $(STAMP) plugins/napari/requirements.txt plugins/napari/pyproject.toml
+	@test -x $(NAPARI)/bin/python || $(BIN)/python -m venv $(NAPARI)
+	@echo "import site; site.addsitedir('$$($(BIN)/python -c $(SITE))')" \
+	  > "$$($(NAPARI)/bin/python -c $(SITE))/unmask-environment.pth"
+	$(NAPARI)/bin/python -m pip install --no-deps -r plugins/napari/requirements.txt
+	$(NAPARI)/bin/python -m pip install --no-deps -e plugins/napari
+	@touch $@
+
 $(DOCS): $(STAMP)
 	$(BIN)/python -m pip install -e '.[docs]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) site demo build dist .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(NAPARI) site demo build dist .pytest_cache .ruff_cache .import_linter_cache

@@ -26,7 +26,7 @@ COMMANDS = {
     "unmask presets": (["presets"], "0.8 s"),
     "unmask models": (["models"], "no torch"),
     "unmask predict, 1 image": (
-        ["predict", "images/0.tif", "--model", "nuclei", "--out", "out"],
+        ["predict", "images/0.tif", "--model", "nuclei", "--out", "out", "--overwrite"],
         "1.6 of import torch",
     ),
     "unmask evaluate, 8 pairs": (

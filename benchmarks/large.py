@@ -62,7 +62,7 @@ def save(path: Path, side: int) -> None:
 def predicted(model: str, image: Path, out: Path) -> tuple[float, float]:
     """Peak memory in GB and CPU seconds of ``unmask predict`` on one image."""
     program = str(Path(sys.executable).with_name("unmask"))
-    command = [program, "predict", "--model", model, str(image), "--out", str(out)]
+    command = [program, "predict", "--model", model, str(image), "--out", str(out), "--overwrite"]
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):

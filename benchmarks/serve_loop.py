@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from unmask import api
+from unmask.api.prediction import Options as PredictOptions
 from unmask.io import open_labels
 from unmask.serve.commands import Defaults, Effort
 from unmask.serve.labels import Patch
@@ -89,7 +90,8 @@ def correct(site: Site, entry: Entry, truth: Path) -> int:
 
 def score(model: Path, images: Path, labels: Path, out: Path) -> float:
     """F1 of a model on images that nobody has corrected."""
-    api.predict_files(model, images, out=out, say=_quiet)
+    options = PredictOptions(overwrite=True)
+    api.predict_files(model, images, out=out, options=options, say=_quiet)
     report = api.evaluate(truth=labels, predicted=out, metrics=[METRIC])
     return float(report.summary[METRIC]["mean"])
 

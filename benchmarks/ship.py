@@ -38,7 +38,7 @@ class Story:
     images: str
     data: Mapping[str, str]
     command: str
-    licence: str = "Apache-2.0"
+    license: str = "Apache-2.0"
 
 
 STORIES = {
@@ -49,7 +49,7 @@ STORIES = {
         images="86 validation images of dsb2018_nuclei",
         data={
             "name": "Data Science Bowl 2018, stage 1 (BBBC038v1), 463 training images",
-            "licence": "CC0-1.0",
+            "license": "CC0-1.0",
             "source": "https://bbbc.broadinstitute.org/BBBC038",
             "citation": "Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7",
         },
@@ -67,7 +67,7 @@ def ship(name: str, source: Path) -> Path:
     recipe = recipe.with_settings([*story.settings, f"name={name}"])
     card: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json") | {"description": story.description},
-        "licence": story.licence,
+        "license": story.license,
         "data": dict(story.data),
         "training": {
             "command": story.command,

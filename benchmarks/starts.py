@@ -79,6 +79,22 @@ COUNTS: Mapping[int, Mapping[str, int]] = {
         "organs_ct": 30,
     },
 }
+# Images of large objects: drawn large, because an enlarged small one is smooth inside.
+LARGE_SIZE = (384, 384)
+LARGE: Mapping[str, tuple[int, tuple[float, float]]] = {
+    "nuclei": (30, (30, 100)),
+    "crowded_nuclei": (100, (30, 130)),
+    "deep_nuclei": (20, (25, 80)),
+    "stained_tissue": (30, (20, 60)),
+    "phase_contrast": (130, (30, 130)),
+    "bright_field": (50, (30, 120)),
+    "membranes": (30, (30, 100)),
+    "cytoplasm": (60, (40, 140)),
+    "worms": (100, (7, 26)),
+    "fibers": (20, (6, 20)),
+    "leaves": (20, (40, 140)),
+    "grains": (20, (30, 100)),
+}
 VALIDATION = 4
 SEED = 18
 
@@ -89,6 +105,22 @@ def draw(axes: int, data: Path) -> None:
         write_phantoms(data / "train", name, SIZES[axes], count, seed=SEED)
         write_phantoms(data / "val", name, SIZES[axes], VALIDATION, seed=SEED + 1)
         print(name, count, flush=True)
+    for name, (count, diameter) in (LARGE if axes == 2 else {}).items():
+        for part, number, seed in (("train", count, SEED + 2), ("val", 2, SEED + 3)):
+            draw_large(data / part, name, diameter, number, seed=seed)
+        print(name, count, "large", flush=True)
+
+
+def draw_large(
+    folder: Path, name: str, diameter: tuple[float, float], count: int, *, seed: int
+) -> None:
+    """Draw images of large objects next to the small ones of the family, named apart."""
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        options = {"diameter": diameter}
+        drawn = write_phantoms(aside, name, LARGE_SIZE, count, seed=seed, options=options)
+        for file in drawn.glob("*/*.tif"):
+            family, _, number = file.name.rpartition("_")
+            file.rename(folder / file.parent.name / f"{family}_large_{number}")
 
 
 def fit(asked: argparse.Namespace) -> None:
@@ -124,7 +156,7 @@ def export(axes: int, data: Path, run: Path, *, scored: bool = True) -> Path:
         file = Path(folder) / f"{name}.safetensors"
         save_model(file, weights, card)
         card["figures"] = {
-            "images": f"{VALIDATION} synthetic images per family, not trained on",
+            "images": f"{VALIDATION} or more synthetic images per family, not trained on",
             **(measure(file, data / "val") if scored else {"all": {}}),
         }
     target = SHIPPED / f"{name}.safetensors"
@@ -136,18 +168,21 @@ def export(axes: int, data: Path, run: Path, *, scored: bool = True) -> Path:
 
 def make_card(axes: int, trained: Mapping[str, Any], step: int) -> dict[str, Any]:
     """What the model says about itself: the chain of licenses ends at the phantom engine."""
-    counts = COUNTS[axes]
-    size = " x ".join(map(str, SIZES[axes]))
+    counts = dict(COUNTS[axes])
+    sizes = " x ".join(map(str, SIZES[axes]))
+    if axes == 2:
+        counts |= {f"{name}, large": count for name, (count, _) in LARGE.items()}
+        sizes += " and " + " x ".join(map(str, LARGE_SIZE))
     return {
         "recipe": trained["recipe"],
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "data": {
-            "name": f"{sum(counts.values())} synthetic images of {len(counts)} families "
-            f"(unmask.phantoms), {size} voxels; no real image and no label of anybody",
-            "licence": "Apache-2.0",
+            "name": f"{sum(counts.values())} synthetic images of {len(COUNTS[axes])} families "
+            f"(unmask.phantoms), {sizes} voxels; no real image and no label of anybody",
+            "license": "Apache-2.0",
             "source": "drawn by unmask synth, which is part of this package",
             "seed": SEED,
-            "families": dict(counts),
+            "families": counts,
         },
         "training": {
             "command": f"python benchmarks/starts.py train --axes {axes}",

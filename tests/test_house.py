@@ -111,6 +111,13 @@ def test_source_file(path):
         assert not axis_branches(module), "written once for n axes; see models/nd.py"
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.js")), ids=name)
+def test_program_of_the_page(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= LONGEST, f"{len(lines)} lines; divide it"
+    assert lines[0].startswith("// "), "the first line says what it is for"
+
+
 def functions(module: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     return [
         node

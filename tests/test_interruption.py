@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+
+import pytest
+
+from unmask import interruption
+from unmask.training.guard import Stop
 
 PROGRAM = """
 import signal
@@ -25,3 +31,23 @@ def test_a_lost_request_is_kept_in_mind():
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["True", "130"]
+
+
+def test_an_event_ends_the_work_of_its_thread_alone():
+    event = threading.Event()
+    seen = []
+
+    def work():
+        with interruption.stop_on(event), Stop() as stop:
+            seen.append((interruption.is_requested(), stop.code))
+            event.set()
+            seen.append((interruption.is_requested(), stop.code))
+            with pytest.raises(KeyboardInterrupt):
+                interruption.check()
+        seen.append((interruption.is_requested(), interruption.code()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, 0), (True, 130), (False, 0)]
+    assert not interruption.is_requested()

@@ -27,11 +27,11 @@ def test_models_are_small_and_say_where_they_come_from(name):
     model = load_model(name)
     assert model.path == shipped.names()[name]
     assert model.path.stat().st_size <= 16 << 20
-    for key in ("data", "licence", "figures", "training", "recipe", "versions"):
+    for key in ("data", "license", "figures", "training", "recipe", "versions"):
         assert model.card[key], key
     # Nobody is to be cited for images that the package draws itself.
     drawn = {"citation"} if "families" in model.card["data"] else set()
-    for key in {"name", "licence", "source", "citation"} - drawn:
+    for key in {"name", "license", "source", "citation"} - drawn:
         assert model.card["data"][key], key
     assert load_predictor(name).trained is not None
     assert '"/' not in json.dumps(model.card)  # no path of the machine it was made on
@@ -43,8 +43,8 @@ def test_models_are_listed(command):
     assert answer.code == 0, answer.err
     for model in api.shipped_models():
         size = f"{model.path.stat().st_size / 1e6:.1f} MB"
-        words = (model.name, model.task, f"{model.ndim}D", size, model.data["licence"])
-        for word in (*words, model.licence, "f1@0.5"):
+        words = (model.name, model.task, f"{model.ndim}D", size, model.data["license"])
+        for word in (*words, model.license, "f1@0.5"):
             assert word in answer.out, word
 
 
@@ -53,7 +53,7 @@ def test_a_card_without_provenance_is_not_listed(trained, tmp_path, monkeypatch)
     save_model(tmp_path / "bare.safetensors", model.weights, model.card)
     names = {"bare": tmp_path / "bare.safetensors"}
     monkeypatch.setattr(shipped, "names", lambda: names)
-    with pytest.raises(CheckpointError, match=r"licence, figures.*ship\.py"):
+    with pytest.raises(CheckpointError, match=r"license, figures.*ship\.py"):
         api.shipped_models()
 
 

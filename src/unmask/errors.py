@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from unmask.plain_text import printable
+
+# Share of equal letters in names of which one is taken for the other misspelled.
+_NEAR = 0.7
 
 
 class UnmaskError(Exception):
@@ -98,6 +103,33 @@ def message(subject: object, *, expected: str, found: str, do: str) -> str:
         a.tif: expected 2 axes, found 3 axes. Give data.axes=ZYX.
     """
     return f"{printable(subject, one_line=True)}: expected {expected}, found {found}. {do}"
+
+
+def near_path(path: object) -> str:
+    """``Did you mean labels/a.tif? `` if a path that leads to nothing nearly names one, else "".
+
+    Names of every folder on the way are compared, so ``lables/a.tif`` finds ``labels/a.tif``.
+    """
+    wanted = Path(str(path))
+    found = Path(wanted.anchor)
+    parts = wanted.parts[1 if wanted.anchor else 0 :]
+    try:
+        for number, part in enumerate(parts):
+            if set(part) & set("*?["):
+                # The rest of a glob is not a name.
+                found = found.joinpath(*parts[number:])
+                break
+            inner = found / part
+            if part != os.pardir and not inner.exists():
+                names = [entry.name for entry in found.iterdir() if not entry.name.startswith(".")]
+                near = difflib.get_close_matches(part, names, n=1, cutoff=_NEAR)
+                if not near:
+                    return ""
+                inner = found / near[0]
+            found = inner
+    except (OSError, ValueError):
+        return ""
+    return "" if found == wanted else f"Did you mean {printable(found, one_line=True)}? "
 
 
 # The old name, for parts that were written for the first version.

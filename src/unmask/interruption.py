@@ -3,6 +3,7 @@
 A process that a shell starts in the background ignores SIGINT, but a training obeys it; so that it
 counts from the start, it is listened to from the start. Inside a callback of a compiled library, or
 in a thread, the exception is lost; so the request is kept in mind too, and long work looks for it.
+A program that runs the work in a thread of its own ends it with an event, see ``stop_on``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 _asked = threading.Event()
 _codes: list[int] = []
+# Holds ``event`` in threads whose work another thread can end.
+_work = threading.local()
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -43,14 +48,28 @@ def forget() -> None:
     _codes.clear()
 
 
+@contextmanager
+def stop_on(event: threading.Event) -> Generator[None, None, None]:
+    """Inside the ``with`` block, an event ends the work of this thread as Ctrl-C would."""
+    before = getattr(_work, "event", None)
+    _work.event = event
+    try:
+        yield
+    finally:
+        _work.event = before
+
+
 def is_requested() -> bool:
-    """Whether a signal came since ``remember``."""
-    return _asked.is_set()
+    """Whether a signal came since ``remember``, or the event of this thread is set."""
+    event = getattr(_work, "event", None)
+    return _asked.is_set() or (event is not None and event.is_set())
 
 
 def code() -> int:
     """Exit code that the first signal asks for; 0 where none came."""
-    return _codes[0] if _codes else 0
+    if _codes:
+        return _codes[0]
+    return INTERRUPTED if is_requested() else 0
 
 
 def code_of(number: int) -> int:

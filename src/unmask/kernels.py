@@ -134,8 +134,19 @@ def _report(dispatcher: Any) -> None:
             "can be written; set NUMBA_CACHE_DIR to a folder that can).",
             _SECONDS,
         )
-    elif not _is_kept(dispatcher.py_func, Path(folder)):
+    elif not _holds_kernels(Path(folder)):
         _LOG.warning("Compiling kernels for this machine (once, about %d s).", _SECONDS)
+    elif not _is_kept(dispatcher.py_func, Path(folder)):
+        # Other commands have compiled theirs; this one needs more.
+        module = dispatcher.py_func.__module__
+        _LOG.warning("Compiling more kernels for this machine, first of %s (kept as well).", module)
+
+
+def _holds_kernels(folder: Path) -> bool:
+    """Whether any kernel of the package is in the cache that a folder belongs to."""
+    inside = folder.name == "__pycache__"
+    kept = Path(__file__).parent.rglob("*.nbi") if inside else folder.parent.glob("*/*.nbi")
+    return next(kept, None) is not None
 
 
 def _is_kept(function: FunctionType, folder: Path) -> bool:

@@ -80,6 +80,33 @@ def begin_of(pid: int) -> str:
     return "" if status is None else status[1]
 
 
+def busy_factor(before: tuple[int, int] | None) -> float:
+    """How many times longer work took since `waiting_times` because others used the processors.
+
+    1 on an idle machine, and where the system does not say.
+    """
+    now = waiting_times()
+    if before is None or now is None:
+        return 1.0
+    used, waited = now[0] - before[0], now[1] - before[1]
+    return 1.0 if used <= 0 or waited <= 0 else 1.0 + waited / used
+
+
+def waiting_times() -> tuple[int, int] | None:
+    """Nanoseconds in which threads of this process ran, and in which they waited for a processor.
+
+    None if the system does not say; only Linux does.
+    """
+    used, waited = 0, 0
+    try:
+        for path in Path("/proc/self/task").glob("*/schedstat"):
+            run, wait, _ = map(int, path.read_text(encoding="ascii").split())
+            used, waited = used + run, waited + wait
+    except (OSError, ValueError):
+        return None
+    return (used, waited) if used else None
+
+
 @lru_cache(maxsize=1)
 def _start() -> str:
     return f"{time.time_ns() // 1_000_000:x}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from unmask.errors import RecipeError, gather
+from unmask.errors import RecipeError, gather, near_path
 from unmask.recipe_repair import replace_old_options, without_wrong
 from unmask.recipe_sections import (
     MAX_SCALE,
@@ -193,7 +193,7 @@ def load(source: str | Path | Recipe) -> Recipe:
             ) from error
     else:
         near = difflib.get_close_matches(str(source), presets(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = f" Did you mean {near[0]!r}?" if near else f" {near_path(path)}".rstrip()
         raise RecipeError(
             f"{source}: expected a preset ({', '.join(presets())}) or a YAML file, found neither."
             f"{hint}"

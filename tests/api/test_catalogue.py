@@ -42,7 +42,7 @@ def test_fields_that_later_versions_add_are_shown(trained, tmp_path):
 def test_cards_cannot_command_the_terminal(command, trained, tmp_path):
     model = load_model(trained[2])
     recipe = {**model.card["recipe"], "description": EVIL, "name": EVIL}
-    card = {**model.card, "recipe": recipe, "licence": EVIL, "data": {EVIL: EVIL}, "origin": [EVIL]}
+    card = {**model.card, "recipe": recipe, "license": EVIL, "data": {EVIL: EVIL}, "origin": [EVIL]}
     save_model(tmp_path / "m.safetensors", model.weights, card)
     answer = command("models", tmp_path / "m.safetensors")
     assert answer.code == 0, answer.err
@@ -68,7 +68,7 @@ def test_code_is_named_and_not_run(command, trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "field", ["data", "metrics", "licence", "origin", "versions", "code", "step"]
+    "field", ["data", "metrics", "license", "origin", "versions", "code", "step"]
 )
 @pytest.mark.parametrize("value", [None, 3, 1.5, "x", [], [1, [2]], {}, {"a": {"b": [None]}}, True])
 def test_fields_of_any_type_are_shown(field, value, trained, tmp_path):

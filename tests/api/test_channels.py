@@ -78,7 +78,7 @@ def test_a_model_keeps_its_channels(tmp_path, ndim):
         out = tmp_path / "out"
         files = api.predict_files(
             run.model, str(path), out=out, settings=settings, say=lines.append,
-            options=Options(**options),
+            options=Options(overwrite=True, **options),
         )  # fmt: skip
         return open_labels(files[0], ndim=ndim).read()
 

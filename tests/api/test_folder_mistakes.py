@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -134,6 +136,23 @@ def test_exchanged_folders_are_noticed(command, tiny, tmp_path):
     answer = command("check", *given)
     assert answer.code == 2
     assert "Exchange --images and --labels" in answer.out
+
+
+def test_misspelled_folders_are_named(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images(tmp_path / "images")
+    labels(tmp_path / "labels")
+    for verb, *given in (
+        ("check", "imges", "--labels", "labels"),
+        ("train", "images", "--labels", "lables", "--out", "run", "--preset", "cells"),
+        ("evaluate", "--truth", "lables/*.png", "--predicted", "labels"),
+        ("measure", "--labels", "lables/0.png", "--out", "o.csv"),
+        ("serve", "imagse"),
+        ("predict", "images", "--model", "labels/0.pgn", "--out", "o"),
+    ):
+        answer = command(verb, *given)
+        assert answer.code == 2, verb
+        assert re.search("Did you mean (images|labels)", answer.err), answer.err
 
 
 def test_labels_next_to_the_images_are_named(tmp_path):

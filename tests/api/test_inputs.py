@@ -199,6 +199,19 @@ def test_bad_files_are_skipped_and_named(command, trained, phantoms, tmp_path):
     answer = command(*given)
     assert answer.code == 2
     assert not list(tmp_path.glob("out/*.tif"))
+    # Headers are whole, pixels are not: all of them are named, and the audit knows them too.
+    shutil.copy(good[0], first)
+    for path in (first, second):
+        path.write_bytes(path.read_bytes()[:-200])
+    answer = command(*given)
+    assert answer.code == 2
+    assert str(first) in answer.err
+    assert str(second) in answer.err
+    labels = tmp_path / "labels"
+    save_image(labels / f"{good[0].stem}.tif", np.ones(open_image(good[0]).shape[1:], np.uint8))
+    audited = audit.check(images, labels=labels, say=lambda _: None)
+    assert {str(first), str(second)} <= {line.partition(": ")[0] for line in audited.problems}
+    first.write_bytes(b"not an image")
     answer = command(*given, "--skip-bad")
     assert answer.code == 2
     assert f"2 problem(s) skipped, {len(good)} file(s) written" in answer.err
@@ -216,6 +229,12 @@ def test_bad_files_are_skipped_and_named(command, trained, phantoms, tmp_path):
     answer = command(*given, "--resume", "--skip-bad")
     assert answer.code == 0, answer.err
     assert answer.out.count("(finished before)") == len(good)
+    # Results are not replaced unless asked for.
+    again = command(*given)
+    assert again.code == 2
+    assert f"found {2 + len(good)} of {2 + len(good)}, such as" in again.err
+    assert "--overwrite" in again.err
+    assert command(*given, "--overwrite", "--planes", "t").code == 0
     assert len(list((tmp_path / "out").glob("*.tif"))) == 2 + len(good)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
+from PIL import Image as Picture
 
 import unmask
 from unmask.api import MeasureOptions, measure_files
@@ -105,6 +108,41 @@ def test_planes_are_measured_one_by_one(tmp_path, planes):
         unmask.measure(LABELS, options=MeasureOptions(planes="x"))
 
 
+@pytest.mark.parametrize(("axes", "planes"), [("TYX", None), ("TZYX", None), ("TZYX", "z")])
+def test_a_movie_is_measured_point_by_point(tmp_path, axes, planes):
+    frame = LABELS if axes == "TYX" else np.stack([LABELS, LABELS])
+    movie = np.stack([frame, frame, 2 * frame])
+    for name, array in (("l", movie), ("i", movie + 1)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", array, metadata={"axes": axes}, imagej=True)
+    options = MeasureOptions(planes=planes)
+    table = unmask.measure(tmp_path / "l.tif", images=tmp_path / "i.tif", options=options)
+    per_point = 10 if planes else 5
+    np.testing.assert_array_equal(table["time"], np.repeat([0, 1, 2], per_point))
+    np.testing.assert_array_equal(table["mean_channel_0"], table["id"] + 1.0)
+    size = table["area" if planes or axes == "TYX" else "volume"]
+    assert (size == (40 if axes == "TZYX" and not planes else 20)).all()
+    if planes:
+        np.testing.assert_array_equal(table["plane"], np.tile([0] * 5 + [1] * 5, 3))
+    if axes == "TZYX":
+        with pytest.raises(DataError, match="movie of volumes"):
+            measure_files(tmp_path / "l.tif", out=tmp_path / "o.csv", say=quiet,
+                          options=MeasureOptions(rois=("geojson",)))  # fmt: skip
+
+
+def test_fields_of_a_plate_have_a_well(tmp_path):
+    plate = tmp_path / "p.zarr"
+    zarr.open_group(plate, mode="a").attrs["ome"] = {"plate": {"wells": [{"path": "B/10"}]}}
+    well = zarr.open_group(plate / "B" / "10", mode="a")
+    well.attrs["ome"] = {"well": {"images": [{"path": "0"}, {"path": "1"}]}}
+    for field in "01":
+        save_image(tmp_path / f"{field}.ome.zarr", LABELS)
+        shutil.copytree(tmp_path / f"{field}.ome.zarr", plate / "B" / "10" / field)
+    table = unmask.measure(plate)
+    assert table["image"].tolist() == ["p_B_10_0"] * 5 + ["p_B_10_1"] * 5
+    assert set(table["well"]) == {"B10"}
+    assert "well" not in unmask.measure(tmp_path / "0.ome.zarr")
+
+
 def test_a_volume_is_one_object_across_planes(tmp_path):
     save_image(tmp_path / "l.nii.gz", np.stack([LABELS, LABELS]), spacing=(2, 1, 1), unit="mm")
     table = unmask.measure(tmp_path / "l.nii.gz")
@@ -128,6 +166,39 @@ def test_voxel_sizes_that_differ_are_reported(tmp_path):
     np.testing.assert_array_equal(table["area_nm2"], 120.0)
     with pytest.raises(DataError, match="2 positive voxel sizes"):
         unmask.measure(LABELS, spacing=(1, 1, 1))
+
+
+def test_pictures_are_no_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    gray = rng.normal(120, 20, (64, 72)).astype(np.uint8)
+    save_image(tmp_path / "gray.png", gray)
+    color = np.add(rng.integers(150, 200, (64, 72, 1)), [0, 9, 30]).astype(np.uint8)
+    # White without tissue, as in a stained section.
+    color[:30] = 255
+    Picture.fromarray(color).save(tmp_path / "color.png")
+    with pytest.raises(DataError, match=r"color\.png: .*found a picture"):
+        unmask.measure(tmp_path / "color.png")
+    # Gray values may be ids, so they are only doubted.
+    said: list[str] = []
+    unmask.measure(tmp_path / "gray.png", say=said.append)
+    assert "its values change from pixel to pixel, as in a picture" in said[0]
+    save_image(tmp_path / "dots.tif", np.arange(900, dtype=np.uint16).reshape(30, 30))
+    said.clear()
+    assert len(unmask.measure(tmp_path / "dots.tif", say=said.append)) == 899
+    assert said == []
+    # Palettes and ids of 24 bits are label images.
+    labels = np.kron(np.arange(30).reshape(5, 6), np.ones((6, 6), int)).astype(np.uint8)
+    palette = Picture.fromarray(labels, mode="P")
+    palette.putpalette(rng.integers(0, 255, 768).astype(np.uint8).tobytes())
+    palette.save(tmp_path / "palette.png")
+    wide = (
+        np.stack([labels * 8, 255 - labels, labels], -1).astype(np.uint8) * (labels > 0)[..., None]
+    )
+    Picture.fromarray(wide).save(tmp_path / "wide.png")
+    for name in ("palette", "wide"):
+        table = unmask.measure(tmp_path / f"{name}.png", say=quiet)
+        np.testing.assert_array_equal(table["area"], 36)
+        assert len(table) == 29
 
 
 def test_more_columns():

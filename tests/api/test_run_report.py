@@ -58,6 +58,8 @@ def test_the_verdict_and_commands_that_work(finished, command):
     assert "Best f1@0.5" in answer.err
     assert "Worst held-out images" in answer.err
     lines = [line.strip() for line in answer.err.splitlines() if line.startswith("  unmask ")]
+    # The images of the validation lie in the folder of those that were trained on.
+    assert "labeled images were trained on, so the next command gives better scores" in answer.err
     assert [line.split()[1] for line in lines[:2]] == ["predict", "evaluate"]
     for line in lines[:2]:
         again = command(*shlex.split(line)[1:])
@@ -101,6 +103,7 @@ def test_a_run_goes_on_for_more_updates(tmp_path, command, phantoms, tiny):
     out = tmp_path / "run"
     answer = train(command, phantoms, tiny, out, "--set", "data.holdout=0")
     assert "Nothing was held out" in answer.err
+    assert "label images that it was not trained on and give their folders" in answer.err
     argv = ["images", "--labels", "labels", "--out", str(out), "--resume"]
     kept = (out / "recipe.yaml").read_text(encoding="utf-8")
     fewer = train(command, phantoms, tiny, out, "--set", "data.holdout=0", "--resume", steps=3)

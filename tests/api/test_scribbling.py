@@ -28,7 +28,7 @@ def fit(folder, **options):
     return unmask.train("pixels", images=folder / "images", out=folder / "run", **options)
 
 
-def test_scribbles_in_files_make_a_run_that_predicts(folder):
+def test_scribbles_in_files_make_a_run_that_predicts(folder, capsys):
     run = fit(folder, val_images=folder / "images", val_labels=folder / "scribbles")
     assert run.metrics["dice"] > 0.95
     labels = unmask.predict(run.folder, folder / "images" / "a.png").labels
@@ -37,8 +37,13 @@ def test_scribbles_in_files_make_a_run_that_predicts(folder):
     assert card["pixels"] == {"1": 18, "4": 30}
     assert "a.png" in (run.folder / "data.json").read_text()
     assert "Features: bank" in (run.folder / "journal.jsonl").read_text() or run.steps == 1
+    capsys.readouterr()
     # A second fit takes the place of the first one.
     assert fit(folder).folder == run.folder
+    said = "".join(capsys.readouterr())
+    assert "the share of labeled pixels that get their class from a classifier" in said
+    assert "Predict, label where the result is wrong, and train again" in said
+    assert f"unmask predict {folder / 'images'} --model {run.folder}" in said
 
 
 def test_features_of_a_network_are_offered_by_init_and_chosen_by_recall(folder):

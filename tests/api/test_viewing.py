@@ -10,6 +10,8 @@ import urllib.request
 
 import numpy as np
 import pytest
+import tifffile
+import zarr
 
 from unmask.api import viewing
 from unmask.api.viewing import export_precomputed, view
@@ -70,6 +72,55 @@ def test_the_page_of_neuroglancer(folder):
     for wrong in ("1_1_1/0-99_0-5_0-1", "9_9_9/0-1_0-1_0-1", "../x", "1_1_1/a"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{url}/{wrong}")
+
+
+@pytest.mark.parametrize("axes", ["TYX", "TZYX"])
+def test_a_movie_has_a_time_axis(tmp_path, monkeypatch, axes):
+    """Napari gets it as it is; the page of Neuroglancer as an OME-Zarr made on request."""
+    labels = np.zeros((4, 3, 20, 30)[-3:] if axes == "TYX" else (4, 3, 20, 30), np.uint16)
+    labels[..., 4:9, 5:10] = np.arange(1, len(labels) + 1).reshape(-1, *(1,) * (labels.ndim - 1))
+    for what, array in (("labels", labels), ("images", 3 * labels)):
+        (tmp_path / what).mkdir()
+        tifffile.imwrite(tmp_path / what / "m.tif", array, imagej=True, metadata={"axes": axes})
+    calls: list[tuple[str, dict]] = []
+
+    class Viewer:
+        def add_image(self, data, **options):
+            calls.append(("image", {"data": data, **options}))
+
+        def add_labels(self, data, **options):
+            calls.append(("labels", {"data": data, **options}))
+
+    monkeypatch.setitem(sys.modules, "napari", types.SimpleNamespace(Viewer=Viewer))
+    monkeypatch.setattr(viewing, "find_spec", lambda name: name == "napari")
+    view(tmp_path / "labels", tmp_path / "images", wait=False)
+    np.testing.assert_array_equal(calls[1][1]["data"], labels)
+    assert calls[0][1]["data"].shape == (1, *labels.shape)
+    assert len(calls[1][1]["scale"]) == labels.ndim
+    (source,) = viewing.open_sources(tmp_path / "labels", tmp_path / "images", planes=None,
+                                     say=print)  # fmt: skip
+    for image, is_labels in ((source.labels, True), (source.image, False)):
+        served = viewing._served(image, labels=is_labels)
+        store = zarr.storage.MemoryStore()
+        for key in [".zgroup", ".zattrs", "0/.zarray", *_chunks(served)]:
+            content = served.answer(key)
+            assert content is not None
+            zarr.core.sync.sync(store.set(key, zarr.core.buffer.cpu.Buffer.from_bytes(content)))
+        group = zarr.open_group(store, mode="r")
+        axes_found = group.attrs["multiscales"][0]["axes"]
+        assert axes_found[0]["name"] == "t"
+        read = group["0"][...]
+        np.testing.assert_array_equal(
+            read if is_labels else read[:, 0], labels * (3 - 2 * is_labels)
+        )
+    assert [served.answer(key) for key in ("0/9.9.9.9.9", "0/a.0", "1/.zarray", "../x")] == [
+        None
+    ] * 4
+
+
+def _chunks(served):
+    counts = [-(-n // size) for n, size in zip(served.shape, served.chunks, strict=True)]
+    return [f"0/{'.'.join(map(str, number))}" for number in np.ndindex(*counts)]
 
 
 def test_without_a_viewer(folder, monkeypatch):

@@ -59,7 +59,7 @@ def whole(folder, tmp_path_factory) -> Path:
 
 def test_table_plot_and_sentence(whole):
     lines = (whole / "curve.csv").read_text().splitlines()
-    assert lines[0] == "start,labels,repeat,dice,iou,accuracy,run"
+    assert lines[0] == "start,labels,repeat,updates,dice,iou,accuracy,run"
     assert [line.split(",")[:3] for line in lines[1:]] == [
         [start, count, repeat]
         for start in ("scratch", "spark2d")
@@ -273,11 +273,13 @@ def test_models_of_another_backbone_bring_it_along_and_its_own_scratch(folder, t
 @pytest.mark.slow
 @pytest.mark.parametrize(("network", "preset"), [((), "spark2d"), (VIT, "mae2d")])
 def test_unlabeled_images_are_learnt_from_unasked(folder, tmp_path, network, preset):
-    given = plan(counts=(1,), repeats=1, pretrain=(), settings=(*SMALL, *network))
+    given = plan(counts=(1,), repeats=1, pretrain=(), settings=(*SMALL, *network), equal="seconds")
     rows = run_curve(
         "semantic2d", files(folder), out=tmp_path / "curve", plan=given, say=lambda _: None
     )
-    assert [row.start for row in rows] == ["scratch", preset]
+    assert [row.start for row in rows][::2] == ["scratch", preset]
+    assert rows[1].start == rows[2].against == f"scratch-{rows[1].updates}-updates"
+    assert (rows[0].updates or 0) < (rows[1].updates or 0)
 
 
 @pytest.mark.slow

@@ -99,8 +99,8 @@ def test_files(tmp_path):
     paths = write(tmp_path, rows(), "dice", settings={"repeats": 3})
     assert [path.name for path in paths] == ["curve.json", "curve.csv", "curve.png", "curve.svg"]
     lines = (tmp_path / "curve.csv").read_text().splitlines()
-    assert lines[0] == "start,labels,repeat,dice,iou,run"
-    assert lines[1] == "scratch,1,0,0.3,,r"
+    assert lines[0] == "start,labels,repeat,updates,dice,iou,run"
+    assert lines[1] == "scratch,1,0,,0.3,,r"
     assert len(lines) == 1 + 24
     found = json.loads((tmp_path / "curve.json").read_text())
     assert found["settings"] == {"repeats": 3}

@@ -25,6 +25,13 @@ def test_weights_and_card_come_back(tmp_path):
     assert all(torch.equal(v, model.weights[k]) for k, v in other.state_dict().items())
 
 
+def test_cards_of_earlier_versions_are_read_by_todays_names(tmp_path):
+    card = {"licence": "MIT", "data": {"licence": "CC0-1.0"}, "recipe": {"licence": 1}}
+    save_model(tmp_path / "m.safetensors", net().state_dict(), card)
+    read = load_model(tmp_path / "m.safetensors").card
+    assert read == {"license": "MIT", "data": {"license": "CC0-1.0"}, "recipe": {"licence": 1}}
+
+
 def test_a_run_folder_is_its_best_model(tmp_path):
     save_model(tmp_path / "model.safetensors", {"w": torch.ones(1)}, {})
     assert load_model(tmp_path).path == tmp_path / "model.safetensors"

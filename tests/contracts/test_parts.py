@@ -22,6 +22,17 @@ from unmask.testing import (
     UnlabeledContract,
 )
 from unmask.testing.decoder import usual_backbone
+from unmask.testing.example_files import WRITERS
+
+
+def _suffixes() -> list[str]:
+    """One suffix for each format, one of which an example can be written if there is one."""
+    found: dict[str, str] = {}
+    for suffix, form in FORMATS.items():
+        if form.name not in found or suffix in WRITERS:
+            found[form.name] = suffix
+    return list(found.values())
+
 
 KINDS = {
     "task": (TaskContract, TASKS),
@@ -32,7 +43,7 @@ KINDS = {
     "normalizer": (NormalizerContract, NORMALIZERS),
     "metric": (MetricContract, METRICS),
     # One suffix for each format.
-    "format": (FormatContract, {form.name: suffix for suffix, form in FORMATS.items()}.values()),
+    "format": (FormatContract, _suffixes()),
 }
 # Every decoder with its usual backbone, and every backbone with a decoder that joins all features
 # and one that takes the last one alone.
@@ -48,8 +59,11 @@ def subclass(contract: type[Contract], kind: str, name: str, **attributes: objec
     globals()[title] = type(title, (contract,), body)
 
 
+# A gray picture in a format of color has three channels.
+SPECIAL = {".webp": {"channels": 3}}
+
 for kind, (contract, names) in KINDS.items():
     for name in names:
-        subclass(contract, kind, name)
+        subclass(contract, kind, name, **SPECIAL.get(name, {}))
 for backbone, name in PAIRS:
     subclass(DecoderContract, f"decoder_{backbone}", name, backbone=backbone)

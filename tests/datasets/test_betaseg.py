@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
 
-from unmask.datasets import betaseg
+from unmask.datasets.betaseg import SET
+from unmask.datasets.writing import write_set
 from unmask.errors import DataError
 from unmask.io import open_image, open_labels, save_image
+
+
+def prepare(archive, out):
+    return write_set(SET, archive, out, partial=True, options={}).counts
+
 
 KINDS = ("granules", "mitochondria_mask", "nucleus_mask", "membrane_full_mask")
 
@@ -28,7 +34,7 @@ def archive(folder, names=("high_c1", "high_c4", "low_c2"), *, beside=()):
 
 def test_parts_images_and_labels(tmp_path):
     made = archive(tmp_path / "in", beside=("high_c4",))
-    counts = betaseg.prepare(tmp_path / "in", tmp_path / "out")
+    counts = prepare(tmp_path / "in", tmp_path / "out")
     assert counts == {"train": 1, "test": 1, "other": 1}
     parts = {"high_c1": "train", "high_c4": "test", "low_c2": "other"}
     for name, part in parts.items():
@@ -47,24 +53,24 @@ def test_parts_images_and_labels(tmp_path):
 
 def test_cells_without_masks_are_images(tmp_path):
     save_image(tmp_path / "in" / "low_c1_source.tif", np.ones((2, 3, 4), np.uint8), axes="ZYX")
-    assert betaseg.prepare(tmp_path / "in", tmp_path / "out")
+    assert prepare(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out" / "other" / "labels").exists()
 
 
 def test_wrong_archives(tmp_path):
     with pytest.raises(DataError, match=r"high_c1_source\.tif"):
-        betaseg.prepare(tmp_path, tmp_path / "out")
+        prepare(tmp_path, tmp_path / "out")
     archive(tmp_path / "in", ("high_c1",))
     segs = tmp_path / "in" / "high_c1_segs"
     (segs / "high_c1_granules.tif").rename(tmp_path / "kept.tif")
     with pytest.raises(DataError, match="no granules"):
-        betaseg.prepare(tmp_path / "in", tmp_path / "out")
+        prepare(tmp_path / "in", tmp_path / "out")
     save_image(segs / "high_c1_granules.tif", np.zeros((20, 7, 8), np.uint8), axes="ZYX")
     with pytest.raises(DataError, match=r"granules\.tif: expected the size of"):
-        betaseg.prepare(tmp_path / "in", tmp_path / "out")
+        prepare(tmp_path / "in", tmp_path / "out")
     save_image(segs / "other_granules.tif", np.zeros((20, 7, 9), np.uint8), axes="ZYX")
     with pytest.raises(DataError, match="one mask granules"):
-        betaseg.prepare(tmp_path / "in", tmp_path / "out")
+        prepare(tmp_path / "in", tmp_path / "out")
     archive(tmp_path / "in" / "again", ("high_c1",))
     with pytest.raises(DataError, match="one source volume of high_c1"):
-        betaseg.prepare(tmp_path / "in", tmp_path / "out")
+        prepare(tmp_path / "in", tmp_path / "out")

@@ -22,8 +22,9 @@ def test_every_set_describes_itself(name):
     for text in (chosen.title, chosen.license, chosen.source, chosen.archive):
         assert text
     assert chosen.citation.startswith(("doi:10.", "arXiv:"))
-    assert chosen.preset in presets()
-    assert set(set_options(chosen)) <= {"fold", "held_out", "copy", "split", "border", "size"}
+    assert chosen.preset is None or chosen.preset in presets()
+    assert "partial" in set_options(chosen)
+    assert all(isinstance(numbers, tuple) for numbers in chosen.counts.values())
 
 
 @pytest.fixture
@@ -57,16 +58,19 @@ def test_archives_of_every_kind(kind, spleen, tmp_path):
     if kind.startswith(("zip", "tar")):
         given = [packed(spleen, kind)]
     out = tmp_path / "out"
-    assert prepare("spleen", given, out=out, settings=["fold=1"]) == {"train": 8, "val": 2}
+    assert prepare("spleen", given, out=out, settings=["fold=1", "partial=true"]).counts == {
+        "train": 8,
+        "val": 2,
+    }
     files = sorted((out / "val" / "images").iterdir())
     assert [path.name for path in files] == ["spleen_2.nii.gz", "spleen_3.nii.gz"]
     assert all(path.is_symlink() == (kind == "folder") for path in files)
     assert np.asarray(nibabel.load(files[0]).dataobj).mean() == 2
-    assert sorted(path.name for path in out.iterdir()) == ["train", "val"]
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "train", "val"]
 
 
 def test_wrong_archives(tmp_path, spleen):
-    text = tmp_path / "readme.txt"
+    text = tmp_path / "readme.pdf"
     text.write_text("hello")
     for path, found in ((text, "another kind"), (tmp_path / "none.zip", "nothing")):
         with pytest.raises(DataError, match=found):
@@ -97,7 +101,7 @@ def test_wrong_names_and_options(tmp_path):
         prepare("spleen", [tmp_path], out=tmp_path / "out", settings=["fould=1"])
     with pytest.raises(RecipeError, match="option fold"):
         prepare("spleen", [tmp_path], out=tmp_path / "out", settings=["fold=first"])
-    with pytest.raises(RecipeError, match="none"):
+    with pytest.raises(RecipeError, match="of ac34 \\(partial\\)"):
         prepare("ac34", [tmp_path], out=tmp_path / "out", settings=["fold=1"])
 
 
@@ -110,9 +114,10 @@ def test_the_verb(command, spleen, tmp_path):
     assert "fold=0" in details
     assert "--out" in command("prepare", "spleen", spleen).err
     out = tmp_path / "out"
-    answer = command("prepare", "spleen", spleen, "--out", out, "--json")
+    answer = command("prepare", "spleen", spleen, "--out", out, "--set", "partial=true", "--json")
     assert answer.code == 0, answer.err
-    records = [json.loads(line) for line in answer.out.splitlines()]
+    *records, last = [json.loads(line) for line in answer.out.splitlines()]
+    assert "--preset glmae_spleen" in last["command"]
     assert {record["part"]: record["images"] for record in records} == {"train": 8, "val": 2}
     answer = command("prepare", "spleen", tmp_path / "nowhere", "--out", out)
     assert answer.code == 2

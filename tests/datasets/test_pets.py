@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unmask.datasets.pets import prepare, read_split, trimap_labels
+from unmask.datasets.pets import SET, read_split, trimap_labels
+from unmask.datasets.writing import write_set
 from unmask.errors import DataError
 from unmask.io import open_image, open_labels
+
+
+def prepare(archive, out, **options):
+    return write_set(SET, archive, out, partial=True, options=options).counts
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from PIL import Image
 from unmask.build import build_task, layout
 from unmask.data.pairs import apply_view, open_pairs
 from unmask.datasets import find_set
+from unmask.datasets.writing import write_set
 from unmask.errors import DataError, RecipeError
 from unmask.recipe import load
 
@@ -15,7 +16,7 @@ SHAPE = (6, 5, 4)  # x, y, z
 
 
 def prepare(archive, out, *, name, **options):
-    return find_set(name).prepare(archive, out, **options)
+    return write_set(find_set(name), archive, out, partial=True, options=options).counts
 
 
 BTCV = [*range(1, 11), *range(21, 41)]
@@ -233,7 +234,7 @@ def test_images_without_labels_are_named(tmp_path):
 
 @pytest.mark.parametrize("name", [*ARCHIVES, "cc_ccii"])
 def test_empty_folders(name, tmp_path):
-    with pytest.raises(DataError, match="Unpack the archive there"):
+    with pytest.raises(DataError, match="Give the official archive"):
         prepare(tmp_path, tmp_path / "out", name=name)
 
 

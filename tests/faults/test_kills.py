@@ -84,7 +84,7 @@ def request_of(tmp_path, trained, folders, faults) -> Callable[[str], Request]:
                 folders[case.suffix, case.count],
                 out=out,
                 settings=case.settings,
-                options=Options(scores=case.scores, resume=resume),
+                options=Options(scores=case.scores, resume=resume, overwrite=not resume),
                 say=lambda _: None,
             )
 

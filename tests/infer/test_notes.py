@@ -68,11 +68,11 @@ class TestDropped:
         result = predictor(Trained(2)).predict(scores)
         assert not result.labels.any()
         total = np.count_nonzero(labels)
-        [dropped, advice] = result.notes
+        # Foreground that is dropped says nothing about sizes, so no size is advised.
+        [dropped] = result.notes
         assert f"foreground of {total:,} pixels dropped (of {total:,})" in dropped
         assert f"{labels.max()} object(s) whose shapes do not fit" in dropped
         assert "task.flow_error=0.4" in dropped
-        assert "infer.scale" in advice
 
     def test_small_objects(self):
         labels = discs(8)
@@ -103,7 +103,7 @@ class TestDropped:
         logits = np.full((3, 40, 40), -9, np.float32)
         for rows in (slice(0, 4), slice(8, 13), slice(20, 38)):
             logits[:, rows, rows] = 9
-        note, _ = predictor(task).predict(logits).notes
+        (note,) = predictor(task).predict(logits).notes
         assert "foreground of 41 pixels dropped (of 365)" in note
         assert "16 in 1 object(s) in pieces of the foreground that are too small" in note
         assert (
@@ -151,7 +151,7 @@ class TestSizes:
     def test_larger_objects(self):
         model = predictor(Trained(2), trained=self.trained)
         [note] = model.predict(scores_of(discs(20, space=(120, 120)))).notes
-        assert "wider than the objects that the model was trained on (8 to 18 pixels" in note
+        assert "far larger than the objects that the model was trained on (8 to 18 pixels" in note
         number = float(note.split("--diameter ")[1].split(" ")[0])
         assert number == pytest.approx(40, rel=0.15)
 
@@ -160,6 +160,19 @@ class TestSizes:
         note = model.predict(scores_of(discs(3))).notes[-1]
         assert "objects are far smaller than" in note
         assert float(note.split("--diameter ")[1].split(" ")[0]) == pytest.approx(6, abs=1)
+
+    def test_debris_and_touching_objects_are_no_sizes(self):
+        """Most objects are specks, or the foreground is one wide piece: the objects still fit."""
+        labels = discs(6, step=3.2)
+        space = np.argwhere(labels == 0)[::40]
+        labels[tuple(space.T)] = labels.max() + 1 + np.arange(len(space))
+        assert len(space) > labels.max() // 2
+        model = predictor(Trained(2, min_size=0, flow_error=0), trained=self.trained)
+        notes = model.predict(scores_of(labels)).notes
+        assert not any("--diameter" in note for note in notes)
+        close = discs(6, space=(96, 96), step=2)
+        wide = predictor(Trained(2), trained=self.trained).predict(scores_of(close)).notes
+        assert not any("--diameter" in note for note in wide)
 
     def test_the_number_is_in_pixels_of_the_image(self):
         labels = discs(20, space=(64, 64), step=3)

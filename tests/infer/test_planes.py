@@ -154,6 +154,7 @@ def test_objects_are_followed_and_tracks_written(tmp_path):
     masks = [tifffile.imread(tmp_path / f"tracks/a_RES/mask{t:03d}.tif") for t in range(4)]
     np.testing.assert_array_equal(np.stack(masks), labels)
     assert masks[0].dtype == np.uint16
+    assert (tmp_path / "tracks/a.xml").read_text().count("<Edge ") > 0
     head, first, *rest = (tmp_path / "tracks/a.csv").read_text().splitlines()
     assert head.startswith("LABEL,ID,TRACK_ID,QUALITY,POSITION_X,POSITION_Y,POSITION_Z")
     # The center of columns 2 to 8 and lines 3 to 8, in micrometers.

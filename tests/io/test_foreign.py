@@ -41,7 +41,7 @@ KINDS = [
     ("a_cp_outlines.txt", "1,2,3,4\n", "Cellpose", "Save masks"),
     ("a.xml", "<annotation/>", "XML", "label image"),
     ("a.mat", b"MATLAB", "MATLAB", "imwrite"),
-    ("a.czi", b"ZISRAWFILE", "vendor", "OME-TIFF"),
+    ("a.vsi", b"", "vendor", "OME-TIFF"),
     ("a.xyz", b"?", "suffix '.xyz'", "suffix of its format"),
 ]
 

@@ -24,7 +24,7 @@ from zarr.codecs import (
 )
 
 from unmask.errors import DataError
-from unmask.io import list_files, open_image, open_labels, save_image
+from unmask.io import open_image, open_labels, save_image
 from unmask.space import Box
 
 RNG = np.random.default_rng(6)
@@ -404,16 +404,6 @@ def test_metadata_that_are_not_metadata(tmp_path: Path, text: str) -> None:
     path = version_2(tmp_path / "b.zarr")
     (path / ".zarray").write_bytes(text.encode("latin-1"))
     refused(path, "b.zarr")
-
-
-def test_n5_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.n5" / "raw").mkdir(parents=True)
-    (tmp_path / "a.n5" / "raw" / "attributes.json").write_text("{}")
-    for path in (tmp_path / "a.n5", tmp_path / "a.n5" / "raw"):
-        with pytest.raises(DataError, match="This is N5, which is not read"):
-            open_image(path)
-        with pytest.raises(DataError, match="This is N5, which is not read"):
-            list_files(path)
 
 
 def test_a_shape_that_became_smaller_is_noticed(tmp_path: Path) -> None:

@@ -47,4 +47,5 @@ def test_the_page_shows_the_suspicious_image_first():
     assert page.count("<figure>") == 5
     assert page.index("&lt;5&gt;") < page.index("&lt;0&gt;")
     assert "nothing found" in page
+    assert "median size [voxels]" in page
     assert "<h2>Settings</h2>" in page

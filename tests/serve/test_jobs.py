@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from unmask.api.defaults import choose_model
+from unmask.atomic import atomic_write
 from unmask.io import open_labels
 from unmask.recipe import load
-from unmask.serve import processes
+from unmask.serve import jobs, processes
 from unmask.serve.processes import Job
 from unmask.serve.site import make_site
+from unmask.serve.workspace import list_entries
 
 
 def labeled(client):
@@ -170,7 +175,18 @@ def test_a_failed_prediction_says_why(served, program):
     assert failed["error"] == "Error: it failed"
 
 
-def test_a_volume_needs_a_model_first(served, program):
+def test_before_the_first_training_the_model_is_that_of_predict(served, program):
+    client = served()
+    job = client.post("/api/predict", json={"images": [client.image()]}).json()
+    client.wait(job["id"], "done")
+    command = client.site.jobs.get(job["id"]).command
+    said: list[str] = []
+    entry = list_entries(client.site.workspace)[0]
+    assert command[command.index("--model") + 1] == choose_model(str(entry.path), (), said.append)
+
+
+def test_a_volume_needs_a_model_first(served, program, monkeypatch):
+    monkeypatch.setattr(jobs, "find_start", lambda ndim: None)
     client = served(3)
     response = client.post("/api/predict", json={})
     assert response.status_code == 422
@@ -212,6 +228,43 @@ def test_a_prediction_of_a_demonstration_is_ended_in_time(served, program):
     while started.running():
         time.sleep(0.02)
     assert processes.ended(started, 0, 1) == "failed"
+
+
+def test_a_noted_exit_code_is_the_end_of_a_job(tmp_path, monkeypatch):
+    """Its writer may still wait for the disk; whoever saw the code must not find a running job."""
+    noted, disk = threading.Event(), threading.Event()
+
+    def write(path, content):
+        atomic_write(path, content)
+        if path.name == "exit.json":
+            noted.set()
+            disk.wait(60)
+
+    monkeypatch.setattr(processes, "atomic_write", write)
+    monkeypatch.setattr(processes, "PROGRAM", (sys.executable, "-c", "import sys; sys.exit(3)"))
+    first = processes.start(Job("predict-001", "predict", tmp_path, (), tmp_path, 1))
+    assert noted.wait(60)
+    assert not first.running()
+    assert processes.ended(first, 0, 1) == "failed"
+    # Started again meanwhile, it is awaited until its own end, not until that of the first one.
+    monkeypatch.setattr(processes, "_launch", lambda job, more: _Sleeper())
+    again = processes.start(first)
+    disk.set()
+    assert again.running()
+    _Sleeper.ends.set()
+    while again.running():
+        time.sleep(0.02)
+
+
+class _Sleeper:
+    """A child without a process; only the thread that waits for it knows that it runs."""
+
+    ends = threading.Event()
+    pid = -1
+
+    def wait(self, seconds):
+        self.ends.wait(60)
+        return 0
 
 
 def test_scores_of_held_out_images_are_listed(served, root, program):

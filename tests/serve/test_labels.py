@@ -49,6 +49,13 @@ def test_a_patch_changes_its_box_only(served, ndim):
     stop = ",".join("5" * ndim)
     box = client.labels(identity, f"?start={','.join('3' * ndim)}&stop={stop}")
     np.testing.assert_array_equal(box, patch)
+    # Objects are counted in the box alone; the number is that of the whole image.
+    for value in (0, 9, 7):
+        version = client.json(f"/api/image/{identity}")["version"]
+        ids[tuple(slice(2, 5) for _ in start)] = value
+        saved = client.put(identity, np.full((3,) * ndim, value, np.uint16),
+                           offset=(2,) * ndim, version=version).json()  # fmt: skip
+        assert saved["objects"] == np.count_nonzero(np.unique(ids))
 
 
 def test_who_saves_on_an_old_version_is_asked(served):

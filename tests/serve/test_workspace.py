@@ -23,6 +23,19 @@ def test_images_may_be_in_a_folder_of_that_name(tmp_path, phantoms):
     assert workspace.labels == tmp_path / "labels"
 
 
+def test_the_first_image_needs_no_list(served, root):
+    client = served()
+    first = client.json("/api/first")
+    assert first == client.json(f"/api/image/{client.image()}")
+    # One that cannot be opened is passed over; without any there is none.
+    path = sorted(root(client).glob("*.*"))[0]
+    path.write_bytes(b"no image")
+    assert client.json("/api/first")["id"] == client.image(1)
+    for path in root(client).glob("*.*"):
+        path.unlink()
+    assert client.json("/api/first") == {}
+
+
 def test_ids_stay_when_files_come_and_go(served, root):
     client = served()
     before = {i["name"]: i["id"] for i in client.json("/api/images")["images"]}

@@ -20,7 +20,7 @@ from unmask.shipped.starts import find_start
 from unmask.starts import choose, trial
 
 PRESETS = {2: "cells", 3: "cells3d"}
-DATA = {"name": "7 synthetic images", "licence": "Apache-2.0"}
+DATA = {"name": "7 synthetic images", "license": "Apache-2.0"}
 
 
 def recipe(ndim: int, *more: str) -> Recipe:
@@ -51,7 +51,7 @@ def start(request, tmp_path, monkeypatch) -> tuple[int, Path]:
     ndim = request.param
     given = recipe(ndim, "data.channels=3", "train.seed=5")
     file = tmp_path / f"phantoms{ndim}d.safetensors"
-    card = {"recipe": given.model_dump(mode="json"), "data": DATA, "licence": "Apache-2.0"}
+    card = {"recipe": given.model_dump(mode="json"), "data": DATA, "license": "Apache-2.0"}
     save_model(file, new_segmenter(given).state_dict(), card)
     monkeypatch.setattr(shipped, "names", lambda: {file.stem: file})
     return ndim, file
@@ -80,7 +80,7 @@ def test_channels_and_tasks_are_adapted_and_reported(start, tmp_path):
     first, mine = load_model(file).weights, network.state_dict()["backbone.stem.conv.weight"]
     assert torch.allclose(mine, first["backbone.stem.conv.weight"].sum(1, keepdim=True))
     assert chosen.to_card() == {
-        "start": {"model": file.stem, "data": DATA, "licence": "Apache-2.0"}
+        "start": {"model": file.stem, "data": DATA, "license": "Apache-2.0"}
     }
 
 
@@ -129,7 +129,7 @@ def test_a_start_that_helps_is_used_and_kept_by_a_run_that_resumes(
     losses = iter([1.0, 2.0])
     monkeypatch.setattr(trial, "_loss", lambda *_, **__: next(losses))
     model = load_model(run(phantoms, tmp_path / "r", "auto", ndim).model)
-    assert model.card["start"]["licence"] == "Apache-2.0"
+    assert model.card["start"]["license"] == "Apache-2.0"
     note = json.loads((tmp_path / "r" / "start.json").read_text())
     assert note["model"] == file.stem
     assert note["trial"] == {"updates": 9, "loss_with": 1.0, "loss_without": 2.0}

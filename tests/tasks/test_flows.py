@@ -128,8 +128,6 @@ def test_an_object_over_most_of_the_image_is_counted_where_it_is_removed():
         "max_fraction.voxels": area,
         "max_fraction.objects": 1,
         "foreground": area,
-        "wide.voxels": area,
-        "wide.sum": 35 * area,
     }
     for word in ("larger than 40%", "--set task.max_fraction=1"):
         assert word in Flows(2).reasons()["max_fraction"]

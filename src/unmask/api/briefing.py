@@ -150,7 +150,8 @@ def _forecast(measured: Measured, held_out: Sequence[Pair], folds: int) -> str:
     voxels = recipe.train.batch_size * recipe.train.accumulate * prod(recipe.data.crop)
     seconds = timing.update * (updates + _FORWARD * validation / voxels)
     text = f"about {duration(seconds)} for {what}"
-    return text if timing.peak is None else f"{text}; {timing.peak / 1e9:.2g} GB of memory"
+    text = text if timing.peak is None else f"{text}; {timing.peak / 1e9:.2g} GB of memory"
+    return f"{text}. {timing.note}".rstrip(". ") if timing.note else text
 
 
 def _validations(recipe: Recipe) -> int:

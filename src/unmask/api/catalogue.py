@@ -17,11 +17,13 @@ from unmask.errors import CheckpointError
 from unmask.plain_text import printable
 from unmask.plugins import references
 from unmask.recipe import Recipe
+from unmask.renamed import accept_former_names
 
 # Characters of one value, and entries of a list, that are shown.
 _LONGEST, _SHOWN = 300, 4
 
 
+@accept_former_names(licence="license")
 @dataclass(frozen=True)
 class ShippedModel:
     """What a shipped model says about itself.
@@ -33,8 +35,8 @@ class ShippedModel:
         task: name of its task.
         ndim: number of spatial axes.
         channels: channels that the network sees.
-        data: what it was trained on: name, licence, source, citation.
-        licence: of the weights.
+        data: what it was trained on: name, license, source, citation.
+        license: of the weights.
         figures: metrics by name, on images that were not trained on.
         images: which images those were.
     """
@@ -46,7 +48,7 @@ class ShippedModel:
     ndim: int
     channels: int
     data: Mapping[str, str]
-    licence: str
+    license: str
     figures: Mapping[str, float]
     images: str
 
@@ -58,8 +60,8 @@ class ShippedModel:
             [
                 f"{self.name:14} {self.description}",
                 f"{'':14} task {self.task}, {self.ndim}D, {self.channels} channel(s), "
-                f"{size:.1f} MB, licence {self.licence}",
-                f"{'':14} data: {self.data['name']}, {self.data['licence']}, {self.data['source']}",
+                f"{size:.1f} MB, license {self.license}",
+                f"{'':14} data: {self.data['name']}, {self.data['license']}, {self.data['source']}",
                 f"{'':14} {self.images}: {figures}",
             ]
         )
@@ -78,10 +80,10 @@ def shipped_models() -> list[ShippedModel]:
 def _described(name: str, path: Path) -> ShippedModel:
     card = describe_model(path).card
     recipe = described_recipe(card, path)
-    missing = [key for key in ("data", "licence", "figures") if key not in card]
+    missing = [key for key in ("data", "license", "figures") if key not in card]
     if missing or recipe.task is None:
         raise CheckpointError(
-            f"{path}: expected a segmenter that names its data, licence and figures, found a card "
+            f"{path}: expected a segmenter that names its data, license and figures, found a card "
             f"without {', '.join(missing) or 'a task'}. Make it with benchmarks/ship.py."
         )
     return ShippedModel(
@@ -92,7 +94,7 @@ def _described(name: str, path: Path) -> ShippedModel:
         ndim=recipe.data.ndim,
         channels=recipe.data.channels,
         data=card["data"],
-        licence=card["licence"],
+        license=card["license"],
         figures=card["figures"]["all"],
         images=card["figures"]["images"],
     )
@@ -171,7 +173,7 @@ def _training_facts(model: DescribedModel) -> dict[str, str]:
         "started from": _text(card.get("start")),
         "updates": _text(card.get("step")),
         "scores": _text(card.get("figures") or card.get("metrics")),
-        "license": _text(card.get("licence") or card.get("license")),
+        "license": _text(card.get("license")),
         "origin": _text(card.get("origin")),
         "versions": _text(card.get("versions")),
         "weights": f"{len(model.shapes)} tensors, {numbers:,} numbers, "

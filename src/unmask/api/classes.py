@@ -11,8 +11,9 @@ import numpy as np
 
 from unmask.api.values import Say
 from unmask.data.pairs import Pair, Paths
+from unmask.data.portions import unreadable
 from unmask.data.tables import CLASS, NAME, list_paths, read_table, write_table
-from unmask.errors import DataError, RecipeError, gather, message
+from unmask.errors import DataError, RecipeError, gather, message, raise_problems
 from unmask.io import Image
 from unmask.leftovers import remove_leftovers
 from unmask.metrics import Report, evaluate_pair
@@ -60,6 +61,8 @@ def write_classes(
             shares = shares_of(predictor, pair.image, progress=progress)
         except DataError as error:
             if skipped is None:
+                others = list(filter(None, (unreadable(each.image) for each in pairs[number:])))
+                raise_problems([str(error), *others] if others else [])
                 raise
             skipped.append(str(error))
             continue

@@ -135,6 +135,9 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
     dense, folder = encoder.dense(chosen), Path(out)
     pairs = _open_volumes(volumes, encoder, say)
     keep_inputs(pairs, folder, resume=options.resume)
+    there = sum(output_name(pair.image, folder).exists() for pair in pairs)
+    if there and not options.resume:
+        say(f"{folder}: {there} label image(s) of an earlier run are replaced.")
     before = fingerprint(pairs)
     prepared = _prepare_volumes(dense, pairs, encoder)
     facts = _feature_facts(dense, encoder, common_mean=options.common_mean)

@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar
 from unmask.blocks.resume import Finished
 from unmask.data.fingerprint import check_unchanged
 from unmask.data.pairing import Pair
-from unmask.errors import DataError
+from unmask.data.portions import unreadable
+from unmask.errors import DataError, raise_problems
 
 Result = TypeVar("Result")
 
@@ -41,6 +42,13 @@ class FileTask(Generic[Result]):
         return [image.source for image in images if image is not None]
 
 
+def _unreadable_after(tasks: Sequence[FileTask[Any]]) -> list[str]:
+    """What is wrong with the files of the tasks that are left, so that all are named at once."""
+    images = (each for task in tasks for each in (task.pair.image, task.pair.labels))
+    problems = (unreadable(image) for image in images if image is not None)
+    return [problem for problem in problems if problem]
+
+
 def run_files(
     tasks: Sequence[FileTask[Result]],
     before: Mapping[str, str],
@@ -59,7 +67,8 @@ def run_files(
             refused.
         say: gets one line per file.
         finished: outputs of an ended run, which are not made again.
-        skipped: gets what is wrong with files that are left out; None: such a file is an error.
+        skipped: gets what is wrong with files that are left out; None: such a file is an error,
+            which names all other files that cannot be read, too.
 
     Raises:
         DataError: a file that is wrong or changed, if such files are not skipped.
@@ -79,6 +88,8 @@ def run_files(
             check_unchanged({source: before[source] for source in task.sources}, [task.pair])
         except DataError as error:
             if skipped is None:
+                others = _unreadable_after(tasks[number:])
+                raise_problems([str(error), *others] if others else [])
                 raise
             skipped.append(str(error))
             say(f"{title}: skipped")

@@ -42,7 +42,7 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
     card = {
         "recipe": found.recipe.model_dump(mode="json"),
         "origin": dict(found.origin),
-        "licence": found.origin["licence"],
+        "license": found.origin["license"],
         "versions": versions(),
     }
     checkpoint.save_model(target, found.weights, card)

@@ -16,6 +16,8 @@ from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.io.contract import unit_symbol
+from unmask.io.label_groups import plate_key
+from unmask.io.paths import locate
 from unmask.measurement import Table, concatenate, measure_image
 from unmask.measurement.outlined import OutlineFiles
 from unmask.measurement.sources import Several, Source, open_sources
@@ -36,7 +38,8 @@ class MeasureOptions:
     Attributes:
         spacing: voxel size, slow axis first; None: as the files say, the labels before the image.
         unit: of ``spacing``; None: as the files say, "um" where you give a spacing yourself.
-        planes: "z" or "t": the objects of each plane or point in time are measured in 2D.
+        planes: "z" or "t": the objects of each plane or point in time are measured in 2D. The
+            points in time of a movie are always measured one by one.
         channels: channels to measure, by number or name; names for all channels, if the image has
             none. None: all.
         rois: formats of outlines that are written too: "imagej", "geojson", "coco".
@@ -118,13 +121,12 @@ def measure_files(
     """
     table_writer(out)
     chosen = options or MeasureOptions()
-    divided = chosen.planes is not None
     path = Path(out)
     outlines = OutlineFiles(path.with_name(f"{path.stem}_rois"), chosen.rois)
     sources = open_sources(labels, images, planes=chosen.planes, say=say)
     _keep_inputs(sources, path)
     for source in sources:
-        outlines.check(source.labels, divided=divided)
+        outlines.check(source.labels, divided=bool(_apart(source.labels, chosen)))
     pairs = [Pair(source.name, source.labels, source.image) for source in sources]
     tasks = [
         FileTask(
@@ -140,6 +142,7 @@ def measure_files(
     ):
         tables.append(table)
         if chosen.rois:
+            divided = bool(_apart(source.labels, chosen))
             outlines.add(source.name, source.labels, table, divided=divided)
     table = concatenate(tables)
     outlines.finish()
@@ -197,8 +200,30 @@ def measure_source(
         scale = _scale(labels, image, options, pending.pop() if pending else None)
         return measure_image(labels, image, scale=scale, names=names, progress=progress)
 
-    parts = measure_positions(source.labels, chosen, options.planes or "", measure)
-    return join_positions(parts, name=source.name)
+    parts = measure_positions(source.labels, chosen, _apart(source.labels, options), measure)
+    return join_positions(parts, name=source.name, well=_well(source))
+
+
+def _well(source: Source) -> str:
+    """The well of a field of a plate, such as ``B3``; "" for other images."""
+    fields = (each.source for each in (source.image, source.labels) if each is not None)
+    keys = (plate_key(locate(field)) for field in fields if ".zarr" in field)
+    return next(("".join(key.split("/")[:2]) for key in keys if key), "")
+
+
+def _apart(labels: Image, options: MeasureOptions) -> str:
+    """Letters of the axes along which objects are separate; points in time always are.
+
+    Examples:
+        >>> movie = Image.from_array(np.zeros((2, 3, 4, 5), np.uint8), axes="CZYX")
+        >>> _apart(movie, MeasureOptions(planes="z")), _apart(movie, MeasureOptions())
+        ('z', '')
+    """
+    planes = options.planes or ""
+    if "T" not in labels.axes or len(planes) > 1:
+        return planes
+    volumes = labels.ndim > len("TYX")
+    return f"t{planes.replace('t', '')}" if volumes else planes or "t"
 
 
 def _chosen_channels(

@@ -158,9 +158,11 @@ def _scheduled(
         total, reason = 2 * recipe.train.steps, "no time limit was given (--minutes)"
     else:
         timing = time_updates(labeled, recipe)
-        total = int(minutes * 60 * _UPDATES / timing.update)
+        # The minutes are those of a clock, so other programs count.
+        update = timing.update * timing.busy
+        total = int(minutes * 60 * _UPDATES / update)
         reason = (
-            f"one update takes {timing.update:.2f} s on {timing.device}, "
+            f"one update takes {update:.2f} s on {timing.device} at present, "
             f"and {minutes:g} minutes were given"
         )
     folds = recipe.train.folds

@@ -28,11 +28,13 @@ from unmask.api.results import (
     predict_planes_into,
     record_of,
     suspicious_notes,
+    unused_planes,
     write_pictures,
     write_table_of,
 )
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch
+from unmask.data.outputs import keep_results
 from unmask.data.pairs import (
     Layout,
     Pair,
@@ -77,6 +79,7 @@ class Options:
         join: join objects of neighboring slices, and track objects over time.
         overlay: write ``overlay/<stem>.png`` too, the image with outlines of its objects, and
             ``summary.html`` for several images.
+        overwrite: replace results of an earlier run.
         in_place: write the labels of an OME-Zarr into its own store, as ``labels/<name>``.
         label_name: name of the label image inside an OME-Zarr; None: that of the model.
     """
@@ -90,6 +93,7 @@ class Options:
     planes: str | None = None
     join: bool = False
     overlay: bool = False
+    overwrite: bool = False
     in_place: bool = False
     label_name: str | None = None
 
@@ -106,6 +110,7 @@ def predict(
     diameter: float | int | None = None,
     planes: str | None = None,
     join: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Prediction]: ...
 
 
@@ -121,6 +126,7 @@ def predict(
     diameter: float | int | None = None,
     planes: str | None = None,
     join: bool = False,
+    progress: Progress | None = None,
 ) -> Prediction: ...
 
 
@@ -135,6 +141,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
     diameter: float | int | None = None,
     planes: str | None = None,
     join: bool = False,
+    progress: Progress | None = None,
 ) -> Prediction | Iterator[Prediction]:
     """Segment one image; joined scores and their uncertainty are kept next to its labels.
 
@@ -155,6 +162,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
         planes: axis of a stack whose positions are segmented separately: "z" for slices, "t" for
             time points; None: time points alone. Scores of stacks are not kept.
         join: join objects of neighboring slices, and track objects over time.
+        progress: called with (windows done, windows in all) of the image in work.
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
@@ -177,8 +185,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
             model, settings, diameter=diameter, allow_code=allow_code, say=notes.append
         )
     )
-
-    predict_one = partial(_predict_one, predictor, notes, join=join)
+    predict_one = partial(_predict_one, predictor, notes, join=join, progress=progress)
     channels = (predictor.layout or Layout(predictor.ndim)).channels
     layout = Layout(predictor.ndim, axes, planes=check_planes(planes) or "auto", channels=channels)
     if not isinstance(image, list | tuple):
@@ -192,14 +199,15 @@ def _predict_one(
     image: Image,
     *,
     join: bool,
+    progress: Progress | None,
 ) -> Prediction:
     """The prediction of an opened image or stack, with the notes on the model."""
     if lead_axes(image, predictor.ndim):
         from unmask.infer.planes import predict_stack
 
-        result = predict_stack(predictor, image, join=join)
+        result = predict_stack(predictor, image, join=join, progress=progress)
     else:
-        result = predictor.predict(image, keep_scores=True, uncertainty=True)
+        result = predictor.predict(image, keep_scores=True, uncertainty=True, progress=progress)
     return replace(result, notes=(*notes, *result.notes), image=image)
 
 
@@ -265,7 +273,7 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         record: called per file with a mapping: ``image``, ``output`` and counts of the labels.
 
     Raises:
-        DataError: files that cannot be read, or two inputs of one output name; all at once.
+        DataError: unreadable files, two inputs of one output name, or results that exist already.
         SkippedError: with ``skip_bad``, after all other files are done.
         CheckpointError: another run works in ``out``, or an ended one had other settings.
         SaveError: ``out`` cannot be written.
@@ -277,22 +285,25 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     pairs, bad = _open_pairs(images, predictor, options, say)
     skipped = bad if options.skip_bad else None
     if complete(predictor.task).image_classes:
-        from unmask.api.classes import write_classes
+        from unmask.api.classes import TABLE, write_classes
 
+        keep_results([Path(out) / TABLE], Path(out), kept=not options.overwrite)
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
         record({"output": table})
         return _report_skipped([table], bad)
     targets = destinations(
         pairs, Path(out), name_of(predictor, options.label_name), in_place=options.in_place
     )
+    kept = not (options.resume or options.overwrite or options.in_place)
     keep_inputs([] if options.in_place else pairs, Path(out), resume=options.resume)
+    keep_results([target.path for target in targets], Path(out), kept=kept)
     with batch(Path(out), resume=options.resume) as finished:
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)
         _write_extras(predictor, results, Path(out), options, say)
         for image, path, result in results:
             record(record_of(image, path, result))
-        # After an error what is finished stays known, so that --resume does the skipped files.
+        # What is finished stays known, so that --resume does the skipped files.
         return _report_skipped([path for _, path, _ in results], bad)
 
 
@@ -337,10 +348,8 @@ def _predict_labels(
 ) -> list[Done]:
     """Predict all files, and report suspicious results."""
     before, weights = fingerprint(pairs), predictor_digest(predictor)
-    tasks = [
-        _file_task(predictor, pair, target, weights, options, say, progress)
-        for pair, target in zip(pairs, targets, strict=True)
-    ]
+    work = zip(pairs, targets, strict=True)
+    tasks = [_file_task(predictor, *each, weights, options, say, progress) for each in work]
     results = [
         (task.pair.image, task.output, result or {})
         for task, result in run(tasks, before)
@@ -361,14 +370,9 @@ def _file_task(
     progress: Progress | None,
 ) -> FileTask[Result]:
     outputs = choose_outputs(
-        predictor,
-        pair.image,
-        target,
-        scores=options.scores,
-        table=options.table,
-        cluster=options.cluster,
-        resume=options.resume,
-    )
+        predictor, pair.image, target, scores=options.scores, table=options.table,
+        cluster=options.cluster, resume=options.resume,
+    )  # fmt: skip
 
     def facts() -> dict[str, Any]:
         return prediction_facts(predictor, pair.image, weights) | outputs.facts(predictor)
@@ -392,7 +396,8 @@ def _open_pairs(
     if audit.problems and not (options.skip_bad and audit.pairs):
         raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
     _check_options(audit.pairs, options, whole_image=bool(complete(predictor.task).image_classes))
-    for note in group_problems(audit.notes):
+    opened = [pair.image for pair in audit.pairs]
+    for note in group_problems([*audit.notes, *unused_planes(opened, options.planes, rules.ndim)]):
         say(f"note: {note}")
     return audit.pairs, audit.problems
 
@@ -433,7 +438,7 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     Raises:
         RecipeError: options of label images for a task about whole images; to resume with arrays.
     """
-    if whole_image and options != Options(skip_bad=options.skip_bad):
+    if whole_image and replace(options, skip_bad=False, overwrite=False) != Options():
         raise RecipeError(
             "expected none of --scores, --table, --overlay, --planes, --join, --workers and "
             "--resume with a task about whole images, found one of them. They are for label "

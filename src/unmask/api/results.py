@@ -60,6 +60,18 @@ def check_stack(image: Image, *, refused: bool) -> None:
         )
 
 
+def unused_planes(images: Sequence[Image], planes: str | None, ndim: int) -> list[str]:
+    """A note if ``planes`` was given and means nothing for some of the images."""
+    single = [image.source for image in images if not lead_axes(image, ndim)]
+    if planes is None or not single:
+        return []
+    which = "all" if len(single) == len(images) else f"{len(single)} of {len(images)}"
+    return [
+        f"--planes {planes} is not used for {which} images, such as {single[0]}: they are single "
+        "images, not stacks."
+    ]
+
+
 def summarize(labels: np.ndarray, *, objects: bool) -> Result:
     """Summarize a label image: number of objects or classes, sizes in voxels, foreground share.
 
@@ -208,6 +220,7 @@ def write_summary(predictor: Predictor, done: Sequence[Done], folder: Path) -> P
         draw,
         settings=settings,
         version=version("unmask"),
+        unit="pixels" if predictor.ndim == len("YX") else "voxels",
     )
     path = folder / SUMMARY
     atomic_write(path, text)

@@ -174,17 +174,42 @@ def _commands(run: Finished, verdict: Verdict) -> list[str]:
     if run.recipe.task is None:
         start = _joined("unmask", "train", "IMAGES", "--labels", "LABELS", "--init", run.folder)
         return [f"{start} --out {shlex.quote(str(run.folder) + '-tuned')}"]
-    images, labels = _folders(run.pairs)
+    images, labels = folders_of_pairs(run.pairs)
+    trained = True
+    if isinstance(run.validate, HeldOut):
+        others, truth = folders_of_pairs(run.validate.pairs)
+        trained = truth == "LABELS" or others == images
+        compared = (images, labels) if trained else (others, truth)
+    else:
+        compared = (images, labels)
     predicted = run.folder.with_name(f"{run.folder.name}-predicted")
     model = ("--model", run.folder, "--out", predicted)
-    found = [_joined("unmask", "predict", images, *model)]
-    if labels != "LABELS":
-        compared = ("--truth", labels, "--predicted", predicted, "--images", images)
+    found = [_joined("unmask", "predict", compared[0], *model)]
+    if compared[1] != "LABELS":
+        found += _trained_on(run) if trained else []
+        given = ("--truth", compared[1], "--predicted", predicted, "--images", compared[0])
         out = predicted.with_suffix(".html")
-        found.append(_joined("unmask", "evaluate", *compared, "--out", out))
+        found.append(_joined("unmask", "evaluate", *given, "--out", out))
     if verdict.steps is not None:
         found.append(resume_command(run.folder, images, labels, verdict.steps))
     return found
+
+
+def _trained_on(run: Finished) -> list[str]:
+    """A comment above a command whose scores say little about new images."""
+    held_out = len(run.validate.pairs) if isinstance(run.validate, HeldOut) else 0
+    total = len(run.pairs) + held_out
+    known = (
+        " The scores above are those for new images."
+        if held_out or run.recipe.train.folds
+        else (
+            " To score the model, label images that it was not trained on and give their folders."
+        )
+    )
+    return [
+        f"# {len(run.pairs)} of these {total} labeled images were trained on, so the next command "
+        f"gives better scores than new images would.{known}"
+    ]
 
 
 def resume_command(folder: Path, images: str, labels: str, steps: int) -> str:
@@ -208,7 +233,7 @@ def resume_command(folder: Path, images: str, labels: str, steps: int) -> str:
     return _joined("unmask", *kept, "--resume", "--set", f"train.steps={steps}")
 
 
-def _folders(pairs: Sequence[Pair]) -> tuple[str, str]:
+def folders_of_pairs(pairs: Sequence[Pair]) -> tuple[str, str]:
     """The folder of the images and that of the labels, or a word in their place."""
     images = {Path(pair.image.source).parent for pair in pairs}
     labels = {Path(pair.labels.source).parent for pair in pairs if pair.labels is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -33,6 +34,9 @@ from unmask.training.saving import refuse_used
 PRESET = "pixels"
 # Voxels of a tile, and its longest axis. Features of a network are many, so its tiles are smaller.
 _TILE, _LONGEST, _NETWORK_SHARE = 1 << 20, 512, 16
+# Recall below which classes are hardly told apart, and how many times more pixels one class may
+# have than another.
+_WEAK, _UNEVEN = 0.8, 20
 # Values of --init that name no model.
 _NO_NETWORK = (None, "none", "auto")
 
@@ -148,22 +152,56 @@ def fit_pixels(
         held_out = open_pairs(found.val_images, found.val_labels, rules, notes=notes)
         metrics = _score(fitted, held_out)
     with Journal(out, steps=1, tensorboard=False) as journal:
-        for line in (*(f"note: {note}" for note in group_problems(notes)), *describe_fit(fitted)):
+        shown = (f"note: {note}" for note in group_problems(notes))
+        for line in (*shown, *describe_fit(fitted), *_next_commands(pairs, out)):
             journal.say(line)
         journal.log({"step": 1, **{f"recall_{k}": v for k, v in fitted.recall.items()}, **metrics})
     return Run(Path(out), file, metrics, 1, time.perf_counter() - begin)
 
 
 def describe_fit(fitted: Fitted) -> list[str]:
-    """Lines for the log: number of labeled pixels, and the chosen features."""
+    """Lines for the log: number of labeled pixels, recall, and a verdict."""
     counts = ", ".join(f"{value}: {count}" for value, count in fitted.pixels.items())
     lines = [f"Labeled pixels per class: {counts}."]
-    if fitted.recall:
-        scores = ", ".join(f"{name} {value:.3f}" for name, value in fitted.recall.items())
-        lines.append(f"Recall on pixels left out: {scores}. Features: {fitted.features}.")
-    else:
-        lines.append("A class has a single pixel, so no recall was measured. Label more of it.")
-    return lines
+    if not fitted.recall:
+        return [*lines, "A class has a single pixel, so no recall was measured. Label more of it."]
+    recall = fitted.recall[fitted.features]
+    others = [f"{name} {value:.3f}" for name, value in fitted.recall.items()
+              if name != fitted.features]  # fmt: skip
+    tried = f"; also tried: {', '.join(others)}" if others else ""
+    lines.append(
+        f"Recall {recall:.3f}: the share of labeled pixels that get their class from a classifier "
+        f"that has not seen them, mean of the classes (features: {fitted.features}{tried}). New "
+        "images are usually harder, because labeled pixels resemble their neighbors."
+    )
+    return [*lines, _verdict(fitted, recall)]
+
+
+def _verdict(fitted: Fitted, recall: float) -> str:
+    """What to do next, by the recall and the numbers of labeled pixels."""
+    fewest, pixels = min(fitted.pixels.items(), key=lambda entry: entry[1])
+    if recall < _WEAK:
+        return (
+            "The classes are hardly told apart. Check that no pixels have the wrong class, and "
+            "label more of each where they look alike."
+        )
+    most = max(fitted.pixels.values())
+    if most > _UNEVEN * pixels:
+        return (
+            f"Class {fewest} has {pixels} of {sum(fitted.pixels.values())} labeled pixels: label "
+            "more of it first."
+        )
+    return "Predict, label where the result is wrong, and train again: it takes seconds."
+
+
+def _next_commands(pairs: Sequence[Pair], out: str | Path) -> list[str]:
+    from unmask.api.run_report import folders_of_pairs
+
+    folder = Path(out)
+    images, _ = folders_of_pairs(pairs)
+    predicted = folder.with_name(f"{folder.name}-predicted")
+    words = ("unmask", "predict", images, "--model", str(folder), "--out", str(predicted))
+    return ["Next:", f"  {shlex.join([*words, '--overlay'])}"]
 
 
 def _open_images(images: Paths, recipe: Recipe) -> list[Pair]:

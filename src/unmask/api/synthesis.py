@@ -72,7 +72,7 @@ class Synthesized:
     Attributes:
         folder: folder with ``images/`` and ``labels/``.
         count: number of images.
-        groups: groups of images and the family that was fitted to each.
+        groups: groups of images that were drawn, and the family that was fitted to each.
         collages: number of images that are made of labeled objects.
         notes: notes for the user, such as images that were left out.
     """
@@ -137,6 +137,11 @@ def synth(  # noqa: PLR0913 - the verb's promised arguments
     collages = round(_COLLAGES * count) if sheets else 0
     _write_collages(out, sheets, shape, collages, seed)
     drawn = _write_phantoms(out, groups, shape, count - collages, seed, say)
+    if len(drawn) < len(groups):
+        notes.append(
+            f"{len(groups)} kinds of images were found, and {len(drawn)} of them drawn: --count "
+            f"{count} is too small for more."
+        )
     return Synthesized(out, count, tuple(drawn), collages, tuple(notes))
 
 
@@ -292,6 +297,8 @@ def _write_phantoms(
     counts[: count - int(counts.sum())] += 1
     done = []
     for group, number in zip(groups, counts.tolist(), strict=True):
+        if not number:
+            continue
         fit = _enlarged(group)
         say(f"Drawing {number} images of {fit.kind}")
         canvas = Canvas(shape, _spacing_of(group))

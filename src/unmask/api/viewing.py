@@ -17,10 +17,13 @@ from unmask.api.values import Say
 from unmask.errors import MissingPackageError, RecipeError
 from unmask.io import Image
 from unmask.io.precomputed import Precomputed, write_precomputed
+from unmask.io.zarr_on_request import ZarrOnRequest
 from unmask.measurement.sources import Several, Source, open_sources
+from unmask.space.axes import SPACE
 
 VIEWERS = ("napari", "neuroglancer")
 _HOST = "127.0.0.1"
+Volumes = Mapping[str, Precomputed | ZarrOnRequest]
 
 
 def view(
@@ -114,7 +117,9 @@ def _show_in_napari(sources: Sequence[Source], *, wait: bool) -> Any:
 
     window = napari.Viewer()
     for source in sources:
-        scale = source.labels.spacing or (1.0,) * source.labels.ndim
+        sizes = source.labels.spacing or ()
+        # Voxel sizes are those of space; a time axis comes before it.
+        scale = (*(1.0,) * (source.labels.ndim - len(sizes)), *sizes)
         if source.image is not None:
             window.add_image(
                 source.image.read(),
@@ -135,14 +140,14 @@ def _channel_names(image: Image) -> list[str]:
 
 def _show_in_neuroglancer(sources: Sequence[Source], port: int) -> Any:
     # Its own server of arrays does not work with numpy 2.3 and newer (release 2.41), so the page
-    # reads precomputed volumes, which are made chunk by chunk when it asks for them.
+    # reads precomputed volumes, or movies as OME-Zarr, which are made when it asks for them.
     import neuroglancer
 
     neuroglancer.set_server_bind_address(_HOST, port)
     page = neuroglancer.Viewer()
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.get_viewer_url()))
     volumes = {
-        f"{source.name}_{what}": Precomputed(image, what == "labels")
+        f"{source.name}_{what}": _served(image, labels=what == "labels")
         for source in sources
         for what, image in (("image", source.image), ("labels", source.labels))
         if image is not None
@@ -151,14 +156,25 @@ def _show_in_neuroglancer(sources: Sequence[Source], port: int) -> Any:
     with page.txn() as state:
         for name, volume in volumes.items():
             kind = neuroglancer.SegmentationLayer if volume.labels else neuroglancer.ImageLayer
-            state.layers[name] = kind(source=f"precomputed://{address}/{quote(name)}")
-        if all(source.labels.ndim == len("YX") for source in sources):
+            form = "precomputed" if isinstance(volume, Precomputed) else "zarr2"
+            slash = "" if isinstance(volume, Precomputed) else "/"
+            state.layers[name] = kind(source=f"{form}://{address}/{quote(name)}{slash}")
+        space = {letter for source in sources for letter in source.labels.axes if letter in SPACE}
+        if "Z" not in space:
             state.layout = "xy"
+        if any("T" in source.labels.axes for source in sources):
+            # Time is a slider, not a third direction of the picture.
+            state.display_dimensions = [letter for letter in "xyz" if letter.upper() in space]
     return page
 
 
-def serve_volumes(volumes: Mapping[str, Precomputed], origin: str) -> str:
-    """Serve precomputed volumes on 127.0.0.1 to the page of one origin; the address.
+def _served(image: Image, *, labels: bool) -> Precomputed | ZarrOnRequest:
+    """An image as the files of the format that has its axes."""
+    return (ZarrOnRequest if "T" in image.axes else Precomputed)(image, labels)
+
+
+def serve_volumes(volumes: Volumes, origin: str) -> str:
+    """Serve volumes on 127.0.0.1 to the page of one origin; the address.
 
     The address holds a secret, so that other pages in the browser cannot guess it.
     """
@@ -181,11 +197,13 @@ def serve_volumes(volumes: Mapping[str, Precomputed], origin: str) -> str:
     return f"http://{_HOST}:{server.server_port}/{secret}"
 
 
-def _answer(volumes: Mapping[str, Precomputed], path: str) -> bytes | None:
+def _answer(volumes: Volumes, path: str) -> bytes | None:
     """A file of a volume; None: there is none."""
     name, *rest = unquote(path).split("/")
     try:
         volume = volumes[name]
+        if isinstance(volume, ZarrOnRequest):
+            return volume.answer("/".join(rest))
         if rest == ["info"]:
             return json.dumps(volume.info()).encode()
         key, chunk = rest

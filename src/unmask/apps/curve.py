@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from unmask import checkpoint
 from unmask.apps.curve_convergence import Convergence, find_convergence
 from unmask.apps.curve_draws import find_kinds, order_images
+from unmask.apps.curve_equal import Costs, equalize, parse_equal
 from unmask.apps.curve_plan import (
     Files,
     Plan,
@@ -25,26 +25,16 @@ from unmask.apps.curve_plan import (
     record_plan,
 )
 from unmask.apps.curve_runs import Pretraining, Training, is_done, run_all
-from unmask.apps.curve_table import SCRATCH, Row, sentences, write
+from unmask.apps.curve_starts import Start, find_starts
+from unmask.apps.curve_table import Row, sentences, write
 from unmask.build import build_backbone, build_task, layout, new_method, new_segmenter
 from unmask.data.pairs import Pair, open_pairs
-from unmask.errors import CheckpointError, DataError, RecipeError, message
+from unmask.errors import DataError, RecipeError
 from unmask.models.base import TokenBackbone
-from unmask.plugins import is_file_name
-from unmask.recipe import Part, Recipe, load
+from unmask.recipe import Recipe, load
 from unmask.training.parallel import device_type
 from unmask.training.precision import pin_precision
 from unmask.training.provenance import initialize
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Initial weights, and the random weights of the same network to compare them with."""
-
-    name: str
-    recipe: Recipe
-    against: str
-    init: Path | None = None
 
 
 def run_curve(
@@ -84,12 +74,14 @@ def run_curve(
     pretrainings = _pretrainings(chosen, plan, files, out)
     # A fold of a list has been divided above.
     trained = chosen.model_copy(update={"data": chosen.data.model_copy(update={"fold": None})})
-    starts = _starts(trained, {**_given(plan), **pretrainings})
+    starts = find_starts(trained, {**_given(plan), **pretrainings})
     unlabeled = _check_parts(starts, pretrainings)
     kinds = find_kinds(pairs)
     conditions = facts(chosen, plan, pairs, held_out, counts, unlabeled)
     record_plan(out, conditions, resume=resume)
     converged, starts = _converge(starts, plan, (pairs, kinds, held_out), counts, metric, out, say)
+    costs = Costs(out / "costs.json", pairs)
+    starts = equalize(starts, pretrainings, parse_equal(plan.equal), costs, say)
     _pretrain(pretrainings, plan, say)
     # Whole repeats first, so that an interrupted curve is usable.
     trainings = [
@@ -121,7 +113,7 @@ class _Table:
     out: Path
     metric: str
     settings: Mapping[str, Any]
-    starts: Sequence[_Start]
+    starts: Sequence[Start]
     counts: int
     total: int
     say: Callable[[str], None]
@@ -153,14 +145,14 @@ def _draw(pairs: Sequence[Pair], kinds: np.ndarray, count: int, repeat: int) -> 
 
 
 def _converge(
-    starts: list[_Start],
+    starts: list[Start],
     plan: Plan,
     images: tuple[Sequence[Pair], np.ndarray, Sequence[Pair]],
     counts: Sequence[int],
     metric: str,
     out: Path,
     say: Callable[[str], None],
-) -> tuple[Convergence | None, list[_Start]]:
+) -> tuple[Convergence | None, list[Start]]:
     """Check whether scratch has converged, if requested; returns the starts with its updates."""
     if not plan.doublings:
         return None, starts
@@ -177,12 +169,7 @@ def _converge(
     say(found.describe(metric))
     if found.steps != recipe.train.steps:
         say(f"All trainings of the curve make {found.steps} updates.")
-    return found, [_with_steps(start, found.steps) for start in starts]
-
-
-def _with_steps(start: _Start, steps: int) -> _Start:
-    train = start.recipe.train.model_copy(update={"steps": steps})
-    return replace(start, recipe=start.recipe.model_copy(update={"train": train}))
+    return found, [start.with_steps(found.steps) for start in starts]
 
 
 def _given(plan: Plan) -> dict[str, Path]:
@@ -245,49 +232,7 @@ def _learns(recipe: Recipe) -> bool:
     return True
 
 
-def _starts(recipe: Recipe, models: Mapping[str, Path | Pretraining]) -> list[_Start]:
-    """List random weights and all models, each after the random weights of its own network."""
-    found = [_Start(SCRATCH, recipe, against=SCRATCH)]
-    for name, model in models.items():
-        init = model.folder if isinstance(model, Pretraining) else model
-        its = recipe
-        backbone = _backbone(model)
-        if backbone.name != recipe.model.backbone.name:
-            _refuse_code(backbone, model)
-            # A decoder that was chosen for another backbone may not fit.
-            update = {"backbone": backbone, "decoder": None}
-            its = recipe.model_copy(update={"model": recipe.model.model_copy(update=update)})
-        fresh = [each.name for each in found if each.init is None]
-        same = [each.name for each in found if each.init is None and each.recipe == its]
-        if not same:
-            number = sum(each.startswith(f"{SCRATCH}-{backbone.name}") for each in fresh)
-            same = [f"{SCRATCH}-{backbone.name}{f'-{number + 1}' if number else ''}"]
-            found.append(_Start(same[0], its, against=same[0]))
-        found.append(_Start(name, its, against=same[0], init=init))
-    return found
-
-
-def _backbone(model: Path | Pretraining) -> Part:
-    if isinstance(model, Pretraining):
-        return model.recipe.model.backbone
-    card = checkpoint.load_model(model).card
-    return checkpoint.described_recipe(card, model).model.backbone
-
-
-def _refuse_code(backbone: Part, model: Path | Pretraining) -> None:
-    """Refuse a backbone from a file that only a model names: a model file runs no code."""
-    if not isinstance(model, Pretraining) and is_file_name(backbone.name):
-        raise CheckpointError(
-            message(
-                model,
-                expected="a backbone that comes with unmask, or that of the recipe",
-                found=f"model.backbone={backbone.name}, whose code was not run",
-                do="If you trust it, name it yourself: --set model.backbone=FILE.py:NAME.",
-            )
-        )
-
-
-def _check_parts(starts: Sequence[_Start], pretrainings: Mapping[str, Pretraining]) -> list[Pair]:
+def _check_parts(starts: Sequence[Start], pretrainings: Mapping[str, Pretraining]) -> list[Pair]:
     """Refuse networks, images and models that do not fit, before any training.
 
     Returns:
@@ -306,7 +251,7 @@ def _check_parts(starts: Sequence[_Start], pretrainings: Mapping[str, Pretrainin
 
 
 def _training(
-    start: _Start, pairs: Sequence[Pair], held_out: Sequence[Pair], *, repeat: int, out: Path
+    start: Start, pairs: Sequence[Pair], held_out: Sequence[Pair], *, repeat: int, out: Path
 ) -> Training:
     """Make one training, which is validated once, at its end, on all validation images."""
     recipe, run = start.recipe, f"runs/{start.name}-{len(pairs)}-{repeat}"
@@ -317,7 +262,14 @@ def _training(
     }
     return Training(
         recipe.model_copy(update={"train": recipe.train.model_copy(update=train)}),
-        Row(start.name, len(pairs), repeat, run=run, against=start.against),
+        Row(
+            start.name,
+            len(pairs),
+            repeat,
+            run=run,
+            against=start.against,
+            updates=recipe.train.steps,
+        ),
         out / run,
         images=[pair.image.source for pair in pairs],
         labels=[_labels_of(pair) for pair in pairs],
@@ -333,6 +285,6 @@ def _labels_of(pair: Pair) -> str:
     return pair.labels.source
 
 
-def _sorted(rows: Sequence[Row], starts: Sequence[_Start]) -> list[Row]:
+def _sorted(rows: Sequence[Row], starts: Sequence[Start]) -> list[Row]:
     names = [start.name for start in starts]
     return sorted(rows, key=lambda row: (names.index(row.start), row.labels, row.repeat))

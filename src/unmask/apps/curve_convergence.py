@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from unmask.apps.curve_runs import Training, run_all
+from unmask.apps.curve_starts import with_steps
 from unmask.apps.curve_table import Row
 from unmask.recipe import Recipe
 
@@ -79,7 +80,7 @@ def find_convergence(
     found = Convergence(recipe.train.steps, {}, recipe.train.steps)
     for _ in range(doublings):
         steps = recipe.train.steps
-        doubled = _with_steps(recipe, 2 * steps)
+        doubled = with_steps(recipe, 2 * steps)
         after = _scores(make, doubled, ends, metric, cluster)
         rises = {n: after[n] - scores[n] for n in ends}
         found = Convergence(steps, rises, _enough(steps, max(rises.values())))
@@ -87,10 +88,6 @@ def find_convergence(
             break
         recipe, scores = doubled, after
     return found
-
-
-def _with_steps(recipe: Recipe, steps: int) -> Recipe:
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
 
 
 def _enough(steps: int, rise: float) -> int:

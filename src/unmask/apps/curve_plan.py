@@ -11,6 +11,7 @@ from typing import Any
 
 from unmask import hub, shipped
 from unmask.api.inputs import labels_of, parts_of
+from unmask.apps.curve_equal import parse_equal
 from unmask.apps.curve_table import SCRATCH
 from unmask.atomic import atomic_write
 from unmask.build import layout
@@ -66,6 +67,8 @@ class Plan:
             files.
         doublings: times that the updates are doubled until scratch has converged; 1 only measures
             whether it has, 0 does not.
+        equal: what a start and the random weights that it is compared with have in common: the
+            updates of the ``training``, all ``updates`` or all ``seconds`` with the pre-training.
     """
 
     counts: tuple[int, ...] | None = None
@@ -76,6 +79,7 @@ class Plan:
     settings: tuple[str, ...] = ()
     cluster: str | None = None
     doublings: int = 0
+    equal: str = "training"
 
 
 def check_plan(recipe: Recipe, plan: Plan, files: Files) -> None:
@@ -93,6 +97,7 @@ def check_plan(recipe: Recipe, plan: Plan, files: Files) -> None:
                 f"--init {name}: expected a name of its own of letters, digits, dots and dashes, "
                 f"other than {SCRATCH}, found {names}. Rename it: --init NAME=MODEL."
             )
+    parse_equal(plan.equal)
     if plan.doublings < 0:
         raise RecipeError(f"--doublings {plan.doublings}: expected 0 or more. Change it.")
     if plan.repeats < 1:

@@ -33,6 +33,7 @@ class Row:
         metrics: scores on the validation images; None if undefined.
         run: folder of the run.
         against: start with random weights in the same network; itself for random weights.
+        updates: updates of the training.
     """
 
     start: str
@@ -41,6 +42,7 @@ class Row:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     run: str = ""
     against: str = SCRATCH
+    updates: int | None = None
 
 
 @dataclass(frozen=True)
@@ -222,10 +224,13 @@ def plot(points: Sequence[Point], metric: str, *, form: str) -> bytes:
 def _table(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row.metrics))
     lines = [
-        [row.start, row.labels, row.repeat, *(row.metrics.get(name) for name in names), row.run]
+        [
+            row.start, row.labels, row.repeat, row.updates,
+            *(row.metrics.get(name) for name in names), row.run,
+        ]
         for row in rows
-    ]
-    return csv_text(["start", "labels", "repeat", *names, "run"], lines)
+    ]  # fmt: skip
+    return csv_text(["start", "labels", "repeat", "updates", *names, "run"], lines)
 
 
 def _plain(value: Any) -> Any:

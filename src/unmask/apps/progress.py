@@ -22,7 +22,8 @@ class WindowProgress:
         """Show the progress of the current image; without a terminal, only of long work."""
         if self._console.is_terminal:
             self._show(done, total)
-        elif time.monotonic() - self._shown > _SECONDS:
+        elif done < total and time.monotonic() - self._shown > _SECONDS:
+            # The last window needs no line: the result of the file follows.
             self._shown = time.monotonic()
             self._console.print(f"window {done} of {total}", highlight=False)
 

@@ -12,6 +12,8 @@ from unmask.recipe import Recipe, parse
 from unmask.yaml_text import tree_problems
 
 _CHANNELS = "channel_names"
+# Fields of cards of earlier versions, by today's name.
+_FORMER = {"licence": "license"}
 
 _AGAIN = "Use another copy of the file, or make it again."
 
@@ -46,7 +48,7 @@ def read_card(text: str, subject: object) -> dict[str, Any]:
         raise CheckpointError(
             message(subject, expected="a card of plain values", found=problems[0], do=_AGAIN)
         )
-    return card
+    return _rename(card)
 
 
 def recipe_inside(
@@ -97,6 +99,16 @@ def channel_names(card: Mapping[str, object]) -> tuple[str, ...]:
     names = card.get(_CHANNELS)
     known = isinstance(names, list) and all(isinstance(each, str) and each for each in names)
     return tuple(map(str, names)) if known and isinstance(names, list) else ()
+
+
+def _rename(card: dict[str, Any]) -> dict[str, Any]:
+    """The card with today's names of fields; parts of a recipe keep theirs."""
+    return {
+        _FORMER.get(key, key): _rename(value)
+        if isinstance(value, dict) and key != "recipe"
+        else value
+        for key, value in card.items()
+    }
 
 
 def _refuse_constant(name: str) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from unmask.checkpoint.tensors import read_tensors
-from unmask.errors import CheckpointError, message
+from unmask.errors import CheckpointError, message, near_path
 
 _SCRIPT = Path(__file__).with_name("unpickle.py")
 # Address space of a process that only imports torch is some 10 GB where CUDA is linked in.
@@ -37,8 +37,9 @@ def load_foreign(path: Path | str) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(
-            message(path, expected="a file of weights", found="nothing", do="Check the path.")
-        )
+            message(path, expected="a file of weights", found="nothing",
+                    do=f"{near_path(path)}Check the path.")
+        )  # fmt: skip
     if path.suffix == ".safetensors":
         return dict(read_tensors(path, digest=False)[0])
     with tempfile.TemporaryDirectory(prefix="unmask-") as folder:

@@ -13,7 +13,7 @@ from unmask import hub, shipped
 from unmask.atomic import atomic_path
 from unmask.checkpoint.card import read_card
 from unmask.checkpoint.tensors import Contents, read_contents, write_tensors
-from unmask.errors import CheckpointError, gather, message
+from unmask.errors import CheckpointError, gather, message, near_path
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,7 +30,7 @@ class Model:
 
     Attributes:
         weights: tensors by their state-dict name, on the CPU.
-        card: recipe, versions, data fingerprint, metrics, licence, step; plain JSON values.
+        card: recipe, versions, data fingerprint, metrics, license, step; plain JSON values.
         path: the file.
     """
 
@@ -104,7 +104,8 @@ def _read(path: Path | str) -> tuple[Contents, Path]:
                 path,
                 expected=f"a model file, a run folder with {MODEL_FILE} or a shipped model",
                 found="an empty run folder" if path.is_dir() else "nothing",
-                do="Check the path, or let the run reach its first snapshot. " + shipped.hint(path),
+                do=f"{near_path(path)}Check the path, or let the run reach its first snapshot. "
+                + shipped.hint(path),
             )
         )
     with file.open("rb") as handle:

@@ -110,6 +110,16 @@ class CurveOptions:
             rich_help_panel=_PANEL,
         ),
     ] = 1
+    equal: Annotated[
+        str,
+        typer.Option(
+            "--equal",
+            metavar="BUDGET",
+            help="What a start and the random weights that it is compared with have in common: "
+            "the updates of the training, or all updates or all seconds, with the pre-training.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "training"
     settings: Settings = None
     pretrain_settings: Annotated[
         list[str] | None,
@@ -148,6 +158,7 @@ def curve(options: CurveOptions) -> None:
         settings=tuple(options.settings or ()),
         cluster=options.workers,
         doublings=options.doublings,
+        equal=options.equal,
     )
     given = choose_images(options.images, options.images_option)
     files = Files(given, options.labels, options.val_images, options.val_labels, options.unlabeled)

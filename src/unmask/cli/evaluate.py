@@ -128,6 +128,7 @@ def evaluate(options: EvaluateOptions) -> None:
             fit_predicted=options.fit_predicted,
         )
     emit(json.loads(report.to_json()), report.to_text())
+    show(report.describe_numbers())
     if options.out is None:
         return
     if options.mapping is None and options.out.suffix.lower() == ".html":

@@ -60,7 +60,8 @@ class MeasureOptions:
         typer.Option(
             "--planes",
             metavar="z|t",
-            help="Measure each plane (z) or time point (t) of a stack in 2D.",
+            help="Measure each plane (z) or time point (t) of a stack in 2D. The time points of a "
+            "movie are always measured one by one.",
             rich_help_panel=_PANEL,
         ),
     ] = None

@@ -95,6 +95,14 @@ class PredictOptions:
             rich_help_panel=_PANEL,
         ),
     ] = None
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace results that exist already. Without it, such a folder is refused.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     table: Annotated[
         bool,
         typer.Option(
@@ -195,6 +203,7 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
             table=options.table,
             planes=options.planes,
             overlay=options.overlay,
+            overwrite=options.overwrite,
             join=options.join,
             in_place=options.in_place,
             label_name=options.label_name,

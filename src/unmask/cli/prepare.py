@@ -23,6 +23,16 @@ Settings = Annotated[
     ),
 ]
 
+Submission = Annotated[
+    bool,
+    typer.Option(
+        "--submission",
+        help="ARCHIVE is a folder of predicted label images: write the file that the website of "
+        "the challenge takes to --out.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
 
 def prepare(
     name: Annotated[
@@ -35,8 +45,8 @@ def prepare(
         list[Path] | None,
         typer.Argument(
             metavar="[ARCHIVE...]",
-            help="The archive as its owners distribute it: the unpacked folder, or .zip and .tar "
-            "files.",
+            help="The archive as its owners distribute it: the unpacked folder, or its files as "
+            "they are downloaded (.zip, .tar, .h5, .tif and so on).",
         ),
     ] = None,
     out: Annotated[
@@ -44,11 +54,13 @@ def prepare(
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Folder of the parts train, val and test, with images and labels.",
+            help="New folder for the parts train, val and test, with images, labels and a README.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     settings: Settings = None,
+    *,
+    submission: Submission = False,
 ) -> None:
     """Turn the archive of a public data set into folders of images, labels and splits.
 
@@ -60,6 +72,7 @@ def prepare(
         unmask prepare pets
         unmask prepare pets images.tar.gz annotations.tar.gz --out pets/
         unmask prepare btcv RawData/ --set fold=1 --out btcv/
+        unmask prepare cvppp predicted/ --submission --out A1.h5
     """
     from unmask import datasets
 
@@ -74,10 +87,16 @@ def prepare(
         return
     if out is None:
         raise typer.BadParameter("expected --out FOLDER for the images and labels, found none.")
-    counts = datasets.prepare(name, archives, out=out, settings=settings or ())
-    for part, count in counts.items():
+    if submission:
+        names = datasets.submit(name, archives[0], out=out)
+        emit({"submission": out, "images": len(names)}, f"{len(names)} image(s) in {out}")
+        return
+    prepared = datasets.prepare(name, archives, out=out, settings=settings or ())
+    for part, count in prepared.counts.items():
         record = {"part": part, "images": count, "folder": out / part}
         emit(record, f"{part}: {count} image(s) in {out / part}")
+    if prepared.command is not None:
+        emit({"command": prepared.command}, f"Train on it:\n  {prepared.command}")
 
 
 def _describe(dataset: DataSet) -> dict[str, object]:

@@ -16,6 +16,7 @@ from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.io.orientation import apart
+from unmask.io.pictures import CLASSES, COVERED, SHORT, mean_run
 from unmask.space.box import Box
 
 # Fraction of a voxel by which positions may differ: headers are rounded.
@@ -23,8 +24,8 @@ _APART = 0.5
 
 # Number of pairs that are examined, and voxels of each.
 _LOOKED, _VOXELS = 16, 4_000_000
-# More values than classes have; runs of pictures and of labels in voxels; share of a picture.
-_CLASSES, _SHORT, _LONG, _COVERED = 16, 2.0, 3.0, 0.3
+# Runs of labels in voxels.
+_LONG = 3.0
 
 # Labels (*space) and voxel size to values and weight.
 Encode = Callable[[np.ndarray, tuple[float, ...] | None], tuple[np.ndarray, np.ndarray]]
@@ -167,17 +168,17 @@ def _sample(pair: Pair, ignore: int | None) -> _Sample | None:
     first, truth = image[0], labels[0]
     values = label_values(truth)
     values = values[(values != 0) & (values != (0 if ignore is None else ignore))]
-    mask = np.isin(truth, values) if len(values) <= _CLASSES else truth > 0
+    mask = np.isin(truth, values) if len(values) <= CLASSES else truth > 0
     pieces = 0
-    if len(values) <= _CLASSES:
+    if len(values) <= CLASSES:
         from scipy import ndimage  # Predictions and evaluations come here without need for it.
 
         for value in values:
             structure = np.ones((3,) * truth.ndim)
             pieces += ndimage.label(truth == value, structure)[1]  # pyright: ignore
-    same = bool(len(values) > _CLASSES and any(np.array_equal(each, truth) for each in image))
+    same = bool(len(values) > CLASSES and any(np.array_equal(each, truth) for each in image))
     return _Sample(
-        pair, same, values, pieces, (_mean_run(truth), _mean_run(first)), float(mask.mean())
+        pair, same, values, pieces, (mean_run(truth), mean_run(first)), float(mask.mean())
     )
 
 
@@ -194,9 +195,9 @@ def _find_exchange(samples: Sequence[_Sample]) -> list[str]:
             )
         ]
     swapped = [
-        len(sample.values) > _CLASSES
-        and sample.share > _COVERED
-        and sample.runs[0] < _SHORT < _LONG < sample.runs[1]
+        len(sample.values) > CLASSES
+        and sample.share > COVERED
+        and sample.runs[0] < SHORT < _LONG < sample.runs[1]
         for sample in samples
     ]
     if not swapped or not all(swapped):
@@ -214,7 +215,7 @@ def _find_exchange(samples: Sequence[_Sample]) -> list[str]:
 def _find_masks(samples: Sequence[_Sample], problems: list[str], notes: list[str]) -> None:
     """Masks of classes for a task about objects: one id in many pieces."""
     drawn = [sample for sample in samples if len(sample.values)]
-    few = [sample for sample in drawn if 0 < len(sample.values) < _CLASSES]
+    few = [sample for sample in drawn if 0 < len(sample.values) < CLASSES]
     scattered = [sample for sample in few if sample.pieces >= 2 * len(sample.values)]
     one = {int(sample.values[0]) for sample in drawn if len(sample.values) == 1}
     binary = len(one) == 1 and all(len(sample.values) == 1 for sample in drawn)
@@ -261,14 +262,6 @@ def _middle(image: Image) -> np.ndarray:
     size = [max(1, int(length * share)) for length in space]
     start = tuple((n - s) // 2 for n, s in zip(space, size, strict=True))
     return image.read(Box(start, tuple(a + s for a, s in zip(start, size, strict=True))))
-
-
-def _mean_run(values: np.ndarray) -> float:
-    """Mean number of equal values in a row along the last axis, without runs of 0."""
-    used = values != 0
-    begins = used.copy()
-    begins[..., 1:] &= values[..., 1:] != values[..., :-1]
-    return float(used.sum() / max(1, begins.sum()))
 
 
 def _labels(pair: Pair) -> str:

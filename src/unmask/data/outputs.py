@@ -38,6 +38,30 @@ def refuse_inside(out: str | Path, *inputs: Paths | None) -> None:
                 )
 
 
+def keep_results(paths: Sequence[Path], out: Path, *, kept: bool = True) -> None:
+    """Refuse to replace the results of an earlier run.
+
+    Args:
+        paths: files and folders that will be written.
+        out: their folder.
+        kept: False: they may be replaced.
+
+    Raises:
+        DataError: some of the outputs are there already.
+    """
+    there = [path for path in paths if path.exists()]
+    if there and kept:
+        raise DataError(
+            message(
+                out,
+                expected="no results of these images yet",
+                found=f"{len(there)} of {len(paths)}, such as {there[0]}",
+                do="Give --overwrite to replace them, --resume to continue a run that has ended "
+                "early, or another --out.",
+            )
+        )
+
+
 def keep_inputs(pairs: Sequence[Pair], out: Path, *, resume: bool = False) -> None:
     """Make the folder of the outputs; refuse outputs that would overwrite inputs.
 

@@ -23,7 +23,7 @@ from unmask.data.grid import View
 from unmask.data.offset import part_with_labels
 from unmask.data.outputs import keep_inputs
 from unmask.data.pairing import Layout, Pair, Paths, match_files, match_tables, pairing
-from unmask.data.portions import portions
+from unmask.data.portions import portions, unreadable
 from unmask.data.tables import ImageClass
 from unmask.errors import DataError, raise_problems
 from unmask.io import Image, open_image, open_labels
@@ -145,7 +145,21 @@ def audit_pairs(
             audit.pairs.append(pair)
         except (DataError, ImportError) as error:
             problems.append(str(error))
+    if read:
+        _check_unlabeled(audit, layout, channels)
     return audit
+
+
+def _check_unlabeled(audit: Audit, layout: Layout, channels: int | None) -> None:
+    """Images without labels that cannot be read are problems too: a prediction would meet them."""
+    for path in [*audit.unlabeled]:
+        try:
+            problem = unreadable(open_as_seen(path, layout, channels))
+        except (DataError, ImportError) as error:
+            problem = str(error)
+        if problem:
+            audit.unlabeled.remove(path)
+            audit.problems.append(problem)
 
 
 def _open(

@@ -8,6 +8,7 @@ from math import ceil, prod
 
 import numpy as np
 
+from unmask.errors import DataError
 from unmask.io import Image
 from unmask.space.box import Box
 from unmask.space.random import generator
@@ -70,6 +71,19 @@ def portions(image: Image) -> Portions:
         numbers = sorted({0, total - 1, *map(int, drawn)})
     boxes = tuple(_box(number, counts, edge, space) for number in numbers)
     return Portions(image, boxes, total)
+
+
+def unreadable(image: Image) -> str:
+    """What is wrong with the content of an image; "" if it can be read.
+
+    A damaged file often has a whole header, so it opens. Of an image that is too large to be read
+    at once the middle is read.
+    """
+    try:
+        image.read(middle_box(image))
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def middle_box(image: Image, nbytes: int = _WHOLE_BYTES) -> Box:

@@ -2,71 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-import h5py
-import numpy as np
-
-from unmask.datasets.dataset import DataSet
-from unmask.datasets.samples import Sample, check_size, write_samples
-from unmask.errors import DataError, message
+from unmask.datasets.dataset import DataSet, Item
+from unmask.datasets.files import list_files, match_files
+from unmask.datasets.samples import Sample, sample_item
+from unmask.datasets.stored import hdf5_volume
+from unmask.errors import message, raise_problems
 
 _NANOMETERS = (30.0, 6.0, 6.0)
 # Volume, first and last slice of each part; None counts as the end.
 _PARTS = {"train": ("AC4", 0, 80), "val": ("AC4", -20, None), "test": ("AC3", -100, None)}
 
 
-def prepare(archive: Path, out: Path) -> dict[str, int]:
-    """Write the parts of Pixel-Embedded Affinity (doi:10.1609/aaai.v36i1.19984).
+def find(archive: Path) -> list[Item]:
+    """List the parts of Pixel-Embedded Affinity (doi:10.1609/aaai.v36i1.19984).
 
     Raises:
-        DataError: a volume that is missing or too short, or labels of another size.
+        DataError: volumes that are missing; all at once.
     """
-    return write_samples(_read_samples(archive), out)
-
-
-def _read_samples(archive: Path) -> Iterator[Sample]:
-    """Read the published slices of both volumes, with voxels of 6 x 6 x 30 nm."""
-    for part, (volume, first, last) in _PARTS.items():
-        paths = [archive / f"{volume}_{kind}.h5" for kind in ("inputs", "labels")]
-        image, labels = (_volume(path) for path in paths)
-        check_size(labels, image.shape, paths[1])
-        if len(image) < abs(first) or len(image) < (last or 0):
-            raise DataError(
-                message(
-                    paths[0],
-                    expected=f"{max(abs(first), last or 0)} slices or more",
-                    found=f"{len(image)}",
-                    do="Get the whole volume.",
-                )
-            )
-        part_of = slice(first, last)
-        whole = {"image": image[part_of][None], "labels": labels[part_of]}
-        yield Sample(part, f"{volume}_{part}", **whole, spacing=_NANOMETERS, unit="nm")
-
-
-def _volume(path: Path) -> np.ndarray:
-    """Read the data set ``main``, an array ``(z, y, x)``."""
-    try:
-        with h5py.File(path, "r") as file:
-            array = np.asarray(file["main"])
-    except (OSError, KeyError) as error:
-        raise DataError(
+    found = match_files(list_files(archive), r"(AC[34])_(inputs|labels)\.h5")
+    paths = {(match[1].upper(), match[2].lower()): path for path, match in found.items()}
+    absent = [
+        f"{volume}_{kind}.h5"
+        for volume in ("AC3", "AC4")
+        for kind in ("inputs", "labels")
+        if (volume, kind) not in paths
+    ]
+    raise_problems(
+        [
             message(
-                path,
-                expected="an HDF5 file with the data set main",
-                found=str(error),
-                do="Put the four files of AC3 and AC4 into one folder.",
+                archive,
+                expected=name,
+                found="none",
+                do="Put the four files of AC3 and AC4 into one folder, or give all four.",
             )
-        ) from error
-    if array.shape != array.shape[-3:]:
-        raise DataError(
-            message(
-                path, expected="axes (z, y, x)", found=f"{array.shape}", do="Get the file again."
-            )
+            for name in absent
+        ]
+    )
+    return [
+        sample_item(
+            part,
+            f"{volume}_{part}",
+            partial(_read, paths[volume, "inputs"], paths[volume, "labels"], (first, last)),
         )
-    return array
+        for part, (volume, first, last) in _PARTS.items()
+    ]
+
+
+def _read(inputs: Path, labels: Path, slices: tuple[int, int | None]) -> Sample:
+    """Open the published slices of a volume, with voxels of 6 x 6 x 30 nm."""
+    image, ids = (
+        hdf5_volume(path, "main", slices=slices, spacing=_NANOMETERS, unit="nm")
+        for path in (inputs, labels)
+    )
+    return Sample(image, ids)
 
 
 SET = DataSet(
@@ -76,6 +67,10 @@ SET = DataSet(
     citation="doi:10.1016/j.cell.2015.06.054",
     source="Kasthuri et al. 2015, volumes AC3 and AC4",
     archive="AC3_inputs.h5, AC3_labels.h5, AC4_inputs.h5, AC4_labels.h5, data set main",
-    prepare=prepare,
+    find=find,
+    counts={"train": (1,), "val": (1,), "test": (1,)},
+    sizes=((80, 1024, 1024), (20, 1024, 1024), (100, 1024, 1024)),
     preset="pea_ac34",
+    notes="Training takes slices 0 to 79 of AC4, validation its last 20, the test the last 100 of "
+    "AC3, as Pixel-Embedded Affinity does; other works take the first 100.",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.datasets.dataset import DataSet
-from unmask.datasets.volumes import Volumes, make_prepare
+from unmask.datasets.volumes import Volumes, make_find
 
 LAYOUT = Volumes(
     # Numbers of 500 and more are MRI
@@ -20,6 +20,7 @@ SET = DataSet(
     citation="arXiv:2206.08023",
     source="AMOS 2022 challenge",
     archive="{images,labels}{Tr,Va}/amos_*.nii.gz",
-    prepare=make_prepare(LAYOUT),
+    find=make_find(LAYOUT),
+    counts={"train+val": (300,), "test": (0, 100, 200)},
     preset="glmae_amos22",
 )

@@ -10,13 +10,17 @@ cell, to be ignored.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from unmask.datasets.dataset import DataSet
-from unmask.errors import DataError, gather, message
+from unmask.datasets.dataset import DataSet, Item
+from unmask.datasets.files import list_files
+from unmask.errors import DataError, message, raise_problems
 from unmask.io import Image, open_image, save_image
+from unmask.io.copying import copy_image
 from unmask.space.box import Box
 
 OUTSIDE = 255
@@ -30,42 +34,37 @@ _SPACING = (16.0, 16.0, 16.0)
 _SLAB = 16
 
 
-def prepare(archive: Path, out: Path) -> dict[str, int]:
-    """Write volumes and labels of all cells.
-
-    Cells without masks get an image only.
-
-    Returns:
-        The number of cells of each part.
+def find(archive: Path) -> list[Item]:
+    """List the volumes of all cells; those without masks get an image only.
 
     Raises:
-        DataError: no cell at all, incomplete or ambiguous masks, masks of another size; all
-            problems at once.
-        SaveError: ``out`` cannot be written.
+        DataError: no cell at all, incomplete or ambiguous masks; all problems at once.
     """
-    found = find_cells(archive)
     problems: list[str] = []
-    masks: dict[str, dict[str, Path]] = {}
-    for name, source in found.items():
+    items: list[Item] = []
+    for name, source in find_cells(archive).items():
         try:
-            masks[name] = find_masks(source, name)
+            masks = find_masks(source, name)
         except DataError as error:
             problems.append(str(error))
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    counts: dict[str, int] = {}
-    for name, source in found.items():
+            continue
         part = _PARTS.get(name.lower(), "other")
-        image = open_image(source, axes="ZYX")
-        spacing, unit = (image.spacing, image.unit) if image.spacing else (_SPACING, "nm")
-        if masks[name]:
-            labels = read_labels(image, masks[name])
-            path = out / part / "labels" / f"{name}.tif"
-            save_image(path, labels, spacing=spacing, unit=unit)
-        path = out / part / "images" / f"{name}.tif"
-        save_image(path, image.read()[0], spacing=spacing, unit=unit)
-        counts[part] = counts.get(part, 0) + 1
-    return counts
+        items.append(Item(part, name, partial(_write, source, masks)))
+    raise_problems(problems)
+    return items
+
+
+def _write(source: Path, masks: dict[str, Path], folder: Path, name: str) -> tuple[int, ...]:
+    """Write the volume of a cell and its labels, part by part."""
+    image = open_image(source, axes="ZYX")
+    if image.spacing is None:
+        image = replace(image, spacing=_SPACING, unit="nm")
+    copy_image(image, folder / "images" / f"{name}.tif")
+    if masks:
+        labels = read_labels(image, masks)
+        path = folder / "labels" / f"{name}.tif"
+        save_image(path, labels, spacing=image.spacing, unit=image.unit)
+    return image.shape[1:]
 
 
 def find_cells(archive: Path) -> dict[str, Path]:
@@ -75,7 +74,7 @@ def find_cells(archive: Path) -> dict[str, Path]:
         DataError: none, or two of one name.
     """
     found: dict[str, Path] = {}
-    for path in sorted(archive.rglob("*_source.tif*")):
+    for path in list_files(archive):
         match = _SOURCE.fullmatch(path.name)
         if match is None:
             continue
@@ -95,7 +94,7 @@ def find_cells(archive: Path) -> dict[str, Path]:
                 archive,
                 expected="volumes such as high_c1_source.tif",
                 found="none",
-                do="Unpack the archive there.",
+                do="Give the official archive, or the folder that it was unpacked into.",
             )
         )
     return found
@@ -176,6 +175,10 @@ SET = DataSet(
     citation="doi:10.1083/jcb.202010039",
     source="https://betaseg.github.io",
     archive="high_c1_source.tif with its masks, and so on for each cell",
-    prepare=prepare,
+    find=find,
+    counts={"train": (3,), "test": (1,), "other": (0, 3)},
     preset="maester",
+    verb="pretrain",
+    notes="Cells 1 to 3 of high glucose are for training, cell 4 is the test. Labels are 0 none of "
+    "these, 1 nucleus, 2 granules, 3 mitochondria, 255 outside the cell.",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.datasets.dataset import DataSet
-from unmask.datasets.volumes import Volumes, make_prepare
+from unmask.datasets.volumes import Volumes, make_find
 
 LAYOUT = Volumes(
     images=("imagesTr/BRATS_*",), labels=("labelsTr/BRATS_*",), test=("imagesTs/BRATS_*",)
@@ -16,6 +16,7 @@ SET = DataSet(
     citation="doi:10.1038/s41467-022-30695-9",
     source="http://medicaldecathlon.com",
     archive="imagesTr/BRATS_*.nii.gz, labelsTr/BRATS_*.nii.gz",
-    prepare=make_prepare(LAYOUT),
+    find=make_find(LAYOUT),
+    counts={"train+val": (484,), "test": (0, 266)},
     preset="glmae_brats21",
 )

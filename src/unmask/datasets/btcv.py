@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.datasets.dataset import DataSet
-from unmask.datasets.volumes import Volumes, make_prepare
+from unmask.datasets.volumes import Volumes, make_find
 
 LAYOUT = Volumes(
     images=("Training/img/img*",),
@@ -19,6 +19,7 @@ SET = DataSet(
     citation="doi:10.7303/syn3193805",
     source="Synapse, syn3193805 (Beyond the Cranial Vault)",
     archive="Training/img/img*.nii.gz, Training/label/label*.nii.gz",
-    prepare=make_prepare(LAYOUT),
+    find=make_find(LAYOUT),
+    counts={"train+val": (30,), "test": (0, 20)},
     preset="glmae_btcv",
 )

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from unmask.data.tables import CLASS, NAME, write_table
-from unmask.datasets.dataset import DataSet
+from unmask.datasets.dataset import DataSet, Item
+from unmask.datasets.files import natural_key
 from unmask.datasets.volumes import (
     Case,
     divide,
     expect_labeled,
     hold_out,
-    natural_key,
     read_held_out,
     sort_cases,
 )
-from unmask.errors import DataError, gather, message
+from unmask.errors import DataError, message
 from unmask.io import save_image
 
 CLASSES = ("Normal", "CP", "NCP")
@@ -28,23 +28,17 @@ _SLICES = (".png", ".jpg", ".jpeg")
 _FORMATS = ("PNG", "JPEG")
 
 
-def prepare(
-    archive: Path, out: Path, *, fold: int = 0, held_out: Path | None = None
-) -> dict[str, int]:
-    """Write volumes and the table of their classes.
+def find(archive: Path, *, fold: int = 0, held_out: Path | None = None) -> list[Item]:
+    """List the scans.
 
     Args:
         archive: the unpacked archive, ``CLASS/PATIENT/SCAN/*.png`` or ``.jpg``.
-        out: folder of the parts, with ``images`` and ``classes.csv``.
         fold: which block of the patients of each class is held out.
         held_out: file with the scans to hold out instead, one per line, or a table with the columns
             ``label``, ``patient_id`` and ``scan_id``.
 
-    Returns:
-        The number of scans of each part.
-
     Raises:
-        DataError: no slices, or slices of different sizes; all problems at once.
+        DataError: no slices.
         RecipeError: there is no such fold.
     """
     cases = sort_cases(list(_scans(archive)))
@@ -54,10 +48,10 @@ def prepare(
         if held_out is None
         else read_held_out(cases, held_out)
     )
-    parts = divide(cases, chosen)
-    for part, members in parts.items():
-        _write_scans(members, out / part)
-    return {part: len(members) for part, members in parts.items()}
+    return [
+        Item(part, case.name, partial(_write, case.source), label=str(case.labels))
+        for part, case in divide(cases, chosen)
+    ]
 
 
 def _scans(archive: Path) -> Iterator[Case]:
@@ -73,19 +67,11 @@ def _slices(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: natural_key(path.name))
 
 
-def _write_scans(cases: Sequence[Case], folder: Path) -> None:
-    """Write volumes ``(z, y, x)`` uint8 of slices, and the table of their classes."""
-    problems: list[str] = []
-    for case in cases:
-        try:
-            volume = _stacked(case.source)
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        save_image(folder / "images" / f"{case.name}.tif", volume, axes="ZYX")
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    write_table(folder / "classes.csv", [{NAME: case.name, CLASS: case.labels} for case in cases])
+def _write(source: Path, folder: Path, name: str) -> tuple[int, ...]:
+    """Write the volume ``(z, y, x)`` uint8 of a folder of slices."""
+    volume = _stacked(source)
+    save_image(folder / "images" / f"{name}.tif", volume, axes="ZYX")
+    return volume.shape
 
 
 def _stacked(folder: Path) -> np.ndarray:
@@ -118,6 +104,8 @@ SET = DataSet(
     citation="doi:10.1016/j.cell.2020.04.045",
     source="China Consortium of Chest CT Image Investigation",
     archive="{Normal,CP,NCP}/PATIENT/SCAN/*.png or *.jpg",
-    prepare=prepare,
+    find=find,
+    counts={"train+val": (4178,)},
     preset="glmae_cc_ccii",
+    classes=True,
 )

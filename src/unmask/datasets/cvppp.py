@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from unmask.datasets.dataset import DataSet
-from unmask.datasets.samples import Sample, check_size, expect_files, read_image, write_samples
+from unmask.datasets.cvppp_challenge import write_submission
+from unmask.datasets.dataset import DataSet, Item
+from unmask.datasets.files import expect_some, list_files, match_files
+from unmask.datasets.samples import Sample, read_image, read_labels, sample_item
 
 # The published list; the program that drew it depends on the order of a folder's listing.
 CVPPP_VAL = (2, 16, 29, 37, 45, 46, 55, 61, 72, 80, 88, 99, 104, 108, 115, 127, 130, 142, 148, 159)
 
 
-def prepare(archive: Path, out: Path) -> dict[str, int]:
-    """Write the parts of Pixel-Embedded Affinity (doi:10.1609/aaai.v36i1.19984).
+def find(archive: Path) -> list[Item]:
+    """List the images of the parts of Pixel-Embedded Affinity (doi:10.1609/aaai.v36i1.19984).
 
     Images without labels are the test part. ``<part>/foreground`` holds the masks of the plants.
 
     Raises:
-        DataError: no images, or labels of another size; names the file.
+        DataError: no images.
     """
-    return write_samples(_read_samples(archive), out)
+    # The archive of the challenge has further sets of plants, A2 to A5, in folders of their own.
+    files = [path for path in list_files(archive) if not {"A2", "A3", "A4", "A5"} & {*path.parts}]
+    found = match_files(files, r"(plant(\d+))_rgb\.png")
+    expect_some(found, archive, "files plantNNN_rgb.png of CVPPP A1")
+    items = []
+    for path, match in found.items():
+        labels, foreground = (path.with_name(f"{match[1]}_{end}.png") for end in ("label", "fg"))
+        labeled = "val" if int(match[2]) in CVPPP_VAL else "train"
+        part = labeled if labels.is_file() else "test"
+        items.append(sample_item(part, match[1], partial(_read, path, labels, foreground)))
+    return items
 
 
-def _read_samples(archive: Path) -> Iterator[Sample]:
-    """Read images with their labels and foreground, if present."""
-    found = sorted(archive.rglob("plant*_rgb.png"))
-    expect_files(found, archive, "files plantNNN_rgb.png of CVPPP A1")
-    for path in found:
-        name = path.name.removesuffix("_rgb.png")
-        number = int("".join(re.findall(r"\d+", name)) or -1)
-        image = read_image(path)[:3]
-        paths = {end: path.with_name(f"{name}_{end}.png") for end in ("label", "fg")}
-        arrays = {
-            end: read_image(file)[0] if file.is_file() else None for end, file in paths.items()
-        }
-        for end, array in arrays.items():
-            check_size(array, image.shape[1:], paths[end])
-        labeled = "val" if number in CVPPP_VAL else "train"
-        part = "test" if arrays["label"] is None else labeled
-        yield Sample(part, name, image, arrays["label"], foreground=arrays["fg"])
+def _read(image: Path, labels: Path, foreground: Path) -> Sample:
+    maps = [read_labels(path) if path.is_file() else None for path in (labels, foreground)]
+    return Sample(read_image(image)[:3], *maps)
 
 
 SET = DataSet(
@@ -50,6 +47,11 @@ SET = DataSet(
     citation="doi:10.1016/j.patrec.2015.10.013",
     source="https://www.plant-phenotyping.org/datasets-home",
     archive="plantNNN_rgb.png, plantNNN_fg.png, plantNNN_label.png",
-    prepare=prepare,
+    find=find,
+    counts={"train": (108,), "val": (20,), "test": (0, 33)},
+    sizes=((530, 500),),
     preset="pea_cvppp",
+    submit=write_submission,
+    notes="`<part>/foreground` holds the masks of the plants. "
+    "`unmask prepare cvppp PREDICTED --submission --out A1.h5` writes the submission file.",
 )

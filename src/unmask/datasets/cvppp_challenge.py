@@ -7,12 +7,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from unmask.datasets.samples import check_size, expect_files, read_image
-from unmask.errors import DataError, gather, message
-from unmask.infer.load import load_predictor
+from unmask.atomic import atomic_path
+from unmask.datasets.files import expect_some, list_files, match_files
+from unmask.datasets.samples import check_size, read_labels
+from unmask.errors import DataError, message, raise_problems
 from unmask.io import open_image, save_image
 from unmask.labels import relabel
-from unmask.tasks.complete import complete
 
 CVPPP_SIZE = (530, 500)
 
@@ -33,20 +33,24 @@ def segment_foreground(part: Path, out: Path, *, model: str) -> list[str]:
         DataError: no images, or no foreground of their size; all such images at once.
         RecipeError: a model that does not decode affinities.
     """
+    # Listing the sets must not import PyTorch.
+    from unmask.infer.load import load_predictor
+    from unmask.tasks.complete import complete
+
     predictor = load_predictor(model)
     task = complete(predictor.task)
     found = sorted((part / "images").glob("*.tif"))
-    expect_files(found, part / "images", "images plantNNN.tif")
+    expect_some(found, part / "images", "images plantNNN.tif")
     foregrounds: dict[Path, np.ndarray] = {}
     problems: list[str] = []
     for path in found:
         try:
-            foregrounds[path] = read_image(part / "foreground" / path.name)[0] > 0
-            check_size(foregrounds[path], open_image(path, ndim=predictor.ndim).shape[1:], path)
+            foregrounds[path] = read_labels(part / "foreground" / path.name) > 0
+            size = open_image(path, ndim=predictor.ndim).shape[1:]
+            check_size(foregrounds[path].shape, size, path)
         except DataError as error:
             problems.append(str(error))
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     for path, foreground in foregrounds.items():
         scores = predictor.scores(open_image(path, ndim=predictor.ndim))
         labels = task.decode_within(scores, foreground)
@@ -68,26 +72,25 @@ def write_submission(predicted: Path, out: Path) -> list[str]:
     Raises:
         DataError: no such images, one of another size, or more leaves than 8 bits count.
     """
-    found = sorted(path for path in predicted.glob("plant*") if path.suffix in {".png", ".tif"})
-    expect_files(found, predicted, "label images plantNNN.tif or plantNNN.png")
+    found = match_files(list_files(predicted), r"(plant\d+)[^/]*\.(?:png|tiff?)")
+    expect_some(found, predicted, "label images plantNNN.tif or plantNNN.png")
     ready: dict[str, np.ndarray] = {}
     problems: list[str] = []
-    for path in found:
-        labels = relabel(read_image(path)[0])
-        if labels.shape != CVPPP_SIZE or labels.max(initial=0) > 255:
+    for path, match in found.items():
+        labels = relabel(read_labels(path))
+        if labels.shape != CVPPP_SIZE or labels.max(initial=0) > 255 or match[1] in ready:
             problems.append(
                 message(
                     path,
-                    expected=f"{CVPPP_SIZE} pixels and at most 255 leaves",
-                    found=f"{labels.shape} and {labels.max(initial=0)}",
+                    expected=f"{CVPPP_SIZE} pixels, at most 255 leaves, one file per plant",
+                    found=f"{labels.shape}, {labels.max(initial=0)}, "
+                    f"{1 + (match[1] in ready)} file(s)",
                     do="Predict the images of the archive as they are.",
                 )
             )
-        ready[path.name.partition("_")[0].partition(".")[0]] = labels.astype(np.uint8)
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(out, "w") as file:
+        ready[match[1]] = labels.astype(np.uint8)
+    raise_problems(problems)
+    with atomic_path(out) as unfinished, h5py.File(unfinished, "w") as file:
         for name, labels in ready.items():
             file.create_dataset(f"A1/{name}/label", data=labels, compression="gzip")
     return list(ready)

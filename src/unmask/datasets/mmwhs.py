@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.datasets.dataset import DataSet
-from unmask.datasets.volumes import Volumes, make_prepare
+from unmask.datasets.volumes import Volumes, make_find
 
 LAYOUT = Volumes(
     images=("ct_train/ct_train_*_image",),
@@ -18,6 +18,7 @@ SET = DataSet(
     citation="doi:10.1016/j.media.2019.101537",
     source="MM-WHS 2017 challenge",
     archive="ct_train/ct_train_*_image.nii.gz, ct_train/ct_train_*_label.nii.gz",
-    prepare=make_prepare(LAYOUT),
+    find=make_find(LAYOUT),
+    counts={"train+val": (20,), "test": (0, 40)},
     preset="glmae_mmwhs",
 )

@@ -6,14 +6,15 @@ The archive holds ``images/*.jpg``, ``annotations/trimaps/*.png`` and
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from unmask.datasets.dataset import DataSet
-from unmask.errors import DataError, gather, message
+from unmask.datasets.dataset import DataSet, Item
+from unmask.errors import DataError, message
 from unmask.io import save_image
 from unmask.space.random import generator
 
@@ -25,44 +26,47 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # some .jpg of the archive are PNG or 
 _OFFICIAL = {"train": "trainval.txt", "test": "test.txt"}
 
 
-def prepare(
-    archive: Path,
-    out: Path,
-    *,
-    split: str = "official",
-    border: str = "ignore",
-    size: int = 224,
-) -> dict[str, int]:
-    """Write the parts of a split as PNG.
+def find(
+    archive: Path, *, split: str = "official", border: str = "ignore", size: int = 224
+) -> list[Item]:
+    """List the photographs of a split.
 
     Args:
         archive: folder of the official archive.
-        out: folder of the parts.
         split: ``official`` (train, test), or ``published`` (train, val, test: 70, 20, 10 %).
         border: ``ignore`` keeps the border of the trimaps as label 2, ``background`` makes it 0.
         size: side length to which images (bicubic) and labels (nearest) are resized, without
             regard to their proportions, as published; 0 keeps their size.
 
-    Returns:
-        The number of images of each part.
-
     Raises:
-        DataError: files that are missing or wrong; all problems at once.
+        DataError: an unknown split, or a list that is missing or wrong.
     """
-    parts = read_split(archive, split)
-    problems: list[str] = []
-    for part, names in parts.items():
-        for name in names:
-            try:
-                image, labels = read_pair(archive, name, border=border, size=size or None)
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            save_image(out / part / "images" / f"{name}.png", image, axes="CYX")
-            save_image(out / part / "labels" / f"{name}.png", labels)
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return {part: len(names) for part, names in parts.items()}
+    images, trimaps = (_folder(archive, name) for name in ("images", "trimaps"))
+    return [
+        Item(
+            part,
+            name,
+            partial(_write, images / f"{name}.jpg", trimaps / f"{name}.png", border, size),
+        )
+        for part, names in read_split(archive, split).items()
+        for name in names
+    ]
+
+
+def _folder(archive: Path, name: str) -> Path:
+    """Find a folder of the archive; its two files may be unpacked side by side."""
+    found = [path for path in archive.rglob(name) if path.is_dir()]
+    return min(found, key=lambda path: len(path.parts), default=archive / name)
+
+
+def _write(
+    photograph: Path, trimap: Path, border: str, size: int, folder: Path, name: str
+) -> tuple[int, ...]:
+    """Write a photograph and its labels as PNG."""
+    image, labels = read_pair(photograph, trimap, border=border, size=size or None)
+    save_image(folder / "images" / f"{name}.png", image, axes="CYX")
+    save_image(folder / "labels" / f"{name}.png", labels)
+    return image.shape[1:]
 
 
 def read_split(archive: Path, split: str) -> dict[str, list[str]]:
@@ -72,13 +76,13 @@ def read_split(archive: Path, split: str) -> dict[str, list[str]]:
         DataError: an unknown split, a missing list, or no images.
     """
     if split == "official":
-        folder = archive / "annotations"
+        folder = _folder(archive, "annotations")
         return {part: _read_list(folder / file) for part, file in _OFFICIAL.items()}
     if split != "published":
         raise DataError(
             f"split={split}: expected official or published, found neither. Choose one of them."
         )
-    names = sorted(path.stem for path in (archive / "images").glob("*.jpg"))
+    names = sorted(path.stem for path in _folder(archive, "images").glob("*.jpg"))
     if not names:
         raise DataError(
             message(
@@ -96,15 +100,14 @@ def read_split(archive: Path, split: str) -> dict[str, list[str]]:
 
 
 def read_pair(
-    archive: Path, name: str, *, border: str = "ignore", size: int | None = None
+    photograph: Path, source: Path, *, border: str = "ignore", size: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read a photograph ``(3, y, x)`` and its labels ``(y, x)``, both uint8.
 
     Raises:
         DataError: a file that is missing or not an image, or a trimap with other values or size.
     """
-    source = archive / "annotations" / "trimaps" / f"{name}.png"
-    image = _open(archive / "images" / f"{name}.jpg").convert("RGB")
+    image = _open(photograph).convert("RGB")
     trimap = _open(source)
     if trimap.size != image.size:
         raise DataError(
@@ -187,7 +190,9 @@ SET = DataSet(
     license="CC BY-SA 4.0",
     citation="doi:10.1109/CVPR.2012.6248092",
     source="https://www.robots.ox.ac.uk/~vgg/data/pets/",
-    archive="images/*.jpg, annotations/trimaps/*.png, annotations/{trainval,test}.txt",
-    prepare=prepare,
+    archive="images.tar.gz, annotations.tar.gz: images/*.jpg, annotations/trimaps/*.png, "
+    "annotations/{trainval,test}.txt",
+    find=find,
+    counts={"train": (3680, 5173, 5174), "val": (0, 1478, 1479), "test": (3669, 739)},
     preset="mae_pets",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.datasets.dataset import DataSet
-from unmask.datasets.volumes import Volumes, make_prepare
+from unmask.datasets.volumes import Volumes, make_find
 
 LAYOUT = Volumes(
     images=("imagesTr/spleen_*",), labels=("labelsTr/spleen_*",), test=("imagesTs/spleen_*",)
@@ -16,6 +16,7 @@ SET = DataSet(
     citation="doi:10.1038/s41467-022-30695-9",
     source="http://medicaldecathlon.com",
     archive="imagesTr/spleen_*.nii.gz, labelsTr/spleen_*.nii.gz",
-    prepare=make_prepare(LAYOUT),
+    find=make_find(LAYOUT),
+    counts={"train+val": (41,), "test": (0, 20)},
     preset="glmae_spleen",
 )

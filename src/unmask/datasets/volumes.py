@@ -16,7 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, RecipeError, SaveError, gather, message
+from unmask.atomic import save_error
+from unmask.datasets.dataset import Item
+from unmask.datasets.files import list_files, natural_key
+from unmask.errors import DataError, RecipeError, message, raise_problems
 
 _END = r"\.nii(?:\.gz)?"
 
@@ -59,51 +62,57 @@ class Case:
     labels: Path | str | None
 
 
-def make_prepare(layout: Volumes) -> Callable[..., dict[str, int]]:
-    """Make the function that writes the parts of an archive of volumes."""
+def make_find(layout: Volumes) -> Callable[..., list[Item]]:
+    """Make the function that lists the volumes of an archive."""
 
-    def prepare(
-        archive: Path, out: Path, *, fold: int = 0, held_out: Path | None = None, copy: bool = False
-    ) -> dict[str, int]:
-        """Link or copy the volumes of an archive into parts.
+    def find(
+        archive: Path, *, fold: int = 0, held_out: Path | None = None, copy: bool = False
+    ) -> list[Item]:
+        """List the volumes of an archive by part; they are linked or copied.
 
         Args:
             archive: the unpacked archive, or a folder above it.
-            out: folder of the parts.
             fold: which block of cases is held out for validation.
             held_out: file with the cases to hold out instead, one per line.
             copy: copy volumes instead of linking them.
 
-        Returns:
-            The number of volumes of each part.
-
         Raises:
             DataError: an archive without its files, or images without labels; all at once.
             RecipeError: there is no such fold.
-            SaveError: ``out`` cannot be written.
         """
-        cases = _cases(archive, layout)
+        cases = find_cases(archive, layout)
         chosen = (
             hold_out(cases, fold, layout.folds, backwards=layout.backwards)
             if held_out is None
             else read_held_out(cases, held_out)
         )
-        parts = divide(cases, chosen)
-        for part, members in parts.items():
-            for case in members:
-                _write(case, out / part, copy=copy)
-        return {part: len(members) for part, members in parts.items()}
+        return [case_item(part, case, copy=copy) for part, case in divide(cases, chosen)]
 
-    return prepare
+    return find
 
 
-def divide(cases: Sequence[Case], held_out: set[str]) -> dict[str, list[Case]]:
-    """Sort cases into the parts ``train``, ``val`` and ``test``; empty parts are left out."""
-    parts: dict[str, list[Case]] = {"train": [], "val": [], "test": []}
-    for case in cases:
-        labeled = "val" if case.unit in held_out or case.name in held_out else "train"
-        parts["test" if case.labels is None else labeled].append(case)
-    return {part: members for part, members in parts.items() if members}
+def case_item(part: str, case: Case, *, copy: bool) -> Item:
+    """Make the item of a volume whose files are linked or copied as they are."""
+
+    def write(folder: Path, name: str) -> None:
+        for kind, source in (("images", case.source), ("labels", case.labels)):
+            if isinstance(source, Path):
+                end = "".join(source.suffixes[-2:]) if source.suffix == ".gz" else source.suffix
+                place(source, folder / kind / f"{name}{end}", copy=copy)
+
+    return Item(part, case.name, write)
+
+
+def divide(cases: Sequence[Case], held_out: set[str]) -> list[tuple[str, Case]]:
+    """Give each case its part: ``test`` without labels, ``val`` if held out, else ``train``."""
+
+    def part_of(case: Case) -> str:
+        if case.labels is None:
+            return "test"
+        return "val" if case.unit in held_out or case.name in held_out else "train"
+
+    parts = [(part_of(case), case) for case in cases]
+    return sorted(parts, key=lambda pair: ("train", "val", "test").index(pair[0]))
 
 
 def sort_cases(cases: Sequence[Case]) -> list[Case]:
@@ -119,7 +128,12 @@ def expect_labeled(cases: Sequence[Case], archive: Path, expected: str) -> None:
     """
     if not any(case.labels is not None for case in cases):
         raise DataError(
-            message(archive, expected=expected, found="none", do="Unpack the archive there.")
+            message(
+                archive,
+                expected=expected,
+                found="none",
+                do="Give the official archive, or the folder that it was unpacked into.",
+            )
         )
 
 
@@ -183,13 +197,13 @@ def read_held_out(cases: Sequence[Case], path: Path) -> set[str]:
     return wanted
 
 
-def _cases(archive: Path, layout: Volumes) -> list[Case]:
+def find_cases(archive: Path, layout: Volumes) -> list[Case]:
     """Find all cases, in natural order.
 
     Raises:
         DataError: none, or images without labels.
     """
-    files = [path for path in archive.rglob("*.nii*") if not path.name.startswith(".")]
+    files = [path for path in list_files(archive) if ".nii" in path.name]
     pairs = zip(layout.images, layout.labels, strict=True)
     found = [case for pair in pairs for case in _volumes(files, *pair, layout.below)]
     found += [case for each in layout.test for case in _volumes(files, each, None, layout.below)]
@@ -208,7 +222,7 @@ def _volumes(
     problems: list[str] = []
     for path in files:
         match = pattern.fullmatch(path.as_posix())
-        if match is None or (below is not None and int(match["case"]) >= below):
+        if match is None or not _is_below(match["case"], below):
             continue
         name = re.sub(f"{_END}$", "", path.name)
         if labels is None:
@@ -224,19 +238,19 @@ def _volumes(
                     path, expected=f"its labels {stem}.nii.gz", found="none", do="Unpack them too."
                 )
             )
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
 
 
-def _write(case: Case, folder: Path, *, copy: bool) -> None:
-    for kind, source in (("images", case.source), ("labels", case.labels)):
-        if isinstance(source, Path):
-            end = "".join(source.suffixes[-2:]) if source.suffix == ".gz" else source.suffix
-            _place(source, folder / kind / f"{case.name}{end}", copy=copy)
+def _is_below(case: str, below: int | None) -> bool:
+    return below is None or (case.isdecimal() and int(case) < below)
 
 
-def _place(source: Path, target: Path, *, copy: bool) -> None:
-    """Link or copy a file."""
+def place(source: Path, target: Path, *, copy: bool) -> None:
+    """Link or copy a file.
+
+    Raises:
+        SaveError: it cannot be placed.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
@@ -245,12 +259,5 @@ def _place(source: Path, target: Path, *, copy: bool) -> None:
         else:
             target.symlink_to(source.resolve())
     except OSError as error:
-        raise SaveError(
-            f"{target}: expected a place for {source.name}, found: {error.strerror}. Check the "
-            "permissions, or copy the volumes: --set copy=true."
-        ) from error
-
-
-def natural_key(text: str) -> list[tuple[int, str]]:
-    """Make a sort key under which 2 comes before 10."""
-    return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", text) if p]
+        more = "Links need a file system that has them; --set copy=true copies. "
+        raise save_error(target, error, "" if copy else more) from error

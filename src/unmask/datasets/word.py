@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unmask.datasets.dataset import DataSet
-from unmask.datasets.volumes import Volumes, make_prepare
+from unmask.datasets.volumes import Volumes, make_find
 
 LAYOUT = Volumes(
     images=("imagesTr/word_*",), labels=("labelsTr/word_*",), test=("imagesTs/word_*",)
@@ -16,6 +16,7 @@ SET = DataSet(
     citation="doi:10.1016/j.media.2022.102642",
     source="WORD, from its authors",
     archive="imagesTr/word_*.nii.gz, labelsTr/word_*.nii.gz",
-    prepare=make_prepare(LAYOUT),
+    find=make_find(LAYOUT),
+    counts={"train+val": (100,), "test": (0, 30)},
     preset="glmae_word",
 )

@@ -33,6 +33,7 @@ from unmask.infer.predictor import Prediction, Predictor
 from unmask.io import Image, cache, open_labels, save_image, smallest_uint
 from unmask.io.stacks import lead_axes, letters_apart, plane_of
 from unmask.labels.relabeling import relabel
+from unmask.measurement.trackmate import write_trackmate_xml
 from unmask.measurement.tracks import TrackTable, write_ctc, write_trackmate
 from unmask.progress import BlockProgress, Progress
 from unmask.space.box import Tile
@@ -301,12 +302,13 @@ def ctc_folder(folder: Path, image: Image) -> Path:
 
 
 def write_tracks(table: TrackTable, folder: Path, image: Image) -> None:
-    """Write the tracks of a movie: for TrackMate as CSV, and the text of the CTC.
+    """Write the tracks of a movie: for TrackMate as XML and CSV, and the text of the CTC.
 
     Raises:
         SaveError: a file cannot be written.
     """
     write_trackmate(table, folder / f"{image.name}.csv")
+    write_trackmate_xml(table, folder / f"{image.name}.xml", image)
     write_ctc(table, ctc_folder(folder, image) / "res_track.txt")
 
 

@@ -15,17 +15,19 @@ from typing import Any
 from torch import Tensor, nn
 
 from unmask.recipe import Recipe
+from unmask.renamed import accept_former_names
 
 Entries = Mapping[str, Tensor]
 
 
+@accept_former_names(licence="license")
 @dataclass(frozen=True)
 class Source:
     """How to read the files of one published program.
 
     Attributes:
         title: the program and its paper, for messages.
-        licence: of the program; its weights may have another.
+        license: of the program; its weights may have another.
         unpack: the state dict of an opened file, by published names without wrappers' prefixes.
         belongs: whether entries look like this program's, by names and shapes; never raises.
         recipe: the recipe that the entries' sizes ask for. What tensors do not show and is not
@@ -38,7 +40,7 @@ class Source:
     """
 
     title: str
-    licence: str
+    license: str
     unpack: Callable[[Mapping[str, Any]], Entries]
     belongs: Callable[[Entries], bool]
     recipe: Callable[[Entries], Recipe]

@@ -22,7 +22,7 @@ def _belongs(entries: Entries) -> bool:
 
 SOURCE = Source(
     title="GL-MAE (doi:10.1109/TMI.2025.3569782)",
-    licence="none stated",
+    license="none stated",
     unpack=partial(
         state_dict,
         groups=("student", "teacher", "state_dict", "model"),

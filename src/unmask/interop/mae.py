@@ -17,7 +17,7 @@ def _belongs(entries: Entries) -> bool:
 
 SOURCE = Source(
     title="a masked autoencoder (arXiv:2111.06377)",
-    licence="CC-BY-NC-4.0",
+    license="CC-BY-NC-4.0",
     unpack=partial(state_dict, groups=("model",)),
     belongs=_belongs,
     recipe=partial(tokens.recipe, preset="mae2d", normalize={"name": "standard"}, heads=HEADS),

@@ -22,7 +22,7 @@ def _belongs(entries: Entries) -> bool:
 
 SOURCE = Source(
     title="MAESTER (CVPR 2023)",
-    licence="MIT",
+    license="MIT",
     unpack=partial(state_dict, groups=("model", "state_dict")),
     belongs=_belongs,
     recipe=partial(tokens.recipe, preset="maester", normalize=None, heads=HEADS, scale=SCALE),

@@ -88,7 +88,7 @@ def _renamed(name: str) -> str | None:
 
 SOURCE = Source(
     title="MEDIAR (arXiv:2212.03465)",
-    licence="MIT",
+    license="MIT",
     unpack=partial(state_dict, groups=("model_state_dict", "state_dict", "model")),
     belongs=_belongs,
     recipe=_recipe,

@@ -46,7 +46,7 @@ class Official:
         source: how it was read.
         recipe: of its network.
         weights: by our names, float32.
-        origin: where it comes from: source, title, licence, file and its SHA-256.
+        origin: where it comes from: source, title, license, file and its SHA-256.
     """
 
     source: Source
@@ -83,7 +83,7 @@ def read(path: str | Path, source: str, settings: Iterable[str] = ()) -> Officia
     origin = {
         "source": source,
         "title": chosen.title,
-        "licence": chosen.licence,
+        "license": chosen.license,
         "file": Path(path).name,
         "sha256": _digest(Path(path)),
     }

@@ -81,11 +81,11 @@ def _recipe_3d(entries: Entries) -> Recipe:
 
 _unpack = partial(state_dict, groups=("model_weights", "state_dict", "model"))
 _TITLE = "Pixel-Embedded Affinity (doi:10.1609/aaai.v36i1.19984)"
-_LICENCE = "none given"
+_LICENSE = "none given"
 
 SOURCE_2D = Source(
     title=f"{_TITLE}, 2D",
-    licence=_LICENCE,
+    license=_LICENSE,
     unpack=_unpack,
     belongs=lambda entries: "inconv.conv.conv.0.weight" in entries,
     recipe=_recipe_2d,
@@ -95,7 +95,7 @@ SOURCE_2D = Source(
 )
 SOURCE_3D = Source(
     title=f"{_TITLE}, 3D",
-    licence=_LICENCE,
+    license=_LICENSE,
     unpack=_unpack,
     belongs=lambda entries: "embed_in.0.weight" in entries and "center.block3.weight" in entries,
     recipe=_recipe_3d,

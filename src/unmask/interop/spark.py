@@ -162,7 +162,7 @@ def _dead_buffers(size: int) -> tuple[Tensor, Tensor, Tensor]:
 
 SOURCE = Source(
     title="a ResNet of SparK (arXiv:2301.03580)",
-    licence="MIT",
+    license="MIT",
     unpack=_unpack,
     belongs=_belongs,
     recipe=_recipe,

@@ -178,10 +178,8 @@ _KINDS: dict[str, Callable[[Path], tuple[str, str] | None]] = {
     ".npz": _always("an archive of arrays (NPZ)", "Save the array alone: numpy.save (.npy)."),
     ".pkl": _always("a pickle, which could run code", "Save the array alone: numpy.save (.npy)."),
     **dict.fromkeys(
-        (".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi", ".ims", ".stk", ".dv", ".zvi"),
+        (".oib", ".oif", ".vsi", ".dv", ".zvi", ".lof", ".xlef", ".xlif"),
         _always("a microscope vendor's format", _VENDOR),
     ),
-    **dict.fromkeys(
-        (".svs", ".ndpi", ".scn", ".mrxs"), _always("a slide scanner's format", _VENDOR)
-    ),
+    ".mrxs": _always("a slide scanner's format", _VENDOR),
 }

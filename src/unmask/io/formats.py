@@ -37,6 +37,32 @@ FORMATS = Parts(
         ".jpeg": "unmask.io.raster:JPEG",
         ".bmp": "unmask.io.raster:BMP",
         ".npy": "unmask.io.npy:FORMAT",
+        ".svs": "unmask.io.tiff:SLIDE_FORMAT",
+        ".ndpi": "unmask.io.tiff:SLIDE_FORMAT",
+        ".scn": "unmask.io.tiff:SLIDE_FORMAT",
+        ".qptiff": "unmask.io.tiff:SLIDE_FORMAT",
+        ".bif": "unmask.io.tiff:SLIDE_FORMAT",
+        ".stk": "unmask.io.tiff:FORMAT",
+        ".webp": "unmask.io.raster:WEBP",
+        ".jp2": "unmask.io.jpeg2000:FORMAT",
+        ".j2k": "unmask.io.jpeg2000:FORMAT",
+        ".ims": "unmask.io.imaris:FORMAT",
+        ".mrc": "unmask.io.mrc:FORMAT",
+        ".rec": "unmask.io.mrc:FORMAT",
+        ".map": "unmask.io.mrc:FORMAT",
+        ".nrrd": "unmask.io.nrrd:FORMAT",
+        ".nhdr": "unmask.io.nrrd:FORMAT",
+        ".mha": "unmask.io.metaimage:FORMAT",
+        ".mhd": "unmask.io.metaimage:FORMAT",
+        ".img": "unmask.io.nifti_pair:FORMAT",
+        ".hdr": "unmask.io.nifti_pair:FORMAT",
+        ".mgz": "unmask.io.freesurfer:FORMAT",
+        ".mgh": "unmask.io.freesurfer:FORMAT",
+        ".mnc": "unmask.io.minc:FORMAT",
+        ".czi": "unmask.io.czi:FORMAT",
+        ".lif": "unmask.io.lif:FORMAT",
+        ".nd2": "unmask.io.nd2:FORMAT",
+        ".n5": "unmask.io.n5:FORMAT",
     },
 )
 # A folder of slices is recognized by its content, so no suffix stands for it.
@@ -44,7 +70,7 @@ SERIES = "DICOM series"
 _BY_CONTENT = Parts("unmask.formats", {SERIES: "unmask.io.dicom:FORMAT"})
 # Format.container and Format.folder of the formats above, known without their import.
 _CONTAINERS = (".h5", ".hdf5", ".hdf", ".nxs")
-_FOLDERS = (".zarr",)
+_FOLDERS = (".zarr", ".n5")
 
 
 def find_format(suffix: str) -> Format:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import DataError, message
+from unmask.errors import DataError, message, near_path
 from unmask.io import foreign
 from unmask.io.multi_file import join_names
 from unmask.space.random import generator
@@ -264,8 +264,9 @@ def _json(path: Path) -> Any:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            message(path, expected="a list in JSON", found=str(error)[:200], do="Check the path.")
-        ) from error
+            message(path, expected="a list in JSON", found=str(error)[:200],
+                    do=f"{near_path(path)}Check the path.")
+        ) from error  # fmt: skip
 
 
 def _names(folder: Path, ending: str) -> list[str]:

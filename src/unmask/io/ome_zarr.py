@@ -22,7 +22,6 @@ from unmask.io.voxel_attributes import Voxels
 # Metadata is a page; a larger one is an attack or a mistake.
 _METADATA_LIMIT = 10 * 2**20
 _FILES = ("zarr.json", ".zattrs", ".zarray", ".zgroup")
-N5_ADVICE = "This is N5, which is not read. Convert it to OME-Zarr."
 _WORDS = {"channel": "C", "time": "T"}
 
 
@@ -41,13 +40,6 @@ class Multiscale:
     axes: str
     voxels: tuple[Voxels, ...]
     channels: tuple[str, ...] = field(default=())
-
-
-def is_n5(folder: Path) -> bool:
-    """Whether a folder is an N5 container or an array in one."""
-    return folder.is_dir() and (
-        folder.name.lower().endswith(".n5") or (folder / "attributes.json").is_file()
-    )
 
 
 def read_attributes(location: Location, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from unmask.errors import DataError, message
+from unmask.errors import DataError, message, near_path
 from unmask.io import dicom_names, foreign, plates
 from unmask.io.contract import Format, Location
 from unmask.io.formats import (
@@ -23,16 +23,22 @@ from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.listing import cases, is_listing
 from unmask.io.multi_file import files_of, without_parts
 from unmask.io.ome_files import one_per_set
-from unmask.io.ome_zarr import N5_ADVICE, is_n5
 from unmask.io.remote import is_remote, only_zarr, remote_location
 
 # Second suffixes that belong to the name of a format, not to the name of an image.
 _DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
-# The number of an image in a TIFF with several of them.
-_NUMBERED = re.compile(r"(.*\.(?:tif|tiff|btf|lsm)):(\d{1,6})", re.IGNORECASE | re.DOTALL)
+# The number of an image in a file with several of them.
+_NUMBERED = re.compile(
+    r"(.*\.(?:tif|tiff|btf|lsm|stk|svs|ndpi|scn|qptiff|bif|czi|lif|nd2)):(\d{1,6})",
+    re.IGNORECASE | re.DOTALL,
+)
 # Names that a message shows.
 _SHOWN = 6
-_ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+# Files that tell what a folder is, whatever its name.
+_MARKS = {
+    **dict.fromkeys(("zarr.json", ".zgroup", ".zarray", ".zattrs"), ".zarr"),
+    "attributes.json": ".n5",
+}
 
 
 def stem(path: str | Path) -> str:
@@ -85,8 +91,9 @@ def suffix_of(location: Location) -> str | None:
     suffix = match_suffix(name)
     if suffix and not (name.endswith(dicom_names.SUFFIXES) and location.path.is_dir()):
         return suffix
-    if any((location.path / mark).is_file() for mark in _ZARR_MARKS):
-        return ".zarr"
+    for mark, form in _MARKS.items():
+        if (location.path / mark).is_file():
+            return form
     if is_remote(location.source):
         return None
     if dicom_names.is_slice(location.path):
@@ -223,9 +230,7 @@ def _matches(path: str) -> Iterator[str]:
                 path,
                 expected="a file, a folder of images, a glob, an OME-Zarr or file.h5:key",
                 found=what,
-                do=N5_ADVICE
-                if is_n5(place)
-                else f"Check the path. Known suffixes: {' '.join(FORMATS)}.",
+                do=f"{near_path(path)}Check the path. Known suffixes: {' '.join(FORMATS)}.",
             )
         )
     yield from found
@@ -286,6 +291,14 @@ def _is_image(path: Path) -> bool:
         not path.name.startswith(".")
         and suffix_of(Location(str(path), path)) is not None
         and not foreign.is_pickled_seg(path)
+        and not _is_header(path)
+    )
+
+
+def _is_header(path: Path) -> bool:
+    """Whether a file is the header of an image in two files, which stands for both."""
+    return path.suffix.lower() == ".hdr" and any(
+        path.with_suffix(suffix).exists() for suffix in (".img", ".IMG", ".nii")
     )
 
 

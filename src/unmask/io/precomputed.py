@@ -52,7 +52,8 @@ def write_precomputed(image: Image, folder: str | Path, *, labels: bool) -> Path
                 image.source,
                 expected="a plane or a volume",
                 found=f"axes {image.axes}",
-                do="Export each point in time alone.",
+                do="The format has no time axis. Show movies with unmask view without --export, or "
+                "predict into OME-Zarr, which Neuroglancer reads from a web server (zarr://).",
             )
         )
     volume = Precomputed(image, labels)

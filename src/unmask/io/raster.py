@@ -1,4 +1,4 @@
-"""PNG, JPEG and BMP through Pillow; 16-bit color PNG through imagecodecs.
+"""PNG, JPEG, BMP and WebP through Pillow; 16-bit color PNG through imagecodecs.
 
 Values are those in the file: palettes become colors for images and stay indices for labels, 1-bit
 files are bool, and gray PNGs of 2 and 4 bits are not stretched to 255. The orientation tag of
@@ -20,6 +20,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from unmask.atomic import atomic_path
 from unmask.errors import DataError, message
@@ -44,6 +45,7 @@ _DECODERS: dict[bytes, type[ImageFile]] = {
     b"\x89PNG\r\n\x1a\n": PngImageFile,
     b"\xff\xd8\xff": JpegImageFile,
     b"BM": BmpImageFile,
+    b"RIFF": WebPImageFile,
 }
 # mode: channels, type; other modes are refused by name.
 _MODES = {
@@ -60,6 +62,8 @@ _MODES = {
 
 # The format limits a block in a JPEG to 64 kB; in a PNG it may be longer, but says no more.
 _MOST_EXIF = 1 << 20
+# Parts of a WebP file: the picture, its transparency and a few remarks.
+_MOST_PARTS = 1000
 # A block of 8 x 8 pixels takes at least one bit, also in the first scan of a progressive file.
 _JPEG_PIXELS = 512
 # What the decoder gives for pixels without data.
@@ -146,11 +150,13 @@ def _header(location: Location, mark: Mark, *, labels: bool) -> _Header:
         raise DataError(
             message(
                 location.source,
-                expected="a PNG, JPEG or BMP file",
+                expected="a PNG, JPEG, BMP or WebP file",
                 found=f"{len(start)} bytes" if len(start) < 8 else f"a file that starts {start!r}",
                 do="Export it again, or give it the suffix of its real format.",
             )
         )
+    if decoder is WebPImageFile:
+        _check_webp(location, mark.size, labels=labels)
     with decoder(str(location.path)) as file:
         mode, size = file.mode, file.size
         block = file.info.get("exif")
@@ -220,6 +226,39 @@ def _check_bmp(location: Location, size: int) -> None:
                 expected=f"{needed} bytes for {width} x {height} pixels of {bits} bits",
                 found=f"{size} bytes",
                 do="The file is damaged; copy or export it again.",
+            )
+        )
+
+
+def _check_webp(location: Location, size: int, *, labels: bool) -> None:
+    """The parts of a WebP must fill the file; the library reads half a file as a gray picture.
+
+    Raises:
+        DataError: they do not, it is an animation, or it holds labels that were changed when saved.
+    """
+    with location.path.open("rb") as handle:
+        mark, length, kind = struct.unpack("<4sI4s", handle.read(12).ljust(12))
+        names: list[bytes] = []
+        place = 12
+        while place + 8 <= size and len(names) < _MOST_PARTS:
+            handle.seek(place)
+            name, count = struct.unpack("<4sI", handle.read(8))
+            names.append(name)
+            place += 8 + count + count % 2
+    found = "another kind of RIFF file" if kind != b"WEBP" else ""
+    if b"ANIM" in names or b"ANMF" in names:
+        found = "an animation"
+    elif not found and (place != size or not size - 1 <= length + 8 <= size):
+        found = f"{size} bytes instead of {max(place, length + 8)} (truncated?)"
+    elif not found and labels and b"VP8 " in names:
+        found = "lossy WebP, which changes ids when it is saved"
+    if found or mark != b"RIFF":
+        raise DataError(
+            message(
+                location.source,
+                expected="one lossless WebP picture" if labels else "one WebP picture",
+                found=found or "another file",
+                do="Export it again, as PNG or TIFF.",
             )
         )
 
@@ -294,4 +333,6 @@ def _decode_deep(path: Path) -> np.ndarray:
 
 PNG = Format("PNG", open_raster, save_raster, family=".tif")
 JPEG = Format("JPEG", open_raster, save_raster, family=".tif", lossy=True)
+# A lossless picture may hold labels, so each file says whether it is lossy.
+WEBP = Format("WebP", open_raster, family=".tif")
 BMP = Format("BMP", open_raster, save_raster, family=".tif")

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, UnmaskError, message
+from unmask.errors import DataError, UnmaskError, message, near_path
 from unmask.io.contract import Format, Location, Stored
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, from_stored, unreadable
 from unmask.io.inputs import ArrayInput, Input, one_input
 from unmask.io.listing import channel_names
 from unmask.io.multi_file import files_of, stack_files
-from unmask.io.ome_zarr import N5_ADVICE, is_n5
 from unmask.io.paths import format_of, locate, stem, suffix_of, unknown_suffix
 from unmask.io.remote import is_remote, only_zarr
 
@@ -83,7 +82,7 @@ def open_labels(
     """
     path = one_input(path)
     if isinstance(path, ArrayInput):
-        return _as_labels(path.open(axes=axes, ndim=ndim, labels=True))
+        return as_labels(path.open(axes=axes, ndim=ndim, labels=True))
     form = format_of(locate(path))
     if form is not None and form.lossy:
         raise DataError(
@@ -91,7 +90,8 @@ def open_labels(
                 path,
                 expected="labels in a format that keeps every value",
                 found=f"{form.name}, which changes ids when it is saved",
-                do="Export the labels again as PNG or TIFF.",
+                do="Export the labels again as PNG or TIFF. If these are the images, exchange "
+                "--images and --labels.",
             )
         )
     stored = open_stored(path, labels=True, allow_external=allow_external)
@@ -99,7 +99,7 @@ def open_labels(
         # Labels have no channels, so three axes without names are space.
         ndim = 3
     image = from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=ndim)
-    return _as_labels(image)
+    return as_labels(image)
 
 
 def open_stored(
@@ -135,7 +135,12 @@ def _checked_format(location: Location) -> Format:
         folder, size = path.is_dir(), path.stat().st_size
     except (OSError, ValueError) as error:
         raise DataError(
-            message(source, expected="a file", found=f"none ({error})", do="Check the path.")
+            message(
+                source,
+                expected="a file",
+                found=f"none ({error})",
+                do=f"{near_path(source)}Check the path.",
+            )
         ) from error
     form = format_of(location)
     if form is None and not folder:
@@ -146,11 +151,7 @@ def _checked_format(location: Location) -> Format:
                 source,
                 expected=f"an image file ({' '.join(FORMATS)})",
                 found="a folder" if folder else f"the suffix {path.suffix!r}",
-                do=(
-                    N5_ADVICE
-                    if is_n5(path)
-                    else "Give the files inside it, one by one or as a list."
-                )
+                do="Give the files inside it, one by one or as a list."
                 if folder
                 else "Convert it, or give it the suffix of its format.",
             )
@@ -162,7 +163,12 @@ def _checked_format(location: Location) -> Format:
     return form
 
 
-def _as_labels(image: Image) -> Image:
+def as_labels(image: Image) -> Image:
+    """An opened image as one channel of ids of an unsigned type; see `open_labels`.
+
+    Raises:
+        DataError: channels or a type that ids never have.
+    """
     dtype = _label_dtype(image.source, image.dtype)
     fetch = image.fetch
     channels = image.shape[0]
@@ -214,7 +220,9 @@ def _gray(
                     expected="ids in one channel, or equal channels",
                     found=f"{channels} channels that differ (colors instead of ids, or images "
                     "given as labels?)",
-                    do="Convert each color to a number and save one channel as PNG or TIFF.",
+                    do="If these are the images, exchange --images and --labels. If colors stand "
+                    "for objects, convert each color to a number and save one channel as PNG or "
+                    "TIFF.",
                 )
             )
         return colors[:1]

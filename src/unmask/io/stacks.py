@@ -17,7 +17,7 @@ from unmask.io.image import Image, arranged_image
 from unmask.io.inputs import ArrayInput, Input, one_input
 from unmask.io.layout import fit_letters, merge_samples
 from unmask.io.paths import stem
-from unmask.io.reading import open_stored
+from unmask.io.reading import as_labels, open_stored
 from unmask.space.axes import SPACE, parse
 
 # Axes that can be divided, the slowest first, with their names in messages.
@@ -74,6 +74,30 @@ def open_stack(
         )
     found = "C" + lead + SPACE[-ndim:]
     return arranged_image(stored, "".join(letters), found, source=source, name=name)
+
+
+def open_movie_labels(path: Input, *, allow_external: bool = False) -> Image | None:
+    """Open labels with a time axis: of planes, ``CTYX``, or of volumes, ``CTZYX``.
+
+    None if the file is not a movie; it is opened as `open_labels` then.
+
+    Raises:
+        DataError: as `open_labels`.
+    """
+    given = one_input(path)
+    if isinstance(given, ArrayInput):
+        return None
+    stored = open_stored(given, labels=True, allow_external=allow_external)
+    upper = [letter.upper() for letter in stored.axes]
+    letters = merge_samples(str(given), stored.shape, upper)
+    lengths = zip(letters, stored.shape, strict=True)
+    letters = ["-" if n == 1 and letter not in "YX" else letter for letter, n in lengths]
+    space = "".join(letter for letter in SPACE if letter in letters)
+    if "T" not in letters or len(space) < len("YX") or set(letters) - set("-CTZYX"):
+        return None
+    name = stem(given)
+    image = arranged_image(stored, "".join(letters), f"CT{space}", source=str(given), name=name)
+    return as_labels(image)
 
 
 def lead_axes(image: Image, ndim: int) -> str:

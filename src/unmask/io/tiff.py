@@ -326,4 +326,5 @@ def _kind(location: Location, dtype: np.dtype[Any], nbytes: int) -> str:
 
 
 FORMAT = Format("TIFF", open_tiff, save_tiff, family=".tif", copy=copy_tiff)
+SLIDE_FORMAT = Format("Whole slide", open_tiff, family=".tif")
 OME_FORMAT = Format("OME-TIFF", open_tiff, save_tiff, family=".ome.tif", copy=copy_tiff)

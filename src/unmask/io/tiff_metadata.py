@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,11 @@ import tifffile
 
 from unmask.io.contract import METERS, unit_symbol
 from unmask.io.ome import OmeDocument, OmeImage
+
+# Microns per pixel as Aperio ("MPP = 0.2520") and Ventana (ScanRes="0.25") write them.
+_MICRONS = re.compile(r"(?:\bMPP\s*=\s*|ScanRes=\")(\d{1,6}(?:\.\d{1,12})?)")
+_MOST_TEXT = 1 << 20
+_XMP = 700
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,10 @@ def facts_of(file: tifffile.TiffFile, series: Any, document: OmeDocument | None)
         sizes = {axis: 1e6 * float(file.lsm_metadata[f"VoxelSize{axis}"]) for axis in "ZYX"}
         colors = file.lsm_metadata.get("ChannelColors") or {}
         return Facts(sizes, "um", tuple(map(str, colors.get("ColorNames") or ())))
+    if file.is_stk:
+        return Facts(*_stk_spacing(file))
+    if file.is_svs or file.is_ndpi or file.is_scn or file.is_qpi or file.is_bif:
+        return Facts(*_slide_spacing(file, series))
     if file.is_shaped:
         return _shaped(series.keyframe.description or file.pages.first.description)
     return Facts({}, None)
@@ -87,6 +97,41 @@ def _imagej_channels(file: tifffile.TiffFile) -> tuple[str, ...]:
     if not isinstance(labels, list) or len(labels) != count or count < 2:
         return ()
     return tuple(str(label) for label in labels)
+
+
+def _slide_spacing(file: tifffile.TiffFile, series: Any) -> tuple[dict[str, float], str | None]:
+    """Pixel size of a slide in um: as text of the scanner, or as resolution of the first level."""
+    page = series.levels[0].keyframe
+    texts = (str(file.pages.first.description), _xmp(file))
+    found = next((m for text in texts if (m := _MICRONS.search(text[:_MOST_TEXT]))), None)
+    if found:
+        size = float(found[1])
+        return ({"Y": size, "X": size}, "um") if size > 0 else ({}, None)
+    if int(page.resolutionunit) != tifffile.RESUNIT.CENTIMETER:
+        # Inches are the resolution for printing.
+        return {}, None
+    across, down = (float(number) for number in page.get_resolution(tifffile.RESUNIT.MICROMETER))
+    if min(across, down) <= 0:
+        return {}, None
+    return {"Y": 1 / down, "X": 1 / across}, "um"
+
+
+def _xmp(file: tifffile.TiffFile) -> str:
+    value = file.pages.first.tags.valueof(_XMP) if file.is_bif else ""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
+
+
+def _stk_spacing(file: tifffile.TiffFile) -> tuple[dict[str, float], str | None]:
+    """Voxel size of a MetaMorph stack, if it was calibrated."""
+    described = file.stk_metadata or {}
+    unit = unit_symbol(str(described.get("CalibrationUnits", "")).strip("\0 "))
+    if not described.get("SpatialCalibration") or unit is None:
+        return {}, None
+    sizes = {axis: float(described.get(f"{axis}Calibration", 0)) for axis in "YX"}
+    steps = [float(step) for step in described.get("ZDistance", ())]
+    if steps and len({*steps}) == 1 and steps[0] > 0:
+        sizes["Z"] = steps[0]
+    return {axis: size for axis, size in sizes.items() if size > 0}, unit
 
 
 def _ome_spacing(image: OmeImage) -> tuple[dict[str, float], str | None]:

@@ -18,7 +18,7 @@ from unmask.io.contract import Content, Format, Location
 from unmask.io.zarr_open import open_zarr
 from unmask.space.axes import spatial
 
-_UNIT_WORDS = {
+UNIT_WORDS = {
     "nm": "nanometer",
     "um": "micrometer",
     "mm": "millimeter",
@@ -133,7 +133,7 @@ def axis_entry(letter: str, unit: str | None) -> dict[str, str]:
     if letter in "CT":
         return {"name": letter.lower(), "type": "channel" if letter == "C" else "time"}
     axis = {"name": letter.lower(), "type": "space"}
-    return axis | {"unit": _UNIT_WORDS[unit]} if unit in _UNIT_WORDS else axis
+    return axis | {"unit": UNIT_WORDS[unit]} if unit in UNIT_WORDS else axis
 
 
 def _chunks(shape: Sequence[int], axes: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
@@ -21,7 +22,9 @@ from unmask.io.plates import inner_images
 from unmask.io.remote import METADATA, RemotePath
 from unmask.io.voxel_attributes import Voxels, read_voxels
 from unmask.io.zarr_chunks import chunk_reader
+from unmask.io.zarr_exit import end_thread
 
+atexit.register(end_thread)
 # Versions of OME-Zarr before 0.4 name no axes and have these five.
 _FIRST_AXES = "TCZYX"
 

@@ -1,6 +1,7 @@
 from .affinities import segment
 from .agglomeration import average_linkage, waterz
 from .components import connected_components
+from .edit import Correction, merge_objects, remove_object, split_object
 from .fill import fill_holes
 from .flows import flows_to_labels, labels_to_flows
 from .multicut_partition import multicut
@@ -10,17 +11,21 @@ from .small import remove_small
 from .small_objects import merge_small, refill_small
 
 __all__ = [
+    "Correction",
     "average_linkage",
     "connected_components",
     "fill_holes",
     "flows_to_labels",
     "labels_to_flows",
+    "merge_objects",
     "merge_small",
     "multicut",
     "mutex_watershed",
     "refill_small",
     "relabel",
+    "remove_object",
     "remove_small",
     "segment",
+    "split_object",
     "waterz",
 ]

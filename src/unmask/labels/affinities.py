@@ -119,7 +119,7 @@ def segment(  # noqa: PLR0913 - what all decoders share, each once
     if alone_below > 0:
         labels = _without_alone(labels, edges, alone_below, None if given is None else tally)
     if tally is not None and given is not None:
-        tally.settle(given, labels)
+        tally.settle(given)
     return labels
 
 

@@ -14,13 +14,7 @@ from typing import SupportsInt
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.labels.components import connected_components
 from unmask.labels.objects import find_objects
-
-# Widths are measured if this share of the foreground is dropped, or if they are asked for.
-_MUCH = 0.1
-# Voxels of the thinned grid across an object of the expected width: enough to tell sizes apart.
-_ACROSS = 10
 
 
 @dataclass(frozen=True)
@@ -69,17 +63,12 @@ class Tally:
 
     Attributes:
         region: what is counted; None: everything.
-        width: expected width of objects in voxels; None: not known, widths are measured only if
-            much foreground is dropped.
         counts: whole numbers by name: ``foreground``, the voxels of the foreground; for each
             reason ``<reason>.voxels`` and ``<reason>.objects``; ``cut``, dropped objects that
-            reach into the region and beyond the decoded array; ``wide.voxels`` and ``wide.sum``,
-            the voxels of the connected pieces of foreground and the sum over these voxels of the
-            width of their piece (that of the largest ball inside it).
+            reach into the region and beyond the decoded array.
     """
 
     region: Region | None = None
-    width: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, count: SupportsInt) -> None:
@@ -108,35 +97,9 @@ class Tally:
             cut = self.region.cuts((gone.start, gone.stop), labels.shape)
             self.add("cut", np.count_nonzero(cut & here[gone.ids]))
 
-    def settle(self, foreground: NDArray[np.bool_], labels: NDArray[np.int32]) -> None:
-        """Count the foreground, and how wide its pieces are, when decoding is finished."""
-        total = np.count_nonzero(self.inner(foreground))
-        self.add("foreground", total)
-        missing = np.count_nonzero(self.inner(foreground & (labels == 0)))
-        if total and (self.width is not None or missing > _MUCH * total):
-            self._measure(foreground)
-
-    def _measure(self, foreground: NDArray[np.bool_]) -> None:
-        # A thinned grid is enough for widths of many voxels, and costs little in volumes.
-        step = max(1, int((self.width or 0) / _ACROSS))
-        thin = foreground[(slice(None, None, step),) * foreground.ndim]
-        pieces = connected_components(thin, connectivity=1)
-        if not pieces.any():
-            return
-        from scipy.ndimage import distance_transform_edt  # Most images drop little.
-
-        inside = np.pad(thin, 1)
-        core = (slice(1, -1),) * thin.ndim
-        deep = np.asarray(distance_transform_edt(inside))[core] * step
-        objects = find_objects(pieces)
-        deepest = np.zeros(len(objects) + 1)
-        np.maximum.at(deepest, pieces[thin], deep[thin])
-        here = self._here(objects.start * step)
-        voxels = objects.size[here] * step**thin.ndim
-        # Distances reach from the center of a voxel to that of the next voxel outside.
-        width = np.maximum(2 * deepest[1:][here] - step, 1)
-        self.add("wide.voxels", voxels.sum())
-        self.add("wide.sum", np.rint((voxels * width).sum()))
+    def settle(self, foreground: NDArray[np.bool_]) -> None:
+        """Count the foreground, when decoding is finished."""
+        self.add("foreground", np.count_nonzero(self.inner(foreground)))
 
     def _here(self, corners: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.ones(len(corners), bool) if self.region is None else self.region.holds(corners)

@@ -106,7 +106,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
         labels = _kept(labels, "min_size", sizes(labels) >= min_size, tally)
         fill_boxes(labels, find_objects(labels))
     if tally is not None:
-        tally.settle(finite, labels)
+        tally.settle(finite)
     return relabel(labels)
 
 

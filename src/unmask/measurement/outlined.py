@@ -23,7 +23,7 @@ from unmask.space.box import Box
 
 Say = Callable[[str], None]
 # Columns that say where an object is; QuPath shows all others as its measurements.
-_PLACE = ("image", "time", "plane", "id")
+_PLACE = ("image", "well", "time", "plane", "id")
 
 
 def colored_labels(path: str, name: str, say: Say) -> Image | None:
@@ -68,8 +68,17 @@ class OutlineFiles:
         """Refuse what a format cannot hold, before any work is done.
 
         Raises:
-            DataError: a volume for COCO.
+            DataError: a volume for COCO, or a movie of volumes.
         """
+        if self.formats and labels.ndim > len("ZYX"):
+            raise DataError(
+                message(
+                    labels.source,
+                    expected="outlines of images, volumes or movies of planes",
+                    found=f"a movie of volumes, axes {labels.axes[1:]}",
+                    do="Leave out --rois, or give the points in time as files of their own.",
+                )
+            )
         if "coco" in self.formats and labels.ndim > 2 and not divided:
             raise DataError(
                 message(

@@ -11,16 +11,21 @@ import numpy as np
 from unmask.data.drawn import DrawnLabels, label_files
 from unmask.data.naming import files_by_name
 from unmask.data.pairing import Layout, match_files
+from unmask.data.portions import middle_box
 from unmask.errors import DataError, message, raise_problems
 from unmask.io import Image, open_image, open_labels
 from unmask.io.inputs import ArrayInput
 from unmask.io.paths import stem
+from unmask.io.pictures import looks_like_picture
+from unmask.io.stacks import open_movie_labels, open_stack
 from unmask.measurement.outlined import colored_labels
 from unmask.space.axes import SPACE
 
 Given = str | Path | np.ndarray | Image | ArrayInput
 Several = Given | Sequence[str | Path]
 Labels = Given | DrawnLabels
+# Label images that are checked for being pictures, and side of the part that is looked at.
+_LOOKED, _SIDE = 8, 256
 # Orders in which a stack with channels may be stored; Z stands for the axis that is divided.
 _STACKS = ("ZYX", "ZCYX", "CZYX", "ZYXC")
 
@@ -47,7 +52,8 @@ def open_sources(
         labels: paths (files, folders, globs), outlines, an array ``(*space)`` or an opened label
             image.
         images: the same; arrays ``(*space)``, ``(C, *space)`` or ``(*space, C)``.
-        planes: "z" or "t": the first axis of space is that one, and is divided later.
+        planes: "z" or "t": the first axis of space is that one, and is divided later. Movies keep
+            their time axis (``CTYX``, ``CTZYX``) in any case.
         say: gets a line on what is doubtful in outlines.
 
     Raises:
@@ -61,11 +67,33 @@ def open_sources(
     sources: list[Source] = []
     for name, label, image in _paired(labels, images, problems, say):
         try:
-            sources.append(_open(name, label, image, planes, say))
+            source = _open(name, label, image, planes, say)
+            if isinstance(label, str) and len(sources) < _LOOKED:
+                for note in _picture_notes(source.labels):
+                    say(note)
+            sources.append(source)
         except DataError as error:
             problems.append(str(error))
     raise_problems(problems)
     return sources
+
+
+def _picture_notes(labels: Image) -> list[str]:
+    """A note if ids look like the gray values of a picture, by a part of the image.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    part = labels.read(middle_box(labels, _SIDE**2))[0]
+    plane = part.reshape(-1, *part.shape[-2:])[len(part) // 2 if part.ndim > 2 else 0]
+    middles = (n // 2 for n in plane.shape)
+    window = tuple(slice(max(0, m - _SIDE // 2), m + _SIDE // 2) for m in middles)
+    if not looks_like_picture(plane[window]):
+        return []
+    return [
+        f"{labels.source}: its values change from pixel to pixel, as in a picture, and every value "
+        "counts as one object. Give label images as --labels, and pictures as --images."
+    ]
 
 
 def as_ids(array: np.ndarray, source: str = "labels") -> np.ndarray:
@@ -169,6 +197,8 @@ def _open_labels(label: Given, planes: str | None) -> Image:
         array = as_ids(label)
         axes = SPACE[-array.ndim :] if 1 < array.ndim <= len(SPACE) else None
         return Image.from_array(array, axes=axes, name="labels")
+    if (movie := open_movie_labels(label)) is not None and (movie.ndim > len(SPACE) or not planes):
+        return movie
     return open_labels(label, axes="ZYX" if planes == "t" else None, ndim=3 if planes else None)
 
 
@@ -193,6 +223,10 @@ def _open_image(image: Given, labels: Image) -> Image:
         first = image.ndim == labels.ndim + 1 and image.shape[1:] == labels.shape[1:]
         axes = f"C{labels.axes.removeprefix('C')}" if first else None
         return Image.from_array(image, axes=axes, ndim=labels.ndim, name="images")
+    if "T" in labels.axes:
+        stack = open_stack(image, ndim=labels.ndim - 1, planes="t")
+        if stack is not None:
+            return stack
     try:
         opened = open_image(image, ndim=labels.ndim)
     except DataError:

@@ -36,17 +36,22 @@ def measure_positions(
     return found
 
 
-def join_positions(tables: list[tuple[dict[str, int], Table]], *, name: str | None) -> Table:
+def join_positions(
+    tables: list[tuple[dict[str, int], Table]], *, name: str | None, well: str = ""
+) -> Table:
     """One table with the columns ``image``, ``time`` and, for objects of planes, ``plane``.
 
     Args:
         tables: see `measure_positions`.
         name: of the image; None: no such column.
+        well: of a plate that the image is a field of, as column ``well``; "": no such column.
     """
     joined: list[Table] = []
     for place, table in tables:
         rows = len(table)
         where: dict[str, np.ndarray] = {} if name is None else {"image": np.full(rows, name)}
+        if well:
+            where["well"] = np.full(rows, well)
         where["time"] = np.full(rows, place.get("t", 0))
         if "area" in table:
             where["plane"] = np.full(rows, place.get("z", 0))

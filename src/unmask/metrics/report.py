@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -21,6 +22,12 @@ from unmask.plain_text import csv_text, json_text, printable
 if TYPE_CHECKING:
     import pandas as pd
 
+# Metrics that are not numbers from 0 to 1.
+_UNITS = {
+    "voi": "in bits", "voi_split": "in bits", "voi_merge": "in bits", "cremi": "from 0 (best)",
+    "cremi_challenge": "from 0 (best)", "hd95": "in the unit of the voxel size (voxels without it)",
+    "dic": "in objects", "abs_dic": "in objects",
+}  # fmt: skip
 # Metrics in a short form of a report.
 _SHOWN = 4
 _PAGE = """<!doctype html>
@@ -146,6 +153,15 @@ class Report:
         ]
         lines += [f"Note: {note}" for note in self.settings.get("notes", ())]
         return "\n".join(lines) + "\n"
+
+    def describe_numbers(self) -> str:
+        """What the numbers of the summary are: their range or unit, and what is counted."""
+        bases = {re.split("[@/]", name)[0] for name in self.summary if ":" not in name}
+        other = [f"{base} {unit}" for base, unit in _UNITS.items() if base in bases]
+        within = len(other) < len(bases)
+        parts = [*other, *([f"{'others ' if other else ''}from 0 to 1"] if within else [])]
+        what = f"{', '.join(parts)}. " if parts else ""
+        return f"{what[:1].upper()}{what[1:]}n: images with a value; undefined: those without one."
 
     def to_html(self, *, pictures: Sequence[Picture] = (), title: str = "Evaluation") -> str:
         """One page that needs nothing else: summary, pictures, images, settings."""

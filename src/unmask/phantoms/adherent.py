@@ -222,7 +222,9 @@ def _bright_field_image(grid: Grid, cells: Cells, rng: np.random.Generator) -> N
 
 def _litter(grid: Grid, diameter: float, rng: np.random.Generator) -> Floats:
     """Fragments on the dish, and rings of dust out of focus."""
-    count = int(rng.poisson(log_uniform(rng, 1, 80)))
+    # As dense in a large image as in one of 192 x 192.
+    area = float(np.prod(grid.extent[-2:])) / 192**2
+    count = int(rng.poisson(max(1.0, area) * log_uniform(rng, 1, 80)))
     bits, _ = specks(grid, count, (1.2, max(2.0, 0.15 * diameter)), rng)
     rings = int(rng.poisson(1.0))
     at = rng.uniform(0, 1, (rings, len(grid.shape))) * grid.extent

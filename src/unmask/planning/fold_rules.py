@@ -44,19 +44,13 @@ def fold_decisions(labeled: int, regions: int, folds: int) -> list[Decision]:
         why = "too few updates to share them between trainings"
         if labeled == 1 and not regions:
             why = "which is too small to be cut into regions"
-        text = f"{images}, {why}: nothing is held out, the last weights are kept, and no score is"
+        text = f"{images}, {why}: nothing is held out, so there is no score"
         return [
-            Decision("train.folds", 0, f"{text} reported"),
+            Decision("train.folds", 0, text),
             Decision("data.holdout", 0.0, "all labeled images are trained on"),
         ]
     what = f"{folds} regions of it are" if labeled == 1 else "each image is"
+    text = f"{images}: {what} held out once, then {folds + 1} equal trainings share the updates"
     return [
-        Decision(
-            "train.folds",
-            folds,
-            f"{images}: too few to keep some aside, so {what} held out once, and the final model "
-            f"is trained on all. Updates are shared equally by {folds + 1} trainings, so that the "
-            "scores are those of a model like the final one (--folds 0 trains once, without a "
-            "score)",
-        )
+        Decision("train.folds", folds, text, otherwise="--folds 0 trains once, without a score")
     ]

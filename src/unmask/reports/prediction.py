@@ -22,6 +22,7 @@ def prediction_page(
     *,
     settings: Mapping[str, Any],
     version: str,
+    unit: str = "voxels",
 ) -> str:
     """HTML of a prediction; one file that needs nothing else.
 
@@ -31,18 +32,19 @@ def prediction_page(
         draw: picture of the image with a number; None: it is too large.
         settings: behind the prediction.
         version: of the program.
+        unit: of the sizes of objects.
     """
     remarks = find_suspicious(results)
     order = sorted(range(len(names)), key=lambda number: (not remarks[number], number))
-    rows = [{"image": names[n], **_row(results[n]), "remark": remarks[n]} for n in order]
+    rows = [{"image": names[n], **_row(results[n], unit), "remark": remarks[n]} for n in order]
     pictures = {number: draw(number) for number in order[:_PICTURES]}
     figures = [
-        Figure(names[number], jpeg(picture), _caption(results[number]))
+        Figure(names[number], jpeg(picture), _caption(results[number], unit))
         for number, picture in pictures.items()
         if picture is not None
     ]
     sections = [
-        Table("Summary", [_total(results, remarks)]),
+        Table("Summary", [_total(results, remarks, unit)]),
         Figures("Pictures", figures),
         Table("Images", rows, note="Suspicious first. Click a heading to sort.", sortable=True),
         values("Settings", settings),
@@ -50,23 +52,27 @@ def prediction_page(
     return Page("Prediction", sections, version).to_html()
 
 
-def _row(result: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("objects", "tracks", "classes", "median_size", "smallest", "largest")
-    found = {name: result[name] for name in names if name in result}
+def _row(result: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    counts = {name: name for name in ("objects", "tracks", "classes")}
+    sizes = {"median_size": "median size", "smallest": "smallest", "largest": "largest"}
+    shown = counts | {name: f"{title} [{unit}]" for name, title in sizes.items()}
+    found = {title: result[name] for name, title in shown.items() if name in result}
     if "foreground" in result:
         found["foreground %"] = 100 * result["foreground"]
     return found
 
 
-def _caption(result: Mapping[str, Any]) -> str:
-    return ", ".join(f"{value:g} {name}" for name, value in list(_row(result).items())[:1])
+def _caption(result: Mapping[str, Any], unit: str) -> str:
+    return ", ".join(f"{value:g} {name}" for name, value in list(_row(result, unit).items())[:1])
 
 
-def _total(results: Sequence[Mapping[str, Any]], remarks: Sequence[str]) -> dict[str, Any]:
+def _total(
+    results: Sequence[Mapping[str, Any]], remarks: Sequence[str], unit: str
+) -> dict[str, Any]:
     total: dict[str, Any] = {"images": len(results), "suspicious": sum(map(bool, remarks))}
     if any("objects" in each for each in results):
         counts = [each.get("objects", 0) for each in results]
         sizes = [each["median_size"] for each in results if "median_size" in each]
         total |= {"objects": sum(counts), "objects per image (median)": float(np.median(counts))}
-        total["median size"] = float(np.median(sizes)) if sizes else None
+        total[f"median size [{unit}]"] = float(np.median(sizes)) if sizes else None
     return total

@@ -48,7 +48,7 @@ class Doubts:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._known: dict[str, tuple[str, Doubt | None]] = {}
+        self._known: dict[str, tuple[str, Doubt]] = {}
 
     def get(self, entry: Entry, prediction: Path | None) -> Doubt | None:
         """Uncertainty of the prediction that is shown; None if it is not known (yet)."""
@@ -56,9 +56,13 @@ class Doubts:
             return None
         mark = _mark(prediction)
         known = self._known.get(entry.id)
-        if known is None or known[0] != mark:
-            self._known[entry.id] = known = (mark, self._read(entry, mark))
-        return known[1]
+        if known is not None and known[0] == mark:
+            return known[1]
+        doubt = self._read(entry, mark)
+        if doubt is not None:
+            # "Not known" is not kept: another thread may be storing the uncertainty just now.
+            self._known[entry.id] = (mark, doubt)
+        return doubt
 
     def _read(self, entry: Entry, mark: str) -> Doubt | None:
         with suppress(OSError, ValueError, KeyError, TypeError):

@@ -22,10 +22,9 @@ from unmask.serve.processes import Job
 from unmask.serve.refusal import RefusedError, missing
 from unmask.serve.rounds import Stage, TrainingSet
 from unmask.serve.workspace import Entry, Workspace
+from unmask.shipped.starts import find_start
 from unmask.space.box import Box
 
-# Shipped model of predictions before the first training, by number of axes.
-_SHIPPED = {2: "nuclei"}
 _ID = re.compile(r"(round|predict)-\d{3,9}")
 # Ends the name of the folder with the training set of a run.
 _SET = ".set"
@@ -252,14 +251,15 @@ class Jobs:
         for job in self.all():
             if job.kind == "train" and (job.out / "model.safetensors").is_file():
                 return str(job.out)
-        name = _SHIPPED.get(ndim)
-        if name is None:
+        # The rule of `unmask predict` without --model.
+        start = find_start(ndim)
+        if start is None:
             raise RefusedError(
                 422,
                 message("model", expected=f"one for {ndim} axes", found="none",
                         do="Outline a few objects and train first."),
             )  # fmt: skip
-        return name
+        return start.name
 
 
 def _journal(job: Job) -> list[dict[str, Any]]:

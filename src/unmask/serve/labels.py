@@ -33,6 +33,8 @@ LARGE = 2**27
 # Bytes of one response or request, and of label images kept in memory.
 MOST = 2**28
 _CACHE = 2**27
+# Images whose pixels per id are kept, which a stroke changes in its box alone.
+_COUNTED = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,7 @@ class LabelStore:
         self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._arrays: OrderedDict[str, tuple[str, np.ndarray]] = OrderedDict()
         self._digests: dict[Path, tuple[tuple[int, ...], str]] = {}
+        self._sizes: dict[str, tuple[str, np.ndarray]] = {}
 
     def path(self, entry: Entry) -> Path | None:
         """The label file of an image; None if there is none.
@@ -164,13 +167,30 @@ class LabelStore:
         after = np.zeros(shape, dtype) if before is None else before.astype(dtype)
         after[patch.box.slices] = patch.values
         after = _narrow(after)
+        sizes = self._sizes_after(entry.id, version, before, after, patch.box)
         self._workspace.confine(path.parent)
         save_image(path, after, like=image)
         now = self.version(entry)
         self._keep(entry.id, now, after)
-        count = count_objects(after)
+        self._sizes.pop(entry.id, None)
+        if sizes is not None:
+            self._sizes[entry.id] = (now, sizes)
+        while len(self._sizes) > _COUNTED:
+            self._sizes.pop(next(iter(self._sizes)))
+        count = count_objects(after) if sizes is None else int(np.count_nonzero(sizes[1:]))
         self._note(entry, objects=count, version=now)
         return now, count
+
+    def _sizes_after(
+        self, identity: str, version: str, before: np.ndarray | None, after: np.ndarray, box: Box
+    ) -> np.ndarray | None:
+        """Pixels per id after a save; only those of the box are counted again. None: wide ids."""
+        if after.dtype != np.uint16:
+            return None
+        known = self._sizes.get(identity)
+        if before is None or known is None or known[0] != version:
+            return _sizes(after)
+        return known[1] + _sizes(after[box.slices]) - _sizes(before[box.slices])
 
     def _write_part(self, entry: Entry, image: Image, patch: Patch) -> tuple[str, None]:
         path = self.path(entry) or self._workspace.labels / f"{entry.name}.ome.zarr"
@@ -230,6 +250,11 @@ def count_objects(labels: np.ndarray) -> int:
     return int(np.count_nonzero(np.unique(labels)))
 
 
+def _sizes(labels: np.ndarray) -> np.ndarray:
+    """Pixels per id of 16 bits."""
+    return np.bincount(labels.ravel(), minlength=2**16)
+
+
 def _narrow(labels: np.ndarray) -> np.ndarray:
     """Ids as ``uint16`` where they fit, else as ``uint32``: the types that a page can take.
 
@@ -242,7 +267,7 @@ def _narrow(labels: np.ndarray) -> np.ndarray:
             message("labels", expected="ids below 2**32", found=str(top),
                     do="Number the objects again.")
         )  # fmt: skip
-    return labels.astype(np.uint16 if top < 2**16 else np.uint32)
+    return labels.astype(np.uint16 if top < 2**16 else np.uint32, copy=False)
 
 
 def _opened(path: Path, shape: tuple[int, ...]) -> Image:

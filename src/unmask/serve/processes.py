@@ -27,8 +27,8 @@ from unmask.serve.refusal import RefusedError
 
 _RECORD, _LOG, _EXIT = "job.json", "log.txt", "exit.json"
 _TAIL = 4000
-# Folders of children whose end this server will note.
-_AWAITED: set[Path] = set()
+# Folders of children whose end this server will note, each with a mark of the latest child.
+_AWAITED: dict[Path, object] = {}
 PROGRAM = (sys.executable, "-m", "unmask")
 _STOPPED = {130, 143, -signal.SIGINT, -signal.SIGTERM}
 
@@ -67,7 +67,13 @@ class Job:
         return self.folder / _LOG
 
     def running(self) -> bool:
-        """Whether the process runs, or its exit code is still to be noted."""
+        """Whether the process runs, or its exit code is still to be noted.
+
+        The noted exit code is the end: the thread that wrote it may still wait for the disk, and a
+        reader that saw the code must not find a job that runs.
+        """
+        if (self.folder / _EXIT).is_file():
+            return False
         return self.folder in _AWAITED or is_running(self.pid, self.begun)
 
 
@@ -82,12 +88,27 @@ def start(job: Job, *more: str, seconds: float | None = None) -> Job:
     Raises:
         SaveError: its record cannot be written.
     """
-    (job.folder / _EXIT).unlink(missing_ok=True)
+    # Before the old exit code goes: a job that is started again is at no time one that has ended.
+    mark = _AWAITED[job.folder] = object()
+    try:
+        (job.folder / _EXIT).unlink(missing_ok=True)
+        child = _launch(job, more)
+    except BaseException:
+        _forget(job.folder, mark)
+        raise
+    begun = replace(job, pid=child.pid, begun=begin_of(child.pid), created=time.time())
+    threading.Thread(target=_wait, args=(child, job.folder, mark, seconds), daemon=True).start()
+    record = {**asdict(begun), "folder": "", "out": os.path.relpath(job.out, job.folder)}
+    atomic_write(job.folder / _RECORD, json.dumps(record, indent=1))
+    return begun
+
+
+def _launch(job: Job, more: Sequence[str]) -> subprocess.Popen[bytes]:
     apart: dict[str, Any] = (
         {"creationflags": 0x00000208} if os.name == "nt" else {"start_new_session": True}
     )
     with job.log.open("ab") as log:
-        child = subprocess.Popen(
+        return subprocess.Popen(
             [*PROGRAM, *job.command, *more],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -95,12 +116,6 @@ def start(job: Job, *more: str, seconds: float | None = None) -> Job:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             **apart,
         )
-    begun = replace(job, pid=child.pid, begun=begin_of(child.pid), created=time.time())
-    _AWAITED.add(job.folder)
-    threading.Thread(target=_wait, args=(child, job.folder, seconds), daemon=True).start()
-    record = {**asdict(begun), "folder": "", "out": os.path.relpath(job.out, job.folder)}
-    atomic_write(job.folder / _RECORD, json.dumps(record, indent=1))
-    return begun
 
 
 def stop(job: Job) -> None:
@@ -187,7 +202,9 @@ def _number(name: str, kind: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _wait(child: subprocess.Popen[bytes], folder: Path, seconds: float | None) -> None:
+def _wait(
+    child: subprocess.Popen[bytes], folder: Path, mark: object, seconds: float | None
+) -> None:
     try:
         code = child.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -196,4 +213,10 @@ def _wait(child: subprocess.Popen[bytes], folder: Path, seconds: float | None) -
     # Without it, the state follows from what the job has written.
     with suppress(OSError):
         atomic_write(folder / _EXIT, json.dumps({"code": code}))
-    _AWAITED.discard(folder)
+    _forget(folder, mark)
+
+
+def _forget(folder: Path, mark: object) -> None:
+    """A child is no longer awaited; one that was started in its folder meanwhile still is."""
+    if _AWAITED.get(folder) is mark:
+        del _AWAITED[folder]

@@ -1,7 +1,7 @@
 """Choose the next image to label: a typical one of a kind without labels, or an uncertain one.
 
-The choice is that of ``unmask select``. Each call describes images for one second at most, so that
-a person does not wait for thousands of them; the next call describes more.
+The choice is that of ``unmask select``. Each call describes a few images and then more for one
+second at most, so that a person does not wait for thousands of them; the next call describes more.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from unmask.errors import UnmaskError
 from unmask.serve.pictures import Pictures
 from unmask.serve.workspace import Entry
 
-# Seconds of a call in which images are described.
-_PATIENCE = 1.0
+# Seconds of a call in which images are described, and the number that are described however long
+# it takes: on a busy machine one second is not enough for any.
+_PATIENCE, _FEWEST = 1.0, 16
 
 
 class Selection:
@@ -52,8 +53,10 @@ class Selection:
         from unmask.selection.choose import choose
 
         with self._lock:
-            ends = time.monotonic() + _PATIENCE
-            known = [(e, self._describe(e, ends)) for e in (*_spread(fresh), *_spread(done))]
+            ends, known = time.monotonic() + _PATIENCE, []
+            for number, entry in enumerate((*_spread(fresh), *_spread(done))):
+                wait = number < _FEWEST or time.monotonic() < ends
+                known.append((entry, self._describe(entry, wait=wait)))
         known = [(entry, found) for entry, found in known if found is not None]
         known = [(e, found) for e, found in known if found.shape == known[0][1].shape]
         labeled = {entry.id for entry in done}
@@ -69,12 +72,12 @@ class Selection:
         chosen = choose(rows, count, labeled=indices, doubts=weights)
         return [known[each.index][0] for each in chosen]
 
-    def _describe(self, entry: Entry, ends: float) -> np.ndarray | None:
+    def _describe(self, entry: Entry, *, wait: bool) -> np.ndarray | None:
         try:
             key = (entry.path, entry.path.stat().st_mtime_ns)
         except OSError:
             return None
-        if key not in self._known and time.monotonic() < ends:
+        if key not in self._known and wait:
             from unmask.selection.descriptors import describe
 
             try:

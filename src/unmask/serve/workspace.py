@@ -15,7 +15,7 @@ from pathlib import Path
 
 import xxhash
 
-from unmask.errors import DataError, message
+from unmask.errors import DataError, message, near_path
 from unmask.io.paths import locate, named_files
 from unmask.serve.refusal import RefusedError, missing
 
@@ -104,8 +104,9 @@ def open_workspace(folder: Path | str, *, axes: str | None = None) -> Workspace:
     root = Path(folder).resolve()
     if not root.is_dir():
         raise DataError(
-            message(folder, expected="a folder", found="none", do="Make it, or give another one.")
-        )
+            message(folder, expected="a folder", found="none",
+                    do=f"{near_path(folder)}Make it, or give another one.")
+        )  # fmt: skip
     inner = root / "images"
     use_inner = not _files(root) and inner.is_dir() and inner.resolve().is_relative_to(root)
     return Workspace(root, inner if use_inner else root, axes)

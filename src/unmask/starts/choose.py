@@ -43,11 +43,11 @@ class Chosen:
         if self.model is None:
             return {}
         card = checkpoint.describe_model(self.model).card
-        kept = {key: card[key] for key in ("licence", "license") if key in card}
+        kept = {"license": card["license"]} if "license" in card else {}
         # Only shipped models name their training data; the paths of a user's run stay private.
         data = card.get("data")
         if isinstance(data, Mapping) and "name" in data:
-            keys = ("name", "licence", "source", "citation")
+            keys = ("name", "license", "source", "citation")
             kept["data"] = {key: data[key] for key in keys if key in data}
         return {"start": {"model": self.model, **kept}}
 

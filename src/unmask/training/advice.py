@@ -140,5 +140,7 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[str]:
         f"Forecast: {recipe.train.steps} updates{each} of {recipe.train.batch_size} crops "
         f"{recipe.data.crop}, about {timing.update:.2f} s each: {total / 60:.0f} minutes."
     )
+    if timing.note:
+        yield timing.note
     if timing.peak is not None:
         yield f"Memory: about {timing.peak / 1e9:.1f} GB."

@@ -28,21 +28,22 @@ class Stop:
 
     The first signal is noted, so that the step ends and the run is saved; a second Ctrl-C ends the
     process at once, which harms nothing because every file is written aside.
-
-    Attributes:
-        code: exit code that the signal asks for, 0 while there was none.
     """
 
     def __init__(self) -> None:
-        self.code = 0
+        self._code = 0
         self._before: dict[int, Any] = {}
+
+    @property
+    def code(self) -> int:
+        """The first signal's code, or that of an earlier request or one to this thread."""
+        return self._code or interruption.code()
 
     def __enter__(self) -> Stop:
         # Python delivers signals to the main thread and lets no other one ask for them.
         if threading.current_thread() is threading.main_thread():
             numbers = interruption.signals()
             self._before = {number: signal.signal(number, self._note) for number in numbers}
-        self.code = interruption.code()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,7 +53,7 @@ class Stop:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.code and number == signal.SIGINT:
             interruption.end_at_once()
-        self.code = self.code or interruption.code_of(number)
+        self._code = self.code or interruption.code_of(number)
 
 
 class Guard:

@@ -28,7 +28,7 @@ class RunFolder:
 
     Attributes:
         folder: the run folder; hold it with ``unmask.checkpoint.lock_run``.
-        card: what the model file says in addition to step and scores (recipe, data, licence, ...).
+        card: what the model file says in addition to step and scores (recipe, data, license, ...).
         resume: go on from the newest snapshot; without it a folder with snapshots is refused.
         keep_models: keep the model of every validation too, see ``validated_model``.
     """

@@ -13,13 +13,14 @@ from unmask.build import Assembly, assemble_method, assemble_segmenter, build_cr
 from unmask.data.pairs import Pair, apply_view
 from unmask.data.tables import ImageClass
 from unmask.memory import peak_memory
+from unmask.processes import busy_factor, waiting_times
 from unmask.recipe import Recipe
 from unmask.tasks.base import CompleteTask
 from unmask.training.forward import Forward, Parcel
 from unmask.training.parallel import make_fabric
 
-# Images whose crops are used.
-_IMAGES = 4
+# Images whose crops are used, and how many times longer an update takes on a busy machine.
+_IMAGES, _BUSY = 4, 1.3
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,29 @@ class Timing:
     """The cost of a recipe.
 
     Attributes:
-        update: seconds per update, batches and backward pass included.
+        update: seconds per update on a machine that does nothing else, batches and backward pass
+            included.
         parameters: weights of the network.
         peak: largest memory of the process so far, or of the GPU, in bytes; None if unknown.
         device: where it was measured.
+        busy: how many times longer an update takes at present, because of other programs.
     """
 
     update: float
     parameters: int
     peak: int | None
     device: torch.device
+    busy: float = 1.0
+
+    @property
+    def note(self) -> str:
+        """A sentence on a machine that is busy; "" if it is not."""
+        if self.busy < _BUSY:
+            return ""
+        return (
+            f"Other programs use this machine: at present an update takes {self.busy:.1f} times as "
+            "long."
+        )
 
 
 def time_updates(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> Timing:
@@ -63,11 +77,11 @@ def _time(assembly: Assembly[Any], pairs: Sequence[Pair], updates: int) -> Timin
     crops = build_crops(recipe, pairs, assembly.task, pipeline=assembly.pipeline)
     fabric = make_fabric(1, recipe.train.precision)
     model, stepper = fabric.setup(Forward(objective), assembly.optimizer)
-    seconds = []
+    seconds: list[tuple[float, float]] = []
     # The time of a forecast must not decide about the random numbers of the training.
     with torch.random.fork_rng(devices=[]):
         for index in range(updates):
-            begin = time.perf_counter()
+            begin, waited = time.perf_counter(), waiting_times()
             stepper.zero_grad(set_to_none=True)
             for part in range(recipe.train.accumulate):
                 batch = crops.batch(index * recipe.train.accumulate + part).to(fabric.device)
@@ -78,9 +92,11 @@ def _time(assembly: Assembly[Any], pairs: Sequence[Pair], updates: int) -> Timin
             stepper.step()
             if fabric.device.type == "cuda":
                 torch.cuda.synchronize(fabric.device)
-            seconds.append(time.perf_counter() - begin)
+            busy = busy_factor(waited)
+            seconds.append(((time.perf_counter() - begin) / busy, busy))
     parameters = sum(p.numel() for p in objective.parameters())
-    return Timing(min(seconds), parameters, _peak(fabric.device), fabric.device)
+    update, busy = min(seconds)
+    return Timing(update, parameters, _peak(fabric.device), fabric.device, busy)
 
 
 def _labeled(pair: Pair, task: CompleteTask) -> Pair:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.errors import DataError, UnmaskError, message
+from unmask.errors import DataError, UnmaskError, message, near_path
 from unmask.io.outlines.coco import read_coco, write_coco
 from unmask.io.outlines.colors import is_colored, read_colors
 from unmask.io.outlines.drawn import Drawing, rasterize
@@ -74,8 +74,9 @@ def read_outlines(
     file = Path(path)
     if not file.exists():
         raise DataError(
-            message(path, expected="a file or folder", found="none", do="Check the path.")
-        )
+            message(path, expected="a file or folder", found="none",
+                    do=f"{near_path(path)}Check the path.")
+        )  # fmt: skip
     if file.is_file() and file.suffix.lower() not in SUFFIXES and is_colored(file):
         labels = read_colors(file)
         if shape is not None and tuple(shape) != labels.shape:

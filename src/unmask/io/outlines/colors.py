@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from unmask.errors import DataError, message
+from unmask.io.image import from_stored
 from unmask.io.paths import format_of, locate
-from unmask.io.reading import open_image
+from unmask.io.pictures import looks_like_picture
+from unmask.io.reading import open_image, open_stored
 
 
 def is_colored(path: Path) -> bool:
-    """Whether a file is an image with three or four channels of 8 bits."""
+    """Whether a file is an image with three or four channels of 8 bits; palettes are indices."""
     if format_of(locate(path)) is None:
         return False
     try:
-        image = open_image(path, ndim=2)
+        stored = open_stored(path, labels=True)
+        image = from_stored(stored, source=str(path), name=path.name, ndim=2)
     except DataError:
         # A volume or a damaged file; the reader that opens it next reports it.
         return False
@@ -27,7 +30,7 @@ def read_colors(path: Path) -> np.ndarray:
     """Ids ``(y, x)`` of an RGB label image; black is background, equal colors are one object.
 
     Raises:
-        DataError: a lossy format, or transparency.
+        DataError: a lossy format, transparency, or a picture.
     """
     form = format_of(locate(path))
     values = open_image(path, ndim=2).read().astype(np.uint32)
@@ -38,4 +41,11 @@ def read_colors(path: Path) -> np.ndarray:
             message(path, expected="one exact color per object", found=found,
                  do="Export the label image as PNG or TIFF without transparency.")
         )  # fmt: skip
-    return (values[0] << 16) | (values[1] << 8) | values[2]
+    ids = (values[0] << 16) | (values[1] << 8) | values[2]
+    if looks_like_picture(ids):
+        raise DataError(
+            message(path, expected="a label image: one exact color per object",
+                    found="a picture, whose colors change from pixel to pixel",
+                    do="Give the label images as --labels, and pictures as --images.")
+        )  # fmt: skip
+    return ids

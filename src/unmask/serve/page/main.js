@@ -1,6 +1,7 @@
 // The page: opens images, connects tools, panels and jobs.
 
 import { Annotator } from "./annotate.js";
+import { channelStates } from "./channels.js";
 import { Classes } from "./classes.js";
 import { Editor } from "./editor.js";
 import { download, importLabels, uploadImages } from "./files.js";
@@ -9,7 +10,8 @@ import { grayValues } from "./gray.js";
 import { showSizes } from "./histogram.js";
 import { Jobs } from "./jobs.js";
 import { listen } from "./keyboard.js";
-import { ask, element, fillTexts, showChannels, showImages, showObjects, status } from "./panels.js";
+import { ask, element, fillTexts, ordered, showChannels, showImages, showObjects, status, switchTheme } from "./panels.js";
+import { Pen } from "./pen.js";
 import { getJson, Saver, send } from "./server.js";
 import { text } from "./texts.js";
 import { interpolate } from "./tools.js";
@@ -20,7 +22,6 @@ const canvas = element("canvas");
 let catalog = { images: [], counts: {}, models: [] };
 let meta = null;
 let listed = [];
-let penDown = false;
 let planned = false;
 // Slices before and after the visible one that are predicted with it.
 const SLICES = 16;
@@ -48,6 +49,7 @@ const annotator = new Annotator(view, editor, {
 });
 const jobs = new Jobs(onPredicted, refresh);
 const classes = new Classes(() => refresh().catch(report), report);
+const pen = new Pen(view, annotator);
 new Gestures(canvas, view, annotator);
 jobs.beforeTraining = () => saver.run();
 
@@ -86,7 +88,7 @@ async function refresh() {
 }
 
 function showCatalog() {
-  showImages(catalog, meta?.id, guarded(open));
+  showImages(catalog, meta?.id, guarded((id) => open(id)));
   const chosen = element("model").value;
   element("model").replaceChildren(
     new Option(text("lastModel"), ""),
@@ -97,13 +99,13 @@ function showCatalog() {
   for (const id of ["train", "effort", "resume"]) element(id).classList.toggle("hidden", Boolean(catalog.demo));
 }
 
-async function open(id) {
+async function open(id, known = null) {
   annotator.cancel();
   await saver.run();
   canvas.dataset.image = "";
   status(text("loading"));
-  meta = await getJson(`/api/image/${id}`);
-  meta.channels = meta.channels.map(channelState);
+  meta = known ?? await getJson(`/api/image/${id}`);
+  meta.channels = channelStates(meta);
   const middle = meta.shape.length > 2 ? Math.floor(meta.shape[0] / 2) : 0;
   setUpSlices({ axis: 0, index: middle });
   view.open(meta, { axis: 0, index: middle }, meta.channels);
@@ -112,21 +114,12 @@ async function open(id) {
   element("held-out").checked = meta.held_out;
   element("clear-regions").classList.toggle("hidden", !meta.regions.length);
   await loadObjects();
-  showImages(catalog, meta.id, guarded(open));
+  showImages(catalog, meta.id, guarded((id) => open(id)));
   canvas.dataset.image = meta.name;
 }
 
 function isLabeled() {
   return meta.labeled && meta.objects !== 0;
-}
-
-function channelState(channel, number) {
-  const room = channel.high - channel.low;
-  const top = channel.top ?? channel.high + room;
-  return {
-    ...channel, number, visible: true, auto: [channel.low, channel.high],
-    narrowest: meta.dtype.startsWith("uint") ? 0 : Math.min(0, channel.low - room), widest: Math.max(Math.min(top, channel.high + 2 * room), channel.high),
-  };
 }
 
 let contrast = 0;
@@ -232,20 +225,13 @@ async function loadObjects() {
   if (id !== meta.id) return;
   meta.objects = editor.layer === "labels" ? found.objects.length : meta.objects;
   meta.right = found.right;
-  showObjects(sorted(found.objects), found.right, select, setRight);
+  showObjects(ordered(found.objects), found.right, select, setRight);
   listed = found.objects;
   showSizes(listed);
   const counts = { count: found.corrections, objects: found.objects.length };
   element("corrections").textContent = found.corrections === null ? "" : text("corrections", counts);
   classes.show(classes.project, classes.active ? found.objects.map((object) => object.id) : []);
   if (!saver.pending) status(text("ready", { name: meta.name, objects: found.objects.length }));
-}
-
-/** In the order that was chosen; what the model doubts most comes first. */
-function sorted(objects) {
-  const by = element("sort").value;
-  if (by === "doubt") return objects.toSorted((a, b) => (b.doubt ?? 0) - (a.doubt ?? 0));
-  return by === "size" ? objects.toSorted((a, b) => b.size - a.size) : objects;
 }
 
 async function setRight(id, right) {
@@ -371,28 +357,8 @@ const page = {
   between: guarded(() => annotator.gesture("perform", fillBetween)),
   cancel: () => annotator.cancel(),
   close: () => annotator.gesture("close"),
-  movePen(dx, dy) {
-    const at = annotator.cursor ?? { x: Math.floor(view.width / 2), y: Math.floor(view.height / 2) };
-    const to = {
-      x: Math.max(0, Math.min(view.width - 1, at.x + dx)),
-      y: Math.max(0, Math.min(view.height - 1, at.y + dy)),
-    };
-    annotator.keyboard = true;
-    annotator.hover(to);
-    view.show(to.y, to.x);
-    if (penDown) annotator.gesture("drag", to);
-  },
-  pressPen: guarded(async () => {
-    const at = annotator.cursor ?? { x: Math.floor(view.width / 2), y: Math.floor(view.height / 2) };
-    annotator.keyboard = true;
-    annotator.hover(at);
-    const click = !["brush", "erase", "split", "region"].includes(annotator.tool);
-    const lift = penDown;
-    // Noted first: the next key may come while labels are loading.
-    penDown = !lift && !click;
-    if (!lift) await annotator.gesture("press", at);
-    if (lift || click) await annotator.gesture("release", at);
-  }),
+  movePen: (dx, dy) => pen.move(dx, dy),
+  pressPen: guarded(() => pen.press()),
 };
 
 for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => page.tool(button.dataset.tool);
@@ -430,14 +396,12 @@ const actions = {
     view.forget();
   },
   theme() {
-    const dark = getComputedStyle(document.documentElement).colorScheme === "dark" ||
-      (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
-    document.documentElement.dataset.theme = dark ? "light" : "dark";
+    switchTheme();
     draw();
   },
 };
 for (const [id, action] of Object.entries(actions)) element(id).onclick = action;
-element("search").oninput = () => showImages(catalog, meta?.id, guarded(open));
+element("search").oninput = () => showImages(catalog, meta?.id, guarded((id) => open(id)));
 element("slice").oninput = guarded(() => goTo({ axis: view.plane.axis, index: Number(element("slice").value) }));
 element("axis").onchange = guarded(() => {
   const axis = Number(element("axis").value);
@@ -468,9 +432,10 @@ page.tool("brush");
 
 /** The picture first: everything else may come a moment later. */
 async function begin() {
-  catalog = await getJson("/api/images");
-  const first = catalog.images.find((image) => !image.problem);
-  if (first) await open(first.id);
+  const listing = getJson("/api/images");
+  const first = await getJson("/api/first");
+  if (first.id) await open(first.id, first);
+  catalog = await listing;
   showCatalog();
   await jobs.find();
   if (catalog.demo) status(text("demoNote"));

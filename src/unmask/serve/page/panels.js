@@ -147,3 +147,17 @@ export function showObjects(objects, right, select, setRight) {
 export function markObject(id) {
   for (const row of element("objects").children) row.setAttribute("aria-selected", Number(row.dataset.id) === id);
 }
+
+/** Objects in the order that was chosen; what the model doubts most comes first. */
+export function ordered(objects) {
+  const by = element("sort").value;
+  if (by === "doubt") return objects.toSorted((a, b) => (b.doubt ?? 0) - (a.doubt ?? 0));
+  return by === "size" ? objects.toSorted((a, b) => b.size - a.size) : objects;
+}
+
+export function switchTheme() {
+  const { dataset } = document.documentElement;
+  const dark = getComputedStyle(document.documentElement).colorScheme === "dark" ||
+    (!dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+  dataset.theme = dark ? "light" : "dark";
+}

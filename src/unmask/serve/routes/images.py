@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from unmask.errors import UnmaskError
 from unmask.serve.facts import boxes
 from unmask.serve.pictures import Channel, Plane
 from unmask.serve.project import Kind, Project
@@ -15,8 +17,10 @@ from unmask.serve.routes.body import announced, inside, numbers, wrong
 from unmask.serve.routes.current import Current
 from unmask.serve.site import describe_image, list_images, next_image
 from unmask.serve.upload import UploadLimits
-from unmask.serve.workspace import find_entry
+from unmask.serve.workspace import find_entry, list_entries
 
+# Files that are tried for the first picture.
+_FIRST = 8
 _CHANNEL = re.compile(r"(\d{1,4}):([-+.\deE]{1,24}):([-+.\deE]{1,24}):([0-9a-f]{6})")
 
 _Number = Annotated[int, Field(ge=1, lt=2**32)]
@@ -48,6 +52,19 @@ def images(site: Current) -> dict[str, Any]:
     """All images with their states."""
     more = {"demo": site.demo, "models": site.jobs.models(), "project": site.project.get()}
     return {**list_images(site), **more}
+
+
+@router.get("/first")
+def first(site: Current) -> dict[str, Any]:
+    """The first usable image, so that the page shows it before the list; empty if none is usable.
+
+    A file that cannot be opened says so in the list.
+    """
+    for entry in list_entries(site.workspace)[:_FIRST]:
+        if not entry.problem:
+            with suppress(UnmaskError):
+                return describe_image(site, entry)
+    return {}
 
 
 @router.patch("/project")

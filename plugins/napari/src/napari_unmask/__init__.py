@@ -1,0 +1,1 @@
+"""unmask in napari: forms over ``unmask.api``, whose results become layers."""
