@@ -58,8 +58,15 @@ def row(
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def write(name: str, rows: Sequence[Mapping[str, Any]], folder: Path = RESULTS) -> Path:
+def write(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    folder: Path = RESULTS,
+    measured_on: Mapping[str, str] | None = None,
+) -> Path:
     """Print the rows and store them with machine and date as ``<folder>/<name>.json``.
+
+    ``measured_on`` takes the place of what `machine` finds.
 
     Raises:
         ValueError: a row with an unknown column or without ``what``.
@@ -72,7 +79,11 @@ def write(name: str, rows: Sequence[Mapping[str, Any]], folder: Path = RESULTS) 
         print(
             "  ".join(f"{key}={value}" for key, value in entry.items() if value not in ("", None))
         )
-    result = {"machine": machine(), "date": datetime.date.today().isoformat(), "rows": full}
+    result = {
+        "machine": measured_on or machine(),
+        "date": datetime.date.today().isoformat(),
+        "rows": full,
+    }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

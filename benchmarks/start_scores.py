@@ -1,6 +1,6 @@
 """Start weights on real images: without any label, and against random weights with a few.
 
-    python benchmarks/start_scores.py zero MODEL [MODEL ...]
+    python benchmarks/start_scores.py zero MODEL [MODEL ...] [--sets plant_nuclei_3d_mini]
     python benchmarks/start_scores.py few MODEL --set dsb2018_nuclei --labels 2 --draws 2 --out RUNS
 
 Validation images of sets that the model has never seen; nothing is chosen on them. Data are read
@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,27 +26,62 @@ from unmask.io import open_image, open_labels
 from unmask.metrics import evaluate_pair
 
 SETS = ("dsb2018_nuclei", "usiigaci_phase", "germline_nuclei", "worms_bbbc010", "bacteria_dapi")
-METRICS = ("f1@0.5", "aji")
+
+
+@dataclass(frozen=True)
+class Study:
+    """How a set is trained on and scored.
+
+    Attributes:
+        preset: recipe of the trainings; its backbone is that of the start weights.
+        metrics: of the validation images; the first decides.
+        settings: changes to the recipe.
+        ndim: number of spatial axes.
+    """
+
+    preset: str = "cells"
+    metrics: tuple[str, ...] = ("f1@0.5", "aji")
+    settings: tuple[str, ...] = (
+        "data.crop=[128, 128]", "train.batch_size=4", "infer.tile=[256, 256]",
+    )  # fmt: skip
+    ndim: int = 2
+
+
+_SEMANTIC = ("data.crop=[128, 128]", "train.batch_size=4", "task.classes=3")
+STUDIES = {
+    "cardiac_cine_mri": Study("semantic2d", ("dice",), (*_SEMANTIC[:2], "task.classes=2")),
+    "superalloy_sem": Study("semantic2d", ("dice",), _SEMANTIC),
+    "hippocampus_mri": Study(
+        "semantic3d", ("dice",), ("data.crop=[32, 48, 32]", "train.batch_size=2",
+                                  "task.classes=3"), 3,
+    ),
+    "mito_sbem_nc": Study("cells3d", settings=("data.crop=[24, 64, 64]", "train.batch_size=2"),
+                          ndim=3),
+    "plant_nuclei_3d_mini": Study("cells3d", ndim=3),
+}  # fmt: skip
 # Images of a validation part that are measured, evenly spread.
 MOST = 43
 
 
 def score(model: Path | str, name: str) -> dict[str, object]:
     """Mean metrics of the validation images, and F1 by kind of image if an index has kinds."""
-    folder = DATA / name
+    folder, study = DATA / name, STUDIES.get(name, Study())
     kinds = dict(kinds_of(folder / "index.csv"))
     predictor = load_predictor(model)
-    files = sorted((folder / "val" / "images").iterdir())
+    # A set of one volume has no val part; its labels are never trained on without labels.
+    part = folder / ("val" if (folder / "val").is_dir() else "train")
+    files = sorted((part / "images").iterdir())
     files = files[:: max(1, len(files) // MOST)]
     rows: list[dict[str, float]] = []
     by_kind: dict[str, list[float]] = {}
     for file in files:
-        truth = open_labels(folder / "val" / "labels" / file.name, ndim=2).read()[0]
-        values = evaluate_pair(truth, predictor.predict(open_image(file, ndim=2)).labels, METRICS)
+        truth = open_labels(part / "labels" / file.name, ndim=study.ndim).read()[0]
+        predicted = predictor.predict(open_image(file, ndim=study.ndim)).labels
+        values = evaluate_pair(truth, predicted, study.metrics)
         rows.append(values)
-        by_kind.setdefault(kinds.get(file.stem, "all"), []).append(values["f1@0.5"])
+        by_kind.setdefault(kinds.get(file.stem, "all"), []).append(values[study.metrics[0]])
     found: dict[str, object] = {
-        metric: round(statistics.fmean(row[metric] for row in rows), 4) for metric in METRICS
+        metric: round(statistics.fmean(row[metric] for row in rows), 4) for metric in study.metrics
     }
     shown = {kind: round(statistics.fmean(each), 4) for kind, each in by_kind.items()}
     return {"set": name, "images": len(rows), **found, **({"kinds": shown} if kinds else {})}
@@ -53,7 +89,7 @@ def score(model: Path | str, name: str) -> dict[str, object]:
 
 def few(asked: argparse.Namespace) -> None:
     """Paired trainings with the same images, crops and updates; only the first weights differ."""
-    folder = DATA / asked.set / "train"
+    folder, study = DATA / asked.set / "train", STUDIES.get(asked.set, Study())
     images = sorted((folder / "images").iterdir())
     for draw in range(asked.draws):
         chosen = [
@@ -61,20 +97,18 @@ def few(asked: argparse.Namespace) -> None:
         ]
         for init in ("none", asked.models[0]):
             run = unmask.train(
-                "cells",
+                study.preset,
                 images=chosen,
                 labels=[folder / "labels" / path.name for path in chosen],
                 out=asked.out / f"{asked.set}_{asked.labels}_{draw}_{Path(init).stem}",
                 init=init,
                 settings=[
-                    "data.crop=[128, 128]",
-                    "train.batch_size=4",
+                    *study.settings,
                     f"train.steps={asked.steps}",
                     "train.warmup=20",
                     "train.lr=0.002",
                     "train.ema=0.98",
                     "train.precision=bf16",
-                    "infer.tile=[256, 256]",
                     f"train.seed={draw}",
                 ],
             )
@@ -87,7 +121,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("zero", "few"))
     parser.add_argument("models", nargs="+")
-    parser.add_argument("--set", default="dsb2018_nuclei")
+    parser.add_argument("--set", default="dsb2018_nuclei", help="for few")
+    parser.add_argument("--sets", nargs="*", help="for zero")
     parser.add_argument("--labels", type=int, default=2)
     parser.add_argument("--draws", type=int, default=2)
     parser.add_argument("--steps", type=int, default=300)
@@ -98,7 +133,7 @@ def main() -> None:
         few(asked)
         return
     for model in asked.models:
-        for name in SETS:
+        for name in asked.sets or SETS:
             began = time.process_time()
             found = score(model, name)
             found["cpu_seconds"] = round(time.process_time() - began, 1)

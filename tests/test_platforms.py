@@ -113,6 +113,8 @@ expected = {
     "plot": (["plot", runs / "a", "--out", out / "plot.png"], 0),
     "share": (["share", runs / "a", "--to", out / "shared", "--license", "MIT"], 0),
     "convert": (["convert", weights, "--source", "mae", "--out", out / "mae.safetensors"], 2),
+    "export": (["export", "--model", runs / "a", "--format", "torchscript",
+                "--out", out / "a.pt"], 0),
 }
 wrong = {}
 for name, (given, code) in expected.items():

@@ -264,6 +264,11 @@ class TrainRecipe(Section):
         description="Precision of the computation. auto: a few updates are timed in each "
         "precision that the device supports, and the run uses the fastest.",
     )
+    compile: bool = Field(
+        default=False,
+        description="Compile the network with torch.compile before the first update. It takes "
+        "minutes and pays off in long trainings on a GPU.",
+    )
     seed: int = Field(
         default=0, ge=0, description="Seed of the weights, crops, augmentations and masks."
     )
@@ -343,8 +348,8 @@ class InferRecipe(Section):
     )
     precision: Literal["auto", "32", "bf16", "16"] = Field(
         default="auto",
-        description="Precision of the computation. auto: bf16 if the device computes in it, "
-        "otherwise 32.",
+        description="Precision of the computation. auto: bf16 if the device computes in it, 16 on "
+        "other NVIDIA GPUs, otherwise 32.",
     )
     uncertainty: Literal["scores", "flips"] | None = Field(
         default=None,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
 from unmask.api.files import FileTask, run_files
+from unmask.api.overlap import Stages
 from unmask.blocks.resume import batch
 from unmask.data.fingerprint import fingerprint
 from unmask.data.pairing import Pair
@@ -82,3 +85,61 @@ def test_finished_outputs_are_not_made_again(pairs, tmp_path):
         assert [result for _, result in done] == ["a", "b"]
     assert calls == ["a", "b", "b"]
     assert lines[1].endswith("a.txt (finished before)")
+
+
+def test_stages_of_files_overlap_and_report_in_order(pairs):
+    lines: list[str] = []
+    computed = Event()
+
+    def task(pair: Pair, number: int) -> FileTask[int]:
+        notes: list[str] = []
+
+        def compute(value: int) -> int:
+            if number == 1:
+                computed.set()
+            return value
+
+        def finish(value: int) -> int:
+            # The first file is finished while the second one is computed.
+            assert number or computed.wait(30)
+            notes.append(f"note {number}")
+            return value
+
+        stages = Stages(lambda: number, compute, finish)
+        return FileTask(pair, stages.run, stages=stages, notes=notes)
+
+    tasks = [task(pair, number) for number, pair in enumerate(pairs)]
+    found = [result for _, result in run_files(tasks, fingerprint(pairs), say=lines.append)]
+    assert found == [0, 1]
+    assert [line[:6] for line in lines] == ["note 0", "[1/2] ", "note 1", "[2/2] "]
+
+
+def test_a_finished_file_is_kept_when_a_later_one_is_interrupted(pairs, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    written = Event()
+
+    def finish(path: Path) -> str:
+        path.write_text("a")
+        written.set()
+        return "a"
+
+    def interrupt(_: Path) -> Path:
+        assert written.wait(30)
+        raise KeyboardInterrupt
+
+    def tasks(second) -> list[FileTask[str]]:
+        made = []
+        for pair, compute in zip(pairs, (lambda path: path, second), strict=True):
+            path = out / f"{pair.name}.txt"
+            stages = Stages(lambda path=path: path, compute, finish)
+            made.append(FileTask(pair, stages.run, path, lambda: {"version": 1}, stages=stages))
+        return made
+
+    before = fingerprint(pairs)
+    with pytest.raises(KeyboardInterrupt), batch(out, resume=False) as finished:
+        list(run_files(tasks(interrupt), before, say=lambda _: None, finished=finished))
+    lines: list[str] = []
+    with batch(out, resume=True) as finished:
+        list(run_files(tasks(lambda path: path), before, say=lines.append, finished=finished))
+    assert ["finished before" in line for line in lines] == [True, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import nibabel
@@ -574,3 +575,36 @@ def test_a_full_disk_while_scores_are_stored(tmp_path, monkeypatch):
     predict_blocks(predictor(2), noise(60, 60), tmp_path / "a.tif", block=(12, 12), resume=True)
     whole = predictor(2).predict(noise(60, 60)).labels
     assert same_objects(whole, read(tmp_path / "a.tif", 2))
+
+
+def test_a_block_is_decoded_while_the_network_works_on_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(blocks, "free_memory", lambda: 1 << 40)
+    decode, score, started, scored = blocks.decode_scores, Predictor.score_seen, Event(), []
+
+    def slow_decode(*given, **options):
+        assert len(scored) > 1 or started.wait(30), "the network waits for the decoding"
+        return decode(*given, **options)
+
+    def noted(*given, **options):
+        scored.append(1)
+        if len(scored) == 2:
+            started.set()
+        return score(*given, **options)
+
+    monkeypatch.setattr(blocks, "decode_scores", slow_decode)
+    monkeypatch.setattr(Predictor, "score_seen", noted)
+    image, model = noise(128, 16), predictor(2, overlap=0.0)
+    count = predict_blocks(model, image, tmp_path / "a.tif", block=(32, 16))
+    assert len(scored) == 4
+    assert count == model.predict(image).labels.max()
+
+
+@pytest.mark.parametrize(
+    ("cores", "free", "expected"), [(1, 1 << 40, 1), (4, 0, 1), (4, 1 << 40, 2)]
+)
+def test_two_blocks_are_in_work_if_cores_and_memory_suffice(monkeypatch, cores, free, expected):
+    monkeypatch.setattr(blocks.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(blocks, "free_memory", lambda: free)
+    image = Image.from_array(noise(32, 32), ndim=2)
+    assert blocks._threads(blocks.plan_work(predictor(2), image, block=(16, 16))) == expected

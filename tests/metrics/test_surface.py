@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 
 from unmask.errors import DataError
-from unmask.metrics import Surfaces, evaluate_pair, hd95, metric, nsd
+from unmask.metrics import Surfaces, evaluate_pair, hd95, metric, nsd, surface
+from unmask.metrics.nearest_marks import measure_nearest
 
 
 def surface_points(inside, spacing):
@@ -152,3 +153,41 @@ def test_metrics_of_one_image_share_their_surfaces(monkeypatch):
 def test_surfaces_or_both_sides_are_needed():
     with pytest.raises(TypeError, match="their surfaces"):
         hd95(np.ones((3, 3), int))
+
+
+@pytest.mark.parametrize("shape", [(60,), (1, 30), (25, 31), (9, 1, 12), (13, 17, 15)])
+@pytest.mark.parametrize("share", [0.003, 0.1, 0.7])
+def test_transform_equals_all_pairs(shape, share):
+    rng = np.random.default_rng(len(shape))
+    marks = rng.random(shape) < share
+    marks.flat[rng.integers(marks.size)] = True
+    points = np.argwhere(rng.random(shape) < 0.3)
+    sizes = np.array((3.0, 0.7, 1.1)[: len(shape)])
+    table = (points[:, None] - np.argwhere(marks)[None]) * sizes
+    expected = np.sqrt((table**2).sum(-1)).min(1)
+    np.testing.assert_allclose(measure_nearest(points, marks, sizes), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("looks", "query"), [(0, 0), (0, 10**9), (10**9, 0)])
+def test_every_way_measures_the_same(monkeypatch, looks, query):
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.integers(0, 4, (2, 12, 30, 20)) * (rng.random((2, 12, 30, 20)) < 0.02)
+    monkeypatch.setattr(surface, "_LOOKS", looks)
+    monkeypatch.setattr(surface, "_QUERY", query)
+    monkeypatch.setattr(surface, "_AROUND", 30)
+    spacing = (3.0, 0.7, 1.1)
+    surfaces = Surfaces(truth, predicted, spacing=spacing)
+    for name in (1, 2, 3):
+        expected = by_scipy(truth == name, predicted == name, spacing)
+        for found, wanted in zip(surfaces.of(name), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_random_classes_everywhere():
+    truth, predicted = np.random.default_rng(1).integers(0, 5, (2, 12, 14, 16))
+    truth[:, :7], predicted[:, 7:] = 2, 3
+    surfaces = Surfaces(truth, predicted)
+    for name in (1, 2, 3, 4):
+        expected = by_scipy(truth == name, predicted == name, (1, 1, 1))
+        for found, wanted in zip(surfaces.of(name), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)

@@ -168,10 +168,15 @@ def test_short_trainings_take_the_start_untried(start, phantoms, tmp_path):
     assert "too few for a trial" in note["lines"][-1]
 
 
-def test_the_shipped_start_fits_the_presets():
-    start = find_start(2)
+@pytest.mark.parametrize(
+    ("ndim", "presets"),
+    [(2, ("cells", "membranes2d", "semantic2d")), (3, ("cells3d", "semantic3d"))],
+    ids=["2d", "3d"],
+)
+def test_the_shipped_start_fits_the_presets(ndim, presets):
+    start = find_start(ndim)
     assert start is not None
-    for preset in ("cells", "membranes2d", "semantic2d"):
+    for preset in presets:
         mine, theirs = load(preset).model, start.recipe.model
         assert (mine.backbone, mine.decoder) == (theirs.backbone, theirs.decoder), preset
 
@@ -184,13 +189,19 @@ def test_prediction_without_a_model_takes_the_shipped_one(phantoms, command, tmp
         "Model: phantoms2d",
         "not trained on your images",
         "synthetic images",
-        "nuclei (--model)",
+        "nuclei, phantoms3d (--model)",
     ):
         assert words in answer.err + answer.out
     assert (tmp_path / "o" / f"{image.stem}.tif").is_file()
+
+
+def test_prediction_of_axes_without_a_shipped_model_is_refused(
+    phantoms, command, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(shipped, "names", dict)
     answer = command("predict", phantoms[3] / "images", "--out", tmp_path / "o3")
     assert answer.code == 2
-    for words in ("expected 2D images", "found 3 spatial axes", "--model", "unmask synth"):
+    for words in ("expected 2D or 3D images", "found 3 spatial axes", "--model", "unmask synth"):
         assert words in answer.err
     assert not (tmp_path / "o3").exists()
 
@@ -199,8 +210,9 @@ def test_an_array_without_a_model():
     notes: list[str] = []
     assert choose_model_for(torch.zeros(8, 9).numpy(), say=notes.append) == "phantoms2d"
     assert "synthetic images" in notes[0]
-    with pytest.raises(RecipeError, match="3 spatial axes"):
-        choose_model_for(torch.zeros(8, 9, 9).numpy(), axes="ZYX")
+    volume = torch.zeros(8, 9, 9).numpy()
+    assert choose_model_for(volume, axes="ZYX", say=notes.append) == "phantoms3d"
+    assert choose_model_for(volume, axes="ZYX", planes="z", say=notes.append) == "phantoms2d"
 
 
 @pytest.mark.parametrize("ndim", [2, 3], ids=["2d", "3d"])

@@ -7,6 +7,8 @@ from itertools import count
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from PIL import Image
 from torch import nn
 
@@ -364,3 +366,23 @@ def test_an_error_ends_the_stream_of_batches():
     # The traceback still holds the frames, and the generator in them.
     assert error.tb
     assert ended == [threading.current_thread()]
+
+
+def test_float16_scales_its_loss_and_skips_steps_that_overflow(tmp_path):
+    """Fabric itself refuses to clip for fused optimizers in float16."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=10)
+    precision = MixedPrecision("16-mixed", "cpu", scaler=scaler)
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[precision])
+    objective = Line()
+    optimizer = adamw([{"params": list(objective.parameters())}])
+    plan = Plan(steps=60, lr=0.1, bad_steps=50, log_every=60)
+    with Journal(tmp_path, steps=60, tensorboard=False, quiet=True) as journal:
+        summary = fit(
+            objective, batches, fabric=fabric, optimizer=optimizer, plan=plan, journal=journal
+        )
+    (line,) = records(tmp_path)
+    assert 0 < line["skipped"] < 50
+    assert scaler.get_scale() < 2.0**40
+    assert objective.updates + line["skipped"] == 60
+    assert math.isfinite(summary.loss)
+    assert abs(objective.layer.weight.item() - 3) < 2

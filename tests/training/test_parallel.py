@@ -17,6 +17,7 @@ from unmask.models.base import Objective, Step
 from unmask.space.batch import Batch
 from unmask.errors import Interrupted
 from unmask.training import (Journal, Plan, RunFolder, fit, launch, make_fabric)
+from unmask.training.validation import Validated
 from unmask.optim import adamw
 
 class Net(Objective):
@@ -43,11 +44,21 @@ def batches(start):
         images = torch.randn(4, 3, generator=torch.Generator().manual_seed(number))
         yield Batch(images[rank * share : (rank + 1) * share])
 
+class Shares:
+    def __call__(self, net):
+        raise AssertionError("several processes divide a validation")
+    def measure(self, net, first, step):
+        (folder / f"measured-{first}-of-{step}").touch()
+        return [(number, 10 * number) for number in range(first, 5, step)]
+    def summarize(self, net, results):
+        assert results == [0, 10, 20, 30, 40], results
+        return Validated({"score": 1.0})
+
 def learn(net):
     plan = Plan(steps=20, lr=0.05, save_every=10, log_every=1, validate_every=10)
     with launch(fabric), Journal(folder, steps=20, tensorboard=False, quiet=True) as journal:
         fit(net, batches, fabric=fabric, optimizer=adamw([{"params": list(net.parameters())}]),
-            plan=plan, journal=journal, validate=lambda net: {"score": 1.0},
+            plan=plan, journal=journal, validate=Shares(),
             run=RunFolder(folder, resume=True))
 
 folder, what = Path(sys.argv[1]), sys.argv[2]
@@ -133,6 +144,9 @@ def test_two_processes_agree_stop_together_and_resume(tmp_path, finished):
     lines = [json.loads(x) for x in (tmp_path / "whole" / "journal.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 21))
     assert lines[-1]["skipped"] == 1
+    assert lines[-1]["validation/score"] == 1
+    parts = sorted(path.name for path in (tmp_path / "whole").glob("measured-*"))
+    assert parts == ["measured-0-of-2", "measured-1-of-2"]
     stopped = finished(tmp_path / "cut", "stop")
     assert [code for code, _ in stopped] == [143, 143]
     assert torch.equal(stopped[0][1], stopped[1][1])

@@ -59,12 +59,13 @@ def test_a_short_run_is_not_measured(monkeypatch):
     assert measured.timing is None
 
 
-def test_half_precision_is_for_cuda(monkeypatch):
+def test_half_precision_is_for_gpus_without_bf16(monkeypatch):
     monkeypatch.setattr(precision, "has_bf16", lambda _: True)
-    assert supported_precisions("cuda") == ("32", "bf16", "16")
+    assert supported_precisions("cuda") == ("32", "bf16")
     assert supported_precisions("cpu") == ("32", "bf16")
     monkeypatch.setattr(precision, "has_bf16", lambda _: False)
     assert supported_precisions("mps") == ("32",)
+    assert supported_precisions("cuda") == ("32", "16")
 
 
 def test_a_resumed_run_keeps_its_precision(tmp_path):

@@ -2,6 +2,7 @@ from .audit import check
 from .catalogue import ModelCard, model_card, shipped_models
 from .clustering import Clustered, ClusterOptions, cluster
 from .evaluation import evaluate
+from .exporting import decode, export
 from .installation import Installation, compile_kernels, describe_installation
 from .interchange import convert, load_official
 from .learning import Run, pretrain, train
@@ -34,9 +35,11 @@ __all__ = [
     "cluster",
     "compile_kernels",
     "convert",
+    "decode",
     "describe_installation",
     "evaluate",
     "evaluate_clusters",
+    "export",
     "load_official",
     "measure",
     "measure_files",

@@ -72,7 +72,7 @@ def shipped_models() -> list[ShippedModel]:
 
     Examples:
         >>> [model.name for model in shipped_models()]
-        ['nuclei', 'phantoms2d']
+        ['nuclei', 'phantoms2d', 'phantoms3d']
     """
     return [_described(name, path) for name, path in shipped.names().items()]
 

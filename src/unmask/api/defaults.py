@@ -14,13 +14,14 @@ from unmask.io.inputs import Input
 from unmask.shipped.starts import find_start, start_name
 
 
-def choose_model(images: Paths, settings: Settings, say: Say) -> str:
+def choose_model(images: Paths, settings: Settings, say: Say, *, planes: str | None = None) -> str:
     """Name of the shipped model that fits the first readable image.
 
     Args:
         images: as for ``predict``.
         settings: settings of the prediction; ``data.axes`` names the axes of the images.
         say: called with a sentence that names the model and its training images.
+        planes: axis of stacks whose positions are segmented separately.
 
     Raises:
         DataError: no image can be read.
@@ -36,14 +37,16 @@ def choose_model(images: Paths, settings: Settings, say: Say) -> str:
         except DataError as error:
             problems.append(str(error))
         else:
-            return _model_for(ndim, str(path), say)
+            return _model_for(2 if planes == "z" else ndim, str(path), say)
     raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
 
 
-def choose_model_for(image: Input, *, axes: str | None = None, say: Say = print) -> str:
+def choose_model_for(
+    image: Input, *, axes: str | None = None, planes: str | None = None, say: Say = print
+) -> str:
     """Name of the shipped model that fits one image, which may be an array."""
     opened = open_image(image, axes=axes)
-    return _model_for(opened.ndim, str(opened.source), say)
+    return _model_for(2 if planes == "z" else opened.ndim, str(opened.source), say)
 
 
 def _model_for(ndim: int, source: str, say: Say) -> str:
@@ -52,7 +55,7 @@ def _model_for(ndim: int, source: str, say: Say) -> str:
         raise RecipeError(
             message(
                 "predict without --model",
-                expected="2D images, for which a model is shipped",
+                expected="2D or 3D images, for which models are shipped",
                 found=f"{ndim} spatial axes ({source}); {start_name(ndim)} does not exist",
                 do="Give --model. Without labels: draw images with unmask synth, train on them "
                 "with unmask train, and predict with that run.",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from unmask.api.overlap import Stages, overlap
 from unmask.blocks.resume import Finished
 from unmask.data.fingerprint import check_unchanged
 from unmask.data.pairing import Pair
@@ -27,6 +30,8 @@ class FileTask(Generic[Result]):
         output: the file that is written for it; None: there is none for each file.
         facts: JSON values that decide about the output; None: it is not resumed.
         describe: what to report of the result.
+        stages: the work in stages, which overlap with those of other files; None: not divided.
+        notes: what the stages have to report; it is reported when it is the turn of this file.
     """
 
     pair: Pair
@@ -34,6 +39,8 @@ class FileTask(Generic[Result]):
     output: Path | None = None
     facts: Callable[[], Mapping[str, Any]] | None = None
     describe: Callable[[Result], str] | None = None
+    stages: Stages | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def sources(self) -> list[str]:
@@ -73,29 +80,85 @@ def run_files(
     Raises:
         DataError: a file that is wrong or changed, if such files are not skipped.
     """
-    for number, task in enumerate(tasks, 1):
-        begin = time.perf_counter()
-        title = f"[{number}/{len(tasks)}] {task.sources[0]}"
-        title += "" if task.output is None else f" -> {task.output}"
-        facts = None if task.facts is None else task.facts()
-        path = None if facts is None else task.output
-        if finished is not None and path is not None and finished.has(path, facts or {}):
-            yield task, finished.result(path)
-            say(f"{title} (finished before)")
-            continue
-        try:
-            result = task.run()
-            check_unchanged({source: before[source] for source in task.sources}, [task.pair])
-        except DataError as error:
-            if skipped is None:
-                others = _unreadable_after(tasks[number:])
-                raise_problems([str(error), *others] if others else [])
-                raise
-            skipped.append(str(error))
-            say(f"{title}: skipped")
-            continue
-        if finished is not None and path is not None:
-            finished.add(path, facts or {}, result)
-        yield task, result
-        found = "" if task.describe is None else f": {task.describe(result)}"
-        say(f"{title}{found} ({time.perf_counter() - begin:.1f} s)")
+    works = (_work(number, task, before, finished) for number, task in enumerate(tasks, 1))
+    jobs = ((work, work.stages) for work in works)
+    # Closed at once after an error, whose traceback keeps the loop alive: no later file is written.
+    with closing(overlap(jobs, stop=skipped is None)) as outcomes:
+        for outcome in outcomes:
+            work, begin = outcome.key, time.perf_counter()
+            task, title = work.task, f"[{work.number}/{len(tasks)}] {work.title}"
+            for note in task.notes:
+                say(note)
+            if work.finished:
+                yield task, outcome.result
+                say(f"{title} (finished before)")
+                continue
+            if outcome.error is not None:
+                if not isinstance(outcome.error, DataError):
+                    raise outcome.error
+                if skipped is None:
+                    others = _unreadable_after(tasks[work.number :])
+                    raise_problems([str(outcome.error), *others] if others else [])
+                    raise outcome.error
+                skipped.append(str(outcome.error))
+                say(f"{title}: skipped")
+                continue
+            yield task, outcome.result
+            found = "" if task.describe is None else f": {task.describe(outcome.result)}"
+            seconds = outcome.seconds + time.perf_counter() - begin
+            say(f"{title}{found} ({seconds:.1f} s)")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A task whose turn comes.
+
+    Attributes:
+        number: of the task, from 1.
+        task: what is done.
+        stages: of the work, or of getting its earlier result.
+        finished: the output of an ended run is kept.
+    """
+
+    number: int
+    task: FileTask[Any]
+    stages: Stages
+    finished: bool = False
+
+    @property
+    def title(self) -> str:
+        """The files that are read and written."""
+        output = self.task.output
+        return self.task.sources[0] + ("" if output is None else f" -> {output}")
+
+
+def _work(
+    number: int, task: FileTask[Any], before: Mapping[str, str], finished: Finished | None
+) -> _Work:
+    facts = None if task.facts is None else task.facts()
+    kept = None if facts is None or finished is None else task.output
+    stages = task.stages or Stages.of(task.run)
+    if finished is None or facts is None or kept is None:
+        return _Work(number, task, replace(stages, finish=partial(_finish, task, stages, before)))
+    if finished.has(kept, facts):
+        result = finished.result(kept)
+        return _Work(number, task, Stages.of(lambda: result), finished=True)
+
+    def finish(value: Any) -> Any:
+        result = _finish(task, stages, before, value)
+        # At once: a run that ends while a later file is in work does not lose this one.
+        finished.add(kept, facts, result)
+        return result
+
+    return _Work(number, task, replace(stages, finish=finish))
+
+
+def _finish(task: FileTask[Any], stages: Stages, before: Mapping[str, str], value: Any) -> Any:
+    """The last stage, and a look whether the files have changed meanwhile.
+
+    Raises:
+        DataError: a file that is wrong or changed.
+    """
+    result = stages.finish(value)
+    check_unchanged({source: before[source] for source in task.sources}, [task.pair])
+    return result

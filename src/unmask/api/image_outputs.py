@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from unmask.api.destinations import Destination
+from unmask.api.overlap import Stages
 from unmask.api.results import UNCERTAINTY, Result, summarize
 from unmask.api.values import Say
 from unmask.atomic import remove
 from unmask.blocks.resume import FOLDER
 from unmask.infer.facts import label_provenance, predictor_digest
-from unmask.infer.predictor import Predictor
+from unmask.infer.large import network_size
+from unmask.infer.predictor import OpenedImage, Predictor, ScoredImage
 from unmask.infer.uncertainty import ObjectUncertainty, object_uncertainty
 from unmask.io import Image, open_image, open_labels, save_image, save_labels
+from unmask.io.missing_chunks import find_unwritten
+from unmask.profiling import stage
 from unmask.progress import Progress
 from unmask.space.axes import SPACE
 
@@ -67,27 +72,43 @@ def choose_outputs(
     return Outputs(target, stored, doubt, table and doubt is not None, cluster, resume)
 
 
-def predict_at_once(
+def divide_work(
     predictor: Predictor, image: Image, outputs: Outputs, say: Say, progress: Progress | None
+) -> Stages:
+    """The prediction of an image in one piece: reading, network, then decoding and writing."""
+
+    def read() -> OpenedImage:
+        if note := find_unwritten(image.source):
+            say(note)
+        return predictor.open(image)
+
+    def compute(opened: OpenedImage) -> ScoredImage:
+        return predictor.score(opened, uncertainty=outputs.doubt is not None, progress=progress)
+
+    def finish(scored: ScoredImage) -> Result:
+        return _write_prediction(predictor, scored, outputs, say)
+
+    scores = 4 * (predictor.task.channels() + 1) * max(network_size(predictor, image), 1)
+    return Stages(read, compute, finish, size=scores + prod(image.shape) * image.dtype.itemsize)
+
+
+def _write_prediction(
+    predictor: Predictor, scored: ScoredImage, outputs: Outputs, say: Say
 ) -> Result:
-    """Predict an image in one piece."""
-    result = predictor.predict(
-        image,
-        keep_scores=outputs.scores is not None,
-        uncertainty=outputs.doubt is not None,
-        progress=progress,
-    )
+    """Decode scores and write all outputs of an image."""
+    image, target = scored.image, outputs.target
+    result = predictor.decode(scored, keep_scores=outputs.scores is not None)
     doubt = result.uncertainty
-    if outputs.scores is not None and result.scores is not None:
-        save_image(outputs.scores, result.scores, like=image)
-        if outputs.doubt is not None and doubt is not None:
-            save_image(outputs.doubt, doubt[None], like=image)
-    target = outputs.target
 
     def provenance() -> dict[str, Any]:
         return label_provenance(predictor, image, predictor_digest(predictor))
 
-    save_labels(target.path, result.labels, like=image, name=target.name, provenance=provenance)
+    with stage("writing"):
+        if outputs.scores is not None and result.scores is not None:
+            save_image(outputs.scores, result.scores, like=image)
+            if outputs.doubt is not None and doubt is not None:
+                save_image(outputs.doubt, doubt[None], like=image)
+        save_labels(target.path, result.labels, like=image, name=target.name, provenance=provenance)
     for note in result.notes:
         say(f"{image.source}: {note}")
     found = summarize(result.labels, objects=predictor.task.context > 0)

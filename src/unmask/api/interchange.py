@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -10,6 +12,7 @@ from unmask import checkpoint
 from unmask.api.values import Settings
 from unmask.errors import RecipeError
 from unmask.interop import official
+from unmask.interop.bioimageio import Package, read_package
 from unmask.interop.installed import find_weights
 from unmask.training.provenance import versions
 
@@ -21,9 +24,10 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
     every one of them starts a training with ``init``.
 
     Args:
-        weights: safetensors or a PyTorch file, or the name of an installed package that brings
-            one; nothing in it is executed.
-        source: the program that made it: mae, maester, glmae, mediar, ...
+        weights: safetensors, a PyTorch file, a BioImage.IO package, or the name of an installed
+            package that brings weights; nothing in it is executed.
+        source: the program that made it: mae, maester, glmae, mediar, ...; or bioimageio for a
+            package with a state dict or TorchScript of a network that unmask has.
         out: the model file, ending in ``.safetensors``.
         settings: changes to the recipe, for what the file does not tell.
 
@@ -38,6 +42,11 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
             f"--out {target}: expected a name that ends in .safetensors, found "
             f"{target.suffix or 'no ending'}. Change it."
         )
+    if source == "bioimageio":
+        package = read_package(weights, settings)
+        card = {**package.card, "versions": versions(), "origin": _origin(package, weights)}
+        checkpoint.save_model(target, package.weights, card)
+        return target
     found = official.read(find_weights(weights), source, settings)
     card = {
         "recipe": found.recipe.model_dump(mode="json"),
@@ -47,6 +56,13 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
     }
     checkpoint.save_model(target, found.weights, card)
     return target
+
+
+def _origin(package: Package, path: str | Path) -> dict[str, Any]:
+    """Where the weights of a package come from, with what its card says already."""
+    known = package.card.get("origin")
+    earlier = dict(known) if isinstance(known, Mapping) else {}
+    return {**earlier, "package": Path(path).name}
 
 
 def load_official(weights: str | Path, *, source: str, settings: Settings = ()) -> nn.Module:

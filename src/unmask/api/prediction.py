@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -14,10 +15,11 @@ from unmask.api.files import FileTask, run_files
 from unmask.api.image_outputs import (
     Outputs,
     choose_outputs,
-    predict_at_once,
+    divide_work,
     predict_in_blocks,
     uncertainty_columns,
 )
+from unmask.api.prediction_options import Options
 from unmask.api.results import (
     Done,
     Result,
@@ -27,6 +29,7 @@ from unmask.api.results import (
     ignore_record,
     predict_planes_into,
     record_of,
+    report_profile,
     suspicious_notes,
     unused_planes,
     write_pictures,
@@ -54,48 +57,11 @@ from unmask.io.identity import is_in_files
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
 from unmask.io.missing_chunks import find_unwritten
 from unmask.io.stacks import lead_axes
+from unmask.profiling import stage
 from unmask.progress import Progress
 from unmask.space.axes import spatial
 from unmask.space.spacing import check_spacing
 from unmask.tasks.complete import complete
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a prediction of files writes, and where its work is done.
-
-    Attributes:
-        scores: write the joined activations too, as ``scores/<stem>.zarr``, and the uncertainty of
-            every voxel as ``uncertainty/<stem>.zarr``.
-        cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
-            machine; or the address of a dask.distributed scheduler.
-        resume: keep what an ended run of the same request has finished.
-        skip_bad: leave out files that are wrong, and name them at the end.
-        diameter: of the objects in the images, in their pixels; see ``predict``.
-        table: write ``objects.csv`` too, with one row per object of every image, its uncertainty
-            among them.
-        planes: axis of a stack whose positions are segmented separately: "z" for slices, "t" for
-            time points; None: time points alone.
-        join: join objects of neighboring slices, and track objects over time.
-        overlay: write ``overlay/<stem>.png`` too, the image with outlines of its objects, and
-            ``summary.html`` for several images.
-        overwrite: replace results of an earlier run.
-        in_place: write the labels of an OME-Zarr into its own store, as ``labels/<name>``.
-        label_name: name of the label image inside an OME-Zarr; None: that of the model.
-    """
-
-    scores: bool = False
-    cluster: str | None = None
-    resume: bool = False
-    skip_bad: bool = False
-    diameter: float | None = None
-    table: bool = False
-    planes: str | None = None
-    join: bool = False
-    overlay: bool = False
-    overwrite: bool = False
-    in_place: bool = False
-    label_name: str | None = None
 
 
 @overload
@@ -111,6 +77,7 @@ def predict(
     planes: str | None = None,
     join: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Iterator[Prediction]: ...
 
 
@@ -127,6 +94,7 @@ def predict(
     planes: str | None = None,
     join: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Prediction: ...
 
 
@@ -142,6 +110,7 @@ def predict(  # noqa: PLR0913 - the command line has as many options
     planes: str | None = None,
     join: bool = False,
     progress: Progress | None = None,
+    device: str = "auto",
 ) -> Prediction | Iterator[Prediction]:
     """Segment one image; joined scores and their uncertainty are kept next to its labels.
 
@@ -163,26 +132,34 @@ def predict(  # noqa: PLR0913 - the command line has as many options
             time points; None: time points alone. Scores of stacks are not kept.
         join: join objects of neighboring slices, and track objects over time.
         progress: called with (windows done, windows in all) of the image in work.
+        device: where the network runs: ``auto`` (the GPU if there is one), ``cpu``, ``cuda:1``, ...
 
     Examples:
         >>> result = predict("runs/cells", "new/017.tif")  # doctest: +SKIP
         >>> result.labels.shape  # doctest: +SKIP
         (512, 512)
     """
-    if isinstance(model, Predictor) and (list(settings) or diameter is not None):
+    if isinstance(model, Predictor) and (
+        list(settings) or diameter is not None or device != "auto"
+    ):
         raise RecipeError(
-            f"settings={list(settings)}, diameter={diameter}: expected neither with a Predictor, "
-            "which has its own. Give the model's path, or change the predictor."
+            f"settings={list(settings)}, diameter={diameter}, device={device}: expected none with "
+            "a Predictor, which has its own. Give the model's path, or change the predictor."
         )
     notes: list[str] = []
     if model is None:
         first: Any = image[0] if isinstance(image, list | tuple) and image else image
-        model = choose_model_for(first, axes=axes, say=notes.append)
+        model = choose_model_for(first, axes=axes, planes=planes, say=notes.append)
     predictor = (
         model
         if isinstance(model, Predictor)
         else load_predictor(
-            model, settings, diameter=diameter, allow_code=allow_code, say=notes.append
+            model,
+            settings,
+            diameter=diameter,
+            allow_code=allow_code,
+            device=device,
+            say=notes.append,
         )
     )
     predict_one = partial(_predict_one, predictor, notes, join=join, progress=progress)
@@ -279,28 +256,42 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
-    if model is None:
-        model = choose_model(images, settings := list(settings), say)
-    predictor = _load(model, settings, options, allow_code=allow_code, say=say)
+    with report_profile(say, record) if options.profile else nullcontext():
+        with stage("model"):
+            if model is None:
+                model = choose_model(images, settings := list(settings), say, planes=options.planes)
+            predictor = _load(model, settings, options, allow_code=allow_code, say=say)
+        return _predict_files(predictor, images, Path(out), options, say, progress, record)
+
+
+def _predict_files(
+    predictor: Predictor,
+    images: Paths,
+    out: Path,
+    options: Options,
+    say: Say,
+    progress: Progress | None,
+    record: Callable[[Mapping[str, Any]], None],
+) -> list[Path]:
     pairs, bad = _open_pairs(images, predictor, options, say)
     skipped = bad if options.skip_bad else None
     if complete(predictor.task).image_classes:
         from unmask.api.classes import TABLE, write_classes
 
-        keep_results([Path(out) / TABLE], Path(out), kept=not options.overwrite)
-        table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
+        keep_results([out / TABLE], out, kept=not options.overwrite)
+        table = write_classes(predictor, pairs, out, skipped, say=say, progress=progress)
         record({"output": table})
         return _report_skipped([table], bad)
     targets = destinations(
-        pairs, Path(out), name_of(predictor, options.label_name), in_place=options.in_place
+        pairs, out, name_of(predictor, options.label_name), in_place=options.in_place
     )
     kept = not (options.resume or options.overwrite or options.in_place)
-    keep_inputs([] if options.in_place else pairs, Path(out), resume=options.resume)
-    keep_results([target.path for target in targets], Path(out), kept=kept)
-    with batch(Path(out), resume=options.resume) as finished:
+    keep_inputs([] if options.in_place else pairs, out, resume=options.resume)
+    keep_results([target.path for target in targets], out, kept=kept)
+    with batch(out, resume=options.resume) as finished:
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)
-        _write_extras(predictor, results, Path(out), options, say)
+        _write_extras(predictor, results, out, options, say)
         for image, path, result in results:
             record(record_of(image, path, result))
         # What is finished stays known, so that --resume does the skipped files.
@@ -316,9 +307,8 @@ def _load(
     say: Say,
 ) -> Predictor:
     """The predictor of files, which compares mirrored views if it has to."""
-    predictor = load_predictor(
-        model, settings, diameter=options.diameter, allow_code=allow_code, say=say
-    )
+    given = {"diameter": options.diameter, "device": options.device}
+    predictor = load_predictor(model, settings, **given, allow_code=allow_code, say=say)
     # Each mirrored view costs one more run of the network, so only --scores compares them.
     if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
         return compare_flips(predictor)
@@ -377,8 +367,17 @@ def _file_task(
     def facts() -> dict[str, Any]:
         return prediction_facts(predictor, pair.image, weights) | outputs.facts(predictor)
 
-    run = partial(_predict_file, predictor, pair.image, outputs, options, say, progress)
-    return FileTask(pair, run, outputs.target.path, facts, describe_result)
+    image, notes = pair.image, list[str]()
+    apart = options.cluster or predictor.block or lead_axes(image, predictor.ndim)
+    if apart or is_large(predictor, image):
+        run, stages = (
+            partial(_predict_file, predictor, image, outputs, options, say, progress),
+            None,
+        )
+    else:
+        stages = divide_work(predictor, image, outputs, notes.append, progress)
+        run = stages.run
+    return FileTask(pair, run, outputs.target.path, facts, describe_result, stages, notes)
 
 
 def _open_pairs(
@@ -416,20 +415,14 @@ def _predict_file(
     say: Say,
     progress: Progress | None,
 ) -> Result:
-    """Predict one image into its files.
-
-    Raises:
-        DataError: the image is wrong.
-    """
+    """Predict a stack, or an image in blocks, into its files."""
     if note := find_unwritten(image.source):
         say(note)
     if lead_axes(image, predictor.ndim):
         check_stack(image, refused=bool(options.cluster or options.scores))
         work = partial(predict_planes_into, join=options.join, resume=options.resume)
         return work(predictor, image, outputs.target, say=say, progress=progress)
-    blocks = options.cluster or predictor.block or is_large(predictor, image)
-    work = predict_in_blocks if blocks else predict_at_once
-    return work(predictor, image, outputs, say, progress)
+    return predict_in_blocks(predictor, image, outputs, say, progress)
 
 
 def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool) -> None:
@@ -438,7 +431,8 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     Raises:
         RecipeError: options of label images for a task about whole images; to resume with arrays.
     """
-    if whole_image and replace(options, skip_bad=False, overwrite=False) != Options():
+    kept = {"skip_bad": False, "overwrite": False, "device": "auto", "profile": False}
+    if whole_image and replace(options, **kept) != Options():
         raise RecipeError(
             "expected none of --scores, --table, --overlay, --planes, --join, --workers and "
             "--resume with a task about whole images, found one of them. They are for label "

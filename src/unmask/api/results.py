@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -14,10 +15,11 @@ from unmask.api.destinations import Destination
 from unmask.api.values import Say
 from unmask.atomic import atomic_write
 from unmask.blocks.base import Output
-from unmask.errors import RecipeError
+from unmask.errors import RecipeError, SkippedError
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_labels
 from unmask.io.stacks import lead_axes, letters_apart, open_stack
+from unmask.profiling import format_profile, profiled
 from unmask.progress import Progress
 from unmask.reports.suspicious import find_suspicious
 
@@ -235,3 +237,22 @@ def record_of(image: Image, path: Path, result: Mapping[str, Any]) -> Result:
     """Record of a file for a JSON line: its image, its output and facts about its labels."""
     shown = {name: value for name, value in result.items() if name != UNCERTAINTY}
     return {"image": image.source, "output": str(path), **shown}
+
+
+@contextmanager
+def report_profile(
+    say: Say, record: Callable[[Mapping[str, Any]], None]
+) -> Generator[None, None, None]:
+    """Report where the time of a run went, as a table and as a record, unless the run failed."""
+    error: SkippedError | None = None
+    with profiled() as profile:
+        try:
+            yield
+        except SkippedError as raised:
+            # All other files are done.
+            error = raised
+    found = profile.to_json()
+    say(format_profile(found))
+    record({"profile": found})
+    if error is not None:
+        raise error

@@ -50,6 +50,7 @@ from unmask.training import (
     modalities,
 )
 from unmask.training.allocator import keep_freed_memory
+from unmask.training.compiling import compile_parts
 from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, is_new_run, note_run, versions
 from unmask.training.saving import refuse_used
@@ -174,6 +175,8 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         stage.open()
         card = {"data": marks, **code, **stage.card, **chosen.to_card()}
         card |= _describe(objective, pairs, recipe, used)
+        if recipe.train.compile:
+            compile_parts(objective)
         with _journal(folder, recipe, stage) as journal:
             facts = {"validate": validate, "card": card, "folds": stage.folds}
             briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
@@ -362,6 +365,8 @@ def _stream(
     def make(index: int) -> Batch:
         if index % _LOOK_EVERY == 0:
             check_unchanged(marks, used)
-        return crops.batch(index * fabric.world_size + fabric.global_rank)
+        batch = crops.batch(index * fabric.world_size + fabric.global_rank)
+        # Pinned in the thread that made it: the copy to the GPU then overlaps with its work.
+        return batch.pin() if fabric.device.type == "cuda" else batch
 
     return batches(make, start, workers=workers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from unmask.data.normalize import Normalizer
 from unmask.data.pairs import Pair
 from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
+from unmask.io import Image
 from unmask.metrics import evaluate_pair, summarise
 from unmask.recipe import Recipe
 from unmask.reports.overlay import draw, join_pictures
+from unmask.tasks.complete import complete
 from unmask.tasks.segmenter import Segmenter
 from unmask.training.validation import Validated
 
@@ -55,22 +58,53 @@ class HeldOut:
 
     def __call__(self, segmenter: Segmenter) -> Validated:
         """The task's metrics over whole decoded images, and a picture of some of them."""
-        predictor, names = self.predictor(segmenter), self.metrics or segmenter.task.metrics
-        if segmenter.task.image_classes:
-            return Validated(_of_classes(predictor, self.chosen, names, self._ignore))
-        rows, drawn = list[dict[str, float]](), list[np.ndarray]()
-        for pair in self.chosen:
-            if pair.labels is None:
-                continue
-            truth, found = pair.labels.read()[0], predictor.predict(pair.image).labels
-            rows.append(
-                evaluate_pair(truth, found, names, spacing=pair.image.spacing, ignore=self._ignore)
-            )
-            if len(drawn) < _DRAWN:
-                image = pair.image.read()
-                drawn.append(draw(image, truth, found, objects=segmenter.task.context > 0))
-        scores = {name: entry["mean"] for name, entry in summarise(rows).items()}
+        results = [result for _, result in self.measure(segmenter, 0, 1)]
+        return self.summarize(segmenter, results)
+
+    def measure(self, network: Segmenter, first: int, step: int) -> list[tuple[int, Any]]:
+        """Number and result of every ``step``-th image from ``first`` on."""
+        predictor = self.predictor(network)
+        measure = self._measure_class if network.task.image_classes else self._measure_labels
+        labeled = [(pair, pair.labels) for pair in self.chosen if pair.labels is not None]
+        return [
+            (number, measure(predictor, *labeled[number], drawn=number < _DRAWN))
+            for number in range(first, len(labeled), step)
+        ]
+
+    def summarize(self, network: Segmenter, results: Sequence[Any]) -> Validated:
+        """Means over the images; of classes, one number for all images together."""
+        if network.task.image_classes:
+            known = [result for result in results if result is not None]
+            truth, shares = [value for value, _ in known], [share for _, share in known]
+            names = self.metrics or network.task.metrics
+            return Validated(class_figures(np.array(truth), np.array(shares).T, names))
+        scores = {name: row["mean"] for name, row in summarise([row for row, _ in results]).items()}
+        drawn = [picture for _, picture in results if picture is not None]
         return Validated(scores, {"held-out": join_pictures(drawn)} if drawn else {})
+
+    def _measure_labels(
+        self, predictor: Predictor, pair: Pair, labels: Image, *, drawn: bool
+    ) -> tuple[dict[str, float], np.ndarray | None]:
+        """Metrics of a decoded image, and its picture if it is drawn."""
+        task = complete(predictor.task)
+        truth, found = labels.read()[0], predictor.predict(pair.image).labels
+        names, spacing = self.metrics or task.metrics, pair.image.spacing
+        row = evaluate_pair(truth, found, names, spacing=spacing, ignore=self._ignore)
+        if not drawn:
+            return row, None
+        return row, draw(pair.image.read(), truth, found, objects=task.context > 0)
+
+    def _measure_class(
+        self,
+        predictor: Predictor,
+        pair: Pair,
+        labels: Image,
+        *,
+        drawn: bool,  # noqa: ARG002 - answers about whole images are not drawn
+    ) -> tuple[int, np.ndarray] | None:
+        """True class and predicted shares of an image; None without a class."""
+        value = int(labels.read().flat[0])
+        return None if value in (0, self._ignore) else (value, shares_of(predictor, pair.image))
 
     @property
     def _ignore(self) -> int | None:
@@ -93,16 +127,3 @@ def score_pairs(
         normalize: the recipe's normalization, if it is built already.
     """
     return dict(HeldOut(recipe, pairs, normalize)(segmenter).scores)
-
-
-def _of_classes(
-    predictor: Predictor, pairs: Sequence[Pair], names: Sequence[str], ignore: int | None
-) -> dict[str, float]:
-    """One number for all images together: each of them is one answer."""
-    truth, shares = [], []
-    for pair in pairs:
-        if pair.labels is None or (value := int(pair.labels.read().flat[0])) in (0, ignore):
-            continue
-        truth.append(value)
-        shares.append(shares_of(predictor, pair.image))
-    return class_figures(np.array(truth), np.array(shares).T, names)

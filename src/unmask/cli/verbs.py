@@ -20,7 +20,7 @@ VERBS = {
     "Train": ("check", "plan", "select", "pretrain", "train", "tune"),
     "Use": ("predict", "measure", "view", "cluster", "serve"),
     "Compare": ("evaluate", "folds", "curve", "plot"),
-    "Exchange": ("convert", "share"),
+    "Exchange": ("convert", "export", "share"),
 }
 
 _PANEL = "Messages"

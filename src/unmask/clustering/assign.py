@@ -20,6 +20,7 @@ from unmask.blocks.grid import Grid
 from unmask.blocks.ship import ImageFile, ModelFile, in_memory, ship_image
 from unmask.clustering.centers import Centers, Volume, prepare
 from unmask.clustering.dense import Dense
+from unmask.clustering.on_device import nearest_centers
 from unmask.data.normalize import Measured
 from unmask.data.source import Known
 from unmask.errors import DataError
@@ -164,9 +165,12 @@ class CenterLabeler:
                 finite.
         """
         dense, volume, box = self.dense(), self.volume(), tile.write
-        features = dense.compute(volume.read, volume.space, box).flatten(0, -2).cpu().numpy()
+        features = dense.compute(volume.read, volume.space, box).flatten(0, -2)
         try:
-            clusters = assign(features, self.centers)[0]
+            if features.device.type == "cpu":
+                clusters = assign(features.numpy(), self.centers)[0]
+            else:
+                clusters = nearest_centers(features, self.centers)
         except DataError as error:
             raise DataError(f"{volume.image.source}: {error}") from error
         del features

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from unmask import checkpoint
 from unmask.build import build_backbone
 from unmask.checkpoint.card import channel_names
@@ -19,6 +17,7 @@ from unmask.io import use_formats
 from unmask.models.digest import digest_weights
 from unmask.models.finished import build_finished
 from unmask.recipe import Recipe
+from unmask.space.devices import find_device
 
 # What may differ between training and looking.
 _FREE = (
@@ -135,8 +134,7 @@ def load_encoder(
     digest = digest_weights(sorted(weights.items()))
     changed = recipe.with_settings(lines)
     use_formats(changed.data.formats)
-    found = torch.accelerator.current_accelerator(check_available=True)
-    place = torch.device("cpu") if found is None else found
+    place = find_device()
     asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
     trained = () if asked else channel_names(model.card)
     choice = ChannelChoice(changed.data.use_channels, trained)

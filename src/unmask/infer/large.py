@@ -12,6 +12,11 @@ from unmask.io import Image
 
 def is_large(predictor: Predictor, image: Image) -> bool:
     """Whether the scores of an image should not be held in memory."""
-    # Neither on its own grid nor on the network's; the foreground is not read for this.
+    return 4 * predictor.task.channels() * network_size(predictor, image) > LARGE
+
+
+def network_size(predictor: Predictor, image: Image) -> int:
+    """Voxels of an image on its own grid or on the network's, the larger number."""
+    # The foreground is not read for this.
     seen = replace(predictor.view, foreground=None).place(image).shape
-    return 4 * predictor.task.channels() * max(prod(seen), prod(image.shape[1:])) > LARGE
+    return max(prod(seen), prod(image.shape[1:]))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from unmask import checkpoint
 from unmask.build import build_normalizer, build_segmenter, build_task
@@ -26,12 +25,16 @@ from unmask.infer.uncertainty import compared_flips
 from unmask.infer.views import Views
 from unmask.io import use_formats
 from unmask.models.finished import build_finished
+from unmask.parts import Parts
 from unmask.recipe import MAX_SCALE, Recipe
+from unmask.space.devices import find_device
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import CompleteTask, Task
 from unmask.tasks.segmenter import Segmenter
 
 ModelLike = str | Path
+# Exported files are read by a package above this one.
+_EXPORTED = Parts("unmask.exported", {"read": "unmask.exports.runtime:read_exported"})
 # Fields of a recipe that made the network what it is.
 _FIXED = ("model", "method", "train", "name", "description", "data.channels", "data.crop")
 
@@ -42,11 +45,10 @@ def load_predictor(
     *,
     diameter: float | int | None = None,
     allow_code: bool = False,
+    device: str = "auto",
     say: Callable[[str], None] | None = None,
 ) -> Predictor:
     """A predictor of one model, or of several as an ensemble (mean of ``infer.average``).
-
-    It runs on the GPU if there is one.
 
     Args:
         models: model files, run folders or names of shipped models.
@@ -56,14 +58,17 @@ def load_predictor(
             objects are as large as the median object of the first model's training, whatever
             their voxel size (``infer.scale``, in place of ``data.spacing``).
         allow_code: run parts that the models carry as source; without it such models are refused.
+        device: where it runs, see `find_device`.
         say: gets what a user should know of the code that runs, one line each.
 
     Raises:
         CheckpointError: a file that is missing, damaged or not a segmenter, a model with code that
             was not allowed, models that do not see and say the same, or one without
             ``object_diameters`` if ``diameter`` is given.
-        RecipeError: a setting that does not exist, or that would need another network.
+        RecipeError: a setting or device that does not exist, or a setting that would need another
+            network.
     """
+    place = find_device(device)
     paths = [models] if isinstance(models, str | Path) else list(models)
     if not paths:
         raise RecipeError("model: expected one model or more, found none. Give a file or run.")
@@ -76,15 +81,16 @@ def load_predictor(
     if diameter is not None:
         lines += _rescale_to(paths[0], trained, diameter, lines)
     recipe, task = _change_recipe(first, lines, loaded[0][0].task)
+    adapt = getattr(loaded[0][0], "adapt", None)
+    task = task if adapt is None else adapt(task)
     names = (Path(path).absolute() if Path(path).exists() else path for path in paths)
-    origin = Origin(tuple(map(str, names)), tuple(lines), allow_code)
+    origin = Origin(tuple(map(str, names)), tuple(lines), allow_code, device)
     segmenters = [segmenter for segmenter, _, _ in loaded]
     predictor = make_predictor(segmenters, recipe, task=task, origin=origin, trained=trained)
     predictor = replace(predictor, calibrations=_calibrations(card))
     if not any(line.partition("=")[0].strip() == "data.use_channels" for line in lines):
         predictor = by_trained_names(predictor, channel_names(card))
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return move_predictor(predictor, "cpu" if accelerator is None else accelerator)
+    return move_predictor(predictor, place)
 
 
 def by_trained_names(predictor: Predictor, names: tuple[str, ...]) -> Predictor:
@@ -247,9 +253,23 @@ def _change_recipe(
     return changed, other
 
 
+def is_exported(path: ModelLike) -> bool:
+    """Whether a file was made by ``unmask export``, by its name and the first of its entries."""
+    file = Path(path)
+    if file.suffix.lower() == ".onnx":
+        return file.is_file()
+    if file.suffix.lower() not in {".pt", ".zip"} or not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+    return any(name == "rdf.yaml" or name.endswith("/extra/unmask.json") for name in names)
+
+
 def _load_segmenter(
     path: ModelLike, *, allow_code: bool, say: Callable[[str], None] | None
 ) -> tuple[Segmenter, Recipe, Mapping[str, Any]]:
+    if is_exported(path):
+        return _EXPORTED["read"](Path(path), allow_code=allow_code)
     model = checkpoint.load_model(path)
     recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
     if say is not None:

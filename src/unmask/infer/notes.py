@@ -18,6 +18,7 @@ from unmask.io import Image
 from unmask.labels.dropped import Region, Tally, diameter
 from unmask.labels.objects import find_objects
 from unmask.labels.relabeling import compact
+from unmask.profiling import stage
 from unmask.tasks.base import Answer, Task
 from unmask.tasks.complete import complete
 
@@ -52,7 +53,8 @@ def decode_scores(
     """
     tally = Tally(region)
     try:
-        answer = complete(task).answer(scores, image.spacing, tally)
+        with stage("decoding"):
+            answer = complete(task).answer(scores, image.spacing, tally)
     except DataError as error:
         raise DataError(f"{image.source}: {error}") from error
     if task.context and trained is not None and answer.classes is None:

@@ -7,8 +7,10 @@ there, so its scores are those of the whole image and do not depend on the block
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -35,12 +37,17 @@ from unmask.infer.sinks import ResumedSink, ZarrSink, read_scores
 from unmask.infer.tiles import Sink
 from unmask.io import Image, cache, open_image
 from unmask.labels.dropped import Region
+from unmask.memory import free_memory
 from unmask.progress import Progress
 from unmask.space.box import Box, Tile
 from unmask.tasks.complete import complete
 
 # Stored scores, while an output is in work.
 _SCORES, _UNCERTAINTY = "scores.zarr", "uncertainty.zarr"
+# On a CPU the network takes all cores: two blocks at once would only take more memory.
+_NETWORK = threading.Lock()
+# Blocks that free memory must have room for before two are in work.
+_AMPLE = 8
 # Decoded parts of an image that are kept for the next block.
 _KEPT_BYTES = 8 << 20
 
@@ -287,7 +294,8 @@ class ScoreLabeler:
             return read_scores(self.scores, tile.read)
         box = predictor.tiling.cover(tile.read, self.space)
         part, known = cut_image(self.image(), box), Known(self.measured)
-        scores = predictor.score_seen(part, normalize=known, progress=progress)
+        with _NETWORK if predictor.device.type == "cpu" else nullcontext():
+            scores = predictor.score_seen(part, normalize=known, progress=progress)
         return np.ascontiguousarray(scores[:, *tile.read.relative_to(box).slices])
 
 
@@ -299,7 +307,8 @@ class _LoadPredictor:
 
     def __call__(self) -> tuple[Predictor, str]:
         models, settings = list(self.origin.models), self.origin.settings
-        predictor = load_predictor(models, settings, allow_code=self.origin.allow_code)
+        given = {"allow_code": self.origin.allow_code, "device": self.origin.device}
+        predictor = load_predictor(models, settings, **given)
         return predictor, predictor_digest(predictor)
 
 
@@ -349,7 +358,7 @@ def run_work(
         work.grid,
         out,
         cluster=cluster,
-        threads=_threads(work.predictor),
+        threads=_threads(work),
         resume=resume,
         progress=progress,
     )
@@ -386,6 +395,13 @@ def _scores_back(store: Path, image: Image, place: Place) -> Path:
     return sink.path
 
 
-def _threads(predictor: Predictor) -> int:
-    """Blocks at once: on a CPU the network takes all cores, next to a GPU decoding is slower."""
-    return 1 if predictor.device.type == "cpu" else min(4, os.cpu_count() or 1)
+def _threads(work: PredictWork) -> int:
+    """Blocks at once.
+
+    On a CPU one block is decoded while the network works on the next, if there is ample memory for
+    both. Next to a GPU decoding is slower than the network.
+    """
+    cores = os.cpu_count() or 1
+    if work.predictor.device.type != "cpu":
+        return min(4, cores)
+    return 2 if cores > 1 and _AMPLE * work.forecast.memory <= free_memory() else 1

@@ -1,4 +1,4 @@
-"""Prediction for one image: labels, scores, uncertainty and a table of the objects."""
+"""Prediction for one image, and what its steps hand on."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from unmask.io.image import arranged_image
 from unmask.space.axes import SPACE
 
 if TYPE_CHECKING:
+    from unmask.data.grid import Place
+    from unmask.data.source import ImageSource
     from unmask.measurement.table import Table
     from unmask.measurement.tracks import TrackTable
 
@@ -102,3 +104,39 @@ class Prediction:
     def _repr_html_(self) -> str:
         """A picture with one color per label, for notebooks."""
         return picture_html(label_picture(self.labels), repr(self))
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image that is read as far as it is read at once, and measured.
+
+    Attributes:
+        image: as it is in its file.
+        place: the part of it that the network sees, and on which grid.
+        seen: the image as the network sees it.
+        source: gives windows of it.
+    """
+
+    image: Image
+    place: Place
+    seen: Image
+    source: ImageSource
+
+
+@dataclass(frozen=True)
+class ScoredImage:
+    """The output of the networks for an image.
+
+    Attributes:
+        image: as it is in its file.
+        place: the part of it that the network saw, and on which grid.
+        seen: the image as the network saw it; its voxels are not needed any more.
+        scores: joined scores ``(S, *space)`` on the grid of the network.
+        uncertainty: of every voxel of the image; None: not computed.
+    """
+
+    image: Image
+    place: Place
+    seen: Image
+    scores: np.ndarray
+    uncertainty: np.ndarray | None

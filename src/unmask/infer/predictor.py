@@ -22,7 +22,7 @@ from unmask.data.source import ImageSource
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.notes import decode_scores, describe
-from unmask.infer.prediction import Prediction
+from unmask.infer.prediction import OpenedImage, Prediction, ScoredImage
 from unmask.infer.sinks import MemorySink
 from unmask.infer.tiles import Sink, run_tiles
 from unmask.infer.uncertainty import UncertaintySink, disagreement, voxel_uncertainty
@@ -30,6 +30,7 @@ from unmask.infer.views import Flips, Views, mirror
 from unmask.io import Image, smallest_uint
 from unmask.models.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.models.precision import Precision, arithmetic
+from unmask.profiling import stage
 from unmask.progress import Progress, part_of
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import Answer, Task
@@ -43,11 +44,13 @@ class Origin:
         models: absolute paths of model files or runs, or names of shipped models.
         settings: changes to the first model's recipe.
         allow_code: the user allows that code of the models runs.
+        device: name of the device; ``auto`` is another one for every worker.
     """
 
     models: tuple[str, ...]
     settings: tuple[str, ...] = ()
     allow_code: bool = False
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -148,27 +151,50 @@ class Predictor:
         Raises:
             DataError: the image does not fit the model; see ``scores``.
         """
+        return self.decode(
+            self.score(self.open(image), uncertainty=uncertainty, progress=progress),
+            keep_scores=keep_scores,
+        )
+
+    def open(self, image: Image | np.ndarray) -> OpenedImage:
+        """The first of three steps of ``predict``: read and measure the image.
+
+        Raises:
+            DataError: the image does not fit the model; see ``scores``.
+        """
         opened = self._open(image)
         place = self.view.place(opened)
         seen = place.seen(opened)
+        return OpenedImage(opened, place, seen, self._read(seen, self.normalize))
+
+    def score(
+        self, opened: OpenedImage, *, uncertainty: bool = False, progress: Progress | None = None
+    ) -> ScoredImage:
+        """The second step of ``predict``: run the network."""
         doubt: np.ndarray | None = None
         if uncertainty:
-            scores, found = self.doubt_seen(seen, progress=progress)
-            doubt = place.back_scores(found[None])[0]
+            scores, found = self._doubt(opened.source, progress)
+            doubt = opened.place.back_scores(found[None])[0]
         else:
-            scores = self.score_seen(seen, progress=progress)
-        answer, facts = decode_scores(self.task, scores, seen, trained=self.trained)
-        labels = place.back(smallest_uint(answer.labels))
-        kept = place.back_scores(scores) if keep_scores else None
+            scores = self._score(opened.source, progress)
+        return ScoredImage(opened.image, opened.place, opened.seen, scores, doubt)
+
+    def decode(self, scored: ScoredImage, *, keep_scores: bool = False) -> Prediction:
+        """The last step of ``predict``: read labels from the scores."""
+        place = scored.place
+        answer, facts = decode_scores(self.task, scored.scores, scored.seen, trained=self.trained)
+        with stage("decoding"):
+            labels = place.back(smallest_uint(answer.labels))
+            kept = place.back_scores(scored.scores) if keep_scores else None
         return Prediction(
             labels,
             kept,
-            opened.spacing,
-            self.provenance(opened),
+            scored.image.spacing,
+            self.provenance(scored.image),
             classes=_sorted_classes(answer),
             notes=describe(self.task, facts, place, self.trained),
-            uncertainty=doubt,
-            calibration=self.calibration if uncertainty else None,
+            uncertainty=scored.uncertainty,
+            calibration=None if scored.uncertainty is None else self.calibration,
         )
 
     def scores(
@@ -198,9 +224,13 @@ class Predictor:
             normalize: measures the image; None: as the predictor does.
             progress: called with (windows done, windows in all).
         """
+        return self._score(self._read(image, normalize or self.normalize), progress)
+
+    def _score(
+        self, source: ImageSource, progress: Progress | None
+    ) -> Float32[np.ndarray, "s *space"]:
         runs = self.views.runs
         sink = MemorySink(share=1 / len(runs), add=len(runs) > 1)
-        source = self._read(image, normalize or self.normalize)
         for number, flips in enumerate(runs):
             part = part_of(progress, number, len(runs))
             self._run(source, sink, flips, progress=part)
@@ -209,15 +239,20 @@ class Predictor:
         return sink.array
 
     def doubt_seen(
-        self, image: Image, *, progress: Progress | None = None
+        self, image: Image
+    ) -> tuple[Float32[np.ndarray, "s *space"], Float32[np.ndarray, "*space"]]:
+        """Joined scores and uncertainty of an image as the network sees it, on the same grid."""
+        return self._doubt(self._read(image, self.normalize), None)
+
+    def _doubt(
+        self, source: ImageSource, progress: Progress | None
     ) -> tuple[Float32[np.ndarray, "s *space"], Float32[np.ndarray, "*space"]]:
         """Joined scores ``(S, *space)`` and uncertainty in [0, 1], on the grid of the network."""
         runs = self.views.runs
         if len(runs) > 1:
-            scores = self.score_seen(image, progress=progress)
+            scores = self._score(source, progress)
             return scores, voxel_uncertainty(self.task, scores)
         scores, doubt = MemorySink(), MemorySink()
-        source = self._read(image, self.normalize)
         self._run(source, self._divided(scores, doubt), runs[0], doubt=True, progress=progress)
         return scores.array, doubt.array[0]
 
@@ -382,6 +417,9 @@ class Predictor:
 
 def move_predictor(predictor: Predictor, device: torch.device | str) -> Predictor:
     """Move the weights of a predictor to a device; the modules themselves are changed."""
+    if torch.device(device).type == "cuda":
+        # Windows have one size, so that the fastest kernel of each convolution is found once.
+        torch.backends.cudnn.benchmark = True
     for segmenter in predictor.segmenters:
         segmenter.to(device)
     return predictor

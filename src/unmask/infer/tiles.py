@@ -20,6 +20,7 @@ from unmask import interruption
 from unmask.errors import RecipeError
 from unmask.infer.blend import Strip, gaussian, split_overlaps
 from unmask.models.memory import Forward, Halving, cpu_batch_size
+from unmask.profiling import stage
 from unmask.progress import Progress
 from unmask.space.box import Box
 from unmask.space.pad import pad_box
@@ -161,7 +162,9 @@ def run_tiles(
         for number in range(begin, len(windows), size):
             interruption.check()
             stop = min(number + size, len(windows))
-            batch = run(_batch(crops, stop - number, (source.shape[0], *tiling.window)))
+            windows_in = _batch(crops, stop - number, (source.shape[0], *tiling.window))
+            with stage("network"):
+                batch = run(windows_in)
             for each, scores in zip(range(number, stop), batch, strict=True):
                 joined.add(windows[each], scores)
             if progress is not None:
@@ -289,7 +292,8 @@ class _Writer:
         return self._buffer[:, : box.shape[0]]
 
     def _write(self, box: Box, scores: Tensor) -> None:
-        self._sink.write(box, scores.cpu().numpy())
+        with stage("writing"):
+            self._sink.write(box, scores.cpu().numpy())
 
 
 def _strip_device(device: torch.device, size: int) -> torch.device:

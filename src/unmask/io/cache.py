@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -41,9 +41,9 @@ class Ledger:
 
     def touch(self, shelf: Shelf[T], key: Hashable) -> None:
         """Move a piece to the young end."""
-        with self._lock:
-            if (id(shelf), key) in self._entries:
-                self._entries.move_to_end((id(shelf), key))
+        # Another thread may have dropped the piece since.
+        with self._lock, suppress(KeyError):
+            self._entries.move_to_end((id(shelf), key))
 
     def enter(self, shelf: Shelf[T], key: Hashable, size: int) -> None:
         """Record a new piece and drop old ones that no longer fit."""

@@ -14,6 +14,7 @@ from unmask.io import limits
 from unmask.io.arrays import array_axes, stored_array
 from unmask.io.contract import Index, Stored
 from unmask.io.layout import resolve
+from unmask.profiling import stage
 from unmask.space.axes import SPACE
 from unmask.space.box import Box
 from unmask.space.spacing import check_spacing
@@ -95,7 +96,8 @@ class Image:
             return np.empty(shape, self.dtype)
         limits.check_memory(self.source, prod(shape) * self.dtype.itemsize)
         try:
-            return self.fetch(index)
+            with stage("reading"):
+                return self.fetch(index)
         except (UnmaskError, KeyboardInterrupt):
             raise
         except MemoryError as error:

@@ -101,17 +101,23 @@ def label_chunks(shape: Sequence[int], *, still: int = 0) -> tuple[int, ...]:
 
 
 def pieces_of(shape: Sequence[int], chunks: Sequence[int]) -> list[Box]:
-    """Boxes of whole chunks that partition a level, each of about 4 million voxels."""
-    edges = [min(a, b) for a, b in zip(chunks, shape, strict=True)]
-    for axis in reversed(range(len(edges))):
-        more = max(1, _PIECE // prod(edges))
-        edges[axis] = min(edges[axis] * more, -(-shape[axis] // edges[axis]) * edges[axis])
+    """Boxes of whole chunks that partition a level; see `piece_edges`."""
+    edges = piece_edges(shape, chunks)
     counts = [-(-n // edge) for n, edge in zip(shape, edges, strict=True)]
     low = [tuple(i * e for i, e in zip(c, edges, strict=True)) for c in np.ndindex(*counts)]
     return [
         Box(start, tuple(min(a + e, n) for a, e, n in zip(start, edges, shape, strict=True)))
         for start in low
     ]
+
+
+def piece_edges(shape: Sequence[int], chunks: Sequence[int]) -> tuple[int, ...]:
+    """Voxels along each axis of a piece of whole chunks, about 4 million in all."""
+    edges = [min(a, b) for a, b in zip(chunks, shape, strict=True)]
+    for axis in reversed(range(len(edges))):
+        more = max(1, _PIECE // prod(edges))
+        edges[axis] = min(edges[axis] * more, -(-shape[axis] // edges[axis]) * edges[axis])
+    return tuple(edges)
 
 
 def coarsen(fine: Any, coarse: Any, step: Sequence[int] | None, box: Box) -> None:

@@ -6,6 +6,7 @@ of times the cost of decoding a chunk, and its codecs have no bound (`unmask.io.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -28,8 +29,16 @@ from unmask.io.zarr_codecs import Pipeline, UnknownCodecError, parse_codecs, pip
 
 # The clock of a file system ticks every 10 ms at the slowest usual setting of the kernel.
 _TICK_NS = 50 * 10**6
+# After this long the times of a file tell its versions apart (`unmask.io.contract.mark_of`).
+_AT_REST_NS = 10 * 10**9
+# A pipe in the place of a chunk must not block. Windows has neither flag.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+_LINK_ERRORS = (errno.ELOOP, errno.EMLINK)
 # An entry of a shard's index that says that there is no chunk.
 _MISSING = 2**64 - 1
+# Names of chunks that are remembered per array, about 10 MB.
+_KEYS = 1 << 16
 
 
 class ChunkFiles(Protocol):
@@ -56,49 +65,85 @@ class ChunkFiles(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class LocalFiles:
-    """Files in a local folder."""
+    """Files in a local folder.
 
-    location: Location
-    folder: Path
+    Paths are texts and files are descriptors here: `pathlib` and file objects took longer than the
+    decoding of a chunk of 128 x 128.
+    """
+
+    def __init__(self, location: Location, folder: Path) -> None:
+        self._location, self._prefix = location, f"{folder}/"
+        self._inside: set[str] = set()
 
     def version(self, key: str) -> Hashable:
         """Identity of a stored file; 0 if it was never written."""
         try:
-            # Joining paths as text takes a third of the time of a chunk that is in memory.
-            status = os.stat(f"{self.folder}/{key}")  # noqa: PTH116
+            status = os.stat(self._prefix + key)  # noqa: PTH116
         except FileNotFoundError:
             return 0
+        modified, changed = status.st_mtime_ns, status.st_ctime_ns
+        age = time.time_ns() - max(modified, changed)
+        if age > _AT_REST_NS:
+            return status.st_size, modified, changed
         mark = mark_of(status)
-        age = time.time_ns() - max(mark.modified, mark.changed)
         # A chunk rewritten twice within one tick may even get its old inode back, so a chunk that
         # has just been written is not served from memory.
         return mark if abs(age) > _TICK_NS else (mark, time.monotonic_ns())
 
     def read(self, key: str, limit: int) -> bytes | None:
         """Content of a file."""
-        file = self.folder / key
-        try:
-            size = _check_file(self.location, file)
-        except FileNotFoundError:
+        handle = self._open(key)
+        if handle is None:
             return None
-        if size > limit:
-            raise ValueError(f"{size} bytes, more than {limit}")
-        return file.read_bytes()
+        try:
+            size = self._size(handle, key)
+            if size > limit:
+                raise ValueError(f"{size} bytes, more than {limit}")
+            return _read_bytes(handle, size)
+        finally:
+            os.close(handle)
 
     def read_range(self, key: str, start: int, count: int, limit: int) -> bytes | None:
         """Some bytes of a file; the rest of it is not read."""
         del limit
-        file = self.folder / key
+        handle = self._open(key)
+        if handle is None:
+            return None
         try:
-            size = _check_file(self.location, file)
+            size = self._size(handle, key)
+            os.lseek(handle, min(start, size) if start >= 0 else max(0, size + start), os.SEEK_SET)
+            # An index of lies asks for more than any memory holds.
+            return _read_bytes(handle, min(count, size))
+        finally:
+            os.close(handle)
+
+    def _open(self, key: str) -> int | None:
+        """Descriptor of a chunk's file, which must be in the store; None if there is no file."""
+        path = self._prefix + key
+        try:
+            if not _NO_LINKS and os.path.islink(path):  # noqa: PTH114
+                check_inside(self._location, Path(path))
+            try:
+                return os.open(path, _READ | _NO_LINKS)
+            except OSError as error:
+                if error.errno not in _LINK_ERRORS:
+                    raise
+            check_inside(self._location, Path(path))
+            return os.open(path, _READ)
         except FileNotFoundError:
             return None
-        with file.open("rb") as handle:
-            handle.seek(min(start, size) if start >= 0 else max(0, size + start))
-            # An index of lies asks for more than any memory holds.
-            return handle.read(min(count, size))
+
+    def _size(self, handle: int, key: str) -> int:
+        """Bytes of an open file; following every link of its folder is done once per folder."""
+        folder = key.rpartition("/")[0]
+        if folder not in self._inside:
+            check_inside(self._location, Path(self._prefix + folder))
+            self._inside.add(folder)
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{key.rpartition('/')[2]} is not a file")
+        return status.st_size
 
 
 @dataclass(frozen=True)
@@ -123,15 +168,19 @@ class RemoteFiles:
 
 @dataclass(frozen=True)
 class Plain:
-    """An array whose chunks are files."""
+    """An array whose chunks are files.
+
+    Attributes:
+        files: of the chunks.
+        array: as zarr-python has it.
+        pipeline: from the bytes of a chunk to its values.
+        key: name of the file of a chunk.
+    """
 
     files: ChunkFiles
     array: Any
     pipeline: Pipeline
-
-    def key(self, cell: Cell) -> str:
-        """Name of the file of a chunk."""
-        return self.array.metadata.encode_chunk_key(cell)
+    key: Callable[[Cell], str]
 
     def version(self, cell: Cell) -> Hashable:
         """Identity of a stored chunk; 0 if it was never written."""
@@ -232,7 +281,7 @@ def chunk_reader(location: Location, folder: Path, array: Any) -> Callable[[Inde
     """
     try:
         files = _files(location, folder)
-        source = _shards(files, array) or Plain(files, array, pipeline_of(array))
+        source = _shards(files, array) or Plain(files, array, pipeline_of(array), _keys(array))
     except UnknownCodecError as error:
         raise DataError(
             message(
@@ -265,7 +314,7 @@ def _shards(files: ChunkFiles, array: Any) -> Shards | None:
     ratio = tuple(a // n for a, n in zip(array.shards, array.chunks, strict=True))
     place = options.get("index_location", "end")
     first = str(getattr(place, "value", place)) == "start"
-    plain = Plain(files, array, inner)
+    plain = Plain(files, array, inner, _keys(array))
     return Shards(plain, ratio, index, first, recent.make_decoded_shelf())
 
 
@@ -274,19 +323,18 @@ def _fill(array: Any, pipeline: Pipeline) -> np.ndarray:
     return np.full(array.chunks, value, pipeline.stored)
 
 
-def _check_file(location: Location, file: Path) -> int:
-    """Bytes of a chunk's file, which must be a file of the store."""
-    status = file.lstat()
-    _check_folder(location, file.parent)
-    if stat.S_ISLNK(status.st_mode):
-        check_inside(location, file)
-        status = file.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"{file.name} is not a file")
-    return status.st_size
+def _keys(array: Any) -> Callable[[Cell], str]:
+    """Names of files by chunk; zarr-python takes as long for a name as for the copy of a chunk."""
+    return lru_cache(maxsize=_KEYS)(array.metadata.encode_chunk_key)
 
 
-@lru_cache(maxsize=4096)
-def _check_folder(location: Location, folder: Path) -> None:
-    """Following every link of a path costs more than decoding a small chunk."""
-    check_inside(location, folder)
+def _read_bytes(handle: int, count: int) -> bytes:
+    """As many bytes as there are, at most ``count``; a system call gives at most 2 GiB."""
+    data = os.read(handle, count)
+    if not data or len(data) == count:
+        return data
+    parts, missing = [data], count - len(data)
+    while missing and (data := os.read(handle, missing)):
+        parts.append(data)
+        missing -= len(data)
+    return b"".join(parts)

@@ -81,7 +81,9 @@ class Pipeline:
             raise ValueError(str(error)) from error
         if len(data) != size:
             raise ValueError(f"expected {size} bytes, found {len(data)}")
-        values = np.frombuffer(data, np.uint8).view(self.stored)
+        values = np.frombuffer(data, self.stored)
+        if self.order == tuple(range(len(shape))):
+            return values.reshape(shape)
         inverse = np.argsort(self.order)
         return values.reshape([shape[axis] for axis in self.order]).transpose(inverse)
 

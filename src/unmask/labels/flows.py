@@ -61,6 +61,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
     flow_error: float | None = 0.4,
     compat: str | None = None,
     tally: Tally | None = None,
+    device: str | None = None,
 ) -> NDArray[np.int32]:
     """Objects are the sets of foreground voxels whose paths along the flow end together.
 
@@ -81,6 +82,8 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
         tally: counts the foreground that is dropped, by reason: ``undefined`` (flow or score is not
             finite), ``speck`` (MEDIAR's cleaning), ``unsettled`` (its path ends at no sink), and
             ``max_fraction``, ``flow_error`` and ``min_size``.
+        device: follow the paths there, such as ``cuda``; labels are the same. With ``compat``,
+            which rounds otherwise, and None: on the CPU.
 
     Returns:
         ``(*space)`` int32, ids 1, 2, 3, ...; 0 is background.
@@ -92,7 +95,7 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
     finite = inside
     if published.check_compat(compat) == "mediar":
         inside = published.mediar_foreground(inside)
-    labels = _gathered(field, inside, steps, compat)
+    labels = _gathered(field, inside, steps, compat, device)
     if tally is not None:
         tally.voxels("undefined", _undefined(np.asarray(foreground), threshold, finite))
         tally.voxels("speck", finite & ~inside)
@@ -160,13 +163,25 @@ def _padded(field: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np
 
 
 def _gathered(
-    field: NDArray[np.float32], inside: NDArray[np.bool_], steps: int, compat: str | None
+    field: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    steps: int,
+    compat: str | None,
+    device: str | None,
 ) -> NDArray[np.int32]:
     """Label image of the sinks that the foreground's voxels end in."""
     shape, labels = inside.shape, np.zeros(inside.shape, np.int32)
     moving = published.mediar_moving(field, inside) if compat == "mediar" else inside
     points = np.flatnonzero(moving)
-    ends = tracking.follow(_padded(field, inside), points, shape, steps, exact=compat is None)
+    padded = _padded(field, inside)
+    if device is None or compat is not None:
+        ends = tracking.follow(padded, points, shape, steps, exact=compat is None)
+    else:
+        # On the CPU labels are decoded without PyTorch.
+        from unmask.labels.tracking_device import follow_on_device
+
+        planes = padded.reshape(*(length + 2 for length in shape), len(shape))
+        ends = follow_on_device(np.moveaxis(planes, -1, 0), points, steps, device)
     if compat == "mediar":
         # Voxels that do not move count too, where they are. That fewer than 5 moving ones give no
         # objects, as published, needs no rule: a sink takes more than 10 ends.

@@ -18,8 +18,8 @@ from unmask.kernels import njit
 _BLOCK = 1024
 # Around a sink points hop to and fro between voxels with a period of 1, 2, 4 or 8 steps. A point
 # that is back where it was after a round will be there after every further round: it may stop.
-_ROUND = 8
-_STILL = np.float32(1e-3)
+ROUND = 8
+STILL = np.float32(1e-3)
 # A peak is the highest of its 5^n neighborhood and has more than 10 ends; it grows for 5 rounds
 # over direct and diagonal neighbors with more than 2 ends (the published values).
 REACH = 5
@@ -69,7 +69,7 @@ def follow(
             (strides, lengths),
             (axes, offsets),
             _strides_of(lengths + 2 * REACH),
-            (steps, gcd(steps, _ROUND), exact),
+            (steps, gcd(steps, ROUND), exact),
             ends,
         )
     return ends
@@ -242,7 +242,7 @@ def _leave(
     ndim = len(strides)
     kept = 0
     # Published paths go on as long as anything changes: a slow one may still reach the next voxel.
-    still = _STILL if exact else np.float32(0.0)
+    still = STILL if exact else np.float32(0.0)
     for j in range(count):
         moved = np.float32(0.0)
         for axis in range(ndim):

@@ -26,7 +26,7 @@ class Attention(nn.Module):
         """Weighted sums of values, heads joined and projected."""
         b, n, d = tokens.shape
         # (b, n, 3, heads, d / heads) -> 3 x (b, heads, n, d / heads), without copies
-        q, k, v = self.qkv(tokens).view(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(tokens).view(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
         mixed = attend(q, k, v)
         return self.proj(mixed.transpose(1, 2).reshape(b, n, d))
 

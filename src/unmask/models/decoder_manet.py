@@ -110,7 +110,7 @@ class PositionAttention(nn.Module):
         if self.published:
             # One softmax over millions of pairs would lose its small weights in half precision
             weight = (q @ k.transpose(1, 2)).float().flatten(1).softmax(dim=1)
-            mixed = (weight.view(len(q), q.shape[1], -1).to(v.dtype) @ v).reshape(image.shape)
+            mixed = (weight.view(q.shape[0], q.shape[1], -1).to(v.dtype) @ v).reshape(image.shape)
         else:
             alone = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], scale=1.0)
             mixed = alone[:, 0].transpose(1, 2).unflatten(2, image.shape[2:])

@@ -98,7 +98,7 @@ class MixTransformer(nn.Module):
         features = []
         for level, stride in enumerate(self.strides, 1):
             hidden = self._stage(level, hidden)
-            grid = [-(-n // s) for n, s in zip(size, stride, strict=True)]
+            grid = [(n + s - 1) // s for n, s in zip(size, stride, strict=True)]
             features.append(nd.crop(hidden, grid))
         return features
 
@@ -180,7 +180,8 @@ class ReducedAttention(nn.Module):
             coarse = self.norm(_tokens(self.sr(_image(tokens, grid))))
         q = self.q(tokens).view(b, n, self.heads, -1).transpose(1, 2)
         # (b, m, 2, heads, d / heads) -> 2 x (b, heads, m, d / heads), without copies
-        k, v = self.kv(coarse).view(b, -1, 2, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        pairs = self.kv(coarse).view(b, -1, 2, self.heads, d // self.heads)
+        k, v = pairs.permute(2, 0, 3, 1, 4).unbind()
         return self.proj(attend(q, k, v).transpose(1, 2).reshape(b, n, d))
 
 

@@ -32,6 +32,15 @@ _WORTH_SUMMING = 2048
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
+def is_exporting() -> bool:
+    """Whether a network is being recorded for a file that runs without unmask.
+
+    Sizes are symbols then, so a layer must not choose its way by them, and kernels of other
+    libraries cannot be recorded.
+    """
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
 def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     """One number per axis: an int is repeated, a sequence must have ``ndim`` entries."""
     if isinstance(value, int):
@@ -135,6 +144,9 @@ class InstanceNorm(nn.Module):
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
         """Every channel of every sample to mean 0 and variance 1, then scale and shift."""
+        if is_exporting():
+            # Strides are not known, and a loop over samples would fix their number.
+            return torch.instance_norm(image, *self._arguments, cudnn_enabled=False)
         if image.device.type == "cpu" and image.shape[1] > 1 and image.stride(1) == 1:
             return self._channels_last(image)
         return torch.instance_norm(image, *self._arguments, cudnn_enabled=image.is_cuda)
@@ -180,8 +192,10 @@ def convolve_repeated(
     of 2 in 2D has 16 products for each voxel of the image where the plain way has 36. On small maps
     the sums would take longer than the products that they save.
     """
-    axes, voxels = len(factor), image.numel() // image.shape[1]
-    if image.device.type != "cpu" or voxels < _WORTH_SUMMING:
+    axes = len(factor)
+    if is_exporting() or image.device.type != "cpu":
+        return convolve(repeat(image, factor), weight)
+    if image.numel() // image.shape[1] < _WORTH_SUMMING:
         return convolve(repeat(image, factor), weight)
     summed = weight.flip(tuple(range(2, 2 + axes))).transpose(0, 1)
     for axis, length in enumerate(factor):
@@ -196,7 +210,7 @@ def convolve_repeated(
 def pad_to_multiple(image: Float[Tensor, "b c *space"], multiple: Sequence[int]) -> Tensor:
     """Repeat the border behind every axis up to the next multiple."""
     extra = [-n % m for n, m in zip(image.shape[2:], multiple, strict=True)]
-    if not any(extra):
+    if not is_exporting() and not any(extra):
         return image
     widths = [width for after in reversed(extra) for width in (0, after)]
     return F.pad(image, widths, mode="replicate")
@@ -204,12 +218,15 @@ def pad_to_multiple(image: Float[Tensor, "b c *space"], multiple: Sequence[int])
 
 def max_pool(image: Float[Tensor, "b c *space"], window: Sequence[int]) -> Tensor:
     """Largest value of every window of a grid, ``ceil(size / window)`` voxels per axis."""
+    if is_exporting():
+        # Rounding up is a case distinction by the size; repeated borders change no maximum.
+        return _MAX_POOL[len(window)](pad_to_multiple(image, window), tuple(window))
     return _MAX_POOL[len(window)](image, tuple(window), ceil_mode=True)
 
 
 def interpolate(image: Float[Tensor, "b c *space"], size: Sequence[int]) -> Tensor:
     """Linear interpolation along every axis to ``size`` voxels (corners of voxels aligned)."""
-    if tuple(image.shape[2:]) == tuple(size):
+    if not is_exporting() and tuple(image.shape[2:]) == tuple(size):
         return image
     return F.interpolate(image, tuple(size), mode=_LINEAR[len(size)], align_corners=False)
 
@@ -229,6 +246,8 @@ def upsample(
 
     Unlike ``interpolate`` to an odd size, a voxel keeps its place whatever the size of the image.
     """
+    if max(factor) == 1:
+        return crop(image, size)
     whole = [n * f for n, f in zip(image.shape[2:], factor, strict=True)]
     return crop(interpolate(image, whole), size)
 

@@ -36,7 +36,7 @@ def to_grid(
     table: Float[Tensor, "1 m d"], grid: Sequence[int], new_grid: Sequence[int]
 ) -> Float[Tensor, "1 k d"]:
     """The table for another grid: cubic for two axes, else linear; the class row is kept."""
-    if tuple(grid) == tuple(new_grid):
+    if not nd.is_exporting() and tuple(grid) == tuple(new_grid):
         return table
     places = table[:, 1:].transpose(1, 2).unflatten(2, tuple(grid))
     moved = nd.interpolate_smooth(places, new_grid).flatten(2).transpose(1, 2)

@@ -14,8 +14,10 @@ Precision = Literal["auto", "32", "bf16", "16"]
 def arithmetic(precision: Precision, device: torch.device) -> torch.dtype | None:
     """Type that the network computes in under autocast; None: float32 as it is.
 
-    ``auto`` is bf16 if the device has instructions for it.
+    ``auto`` is bf16 if the device has instructions for it, and float16 on other NVIDIA GPUs.
     """
     if precision == "auto":
-        return torch.bfloat16 if has_bf16(device.type) else None
+        if has_bf16(device.type):
+            return torch.bfloat16
+        return torch.float16 if device.type == "cuda" else None
     return {"32": None, "bf16": torch.bfloat16, "16": torch.float16}[precision]

@@ -79,9 +79,14 @@ class ViT(nn.Module):
 
     def embed(self, image: Float[Tensor, "b c *space"]) -> Tokens:
         """Patch tokens with their positions; sizes must be multiples of ``patch``."""
-        grid = grid_of(image.shape[2:], self.patch)
+        if nd.is_exporting():
+            # The sizes of a convolution need no proof that whole patches fill the image.
+            embedded = self.patch_embed.proj(image)
+            grid, values = tuple(embedded.shape[2:]), embedded.flatten(2).transpose(1, 2)
+        else:
+            grid, values = grid_of(image.shape[2:], self.patch), self.patch_embed(image)
         table = positions.to_grid(self.pos_embed, self.grid, grid)[:, 1:]
-        return Tokens(self.patch_embed(image) + self.position_scale * table, grid)
+        return Tokens(values + self.position_scale * table, grid)
 
     def encode(
         self, tokens: Float[Tensor, "b n d"], keep: Int[Tensor, "b k"] | None = None
@@ -112,7 +117,7 @@ class ViT(nn.Module):
         return features
 
     def _with_class(self, tokens: Tensor) -> Tensor:
-        start = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+        start = (self.cls_token + self.pos_embed[:, :1]).expand(tokens.shape[0], -1, -1)
         return torch.cat([start, tokens], dim=1)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from unmask.optim.adam import adam_step
+from unmask.optim.adam import adam_step, clean, good_of
 
 
 class Lamb(Optimizer):
@@ -40,20 +40,24 @@ class Lamb(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(groups, defaults)
         self.max_norm = max_norm
+        # PyTorch's name for optimizers that take ``found_inf``.
+        self._step_supports_amp_scaling = True
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update; PyTorch's ``closure`` is refused."""
         if closure is not None:
             raise TypeError("Lamb takes no closure: compute the gradients before step().")
-        shrink = self._shrink()
+        shrink, good = self._shrink(), good_of(self)
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    move = adam_step(self.state[parameter], parameter.grad * shrink, group)
+                    gradient = clean(parameter.grad * shrink, good)
+                    move = adam_step(self.state[parameter], gradient, group, good)
                     if group["weight_decay"]:
                         move.add_(parameter, alpha=group["weight_decay"])
                         move.mul_(_trust(parameter, move))
+                    move = move if good is None else move * good
                     parameter.add_(move, alpha=-group["lr"])
 
     def _shrink(self) -> Tensor | float:

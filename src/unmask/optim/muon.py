@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from unmask.optim.adam import adam_step
+from unmask.optim.adam import adam_step, clean, good_of
 
 # Newton-Schulz: five steps of this polynomial bring singular values between 0.7 and 1.2.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -52,26 +52,37 @@ class Muon(Optimizer):
     ) -> None:
         options = {"momentum": momentum, "betas": betas, "eps": eps}
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, **options})
+        # PyTorch's name for optimizers that take ``found_inf``.
+        self._step_supports_amp_scaling = True
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update; PyTorch's ``closure`` is refused."""
         if closure is not None:
             raise TypeError("Muon takes no closure: compute the gradients before step().")
+        good = good_of(self)
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     step = mixing_step if mixes(parameter) else adam_step
-                    move = step(self.state[parameter], parameter.grad, group)
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(move, alpha=-group["lr"])
+                    gradient = clean(parameter.grad, good)
+                    move = step(self.state[parameter], gradient, group, good)
+                    decay = group["lr"] * group["weight_decay"]
+                    parameter.mul_(1 - (decay if good is None else decay * good))
+                    parameter.add_(move if good is None else move * good, alpha=-group["lr"])
 
 
-def mixing_step(state: dict[str, Any], gradient: Tensor, group: dict[str, Any]) -> Tensor:
-    """The nearest orthogonal matrix of the momentum one update ahead (Nesterov)."""
+def mixing_step(
+    state: dict[str, Any], gradient: Tensor, group: dict[str, Any], good: Tensor | None = None
+) -> Tensor:
+    """The nearest orthogonal matrix of the momentum one update ahead (Nesterov).
+
+    ``good`` is that of `adam_step`.
+    """
     if not state:
         state["momentum_buffer"] = torch.zeros_like(gradient)
-    momentum = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
+    share = 1 - group["momentum"]
+    momentum = state["momentum_buffer"].lerp_(gradient, share if good is None else share * good)
     matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
     size = _RMS * max(matrix.shape) ** 0.5
     return (orthogonal(matrix) * size).to(gradient.dtype).reshape(gradient.shape)

@@ -96,6 +96,9 @@ class PixelFeatures(nn.Module):
     def forward(self, image: Float[Tensor, "b c *space"]) -> list[Tensor]:
         """All features of every voxel, float32, without gradients."""
         parts: list[Tensor] = []
+        if nd.is_exporting() and self.network is None:
+            # A change of precision inside a recording would become a graph of its own.
+            return [filter_bank(image.float(), self.scales, self.anisotropy)]
         with torch.autocast(image.device.type, enabled=False):
             if self.scales:
                 parts.append(filter_bank(image.float(), self.scales, self.anisotropy))

@@ -35,9 +35,11 @@ def gaussian(
         image: float32; every channel is filtered alone.
         sigmas: standard deviation per axis in voxels; nearly 0: the axis is left as it is.
     """
+    recorded = nd.is_exporting()
     for axis, sigma in enumerate(sigmas, start=2):
-        if sigma >= _SMALLEST and image.shape[axis] > 1:
-            weights = _weights(image.shape[axis], sigma).to(image.device)
+        if sigma >= _SMALLEST and (recorded or image.shape[axis] > 1):
+            make = _record_weights if recorded else _weights
+            weights = make(image.shape[axis], sigma).to(image.device)
             image = torch.movedim(torch.movedim(image, axis, -1) @ weights, -1, axis)
     return image
 
@@ -59,6 +61,20 @@ def _weights(length: int, sigma: float) -> Float[Tensor, "n n"]:
     source = torch.minimum(source, period - source)
     weights = torch.zeros(length, length)
     return weights.scatter_add_(1, source, values.expand(length, -1)).T.contiguous()
+
+
+def _record_weights(length: int, sigma: float) -> Float[Tensor, "n n"]:
+    """`_weights` by tensor operations alone, for a length that is a symbol; 1 is allowed."""
+    side = ceil(_CUT * sigma)
+    steps = torch.arange(-side, side + 1)
+    values = torch.exp(-0.5 * (steps / sigma) ** 2)
+    values = values / values.sum()
+    index = torch.arange(length)
+    period = (2 * index[-1:]).clamp(min=1)
+    source = torch.remainder(index[:, None] + steps, period)
+    source = torch.minimum(source, period - source)
+    weights = torch.zeros(length, length)
+    return weights.scatter_add(1, source, values.expand(length, -1)).T
 
 
 def filter_bank(
@@ -105,7 +121,6 @@ def _derivatives(means: Tensor, scale: float, anisotropy: Sequence[float]) -> li
 
 def _slope(values: Tensor, axis: int) -> Tensor:
     """Central differences along an axis; the border voxel is repeated."""
-    length = values.shape[axis]
-    index = torch.arange(length, device=values.device)
-    after = values.index_select(axis, (index + 1).clamp(max=length - 1))
+    index = torch.arange(values.shape[axis], device=values.device)
+    after = values.index_select(axis, torch.minimum(index + 1, index[-1:]))
     return (after - values.index_select(axis, (index - 1).clamp(min=0))) / 2

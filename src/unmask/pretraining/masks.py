@@ -72,6 +72,9 @@ def _noise(
         return noise.flatten(1)
     for axis, (size, length) in enumerate(zip(sizes, grid, strict=True), start=1):
         noise = noise.repeat_interleave(size, dim=axis).narrow(axis, 0, length)
-    # Noise in float32 has steps of 2**-24, so a smaller second number orders the tokens of a block
-    rank = torch.rand(batch, *grid, generator=chance, device=chance.device)
-    return (noise.double() + rank * 2.0**-25).flatten(1)
+    # A second number orders the tokens of a block: two sorts in place of a sum in float64, which
+    # MPS does not have. A token's place in the order is exact in float32.
+    rank = torch.rand(batch, *grid, generator=chance, device=chance.device).flatten(1)
+    within = rank.argsort(dim=1, stable=True)
+    order = within.gather(1, noise.flatten(1).gather(1, within).argsort(dim=1, stable=True))
+    return order.argsort(dim=1).float()

@@ -68,6 +68,9 @@ class SemiSupervised(Objective):
         self.method: Any = method
         self.weight, self.ramp = weight, ramp
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        # The number of updates as the host knows it; None: to be read from the buffer.
+        self._count: int | None = None
+        self.register_load_state_dict_post_hook(_forget_count)
         # A list hides it from PyTorch, which would keep every weight twice.
         self._segmenter = [segmenter]
 
@@ -86,7 +89,7 @@ class SemiSupervised(Objective):
         labeled = self.finished.step(batch)
         if batch.unlabeled is None:
             return labeled
-        if self.updates == 0:
+        if self._known_updates() == 0:
             self.method.begin(self.finished)
         extra = self.method.loss(self.finished, batch.unlabeled, batch.seed)
         logs: Mapping[str, Tensor] = {**labeled.logs, "unlabeled": extra.detach()}
@@ -94,14 +97,21 @@ class SemiSupervised(Objective):
 
     def share(self) -> float:
         """Weight of the unlabeled loss now."""
-        risen = min(1.0, float(self.updates) / self.ramp) if self.ramp else 1.0
+        risen = min(1.0, self._known_updates() / self.ramp) if self.ramp else 1.0
         return self.weight * risen
 
     @torch.no_grad()
     def after_update(self) -> None:
         """Count, and let the method's teachers move."""
         self.method.after_update(self.finished)
+        self._count = self._known_updates() + 1
         self.updates += 1
+
+    def _known_updates(self) -> int:
+        """Number of updates; the buffer is read once, because a GPU waits for each reading."""
+        if self._count is None:
+            self._count = int(self.updates)
+        return self._count
 
     def train(self, mode: bool = True) -> SemiSupervised:  # noqa: FBT001, FBT002 - torch's signature
         """Set the training mode, also of the segmenter, which is not a submodule."""
@@ -112,3 +122,8 @@ class SemiSupervised(Objective):
     def leaves_weights_out(self, shape: Sequence[int]) -> bool:
         """As of the segmenter; a method's own weights are all used."""
         return self.finished.leaves_weights_out(shape)
+
+
+def _forget_count(module: nn.Module, _incompatible: Any) -> None:
+    """Read the number of updates again after weights are loaded."""
+    module._count = None  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]

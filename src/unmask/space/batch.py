@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, device
 
 
@@ -29,12 +31,14 @@ class Batch:
 
     def to(self, place: device | str) -> Batch:
         """The batch on a device; copies overlap with work where the memory is pinned."""
-        return replace(
-            self,
-            image=self.image.to(place, non_blocking=True),
-            values=None if self.values is None else self.values.to(place, non_blocking=True),
-            weight=None if self.weight is None else self.weight.to(place, non_blocking=True),
-            unlabeled=None
-            if self.unlabeled is None
-            else self.unlabeled.to(place, non_blocking=True),
-        )
+        return self._with_each(lambda tensor: tensor.to(place, non_blocking=True))
+
+    def pin(self) -> Batch:
+        """The batch in memory that a GPU reads by itself, while the host goes on."""
+        return self._with_each(lambda tensor: tensor.pin_memory())
+
+    def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        names = ("image", "values", "weight", "unlabeled")
+        tensors = {name: getattr(self, name) for name in names}
+        changed = {name: change(each) for name, each in tensors.items() if each is not None}
+        return replace(self, **changed)

@@ -19,6 +19,7 @@ from torch import Tensor
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
 from unmask.labels.edges import inside, shift_slices
+from unmask.models import nd
 from unmask.tasks.base import Answer, Target, TaskDefaults
 from unmask.tasks.offsets import (
     BACKGROUNDS,
@@ -32,10 +33,12 @@ from unmask.tasks.offsets import (
     find_reach,
     inner,
     mirror_pairs,
+    name_pairs,
     pairs_of,
     tried_decoding,
     with_border,
 )
+from unmask.tasks.recorded import repeat_border
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,12 @@ class Affinities(TaskDefaults):
         scores = logits.float().sigmoid()
         # The gradient of a sigmoid needs its values, which are replaced below at borders.
         scores = scores.clone() if scores.requires_grad else scores
+        if nd.is_exporting():
+            pairs = [
+                repeat_border(scores[:, channel], offset)[0]
+                for channel, offset in enumerate(self._offsets)
+            ]
+            return torch.cat([torch.stack(pairs, dim=1), scores[:, len(pairs) :]], dim=1)
         space = scores.shape[2:]
         for channel, offset in enumerate(self._offsets):
             if inside(offset, space):
@@ -168,6 +177,10 @@ class Affinities(TaskDefaults):
                 within = scores[:, channel][(..., *here)]
                 scores[:, channel] = with_border(within, offset, space)
         return scores
+
+    def score_names(self) -> list[str]:
+        """The offset of each channel in voxels, then the foreground."""
+        return name_pairs(self._offsets, foreground=self.foreground)
 
     def flip(self, scores: Float[Tensor, "b c *space"], axis: int) -> Float[Tensor, "b c *space"]:
         """Mirror; the other end of a pair becomes its voxel."""

@@ -148,6 +148,10 @@ class TaskDefaults(Protocol):
         """
         return ()
 
+    def score_names(self) -> Sequence[str]:
+        """A name for each channel of the scores, for exported files; empty: they are numbered."""
+        return ()
+
     def side_channels(self: Task) -> int:
         """Channels of the output of a coarser level (deep supervision)."""
         return self.channels()

@@ -124,6 +124,10 @@ class Classify(TaskDefaults):
         """Class probabilities."""
         return logits.float().softmax(1)
 
+    def score_names(self) -> list[str]:
+        """The name of each class."""
+        return list(self.image_classes)
+
     def flip(self, scores: Float[Tensor, "b c *space"], axis: int) -> Float[Tensor, "b c *space"]:
         """Probabilities have no direction."""
         return scores.flip(axis + 2)

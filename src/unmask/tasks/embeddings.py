@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
+from unmask.models import nd
 from unmask.models.base import Step
 from unmask.space.batch import Batch
 from unmask.space.random import generator
@@ -35,8 +36,10 @@ from unmask.tasks.offsets import (
     find_reach,
     inner,
     mirror_pairs,
+    name_pairs,
     tried_decoding,
 )
+from unmask.tasks.recorded import record_cosines
 from unmask.tasks.views import View
 
 # How voxels without a neighbor count in the share of joined pairs, as `Rule` takes it.
@@ -275,11 +278,16 @@ class Embeddings(TaskDefaults):
         """Affinities at the decoding offsets, negative cosines as 0, and the foreground."""
         logits = logits.float()
         zero_far = self.far_border == "zero"
-        found = affinities(logits[:, : self.dims], self._decoded, zero_far=zero_far)
+        compute = record_cosines if nd.is_exporting() else affinities
+        found = compute(logits[:, : self.dims], self._decoded, zero_far=zero_far)
         scores = found.clamp_(0, 1)
         if not self._reads_foreground:
             return scores
         return torch.cat([scores, logits[:, self.dims :].softmax(1)[:, 1:]], 1)
+
+    def score_names(self) -> list[str]:
+        """The offset of each channel in voxels, then the foreground."""
+        return name_pairs(self._decoded, foreground=self._reads_foreground)
 
     def flip(self, scores: Float[Tensor, "b s *space"], axis: int) -> Float[Tensor, "b s *space"]:
         """Mirror; the other end of a pair becomes its voxel."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from unmask.errors import RecipeError
 from unmask.labels.dropped import Tally
 from unmask.labels.flows import flows_to_labels, labels_to_flows
+from unmask.space.axes import SPACE
 from unmask.tasks.base import Answer, Target, TaskDefaults, unique
 
 
@@ -126,6 +127,10 @@ class Flows(TaskDefaults):
         """Flows in voxels and the foreground's probability."""
         logits = logits.float()
         return torch.cat([logits[:, :-1] / self.flow_scale, logits[:, -1:].sigmoid()], 1)
+
+    def score_names(self) -> list[str]:
+        """The flow along each axis, slow axis first, then the foreground."""
+        return [*(f"flow_{axis}" for axis in SPACE[-self.ndim :].lower()), "foreground"]
 
     def flip(self, scores: Float[Tensor, "b c *space"], axis: int) -> Float[Tensor, "b c *space"]:
         """Mirror; the flow along the mirrored axis changes its sign."""

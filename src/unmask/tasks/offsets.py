@@ -57,6 +57,17 @@ def check_offsets(
     return found
 
 
+def name_pairs(offsets: Sequence[Offset], *, foreground: bool) -> list[str]:
+    """Names of the channels of a task of offsets.
+
+    Examples:
+        >>> name_pairs([(-1, 0), (0, -3)], foreground=True)
+        ['affinity_-1_0', 'affinity_0_-3', 'foreground']
+    """
+    names = [f"affinity_{'_'.join(map(str, offset))}" for offset in offsets]
+    return [*names, "foreground"] if foreground else names
+
+
 def find_reach(offsets: Sequence[Offset]) -> int:
     """Voxels from a voxel to its furthest neighbor along any axis."""
     return max(abs(step) for offset in offsets for step in offset)

@@ -150,6 +150,10 @@ class Semantic(TaskDefaults):
             return torch.cat([1 - score, score], dim=1)
         return logits.float().softmax(1)
 
+    def score_names(self) -> list[str]:
+        """The label value of each class."""
+        return [f"class_{value}" for value in self.values or range(self.classes)]
+
     def flip(self, scores: Float[Tensor, "b c *space"], axis: int) -> Float[Tensor, "b c *space"]:
         """Probabilities have no direction."""
         return scores.flip(axis + 2)

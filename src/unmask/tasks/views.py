@@ -129,11 +129,20 @@ class View:
             low, high = image.min(), image.max()
             span = (high - low).clamp(min=1e-6)
             image = ((image - low) / span) ** change.exponent * span + low
-        inside = objects > 0
         level = torch.zeros_like(image[:, :1].flatten(1)[:, :1])
         if self.fill == "mean":
-            chosen = image[:, inside] if bool(inside.any()) else image.flatten(1)
-            level = chosen.mean(1, keepdim=True)
+            level = _mean_inside(image, objects > 0)
         for box in change.boxes:
             image[(slice(None), *box.slices)] = level.view(-1, *(1,) * len(box.start))
         return change.turn.apply(image)
+
+
+def _mean_inside(image: Float[Tensor, "c *space"], inside: Tensor) -> Float[Tensor, "c 1"]:
+    """Mean of every channel over the voxels inside; over all voxels if none is."""
+    if image.device.type == "cpu":
+        chosen = image[:, inside] if bool(inside.any()) else image.flatten(1)
+        return chosen.mean(1, keepdim=True)
+    # Picking voxels, or asking for any, would make a GPU wait.
+    flat, share = image.flatten(1), inside.flatten()[None]
+    some = (flat * share).sum(1, keepdim=True) / share.sum().clamp(min=1)
+    return torch.where(share.any(), some, flat.mean(1, keepdim=True))

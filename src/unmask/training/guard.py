@@ -56,22 +56,39 @@ class Stop:
         self._code = self.code or interruption.code_of(number)
 
 
+def skips_on_device(optimizer: Optimizer) -> bool:
+    """Whether an optimizer takes ``found_inf``, a number on the device that is 0 for a good step.
+
+    PyTorch's mixed precision asks for the same attribute.
+    """
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
 class Guard:
     """Takes optimizer steps, except where loss or gradient is not finite.
 
     A skipped step changes nothing: weights and moments keep their values, and the running
-    statistics of batch norms, which the forward pass has touched, are put back. On CUDA with a
-    fused optimizer the device decides by itself, and the host looks only every 16 steps.
+    statistics of batch norms, which the forward pass has touched, are put back. On a GPU the
+    device decides by itself and the host looks only every 16 steps, if the optimizer takes
+    ``found_inf`` as PyTorch's fused ones do. Statistics that are not finite are then put back to
+    those of the last look; those of a finite forward pass stay, as in PyTorch's mixed precision.
 
     Args:
         module: the objective.
         optimizer: the bare optimizer, for what its kernel can do.
         limit: bad steps in a row that end the run; 0 ends it at the first one.
         scaled: the loss is scaled (16-bit floats): the scaler skips and has to be informed.
+        deferred: the device decides; None: if it is a GPU and the optimizer can.
     """
 
     def __init__(
-        self, module: nn.Module, optimizer: Optimizer, *, limit: int, scaled: bool = False
+        self,
+        module: nn.Module,
+        optimizer: Optimizer,
+        *,
+        limit: int,
+        scaled: bool = False,
+        deferred: bool | None = None,
     ) -> None:
         self._raw = optimizer
         self._limit = max(1, limit)
@@ -84,14 +101,20 @@ class Guard:
         ]
         self._saved: list[Tensor] = []
         device = next(module.parameters()).device
-        fused = bool(optimizer.defaults.get("fused"))
-        self.deferred = device.type == "cuda" and fused and not scaled
+        able = device.type != "cpu" and skips_on_device(optimizer)
+        self.deferred = able if deferred is None else deferred
         self._streak = torch.zeros((), device=device)
         self._worst = torch.zeros((), device=device)
         self._total = torch.zeros((), device=device)
+        if self.deferred:
+            self._keep_statistics()
 
     def before(self) -> None:
-        """Keep what the forward pass is going to change."""
+        """Keep what the forward pass is going to change, if this step may be undone at once."""
+        if not self.deferred:
+            self._keep_statistics()
+
+    def _keep_statistics(self) -> None:
         self._saved = [buffer.clone() for buffer in self._running]
 
     def step(self, optimizer: Any, bad: Tensor) -> bool:
@@ -104,10 +127,10 @@ class Guard:
         self._worst = torch.maximum(self._worst, self._streak)
         self._total = self._total + bad
         if self.deferred:
-            self._raw.grad_scale, self._raw.found_inf = None, bad  # type: ignore[attr-defined]
+            # A scaler gives the optimizer its own flag: whether a gradient is not finite.
+            if not self._scaled:
+                self._raw.grad_scale, self._raw.found_inf = None, bad  # type: ignore[attr-defined]
             optimizer.step()
-            for buffer, saved in zip(self._running, self._saved, strict=True):
-                buffer.copy_(torch.where(bad > 0, saved, buffer))
             return True
         if not bad.item():
             optimizer.step()
@@ -128,6 +151,7 @@ class Guard:
         """
         if self.deferred and not now and step % _LOOK_EVERY:
             return
+        self.settle()
         row = int(self._worst.item())
         if row >= self._limit:
             raise TrainingError(
@@ -136,6 +160,19 @@ class Guard:
                 "train.lr, lengthen train.warmup, set train.precision=32, or look for odd values "
                 "with `unmask check`."
             )
+
+    def settle(self) -> None:
+        """Put back statistics that are not finite; before anybody else reads the module.
+
+        Where the host decides about every step, nothing is left to do.
+        """
+        if not self.deferred:
+            return
+        with torch.no_grad():
+            for buffer, saved in zip(self._running, self._saved, strict=True):
+                if buffer.is_floating_point():
+                    buffer.copy_(torch.where(torch.isfinite(buffer).all(), buffer, saved))
+        self._keep_statistics()
 
     def skipped(self) -> int:
         """Steps skipped since the start of the run."""

@@ -20,7 +20,7 @@ from unmask.training.journal import Journal
 from unmask.training.meter import Meter
 from unmask.training.plan import Plan, Summary
 from unmask.training.saving import RunFolder
-from unmask.training.setup import Setup, make_setup
+from unmask.training.setup import Setup, make_setup, prepare_for_device
 from unmask.training.update import (
     agree,
     apply_update,
@@ -66,6 +66,7 @@ def fit(
     """
     began = time.monotonic()
     snapshot = open_run(run, objective, journal.say if fabric.is_global_zero else _ignore)
+    prepare_for_device(objective, optimizer, fabric.device)
     model, stepper = fabric.setup(Forward(objective), optimizer)
     setup = make_setup(objective, fabric=fabric, optimizer=optimizer, plan=plan, journal=journal)
     meter, validation = Meter(setup), Validation(setup, validate)
@@ -108,7 +109,7 @@ def _compute_gradients(
         with fabric.no_backward_sync(model, enabled=micro < plan.accumulate - 1):
             fabric.backward(model(parcel) / plan.accumulate)
         meter.add(parcel)
-    return clip(model, stepper, fabric=fabric, most=plan.clip)
+    return clip(model, stepper, setup=setup)
 
 
 def _ignore(text: str) -> None:

@@ -76,14 +76,15 @@ def seed_forward(plan: Plan, step: int, micro: int, rank: int) -> None:
     torch.manual_seed(device_seed(plan.seed, "step", number, rank))
 
 
-def clip(model: nn.Module, stepper: Any, *, fabric: Fabric, most: float | None) -> Tensor:
-    """Norm of the gradients before they are scaled down to ``most``; None only measures."""
-    norm = fabric.clip_gradients(
-        model,
-        stepper,
-        max_norm=math.inf if most is None else most,
-        error_if_nonfinite=False,
-    )
+def clip(model: nn.Module, stepper: Any, *, setup: Setup) -> Tensor:
+    """Norm of the gradients before they are scaled down to the plan's; None only measures."""
+    most = math.inf if setup.plan.clip is None else setup.plan.clip
+    if setup.scaler is not None:
+        # Fabric refuses to clip for fused optimizers in float16; the scaler itself supports it.
+        setup.scaler.unscale_(setup.optimizer)
+        weights = [p for group in setup.optimizer.param_groups for p in group["params"]]
+        return nn.utils.clip_grad_norm_(weights, most, error_if_nonfinite=False)
+    norm = setup.fabric.clip_gradients(model, stepper, max_norm=most, error_if_nonfinite=False)
     if norm is None:
         raise TypeError("The strategy gave no gradient norm.")
     return norm

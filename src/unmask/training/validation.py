@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import distributed
 
 from unmask.space.batch import Batch
 from unmask.training.journal import PICTURES
@@ -31,6 +32,21 @@ class Validated:
 
 
 Validate = Callable[[Any], Mapping[str, float] | Validated]
+
+
+@runtime_checkable
+class DividedValidate(Protocol):
+    """A validation that several processes divide among them."""
+
+    def measure(self, network: Any, first: int, step: int) -> list[tuple[int, Any]]:
+        """Number and result of every ``step``-th image from ``first`` on."""
+        ...
+
+    def summarize(self, network: Any, results: Sequence[Any]) -> Validated:
+        """The scores, from the results of all images in their order."""
+        ...
+
+
 SaveBest = Callable[[int, Mapping[str, float]], None]
 
 
@@ -52,25 +68,30 @@ class Validation:
     def check(self, step: int, meter: Meter, save: SaveBest) -> Mapping[str, float]:
         """Validate and draw pictures if it is due; ``save`` is called with a new best model.
 
-        It sees averaged weights, if there are any.
+        It sees averaged weights, if there are any. Several processes divide the images, so that
+        none waits for another longer than a share of the validation takes.
 
         Returns:
-            New scores; empty if none are due.
+            New scores; empty if none are due, and in all processes but the first.
         """
         setup = self._setup
         scores: Mapping[str, float] = {}
         if not setup.plan.is_due(step, setup.plan.validate_every):
             return scores
-        if setup.fabric.is_global_zero:
-            with meter.paused(), setup.averaged_weights():
-                setup.objective.eval()
-                with torch.no_grad():
-                    scores = self._scores(step)
+        setup.guard.settle()
+        first = setup.fabric.is_global_zero
+        with meter.paused(), setup.averaged_weights():
+            share_statistics(setup)
+            setup.objective.eval()
+            with torch.no_grad():
+                found = self._find()
+                if first:
+                    scores = self._keep(step, found)
                     self._draw(step, meter.batch)
-                setup.objective.train()
-                if self._is_best(scores):
-                    self.best, self.best_step = float(next(iter(scores.values()))), step
-                    save(step, scores)
+            setup.objective.train()
+            if first and self._is_best(scores):
+                self.best, self.best_step = float(next(iter(scores.values()))), step
+                save(step, scores)
         setup.fabric.barrier()
         return scores
 
@@ -87,13 +108,29 @@ class Validation:
         self.best, self.best_step = state["best"], state["best_step"]
         self.metrics = state["metrics"]
 
-    def _scores(self, step: int) -> Mapping[str, float]:
-        """New scores; pictures of the validation are kept."""
-        if self._validate is None:
+    def _find(self) -> Validated | None:
+        """New scores in the first process; None in others, or without validation."""
+        fabric, validate = self._setup.fabric, self._validate
+        if validate is None:
+            return None
+        network = self._setup.objective.finished
+        if fabric.world_size > 1 and isinstance(validate, DividedValidate):
+            own = validate.measure(network, fabric.global_rank, fabric.world_size)
+            parts: list[Any] = [None] * fabric.world_size
+            distributed.all_gather_object(parts, own)
+            if not fabric.is_global_zero:
+                return None
+            ordered = sorted((pair for part in parts for pair in part), key=lambda pair: pair[0])
+            return validate.summarize(network, [result for _, result in ordered])
+        if not fabric.is_global_zero:
+            return None
+        found = validate(network)
+        return found if isinstance(found, Validated) else Validated(found)
+
+    def _keep(self, step: int, found: Validated | None) -> Mapping[str, float]:
+        """Note new scores and pictures."""
+        if found is None:
             return {}
-        found = self._validate(self._setup.objective.finished)
-        if not isinstance(found, Validated):
-            found = Validated(found)
         for name, pixels in found.pictures.items():
             self._setup.journal.keep_picture(step, name, pixels)
         self.metrics = dict(found.scores)
@@ -112,3 +149,13 @@ class Validation:
             pictures = self._setup.objective.reconstruct(first)
         if pictures:
             self._setup.journal.picture(step, "reconstruction", *pictures.values())
+
+
+def share_statistics(setup: Setup) -> None:
+    """Give all processes the buffers of the first one, as the next forward pass would.
+
+    Running statistics follow the crops of each process, and all of them measure one network.
+    """
+    if setup.fabric.world_size > 1:
+        for buffer in setup.objective.buffers():
+            distributed.broadcast(buffer, 0)

@@ -1,0 +1,118 @@
+"""What an exported file says of its network: inputs, outputs, normalization, decoding, recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from unmask.checkpoint.model import plain
+from unmask.errors import CheckpointError, message
+from unmask.exports.network import Exported
+from unmask.exports.record import sample_image
+from unmask.infer.predictor import Predictor
+from unmask.space.axes import SPACE
+
+VERSION = 1
+_DECODE = (
+    "Scores become labels with unmask: unmask.predict(FILE, image), or unmask.decode(FILE, scores) "
+    "for scores that another program computed. See docs/howto/export.md."
+)
+
+
+def describe_network(
+    predictor: Predictor, network: Exported, card: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    """The description of an exported network, as JSON values.
+
+    Args:
+        predictor: that the network comes from.
+        network: what is exported.
+        card: of the model file.
+        name: of the model.
+    """
+    ndim = predictor.ndim
+    axes = SPACE[-ndim:].lower()
+    recipe = card["recipe"]
+    with torch.no_grad():
+        scores = network(sample_image(predictor.channels, ndim, batch=1)[..., :9])
+    normalize = dict(recipe["data"]["normalize"])
+    options = asdict(predictor.normalize) if hasattr(predictor.normalize, "__dict__") else {}
+    tiling, view = predictor.tiling, predictor.view
+    return plain(
+        {
+            "format": VERSION,
+            "unmask": version("unmask"),
+            "name": name,
+            "axes": axes,
+            "input": {
+                "name": "image",
+                "axes": f"bc{axes}",
+                "dtype": "float32",
+                "channels": predictor.channels,
+                "channel_names": list(card.get("channel_names") or ()),
+            },
+            "output": {
+                "name": "scores",
+                "axes": f"bc{axes}",
+                "dtype": "float32",
+                "channels": score_names(predictor.task, scores.shape[1]),
+            },
+            "normalize": {
+                **options,
+                "name": normalize["name"],
+                "inside": network.bounds is not None,
+                "measured": "once per image, before it is cut into tiles",
+            },
+            "view": {
+                "spacing": view.spacing,
+                "scale": recipe["infer"].get("scale") or recipe["data"].get("scale"),
+                "foreground_crop": recipe["data"].get("foreground_crop"),
+            },
+            "tiles": {
+                "size": list(tiling.window),
+                "overlap": tiling.overlap,
+                "blend": tiling.blend,
+                "pad": tiling.pad,
+            },
+            "task": {"name": recipe["task"]["name"], "options": repr(predictor.task)},
+            "decode": _DECODE,
+            "card": card,
+        }
+    )
+
+
+def score_names(task: Any, channels: int) -> list[str]:
+    """A name for each channel of the scores."""
+    named = getattr(task, "score_names", None)
+    names: Sequence[str] = () if named is None else named()
+    if len(names) == channels:
+        return list(names)
+    return [f"score_{channel}" for channel in range(channels)]
+
+
+def check_description(description: Any, subject: object) -> Mapping[str, Any]:
+    """The description of a file, with the fields that running it needs.
+
+    Raises:
+        CheckpointError: another version, or fields are missing.
+    """
+    needed = {"axes", "input", "output", "normalize", "card", "name"}
+    if (
+        not isinstance(description, Mapping)
+        or description.get("format") != VERSION
+        or not needed <= set(description)
+        or not isinstance(description["card"], Mapping)
+    ):
+        raise CheckpointError(
+            message(
+                subject,
+                expected=f"a description of version {VERSION}",
+                found="a damaged one, or one of another version of unmask",
+                do="Export the model again.",
+            )
+        )
+    return description

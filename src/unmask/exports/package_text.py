@@ -1,0 +1,179 @@
+"""The texts of a BioImage.IO package: its description, its README and the decoding script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FORMAT_VERSION = "0.5.12"
+_SMALLEST = {1: 64, 2: 32, 3: 16}
+
+DECODE_SCRIPT = '''"""Labels of scores of this network: python decode.py scores.npy labels.tif
+
+The scores are (channels, [z,] y, x) of one image. Needs: pip install unmask
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import unmask
+
+scores = np.load(sys.argv[1])
+package = next(Path(__file__).parent.glob("weights.onnx"))
+labels = unmask.decode(package, scores)
+tifffile.imwrite(sys.argv[2], labels)
+print(f"{len(np.unique(labels[labels > 0]))} labels: {sys.argv[2]}")
+'''
+
+
+def describe_package(
+    description: Mapping[str, Any], digests: Mapping[str, str], torch_version: str
+) -> dict[str, Any]:
+    """The tree of ``rdf.yaml``.
+
+    Args:
+        description: of the network.
+        digests: SHA-256 of each file of the package.
+        torch_version: that wrote the weights.
+    """
+    card = description["card"]
+    licence = card.get("license") or card.get("licence") or "Apache-2.0"
+    return {
+        "format_version": FORMAT_VERSION,
+        "type": "model",
+        "name": _name(description["name"]),
+        "description": (card["recipe"].get("description") or "segmentation network")[:1024],
+        "authors": [{"name": "unmask"}],
+        "cite": [_citation(card)],
+        "license": licence,
+        "tags": ["unmask", "segmentation", description["task"]["name"]],
+        "documentation": _file("README.md", digests),
+        "attachments": [_file("decode.py", digests)],
+        "inputs": [_input(description, digests)],
+        "outputs": [_output(description, digests)],
+        "weights": _weights(card, digests, torch_version),
+        "config": {"unmask": dict(description)},
+    }
+
+
+def _name(name: str) -> str:
+    clean = "".join(mark if mark.isalnum() or mark in " _-+()" else "-" for mark in name)
+    return f"unmask {clean}"[:128]
+
+
+def _citation(card: Mapping[str, Any]) -> dict[str, str]:
+    data = card.get("data")
+    text = data.get("citation") if isinstance(data, Mapping) else None
+    cited = str(text or "unmask: images to masks with few labels")
+    doi = cited.rpartition("doi:")[2].split()[0].rstrip(".,;)") if "doi:" in cited else None
+    return {"text": cited, "doi": doi} if doi else {"text": cited, "url": "https://bioimage.io"}
+
+
+def _file(name: str, digests: Mapping[str, str]) -> dict[str, str]:
+    return {"source": name, "sha256": digests[name]}
+
+
+def _input(description: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    axes = description["axes"]
+    given = description["input"]
+    names = given["channel_names"] or [f"channel_{n}" for n in range(given["channels"])]
+    size = {"min": _SMALLEST[len(axes)], "step": 1}
+    return {
+        "id": "image",
+        "description": "image, slow axis first",
+        "axes": [
+            {"type": "batch"},
+            {"type": "channel", "channel_names": list(names)},
+            *({"type": "space", "id": axis, "size": dict(size)} for axis in axes),
+        ],
+        "data": {"type": "float32"},
+        "preprocessing": preprocessing(description["normalize"], axes),
+        "test_tensor": _file("test_input.npy", digests),
+    }
+
+
+def _output(description: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "id": "scores",
+        "description": "scores per voxel; see decode.py for labels",
+        "axes": [
+            {"type": "batch"},
+            {"type": "channel", "channel_names": list(description["output"]["channels"])},
+            *(
+                {"type": "space", "id": axis, "size": {"tensor_id": "image", "axis_id": axis}}
+                for axis in description["axes"]
+            ),
+        ],
+        "data": {"type": "float32"},
+        "test_tensor": _file("test_output.npy", digests),
+    }
+
+
+def _weights(
+    card: Mapping[str, Any], digests: Mapping[str, str], torch_version: str
+) -> dict[str, Any]:
+    first = "pytorch_state_dict"
+    return {
+        first: {
+            **_file("weights.state_dict.pt", digests),
+            "architecture": {
+                "callable": "build_exported",
+                "import_from": "unmask.exports.architecture",
+                "kwargs": {"recipe": card["recipe"]},
+            },
+            "pytorch_version": torch_version,
+        },
+        "torchscript": {
+            **_file("weights.torchscript.pt", digests),
+            "parent": first,
+            "pytorch_version": torch_version,
+        },
+        "onnx": {**_file("weights.onnx", digests), "parent": first, "opset_version": 20},
+    }
+
+
+def preprocessing(normalize: Mapping[str, Any], axes: str) -> list[dict[str, Any]]:
+    """The normalization as steps of the format; of others than it knows only the number type."""
+    steps: list[dict[str, Any]] = [{"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}]
+    if normalize["inside"] or normalize.get("nonzero"):
+        return steps
+    together = list(axes) if normalize.get("per_channel") else ["channel", *axes]
+    if normalize["name"] in {"percentile", "minmax"}:
+        limits = (normalize.get("low", 0.0), normalize.get("high", 100.0))
+        kwargs = {"axes": together, "min_percentile": limits[0], "max_percentile": limits[1]}
+        steps.append({"id": "scale_range", "kwargs": kwargs})
+    elif normalize["name"] == "zscore":
+        steps.append({"id": "zero_mean_unit_variance", "kwargs": {"axes": together}})
+    if len(steps) > 1 and normalize.get("clip"):
+        low, high = normalize["clip"]
+        steps.append({"id": "clip", "kwargs": {"min": low, "max": high}})
+    return steps
+
+
+def read_me(description: Mapping[str, Any]) -> str:
+    """The README of a package."""
+    card, normalize = description["card"], description["normalize"]
+    scores = ", ".join(description["output"]["channels"])
+    data = card.get("data")
+    trained = data.get("name") if isinstance(data, Mapping) else None
+    lines = [
+        f"# {description['name']}",
+        card["recipe"].get("description") or "",
+        "",
+        f"- Trained on: {trained or 'not stated'}",
+        f"- Images: float32, axes {description['input']['axes']}, "
+        f"{description['input']['channels']} channels, any batch and size.",
+        f"- Normalization: {normalize['name']}, "
+        + ("inside the network." if normalize["inside"] else f"{normalize['measured']}."),
+        f"- Scores: {scores}.",
+        "- Labels: `python decode.py scores.npy labels.tif`, or "
+        "`unmask predict IMAGES --model weights.onnx --out DIR` for everything at once.",
+        "",
+        "## Validation",
+        "Compare labels with a truth of your own images: "
+        "`unmask evaluate --truth TRUTH --predicted LABELS`.",
+        "",
+    ]
+    return "\n".join(lines)

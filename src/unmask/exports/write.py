@@ -1,0 +1,108 @@
+"""Export a model to a file: all of it, checked if asked for, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask import checkpoint
+from unmask.atomic import atomic_path
+from unmask.errors import RecipeError, message
+from unmask.exports import FORMATS
+from unmask.exports.base import Format
+from unmask.exports.check import Comparison, check_shapes, compare
+from unmask.exports.description import describe_network
+from unmask.exports.network import make_exported
+from unmask.infer.load import load_predictor
+from unmask.lookup import find
+
+ModelLike = str | Path
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file that was written.
+
+    Attributes:
+        path: the file.
+        format: its format.
+        size: bytes.
+        description: what the file says of its network.
+        comparison: with the scores of the network; None: not checked.
+    """
+
+    path: Path
+    format: str
+    size: int
+    description: dict[str, Any]
+    comparison: Comparison | None = None
+
+
+def export_model(
+    model: ModelLike,
+    out: Path,
+    *,
+    form: str,
+    check: bool = False,
+    allow_code: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> ExportedFile:
+    """Write a model in another format.
+
+    Args:
+        model: model file, run or shipped model.
+        out: the file; it must not exist.
+        form: key of `FORMATS`.
+        check: run the file, and compare its scores with those of the network.
+        allow_code: run parts that the model carries as source.
+        say: gets what a user should know of the code that runs.
+
+    Raises:
+        RecipeError: an unknown format, another ending, or a network that cannot be exported.
+        CheckpointError: no such model, or the check failed.
+        SaveError: the disk.
+    """
+    chosen: Format = find(form, FORMATS, "--format")  # pyright: ignore[reportAssignmentType]
+    check_out(out, chosen)
+    predictor = load_predictor(model, allow_code=allow_code, say=say)
+    loaded = checkpoint.load_model(model)
+    name = loaded.card.get("name") or (model if isinstance(model, str) else model.stem)
+    network = make_exported(predictor)
+    description = describe_network(predictor, network, loaded.card, Path(str(name)).stem)
+    comparison = None
+    with atomic_path(out) as aside:
+        chosen.write(network, description, aside)
+        if check:
+            shapes = check_shapes(predictor.channels, predictor.tiling.window)
+            comparison = compare(network, chosen, aside, shapes)
+            if chosen.check is not None:
+                chosen.check(aside)
+    return ExportedFile(out, form, out.stat().st_size, description, comparison)
+
+
+def check_out(out: Path, form: Format) -> None:
+    """Refuse a name with another ending, and a file that is there already.
+
+    Raises:
+        RecipeError: either of them.
+    """
+    if out.suffix != form.suffix:
+        raise RecipeError(
+            message(
+                f"--out {out}",
+                expected=f"a name that ends in {form.suffix}, as {form.title} files do",
+                found=out.suffix or "no ending",
+                do="Change it, or choose another --format.",
+            )
+        )
+    if out.exists():
+        raise RecipeError(
+            message(
+                f"--out {out}",
+                expected="a path that nothing is at",
+                found="a folder" if out.is_dir() else "a file",
+                do="Remove it, or choose another name.",
+            )
+        )

@@ -1,0 +1,95 @@
+"""Units on clusters of this process: lost workers, adaptive scaling, spilled results."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+
+from unmask.blocks import scheduler as module
+from unmask.blocks import ship
+from unmask.blocks.scheduler import scheduler
+
+
+@pytest.fixture
+def start():
+    """Start clusters whose workers are threads; all are closed at the end."""
+    distributed = pytest.importorskip("distributed")
+    clusters = []
+
+    def run(workers, **more):
+        options = {"processes": False, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+        clusters.append(distributed.LocalCluster(n_workers=workers, **options, **more))
+        return clusters[-1]
+
+    yield run
+    for cluster in clusters:
+        cluster.close()
+
+
+def square(seconds, number):
+    time.sleep(seconds)
+    return number * number
+
+
+def test_a_lost_worker_costs_nothing_and_few_units_wait(start, monkeypatch):
+    monkeypatch.setattr(module, "_WINDOW", 8)
+    monkeypatch.setattr(module, "_BATCH", 2)
+    cluster, found, known = start(2), [], []
+
+    def done(value):
+        found.append(value)
+        known.append(len(cluster.scheduler.tasks))
+        if len(found) == 5:
+            cluster.loop.add_callback(next(iter(cluster.workers.values())).close)
+
+    with scheduler(cluster.scheduler_address) as run:
+        run(partial(square, 0.005), range(40), done)
+    assert sorted(found) == [number * number for number in range(40)]
+    # The scheduler forgets a finished unit a moment after the client does.
+    assert max(known) <= 8 + 2 * 2
+    assert len(cluster.scheduler.workers) == 1
+
+
+def test_adaptive_clusters_grow_with_the_work(start):
+    cluster, found, sizes = start(0), [], []
+    cluster.adapt(minimum=0, maximum=3, interval="20ms", target_duration="50ms")
+
+    def done(value):
+        found.append(value)
+        sizes.append(len(cluster.scheduler.workers))
+
+    with scheduler(cluster.scheduler_address) as run:
+        run(partial(square, 0.02), range(40), done)
+    assert sorted(found) == [number * number for number in range(40)]
+    assert 2 <= max(sizes) <= 3
+
+
+def image_of(number):
+    return np.full((64, 1024), number, np.float64)
+
+
+def test_results_that_exceed_the_memory_are_spilled(start, tmp_path):
+    dask = pytest.importorskip("dask")
+    limits = {"target": 0.5, "spill": False, "pause": False, "terminate": False}
+    names = {f"distributed.worker.memory.{name}": value for name, value in limits.items()}
+    found = []
+    with dask.config.set(names):
+        cluster = start(1, memory_limit="3MB", local_directory=str(tmp_path))
+        with scheduler(cluster.scheduler_address) as run:
+            run(image_of, range(12), lambda array: found.append(int(array[0, 0])))
+    assert sorted(found) == list(range(12))
+
+
+def test_every_worker_has_a_device_of_its_own():
+    torch = pytest.importorskip("torch")
+    gpu = torch.device("cuda")
+    names = ["0", "1", "SLURMCluster-2", "node1-7"]
+    devices = [ship.worker_device(gpu, name, count=4) for name in names]
+    assert [device.index for device in devices] == [0, 1, 2, 3]
+    assert ship.worker_device(gpu, "3", count=1) == gpu
+    assert ship.worker_device(torch.device("cpu"), "3", count=4).type == "cpu"
+    assert ship.worker_device(torch.device("cuda:2"), "3", count=4).index == 2
+    assert ship.worker_name() == ""

@@ -1,0 +1,207 @@
+"""Exported files: what they contain, what runs them, what is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import unmask
+from unmask import api
+from unmask.checkpoint import load_model
+from unmask.checkpoint.script_archive import load_script_state
+from unmask.errors import CheckpointError, RecipeError
+from unmask.exports import FORMATS
+from unmask.exports.check import TOLERANCE
+from unmask.infer.load import load_predictor
+
+
+@pytest.fixture(scope="module")
+def unpacked(package, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(package.path) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def image_of(*shape):
+    return np.random.default_rng(0).integers(0, 255, shape).astype(np.float32)
+
+
+def test_a_package_passes_its_checks(package):
+    assert package.comparison.difference < TOLERANCE
+    assert [shape[0] for shape in package.comparison.shapes] == [1, 3]
+
+
+def test_a_package_describes_normalization_and_scores(unpacked):
+    tree = yaml.safe_load((unpacked / "rdf.yaml").read_text())
+    steps = [step["id"] for step in tree["inputs"][0]["preprocessing"]]
+    assert steps == ["ensure_dtype", "scale_range", "clip"]
+    names = tree["outputs"][0]["axes"][1]["channel_names"]
+    assert names == ["flow_y", "flow_x", "foreground"]
+    assert set(tree["weights"]) == {"pytorch_state_dict", "torchscript", "onnx"}
+
+
+@pytest.mark.parametrize("name", ["weights.onnx", "weights.torchscript.pt"])
+def test_exported_files_predict_the_labels_of_the_model(model, unpacked, name):
+    image = image_of(1, 61, 83)
+    reference = load_predictor(model, ["infer.precision='32'"]).predict(image, keep_scores=True)
+    found = unmask.predict(unpacked / name, image)
+    assert (found.labels == reference.labels).all()
+    np.testing.assert_allclose(found.scores, reference.scores, atol=TOLERANCE)
+    assert (unmask.decode(unpacked / name, found.scores) == found.labels).all()
+
+
+def test_a_package_is_a_model(package, model):
+    image = image_of(1, 40, 50)
+    assert (unmask.predict(package.path, image).labels == unmask.predict(model, image).labels).all()
+
+
+def test_fixed_normalization_is_inside(tmp_path, write_model):
+    model = write_model(tmp_path, "data.normalize={name: window, low: 10, high: 200}")
+    done = api.export(model, format="torchscript", out=tmp_path / "a.pt", check=True)
+    assert done.description["normalize"]["inside"]
+    image = image_of(1, 40, 56)
+    with torch.no_grad():
+        scores = torch.jit.load(done.path)(torch.from_numpy(image[None]))[0].numpy()
+    predictor = load_predictor(model, ["infer.precision='32'", "infer.tile=[40, 56]"])
+    np.testing.assert_allclose(scores, predictor.scores(image), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("form", ["pytorch_state_dict", "torchscript"])
+def test_a_package_becomes_the_same_model(unpacked, model, tmp_path, form):
+    path = unpacked / f"{form}.yaml"
+    tree = yaml.safe_load((unpacked / "rdf.yaml").read_text())
+    tree["weights"] = {form: tree["weights"][form]}
+    path.write_text(yaml.safe_dump(tree))
+    api.convert(path, source="bioimageio", out=tmp_path / "back.safetensors")
+    back, first = load_model(tmp_path / "back.safetensors"), load_model(model)
+    assert set(back.weights) == set(first.weights)
+    assert all(torch.equal(back.weights[name], first.weights[name]) for name in first.weights)
+    assert back.card["recipe"] == first.card["recipe"]
+
+
+def repack(package, path, change):
+    """A copy of a package with changed files."""
+    with zipfile.ZipFile(package.path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def _exchange(files):
+    files["weights.state_dict.pt"] += b"x"
+
+
+def _foreign(files):
+    tree = yaml.safe_load(files["rdf.yaml"])
+    tree["config"] = {}
+    tree["weights"].pop("pytorch_state_dict")
+    files["rdf.yaml"] = yaml.safe_dump(tree).encode()
+
+
+def _elsewhere(files):
+    tree = yaml.safe_load(files["rdf.yaml"])
+    tree["weights"]["pytorch_state_dict"]["source"] = "../../weights.pt"
+    files["rdf.yaml"] = yaml.safe_dump(tree).encode()
+
+
+def _empty(files):
+    files.pop("rdf.yaml")
+
+
+def _other_card(files):
+    tree = yaml.safe_load(files["rdf.yaml"])
+    tree["config"]["unmask"]["card"]["recipe"]["model"]["backbone"]["width"] = 5
+    files["rdf.yaml"] = yaml.safe_dump(tree).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_exchange, "SHA-256"),
+        (_foreign, "TorchScript without a recipe"),
+        (_elsewhere, "inside the package"),
+        (_empty, "rdf.yaml"),
+        (_other_card, "does not fit"),
+    ],
+)
+def test_damaged_and_foreign_packages_are_refused(package, tmp_path, change, words):
+    path, out = tmp_path / "bad.zip", tmp_path / "out.safetensors"
+    repack(package, path, change)
+    with pytest.raises(CheckpointError, match=words):
+        api.convert(path, source="bioimageio", out=out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("length", [0, 100, 5000])
+def test_cut_files_are_refused(unpacked, tmp_path, length):
+    for name in ("weights.onnx", "weights.torchscript.pt"):
+        path = tmp_path / name
+        path.write_bytes((unpacked / name).read_bytes()[:length])
+        with pytest.raises(CheckpointError, match=name):
+            load_predictor(path)
+
+
+class _Evil:
+    def __reduce__(self):
+        return (print, ("run",))
+
+
+def test_code_in_torchscript_is_not_run(tmp_path, capsys):
+    path = tmp_path / "evil.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("evil/data.pkl", pickle.dumps(_Evil()))
+    with pytest.raises(CheckpointError, match="print is not a module or a tensor"):
+        load_script_state(path)
+    assert not capsys.readouterr().out
+
+
+def test_refusals_say_why_and_write_nothing(model, tmp_path, write_model):
+    forest = write_model(
+        tmp_path,
+        "model.backbone={name: pixels}",
+        "model.decoder={name: single}",
+        "model.head={name: forest, trees: 2}",
+        "task={name: semantic}",
+    )
+    here = {each.name for each in tmp_path.iterdir()}
+    taken = forest
+    with pytest.raises(RecipeError, match="compiled kernel"):
+        api.export(forest, format="torchscript", out=tmp_path / "a.pt")
+    with pytest.raises(RecipeError, match=r"ends in \.onnx"):
+        api.export(model, format="onnx", out=tmp_path / "a.pt")
+    with pytest.raises(RecipeError, match="Did you mean 'onnx'"):
+        api.export(model, format="onxx", out=tmp_path / "a.onnx")
+    (tmp_path / "b.pt").write_bytes(b"")
+    with pytest.raises(RecipeError, match="nothing is at"):
+        api.export(model, format="torchscript", out=tmp_path / "b.pt")
+    assert {each.name for each in tmp_path.iterdir()} == here | {"b.pt"}
+    assert taken.exists()
+
+
+def test_a_file_whose_scores_differ_is_not_kept(model, tmp_path, monkeypatch):
+    chosen = FORMATS["torchscript"]
+
+    def wrong(path):
+        run = chosen.open(path)
+        return lambda image: run(image) + 1e-3
+
+    changed = type(chosen)(chosen.title, chosen.suffix, chosen.write, wrong, chosen.describe)
+    monkeypatch.setattr("unmask.exports.torchscript.FORMAT", changed)
+    with pytest.raises(CheckpointError, match="difference"):
+        api.export(model, format="torchscript", out=tmp_path / "a.pt", check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_description_is_json(unpacked):
+    described = FORMATS["onnx"].describe(unpacked / "weights.onnx")
+    assert json.loads(json.dumps(described)) == described
+    assert described["input"]["axes"] == "bcyx"

@@ -1,0 +1,66 @@
+"""Every network and task in its recorded form: any batch and image size, as torch computes it."""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+import numpy as np
+import pytest
+import torch
+
+from unmask.exports.network import Exported
+from unmask.exports.record import trace
+from unmask.models import BACKBONES, DECODERS, HEADS
+from unmask.tasks import TASKS
+from unmask.tasks.segmenter import Segmenter
+from unmask.testing.base import build_part
+from unmask.testing.decoder import fits, usual_backbone
+
+# Sizes that no stride divides, one that is smaller than every offset, and a single voxel.
+SIZES = {2: [(37, 29), (23, 41), (5, 2), (1, 1)], 3: [(9, 17, 13), (6, 11, 19), (3, 5, 2)]}
+RECORDED = {2: (33, 47), 3: (7, 18, 21)}
+CHANNELS = 2
+PAIRS = sorted(
+    {(name, "unetr" if name == "vit" else "single" if name == "pixels" else "unet")
+     for name in BACKBONES}
+    | {(usual_backbone(name), name) for name in DECODERS}
+)  # fmt: skip
+TASK_NAMES = sorted(TASKS)
+# Every pair with one task, every task with several pairs; the two numbers of axes take turns.
+CASES = [
+    (*pair, task, ndim)
+    for pair, task, ndim in zip(PAIRS, cycle(TASK_NAMES), cycle((2, 3, 3, 2)), strict=False)
+] + [("resunet", "unet", task, ndim) for task in TASK_NAMES for ndim in (2, 3)]
+
+
+def build(backbone: str, decoder: str, task: str, ndim: int) -> Exported:
+    """A small network with the normalization that a file would not contain."""
+    torch.manual_seed(0)
+    chosen = build_part(task, None, TASKS, "task", ndim=ndim)
+    first = build_part(backbone, None, BACKBONES, "backbone", ndim=ndim, in_channels=CHANNELS)
+    given = {"ndim": ndim, "channels": tuple(first.channels), "strides": first.strides}
+    second = build_part(decoder, None, DECODERS, "decoder", **given)
+    head = build_part(
+        "linear", None, HEADS, "head", ndim=ndim, width=second.width, channels=chosen.channels()
+    )
+    segmenter = Segmenter(first, second, head, task=chosen, ndim=ndim)
+    return Exported(segmenter, segmenter.task).eval()
+
+
+@pytest.mark.parametrize(("backbone", "decoder", "task", "ndim"), CASES)
+def test_recorded_scores_are_those_of_torch(backbone, decoder, task, ndim):
+    network = build(backbone, decoder, task, ndim)
+    recorded = trace(network, torch.rand(2, CHANNELS, *RECORDED[ndim]))
+    for batch, size in zip((1, 3, 1, 1), SIZES[ndim], strict=False):
+        image = torch.rand(batch, CHANNELS, *size)
+        with torch.no_grad():
+            expected, found = network(image), recorded(image)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+
+
+def test_every_backbone_decoder_and_task_is_recorded():
+    assert {case[0] for case in CASES} == set(BACKBONES)
+    assert {case[1] for case in CASES} == set(DECODERS)
+    assert {case[2] for case in CASES} == set(TASKS)
+    assert all(fits(decoder, backbone) for backbone, decoder in PAIRS)
