@@ -155,10 +155,9 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
     recipe, objective = measured.recipe, assembly.objective
     chosen = choose_start(start.init, objective, recipe, folder=folder, resume=start.resume)
     _check_sampling(assembly, chosen, start)
-    code = checkpoint.code_fields(recipe)
     fabric = _place(objective, recipe, start.devices)
     used = [*pairs, *(second or ()), *(unlabeled or ())]
-    marks = fingerprint(used)
+    marks, code = fingerprint(used), checkpoint.code_fields(recipe)
     with (
         launch(fabric),
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
@@ -181,8 +180,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
             facts = {"validate": validate, "card": card, "folds": stage.folds}
             briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
             doubts, begun = list(_note(crops, notes)), briefing.lines() if stage.speaks else ()
-            lines = [*reasons, *doubts, *chosen.lines, *_at_rest(objective)]
-            journal.say_lines([*lines, *begun])
+            journal.say_lines([*reasons, *doubts, *chosen.lines, *_at_rest(objective), *begun])
             summary = fit(
                 objective,
                 stream,
