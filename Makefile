@@ -29,8 +29,8 @@ help:
 	@echo "make format  bring the code into its form"
 	@echo "make bench   run benchmarks/ and rebuild docs/results/"
 	@echo "make docs    build the documentation into site/"
-	@echo "make package    build wheel and sdist in dist/, install and use each in a clean environment"
-	@echo "make container  build containers/Dockerfile with buildah and run the demo inside"
+	@echo "make package      wheel and sdist in dist/, each used in a clean environment"
+	@echo "make container    an image from containers/Dockerfile, used without a network"
 	@echo "make clean   remove what the commands above made, $(VENV) included"
 	@echo "PYTHON=/path/to/python3.11 chooses the interpreter, VENV=dir the environment."
 

@@ -151,15 +151,13 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
 ) -> Run:
     """Train the objective on ``pairs``, on a share of ``second`` and ``unlabeled``, into a run."""
     stage, folder, begin = stage or Stage(), Path(start.out), time.perf_counter()
-    trackers = build_trackers(assembly.recipe.train.trackers)
     measured = _settle(assembly.recipe, pairs, start, stage)
     recipe, objective = measured.recipe, assembly.objective
     chosen = choose_start(start.init, objective, recipe, folder=folder, resume=start.resume)
     _check_sampling(assembly, chosen, start)
-    code = checkpoint.code_fields(recipe)
     fabric = _place(objective, recipe, start.devices)
     used = [*pairs, *(second or ()), *(unlabeled or ())]
-    marks = fingerprint(used)
+    marks, code = fingerprint(used), checkpoint.code_fields(recipe)
     with (
         launch(fabric),
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
@@ -177,12 +175,10 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         card = {"data": marks, **code, **stage.card, **chosen.to_card()}
         card |= _describe(objective, pairs, recipe, used)
         with _journal(folder, recipe, stage) as journal:
-            journal.track(trackers, recipe.model_dump(mode="json"))
             facts = {"validate": validate, "card": card, "folds": stage.folds}
             briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
             doubts, begun = list(_note(crops, notes)), briefing.lines() if stage.speaks else ()
-            lines = [*reasons, *doubts, *chosen.lines, *_at_rest(objective)]
-            journal.say_lines([*lines, *begun])
+            journal.say_lines([*reasons, *doubts, *chosen.lines, *_at_rest(objective), *begun])
             summary = fit(
                 objective,
                 stream,
@@ -210,6 +206,8 @@ def _check_sampling(assembly: Assembly[Any], chosen: Chosen, start: Start) -> No
 
 def _settle(recipe: Recipe, pairs: Sequence[Pair], start: Start, stage: Stage) -> Measured:
     """The precision of the run; that of one of several trainings is settled before the first."""
+    # A tracker that is missing or misspelled is refused before anything is read or measured.
+    build_trackers(recipe.train.trackers)
     if stage.total is not None:
         return Measured(recipe, {} if stage.measured is None else stage.measured.timings)
     folder = Path(start.out)
@@ -230,13 +228,15 @@ def _report(finished: Finished, journal: Journal) -> None:
 
 
 def _journal(folder: Path, recipe: Recipe, stage: Stage) -> Journal:
-    return Journal(
+    journal = Journal(
         folder,
         steps=recipe.train.steps,
         title=stage.title,
         before=stage.before,
         total=stage.total,
     )
+    journal.track(build_trackers(recipe.train.trackers), recipe.model_dump(mode="json"))
+    return journal
 
 
 def _tried(

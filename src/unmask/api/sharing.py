@@ -95,7 +95,9 @@ def share(
         say(f"Note: {doubt}")
     draw = partial(_draw, described.path, publication, options, say)
     if target is None:
-        files = write_folder(Path(to), described.path, publication, name=str(to), draw=draw)
+        # The path on this computer would say where its owner works.
+        own = Path(to).absolute().name
+        files = write_folder(Path(to), described.path, publication, name=own, draw=draw)
         return _shared(str(to), str(to), files, publication)
     with TemporaryDirectory() as folder:
         path, name = Path(folder) / "model", str(target)

@@ -107,7 +107,6 @@ def share(options: ShareOptions) -> None:
         unmask share runs/cells --to cells-model/ --license CC-BY-4.0 --author "A. Lab"
         # A private repository on the hub, with pictures of predictions
         unmask share runs/cells --to hf:lab/cells --license MIT --images examples/
-        unmask models hf:lab/cells
     """
     from unmask.api import sharing
 

@@ -68,7 +68,7 @@ def _outputs(network: nn.Module) -> nn.Module:
 
 SOURCE = Source(
     title="an EfficientNet-Lite of ImageNet (arXiv:1905.11946)",
-    licence="Apache-2.0",
+    license="Apache-2.0",
     unpack=partial(state_dict, groups=("state_dict", "model")),
     belongs=_belongs,
     recipe=_recipe,

@@ -116,16 +116,27 @@ class EfficientNetLite(nn.Module):
         ndim: number of spatial axes.
         in_channels: channels of the image.
         size: ``lite0`` to ``lite4``.
+        blocks: blocks of each stage, in place of those of ``size``; a list of fewer than seven
+            stages ends at a finer resolution.
         stem: channels of a feature at the size of the image, which the published network lacks and
             small objects need; 0: none.
     """
 
-    def __init__(self, ndim: int, in_channels: int, *, size: str = "lite0", stem: int = 0) -> None:
+    def __init__(
+        self,
+        ndim: int,
+        in_channels: int,
+        *,
+        size: str = "lite0",
+        blocks: Sequence[int] | None = None,
+        stem: int = 0,
+    ) -> None:
         super().__init__()
         if size not in SIZES:
             raise ValueError(f"size={size!r}: expected one of {', '.join(SIZES)}.")
         if stem < 0:
             raise ValueError(f"stem={stem}: expected a number of channels, or 0 for none.")
+        chosen = stages(size, blocks)
         self.ndim = ndim
         self.in_channels = in_channels
         self._conv_stem = _same(ndim, in_channels, _STEM, kernel=3, stride=2)
@@ -134,7 +145,7 @@ class EfficientNetLite(nn.Module):
         channels: list[int] = []
         self._ends: list[int] = []
         source = _STEM
-        for (*_, kernel, stride, expand), (count, width) in zip(_STAGES, stages(size), strict=True):
+        for (*_, kernel, stride, expand), (count, width) in zip(_STAGES, chosen, strict=False):
             if stride > 1 or not channels:
                 channels.append(width)
                 self._ends.append(0)
@@ -168,14 +179,19 @@ class EfficientNetLite(nn.Module):
         return features
 
 
-def stages(size: str) -> list[tuple[int, int]]:
-    """Blocks and channels of each stage; the first and the last keep their blocks."""
+def stages(size: str, blocks: Sequence[int] | None = None) -> list[tuple[int, int]]:
+    """Blocks and channels of each stage; the published first and last ones keep their blocks."""
     wider, deeper = SIZES[size]
     last = len(_STAGES) - 1
-    return [
-        (count if stage in (0, last) else ceil(count * deeper), _rounded(width * wider))
-        for stage, (count, width, *_) in enumerate(_STAGES)
+    usual = [
+        count if stage in (0, last) else ceil(count * deeper)
+        for stage, (count, *_) in enumerate(_STAGES)
     ]
+    counts = list(blocks or usual)
+    if len(counts) > len(_STAGES) or min(counts) < 1:
+        raise ValueError(f"blocks={counts}: expected at most {len(_STAGES)} numbers above 0.")
+    widths = [_rounded(width * wider) for _, width, *_ in _STAGES]
+    return list(zip(counts, widths, strict=False))
 
 
 def _rounded(channels: float) -> int:

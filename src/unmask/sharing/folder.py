@@ -11,7 +11,7 @@ from unmask.atomic import aside_name, make_folder, remove, replace_folder, savin
 from unmask.checkpoint import load_model, save_model
 from unmask.errors import RecipeError, message
 from unmask.sharing.publication import Publication
-from unmask.sharing.texts import citation, example, readme
+from unmask.sharing.texts import EXAMPLE, citation, readme
 
 EXAMPLES = "examples"
 _OWN = {hub.MODEL, "README.md", "CITATION.cff", hub.DIGESTS, EXAMPLES}
@@ -68,7 +68,7 @@ def write_folder(
             save_model(aside / hub.MODEL, load_model(source).weights, publication.card)
             pictures = draw(aside / EXAMPLES)
             shown = [path.relative_to(aside).as_posix() for path in pictures]
-            _write(aside / EXAMPLES / "predict.py", example(name))
+            _write(aside / EXAMPLES / "predict.py", EXAMPLE)
             _write(aside / "README.md", readme(publication, name, shown))
             _write(aside / "CITATION.cff", citation(publication))
             files = sorted(path for path in aside.rglob("*") if path.is_file())

@@ -11,7 +11,7 @@ from unmask.checkpoint import DescribedModel, described_recipe
 from unmask.errors import RecipeError, message
 from unmask.recipe import Recipe
 
-_KEPT = ("name", "licence", "license", "source", "citation")
+_KEPT = ("name", "license", "source", "citation")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def describe_publication(model: DescribedModel, owner: Owner) -> Publication:
     """
     card = model.card
     recipe = described_recipe(card, model.path)
-    license_name = owner.license or card.get("licence") or card.get("license")
+    license_name = owner.license or card.get("license")
     if not isinstance(license_name, str) or not license_name.strip():
         raise RecipeError(
             message(
@@ -89,7 +89,7 @@ def describe_publication(model: DescribedModel, owner: Owner) -> Publication:
     if card.get("code"):
         doubts.append("The model carries code of yours, which others can read.")
     changed = {"license": license_name, "data": dict(data), "authors": list(owner.authors)}
-    kept = {key: value for key, value in card.items() if key not in ("data", "licence")}
+    kept = dict(card)
     if isinstance(start := kept.get("start"), Mapping):
         # A path on the owner's computer; a shipped model or one of a hub keeps its name.
         kept["start"] = {**start, "model": _without_folder(str(start.get("model", "")))}

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import yaml
 
+from unmask.hub import PREFIX
 from unmask.plain_text import printable
 from unmask.sharing.publication import Publication
 
@@ -16,13 +17,15 @@ _KNOWN = {
     "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "cc-by-3.0", "gpl-3.0", "lgpl-3.0",
     "mpl-2.0", "unlicense",
 }  # fmt: skip
-_EXAMPLE = '''"""Segment your own image with this model: python examples/predict.py IMAGE"""
+# Works in the folder, wherever it was copied to.
+EXAMPLE = '''"""Segment your own image with this model: python examples/predict.py IMAGE"""
 
 import sys
+from pathlib import Path
 
 import unmask
 
-model = {model!r}  # the folder of this file's parent works too
+model = Path(__file__).resolve().parents[1]
 result = unmask.predict(model, sys.argv[1])
 print(result)
 unmask.save_image("labels.tif", result.labels)
@@ -42,10 +45,11 @@ def readme(publication: Publication, name: str, pictures: Sequence[str]) -> str:
     use = f"unmask predict images/ --model {name} --out labels/"
     if not segments:
         use = f"unmask train images/ --labels labels/ --init {name} --out runs/mine"
+    extra = "'unmask[hub]'" if name.startswith(PREFIX) else "unmask"
     parts = [
         f"---\n{yaml.safe_dump(_header(publication), sort_keys=False)}---\n",
         f"# {title}\n\n{description}\n",
-        f"```bash\npip install 'unmask[hub]'\n{use}\n```\n",
+        f"```bash\npip install {extra}\n{use}\n```\n",
         f"With a recipe of the same network, `--init {name}` starts a training from these "
         "weights. The model file runs no code.\n",
         *(f"![image with outlines of the predicted objects]({path})\n" for path in pictures),
@@ -95,11 +99,6 @@ def citation(publication: Publication) -> str:
         "references": references,
     }
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
-
-
-def example(name: str) -> str:
-    """A program that uses the model."""
-    return _EXAMPLE.format(model=name)
 
 
 def _header(publication: Publication) -> dict[str, object]:
