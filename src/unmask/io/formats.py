@@ -63,14 +63,17 @@ FORMATS = Parts(
         ".lif": "unmask.io.lif:FORMAT",
         ".nd2": "unmask.io.nd2:FORMAT",
         ".n5": "unmask.io.n5:FORMAT",
+        ".precomputed": "unmask.io.precomputed_open:FORMAT",
+        ".zarr.zip": "unmask.io.zipped:FORMAT",
+        ".ozx": "unmask.io.zipped:FORMAT",
     },
 )
 # A folder of slices is recognized by its content, so no suffix stands for it.
 SERIES = "DICOM series"
 _BY_CONTENT = Parts("unmask.formats", {SERIES: "unmask.io.dicom:FORMAT"})
 # Format.container and Format.folder of the formats above, known without their import.
-_CONTAINERS = (".h5", ".hdf5", ".hdf", ".nxs")
-_FOLDERS = (".zarr", ".n5")
+_CONTAINERS = (".h5", ".hdf5", ".hdf", ".nxs", ".zarr.zip", ".ozx")
+_FOLDERS = (".zarr", ".n5", ".precomputed")
 
 
 def find_format(suffix: str) -> Format:
