@@ -19,7 +19,15 @@ from nibabel import Nifti1Header
 from unmask.errors import DataError, message
 from unmask.io.contract import Format, Index, Location, Stored, only_level
 from unmask.io.dicom_files import Slice, is_dicom, read_header, read_pixels
-from unmask.io.dicom_series import axes_of, check_gray, read_series, sort_slices
+from unmask.io.dicom_frames import open_frames
+from unmask.io.dicom_labels import (
+    CONTOURS,
+    SEGMENTATIONS,
+    class_of,
+    open_contours,
+    open_segmentation,
+)
+from unmask.io.dicom_series import axes_of, is_multiple, read_series, sort_slices
 from unmask.io.nifti import position_fields
 from unmask.io.orientation import Turn, turn_of, turned_affine
 from unmask.lookup import optional_import
@@ -48,7 +56,7 @@ def open_slice(location: Location, *, level: int = 0, labels: bool = False) -> S
     """Read the header of one file.
 
     Raises:
-        DataError: a damaged file, one of several frames, or colors.
+        DataError: a damaged file, or frames that are no volume.
         MissingPackageError: pydicom is not installed.
     """
     del labels
@@ -63,8 +71,14 @@ def open_slice(location: Location, *, level: int = 0, labels: bool = False) -> S
                 do="Copy the file again, or give it the suffix of its format.",
             )
         )
+    kind = class_of(pydicom, location.path)
+    if kind == CONTOURS:
+        return open_contours(pydicom, location)
     one = read_header(pydicom, location.path)
-    check_gray(one)
+    if kind in SEGMENTATIONS:
+        return open_segmentation(pydicom, location, one)
+    if is_multiple(one):
+        return open_frames(pydicom, location, one)
     if one.placed:
         stored = _volume(pydicom, location, *sort_slices(location.source, [one]), [])
         return Stored(
