@@ -11,6 +11,7 @@ DICOM PS3.3, Image Plane Module (C.7.6.2): positions are in mm, left, back and h
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,9 @@ def open_dicom(location: Location, *, level: int = 0, labels: bool = False) -> S
     pydicom: Any = optional_import("pydicom", "dicom")
     slices, notes = read_series(pydicom, location.path, location.source)
     slices, step = sort_slices(location.source, slices)
-    return _volume(pydicom, location, slices, step, notes)
+    stored = _volume(pydicom, location, slices, step, notes)
+    # A segmentation of the series refers to its slices.
+    return replace(stored, meta={**stored.meta, "dicom": str(location.path)})
 
 
 def open_slice(location: Location, *, level: int = 0, labels: bool = False) -> Stored:

@@ -123,7 +123,9 @@ def read_header(pydicom: Any, path: Path) -> Slice:
     Raises:
         DataError: the file is damaged, holds no image, or would inflate beyond 256 MiB.
     """
-    one = Slice(path, read_dataset(pydicom, path, stop_before_pixels=True, specific_tags=list(_TAGS)))
+    one = Slice(
+        path, read_dataset(pydicom, path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    )
     for tag in ("Rows", "Columns", "BitsStored", "PixelRepresentation"):
         if not isinstance(one.header.get(tag), int):
             raise one.refused(f"an image with {tag}", f"{one.header.get(tag)}")
@@ -211,7 +213,7 @@ def _nbytes(one: Slice) -> int:
     bits = int(one.header.get("BitsAllocated") or 16)
     samples = int(one.header.get("SamplesPerPixel") or 1)
     frames = int(one.header.get("NumberOfFrames") or 1)
-    return one.shape[0] * one.shape[1] * samples * frames * bits // 8
+    return (one.shape[0] * one.shape[1] * samples * frames * bits + 7) // 8
 
 
 def _check_deflated(path: Path) -> None:

@@ -17,7 +17,7 @@ from unmask.io import limits
 from unmask.io.contract import Index, Location, Stored, check_file, signature
 from unmask.io.dicom_files import Slice, is_dicom, read_dataset, read_header
 from unmask.io.dicom_frames import Frames, find_grid, frame_reader, read_frames
-from unmask.io.dicom_series import axes_of, sort_slices, visible_files
+from unmask.io.dicom_series import axes_of, is_multiple, sort_slices, visible_files
 from unmask.io.placed import LPS_TO_RAS, make_affine, placed_volume
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -26,14 +26,12 @@ _LABELMAP = SEGMENTATIONS[1]
 _MOST_FOLDERS = 200
 _LARGEST = 65535
 # A contour belongs to a slice that is at most this share of a slice away.
-_NEAR = 0.5
+_NEAR = 0.25
 
 
 def class_of(pydicom: Any, path: Path) -> str:
     """What a file is, as a number of the standard; "" if it does not say."""
-    header = read_dataset(
-        pydicom, path, stop_before_pixels=True, specific_tags=["SOPClassUID"]
-    )
+    header = read_dataset(pydicom, path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
     return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
 
 
@@ -147,7 +145,10 @@ def _contours(
         if not 1 <= number <= _LARGEST:
             raise _refused(location, f"numbers of regions from 1 to {_LARGEST}", f"{number}")
         for contour in region.get("ContourSequence") or []:
-            if str(contour.get("ContourGeometricType")) not in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR"):
+            if str(contour.get("ContourGeometricType")) not in (
+                "CLOSED_PLANAR",
+                "CLOSEDPLANAR_XOR",
+            ):
                 continue
             points = np.array([float(value) for value in contour.get("ContourData") or []])
             if points.size < 9 or points.size % 3 or not np.isfinite(points).all():
@@ -198,7 +199,8 @@ def _series_of(
                 continue
             if str(one.header.get("SeriesInstanceUID")) not in wanted:
                 break
-            slices.append(one)
+            if one.placed and not is_multiple(one):
+                slices.append(one)
         if slices:
             return sort_slices(str(folder), slices)
     return None
@@ -206,9 +208,7 @@ def _series_of(
 
 def _references(header: Any) -> list[Any]:
     """Series that a file refers to."""
-    found = [
-        item.get("SeriesInstanceUID") for item in header.get("ReferencedSeriesSequence") or []
-    ]
+    found = [item.get("SeriesInstanceUID") for item in header.get("ReferencedSeriesSequence") or []]
     for frame in header.get("ReferencedFrameOfReferenceSequence") or []:
         for study in frame.get("RTReferencedStudySequence") or []:
             found += [
@@ -235,7 +235,9 @@ def _on_grid(
     moved = np.linalg.inv(affine) @ own
     found = [moved[:, 2] * place + moved[:, 3] for place in places]
     numbers = [round(float(place[2])) for place in found]
-    away = max(float(np.abs(place[:3] - (0, 0, n)).max()) for place, n in zip(found, numbers, strict=True))
+    away = max(
+        float(np.abs(place[:3] - (0, 0, n)).max()) for place, n in zip(found, numbers, strict=True)
+    )
     turned = float(np.abs(moved[:3, :2] - np.eye(3)[:, :2]).max())
     if away > _NEAR or turned > _NEAR or not all(0 <= n < slices for n in numbers):
         raise one.refused("frames on the slices of its series", f"others, {away:.2f} voxels away")

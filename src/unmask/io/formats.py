@@ -30,6 +30,7 @@ FORMATS = Parts(
         ".nii": "unmask.io.nifti:FORMAT",
         ".nii.gz": "unmask.io.nifti:PACKED_FORMAT",
         ".dcm": "unmask.io.dicom:FILE_FORMAT",
+        ".seg.dcm": "unmask.io.dicom_seg:FORMAT",
         ".dicom": "unmask.io.dicom:FILE_FORMAT",
         ".ima": "unmask.io.dicom:FILE_FORMAT",
         ".png": "unmask.io.raster:PNG",
