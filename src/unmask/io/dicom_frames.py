@@ -43,6 +43,7 @@ class Frames:
 
     @property
     def count(self) -> int:
+        """Number of frames."""
         return int(self.header.get("NumberOfFrames") or 1)
 
     def find(self, number: int, sequence: str, tag: str) -> Any:
