@@ -292,8 +292,10 @@ def test_radiographs(tmp_path, tag):
 def test_files_that_are_no_single_slice(tmp_path):
     path = tmp_path / "a.dcm"
     write(path, VALUES[0], (0, 0, 0), NumberOfFrames=2)
-    with pytest.raises(DataError, match=r"a\.dcm.*several frames \(2\)"):
+    with pytest.raises(DataError, match=r"a\.dcm.*a stack of 2 planes"):
         open_image(path, ndim=2)
+    with pytest.raises(DataError, match=r"a\.dcm.*bytes of pixels"):
+        open_image(path, ndim=3).read()
     write(path, VALUES[0], (0, 0, 0), Rows=None)
     with pytest.raises(DataError, match="an image with Rows"):
         open_image(path, ndim=2)

@@ -11,6 +11,7 @@ DICOM PS3.3, Image Plane Module (C.7.6.2): positions are in mm, left, back and h
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,15 @@ from nibabel import Nifti1Header
 from unmask.errors import DataError, message
 from unmask.io.contract import Format, Index, Location, Stored, only_level
 from unmask.io.dicom_files import Slice, is_dicom, read_header, read_pixels
-from unmask.io.dicom_series import axes_of, check_gray, read_series, sort_slices
+from unmask.io.dicom_frames import open_frames
+from unmask.io.dicom_labels import (
+    CONTOURS,
+    SEGMENTATIONS,
+    class_of,
+    open_contours,
+    open_segmentation,
+)
+from unmask.io.dicom_series import axes_of, is_multiple, read_series, sort_slices
 from unmask.io.nifti import position_fields
 from unmask.io.orientation import Turn, turn_of, turned_affine
 from unmask.lookup import optional_import
@@ -41,14 +50,16 @@ def open_dicom(location: Location, *, level: int = 0, labels: bool = False) -> S
     pydicom: Any = optional_import("pydicom", "dicom")
     slices, notes = read_series(pydicom, location.path, location.source)
     slices, step = sort_slices(location.source, slices)
-    return _volume(pydicom, location, slices, step, notes)
+    stored = _volume(pydicom, location, slices, step, notes)
+    # A segmentation of the series refers to its slices.
+    return replace(stored, meta={**stored.meta, "dicom": str(location.path)})
 
 
 def open_slice(location: Location, *, level: int = 0, labels: bool = False) -> Stored:
     """Read the header of one file.
 
     Raises:
-        DataError: a damaged file, one of several frames, or colors.
+        DataError: a damaged file, or frames that are no volume.
         MissingPackageError: pydicom is not installed.
     """
     del labels
@@ -63,8 +74,14 @@ def open_slice(location: Location, *, level: int = 0, labels: bool = False) -> S
                 do="Copy the file again, or give it the suffix of its format.",
             )
         )
+    kind = class_of(pydicom, location.path)
+    if kind == CONTOURS:
+        return open_contours(pydicom, location)
     one = read_header(pydicom, location.path)
-    check_gray(one)
+    if kind in SEGMENTATIONS:
+        return open_segmentation(pydicom, location, one)
+    if is_multiple(one):
+        return open_frames(pydicom, location, one)
     if one.placed:
         stored = _volume(pydicom, location, *sort_slices(location.source, [one]), [])
         return Stored(

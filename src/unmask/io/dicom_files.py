@@ -123,7 +123,9 @@ def read_header(pydicom: Any, path: Path) -> Slice:
     Raises:
         DataError: the file is damaged, holds no image, or would inflate beyond 256 MiB.
     """
-    one = Slice(path, _read(pydicom, path, stop_before_pixels=True, specific_tags=list(_TAGS)))
+    one = Slice(
+        path, read_dataset(pydicom, path, stop_before_pixels=True, specific_tags=list(_TAGS))
+    )
     for tag in ("Rows", "Columns", "BitsStored", "PixelRepresentation"):
         if not isinstance(one.header.get(tag), int):
             raise one.refused(f"an image with {tag}", f"{one.header.get(tag)}")
@@ -156,8 +158,8 @@ def read_pixels(pydicom: Any, one: Slice) -> np.ndarray:
         DataError: they cannot be decoded, or are not as many as the header states.
     """
     try:
-        file = _read(pydicom, one.path)
-        _check_frame(pydicom, one, file)
+        file = read_dataset(pydicom, one.path)
+        check_coded_frame(pydicom, one, file)
         pixels = np.asarray(file.pixel_array)
     except DataError:
         raise
@@ -170,7 +172,12 @@ def read_pixels(pydicom: Any, one: Slice) -> np.ndarray:
     return pixels
 
 
-def _read(pydicom: Any, path: Path, **options: Any) -> Any:
+def read_dataset(pydicom: Any, path: Path, **options: Any) -> Any:
+    """A file, or its header.
+
+    Raises:
+        DataError: the file is damaged, or would inflate beyond 256 MiB.
+    """
     try:
         _check_deflated(path)
         # Files without a preamble were recognized by ``is_dicom``.
@@ -206,7 +213,7 @@ def _nbytes(one: Slice) -> int:
     bits = int(one.header.get("BitsAllocated") or 16)
     samples = int(one.header.get("SamplesPerPixel") or 1)
     frames = int(one.header.get("NumberOfFrames") or 1)
-    return one.shape[0] * one.shape[1] * samples * frames * bits // 8
+    return (one.shape[0] * one.shape[1] * samples * frames * bits + 7) // 8
 
 
 def _check_deflated(path: Path) -> None:
@@ -234,8 +241,12 @@ def _check_deflated(path: Path) -> None:
                     )
 
 
-def _check_frame(pydicom: Any, one: Slice, file: Any) -> None:
-    """Compare stored pixels with the header before they are decoded."""
+def check_coded_frame(pydicom: Any, one: Slice, file: Any, number: int = 0) -> None:
+    """Compare the stored pixels of a frame with the header before they are decoded.
+
+    Raises:
+        DataError: they are not as many.
+    """
     stored, needed = len(file.PixelData), _nbytes(one)
     syntax = _syntax(file)
     if not syntax.is_compressed or syntax.is_deflated:
@@ -245,7 +256,8 @@ def _check_frame(pydicom: Any, one: Slice, file: Any) -> None:
         return
     if stored > 2 * needed + 2**16:
         raise one.refused(f"at most {2 * needed + 2**16} bytes of pixels", f"{stored}")
-    frame = pydicom.encaps.get_frame(file.PixelData, 0, number_of_frames=1)
+    count = int(one.header.get("NumberOfFrames") or 1)
+    frame = pydicom.encaps.get_frame(file.PixelData, number, number_of_frames=count)
     coded = None if str(syntax) == _RLE else _coded_size(frame)
     if coded not in (None, one.shape):
         raise one.refused(f"{one.shape} pixels, as its header says", f"a frame of {coded}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from unmask.errors import DataError, MissingPackageError, message
 from unmask.io.dicom_files import has_slice_name, is_dicom, read_header
-from unmask.io.dicom_series import visible_files
+from unmask.io.dicom_series import is_multiple, visible_files
 from unmask.lookup import optional_import
 
 # Files of a folder that are looked at to see whether it is a series.
@@ -58,7 +58,8 @@ def _any_placed(files: Iterable[Path]) -> bool:
         except DataError:
             unknown += 1
             continue
-        if header.placed or int(header.header.get("NumberOfFrames") or 1) > 1:
+        # Files of several frames are images of their own.
+        if header.placed and not is_multiple(header):
             return True
     return unknown > 0
 

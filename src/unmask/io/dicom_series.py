@@ -101,21 +101,27 @@ def _check_alike(source: str, slices: list[Slice]) -> None:
         )
 
 
+def is_multiple(one: Slice) -> bool:
+    """Whether a file holds several frames or colors."""
+    tags = ("NumberOfFrames", "SamplesPerPixel")
+    return any(int(one.header.get(tag) or 1) > 1 for tag in tags)
+
+
 def check_gray(one: Slice) -> None:
     """Refuse files of several frames or colors.
 
     Raises:
         DataError: names the file.
     """
-    frames = int(one.header.get("NumberOfFrames") or 1)
-    colored = int(one.header.get("SamplesPerPixel") or 1) != 1
-    if frames > 1 or colored:
+    if is_multiple(one):
+        frames = int(one.header.get("NumberOfFrames") or 1)
+        colored = int(one.header.get("SamplesPerPixel") or 1) != 1
         raise DataError(
             message(
                 one.path,
                 expected="one gray slice per file",
                 found="colors" if colored else f"several frames ({frames})",
-                do="Convert it to NIfTI, for example with dcm2niix.",
+                do="Give it as an image of its own, outside of the series.",
             )
         )
 

@@ -30,6 +30,7 @@ FORMATS = Parts(
         ".nii": "unmask.io.nifti:FORMAT",
         ".nii.gz": "unmask.io.nifti:PACKED_FORMAT",
         ".dcm": "unmask.io.dicom:FILE_FORMAT",
+        ".seg.dcm": "unmask.io.dicom_seg:FORMAT",
         ".dicom": "unmask.io.dicom:FILE_FORMAT",
         ".ima": "unmask.io.dicom:FILE_FORMAT",
         ".png": "unmask.io.raster:PNG",
@@ -63,14 +64,17 @@ FORMATS = Parts(
         ".lif": "unmask.io.lif:FORMAT",
         ".nd2": "unmask.io.nd2:FORMAT",
         ".n5": "unmask.io.n5:FORMAT",
+        ".precomputed": "unmask.io.precomputed_open:FORMAT",
+        ".zarr.zip": "unmask.io.zipped:FORMAT",
+        ".ozx": "unmask.io.zipped:FORMAT",
     },
 )
 # A folder of slices is recognized by its content, so no suffix stands for it.
 SERIES = "DICOM series"
 _BY_CONTENT = Parts("unmask.formats", {SERIES: "unmask.io.dicom:FORMAT"})
 # Format.container and Format.folder of the formats above, known without their import.
-_CONTAINERS = (".h5", ".hdf5", ".hdf", ".nxs")
-_FOLDERS = (".zarr", ".n5")
+_CONTAINERS = (".h5", ".hdf5", ".hdf", ".nxs", ".zarr.zip", ".ozx")
+_FOLDERS = (".zarr", ".n5", ".precomputed")
 
 
 def find_format(suffix: str) -> Format:

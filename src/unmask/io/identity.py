@@ -16,6 +16,8 @@ from unmask.io.remote import METADATA, is_remote
 # Labels inside the store of an image.
 _LABELS = "labels"
 # Folders other than stores, and arrays, have no identity.
+# Folders that are one image.
+_STORES = (".zarr", ".n5", ".precomputed")
 UNKNOWN = "-"
 
 
@@ -64,7 +66,7 @@ def _identity(file: str) -> str:
     if location.path.is_file():
         return file_identity(location.path)
     folder = location.path / location.key
-    if not folder.is_dir() or suffix_of(location) != ".zarr":
+    if not folder.is_dir() or suffix_of(location) not in _STORES:
         return UNKNOWN
     digest, files = xxhash.xxh3_128(), 0
     for parent, inner, names in os.walk(folder):

@@ -120,6 +120,8 @@ def _size(
     if dataset.chunks:
         limits.check_unit(location.source, dataset.chunks, dataset.dtype.itemsize, name="chunk")
     stated = [_number(_text(file, key, f"ImageSize{axis}")) for axis in "ZYX"]
+    if None in stated and any(size is not None for size in stated):
+        raise _refused(location, f"ImageSizeX, ImageSizeY and ImageSizeZ of {key}", f"{stated}")
     lengths = tuple(
         n if size is None else int(size) for n, size in zip(dataset.shape, stated, strict=True)
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from unmask.errors import DataError, message
 from unmask.io.contract import Location
-from unmask.io.remote import is_remote
 
 _OPTION = (
     "If you trust the source of this file, allow it with --set data.allow_external=true "
@@ -48,8 +47,8 @@ def check_inside(location: Location, path: Path) -> None:
     """
     if location.allow_external:
         return
-    if is_remote(location.source):
-        # There are no links, and keys cannot leave the store.
+    if not isinstance(path, Path):
+        # At an address and in a ZIP file there are no links, and keys cannot leave the store.
         return
     target, root = path.resolve(), location.path.resolve()
     if target != root and root not in target.parents:

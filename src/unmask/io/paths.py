@@ -23,10 +23,11 @@ from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.listing import cases, is_listing
 from unmask.io.multi_file import files_of, without_parts
 from unmask.io.ome_files import one_per_set
+from unmask.io.precomputed_open import SUFFIX, is_precomputed
 from unmask.io.remote import is_remote, only_zarr, remote_location
 
 # Second suffixes that belong to the name of a format, not to the name of an image.
-_DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr")
+_DOUBLE = (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.zarr", ".ome.zarr.zip")
 # The number of an image in a file with several of them.
 _NUMBERED = re.compile(
     r"(.*\.(?:tif|tiff|btf|lsm|stk|svs|ndpi|scn|qptiff|bif|czi|lif|nd2)):(\d{1,6})",
@@ -96,6 +97,8 @@ def suffix_of(location: Location) -> str | None:
             return form
     if is_remote(location.source):
         return None
+    if (location.path / "info").is_file() and is_precomputed(location.path):
+        return SUFFIX
     if dicom_names.is_slice(location.path):
         return ".dcm"
     return SERIES if dicom_names.is_series(location.path) else None

@@ -15,7 +15,6 @@ from typing import Any
 from unmask.errors import DataError, message
 from unmask.io.contract import Location
 from unmask.io.ome_zarr import read_attributes, read_multiscale
-from unmask.io.remote import is_remote
 
 
 def inner_images(location: Location, folder: Path, attributes: Mapping[str, Any]) -> list[str]:
@@ -38,8 +37,8 @@ def inner_images(location: Location, folder: Path, attributes: Mapping[str, Any]
     if "well" in attributes:
         return _paths(location, attributes["well"], "images")
     if attributes.get("bioformats2raw.layout"):
-        if is_remote(location.source):
-            # Servers list no folders.
+        if not isinstance(folder, Path):
+            # Servers list no folders, and archives are like them.
             return list(takewhile(lambda name: (folder / name).is_dir(), map(str, count())))
         numbers = (str(number) for number in range(len(list(folder.iterdir()))))
         return [name for name in numbers if (folder / name).is_dir()]

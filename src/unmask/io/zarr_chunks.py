@@ -148,7 +148,7 @@ class LocalFiles:
 
 @dataclass(frozen=True)
 class RemoteFiles:
-    """Files at an address; they are taken not to change while they are read."""
+    """Files at an address or in an archive; they are taken not to change while they are read."""
 
     folder: RemotePath
 
@@ -296,9 +296,9 @@ def chunk_reader(location: Location, folder: Path, array: Any) -> Callable[[Inde
 
 
 def _files(location: Location, folder: Path) -> ChunkFiles:
-    if isinstance(folder, RemotePath):
-        return RemoteFiles(folder)
-    return LocalFiles(location, folder)
+    if isinstance(folder, Path):
+        return LocalFiles(location, folder)
+    return RemoteFiles(folder)
 
 
 def _shards(files: ChunkFiles, array: Any) -> Shards | None:

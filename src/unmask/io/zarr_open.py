@@ -142,7 +142,7 @@ def open_array(location: Location, folder: Path) -> Any:
     except (FileNotFoundError, NodeNotFoundError) as error:
         raise missing from error
     if not isinstance(node, zarr.Array):
-        here = () if isinstance(folder, RemotePath) else folder.iterdir()
+        here = folder.iterdir() if isinstance(folder, Path) else ()
         inside = ", ".join(sorted(entry.name for entry in here if entry.is_dir()))
         raise DataError(
             message(
@@ -155,14 +155,14 @@ def open_array(location: Location, folder: Path) -> Any:
     array: Any = node
     # A shard is decoded chunk by chunk, a chunk only whole.
     limits.check_unit(location.source, array.chunks, array.dtype.itemsize, name="chunk")
-    if not isinstance(folder, RemotePath):
+    if isinstance(folder, Path):
         _check_shape(location, folder, array)
     return array
 
 
 def _metadata_of(folder: Path | RemotePath) -> Any:
-    """What zarr-python opens: the folder, or the metadata of one at an address."""
-    if not isinstance(folder, RemotePath):
+    """What zarr-python opens: the folder, or the metadata of one that is not on the disk."""
+    if isinstance(folder, Path):
         return folder
     files = {name: folder / name for name in METADATA}
     texts = {name: file.read_text() for name, file in files.items() if file.is_file()}
