@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.defaults import choose_model, choose_model_for
-from unmask.api.destinations import Destination, destinations, name_of
+from unmask.api.destinations import Destination, check_ending, destinations, name_of
 from unmask.api.files import FileTask, run_files
 from unmask.api.image_outputs import (
     Outputs,
@@ -79,6 +79,8 @@ class Options:
             ``summary.html`` for several images.
         in_place: write the labels of an OME-Zarr into its own store, as ``labels/<name>``.
         label_name: name of the label image inside an OME-Zarr; None: that of the model.
+        label_ending: what follows the stem of the image in the names of label files, such as
+            ``_label.tiff``; None: the suffix of the image's format.
     """
 
     scores: bool = False
@@ -92,6 +94,7 @@ class Options:
     overlay: bool = False
     in_place: bool = False
     label_name: str | None = None
+    label_ending: str | None = None
 
 
 @overload
@@ -271,6 +274,7 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
+    check_ending(options.label_ending, in_place=options.in_place)
     if model is None:
         model = choose_model(images, settings := list(settings), say)
     predictor = _load(model, settings, options, allow_code=allow_code, say=say)
@@ -283,9 +287,18 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         record({"output": table})
         return _report_skipped([table], bad)
     targets = destinations(
-        pairs, Path(out), name_of(predictor, options.label_name), in_place=options.in_place
+        pairs,
+        Path(out),
+        name_of(predictor, options.label_name),
+        in_place=options.in_place,
+        ending=options.label_ending,
     )
-    keep_inputs([] if options.in_place else pairs, Path(out), resume=options.resume)
+    keep_inputs(
+        [] if options.in_place else pairs,
+        Path(out),
+        resume=options.resume,
+        ending=options.label_ending,
+    )
     with batch(Path(out), resume=options.resume) as finished:
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)

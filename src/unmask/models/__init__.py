@@ -9,6 +9,7 @@ from unmask.parts import Parts
 BACKBONES = Parts(
     "unmask.backbones",
     {
+        "mala": "unmask.models.mala:Mala",
         "mit": "unmask.models.mit:MixTransformer",
         "pixels": "unmask.pixels.backbone:PixelFeatures",
         "resnet": "unmask.models.resnet:ResNet",
@@ -22,6 +23,7 @@ DECODERS = Parts(
     "unmask.decoders",
     {
         "linear": "unmask.models.decoder_linear:LinearDecoder",
+        "mala": "unmask.models.mala:MalaDecoder",
         "manet": "unmask.models.decoder_manet:ManetDecoder",
         "pool": "unmask.models.decoder_pool:PoolDecoder",
         "resunet_pea": "unmask.models.resunet_pea:PeaDecoder",

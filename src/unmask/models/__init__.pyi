@@ -7,6 +7,7 @@ from .decoder_spark import SparkDecoder
 from .decoder_unet import UNetDecoder
 from .decoder_unetr import UnetrDecoder
 from .heads import BranchHead, ForegroundHead
+from .mala import Mala, MalaDecoder
 from .mit import MixTransformer
 from .resnet import ResNet
 from .resunet import ResUNet
@@ -25,6 +26,8 @@ __all__ = [
     "BranchHead",
     "ForegroundHead",
     "LinearDecoder",
+    "Mala",
+    "MalaDecoder",
     "ManetDecoder",
     "MixTransformer",
     "PeaDecoder",
