@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from unmask.data.outputs import keep_inputs
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, RecipeError, raise_problems
 from unmask.infer.predictor import Predictor
 from unmask.io import FORMATS, Image, output_name
 from unmask.io.label_groups import label_name, labels_in_place
 from unmask.io.paths import locate
+
+if TYPE_CHECKING:
+    from unmask.api.prediction import Options
 
 # The model file of a run has the same name in every run, so the name of the run is used.
 _MODEL_FILE = "model"
@@ -37,6 +42,24 @@ class Destination:
         location = locate(self.path)
         parts = Path(location.key).parts
         return self.out / "_".join([location.path.name, *parts])
+
+
+def settle_destinations(
+    predictor: Predictor, pairs: Sequence[Pair], out: Path, options: Options
+) -> list[Destination]:
+    """Paths of the labels of all images, in a folder that is made; no input is overwritten.
+
+    Raises:
+        DataError: labels cannot be written into a store, or would replace inputs; all at once.
+        RecipeError: a name or an ending that labels cannot have.
+        SaveError: there can be no such folder.
+    """
+    ending, in_place = options.label_ending, options.in_place
+    check_ending(ending, in_place=in_place)
+    name = name_of(predictor, options.label_name)
+    found = destinations(pairs, out, name, in_place=in_place, ending=ending)
+    keep_inputs([] if in_place else pairs, out, resume=options.resume, ending=ending)
+    return found
 
 
 def _destination(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.defaults import choose_model, choose_model_for
-from unmask.api.destinations import Destination, check_ending, destinations, name_of
+from unmask.api.destinations import Destination, settle_destinations
 from unmask.api.files import FileTask, run_files
 from unmask.api.image_outputs import (
     Outputs,
@@ -39,7 +39,6 @@ from unmask.data.pairs import (
     Paths,
     audit_pairs,
     fingerprint,
-    keep_inputs,
     open_as_seen,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems
@@ -274,7 +273,6 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
-    check_ending(options.label_ending, in_place=options.in_place)
     if model is None:
         model = choose_model(images, settings := list(settings), say)
     predictor = _load(model, settings, options, allow_code=allow_code, say=say)
@@ -286,19 +284,7 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         table = write_classes(predictor, pairs, Path(out), skipped, say=say, progress=progress)
         record({"output": table})
         return _report_skipped([table], bad)
-    targets = destinations(
-        pairs,
-        Path(out),
-        name_of(predictor, options.label_name),
-        in_place=options.in_place,
-        ending=options.label_ending,
-    )
-    keep_inputs(
-        [] if options.in_place else pairs,
-        Path(out),
-        resume=options.resume,
-        ending=options.label_ending,
-    )
+    targets = settle_destinations(predictor, pairs, Path(out), options)
     with batch(Path(out), resume=options.resume) as finished:
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)
