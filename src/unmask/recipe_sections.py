@@ -250,6 +250,11 @@ class TrainRecipe(Section):
         description="Batch norms keep the mean and variance of the weights that the training "
         "starts from (--init). Use it for few images or small batches.",
     )
+    sync_batchnorm: bool = Field(
+        default=False,
+        description="Batch norms of several processes (--devices) use the mean and variance of all "
+        "their batches together, as the published SparK does.",
+    )
     clip: float | None = Field(
         default=1.0, description="Maximum norm of the gradient. null: no limit."
     )

@@ -144,3 +144,18 @@ def test_files_that_hold_no_centers(name, values, card, tmp_path):
     save_model(tmp_path / "c.safetensors", {name: values}, card)
     with pytest.raises(CheckpointError, match=r"c\.safetensors"):
         Centers.load(tmp_path / "c.safetensors", {})
+
+
+def test_centers_as_text(tmp_path):
+    """One center per line, as MAESTER's k6.txt; only the number of features can be checked."""
+    path = tmp_path / "k6.txt"
+    values = np.arange(12.0).reshape(6, 2) / 7
+    np.savetxt(path, values)
+    found = Centers.load(path, {"dim": 2, "weights": "w"})
+    np.testing.assert_allclose(found.values, values, rtol=1e-6)
+    assert found.values.dtype == np.float32
+    with pytest.raises(CheckpointError, match=r"k6\.txt: expected 3 finite features per line"):
+        Centers.load(path, {"dim": 3})
+    path.write_text("no numbers")
+    with pytest.raises(CheckpointError, match="one center per line"):
+        Centers.load(path, {"dim": 2})

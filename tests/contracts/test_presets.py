@@ -26,8 +26,9 @@ SPACES = {2: (40, 44), 3: (12, 40, 36)}
 CROPS = {2: [32, 32], 3: [8, 32, 32]}
 # For speed alone: presets of other parts are tried at their own sizes.
 SMALL = {
+    "mala": ["widths=[4, 4, 8]"],
     "mit": ["dims=[8, 8, 16, 16]", "depths=[1, 1, 1, 1]", "heads=[1, 1, 2, 2]"],
-    "resnet": ["width=4", "blocks=[1, 1]"],
+    "resnet": ["width=4", "blocks=[1, 1, 1]"],
     "resunet": ["width=4", "depth=2"],
     "resunet_pea": ["widths=[4, 4, 8, 8, 8]"],
     "superhuman": ["widths=[4, 4, 4, 8, 8]"],

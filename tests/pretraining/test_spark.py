@@ -21,6 +21,7 @@ SMALL: dict[str, dict[str, object]] = {
     "resnet": {"width": 4, "blocks": [1, 2]},
     "resunet": {"width": 4, "depth": 3},
     "resunet_pea": {"widths": [4, 8, 12]},
+    "mala": {"widths": [4, 6], "factor": 2},
     "superhuman": {"widths": [4, 6, 8]},
 }
 ATTENTION = {"mit": {"dims": [8, 12], "depths": [1, 1], "heads": [1, 2]}, "vit": {"patch": 4}}

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unmask import hub
+from unmask.data.outputs import keep_inputs, keep_results
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, RecipeError, raise_problems
 from unmask.infer.predictor import Predictor
-from unmask.io import Image, output_name
+from unmask.io import FORMATS, Image, output_name
 from unmask.io.label_groups import label_name, labels_in_place
 from unmask.io.paths import locate
+
+if TYPE_CHECKING:
+    from unmask.api.prediction_options import Options
 
 # The model file of a run has the same name in every run, so the name of the run is used.
 _MODEL_FILE = "model"
@@ -40,15 +45,43 @@ class Destination:
         return self.out / "_".join([location.path.name, *parts])
 
 
-def _destination(image: Image, out: Path, name: str, *, in_place: bool) -> Destination:
-    path = labels_in_place(image.source, name) if in_place else output_name(image, out)
+def settle_destinations(
+    predictor: Predictor, pairs: Sequence[Pair], out: Path, options: Options
+) -> list[Destination]:
+    """Paths of the labels of all images, in a folder that is made; no input is overwritten.
+
+    Raises:
+        DataError: labels cannot be written into a store, or would replace inputs or results of an
+            earlier run; all at once.
+        RecipeError: a name or an ending that labels cannot have.
+        SaveError: there can be no such folder.
+    """
+    ending, in_place = options.label_ending, options.in_place
+    check_ending(ending, in_place=in_place)
+    name = name_of(predictor, options.label_name)
+    found = destinations(pairs, out, name, in_place=in_place, ending=ending)
+    keep_inputs([] if in_place else pairs, out, resume=options.resume, ending=ending)
+    kept = not (options.resume or options.overwrite or in_place)
+    keep_results([target.path for target in found], out, kept=kept)
+    return found
+
+
+def _destination(
+    image: Image, out: Path, name: str, *, in_place: bool, ending: str | None
+) -> Destination:
+    path = labels_in_place(image.source, name) if in_place else output_name(image, out, ending)
     return Destination(path, name, out)
 
 
 def destinations(
-    pairs: Sequence[Pair], out: Path, name: str, *, in_place: bool = False
+    pairs: Sequence[Pair],
+    out: Path,
+    name: str,
+    *,
+    in_place: bool = False,
+    ending: str | None = None,
 ) -> list[Destination]:
-    """Paths of the labels of all images.
+    """Paths of the labels of all images; with ``ending``, that follows the stem of the image.
 
     Raises:
         DataError: labels cannot be written into a store; lists all such images.
@@ -57,11 +90,29 @@ def destinations(
     problems: list[str] = []
     for pair in pairs:
         try:
-            found.append(_destination(pair.image, out, name, in_place=in_place))
+            found.append(_destination(pair.image, out, name, in_place=in_place, ending=ending))
         except DataError as error:
             problems.append(str(error))
     raise_problems(problems)
     return found
+
+
+def check_ending(ending: str | None, *, in_place: bool) -> None:
+    """Refuse an ending of label files that names no format, or one for labels without a file.
+
+    Raises:
+        RecipeError: an ending without a known suffix, or with ``in_place``.
+    """
+    if ending is None:
+        return
+    suffixes = [suffix for suffix, form in FORMATS.items() if form.save and not form.folder]
+    known = any(ending.lower().endswith(suffix) for suffix in suffixes)
+    if in_place or not known or Path(ending).name != ending:
+        raise RecipeError(
+            f"--label-ending {ending!r}: expected an ending with one of the suffixes "
+            f"{' '.join(suffixes)}, and no --in-place, found otherwise. Write for example "
+            "_label.tiff."
+        )
 
 
 def name_of(predictor: Predictor, given: str | None) -> str:

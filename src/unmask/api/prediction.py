@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.defaults import choose_model, choose_model_for
-from unmask.api.destinations import Destination, destinations, name_of
+from unmask.api.destinations import Destination, settle_destinations
 from unmask.api.files import FileTask, run_files
 from unmask.api.image_outputs import (
     Outputs,
@@ -45,7 +45,6 @@ from unmask.data.pairs import (
     Paths,
     audit_pairs,
     fingerprint,
-    keep_inputs,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems, message
 from unmask.infer.facts import prediction_facts, predictor_digest
@@ -248,12 +247,7 @@ def _predict_files(
         table = write_classes(predictor, pairs, out, skipped, say=say, progress=progress)
         record({"output": table})
         return _report_skipped([table], bad)
-    targets = destinations(
-        pairs, out, name_of(predictor, options.label_name), in_place=options.in_place
-    )
-    kept = not (options.resume or options.overwrite or options.in_place)
-    keep_inputs([] if options.in_place else pairs, out, resume=options.resume)
-    keep_results([target.path for target in targets], out, kept=kept)
+    targets = settle_destinations(predictor, pairs, out, options)
     with batch(out, resume=options.resume) as finished:
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)

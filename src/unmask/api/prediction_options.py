@@ -27,6 +27,8 @@ class Options:
         overwrite: replace results of an earlier run.
         in_place: write the labels of an OME-Zarr into its own store, as ``labels/<name>``.
         label_name: name of the label image inside an OME-Zarr; None: that of the model.
+        label_ending: what follows the stem of the image in the names of label files, such as
+            ``_label.tiff``; None: the suffix of the image's format.
         device: where the network runs: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``. With
             workers, ``auto`` is one GPU per worker.
         profile: report at the end where the time went.
@@ -44,5 +46,6 @@ class Options:
     overwrite: bool = False
     in_place: bool = False
     label_name: str | None = None
+    label_ending: str | None = None
     device: str = "auto"
     profile: bool = False

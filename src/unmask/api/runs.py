@@ -35,6 +35,7 @@ from unmask.data.pairs import (
 from unmask.data.replay import Replay, WithUnlabeled
 from unmask.errors import UnmaskError, group_problems
 from unmask.models.base import Objective
+from unmask.models.shared_norm import share_statistics
 from unmask.recipe import Recipe
 from unmask.space.batch import Batch
 from unmask.starts.choose import Chosen, choose_start, note_start
@@ -261,6 +262,8 @@ def _place(objective: Objective, recipe: Recipe, devices: int) -> Fabric:
     """The devices of a training, in the precision of its recipe."""
     count, machines = count_processes(devices)
     crop = (recipe.data.channels, *recipe.data.crop)
+    if recipe.train.sync_batchnorm and count * machines > 1:
+        share_statistics(objective)
     unused = count * machines > 1 and objective.leaves_weights_out(crop)
     fabric = make_fabric(count, recipe.train.precision, num_nodes=machines, unused=unused)
     if fabric.device.type == "cpu":

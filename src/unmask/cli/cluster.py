@@ -107,8 +107,8 @@ class ClusterOptions:
         typer.Option(
             "--centers",
             metavar="FILE",
-            help="Apply the centers of an earlier run (clusters.safetensors) instead of fitting "
-            "new ones.",
+            help="Apply the centers of an earlier run (clusters.safetensors), or those of "
+            "MAESTER as text (k6.txt), instead of fitting new ones.",
             rich_help_panel=_PANEL,
         ),
     ] = None

@@ -68,6 +68,16 @@ class PredictOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = None
+    label_ending: Annotated[
+        str | None,
+        typer.Option(
+            "--label-ending",
+            metavar="ENDING",
+            help="What follows the name of the image in the names of label files; its suffix is "
+            "their format. The NeurIPS 2022 challenge takes _label.tiff.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
     scores: Annotated[
         bool,
         typer.Option(
@@ -226,6 +236,7 @@ def _predict(options: PredictOptions, settings: list[str]) -> list[Path]:
             join=options.join,
             in_place=options.in_place,
             label_name=options.label_name,
+            label_ending=options.label_ending,
             device=options.device,
             profile=options.profile,
         ),

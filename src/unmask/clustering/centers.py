@@ -33,6 +33,8 @@ _SAMPLE = 200_000
 # Feature vectors that the mean of a volume is computed from.
 _MEAN_SAMPLE = 8_000
 _KIND = "clusters"
+# Suffixes of centers as text.
+_TEXT = (".txt", ".csv")
 # Axes of a table of features, one row per cluster.
 _TABLE = 2
 
@@ -70,9 +72,14 @@ class Centers:
     def load(cls, path: str | Path, facts: dict[str, Any]) -> Centers:
         """Read centers, for the features of ``facts`` only.
 
+        A text file (``k6.txt`` of MAESTER) has one center per line and says nothing of its
+        features; only their number is checked.
+
         Raises:
             CheckpointError: no such file, or centers of other features.
         """
+        if Path(path).suffix.lower() in _TEXT:
+            return cls(_read_text(Path(path), int(facts["dim"])), facts)
         model = checkpoint.load_model(path)
         theirs, values = model.card.get("features"), model.weights.get("centres")
         if (
@@ -105,6 +112,36 @@ class Centers:
                 )
             )
         return cls(values.numpy(), theirs)
+
+
+def _read_text(path: Path, dim: int) -> np.ndarray:
+    """Read centers of ``dim`` features, one per line.
+
+    Raises:
+        CheckpointError: no such file, no numbers, or another number of features.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").replace(",", " ").splitlines()
+        values = np.atleast_2d(np.loadtxt(lines, dtype=np.float64))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            message(
+                path,
+                expected="one center per line, as numbers",
+                found=str(error),
+                do="Give k6.txt of MAESTER, or the clusters.safetensors of an earlier run.",
+            )
+        ) from error
+    if values.shape[1] != dim or not len(values) or not np.isfinite(values).all():
+        raise CheckpointError(
+            message(
+                path,
+                expected=f"{dim} finite features per line, as this model and its options give",
+                found=f"{values.shape[1]} in {len(values)} line(s)",
+                do="Give the model that the centers were made with, without --neighborhood.",
+            )
+        )
+    return values.astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,9 @@ def keep_results(paths: Sequence[Path], out: Path, *, kept: bool = True) -> None
         )
 
 
-def keep_inputs(pairs: Sequence[Pair], out: Path, *, resume: bool = False) -> None:
+def keep_inputs(
+    pairs: Sequence[Pair], out: Path, *, resume: bool = False, ending: str | None = None
+) -> None:
     """Make the folder of the outputs; refuse outputs that would overwrite inputs.
 
     A link to an input is the input. In a folder of images nothing that was there is replaced: it
@@ -76,7 +78,7 @@ def keep_inputs(pairs: Sequence[Pair], out: Path, *, resume: bool = False) -> No
     among_inputs = out.resolve() in {path.parent for path in inputs} and not resume
     problems: list[str] = []
     for pair in pairs:
-        path = output_name(pair.image, out)
+        path = output_name(pair.image, out, ending)
         if path.resolve() in inputs:
             problems.append(
                 f"{pair.image.source}: expected an output apart from the inputs, found that {path} "

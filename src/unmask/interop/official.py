@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from unmask import checkpoint
 from unmask.checkpoint.model import differences
 from unmask.errors import CheckpointError, RecipeError, gather
-from unmask.interop import glmae, imagenet, mae, maester, mediar, pea, spark
+from unmask.interop import glmae, imagenet, mae, maester, mediar, mit, pea, spark
 from unmask.interop.base import Entries, Source
 from unmask.lookup import find
 from unmask.recipe import Recipe
@@ -31,6 +31,7 @@ SOURCES: dict[str, Source] = {
     "mae": mae.SOURCE,
     "maester": maester.SOURCE,
     "mediar": mediar.SOURCE,
+    "mit": mit.SOURCE,
     "pea2d": pea.SOURCE_2D,
     "pea3d": pea.SOURCE_3D,
     "spark": spark.SOURCE,

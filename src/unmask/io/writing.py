@@ -146,16 +146,23 @@ def smallest_uint(labels: np.ndarray) -> np.ndarray:
     return labels.astype(np.min_scalar_type(high), copy=False)
 
 
-def output_name(image: Image, folder: str | Path) -> Path:
+def output_name(image: Image, folder: str | Path, ending: str | None = None) -> Path:
     """Where a prediction for ``image`` goes: same stem, same format family.
 
     TIFF, OME-Zarr, NIfTI and HDF5 stay; PNG, JPEG, BMP, NPY and arrays give ``.tif``. Fields of a
     plate go to their place in a plate of results, ``plate.ome.zarr/A/1/0``.
+
+    Args:
+        image: the input.
+        folder: of the outputs.
+        ending: what follows the stem instead, such as ``_label.tiff``; its suffix is the format.
     """
     location = locate(image.source)
     form = format_of(location)
     if form is not None and form.folder and (key := plate_key(location)):
         return Path(folder) / f"{stem(location.path)}{form.family}" / key
+    if ending is not None:
+        return Path(folder) / f"{image.name}{ending}"
     return Path(folder) / f"{image.name}{'.tif' if form is None else form.family}"
 
 

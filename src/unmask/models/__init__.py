@@ -10,6 +10,7 @@ BACKBONES = Parts(
     "unmask.backbones",
     {
         "efficientnet_lite": "unmask.models.efficientnet_lite:EfficientNetLite",
+        "mala": "unmask.models.mala:Mala",
         "mit": "unmask.models.mit:MixTransformer",
         "pixels": "unmask.pixels.backbone:PixelFeatures",
         "resnet": "unmask.models.resnet:ResNet",
@@ -23,6 +24,7 @@ DECODERS = Parts(
     "unmask.decoders",
     {
         "linear": "unmask.models.decoder_linear:LinearDecoder",
+        "mala": "unmask.models.mala:MalaDecoder",
         "manet": "unmask.models.decoder_manet:ManetDecoder",
         "pool": "unmask.models.decoder_pool:PoolDecoder",
         "resunet_pea": "unmask.models.resunet_pea:PeaDecoder",

@@ -8,6 +8,7 @@ from .decoder_unet import UNetDecoder
 from .decoder_unetr import UnetrDecoder
 from .efficientnet_lite import EfficientNetLite
 from .heads import BranchHead, ForegroundHead
+from .mala import Mala, MalaDecoder
 from .mit import MixTransformer
 from .resnet import ResNet
 from .resunet import ResUNet
@@ -27,6 +28,8 @@ __all__ = [
     "EfficientNetLite",
     "ForegroundHead",
     "LinearDecoder",
+    "Mala",
+    "MalaDecoder",
     "ManetDecoder",
     "MixTransformer",
     "PeaDecoder",

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from unmask.errors import DataError, RecipeError
 from unmask.models import nd
+from unmask.models.process_sums import sum_processes
 
 _BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nd.InstanceNorm, nn.GroupNorm)
@@ -158,9 +159,8 @@ class _MaskedNorm(nn.Module):
             raise TypeError(f"expected a batch norm, found {type(layer).__name__}.")
         if layer.training or layer.running_mean is None:
             normed, mean, variance = _normed(image, mask, visible.share, layer)
-            _track(
-                layer, mean, variance, visible.grid.sum() * (mask.numel() / visible.grid.numel())
-            )
+            count = visible.grid.sum() * (mask.numel() / visible.grid.numel())
+            _track(layer, mean, variance, sum_processes(count) if _shares(layer) else count)
             return normed
         return layer(image) * mask.to(image.dtype)
 
@@ -172,7 +172,12 @@ def _normed(
     weight, bias = layer.weight, layer.bias
     if weight is None:
         weight, bias = image.new_ones(image.shape[1]), image.new_zeros(image.shape[1])
-    return _VisibleNorm.apply(image, weight, bias, mask, share, layer.eps)  # pyright: ignore[reportReturnType]
+    return _VisibleNorm.apply(image, weight, bias, mask, share, (layer.eps, _shares(layer)))  # pyright: ignore[reportReturnType]
+
+
+def _shares(layer: Any) -> bool:
+    """Whether a batch norm takes the statistics of all processes (``models.shared_norm``)."""
+    return getattr(layer, "shares", False)
 
 
 class _VisibleNorm(torch.autograd.Function):
@@ -186,15 +191,16 @@ class _VisibleNorm(torch.autograd.Function):
         bias: Tensor,
         mask: Tensor,
         share: Tensor,
-        eps: float,
+        options: tuple[float, bool],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        mean, variance = _moments(image, mask, share)
+        eps, shared = options
+        mean, variance = _moments(image, mask, share, shared=shared)
         normed = torch.native_batch_norm(
             image, weight, bias, mean, variance, training=False, momentum=0.0, eps=eps
         )[0]
         normed.mul_(mask)
         ctx.save_for_backward(image, weight, mean, variance, mask, share)
-        ctx.eps = eps
+        ctx.eps, ctx.shared = eps, shared
         ctx.mark_non_differentiable(mean, variance)
         return normed, mean, variance
 
@@ -210,17 +216,23 @@ class _VisibleNorm(torch.autograd.Function):
         )
         # What the statistics owe to each visible voxel: a constant, and a part along the image
         count = share * (image.numel() / image.shape[1])
+        total_slope, total_offset = slope, offset
+        if ctx.shared:
+            # The voxels of this process take part in the statistics of every other one.
+            count, total_slope, total_offset = map(sum_processes, (count, slope, offset))
         scale = (variance + ctx.eps).rsqrt()
         factor = -scale * weight / count
-        along = factor * slope * scale
-        constant = factor * offset - along * mean
+        along = factor * total_slope * scale
+        constant = factor * total_offset - along * mean
         column = (1, -1, *(1,) * (image.ndim - 2))
         found.addcmul_(image, along.view(column).to(found.dtype))
         found.addcmul_(mask.to(found.dtype), constant.view(column).to(found.dtype))
         return found, slope, offset, None, None, None
 
 
-def _moments(image: Tensor, mask: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(
+    image: Tensor, mask: Tensor, share: Tensor, *, shared: bool = False
+) -> tuple[Tensor, Tensor]:
     """Mean and (biased) variance of every channel over the visible voxels; hidden ones are zero.
 
     ``batch_norm_update_stats`` would be faster, but on the CPU it adds one voxel after the other,
@@ -229,14 +241,18 @@ def _moments(image: Tensor, mask: Tensor, share: Tensor) -> tuple[Tensor, Tensor
     exact = image.to(torch.promote_types(image.dtype, torch.float32))
     axes = (0, *range(2, image.ndim))
     count = share * (image.numel() / image.shape[1])
-    mean = exact.sum(axes) / count
+    total = exact.sum(axes)
+    if shared:
+        count, total = sum_processes(count), sum_processes(total)
+    mean = total / count
     column = mean.view(1, -1, *(1,) * (image.ndim - 2))
     # Sample by sample, so that the squares stay in the cache
     squares = [
         (one - column).mul_(shown).square_().sum(axes)
         for one, shown in zip(exact.split(1), mask.split(1), strict=True)
     ]
-    return mean, torch.stack(squares).sum(0) / count
+    spread = torch.stack(squares).sum(0)
+    return mean, (sum_processes(spread) if shared else spread) / count
 
 
 def _group_norm(image: Tensor, mask: Tensor, layer: nn.GroupNorm) -> Tensor:
