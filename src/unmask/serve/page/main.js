@@ -384,6 +384,7 @@ const actions = {
     if (id?.startsWith("round-")) download(`/api/model/${id}`);
     else status(text("noModel"));
   }),
+  cluster: guarded(() => saver.run().then(() => jobs.cluster(Number(element("cluster-count").value)))),
   "predict-all": guarded(() => saver.run().then(() => jobs.predict("all"))),
   "clear-regions": guarded(() => setRegions([])),
   export: guarded(async () => {
