@@ -420,7 +420,8 @@ def _predict_file(
         say(note)
     if lead_axes(image, predictor.ndim):
         check_stack(image, refused=bool(options.cluster or options.scores))
-        work = partial(predict_planes_into, join=options.join, resume=options.resume)
+        given = {"join": options.join, "resume": options.resume, "uncertain": outputs.objects}
+        work = partial(predict_planes_into, **given)
         return work(predictor, image, outputs.target, say=say, progress=progress)
     blocks = options.cluster or predictor.block or is_large(predictor, image)
     work = predict_in_blocks if blocks else predict_at_once
