@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.defaults import choose_model, choose_model_for
-from unmask.api.destinations import Destination, destinations, name_of
+from unmask.api.destinations import Destination, destinations, keep_files, name_of
 from unmask.api.files import FileTask, run_files
 from unmask.api.image_outputs import (
     Outputs,
@@ -41,7 +41,6 @@ from unmask.data.pairs import (
     Paths,
     audit_pairs,
     fingerprint,
-    keep_inputs,
     open_as_seen,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems
@@ -289,16 +288,14 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     targets = destinations(
         pairs, Path(out), name_of(predictor, options.label_name), in_place=options.in_place
     )
-    kept = not (options.resume or options.overwrite or options.in_place)
-    keep_inputs([] if options.in_place else pairs, Path(out), resume=options.resume)
-    keep_results([target.path for target in targets], Path(out), kept=kept)
+    inputs = [] if options.in_place else pairs
+    keep_files(inputs, targets, Path(out), resume=options.resume, overwrite=options.overwrite)
     with batch(Path(out), resume=options.resume) as finished:
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)
         _write_extras(predictor, results, Path(out), options, say)
         for image, path, result in results:
             record(record_of(image, path, result))
-        # What is finished stays known, so that --resume does the skipped files.
         return _report_skipped([path for _, path, _ in results], bad)
 
 

@@ -435,7 +435,7 @@ page.tool("brush");
 async function begin() {
   const listing = getJson("/api/images");
   const first = await getJson("/api/first");
-  if (first.id) await open(first.id, first);
+  if (first.id) await open(first.id, first).catch(report);
   catalog = await listing;
   showCatalog();
   await jobs.find();
