@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unmask.data.outputs import keep_inputs, keep_results
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, RecipeError, raise_problems
 from unmask.infer.predictor import Predictor
@@ -62,33 +61,6 @@ def destinations(
             problems.append(str(error))
     raise_problems(problems)
     return found
-
-
-def keep_files(
-    pairs: Sequence[Pair],
-    targets: Sequence[Destination],
-    out: Path,
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> None:
-    """Refuse to replace inputs, or results of an earlier run.
-
-    Args:
-        pairs: inputs that an output could replace; none if labels go into their stores, where
-            `destinations` keeps existing ones.
-        targets: the outputs.
-        out: their folder, which is made.
-        resume: results belong to the run that is resumed.
-        overwrite: results may be replaced.
-
-    Raises:
-        DataError: an output exists; names it.
-        SaveError: there can be no such folder.
-    """
-    keep_inputs(pairs, out, resume=resume)
-    kept = bool(pairs) and not (resume or overwrite)
-    keep_results([target.path for target in targets], out, kept=kept)
 
 
 def name_of(predictor: Predictor, given: str | None) -> str:

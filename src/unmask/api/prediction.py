@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from unmask.api.defaults import choose_model, choose_model_for
-from unmask.api.destinations import Destination, destinations, keep_files, name_of
+from unmask.api.destinations import Destination, destinations, name_of
 from unmask.api.files import FileTask, run_files
 from unmask.api.image_outputs import (
     Outputs,
@@ -41,6 +41,7 @@ from unmask.data.pairs import (
     Paths,
     audit_pairs,
     fingerprint,
+    keep_inputs,
     open_as_seen,
 )
 from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems
@@ -288,14 +289,16 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
     targets = destinations(
         pairs, Path(out), name_of(predictor, options.label_name), in_place=options.in_place
     )
-    inputs = [] if options.in_place else pairs
-    keep_files(inputs, targets, Path(out), resume=options.resume, overwrite=options.overwrite)
+    kept = not (options.resume or options.overwrite or options.in_place)
+    keep_inputs([] if options.in_place else pairs, Path(out), resume=options.resume)
+    keep_results([target.path for target in targets], Path(out), kept=kept)
     with batch(Path(out), resume=options.resume) as finished:
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)
         _write_extras(predictor, results, Path(out), options, say)
         for image, path, result in results:
             record(record_of(image, path, result))
+        # What is finished stays known, so that --resume does the skipped files.
         return _report_skipped([path for _, path, _ in results], bad)
 
 
@@ -417,8 +420,8 @@ def _predict_file(
         say(note)
     if lead_axes(image, predictor.ndim):
         check_stack(image, refused=bool(options.cluster or options.scores))
-        given = {"join": options.join, "resume": options.resume, "uncertain": outputs.objects}
-        work = partial(predict_planes_into, **given)
+        work = partial(predict_planes_into, join=options.join, resume=options.resume)
+        work = partial(work, uncertain=outputs.objects)
         return work(predictor, image, outputs.target, say=say, progress=progress)
     blocks = options.cluster or predictor.block or is_large(predictor, image)
     work = predict_in_blocks if blocks else predict_at_once
