@@ -234,7 +234,9 @@ def test_bad_files_are_skipped_and_named(command, trained, phantoms, tmp_path):
     assert again.code == 2
     assert f"found {2 + len(good)} of {2 + len(good)}, such as" in again.err
     assert "--overwrite" in again.err
-    assert command(*given, "--overwrite", "--planes", "t").code == 0
+    again = command(*given, "--overwrite", "--planes", "t")
+    assert again.code == 0, again.err
+    assert "--planes t is not used for all images" in again.out + again.err
     assert len(list((tmp_path / "out").glob("*.tif"))) == 2 + len(good)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import nibabel
 import numpy as np
@@ -143,6 +143,9 @@ def test_slices_are_joined_into_objects(tmp_path):
     assert predict_planes(work, tmp_path / "out.tif") == {"objects": 2, "positions": 4}
     labels = tifffile.imread(tmp_path / "out.tif")
     assert [np.unique(part)[1:].tolist() for part in labels] == [[1], [1, 2], [1, 2], [1, 2]]
+    found = predict_planes(replace(work, uncertain=True), tmp_path / "again.tif")
+    assert found.pop("uncertainty")["ids"] == [1, 2]
+    assert found == {"objects": 2, "positions": 4}
 
 
 def test_objects_are_followed_and_tracks_written(tmp_path):

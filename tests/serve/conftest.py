@@ -51,6 +51,9 @@ else:
         name = pathlib.Path(case["image"]).name
         shutil.copy(labels / name, out / name)
         print(f"[{number}/{len(listing)}] {name}")
+    if verb == "cluster":
+        (out / "clusters.csv").write_text("image,cluster")
+        (out / "contact").mkdir()
     if "fail" in sys.argv[sys.argv.index("--model") + 1]:
         sys.exit("Error: it failed")
 """

@@ -185,6 +185,21 @@ def test_before_the_first_training_the_model_is_that_of_predict(served, program)
     assert command[command.index("--model") + 1] == choose_model(str(entry.path), (), said.append)
 
 
+def test_clusters_become_predicted_classes(served, root, program):
+    client = served()
+    assert client.post("/api/cluster", json={"classes": 1}).status_code == 400
+    job = client.post("/api/cluster", json={"classes": 3, "model": "nuclei"}).json()
+    assert client.wait(job["id"], "done", "failed")["state"] == "done"
+    command = client.site.jobs.get(job["id"]).command
+    assert (command[0], command[command.index("--classes") + 1]) == ("cluster", "3")
+    listed = client.json("/api/images")
+    assert listed["project"]["kind"] == "classes"
+    assert {image["state"] for image in listed["images"]} == {"predicted"}
+    predictions = {path.suffix for path in (root(client) / "predictions").iterdir()}
+    assert predictions == {".tif"}
+    assert client.post("/api/cluster", json={"classes": 3, "model": "none"}).status_code == 404
+
+
 def test_a_volume_needs_a_model_first(served, program, monkeypatch):
     monkeypatch.setattr(jobs, "find_start", lambda ndim: None)
     client = served(3)

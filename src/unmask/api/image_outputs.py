@@ -156,7 +156,8 @@ def uncertainty_columns(
     if missing := sum(each is None for each in known):
         say(
             f"note: objects.csv has no uncertainty for {missing} image(s): it is not computed for "
-            "stacks that are predicted plane by plane, nor with --workers without --scores."
+            "classes in stacks that are predicted plane by plane, nor with --workers without "
+            "--scores."
         )
     if predictor.calibration is None and missing < len(known):
         say("note: the model has no calibration, so the column score is 1 - uncertainty.")

@@ -381,6 +381,7 @@ def _predict_file(
     if lead_axes(image, predictor.ndim):
         check_stack(image, refused=bool(options.cluster or options.scores))
         work = partial(predict_planes_into, join=options.join, resume=options.resume)
+        work = partial(work, uncertain=outputs.objects)
         return work(predictor, image, outputs.target, say=say, progress=progress)
     return predict_in_blocks(predictor, image, outputs, say, progress)
 

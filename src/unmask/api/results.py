@@ -127,6 +127,7 @@ def predict_planes_into(
     *,
     join: bool,
     resume: bool,
+    uncertain: bool,
     say: Say,
     progress: Progress | None,
 ) -> Result:
@@ -134,7 +135,7 @@ def predict_planes_into(
     # Images without such axes need neither this nor the engine of blocks.
     from unmask.infer.planes import PlanesWork, predict_planes
 
-    work = PlanesWork(predictor, image, join, target.out / TRACKS)
+    work = PlanesWork(predictor, image, join, target.out / TRACKS, uncertain)
     out = Output(target.path, image, name=target.name, work=target.kept)
 
     def note(text: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,13 @@ from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.plane_numbers import Numbers, Positions, number_objects
+from unmask.infer.plane_uncertainty import (
+    counts_of,
+    join_objects,
+    label_with_doubt,
+    measure_objects,
+    note_numbers,
+)
 from unmask.infer.predict_blocks import plan_work, run_work
 from unmask.infer.predictor import Prediction, Predictor
 from unmask.io import Image, cache, open_labels, save_image, smallest_uint
@@ -51,12 +59,14 @@ class PlanesWork:
         image: the stack, see ``unmask.io.stacks``.
         join: join objects over slices, and track them over time.
         tracks: folder for the tracks of a movie; None: they are not written.
+        uncertain: measure the uncertainty of objects.
     """
 
     predictor: Predictor
     image: Image
     join: bool = False
     tracks: Path | None = None
+    uncertain: bool = False
 
     @property
     def positions(self) -> Positions:
@@ -89,7 +99,9 @@ class PlanesWork:
 
     def plan(self) -> Plan:
         """Facts that determine the labels; a resumed run must have the same."""
-        chosen = {"planes": self.positions.axes, "join": self.join}
+        chosen: dict[str, Any] = {"planes": self.positions.axes, "join": self.join}
+        if self.uncertain:
+            chosen["uncertain"] = True
         weights = predictor_digest(self.predictor)
         facts = prediction_facts(self.predictor, self.image, weights) | chosen
         provenance = self.predictor.provenance(self.image) | chosen | {"weights": weights}
@@ -114,8 +126,9 @@ class PlanesWork:
                 "plane in one process. Leave out --workers."
             )
         return PlaneLabeler(
-            self.predictor, hold_whole(self.image), self.positions, folder, objects=self.objects
-        )
+            self.predictor, hold_whole(self.image), self.positions, folder,
+            objects=self.objects, uncertain=self.uncertain and self.objects,
+        )  # fmt: skip
 
     def stitch(
         self, grid: Grid, folder: Path, facts: Sequence[Facts], run_units: Run
@@ -130,6 +143,8 @@ class PlanesWork:
             self.positions, tops, partial(_read_position, folder, self.positions), join=self.join
         )
         write_numbers(folder, numbers.values, numbers.offsets)
+        if self.uncertain:
+            note_numbers(facts, numbers)
         if numbers.tracks is not None and self.tracks is not None:
             write_tracks(numbers.tracks, self.tracks, self.image)
         return int(numbers.values.max(initial=0)), nothing
@@ -162,6 +177,7 @@ class PlaneLabeler:
         positions: of the stack.
         folder: of unfinished work.
         objects: labels are numbers of objects.
+        uncertain: measure the uncertainty of objects, except where scores exceed the memory.
     """
 
     predictor: Predictor
@@ -169,6 +185,7 @@ class PlaneLabeler:
     positions: Positions
     folder: Path
     objects: bool
+    uncertain: bool = False
 
     def label(self, tile: Tile, *, progress: Progress | None = None) -> tuple[np.ndarray, Facts]:
         """Labels of a position, with ids starting at 1 without gaps, and facts for notes.
@@ -178,13 +195,18 @@ class PlaneLabeler:
         """
         count = len(self.positions.counts)
         plane = plane_of(self.image, tile.write.start[:count])
+        doubt: np.ndarray | None = None
         with cache.sparing(_KEPT_BYTES):
             if is_large(self.predictor, plane):
                 labels, facts = self._label_large(plane, progress), {}
+            elif self.uncertain:
+                labels, facts, doubt = label_with_doubt(self.predictor, plane, progress)
             else:
                 labels, facts = label_plane(self.predictor, plane, progress)
         if self.objects:
             labels = relabel(labels)
+        if doubt is not None:
+            facts = {**facts, **measure_objects(labels, doubt)}
         return labels.reshape(tile.write.shape), facts
 
     def _label_large(self, plane: Image, progress: Progress | None) -> np.ndarray:
@@ -213,7 +235,7 @@ def predict_planes(
     resume: bool = False,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Label a stack into one file with the axes of the stack.
 
     Args:
@@ -224,8 +246,8 @@ def predict_planes(
         say: called with notes on the labels.
 
     Returns:
-        The number of ``objects`` or ``tracks``, or the largest label of ``classes``, and the number
-        of ``positions``.
+        The number of ``objects`` or ``tracks``, or the largest label of ``classes``, the number of
+        ``positions``, and the ``uncertainty`` of objects if it was asked for, as JSON values.
 
     Raises:
         DataError: the image does not fit the model or is damaged.
@@ -247,7 +269,10 @@ def predict_planes(
     what = "objects" if work.objects else "classes"
     if work.join and "T" in work.positions.axes:
         what = "tracks"
-    return {what: outcome.largest, "positions": len(work.positions)}
+    found: dict[str, Any] = {what: outcome.largest, "positions": len(work.positions)}
+    if work.uncertain and work.objects:
+        found["uncertainty"] = join_objects(outcome.facts).to_json()
+    return found
 
 
 def predict_stack(
@@ -326,7 +351,7 @@ def _notes(work: PlanesWork, facts: Sequence[Facts]) -> list[str]:
     """Notes on the labels of all positions together."""
     total = Counter[str]()
     for each in facts:
-        total.update(each)
+        total.update(counts_of(each))
     plane = plane_of(work.image, (0,) * len(work.positions.counts))
     predictor = work.predictor
     place = predictor.view.place(plane)

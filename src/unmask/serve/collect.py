@@ -62,11 +62,14 @@ class Collector:
             self._compare(job)
             return
         files = [path for path in job.out.iterdir() if not path.name.startswith(".")]
-        labels = [path for path in files if path.name != _TABLE]
         if not files:
             self._compare(job)
             return
         entries = self._entries(job)
+        labels = [path for path in files if path.name != _TABLE]
+        if job.command[0] == "cluster":
+            # Centers, statistics and pictures of clusters stay where they are.
+            labels = [path for path in labels if stem(path) in entries]
         for path in labels:
             if "box" in job.facts:
                 self._add_part(job, path, entries)
@@ -78,6 +81,7 @@ class Collector:
         (job.out / _TABLE).unlink(missing_ok=True)
         done = processes.ended(job, 0, 1) == "done"
         wanted = done and self._mirrors and not known and "box" not in job.facts
+        wanted = wanted and job.command[0] != "cluster"
         if wanted and entries and 0 < len(labels) <= _MOST_MIRRORED:
             self._mirror(job, ndim=self._pictures.open(next(iter(entries.values()))).ndim)
 

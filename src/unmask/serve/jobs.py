@@ -138,11 +138,36 @@ class Jobs:
                 wide = save_crop(*part, cut)
                 paths = [str(cut)]
                 facts |= {"box": [part[1].start, part[1].stop], "wide": [wide.start, wide.stop]}
-            listed = [{"image": path} for path in paths]
-            atomic_write(folder / "dataset.json", json.dumps({"training": listed}))
-            command = ("predict", str(folder / "dataset.json"), "--model", chosen,
+            command = ("predict", _list_images(folder, paths), "--model", chosen,
                        "--out", str(folder / "out"), "--skip-bad",
                        *(() if part else ("--table",)))  # fmt: skip
+            job = Job(name, "predict", folder, command, folder / "out", len(entries), facts=facts)
+            with saving(folder):
+                return processes.start(job, seconds=self._defaults.seconds)
+
+    def cluster(
+        self, entries: Sequence[Entry], *, ndim: int, classes: int, model: str | None = None
+    ) -> Job:
+        """Start to group the pixels of images; their label images become proposals.
+
+        Args:
+            entries: the images.
+            ndim: their number of axes.
+            classes: number of clusters.
+            model: with patch tokens; as for `predict`.
+
+        Raises:
+            RefusedError: a prediction runs (409), or there is no model for them (422).
+        """
+        with self._lock:
+            self._only_one("predict")
+            chosen = self._model(model, ndim)
+            with saving(self._predictions):
+                name, folder = processes.new_folder(self._predictions, "predict")
+            listing = _list_images(folder, [str(entry.path) for entry in entries])
+            command = ("cluster", listing, "--model", chosen, "--classes", str(classes),
+                       "--out", str(folder / "out"))  # fmt: skip
+            facts = {"images": [entry.id for entry in entries], "model": Path(chosen).name}
             job = Job(name, "predict", folder, command, folder / "out", len(entries), facts=facts)
             with saving(folder):
                 return processes.start(job, seconds=self._defaults.seconds)
@@ -260,6 +285,14 @@ class Jobs:
                         do="Outline a few objects and train first."),
             )  # fmt: skip
         return start.name
+
+
+def _list_images(folder: Path, paths: Sequence[str]) -> str:
+    """Write the images of a job as a list into its folder."""
+    listing = folder / "dataset.json"
+    listed = [{"image": path} for path in paths]
+    atomic_write(listing, json.dumps({"training": listed}))
+    return str(listing)
 
 
 def _journal(job: Job) -> list[dict[str, Any]]:

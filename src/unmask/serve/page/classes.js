@@ -35,7 +35,7 @@ export class Classes {
     this.project = project;
     this.ids = new Set([...this.ids, ...ids].filter((id) => id < 256));
     element("kind").value = project.kind;
-    for (const id of ["classes", "add-class"]) element(id).classList.toggle("hidden", !this.active);
+    for (const id of ["classes", "add-class", "clusters"]) element(id).classList.toggle("hidden", !this.active);
     if (this.active && before !== "classes") {
       // Scribbles may cross each other; the last one counts.
       element("overwrite").checked = true;

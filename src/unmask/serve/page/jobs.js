@@ -56,6 +56,12 @@ export class Jobs {
     this.follow(await send("POST", "/api/predict", { images, model, region }));
   }
 
+  /** Group the pixels of all images; what is found is predicted classes without names. */
+  async cluster(classes) {
+    const model = element("model").value || null;
+    this.follow(await send("POST", "/api/cluster", { classes, model }));
+  }
+
   follow(job) {
     this.streams.get(job.kind)?.close();
     this.show(job);
@@ -94,7 +100,7 @@ export class Jobs {
     element("resume").disabled = this.training?.state !== "stopped";
     element("train").disabled = this.training?.state === "running";
     const predicting = this.predicting?.state === "running";
-    for (const id of ["predict", "predict-part", "predict-all"]) element(id).disabled = predicting;
+    for (const id of ["predict", "predict-part", "predict-all", "cluster"]) element(id).disabled = predicting;
     if (job.kind === "train" && job.state !== "running") this.showScores();
     if (job.state === "failed") status(text(`${name}failed`, job), "bad");
     if (job.kind === "train" && job.picture) {

@@ -384,6 +384,7 @@ const actions = {
     if (id?.startsWith("round-")) download(`/api/model/${id}`);
     else status(text("noModel"));
   }),
+  cluster: guarded(() => saver.run().then(() => jobs.cluster(Number(element("cluster-count").value)))),
   "predict-all": guarded(() => saver.run().then(() => jobs.predict("all"))),
   "clear-regions": guarded(() => setRegions([])),
   export: guarded(async () => {
@@ -434,7 +435,7 @@ page.tool("brush");
 async function begin() {
   const listing = getJson("/api/images");
   const first = await getJson("/api/first");
-  if (first.id) await open(first.id, first);
+  if (first.id) await open(first.id, first).catch(report);
   catalog = await listing;
   showCatalog();
   await jobs.find();

@@ -38,6 +38,14 @@ class PredictRequest(BaseModel):
     region: tuple[list[int], list[int]] | None = None
 
 
+class ClusterRequest(BaseModel):
+    """What a page may choose of a clustering."""
+
+    model_config = ConfigDict(extra="forbid")
+    classes: int = Field(ge=2, le=255)
+    model: str | None = None
+
+
 router = APIRouter(prefix="/api")
 
 
@@ -51,10 +59,7 @@ def jobs(site: Current) -> dict[str, Any]:
 def train(site: Current, request: TrainRequest) -> dict[str, Any]:
     """Start a training."""
     if site.demo:
-        raise RefusedError(
-            403, message("train", expected="a server of your own", found="a demonstration",
-                         do="Install unmask and run unmask serve.")
-        )  # fmt: skip
+        raise _no_demo("train")
     effort = Effort(request.minutes, request.updates, request.begin)
     return site.jobs.describe(site.jobs.train(effort)[0])
 
@@ -75,6 +80,20 @@ def predict(site: Current, request: PredictRequest) -> dict[str, Any]:
             raise wrong("region", f"a box inside {image.shape[1:]} of one image", f"{box}")
         part = (image, Box(*box))
     job = site.jobs.predict(every, ndim=image.ndim, model=request.model, part=part)
+    return site.jobs.describe(job)
+
+
+@router.post("/cluster", status_code=202)
+def cluster(site: Current, request: ClusterRequest) -> dict[str, Any]:
+    """Start to group the pixels of all images into classes, which wait as predictions."""
+    if site.demo:
+        raise _no_demo("cluster")
+    every = [entry for entry in list_entries(site.workspace) if not entry.problem]
+    if not every:
+        raise missing("image")
+    ndim = site.pictures.open(every[0]).ndim
+    job = site.jobs.cluster(every, ndim=ndim, classes=request.classes, model=request.model)
+    site.project.change(kind="classes")
     return site.jobs.describe(job)
 
 
@@ -127,6 +146,13 @@ def picture(site: Current, identity: str, number: int) -> Response:
         raise missing("picture")
     content = site.workspace.confine(found[number]).read_bytes()
     return Response(content, media_type="image/png")
+
+
+def _no_demo(what: str) -> RefusedError:
+    return RefusedError(
+        403, message(what, expected="a server of your own", found="a demonstration",
+                     do="Install unmask and run unmask serve.")
+    )  # fmt: skip
 
 
 def _brief(described: dict[str, Any]) -> dict[str, Any]:
