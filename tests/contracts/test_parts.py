@@ -31,7 +31,8 @@ def _suffixes() -> list[str]:
     for suffix, form in FORMATS.items():
         if form.name not in found or suffix in WRITERS:
             found[form.name] = suffix
-    return list(found.values())
+    # Segmentations need the series that they belong to; see tests/io/test_dicom_frames.py.
+    return [suffix for suffix in found.values() if suffix != ".seg.dcm"]
 
 
 KINDS = {

@@ -29,7 +29,7 @@ EXACT = list(
     {
         f.name: s
         for s, f in reversed(list(FORMATS.items()))
-        if not f.lossy and s not in (".png", ".bmp", ".lsm", ".dcm", ".dicom", ".ima")
+        if f.save is not None and not f.lossy and s not in (".png", ".bmp", ".seg.dcm")
     }.values()
 )
 SPACES = [(23, 37), (7, 23, 37), (1, 23, 37)]
