@@ -29,6 +29,7 @@ LONGEST_FUNCTION = 60
 MOST_PARAMETERS = 10
 MANY_PARAMETERS = {
     PACKAGE / "api" / "learning.py",
+    PACKAGE / "api" / "prediction.py",
     PACKAGE / "models" / "vit.py",
     PACKAGE / "pretraining" / "glmae.py",
     # Kernels of numba take flat arrays, no objects.

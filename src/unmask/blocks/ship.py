@@ -156,11 +156,11 @@ def worker_device(first: torch.device, name: str, count: int | None = None) -> t
 
     if first.type == "cpu" or first.index is not None:
         return first
-    count = torch.accelerator.device_count() if count is None else count
+    devices = torch.accelerator.device_count() if count is None else count
     number = re.search(r"(\d+)$", name)
-    if count < 2 or number is None:
+    if devices < 2 or number is None:
         return first
-    return torch.device(first.type, int(number[1]) % count)
+    return torch.device(first.type, int(number[1]) % devices)
 
 
 def _load(file: ModelFile[Any]) -> Any:

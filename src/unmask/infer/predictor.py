@@ -239,10 +239,10 @@ class Predictor:
         return sink.array
 
     def doubt_seen(
-        self, image: Image
+        self, image: Image, *, progress: Progress | None = None
     ) -> tuple[Float32[np.ndarray, "s *space"], Float32[np.ndarray, "*space"]]:
         """Joined scores and uncertainty of an image as the network sees it, on the same grid."""
-        return self._doubt(self._read(image, self.normalize), None)
+        return self._doubt(self._read(image, self.normalize), progress)
 
     def _doubt(
         self, source: ImageSource, progress: Progress | None

@@ -167,7 +167,7 @@ def _open_hdf5(location: Location) -> _Volume:
     ends = []
     for name in ("image-min", "image-max"):
         values = find(location, file, f"{_IMAGE}/{name}")
-        small = isinstance(values, h5py.Dataset) and values.size <= prod(image.shape[:2])
+        small = isinstance(values, h5py.Dataset) and prod(values.shape) <= prod(image.shape[:2])
         if small and find_sources(location, file, values):
             ends.append(np.array(values[()], float))
         else:

@@ -7,7 +7,7 @@ here: mrcfile warns and opens files whose length contradicts their header.
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,10 +67,11 @@ def open_mrc(location: Location, *, level: int = 0, labels: bool = False) -> Sto
     )
 
 
-def _byte_order(location: Location, head: bytes) -> str:
+def _byte_order(location: Location, head: bytes) -> Literal["<", ">"]:
     """The byte order in which the mode is a known one; old files have no mark of it."""
-    marked = {0x44: "<", 0x11: ">"}.get(head[212])
-    for order in [marked] if marked else ["<", ">"]:
+    marks: dict[int, Literal["<", ">"]] = {0x44: "<", 0x11: ">"}
+    marked = marks.get(head[212])
+    for order in (marked,) if marked else marks.values():
         (mode,) = struct.unpack_from(order + "i", head, 12)
         if mode in _MODES or mode in _REFUSED:
             return order

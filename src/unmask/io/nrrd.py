@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def _flat(header: _Header, shape: tuple[int, ...]) -> Flat:
     if packing not in _PACKING:
         raise header.refused("raw, gzip or bzip2 values", f"encoding {packing!r}")
     stored = np.dtype(_TYPES[kind])
-    orders = {"little": "<", "big": ">"}
+    orders: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
     if stored.itemsize > 1:
         endian = fields.get("endian", "").lower()
         if endian not in orders:

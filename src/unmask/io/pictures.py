@@ -45,4 +45,4 @@ def looks_like_picture(ids: np.ndarray) -> bool:
     many = np.count_nonzero(rest)
     repeated = many > _REPEATED * (len(values) - 1)
     short = mean_run(rest) < SHORT and mean_run(rest.swapaxes(-1, -2)) < SHORT
-    return repeated and short and many > COVERED * rest.size
+    return bool(repeated and short and many > COVERED * rest.size)

@@ -49,7 +49,7 @@ def follow_on_device(
             whole, rest = motion.step(whole, rest)
         ends[slots] = motion.locate(whole)
         moved = ((whole - before[0]).float() + (rest - before[1])).abs().amax(0)
-        moving = torch.nonzero(moved > STILL)[:, 0]
+        moving = torch.nonzero(moved > float(STILL))[:, 0]
         whole, rest, slots = whole[:, moving], rest[:, moving], slots[moving]
     return ends.cpu().numpy()
 

@@ -38,7 +38,7 @@ def is_exporting() -> bool:
     Sizes are symbols then, so a layer must not choose its way by them, and kernels of other
     libraries cannot be recorded.
     """
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:

@@ -104,9 +104,7 @@ def start(job: Job, *more: str, seconds: float | None = None) -> Job:
 
 
 def _launch(job: Job, more: Sequence[str]) -> subprocess.Popen[bytes]:
-    apart: dict[str, Any] = (
-        {"creationflags": 0x00000208} if os.name == "nt" else {"start_new_session": True}
-    )
+    windows = os.name == "nt"
     with job.log.open("ab") as log:
         return subprocess.Popen(
             [*PROGRAM, *job.command, *more],
@@ -114,7 +112,8 @@ def _launch(job: Job, more: Sequence[str]) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            **apart,
+            creationflags=0x00000208 if windows else 0,
+            start_new_session=not windows,
         )
 
 
