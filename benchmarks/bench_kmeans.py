@@ -1,6 +1,6 @@
 """K-means of 2 million vectors of 192 numbers, 16 clusters: sample and one pass, and all points.
 
-The vectors are 24 overlapping clouds. faiss and scikit-learn run from the same first centres, ten
+The features are 24 overlapping clouds. faiss and scikit-learn run from the same first centers, ten
 iterations, where they are installed.
 """
 
@@ -38,8 +38,8 @@ def timed(fn: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     return best, found
 
 
-def inertia(points: np.ndarray, centres: np.ndarray) -> float:
-    return float(kmeans.assign(points, centres)[1].sum(dtype=np.float64)) / len(points)
+def inertia(points: np.ndarray, centers: np.ndarray) -> float:
+    return float(kmeans.assign(points, centers)[1].sum(dtype=np.float64)) / len(points)
 
 
 def faiss_lloyd(points: np.ndarray, first: np.ndarray):
@@ -64,23 +64,23 @@ def main() -> None:
     kmeans.kmeans(points[:20_000], CLUSTERS, seed=0)
     rows = []
     seconds, found = timed(lambda: kmeans.kmeans(points, CLUSTERS, seed=0), 3)
-    # full Lloyd from the same centres to the end: what the sample cost
-    whole = inertia(points, kmeans.lloyd(points, found.centres, 50, 1e-6))
+    # full Lloyd from the same centers to the end: what the sample cost
+    whole = inertia(points, kmeans.lloyd(points, found.centers, 50, 1e-6))
     excess = found.inertia / COUNT / whole - 1
     assert excess < 1e-3
     note = f"starts and fit on 2e5 points, one pass; inertia {excess:+.3%} of full Lloyd from there"
     floor = COUNT * DIM * 4 / 38e9
     rows.append(row("default, 2e6 x 192, k 16", {"ours": seconds}, floor=floor, note=note))
     first = points[:CLUSTERS].copy()
-    ours, centres = timed(lambda: kmeans.lloyd(points, first, ITERATIONS, -1.0), 2)
+    ours, centers = timed(lambda: kmeans.lloyd(points, first, ITERATIONS, -1.0), 2)
     for name, peer in (("faiss", faiss_lloyd), ("scikit-learn", sklearn_lloyd)):
         times = {"ours": ours}
         note = f"peer {name} is not installed here"
         try:
             times["peer"], theirs = timed(lambda p=peer: p(points, first), 1)
-            gap = inertia(points, centres) / inertia(points, theirs) - 1
+            gap = inertia(points, centers) / inertia(points, theirs) - 1
             assert abs(gap) < 1e-5
-            note = f"peer {name}, same first centres; inertia {gap:+.1e}"
+            note = f"peer {name}, same first centers; inertia {gap:+.1e}"
         except ImportError:
             pass
         floor = 2 * COUNT * DIM * CLUSTERS * ITERATIONS / 111e9

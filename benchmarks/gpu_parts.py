@@ -231,8 +231,9 @@ def train_nuclei(device: torch.device, *, tiny: bool, minutes: float = 3.0) -> l
 def _nuclei(*, tiny: bool) -> tuple[Any, Any, Any, Any, str]:
     """Images and labels to train on and held out, and what they are."""
     if DATA.is_dir() and not tiny:
-        names = [DATA / split / kind for split in ("train", "val") for kind in ("images", "labels")]
-        return (*names, "dsb2018_nuclei")
+        train, val = DATA / "train", DATA / "val"
+        folders = train / "images", train / "labels", val / "images", val / "labels"
+        return (*folders, "dsb2018_nuclei")
     side, count = (64, 3) if tiny else (384, 120)
     drawn = [draw_one("nuclei", (side, side), seed=1, index=i) for i in range(count)]
     images, labels = [d.image[0] for d in drawn], [d.labels for d in drawn]

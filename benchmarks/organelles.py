@@ -108,10 +108,10 @@ def baseline(
     points = sample_features(training, raw)
     directions = None if count is None else components(points, count)
     points = points if directions is None else points @ directions
-    centres = kmeans(points, clusters, seed=0, sample=None).centres
+    centers = kmeans(points, clusters, seed=0, sample=None).centers
     for (part, name), image in images.items():
         vectors = raw(image) if directions is None else raw(image) @ directions
-        labels = assign(vectors, centres)[0].reshape(image.shape) + 1
+        labels = assign(vectors, centers)[0].reshape(image.shape) + 1
         save_image(out / part / f"{name}.tif", labels.astype(np.uint16), axes="YX")
 
 
@@ -122,7 +122,7 @@ def learnt(
     clusters: int,
     options: api.ClusterOptions,
 ) -> None:
-    """Cluster both parts by the features of a model; centres are those of the training images."""
+    """Cluster both parts by the features of a model; centers are those of the training images."""
     images = folder / "train" / "images"
     done = api.cluster(
         given.model,

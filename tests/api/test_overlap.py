@@ -6,6 +6,7 @@ The stages are fakes that wait for each other, so nothing here depends on the sp
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -100,8 +101,7 @@ def test_what_needs_all_memory_is_alone(given):
 def test_nothing_is_written_after_an_error(stage):
     log = Log()
     wrong = log.stages(1)
-    parts = {name: getattr(wrong, name) for name in ("read", "compute", "finish")} | {stage: fail}
-    jobs = [(0, log.stages(0)), (1, Stages(**parts))]
+    jobs = [(0, log.stages(0)), (1, replace(wrong, **{stage: fail}))]
     jobs += [(number, log.stages(number)) for number in (2, 3, 4)]
     outcomes = list(overlap(jobs, stop=True))
     assert [each.key for each in outcomes] == [0, 1]
@@ -113,8 +113,7 @@ def test_nothing_is_written_after_an_error(stage):
 def test_a_wrong_file_is_left_out(stage):
     log = Log()
     wrong = log.stages(1)
-    parts = {name: getattr(wrong, name) for name in ("read", "compute", "finish")} | {stage: fail}
-    jobs = [(0, log.stages(0)), (1, Stages(**parts)), (2, log.stages(2))]
+    jobs = [(0, log.stages(0)), (1, replace(wrong, **{stage: fail})), (2, log.stages(2))]
     outcomes = list(overlap(jobs, stop=False))
     assert [each.result for each in outcomes] == [0, None, 2]
 

@@ -7,6 +7,7 @@ import sys
 import types
 import urllib.error
 import urllib.request
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +101,7 @@ def test_a_movie_has_a_time_axis(tmp_path, monkeypatch, axes):
     (source,) = viewing.open_sources(tmp_path / "labels", tmp_path / "images", planes=None,
                                      say=print)  # fmt: skip
     for image, is_labels in ((source.labels, True), (source.image, False)):
+        assert image is not None
         served = viewing._served(image, labels=is_labels)
         store = zarr.storage.MemoryStore()
         for key in [".zgroup", ".zattrs", "0/.zarray", *_chunks(served)]:
@@ -107,9 +109,11 @@ def test_a_movie_has_a_time_axis(tmp_path, monkeypatch, axes):
             assert content is not None
             zarr.core.sync.sync(store.set(key, zarr.core.buffer.cpu.Buffer.from_bytes(content)))
         group = zarr.open_group(store, mode="r")
-        axes_found = group.attrs["multiscales"][0]["axes"]
-        assert axes_found[0]["name"] == "t"
-        read = group["0"][...]
+        attributes: dict[str, Any] = dict(group.attrs)
+        assert attributes["multiscales"][0]["axes"][0]["name"] == "t"
+        stored = group["0"]
+        assert isinstance(stored, zarr.Array)
+        read = np.asarray(stored[...])
         np.testing.assert_array_equal(
             read if is_labels else read[:, 0], labels * (3 - 2 * is_labels)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ PAGE = FOLDER.parent / "docs" / "results" / "speed.md"
 def gpu():
     before = set(sys.modules)
     sys.path.insert(0, str(FOLDER))
-    import gpu
+    gpu = importlib.import_module("gpu")
 
     yield gpu
     sys.path.remove(str(FOLDER))

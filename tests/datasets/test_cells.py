@@ -202,6 +202,7 @@ def test_sets_of_cells(name, tmp_path):
     found, pixels = np.unique(labels[labels > 0], return_counts=True)
     assert dict(zip(found.tolist(), pixels.tolist(), strict=True)) == ids
     text = (out / "README.md").read_text()
+    assert prepared.command
     for fact in (find_set(name).license, find_set(name).citation, prepared.command):
         assert fact in text
     assert f"{out}/train/images" in prepared.command

@@ -8,7 +8,7 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
-from lightning_fabric.accelerators import CPUAccelerator
+from lightning_fabric.accelerators.cpu import CPUAccelerator
 
 from unmask.build import assemble_method, assemble_segmenter
 from unmask.infer import tiles as tiles_module
@@ -48,12 +48,12 @@ def assembled(recipe):
 
 def batch_of(recipe, channels, *, size=2, unlabeled=False):
     """A batch on the device."""
-    crop, on = recipe.data.crop, {"device": "meta"}
-    image = torch.empty(size, recipe.data.channels, *crop, **on)
+    crop = recipe.data.crop
+    image = torch.empty(size, recipe.data.channels, *crop, device="meta")
     more = torch.empty_like(image) if unlabeled else None
     if channels is None:
         return Batch(image, seed=1)
-    values, weight = (torch.empty(size, number, *crop, **on) for number in channels)
+    values, weight = (torch.empty(size, number, *crop, device="meta") for number in channels)
     return Batch(image, values, weight, seed=1, unlabeled=more)
 
 
@@ -69,9 +69,9 @@ def test_a_step_of_every_recipe_never_waits_for_the_device(name, fake_gpu):
     step.loss.backward()
     objective.after_update()
     assert step.loss.shape == ()
-    some = [p for p in objective.parameters() if p.grad is not None]
-    assert all(p.grad.shape == p.shape for p in some)
-    assert some
+    shapes = [(p.grad.shape, p.shape) for p in objective.parameters() if p.grad is not None]
+    assert all(found == expected for found, expected in shapes)
+    assert shapes
     assert fake_gpu.copies == []
 
 
@@ -163,9 +163,9 @@ def test_the_fake_device_finds_a_hidden_copy(fake_gpu, on_fake_gpu, monkeypatch)
 class Inline(ThreadPoolExecutor):
     """An executor of this thread: the fake device is one of this thread alone."""
 
-    def submit(self, action, *given):
+    def submit(self, fn, /, *args, **kwargs):
         future = Future()
-        future.set_result(action(*given))
+        future.set_result(fn(*args, **kwargs))
         return future
 
 

@@ -268,7 +268,7 @@ def test_a_grid_of_the_network_is_left_again(suffix, cluster, tmp_path):
     model = predictor(3, task=Classes(), view=View((1.0,) * 3, 0.01), average="scores")
     if cluster is not None:
         model = replace(model, origin=Origin(("a.safetensors",)))
-        ship._load_once.cache_clear()
+        ship._LOADED.clear()
     out = tmp_path / "out" / f"a{suffix}"
     out.parent.mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -294,7 +294,7 @@ def test_channels_in_files_of_their_own(tmp_path, monkeypatch):
         save_image(tmp_path / f"a_{number}.tif", noise(30, 33, seed=number))
     image = open_image(tmp_path / "a_{0,1}.tif", ndim=2)
     model = replace(predictor(2, channels=2), origin=Origin(("a.safetensors",)))
-    ship._load_once.cache_clear()
+    ship._LOADED.clear()
     monkeypatch.setattr(blocks, "load_predictor", lambda *_, **__: model)
     predict_blocks(model, image, tmp_path / "out.tif", block=(16, 16), cluster="threads:1")
     assert same_objects(read(tmp_path / "out.tif", 2), model.predict(image).labels)

@@ -1,5 +1,7 @@
 """Weights of ImageNet for mix transformers, as the start of MEDIAR."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -7,12 +9,10 @@ from unmask.errors import CheckpointError
 from unmask.interop.official import read
 from unmask.models import MixTransformer
 
-SIZES = {"dims": (8, 8, 16, 16), "depths": (1, 2, 1, 1)}
 
-
-def saved(path, change=dict):
+def saved(path, change: Callable[[dict], dict] = dict):
     torch.manual_seed(0)
-    network = MixTransformer(2, 3, heads=(1, 2, 5, 8), **{**SIZES, "dims": (8, 8, 20, 16)})
+    network = MixTransformer(2, 3, heads=(1, 2, 5, 8), dims=(8, 8, 20, 16), depths=(1, 2, 1, 1))
     weights = network.state_dict() | {
         "head.weight": torch.zeros(5, 16),
         "head.bias": torch.zeros(5),
@@ -26,7 +26,9 @@ def test_the_encoder_of_imagenet_starts_mediar(tmp_path):
     path, network = saved(tmp_path / "mit_b9.pth")
     found = read(path, "mit")
     assert found.recipe.model.backbone.choice.options["dims"] == [8, 8, 20, 16]
-    assert found.recipe.model.decoder.name == "manet"
+    decoder = found.recipe.model.decoder
+    assert decoder is not None
+    assert decoder.name == "manet"
     assert all(name.startswith("backbone.") for name in found.weights)
     image = torch.randn(1, 3, 64, 64)
     for ours, theirs in zip(found.network()(image), network(image), strict=True):

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,8 @@ class Processes:
         return total
 
     def run(self, work):
-        results, errors = [None, None], []
+        results: list[Any] = [None, None]
+        errors: list[BaseException] = []
 
         def one(number):
             self.number.value = number
@@ -86,6 +88,7 @@ def test_two_processes_are_one(ndim, hidden, monkeypatch):
         own = None if mask is None else mask[part]
         return normalized(copy.deepcopy(layer), image.detach()[part], own)
 
+    assert image.grad is not None
     for number, (values, gradient, mean) in enumerate(processes.run(work)):
         torch.testing.assert_close(values[0], found.detach()[number], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(gradient[0], image.grad[number], atol=1e-5, rtol=1e-4)

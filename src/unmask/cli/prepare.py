@@ -12,6 +12,7 @@ from unmask.cli.terminal import emit
 
 if TYPE_CHECKING:
     from unmask.datasets.dataset import DataSet
+    from unmask.datasets.writing import Prepared
 
 Settings = Annotated[
     list[str] | None,
@@ -77,13 +78,10 @@ def prepare(
     from unmask import datasets
 
     if name is None:
-        width = max(map(len, datasets.NAMES))
-        for each in map(datasets.find_set, datasets.NAMES):
-            emit(_describe(each), f"{each.name:{width}}  {each.title} ({each.license})")
+        _list_sets()
         return
     if not archives:
-        facts = _describe(datasets.find_set(name))
-        emit(facts, "\n".join(f"{title:9} {_text(value)}" for title, value in facts.items()))
+        _print_set(name)
         return
     if out is None:
         raise typer.BadParameter("expected --out FOLDER for the images and labels, found none.")
@@ -92,11 +90,30 @@ def prepare(
         emit({"submission": out, "images": len(names)}, f"{len(names)} image(s) in {out}")
         return
     prepared = datasets.prepare(name, archives, out=out, settings=settings or ())
+    _report(prepared, out)
+
+
+def _report(prepared: Prepared, out: Path) -> None:
     for part, count in prepared.counts.items():
         record = {"part": part, "images": count, "folder": out / part}
         emit(record, f"{part}: {count} image(s) in {out / part}")
     if prepared.command is not None:
         emit({"command": prepared.command}, f"Train on it:\n  {prepared.command}")
+
+
+def _list_sets() -> None:
+    from unmask import datasets
+
+    width = max(map(len, datasets.NAMES))
+    for each in map(datasets.find_set, datasets.NAMES):
+        emit(_describe(each), f"{each.name:{width}}  {each.title} ({each.license})")
+
+
+def _print_set(name: str) -> None:
+    from unmask.datasets import find_set
+
+    facts = _describe(find_set(name))
+    emit(facts, "\n".join(f"{title:9} {_text(value)}" for title, value in facts.items()))
 
 
 def _describe(dataset: DataSet) -> dict[str, object]:

@@ -103,7 +103,8 @@ def _zip_problem(path: Path) -> str | None:
         )
     strange = sorted({each.compress_type for each in members} - _known_compressions())
     if strange:
-        names = ", ".join(zipfile.compressor_names.get(each, str(each)) for each in strange)
+        known: dict[int, str] = getattr(zipfile, "compressor_names", {})
+        names = ", ".join(known.get(each, str(each)) for each in strange)
         return message(
             path,
             expected="compression by deflate, bzip2 or lzma",

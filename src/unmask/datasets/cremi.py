@@ -84,8 +84,7 @@ def _read(path: Path, key: str | None, slices: tuple[int | None, int | None]) ->
 
 def _spacing(path: Path) -> Sequence[float]:
     with open_hdf5(path) as file:
-        found = file.get("volumes/raw")
-        stored = None if found is None else found.attrs.get("resolution")
+        stored = file["volumes/raw"].attrs.get("resolution") if "volumes/raw" in file else None
     return _NANOMETERS if stored is None else [float(each) for each in np.ravel(stored)]
 
 

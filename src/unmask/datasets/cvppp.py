@@ -36,8 +36,8 @@ def find(archive: Path) -> list[Item]:
 
 
 def _read(image: Path, labels: Path, foreground: Path) -> Sample:
-    maps = [read_labels(path) if path.is_file() else None for path in (labels, foreground)]
-    return Sample(read_image(image)[:3], *maps)
+    ids, mask = (read_labels(path) if path.is_file() else None for path in (labels, foreground))
+    return Sample(read_image(image)[:3], ids, mask)
 
 
 SET = DataSet(

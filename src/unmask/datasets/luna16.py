@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unmask.datasets.dataset import DataSet, Item
 from unmask.datasets.files import expect_some, list_files, match_files
-from unmask.datasets.metaimage import open_metaimage
+from unmask.io import open_image
 from unmask.io.copying import copy_image
 
 
@@ -23,7 +23,7 @@ def find(archive: Path) -> list[Item]:
 
 
 def _write(path: Path, folder: Path, name: str) -> tuple[int, ...]:
-    image = open_metaimage(path)
+    image = open_image(path, ndim=3)
     # NIfTI without compression is read in parts, so that a crop costs no whole scan.
     copy_image(image, folder / "images" / f"{name}.nii")
     return image.shape[1:]
@@ -41,6 +41,6 @@ SET = DataSet(
     sizes=((None, 512, 512),),
     preset="glmae",
     verb="pretrain",
-    notes="Values are copied as they are, in Hounsfield units; the spacing is kept, and the "
-    "position and direction of the patient are not.",
+    notes="Values are copied as they are, in Hounsfield units, with the spacing, position and "
+    "direction of the patient.",
 )

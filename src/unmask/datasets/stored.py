@@ -14,6 +14,7 @@ from unmask.io import Image
 from unmask.space.spacing import check_spacing
 
 Fetch = Callable[[slice], np.ndarray]
+_AXES = "ZYX"
 
 
 def volume(
@@ -49,11 +50,11 @@ def volume(
     return Image(
         shape=(1, *shape),
         dtype=np.dtype(dtype),
-        axes="CZYX",
+        axes=f"C{_AXES}",
         source=str(path),
         name=path.stem,
         fetch=read,
-        spacing=check_spacing(spacing, 3, source=str(path)),
+        spacing=check_spacing(spacing, len(_AXES), source=str(path)),
         unit=unit,
     )
 
@@ -80,7 +81,7 @@ def hdf5_volume(
     """
     with open_hdf5(path) as file:
         found = file.get(key)
-        if not isinstance(found, h5py.Dataset) or found.ndim != 3:
+        if not isinstance(found, h5py.Dataset) or found.ndim != len(_AXES):
             text = f"shape {found.shape}" if isinstance(found, h5py.Dataset) else _keys(file)
             raise DataError(
                 message(

@@ -21,12 +21,12 @@ class SharedNorm(nn.Module):
 
     shares = True
 
-    def forward(self, image: Tensor) -> Tensor:
-        """The image, normalized over the batches of all processes in training."""
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - its name in PyTorch
+        """Features, normalized over the batches of all processes in training."""
         if not self.training:
-            return super().forward(image)
-        everything = Visible(image.new_ones(len(image), 1, *(1,) * (image.ndim - 2)))
-        return mask_network(self, everything)(image)
+            return super().forward(input)
+        everything = Visible(input.new_ones(len(input), 1, *(1,) * (input.ndim - 2)))
+        return mask_network(self, everything)(input)
 
 
 class SharedBatchNorm1d(SharedNorm, nn.BatchNorm1d):
