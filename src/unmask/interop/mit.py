@@ -62,7 +62,7 @@ def _renamed(name: str) -> str | None:
 
 SOURCE = Source(
     title="a mix transformer of ImageNet (arXiv:2105.15203)",
-    licence="NVIDIA Source Code License, non-commercial",
+    license="NVIDIA Source Code License, non-commercial",
     unpack=partial(
         state_dict,
         groups=("state_dict", "model"),
