@@ -7,6 +7,7 @@ stride 2 are padded at the far side first, as TensorFlow does ("same"), and batc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 import torch
 import torch.nn.functional as F
