@@ -1,6 +1,6 @@
 """Every backbone x decoder x task in 2D and 3D as ONNX and TorchScript, and the speed of ONNX.
 
-    python benchmarks/export.py [--pairs] [--speed] [--objects DIR]
+    python benchmarks/export.py [--pairs] [--speed] [--objects DIR [--most N]]
 
 ``--pairs`` exports small networks and compares scores at two image sizes and batches of 1 and 3.
 ``--objects`` compares objects of real images. ``--speed`` times the shipped model ``nuclei`` on
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import RESULTS, interleave, machine
+from harness import RESULTS, interleave, row, write
 from unmask import api
 from unmask.errors import UnmaskError
 from unmask.exports import onnx, torchscript
@@ -82,22 +82,32 @@ def differences(network: Exported, ndim: int, folder: Path) -> dict[str, float]:
 
 
 def compare_pairs() -> list[dict[str, Any]]:
-    """A row per combination."""
-    rows: list[dict[str, Any]] = []
+    """Largest differences of all combinations; prints each."""
+    found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for backbone, decoder, task, ndim in combinations():
-            row = {"backbone": backbone, "decoder": decoder, "task": task, "axes": ndim}
+            result = {"backbone": backbone, "decoder": decoder, "task": task, "axes": ndim}
             try:
-                row |= differences(build(backbone, decoder, task, ndim), ndim, Path(folder))
+                result |= differences(build(backbone, decoder, task, ndim), ndim, Path(folder))
             except UnmaskError as error:
-                row["refused"] = str(error)
-            print(row, flush=True)
-            rows.append(row)
-    return rows
+                result["refused"] = str(error)
+            print(result, flush=True)
+            found.append(result)
+    refused = sum("refused" in each for each in found)
+    note = f"{len(found)} combinations of backbone, decoder, task and axes, {refused} refused"
+    return [
+        {
+            "what": f"small networks as {name}: largest difference",
+            "ours": max(each.get(name, 0.0) for each in found),
+            "unit": "score",
+            "note": note,
+        }
+        for name in ("onnx", "torchscript")
+    ]
 
 
-def compare_objects(images: list[Path]) -> dict[str, Any]:
-    """Share of the pixels of real images whose label is the same."""
+def compare_objects(images: list[Path]) -> list[dict[str, Any]]:
+    """Number of real images whose labels are all the same."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "nuclei.onnx"
         api.export("nuclei", format="onnx", out=file)
@@ -108,10 +118,12 @@ def compare_objects(images: list[Path]) -> dict[str, Any]:
             image = open_image(path)
             labels = [each.predict(image).labels for each in (reference, exported)]
             equal += bool((labels[0] == labels[1]).all())
-    return {"images": len(images), "label images equal": equal}
+    note = f"of {len(images)}"
+    what = "nuclei as onnx: images whose labels are all equal"
+    return [{"what": what, "ours": equal, "unit": "images", "note": note}]
 
 
-def compare_speed(repeats: int = 3) -> dict[str, float]:
+def compare_speed(repeats: int = 3) -> list[dict[str, Any]]:
     """CPU seconds of one image of 1024 x 1024 pixels with one thread, float32."""
     torch.set_num_threads(1)
     network = make_exported(load_predictor("nuclei"))
@@ -121,7 +133,7 @@ def compare_speed(repeats: int = 3) -> dict[str, float]:
         api.export("nuclei", format="onnx", out=files["onnx"])
         api.export("nuclei", format="torchscript", out=files["pt"])
         runs = {
-            "onnxruntime": onnx.open_session(files["onnx"]),
+            "onnx": onnx.open_session(files["onnx"]),
             "torchscript": torchscript.open_script(files["pt"]),
         }
 
@@ -131,25 +143,35 @@ def compare_speed(repeats: int = 3) -> dict[str, float]:
 
         given = {name: (lambda run=run: run(image)) for name, run in runs.items()}
         seconds = interleave({"torch": torch_alone, **given}, repeats)
-    return {**seconds, "ratio": seconds["torch"] / seconds["onnxruntime"]}
+    note = "network alone, float32, CPU seconds; peer: PyTorch"
+    return [
+        row(
+            f"nuclei as {name}, 1024 x 1024, one thread",
+            {"ours": seconds[name], "peer": seconds["torch"]},
+            note=note,
+        )
+        for name in runs
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", action="store_true")
     parser.add_argument("--speed", action="store_true")
-    parser.add_argument("--objects", type=Path)
+    parser.add_argument("--objects", type=Path, metavar="DIR")
+    parser.add_argument("--most", type=int, default=20, help="images of --objects")
     given = parser.parse_args()
-    path = RESULTS / "export.json"
-    result = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    result["machine"] = machine()
+    rows: list[dict[str, Any]] = []
     if given.speed:
-        result["speed of nuclei, 1024 x 1024, one thread, CPU seconds"] = compare_speed()
+        rows += compare_speed()
     if given.objects:
-        result["objects of nuclei"] = compare_objects(sorted(given.objects.iterdir())[:20])
+        rows += compare_objects(sorted(given.objects.iterdir())[: given.most])
     if given.pairs:
-        result["networks"] = compare_pairs()
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        rows += compare_pairs()
+    path = RESULTS / "export.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    renewed = {each["what"] for each in rows}
+    write("export", [each for each in stored if each["what"] not in renewed] + rows)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def _write_model(folder, *settings):
     torch.manual_seed(0)
     recipe = load("cells").with_settings([*SETTINGS, *settings])
     path = folder / "small.safetensors"
-    card = {"recipe": recipe.model_dump(mode="json"), "licence": "Apache-2.0"}
+    card = {"recipe": recipe.model_dump(mode="json"), "license": "Apache-2.0"}
     save_model(path, build_segmenter(recipe).state_dict(), card)
     return path
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unmask.cli.options import OUTPUT, AllowCode
 from unmask.cli.terminal import emit, show
+
+if TYPE_CHECKING:
+    from unmask.exports.write import ExportedFile
 
 
 def export(
@@ -60,6 +63,16 @@ def export(
     from unmask import api
 
     written = api.export(model, format=form, out=out, check=check, allow_code=allow_code, say=show)
+    record = {
+        "model": written.path,
+        "format": written.format,
+        "bytes": written.size,
+        "difference": written.comparison and written.comparison.difference,
+    }
+    emit(record, _report(written))
+
+
+def _report(written: ExportedFile) -> str:
     description, compared = written.description, written.comparison
     where = "in the file" if description["normalize"]["inside"] else "before the file"
     lines = [
@@ -71,10 +84,4 @@ def export(
     if compared is not None:
         sizes = ", ".join(" x ".join(map(str, shape)) for shape in compared.shapes)
         lines.append(f"  checked with {sizes}: largest difference {compared.difference:.1e}")
-    record = {
-        "model": written.path,
-        "format": written.format,
-        "bytes": written.size,
-        "difference": None if compared is None else compared.difference,
-    }
-    emit(record, "\n".join(lines))
+    return "\n".join(lines)

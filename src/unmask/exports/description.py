@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -41,7 +41,8 @@ def describe_network(
     with torch.no_grad():
         scores = network(sample_image(predictor.channels, ndim, batch=1))
     normalize = dict(recipe["data"]["normalize"])
-    options = asdict(predictor.normalize) if hasattr(predictor.normalize, "__dict__") else {}
+    measured = predictor.normalize
+    options = asdict(measured) if is_dataclass(measured) else {}
     tiling, view = predictor.tiling, predictor.view
     return plain(
         {

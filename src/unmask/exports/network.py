@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +63,8 @@ def make_exported(predictor: Predictor) -> Exported:
             )
         )
     segmenter = predictor.segmenters[0].to("cpu").float().eval()
-    for module in segmenter.modules():
+    modules: Iterator[Any] = segmenter.modules()
+    for module in modules:
         if reason := _REASONS.get(type(module).__name__):
             raise RecipeError(refusal(type(module).__name__, reason))
         if type(module).__name__ == "PixelFeatures" and module.network is not None:

@@ -39,9 +39,9 @@ def describe_package(
         torch_version: that wrote the weights.
     """
     card = description["card"]
-    licence = str(card.get("license") or card.get("licence") or "")
+    spdx = str(card.get("license") or card.get("licence") or "")
     # The format takes identifiers of SPDX; other texts stand in the card.
-    known = {"license": licence} if licence and " " not in licence else {}
+    known = {"license": spdx} if spdx and " " not in spdx else {}
     return {
         "format_version": FORMAT_VERSION,
         "type": "model",

@@ -11,6 +11,7 @@ from typing import Any
 import jaxtyping
 import torch
 from torch import Tensor
+from torch.jit._trace import TracerWarning
 
 from unmask.errors import RecipeError
 from unmask.exports.network import Exported, refusal
@@ -78,7 +79,7 @@ def reporting(network: Exported) -> Generator[None, None, None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # A size that became a number of the recorded image would be wrong for other images.
-            warnings.filterwarnings("error", category=torch.jit.TracerWarning)
+            warnings.filterwarnings("error", category=TracerWarning)
             yield
     except RecipeError:
         raise

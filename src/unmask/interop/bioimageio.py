@@ -203,11 +203,11 @@ def _published(file: Path, path: Path, settings: Iterable[str]) -> Package:
     for name, source in official.SOURCES.items():
         if source.belongs(source.unpack(tree)):
             found = official.understand(tree, name, settings, subject=str(path))
-            origin = {"source": name, "title": source.title, "licence": source.licence}
+            origin = {"source": name, "title": source.title, "license": source.license}
             card = {
                 "recipe": found.recipe.model_dump(mode="json"),
                 "origin": {**origin, "file": path.name},
-                "licence": source.licence,
+                "license": source.license,
             }
             return Package(found.weights, card)
     raise CheckpointError(_unknown(path, "weights of a network that unmask does not have"))

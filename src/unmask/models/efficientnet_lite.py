@@ -57,7 +57,8 @@ class SameConv(nn.Module):
         pads: list[int] = []
         sizes = zip(image.shape[2:], kernel, self._stride, strict=True)
         for size, width, stride in reversed(list(sizes)):
-            total = max((ceil(size / stride) - 1) * stride + width - size, 0)
+            # Windows reach the end of the image; no kernel here is narrower than its stride.
+            total = -size % stride + width - stride
             pads += [total // 2, total - total // 2]
         convolve = {2: F.conv2d, 3: F.conv3d}[image.ndim - 2]
         return convolve(F.pad(image, pads), self.weight, stride=self._stride, groups=self._groups)
