@@ -154,7 +154,8 @@ def worker_device(first: torch.device, name: str, count: int | None = None) -> t
     """
     import torch
 
-    if first.type == "cpu" or first.index is not None:
+    # PyTorch says that an index is never None, but it is for "cuda".
+    if first.type == "cpu" or ":" in str(first):
         return first
     devices = torch.accelerator.device_count() if count is None else count
     number = re.search(r"(\d+)$", name)
