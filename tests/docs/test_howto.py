@@ -27,7 +27,8 @@ GROUP = typer.main.get_command(app)
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    fenced = re.findall(r"```(\w*)[^\n]*\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [text for name, text in fenced if name == language]
 
 
 @pytest.fixture
@@ -78,6 +79,8 @@ def test_settings_and_presets_exist(page):
         "border",
         "diameter",
         "count",
+        "partial",
+        "drop",
     }
     quoted = re.findall(r"--set '([A-Za-z._]+)=([^']+)'", text)
     plain = re.findall(r"--set ([A-Za-z._]+)=(\{[^}]+\}|[^\s`']+)", text)
@@ -102,7 +105,10 @@ def shown_commands(page: Path) -> list[str]:
     """The commands of a page, with the lines that continue them."""
     text = "\n".join(blocks(page, "") + blocks(page, "bash"))
     lines = re.sub(r" *\\\n *", " ", text).splitlines()
-    matches = (re.match(r"(?:\S+ )*?(?=unmask )(.*)", line.strip()) for line in lines)
+    # In commands of other programs it is the name of a package, an image or a package's contents.
+    others = ("pip ", "uv ", "conda ", "podman build", "apptainer build", "buildah ", "docker build")
+    own = (line.strip() for line in lines if not line.strip().startswith(others))
+    matches = (re.match(r"(?:\S+ )*?(?=unmask )(.*)", line) for line in own)
     return [match[1] for match in matches if match and not match[0].startswith(("#", "Error"))]
 
 

@@ -43,8 +43,9 @@ def batch(ndim: int) -> Batch:
 
 
 def test_every_backbone_is_tried():
-    # Features of pixels have no weights that could be pre-trained.
-    assert set(SMALL) | set(ATTENTION) == set(BACKBONES) - {"pixels"}
+    # Features of pixels have no weights that could be pre-trained, and the padding of
+    # efficientnet_lite has no masked form.
+    assert set(SMALL) | set(ATTENTION) == set(BACKBONES) - {"pixels", "efficientnet_lite"}
 
 
 @pytest.mark.parametrize(("name", "ndim"), CASES)
