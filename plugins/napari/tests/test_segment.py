@@ -49,7 +49,8 @@ def test_slices_of_a_volume_and_an_rgb_layer(viewer, open_form, run, volume, nuc
     form = open_form("Segment")
     form.model.choose("nuclei")
     form.join.setChecked(True)
-    run(form)
+    text = run(form)
+    assert "stack nuclei" in viewer.layers, text
     layer = viewer.layers["stack nuclei"]
     assert layer.data.shape == volume[0].shape
     np.testing.assert_allclose(layer.scale, (3, 1, 1))
