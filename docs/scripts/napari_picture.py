@@ -48,6 +48,7 @@ def main() -> None:
     proofread.run_button.click()
     while proofread.job.running:
         wait(0.1)
+    proofread.path.setText("nuclei_labels.tif")
     window.tabifyDockWidget(docks[0][0], docks[1][0])
     docks[1][0].raise_()
     viewer.reset_view()

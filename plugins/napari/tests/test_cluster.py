@@ -34,7 +34,7 @@ def textured():
 @pytest.fixture(scope="module")
 def model(textured, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "pre"
-    return api.pretrain("maester", images=list(textured), out=out, settings=SMALL).model
+    return api.pretrain("maester", images=[textured], out=out, settings=SMALL).model
 
 
 def test_name_clusters_by_clicking(

@@ -6,6 +6,7 @@ import threading
 import time
 
 import numpy as np
+from qtpy.QtCore import Qt
 
 from unmask import api, interruption
 
@@ -44,18 +45,20 @@ def test_a_region_keeps_its_place(viewer, open_form, run, nuclei):
     assert "Model: phantoms2d" in text
 
 
-def test_slices_of_a_volume_and_an_rgb_layer(viewer, open_form, run, volume, nuclei):
+def test_slices_of_a_volume_and_an_rgb_layer(viewer, open_form, run, qtbot, volume, nuclei):
     viewer.add_image(volume[0], name="stack", scale=(3, 1, 1), units=("um",) * 3)
     form = open_form("Segment")
     form.model.choose("nuclei")
     form.join.setChecked(True)
-    run(form)
+    text = run(form)
+    assert "stack nuclei" in viewer.layers, text
     layer = viewer.layers["stack nuclei"]
     assert layer.data.shape == volume[0].shape
     np.testing.assert_allclose(layer.scale, (3, 1, 1))
     gray = np.clip(nuclei[0] / nuclei[0].max() * 255, 0, 255).astype(np.uint8)
     viewer.add_image(np.stack([gray] * 3, -1), name="colors", rgb=True)
-    form.images.setCurrentRow(form.images.count() - 1)
+    place = form.images.visualItemRect(form.images.item(form.images.count() - 1)).center()
+    qtbot.mouseClick(form.images.viewport(), Qt.MouseButton.LeftButton, pos=place)
     assert [each.name for each in form.images.layers] == ["colors"]
     run(form)
     assert viewer.layers["colors nuclei"].data.shape == gray.shape

@@ -86,7 +86,7 @@ class Measure(Panel):
         self.result, self._layer = table, layer
         if len(table):
             join(layer, features_of(table))
-        names = [name for name in table if name != "image"]
+        names = [_ID, *(name for name in table if name not in ("image", _ID))]
         self.table.setSortingEnabled(False)
         self.table.setRowCount(min(len(table), _SHOWN))
         self.table.setColumnCount(len(names))

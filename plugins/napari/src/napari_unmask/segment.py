@@ -20,6 +20,7 @@ from napari_unmask.models import ModelBox, with_browser
 from napari_unmask.tables import features_of
 from napari_unmask.work import Report
 from unmask import api
+from unmask.checkpoint.card import described_recipe
 from unmask.io import Image
 from unmask.io.inputs import ArrayInput
 
@@ -116,7 +117,9 @@ def _spacing(source: Source, planes: str | None) -> tuple[float, ...] | None:
 def _sees_volumes(model: str | None) -> bool:
     if model is None:
         return False
-    return int(api.model_card(model).card["recipe"]["data"]["ndim"]) > len("YX")
+    data = described_recipe(api.model_card(model).card, model).data
+    # A network may see the sections of a volume.
+    return data.ndim > len("YX") or bool(data.sections)
 
 
 class Segment(Panel):
