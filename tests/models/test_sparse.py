@@ -22,6 +22,7 @@ SMALL = {
     "resunet": {"width": 4, "depth": 3},
     "resunet_pea": {"widths": [4, 8, 12]},
     "superhuman": {"widths": [4, 6, 8]},
+    "efficientnet_lite": {"blocks": [1, 1, 1]},
     "mala": {"widths": [4, 6], "factor": 2},
 }
 SIZES = {2: (32, 48), 3: (16, 16, 32)}

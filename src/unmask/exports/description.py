@@ -51,16 +51,12 @@ def describe_network(
             "name": name,
             "axes": axes,
             "input": {
-                "name": "image",
-                "axes": f"bc{axes}",
-                "dtype": "float32",
+                **_tensor("image", axes),
                 "channels": predictor.channels,
                 "channel_names": list(card.get("channel_names") or ()),
             },
             "output": {
-                "name": "scores",
-                "axes": f"bc{axes}",
-                "dtype": "float32",
+                **_tensor("scores", axes),
                 "channels": score_names(predictor.task, scores.shape[1]),
             },
             "normalize": {
@@ -85,6 +81,10 @@ def describe_network(
             "card": {**card, "recipe": recipe},
         }
     )
+
+
+def _tensor(name: str, axes: str) -> dict[str, str]:
+    return {"name": name, "axes": f"bc{axes}", "dtype": "float32"}
 
 
 def score_names(task: Any, channels: int) -> list[str]:

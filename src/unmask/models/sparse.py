@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from unmask.errors import DataError, RecipeError
 from unmask.models import nd
+from unmask.models.efficientnet_lite import SameConv
 from unmask.models.process_sums import sum_processes
 
 _BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
@@ -28,6 +29,7 @@ _LAYERS = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
     *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    SameConv,
     *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
 )
 
