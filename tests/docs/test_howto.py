@@ -106,7 +106,15 @@ def shown_commands(page: Path) -> list[str]:
     text = "\n".join(blocks(page, "") + blocks(page, "bash"))
     lines = re.sub(r" *\\\n *", " ", text).splitlines()
     # In commands of other programs it is the name of a package, an image or a package's contents.
-    others = ("pip ", "uv ", "conda ", "podman build", "apptainer build", "buildah ", "docker build")
+    others = (
+        "pip ",
+        "uv ",
+        "conda ",
+        "podman build",
+        "apptainer build",
+        "buildah ",
+        "docker build",
+    )
     own = (line.strip() for line in lines if not line.strip().startswith(others))
     matches = (re.match(r"(?:\S+ )*?(?=unmask )(.*)", line) for line in own)
     return [match[1] for match in matches if match and not match[0].startswith(("#", "Error"))]

@@ -17,7 +17,6 @@ SMALL = {
     # No convolution learns there.
     "pixels": None,
     "mit": None,  # attention sees no mask
-    "efficientnet_lite": None,  # its padding has no masked form, so it is refused
     "resnet": {"width": 4, "blocks": [1, 2]},
     "resunet": {"width": 4, "depth": 3},
     "resunet_pea": {"widths": [4, 8, 12]},
