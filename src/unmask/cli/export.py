@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unmask.cli.options import OUTPUT, AllowCode
+from unmask.cli.options import OUTPUT, RECIPE, AllowCode
 from unmask.cli.terminal import emit, show
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ def export(
     model: Annotated[
         str,
         typer.Option(
-            "--model", metavar="MODEL", help="A model file, a run or the name of a shipped model."
+            "--model",
+            metavar="MODEL",
+            help="A model file, a run or the name of a shipped model.",
+            rich_help_panel=RECIPE,
         ),
     ],
     form: Annotated[
@@ -45,7 +48,7 @@ def export(
         typer.Option(
             "--check",
             help="Run the file, and compare its scores with those of the network at two image "
-            "sizes and batches of 1 and 3. If they differ, no file is written.",
+            "sizes and batches of 1 and 3. If they differ, the file is not kept.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,

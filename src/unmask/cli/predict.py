@@ -40,7 +40,7 @@ class PredictOptions:
             metavar="MODEL",
             help="A model file, a run (its best model), the name of a shipped model or "
             "hf:owner/name[@revision] of one on a hub. Repeat it to average several models. "
-            "Without it, the shipped model that fits the images.",
+            "Default: the shipped model that fits the images.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -73,8 +73,8 @@ class PredictOptions:
         typer.Option(
             "--label-ending",
             metavar="ENDING",
-            help="What follows the name of the image in the names of label files; its suffix is "
-            "their format. The NeurIPS 2022 challenge takes _label.tiff.",
+            help="Text after the name of the image in the names of label files; its suffix is "
+            "their format. The NeurIPS 2022 challenge expects _label.tiff.",
             rich_help_panel=OUTPUT,
         ),
     ] = None
@@ -155,7 +155,7 @@ class PredictOptions:
             "--device",
             metavar="NAME",
             help="Where the network runs: auto, cpu, cuda, cuda:1 or mps. auto is the GPU, if "
-            "there is one; with --workers, one GPU per worker.",
+            "present; with --workers, one GPU per worker.",
             rich_help_panel=_PANEL,
         ),
     ] = "auto"

@@ -28,8 +28,8 @@ Submission = Annotated[
     bool,
     typer.Option(
         "--submission",
-        help="ARCHIVE is a folder of predicted label images: write the file that the website of "
-        "the challenge takes to --out.",
+        help="ARCHIVE is a folder of predicted label images. Write the file that the website of "
+        "the challenge accepts to --out.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -46,8 +46,8 @@ def prepare(
         list[Path] | None,
         typer.Argument(
             metavar="[ARCHIVE...]",
-            help="The archive as its owners distribute it: the unpacked folder, or its files as "
-            "they are downloaded (.zip, .tar, .h5, .tif and so on).",
+            help="The archive as its authors distribute it: the unpacked folder, or the "
+            "downloaded files (.zip, .tar, .h5, .tif and so on).",
         ),
     ] = None,
     out: Annotated[
@@ -65,7 +65,7 @@ def prepare(
 ) -> None:
     """Turn the archive of a public data set into folders of images, labels and splits.
 
-    Without arguments the sets are listed. Nothing is downloaded: get the archive from its source,
+    Without arguments, the sets are listed. Nothing is downloaded: get the archive from its source,
     under its terms.
 
     Examples:

@@ -65,7 +65,7 @@ class ShareOptions:
         typer.Option(
             "--title",
             metavar="TEXT",
-            help="Name of the model. Default: that of its recipe.",
+            help="Name of the model. Default: the name of its recipe.",
             rich_help_panel=_CARD,
         ),
     ] = None
@@ -82,7 +82,7 @@ class ShareOptions:
         bool,
         typer.Option(
             "--public",
-            help="Make a new repository on the hub public. Without it, only its owner sees it.",
+            help="Make a new repository on the hub public. Otherwise it is private.",
             rich_help_panel=OUTPUT,
         ),
     ] = False
@@ -97,7 +97,7 @@ class ShareOptions:
 
 
 def share(options: ShareOptions) -> None:
-    """Write a model for others, with a card, examples, a citation and digests.
+    """Share a model, with a card, examples, a citation and digests.
 
     The model keeps its weights. Its card names the license, the authors, the training data and the
     scores. On the hub, others use it as --model hf:OWNER/NAME.
