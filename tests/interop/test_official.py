@@ -296,7 +296,7 @@ class TestCommandLine:
             ("mediar", lambda w: {n: v for n, v in w.items() if "norm1" not in n}, "missing"),
             ("mediar", lambda w: {n: v for n, v in w.items() if "patch" not in n}, "another one"),
             ("mediar", lambda w: {}, "no tensors"),
-            ("unet", lambda w: w, "glmae, mae, maester, mediar"),
+            ("unet", lambda w: w, "glmae, imagenet, mae, maester, mediar"),
         ],
         ids=["missing", "another encoder", "nothing", "unknown source"],
     )
