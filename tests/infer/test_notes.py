@@ -167,7 +167,7 @@ class TestSizes:
         space = np.argwhere(labels == 0)[::40]
         labels[tuple(space.T)] = labels.max() + 1 + np.arange(len(space))
         assert len(space) > labels.max() // 2
-        model = predictor(Trained(2, min_size=0, flow_error=0), trained=self.trained)
+        model = predictor(Trained(2, min_size=0, flow_error=0.0), trained=self.trained)
         notes = model.predict(scores_of(labels)).notes
         assert not any("--diameter" in note for note in notes)
         close = discs(6, space=(96, 96), step=2)
