@@ -14,7 +14,7 @@
 #SBATCH --time=12:00:00
 #SBATCH --requeue
 #SBATCH --open-mode=append
-# Three minutes before the limit this script is told, see below.
+# Three minutes before the limit this script receives a signal, see below.
 #SBATCH --signal=B:USR1@180
 set -u
 

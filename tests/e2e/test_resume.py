@@ -119,6 +119,4 @@ def test_ctrl_c_before_the_first_step(start, tmp_path):
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=600)
     assert child.returncode in (130, -signal.SIGINT)
-    # On a machine that stalls the signal comes later, and the model says how far the run came.
-    saved = (tmp_path / "run" / "model.safetensors").exists()
-    assert not saved or load_model(tmp_path / "run").card["step"] < STEPS
+    assert not (tmp_path / "run" / "model.safetensors").exists()

@@ -15,7 +15,7 @@ SCRIPTS = sorted(FOLDER.glob("*.sh"))
 BASH = shutil.which("bash")
 pytestmark = pytest.mark.skipif(BASH is None or os.name == "nt", reason="needs bash")
 
-# Writes down its arguments; ``srun`` ends with a code, or waits until it is told to end.
+# Writes down its arguments; ``srun`` ends with a code, or waits until a signal ends it.
 STAND_IN = """#!/bin/bash
 echo "$(basename "$0") $*" >> "$LOG"
 if [ "$(basename "$0")" = scontrol ] && [ "$1" = show ]; then echo node1; echo node2; fi

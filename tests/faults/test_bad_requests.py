@@ -463,8 +463,11 @@ class TestChanges:
             check(before, pairs)
 
         monkeypatch.setattr(api_files, "check_unchanged", change_the_second)
+        out = tmp_path / "out"
         with pytest.raises(DataError, match=r"b\.tif"):
-            api.predict_files(trained[2], tmp_path / "images", out=tmp_path / "out")
+            api.predict_files(trained[2], tmp_path / "images", out=out)
+        # What --resume needs is hidden.
+        assert [path.name for path in out.iterdir() if path.name[0] != "."] == ["a.tif"]
 
     def test_during_training(self, train, tmp_path, monkeypatch):
         for part in ("i", "l"):

@@ -43,5 +43,5 @@ def test_channels_in_several_stores_are_all_looked_at(tmp_path):
     for number in (0, 1):
         save_image(tmp_path / f"a_{number}.zarr", np.ones((9, 9), np.uint8))
     (tmp_path / "a_1.zarr" / "0" / "c" / "0" / "0").unlink()
-    told = find_unwritten(str(tmp_path / "a_{0,1}.zarr"))
-    assert told.startswith(f"{tmp_path / 'a_1.zarr'}: 1 of 1 chunks are not there")
+    notes = find_unwritten(str(tmp_path / "a_{0,1}.zarr"))
+    assert notes.startswith(f"{tmp_path / 'a_1.zarr'}: 1 of 1 chunks are not there")

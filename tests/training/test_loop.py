@@ -14,6 +14,7 @@ from torch import nn
 
 from unmask.checkpoint import load_model, load_snapshot
 from unmask.errors import CheckpointError, DataError
+from unmask.interruption import stop_on
 from unmask.models.base import Objective, Step
 from unmask.optim import adamw
 from unmask.space.batch import Batch
@@ -297,6 +298,15 @@ def test_targets_keep_their_bits_in_half_precision():
 
     train(Look(), Plan(steps=2, lr=0.1), precision="bf16", batches=pairs)
     assert seen == {"values": torch.float32, "image": torch.float32, "out": torch.bfloat16}
+
+
+def test_a_request_that_a_callback_has_lost_ends_the_run_before_its_first_step():
+    event = threading.Event()
+    event.set()
+    objective = Line()
+    with stop_on(event), pytest.raises(KeyboardInterrupt):
+        train(objective, Plan(steps=2, lr=0.1))
+    assert objective.calls == 0
 
 
 def test_signal_handlers_are_put_back():

@@ -154,11 +154,15 @@ def _work(
 
 
 def _finish(task: FileTask[Any], stages: Stages, before: Mapping[str, str], value: Any) -> Any:
-    """The last stage, and a look whether the files have changed meanwhile.
+    """The last stage, and looks before and after it whether the files have changed.
+
+    What changed before is not written.
 
     Raises:
         DataError: a file that is wrong or changed.
     """
+    known = {source: before[source] for source in task.sources}
+    check_unchanged(known, [task.pair])
     result = stages.finish(value)
-    check_unchanged({source: before[source] for source in task.sources}, [task.pair])
+    check_unchanged(known, [task.pair])
     return result

@@ -34,7 +34,7 @@ from unmask.training.saving import refuse_used
 PRESET = "pixels"
 # Voxels of a tile, and its longest axis. Features of a network are many, so its tiles are smaller.
 _TILE, _LONGEST, _NETWORK_SHARE = 1 << 20, 512, 16
-# Recall below which classes are hardly told apart, and how many times more pixels one class may
+# Recall below which classes are hardly distinguished, and how many times more pixels one class may
 # have than another.
 _WEAK, _UNEVEN = 0.8, 20
 # Values of --init that name no model.
@@ -182,7 +182,7 @@ def _verdict(fitted: Fitted, recall: float) -> str:
     fewest, pixels = min(fitted.pixels.items(), key=lambda entry: entry[1])
     if recall < _WEAK:
         return (
-            "The classes are hardly told apart. Check that no pixels have the wrong class, and "
+            "The classes are hardly distinguished. Check that no pixels have the wrong class, and "
             "label more of each where they look alike."
         )
     most = max(fitted.pixels.values())

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim import Optimizer
 
+from unmask import interruption
 from unmask.errors import Interrupted
 from unmask.models.base import Objective
 from unmask.space.batch import Batch
@@ -73,6 +74,9 @@ def fit(
     files = Checkpointing(setup, validation, run)
     step = files.restore(snapshot)
     stream = iter(batches(step * plan.accumulate))
+    if fabric.world_size == 1:
+        # A signal whose exception a callback has lost; several processes agree after their step.
+        interruption.check()
     with Stop() as stop, files.active(), meter.explain_memory(), close_at_end(stream):
         while step < plan.steps:
             rate = set_rates(optimizer, plan, step)

@@ -1,4 +1,4 @@
-"""Contract of a tracker: what it is told about a run, and how a third party adds one.
+"""Contract of a tracker: what it receives of a run, and how a third party adds one.
 
 A tracker is a class without arguments, in a file of its own (``train.trackers=[mine.py:Mine]``) or
 registered in the group of entry points ``unmask.trackers``. Whatever it raises ends the tracking
