@@ -367,6 +367,12 @@ class InferRecipe(Section):
         description="Factor by which images are resized before the network, or one factor per "
         "axis. Labels have the size of the image. See also predict --diameter.",
     )
+    fit: bool = Field(
+        default=False,
+        description="Fit the scale of each image and the smallest doubtful object to what the "
+        "model finds in it: for images unlike those of the training. It takes two to three times "
+        "as long. infer.scale fixes the scale.",
+    )
     block: tuple[int, ...] | None = Field(
         default=None,
         description="Size of a block in voxels; large images are predicted block by block. null: "

@@ -15,6 +15,7 @@ from unmask.api.values import Say
 from unmask.atomic import remove
 from unmask.blocks.resume import FOLDER
 from unmask.infer.facts import label_provenance, predictor_digest
+from unmask.infer.fitting import describe_fit, fit_predictor
 from unmask.infer.large import network_size
 from unmask.infer.predictor import OpenedImage, Predictor, ScoredImage
 from unmask.infer.uncertainty import ObjectUncertainty, object_uncertainty
@@ -82,11 +83,15 @@ def divide_work(
             say(note)
         return predictor.open(image)
 
-    def compute(opened: OpenedImage) -> ScoredImage:
-        return predictor.score(opened, uncertainty=outputs.doubt is not None, progress=progress)
+    def compute(opened: OpenedImage) -> tuple[Predictor, ScoredImage]:
+        own = fit_predictor(predictor, opened.image)
+        if own is not predictor:
+            say(f"{image.source}: {describe_fit(own)}")
+            opened = own.open(opened.image)
+        return own, own.score(opened, uncertainty=outputs.doubt is not None, progress=progress)
 
-    def finish(scored: ScoredImage) -> Result:
-        return _write_prediction(predictor, scored, outputs, say)
+    def finish(found: tuple[Predictor, ScoredImage]) -> Result:
+        return _write_prediction(*found, outputs, say)
 
     scores = 4 * (predictor.task.channels() + 1) * max(network_size(predictor, image), 1)
     return Stages(read, compute, finish, size=scores + prod(image.shape) * image.dtype.itemsize)

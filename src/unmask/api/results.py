@@ -16,6 +16,7 @@ from unmask.api.values import Say
 from unmask.atomic import atomic_write
 from unmask.blocks.base import Output
 from unmask.errors import RecipeError, SkippedError
+from unmask.infer.fitting import fit_to_stack
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_labels
 from unmask.io.stacks import lead_axes, letters_apart, open_stack
@@ -135,6 +136,7 @@ def predict_planes_into(
     # Images without such axes need neither this nor the engine of blocks.
     from unmask.infer.planes import PlanesWork, predict_planes
 
+    predictor = fit_to_stack(predictor, image)
     work = PlanesWork(predictor, image, join, target.out / TRACKS, uncertain)
     out = Output(target.path, image, name=target.name, work=target.kept)
 

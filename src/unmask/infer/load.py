@@ -177,6 +177,7 @@ def make_predictor(
         average=infer.average,
         precision=infer.precision,
         uncertainty=infer.uncertainty,
+        fit=infer.fit,
         block=infer.block,
         view=View(
             recipe.data.spacing, recipe.data.foreground_crop, infer.scale or recipe.data.scale

@@ -26,6 +26,7 @@ from unmask.blocks.store import read_arrays
 from unmask.data.source import hold_whole
 from unmask.errors import RecipeError
 from unmask.infer.facts import prediction_facts, predictor_digest
+from unmask.infer.fitting import fit_to_stack
 from unmask.infer.large import is_large
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.plane_numbers import Numbers, Positions, number_objects
@@ -290,7 +291,9 @@ def predict_stack(
         DataError: the image does not fit the model or is damaged.
         RecipeError: ``join`` is set, and labels are classes.
     """
-    work = PlanesWork(predictor, hold_whole(image), join)
+    image = hold_whole(image)
+    predictor = fit_to_stack(predictor, image)
+    work = PlanesWork(predictor, image, join)
     work.check()
     positions, grid = work.positions, work.grid
     shown = BlockProgress(progress, blocks=len(grid), steps=work.plan().steps, finished=0)

@@ -30,6 +30,7 @@ from unmask.data.source import ImageSource, Known, cut_image, hold_whole
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.block_notes import cut_note, doubt_note
 from unmask.infer.facts import label_provenance, prediction_facts, predictor_digest
+from unmask.infer.fitting import fit_predictor
 from unmask.infer.load import load_predictor
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.predictor import Origin, Predictor
@@ -331,6 +332,7 @@ def plan_work(
     # Other processes have no part in stored scores, which this process would compute alone.
     wanted = scores is not None or uncertainty is not None
     store = True if wanted else None if cluster is None else False
+    predictor = fit_predictor(predictor, image)
     place = predictor.view.place(image)
     grid, cost = plan_blocks(predictor, place.seen(image), block, store=store)
     return PredictWork(

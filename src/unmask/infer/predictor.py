@@ -21,6 +21,7 @@ from unmask.data.pairs import Layout
 from unmask.data.source import ImageSource
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
+from unmask.infer.fitting import fit_predictor
 from unmask.infer.notes import decode_scores, describe
 from unmask.infer.prediction import OpenedImage, Prediction, ScoredImage
 from unmask.infer.sinks import MemorySink
@@ -74,6 +75,7 @@ class Predictor:
             on the image's own grid.
         layout: how files are to be understood; None: by themselves.
         notes: more provenance, such as the names of the models.
+        fit: scale and decoding are fitted to each image, see ``infer.fitting``.
         block: voxels of a block where an image is predicted in blocks; None: by memory.
         origin: what it was loaded from; None where it was made in memory.
         trained: sizes of the objects that the first model was trained on; None: not known.
@@ -94,6 +96,7 @@ class Predictor:
     view: View = AS_IT_IS
     layout: Layout | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    fit: bool = False
     block: tuple[int, ...] | None = None
     origin: Origin | None = None
     trained: ObjectDiameters | None = None
@@ -151,10 +154,9 @@ class Predictor:
         Raises:
             DataError: the image does not fit the model; see ``scores``.
         """
-        return self.decode(
-            self.score(self.open(image), uncertainty=uncertainty, progress=progress),
-            keep_scores=keep_scores,
-        )
+        own = fit_predictor(self, self._open(image))
+        scored = own.score(own.open(image), uncertainty=uncertainty, progress=progress)
+        return own.decode(scored, keep_scores=keep_scores)
 
     def open(self, image: Image | np.ndarray) -> OpenedImage:
         """The first of three steps of ``predict``: read and measure the image.
@@ -411,6 +413,7 @@ class Predictor:
             "precision": self.precision,
             "device": str(self.device),
             "torch": torch.__version__,
+            **({"fit": True} if self.fit else {}),
             **self.notes,
         }
 

@@ -207,6 +207,20 @@ class TaskDefaults(Protocol):
             total += 1 - np.abs(2 * channel.clip(0, 1) - 1)
         return total / len(scores)
 
+    def sureness(
+        self,
+        scores: Float[np.ndarray, "s *space"],  # noqa: ARG002 - the contract
+    ) -> Float[np.ndarray, "*space"] | None:
+        """Probability of being in an object, per voxel; None: the task has none."""
+        return None
+
+    def doubting(self: Task, size: int) -> Task:  # noqa: ARG002 - the contract
+        """The task that removes objects of fewer than ``size`` voxels that are not sure.
+
+        The default is for tasks that have no such option: the task as it is.
+        """
+        return self
+
     def decode_within(
         self,
         scores: Float[np.ndarray, "s *space"],  # noqa: ARG002 - the contract

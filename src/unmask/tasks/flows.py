@@ -7,7 +7,7 @@ Stringer et al. 2021, Cellpose (doi:10.1038/s41592-020-01018-x); loss and weight
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from unmask.errors import RecipeError
+from unmask.labels.doubtful import find_doubtful
 from unmask.labels.dropped import Tally
 from unmask.labels.flows import flows_to_labels, labels_to_flows
+from unmask.labels.relabeling import relabel
 from unmask.space.axes import SPACE
 from unmask.tasks.base import Answer, Target, TaskDefaults, unique
 
@@ -36,6 +38,9 @@ class Flows(TaskDefaults):
         max_fraction: largest share of the image that one object may cover; larger ones are
             removed, which prediction reports. 1 keeps all.
         flow_error: largest mean squared distance between predicted and recomputed flows; 0: any.
+        doubtful_size: objects of fewer voxels stay only if the network is sure of them
+            (``doubtful_score``) or if they touch the border; 0 keeps all.
+        doubtful_score: mean foreground score from which on a small object is sure.
         ignore_label: label value without truth.
         compat: a published program whose targets and decoding are reproduced.
         reach: largest expected distance in voxels between an object's voxels and its center; a
@@ -50,6 +55,8 @@ class Flows(TaskDefaults):
     min_size: int = 15
     max_fraction: float = 0.4
     flow_error: float = 0.4
+    doubtful_size: int = 0
+    doubtful_score: float = 0.9
     ignore_label: int | None = None
     compat: str | None = None
     reach: int = 32
@@ -61,14 +68,16 @@ class Flows(TaskDefaults):
             "flow_weight": self.flow_weight < 0,
             "steps": self.steps < 1,
             "max_fraction": not 0 < self.max_fraction <= 1,
+            "doubtful_size": self.doubtful_size < 0,
             "compat": self.compat not in (None, "cellpose", "mediar"),
             "reach": self.reach < 1,
         }
         for name in (name for name, bad in wrong.items() if bad):
             raise RecipeError(
                 f"task flows: {name}={getattr(self, name)!r} is out of range. Expected ndim, steps "
-                "and reach of 1 or more, a positive flow_scale, a flow_weight of 0 or more, a "
-                "max_fraction in (0, 1], compat none, cellpose or mediar. Correct the recipe."
+                "and reach of 1 or more, a positive flow_scale, a flow_weight and a doubtful_size "
+                "of 0 or more, a max_fraction in (0, 1], compat none, cellpose or mediar. Correct "
+                "the recipe."
             )
 
     @property
@@ -145,6 +154,14 @@ class Flows(TaskDefaults):
         short = foreground * (1 - length).clip(0, 1)
         return 1 - np.abs(2 * foreground - 1) * (1 - short)
 
+    def sureness(self, scores: Float[np.ndarray, "c *space"]) -> Float[np.ndarray, "*space"]:
+        """The foreground's probability."""
+        return scores[-1]
+
+    def doubting(self, size: int) -> Flows:
+        """The task with another ``doubtful_size``."""
+        return replace(self, doubtful_size=size)
+
     def decode(
         self,
         scores: Float[np.ndarray, "c *space"],
@@ -182,12 +199,14 @@ class Flows(TaskDefaults):
             "flow_error": f"whose shapes do not fit the predicted flows (task.flow_error="
             f"{self.flow_error:g}; 0 keeps them)",
             "min_size": f"smaller than task.min_size={self.min_size}",
+            "doubtful": f"smaller than task.doubtful_size={self.doubtful_size} with scores below "
+            f"{self.doubtful_score:g}",
         }
 
     def _decode(
         self, scores: Float[np.ndarray, "c *space"], tally: Tally | None
     ) -> Integer[np.ndarray, "*space"]:
-        return flows_to_labels(
+        labels = flows_to_labels(
             scores[:-1],
             scores[-1],
             threshold=self.foreground,
@@ -198,3 +217,10 @@ class Flows(TaskDefaults):
             compat=self.compat,
             tally=tally,
         )
+        if not self.doubtful_size:
+            return labels
+        limits = {"size": self.doubtful_size, "sure": self.doubtful_score}
+        doubtful = find_doubtful(labels, scores[-1], **limits)
+        if tally is not None:
+            tally.objects("doubtful", labels, doubtful)
+        return relabel(np.where(doubtful[labels], 0, labels))

@@ -1,0 +1,169 @@
+"""The scale of an image is fitted to what the model finds in it, and small doubtful objects go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from unmask.data.grid import View
+from unmask.data.normalize import NoNormalize
+from unmask.errors import RecipeError
+from unmask.infer.fitting import Trial, choose_sample, choose_trial, describe_fit, fit_predictor
+from unmask.infer.predict_blocks import predict_blocks
+from unmask.infer.predictor import Predictor
+from unmask.io import Image, open_labels
+from unmask.labels import connected_components
+from unmask.labels.doubtful import find_doubtful
+from unmask.space.tiling import Tiling
+
+
+class Same(nn.Module):
+    """A network whose logits are the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def logits(self, image):
+        return image
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Connected pieces above one half, which are as sure as they are bright."""
+
+    doubtful_size: int = 0
+    context = 40
+    metrics = ("f1@0.5",)
+
+    def channels(self):
+        return 1
+
+    def encode(self, labels, spacing):
+        raise AssertionError("Prediction has no targets.")
+
+    def loss(self, logits, values, weight):
+        raise AssertionError("Prediction has no targets.")
+
+    def activate(self, logits):
+        return logits
+
+    def flip(self, scores, axis):
+        return scores.flip(2 + axis)
+
+    def sureness(self, scores):
+        return scores[0]
+
+    def doubting(self, size):
+        return replace(self, doubtful_size=size)
+
+    def decode(self, scores, spacing):
+        labels = connected_components(scores[0] > 0.5)
+        gone = find_doubtful(labels, scores[0], size=self.doubtful_size, sure=0.9)
+        return np.where(gone[labels], 0, labels)
+
+
+class NoScore(Pieces):
+    def sureness(self, scores):
+        return None
+
+
+def predictor(task=None, **given):
+    tiling = Tiling((64, 64), batch_size=4)
+    given = {"normalize": NoNormalize(), "fit": True, **given}
+    return Predictor([Same()], task or Pieces(), 1, tiling, **given)
+
+
+def scene(gap):
+    """Eight squares of 50 pixels, four of them cut into three pieces by lines of ``gap`` pixels."""
+    image = np.zeros((1, 128, 256), np.float32)
+    for number in range(8):
+        y, x = 10 + 64 * (number // 4), 10 + 64 * (number % 4)
+        image[0, y : y + 50, x : x + 50] = 0.95
+        if number % 2:
+            for line in (16, 33):
+                image[0, y + line : y + line + gap, x : x + 50] = 0
+    # A speck, which no square is the size of, and a bright one.
+    image[0, 64:70, 100:106], image[0, 64:70, 130:136] = 0.7, 1.0
+    return image
+
+
+def test_a_coarser_scale_joins_the_pieces_of_objects():
+    plain = predictor(fit=False).predict(scene(1))
+    fitted = predictor().predict(scene(1))
+    assert plain.labels.max() == 4 + 4 * 3 + 2
+    assert fitted.provenance["fit"]["scale"] < 1
+    # The speck is gone; the bright one is sure, as far as a coarse scale leaves it so.
+    assert 8 <= len(np.unique(fitted.labels)) - 1 <= 9
+    assert fitted.labels[66, 102] == 0
+    assert fitted.provenance["fit"]["diameter"] == pytest.approx(50 * 2 / np.pi**0.5, rel=0.1)
+
+
+def test_blocks_are_those_of_the_whole_image(tmp_path):
+    one = predictor()
+    whole = one.predict(scene(1)).labels
+    image = Image.from_array(scene(1), ndim=2)
+    predict_blocks(one, image, tmp_path / "labels.tif", block=(64, 64))
+    blocks = open_labels(tmp_path / "labels.tif", ndim=2).read()[0]
+    assert np.array_equal(whole > 0, blocks > 0)
+    assert len(np.unique(whole)) == len(np.unique(blocks))
+
+
+def test_a_given_scale_is_kept():
+    fitted = fit_predictor(predictor(view=View(scale=0.5)), Image.from_array(scene(1), ndim=2))
+    assert fitted.view.scale == 0.5
+    assert fitted.task.doubtful_size > 0
+    assert "0.5 times" in describe_fit(fitted)
+
+
+def test_without_a_fit_nothing_changes():
+    one = predictor(fit=False)
+    assert fit_predictor(one, Image.from_array(scene(1), ndim=2)) is one
+
+
+def test_a_task_without_a_score_of_objects_is_refused():
+    with pytest.raises(RecipeError, match="infer.fit"):
+        predictor(NoScore()).predict(scene(1))
+
+
+def _trial(scale, edge, sureness, *, first=0):
+    """Squares of ``edge`` voxels of the image, on its grid; typical sizes are on the network's."""
+    labels = np.zeros((64, 64), np.int32)
+    for number in range(4):
+        y, x = first + 32 * (number // 2), first + 32 * (number % 2)
+        labels[y : y + edge, x : x + edge] = number + 1
+    return Trial(scale, labels, (edge * scale) ** 2, 0, sureness)
+
+
+@pytest.mark.parametrize(
+    ("trials", "chosen"),
+    [
+        # Large, alike and sure: as coarse as possible.
+        ([(1.0, 30, 0.95), (0.7, 30, 0.93), (0.5, 30, 0.92)], 0.5),
+        # Too small on the grid of the network.
+        ([(1.0, 15, 0.95), (0.7, 15, 0.94), (0.5, 15, 0.94)], 1.0),
+        # Less sure.
+        ([(1.0, 30, 0.95), (0.7, 30, 0.93), (0.5, 30, 0.80)], 0.7),
+        # Other objects: what follows is not looked at.
+        ([(1.0, 30, 0.95), (0.7, 6, 0.95), (0.5, 30, 0.95)], 1.0),
+    ],
+)
+def test_the_coarsest_scale_that_fits(trials, chosen):
+    assert choose_trial(iter([_trial(*each) for each in trials])).scale == chosen
+
+
+def test_an_empty_image_keeps_its_scale():
+    empty = [Trial(s, np.zeros((8, 8), np.int32), 0.0, 0, 0.0) for s in (1.0, 0.5)]
+    assert choose_trial(iter(empty)).scale == 1.0
+
+
+def test_large_images_are_judged_by_their_liveliest_part():
+    array = np.zeros((1, 1100, 3000), np.uint8)
+    array[0, 900:1000, 2800:2900] = np.random.default_rng(0).integers(0, 255, (100, 100))
+    part = choose_sample(Image.from_array(array, ndim=2))
+    assert part.shape == (1, 1024, 1024)
+    assert part.read().max() > 0
