@@ -61,12 +61,19 @@ def prepare(data: Path) -> None:
             truth = next((file.parents[1] / "labels").glob(f"{file.name.split('.')[0]}.*"))
             image, labels = open_image(file, ndim=2), open_labels(truth, ndim=2)
             for step in (1, 2) if source.half else (1,):
-                count += _write_parts(data, f"{name}_{file.stem}_{step}", image, labels, step, source)
+                count += _write_parts(
+                    data, f"{name}_{file.stem}_{step}", image, labels, step, source
+                )
         print(name, count, flush=True)
 
 
 def _write_parts(
-    data: Path, name: str, image: unmask.io.Image, labels: unmask.io.Image, step: int, source: Source
+    data: Path,
+    name: str,
+    image: unmask.io.Image,
+    labels: unmask.io.Image,
+    step: int,
+    source: Source,
 ) -> int:
     """Write the parts of one image, at its size divided by ``step``; returns their number."""
     written = 0

@@ -86,8 +86,9 @@ def divide_work(
     def compute(opened: OpenedImage) -> tuple[Predictor, ScoredImage]:
         own = fit_predictor(predictor, opened.image)
         if own is not predictor:
-            say(f"{image.source}: {describe_fit(own)}")
             opened = own.open(opened.image)
+        if note := describe_fit(predictor, own):
+            say(f"{image.source}: {note}")
         return own, own.score(opened, uncertainty=outputs.doubt is not None, progress=progress)
 
     def finish(found: tuple[Predictor, ScoredImage]) -> Result:
@@ -134,6 +135,8 @@ def predict_in_blocks(
     target = outputs.target
     given = {"scores": outputs.scores, "uncertainty": outputs.doubt, "cluster": outputs.cluster}
     work = plan_work(predictor, image, **given)
+    if note := describe_fit(predictor, work.predictor):
+        say(f"{image.source}: {note}")
     say(f"{image.source}: {work.forecast}")
     largest = run_work(
         work,

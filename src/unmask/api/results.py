@@ -16,7 +16,7 @@ from unmask.api.values import Say
 from unmask.atomic import atomic_write
 from unmask.blocks.base import Output
 from unmask.errors import RecipeError, SkippedError
-from unmask.infer.fitting import fit_to_stack
+from unmask.infer.fitting import describe_fit, fit_to_stack
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_labels
 from unmask.io.stacks import lead_axes, letters_apart, open_stack
@@ -136,13 +136,15 @@ def predict_planes_into(
     # Images without such axes need neither this nor the engine of blocks.
     from unmask.infer.planes import PlanesWork, predict_planes
 
-    predictor = fit_to_stack(predictor, image)
-    work = PlanesWork(predictor, image, join, target.out / TRACKS, uncertain)
+    fitted = fit_to_stack(predictor, image)
+    work = PlanesWork(fitted, image, join, target.out / TRACKS, uncertain)
     out = Output(target.path, image, name=target.name, work=target.kept)
 
     def note(text: str) -> None:
         say(f"{image.source}: {text}")
 
+    if text := describe_fit(predictor, fitted):
+        note(text)
     return {**predict_planes(work, out, resume=resume, progress=progress, say=note)}
 
 

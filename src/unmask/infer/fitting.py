@@ -112,11 +112,14 @@ def fit_to_stack(predictor: Predictor, stack: Image) -> Predictor:
     return fit_predictor(predictor, plane_of(stack, [length // 2 for length in lengths]))
 
 
-def describe_fit(fitted: Predictor) -> str:
-    """What was chosen for an image, as a note for the user."""
+def describe_fit(given: Predictor, fitted: Predictor) -> str | None:
+    """What was chosen for an image, for the user; None: there was no choice of a scale."""
+    if not given.fit or given.view.scale is not None:
+        return None
     scale, found = fitted.notes["fit"]["scale"], fitted.notes["fit"]["diameter"]
+    unit = "pixels" if fitted.ndim < 3 else "voxels"
     return (
-        f"objects of about {found:.0f} voxels across fit the model at {scale:g} times the size of "
+        f"objects of about {found:.0f} {unit} across fit the model at {scale:g} times the size of "
         "the image (--set infer.scale=1 keeps the size)."
     )
 
