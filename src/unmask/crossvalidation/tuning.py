@@ -91,10 +91,24 @@ def tune_decoding(
     table = _Table(recipe, task, outputs, metric, names)
     current = tuple(choices[name][0] for name in names)
     size = sum(each.scores[0].size for each in first)
-    count = trials or max(8, min(_TRIALS, _VOXELS // max(1, size)))
+    count = trials or _count(size)
     before = table.score(current)
     _search(table, choices, count, progress)
     return _judge(table, current, before)
+
+
+def count_trials(task: CompleteTask, voxels: int) -> int:
+    """Number of combinations that `tune_decoding` tries.
+
+    Args:
+        task: task that is decoded; one without options gets 0.
+        voxels: number of voxels of all images together.
+    """
+    return _count(voxels) if task.decoding_choices() else 0
+
+
+def _count(voxels: int) -> int:
+    return max(8, min(_TRIALS, _VOXELS // max(1, voxels)))
 
 
 def settings_of(task: CompleteTask, picks: Mapping[str, Any]) -> list[str]:

@@ -23,10 +23,11 @@ def describe_choice(plan: Plan) -> str:
     task = "" if recipe.task is None else recipe.task.name
     crop = " x ".join(map(str, recipe.data.crop))
     count = plan.facts.labeled
-    text = f"{task}, crops of {crop}, {recipe.train.steps:,} updates on {count} labeled image(s)"
+    text = f"{task}, crops of {crop}, {recipe.train.steps:,} updates"
+    images = f"{count} labeled image" + "s" * (count > 1)
     if recipe.train.folds:
-        return f"{text}, each held out once in {recipe.train.folds} folds"
-    return text
+        return f"{text} for each of {recipe.train.folds} folds and for all {images}"
+    return f"{text} on {images}"
 
 
 def plan_to_yaml(plan: Plan) -> str:

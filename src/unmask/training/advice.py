@@ -1,4 +1,4 @@
-"""What a folder is good for: a fitting preset, what would be trained, how long it would take."""
+"""What a folder is good for: a fitting preset, and what would be trained."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from unmask.data.channels import check_channels
 from unmask.data.drawn import DrawnLabels, label_files
 from unmask.data.pairing import image_files
-from unmask.data.pairs import Audit, Layout, Pair, Paths, label_values, open_as_seen
+from unmask.data.pairs import Audit, Layout, Paths, label_values, open_as_seen
 from unmask.data.portions import middle_box
 from unmask.data.tables import CLASS, is_table, list_paths, read_table
 from unmask.errors import DataError, gather, group_problems
@@ -21,7 +21,6 @@ from unmask.io import open_labels
 from unmask.io.inputs import Input
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.recipe import Recipe, load
-from unmask.training.timing import time_updates
 
 Read = TypeVar("Read")
 
@@ -112,10 +111,16 @@ def _advise(preset: str, settings: list[str], *, channels: int) -> tuple[Recipe,
     return load(preset).with_settings(settings), f"What fits these files: --preset {preset}{words}"
 
 
-def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
-    """Lines about what was found: counts, shapes, types, notes, problems."""
+def describe(audit: Audit, recipe: Recipe | None) -> Iterator[str]:
+    """Lines about what was found: counts, shapes, types, notes, problems.
+
+    Args:
+        audit: what was found.
+        recipe: recipe of the training; None: it is planned.
+    """
     labeled = sum(pair.labels is not None for pair in audit.pairs)
-    yield f"{len(audit.pairs)} usable image(s), {labeled} with labels; recipe {recipe.name!r}."
+    name = "" if recipe is None else f"; recipe {recipe.name!r}"
+    yield f"{len(audit.pairs)} usable image(s), {labeled} with labels{name}."
     kinds = Counter(
         (pair.image.shape, str(pair.image.dtype), pair.image.spacing) for pair in audit.pairs
     )
@@ -127,20 +132,3 @@ def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
         yield f"  and {len(kinds) - 6} more kinds"
     yield from (f"note: {note}" for note in group_problems(audit.notes))
     yield from (f"PROBLEM: {problem}" for problem in group_problems(audit.problems))
-
-
-def forecast(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[str]:
-    """Lines on time and memory, from a few real updates on the first images."""
-    timing = time_updates(pairs, recipe)
-    yield f"Network: {timing.parameters / 1e6:.1f} million parameters on {timing.device}."
-    trainings = recipe.train.folds + 1
-    total = timing.update * recipe.train.steps * trainings
-    each = f" for each of {trainings} trainings (folds, then all)" if trainings > 1 else ""
-    yield (
-        f"Forecast: {recipe.train.steps} updates{each} of {recipe.train.batch_size} crops "
-        f"{recipe.data.crop}, about {timing.update:.2f} s each: {total / 60:.0f} minutes."
-    )
-    if timing.note:
-        yield timing.note
-    if timing.peak is not None:
-        yield f"Memory: about {timing.peak / 1e9:.1f} GB."
