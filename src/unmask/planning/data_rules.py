@@ -146,9 +146,9 @@ def normalize_decision(images: ImageFacts, *, classes: bool) -> Decision:
         value = {"name": "window", "low": round(low), "high": round(high)}
         return Decision("data.normalize", value, text, otherwise="--set data.normalize=zscore")
     if classes and images.ndim > 2:
-        text = f"typical values are {images.low:.0f} to {images.high:.0f} without a fixed unit"
+        text = f"typical values are {images.low:.4g} to {images.high:.4g} without a fixed unit"
         return Decision("data.normalize", "zscore", text)
-    text = f"typical values are {images.low:.0f} to {images.high:.0f}"
+    text = f"typical values are {images.low:.4g} to {images.high:.4g}"
     return Decision("data.normalize", {"name": "percentile", "low": 1.0, "high": 99.8}, text)
 
 
