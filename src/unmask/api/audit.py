@@ -24,7 +24,7 @@ from unmask.data.tables import is_table
 from unmask.errors import DataError, RecipeError, SaveError, is_shortened
 from unmask.io import use_formats
 from unmask.planning.plan import Plan
-from unmask.planning.text import describe_choice
+from unmask.planning.text import describe_choice, describe_note
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
 from unmask.training.advice import describe, suggest
@@ -96,7 +96,7 @@ def _report(audit: Audit, chosen: Recipe, planned: Plan | None, advice: str) -> 
     """Lines on the files, the plan, and the cost of the training; the cost is also stored."""
     yield from describe(audit, chosen if planned is None else None)
     if planned is not None:
-        yield from (f"note: {note}" for note in planned.notes)
+        yield from map(describe_note, planned.notes)
         yield f"Plan      {describe_choice(planned)}"
     if not audit.problems:
         yield from forecast_lines(audit, chosen if planned is None else planned.recipe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,10 @@ def count_trials(task: CompleteTask, voxels: int) -> int:
         task: task that is decoded; one without options gets 0.
         voxels: number of voxels of all images together.
     """
-    return _count(voxels) if task.decoding_choices() else 0
+    choices = task.decoding_choices()
+    if not choices:
+        return 0
+    return min(_count(voxels), prod(len(values) for values in choices.values()))
 
 
 def _count(voxels: int) -> int:
