@@ -17,7 +17,7 @@ from unmask.data.tables import is_table
 from unmask.errors import DataError, message
 from unmask.planning.decision import Decision
 from unmask.planning.fold_rules import choose_folds, fold_decisions
-from unmask.planning.network_rules import schedule_decisions
+from unmask.planning.network_rules import fit_batch, schedule_decisions
 from unmask.planning.plan import Plan, make_plan, measure
 from unmask.planning.text import plan_to_yaml
 from unmask.recipe import Recipe, load
@@ -164,9 +164,11 @@ def _scheduled(
         timing = time_updates(labeled, recipe)
         # The minutes are those of a clock, so other programs count.
         update = timing.update * timing.busy
-        total = int(minutes * 60 * _UPDATES / update)
+        whole = int(minutes * 60 * _UPDATES / update)
+        made, share = _with_batch(made, whole, settings)
+        total = int(whole / share)
         reason = (
-            f"one update takes {update:.2f} s on {timing.device} at present, "
+            f"one update takes {update * share:.2g} s on {timing.device} at present, "
             f"and {minutes:g} minutes were given"
         )
     folds = recipe.train.folds
@@ -181,6 +183,16 @@ def _scheduled(
     if minutes is None:
         return made if not folds else _with_steps(made, total // (folds + 1), reason, folds)
     return _with_steps(made, max(_FEWEST, min(total // (folds + 1), _MOST)), reason, folds)
+
+
+def _with_batch(made: Plan, updates: int, settings: Settings) -> tuple[Plan, float]:
+    """The plan with a batch that suits the time, and its size as a share of the planned one."""
+    size = made.recipe.train.batch_size
+    smaller = size if _sets(settings, "train.batch_size") else fit_batch(size, updates)
+    if smaller == size:
+        return made, 1.0
+    reason = f"only {updates} updates of {size} crops fit into the time; smaller ones are more"
+    return made.with_decisions([Decision("train.batch_size", smaller, reason)]), smaller / size
 
 
 def _with_steps(made: Plan, steps: int, reason: str, folds: int) -> Plan:
