@@ -139,7 +139,7 @@ def preset(ndim):
 @pytest.fixture
 def clear(monkeypatch, tmp_path):
     """A working directory of its own, and no forecasts, which take most of the time."""
-    monkeypatch.setattr("unmask.api.audit.forecast", lambda *_: iter(["Forecast"]))
+    monkeypatch.setattr("unmask.api.audit.forecast_lines", lambda *_: iter(["Forecast"]))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 

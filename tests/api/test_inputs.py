@@ -36,7 +36,7 @@ def test_check_needs_no_labels(command, tmp_path, preset, monkeypatch):
     settings = [f"data.crop={[16, 32, 32][-recipe.data.ndim :]}", "train.batch_size=2"]
     if recipe.task is None:
         # Forecasts of pre-training never needed labels, and some networks are large.
-        monkeypatch.setattr(audit, "forecast", lambda *_: iter(()))
+        monkeypatch.setattr(audit, "forecast_lines", lambda *_: iter(()))
         settings = []
     else:
         settings += ["model={backbone: {name: resunet, width: 4, depth: 2}}", "data.augment=[]"]

@@ -6,12 +6,16 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
+import torch
 
 from unmask import api
+from unmask.api import planning
 from unmask.errors import DataError, RecipeError
-from unmask.io import save_image
+from unmask.io import open_labels, save_image
 from unmask.phantoms.cells import write_set
 from unmask.recipe import load
+from unmask.training.timing import Timing
 
 TINY = ["model.backbone.width=4", "model.backbone.depth=2", "data.crop=[32, 32]"]
 SHORT = [*TINY, "train.steps=2", "train.batch_size=1", "train.precision='32'"]
@@ -100,3 +104,36 @@ def test_the_scale_of_a_plan_is_used_by_prediction(folder, tmp_path):
     image = sorted((folder / "images").iterdir())[0]
     found = api.predict(run.model, image)
     assert found.labels.shape == (96, 96)
+
+
+def test_labels_tell_channels_from_slices(folder, tmp_path):
+    """The first axis of an image without axis names holds channels if labels are planes."""
+    for number, path in enumerate(sorted((folder / "labels").iterdir())):
+        labels = open_labels(path).read()[0].astype(np.uint16)
+        image = np.stack([labels > 0, labels * 0]) * np.uint8(50)
+        for name, values in (("images", image), ("labels", labels)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            tifffile.imwrite(tmp_path / name / f"{number}.tif", values)
+    made = api.plan(tmp_path / "images", labels=tmp_path / "labels")
+    assert (made.recipe.data.ndim, made.recipe.data.channels) == (2, 2)
+    assert made.recipe.data.axes == "CYX"
+    axes = next(each for each in made.decisions if each.field == "data.axes")
+    assert "Not sure" in str(axes)
+    assert any("channel 1 may be left out" in note for note in made.notes)
+
+
+def test_little_time_makes_batches_smaller(folder, monkeypatch):
+    """Many small updates learn more than a few large ones; a size that was set is kept."""
+    timing = Timing(1.0, 1000, None, torch.device("cpu"))
+    monkeypatch.setattr(planning, "time_updates", lambda *_: timing)
+    given = {"images": folder / "images", "labels": folder / "labels"}
+    own = [*TINY, "train.folds=0"]
+    sizes = []
+    for minutes in (3, 300):
+        made = api.plan(**given, minutes=minutes, settings=own)
+        size = made.recipe.train.batch_size
+        sizes.append(size)
+        assert made.recipe.train.steps == pytest.approx(51 * minutes * 8 / size, abs=1)
+    assert sizes == [2, 8]
+    kept = api.plan(**given, minutes=3, settings=[*own, "train.batch_size=8"])
+    assert (kept.recipe.train.batch_size, kept.recipe.train.steps) == (8, 153)

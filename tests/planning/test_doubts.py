@@ -102,3 +102,12 @@ def test_images_of_very_different_scales():
     large = squares([(10, 10), (10, 200), (200, 100)], 80, (320, 320))
     note = note_on(plan_of(pair(small), pair(large)), "differ by a factor of 10")
     assert "data.spacing" in note
+
+
+def test_the_evidence_is_short_and_names_no_values_that_are_missing():
+    empty = np.zeros((96, 96), np.uint8)
+    plan = plan_of(pair(empty), pair(empty))
+    task = next(each for each in plan.decisions if each.field == "task")
+    assert str(task).startswith("task = semantic. No label value besides 0 was found.")
+    for each in ([(4, 4), (30, 30), (60, 60)], [(30, 30)]):
+        assert all(len(note) < 400 for note in plan_of(pair(squares(each))).notes)

@@ -17,6 +17,32 @@ def test_decode_undoes_encode(shape):
     np.testing.assert_array_equal(decoded, labels)
 
 
+@pytest.mark.parametrize("shape", [(9, 7), (4, 5, 6)])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_threshold_is_the_least_probability_of_foreground(shape, classes):
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet(np.ones(classes), shape).astype(np.float32)
+    scores = np.moveaxis(scores, -1, 0)
+    plain = Semantic(classes=classes).decode(scores, None)
+    counts = []
+    for threshold in (0.2, 0.5, 0.8):
+        labels = Semantic(classes=classes, threshold=threshold).decode(scores, None)
+        best = scores[1:].max(0)
+        np.testing.assert_array_equal(labels > 0, best / (best + scores[0]) > threshold)
+        # Which class it is does not depend on the threshold.
+        both = (labels > 0) & (plain > 0)
+        np.testing.assert_array_equal(labels[both], plain[both])
+        counts.append(np.count_nonzero(labels))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[1] == np.count_nonzero(plain)
+
+
+def test_tune_tries_thresholds():
+    assert Semantic(threshold=0.4).decoding_choices()["threshold"][0] == 0.4
+    with pytest.raises(RecipeError, match=r"task\.threshold: expected a probability"):
+        Semantic(threshold=1.0)
+
+
 def test_ignored_voxels_have_no_influence():
     task = Semantic(classes=2, ignore_label=255)
     labels = np.array([[0, 1], [255, 255]])

@@ -9,7 +9,7 @@ from unmask.data.pairs import Audit, Layout, audit_pairs
 from unmask.errors import DataError
 from unmask.io import save_image
 from unmask.recipe import load
-from unmask.training.advice import describe, forecast, suggest
+from unmask.training.advice import describe, suggest
 
 
 def write(folder, *arrays):
@@ -96,22 +96,3 @@ def test_lines_of_an_audit(tmp_path):
     assert sum(line.startswith("note: ") for line in lines) == 2
     assert sum(line.startswith("PROBLEM: ") and "bad.tif" in line for line in lines) == 1
     assert next(iter(describe(Audit([]), load("mae2d")))).startswith("0 usable")
-
-
-@pytest.mark.parametrize("preset", ["mae2d", "semantic2d"])
-def test_forecast(tmp_path, preset):
-    images = write(tmp_path / "i", np.arange(1600, dtype=np.uint16).reshape(40, 40))
-    labels = write(tmp_path / "l", blobs([1], shape=(40, 40)))
-    small = {
-        "mae2d": "model.backbone={name: vit, patch: [8, 8], dim: 24, depth: 2, heads: 2}",
-        "semantic2d": "model.backbone={name: resunet, width: 4, depth: 2}",
-    }
-    common = ["data.channels=1", "data.crop=[16, 16]", "train.batch_size=2", "train.steps=6000"]
-    recipe = load(preset).with_settings([small[preset], *common])
-    given = labels if recipe.task else None
-    pairs = audit_pairs(images, given, Layout(2)).pairs
-    text = "\n".join(forecast(pairs, recipe))
-    assert "million parameters" in text
-    assert "6000 updates of 2 crops (16, 16)" in text
-    assert "minutes" in text
-    assert "GB" in text

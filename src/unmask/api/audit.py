@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from unmask.api.briefing import forecast_lines
 from unmask.api.inputs import (
     content_of,
     find_inputs,
@@ -23,10 +24,10 @@ from unmask.data.tables import is_table
 from unmask.errors import DataError, RecipeError, SaveError, is_shortened
 from unmask.io import use_formats
 from unmask.planning.plan import Plan
-from unmask.planning.text import describe_choice
+from unmask.planning.text import describe_choice, describe_note
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
-from unmask.training.advice import describe, forecast, suggest
+from unmask.training.advice import describe, suggest
 
 
 def _suggested(images: Paths, labels: Paths | None, settings: list[str]) -> tuple[Recipe, str]:
@@ -86,18 +87,23 @@ def check(
     planned = None
     if advice and labels is not None and not is_table(labels) and not audit.problems:
         planned = _planned(images, labels, settings, split=val_images is not None)
-        advice += "\nWithout a preset, unmask train derives a recipe; unmask plan explains it."
-    for line in (advice, *describe(audit, chosen)):
-        if line:
-            say(line)
-    if planned is not None:
-        say(f"Without a preset: {describe_choice(planned)}")
-        for note in planned.notes:
-            say(f"note: {note}")
-    if not audit.problems:
-        for line in forecast(audit.pairs, chosen if planned is None else planned.recipe):
-            say(line)
+    for line in _report(audit, chosen, planned, advice):
+        say(line)
     return audit
+
+
+def _report(audit: Audit, chosen: Recipe, planned: Plan | None, advice: str) -> Iterator[str]:
+    """Lines on the files, the plan, and the cost of the training; the cost is also stored."""
+    yield from describe(audit, chosen if planned is None else None)
+    if planned is not None:
+        yield from map(describe_note, planned.notes)
+        yield f"Plan      {describe_choice(planned)}"
+    if not audit.problems:
+        yield from forecast_lines(audit, chosen if planned is None else planned.recipe)
+    if advice:
+        yield advice
+    if planned is not None:
+        yield "Without a preset, unmask train makes the plan above; unmask plan explains it."
 
 
 def _planned(images: Paths, labels: Paths, settings: list[str], *, split: bool) -> Plan | None:

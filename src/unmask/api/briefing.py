@@ -10,19 +10,17 @@ from typing import Any
 
 import torch
 
+from unmask.api.forecasting import describe_updates, extrapolate, forecast
 from unmask.api.validation import HeldOut
-from unmask.data.pairs import Pair
+from unmask.data.pairs import Audit, Pair
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.parallel import count_processes, device_type
 from unmask.training.precision import Measured, keep_precision, measure_precision
-from unmask.training.progress import duration
 
 # Largest number of held-out images that are named.
 _NAMED = 3
-# Share of an update that is its forward pass; the backward pass takes about twice as long.
-_FORWARD = 1 / 3
 _WIDTH = 10
 
 
@@ -77,7 +75,7 @@ def brief(
     Args:
         measured: recipe and measured times of its updates.
         objective: the network that is trained.
-        pairs: training images.
+        pairs: training images; with folds those of all folds.
         validate: `HeldOut` images for validation; anything else counts as none.
         card: card of the model, with the sizes of the objects.
         device: device of the training.
@@ -88,17 +86,36 @@ def brief(
     facts = {
         "Images": _images(pairs, held_out, recipe, folds),
         "Labels": _labels(recipe, card),
-        "Network": _network(recipe, objective),
+        "Network": _network(recipe, sum(weight.numel() for weight in objective.parameters())),
         "Device": f"{_device(device)}, {measured.describe()}",
-        "Forecast": _forecast(measured, held_out, folds),
+        "Forecast": _forecast(measured, objective, pairs if folds else held_out, folds),
     }
     return Briefing(facts, measured)
 
 
+def forecast_lines(audit: Audit, recipe: Recipe) -> Iterator[str]:
+    """Measure a few updates; lines on network, device, time and memory of a training.
+
+    Args:
+        audit: files of the training; gets the numbers of the forecast.
+        recipe: recipe of the training.
+    """
+    measured, made = forecast(audit.pairs, recipe)
+    numbers = {"updates": made.updates, "seconds": made.seconds, "busy": made.busy}
+    audit.forecast.update(numbers | {"memory": made.memory})
+    facts = {"Forecast": made.describe(describe_updates(recipe, made.updates))}
+    if (timing := measured.timing) is not None:
+        facts = {
+            "Network": _network(recipe, timing.parameters),
+            "Device": f"{_device(timing.device)}, {measured.describe()}",
+            **facts,
+        }
+    yield from Briefing(facts, measured).lines()
+
+
 def _images(pairs: Sequence[Pair], held_out: Sequence[Pair], recipe: Recipe, folds: int) -> str:
     if folds:
-        whole = len(pairs) + len(held_out)
-        return f"{whole:,}, each is held out once, in {folds} folds"
+        return f"{len(pairs):,}, each is held out once, in {folds} folds"
     if recipe.task is None:
         return f"{len(pairs):,}"
     if not held_out:
@@ -123,8 +140,7 @@ def _labels(recipe: Recipe, card: Mapping[str, Any]) -> str:
     )
 
 
-def _network(recipe: Recipe, objective: Objective) -> str:
-    count = sum(weight.numel() for weight in objective.parameters())
+def _network(recipe: Recipe, count: int) -> str:
     shown = f"{count / 1e6:.1f} million" if count > 1e5 else f"{count:,}"
     purpose = recipe.task or recipe.method
     name = "" if purpose is None else f", {purpose.name}"
@@ -139,28 +155,6 @@ def _device(device: torch.device) -> str:
     return device.type
 
 
-def _forecast(measured: Measured, held_out: Sequence[Pair], folds: int) -> str:
-    recipe, timing = measured.recipe, measured.timing
-    updates = (folds + 1) * recipe.train.steps
-    crop = " x ".join(map(str, recipe.data.crop))
-    what = f"{updates:,} updates of {recipe.train.batch_size} crops {crop}"
-    if timing is None:
-        return f"none, for {what}"
-    validation = _validations(recipe) * _voxels(held_out, recipe)
-    voxels = recipe.train.batch_size * recipe.train.accumulate * prod(recipe.data.crop)
-    seconds = timing.update * (updates + _FORWARD * validation / voxels)
-    text = f"about {duration(seconds)} for {what}"
-    text = text if timing.peak is None else f"{text}; {timing.peak / 1e9:.2g} GB of memory"
-    return f"{text}. {timing.note}".rstrip(". ") if timing.note else text
-
-
-def _validations(recipe: Recipe) -> int:
-    train = recipe.train
-    return 1 if train.validate_every == 0 else -(-train.steps // train.validate_every)
-
-
-def _voxels(pairs: Sequence[Pair], recipe: Recipe) -> float:
-    """Voxels that the network sees in one validation; overlapping tiles count twice."""
-    few = min(1.0, recipe.train.validate_images / max(1, len(pairs)))
-    tiles = (1 / (1 - recipe.infer.overlap)) ** recipe.data.ndim
-    return few * tiles * sum(prod(pair.image.shape[1:]) for pair in pairs)
+def _forecast(measured: Measured, objective: Objective, scored: Sequence[Pair], folds: int) -> str:
+    made = extrapolate(measured, objective.finished, scored, folds=folds)
+    return made.describe(describe_updates(measured.recipe, made.updates))

@@ -207,6 +207,7 @@ def _train_fold(job: CrossValidation, number: int, fold: Fold, begin: partial[No
             begin=begin,
             folds=count if number == 1 else 0,
             measured=job.measured,
+            pairs=job.pairs,
         ),
     )
     atomic_write(folder / _FINISHED, json.dumps({"steps": recipe.train.steps}))

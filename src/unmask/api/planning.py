@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from unmask.api.inputs import find_inputs, labels_of, parts_of
@@ -13,22 +12,22 @@ from unmask.atomic import atomic_write
 from unmask.crossvalidation.split import count_regions
 from unmask.data.channel_choice import ChannelChoice
 from unmask.data.grid import View
-from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, message
 from unmask.planning.decision import Decision
 from unmask.planning.fold_rules import choose_folds, fold_decisions
-from unmask.planning.network_rules import schedule_decisions
+from unmask.planning.network_rules import fit_batch, schedule_decisions
 from unmask.planning.plan import Plan, make_plan, measure
 from unmask.planning.text import plan_to_yaml
 from unmask.recipe import Recipe, load
-from unmask.training.advice import readable
+from unmask.training.advice import open_first
 from unmask.training.timing import time_updates
 
 # Part of the minutes that updates get; the rest is for validation, snapshots and start-up.
 _UPDATES = 0.85
 _FEWEST, _MOST = 20, 50_000
+_SLICES = "save slices as files of their own"
 # Settings that say how files are read.
 _READING = (
     *("data.axes", "data.image_suffix", "data.label_suffix", "data.allow_external"),
@@ -74,17 +73,20 @@ def plan(
                 "classes of whole images: unmask train --preset classify2d.",
             )
         )
-    pairs = _opened(images, labels, settings)
+    pairs, named = _opened(images, labels, settings)
     facts = measure(pairs, ignore_label=_ignored(settings), classes=_wants_classes(settings))
-    made = _decided(make_plan(facts, minutes=minutes), settings)
+    made = _decided(make_plan(facts, minutes=minutes).with_decisions(named), settings)
     chosen = _scheduled(made, pairs, minutes, settings, split=split)
     if out is not None:
         atomic_write(out, plan_to_yaml(chosen))
     return chosen
 
 
-def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
-    """Labeled pairs of as many axes as the first readable image has, then the other images."""
+def _opened(images: Paths, labels: Paths, settings: Settings) -> tuple[list[Pair], list[Decision]]:
+    """Labeled pairs of as many axes as the first readable labels have, then the other images.
+
+    The decision is on axes that the files do not name.
+    """
     own = [line for line in settings if line.partition("=")[0].strip() in _READING]
     data = load("mae2d").with_settings(own).data
     rules = Layout(
@@ -95,13 +97,15 @@ def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
         allow_external=data.allow_external,
         channels=ChannelChoice(data.use_channels),
     )
-    read = partial(open_as_seen, layout=rules, channels=None)
-    named = image_files(images, [], wanted=data.use_channels)
-    first = next(readable([image for _, image in named], read))
-    rules, unlabeled = replace(rules, ndim=first.ndim), list[str]()
+    first, axes = open_first(images, labels, rules)
+    named = []
+    if axes != data.axes:
+        text = f"labels have {first.ndim} axes, so the first of {first.ndim + 1} holds channels"
+        named = [Decision("data.axes", axes, text, sure=False, otherwise=_SLICES)]
+    rules, unlabeled = replace(rules, ndim=first.ndim, axes=axes), list[str]()
     pairs = open_pairs(images, labels, rules, unlabeled=unlabeled)
     # Images without labels tell what the model will have to see: color, sizes, voxels.
-    return [*pairs, *(Pair(path, open_as_seen(path, rules, None)) for path in unlabeled)]
+    return [*pairs, *(Pair(path, open_as_seen(path, rules, None)) for path in unlabeled)], named
 
 
 def _ignored(settings: Settings) -> int | None:
@@ -160,9 +164,11 @@ def _scheduled(
         timing = time_updates(labeled, recipe)
         # The minutes are those of a clock, so other programs count.
         update = timing.update * timing.busy
-        total = int(minutes * 60 * _UPDATES / update)
+        whole = int(minutes * 60 * _UPDATES / update)
+        made, share = _with_batch(made, whole, settings)
+        total = int(whole / share)
         reason = (
-            f"one update takes {update:.2f} s on {timing.device} at present, "
+            f"one update takes {update * share:.2g} s on {timing.device} at present, "
             f"and {minutes:g} minutes were given"
         )
     folds = recipe.train.folds
@@ -177,6 +183,16 @@ def _scheduled(
     if minutes is None:
         return made if not folds else _with_steps(made, total // (folds + 1), reason, folds)
     return _with_steps(made, max(_FEWEST, min(total // (folds + 1), _MOST)), reason, folds)
+
+
+def _with_batch(made: Plan, updates: int, settings: Settings) -> tuple[Plan, float]:
+    """The plan with a batch that suits the time, and its size as a share of the planned one."""
+    size = made.recipe.train.batch_size
+    smaller = size if _sets(settings, "train.batch_size") else fit_batch(size, updates)
+    if smaller == size:
+        return made, 1.0
+    reason = f"only {updates} updates of {size} crops fit into the time; smaller ones are more"
+    return made.with_decisions([Decision("train.batch_size", smaller, reason)]), smaller / size
 
 
 def _with_steps(made: Plan, steps: int, reason: str, folds: int) -> Plan:

@@ -89,7 +89,7 @@ class Stage:
         reasons: of the plan, for the report; they have been said.
         folds: number of folds in the first of them, which prints the forecast of all; else 0.
         measured: measured times of updates; None: not measured yet.
-        pairs: images on their own grid, whose out-of-fold predictions the run folder holds.
+        pairs: images of all folds on their own grid; empty: no cross-validation.
     """
 
     title: str = ""
@@ -177,7 +177,8 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         card |= _describe(objective, pairs, recipe, used)
         with _journal(folder, recipe, stage) as journal:
             facts = {"validate": validate, "card": card, "folds": stage.folds}
-            briefing = brief(measured, objective, pairs, device=fabric.device, **facts)
+            own = stage.pairs or pairs
+            briefing = brief(measured, objective, own, device=fabric.device, **facts)
             doubts, begun = list(_note(crops, notes)), briefing.lines() if stage.speaks else ()
             journal.say_lines([*reasons, *doubts, *chosen.lines, *_at_rest(objective), *begun])
             summary = fit(
@@ -192,8 +193,8 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
             )
             if fabric.is_global_zero and not stage.keep_models:
                 outcome = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
-                own = (stage.pairs or pairs, validate)
-                _report(Finished(folder, recipe, objective.finished, *own, *outcome), journal)
+                shown = (own, validate)
+                _report(Finished(folder, recipe, objective.finished, *shown, *outcome), journal)
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / MODEL_FILE, metrics, summary.step, time.perf_counter() - begin)
 

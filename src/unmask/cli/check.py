@@ -90,6 +90,7 @@ def check(options: CheckOptions) -> None:
     if options.out is None and (path := list_in_full(audit, given)) is not None:
         show(f"The full list is in {path}.")
     record = {"problems": audit.problems, "notes": audit.notes, "usable": len(audit.pairs)}
-    emit(record | {"labeled": sum(pair.labels is not None for pair in audit.pairs)})
+    record["labeled"] = sum(pair.labels is not None for pair in audit.pairs)
+    emit(record | {"forecast": audit.forecast})
     if audit.problems:
         raise typer.Exit(2)

@@ -73,6 +73,7 @@ def plan(options: PlanOptions) -> None:
         unmask plan images/ --labels labels/ --minutes 30 --out recipe.yaml
     """
     from unmask import api
+    from unmask.planning.text import describe_decision, describe_note
 
     made = api.plan(
         choose_images(options.images, options.images_option),
@@ -84,10 +85,10 @@ def plan(options: PlanOptions) -> None:
     show(f"Plan for {made.facts.images.count} images, {made.facts.labeled} with labels:")
     for each in made.decisions:
         record = {"field": each.field, "value": each.value, "reason": each.reason}
-        emit(record | {"sure": each.sure, "otherwise": each.otherwise}, f"  {each}")
+        emit(record | {"sure": each.sure, "otherwise": each.otherwise}, describe_decision(each))
     for note in made.notes:
-        show(f"note: {note}")
+        show(describe_note(note))
     if options.out is not None:
         show(f"Recipe: {options.out}. Train with: unmask train --recipe {options.out}")
     else:
-        show("To keep and edit it, give --out recipe.yaml.")
+        show("unmask train makes the same plan. To edit it first, give --out recipe.yaml.")

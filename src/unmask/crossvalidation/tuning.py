@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -91,10 +92,27 @@ def tune_decoding(
     table = _Table(recipe, task, outputs, metric, names)
     current = tuple(choices[name][0] for name in names)
     size = sum(each.scores[0].size for each in first)
-    count = trials or max(8, min(_TRIALS, _VOXELS // max(1, size)))
+    count = trials or _count(size)
     before = table.score(current)
     _search(table, choices, count, progress)
     return _judge(table, current, before)
+
+
+def count_trials(task: CompleteTask, voxels: int) -> int:
+    """Number of combinations that `tune_decoding` tries.
+
+    Args:
+        task: task that is decoded; one without options gets 0.
+        voxels: number of voxels of all images together.
+    """
+    choices = task.decoding_choices()
+    if not choices:
+        return 0
+    return min(_count(voxels), prod(len(values) for values in choices.values()))
+
+
+def _count(voxels: int) -> int:
+    return max(8, min(_TRIALS, _VOXELS // max(1, voxels)))
 
 
 def settings_of(task: CompleteTask, picks: Mapping[str, Any]) -> list[str]:

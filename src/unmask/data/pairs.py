@@ -67,6 +67,7 @@ class Audit:
         notes: one line each; worth knowing, no reason to refuse.
         unlabeled: images without labels, where others have labels; they are not in ``pairs``.
         digests: of the pixels of every image by its source, if they were read.
+        forecast: seconds and bytes that the training will take; empty: not measured.
     """
 
     pairs: list[Pair]
@@ -74,6 +75,7 @@ class Audit:
     notes: list[str] = field(default_factory=list)
     unlabeled: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
+    forecast: dict[str, float | int | None] = field(default_factory=dict)
 
 
 def open_pairs(

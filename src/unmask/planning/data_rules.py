@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, prod, sqrt
 
-from unmask.planning.decision import Decision, multiple
+from unmask.planning.decision import Decision, multiple, unit
 from unmask.planning.image_facts import ImageFacts
 from unmask.planning.objects import ObjectFacts
 
@@ -88,7 +88,7 @@ def scale_decisions(objects: ObjectFacts | None, scale: float) -> list[Decision]
     if objects is None or scale == 1:
         return []
     text = (
-        f"objects have a median diameter of {objects.median:.0f} voxels, "
+        f"objects have a median diameter of {objects.median:.0f} {unit(len(objects.flatness))}, "
         f"{objects.median * scale:.0f} after resizing"
     )
     return [Decision("data.scale", scale, text, otherwise="--set data.scale=null")]
@@ -132,7 +132,7 @@ def crop_decision(
 ) -> Decision:
     """The crop with its reason."""
     typical = " x ".join(str(round(n * scale)) for n in images.shape)
-    text = f"images are {typical} voxels"
+    text = f"images are {typical} {unit(images.ndim)}"
     if objects is not None:
         text += f", objects up to {objects.high * scale:.0f} across"
     return Decision("data.crop", list(crop), text)
@@ -146,16 +146,16 @@ def normalize_decision(images: ImageFacts, *, classes: bool) -> Decision:
         value = {"name": "window", "low": round(low), "high": round(high)}
         return Decision("data.normalize", value, text, otherwise="--set data.normalize=zscore")
     if classes and images.ndim > 2:
-        text = f"typical values are {images.low:.0f} to {images.high:.0f} without a fixed unit"
+        text = f"typical values are {images.low:.4g} to {images.high:.4g} without a fixed unit"
         return Decision("data.normalize", "zscore", text)
-    text = f"typical values are {images.low:.0f} to {images.high:.0f}"
+    text = f"typical values are {images.low:.4g} to {images.high:.4g}"
     return Decision("data.normalize", {"name": "percentile", "low": 1.0, "high": 99.8}, text)
 
 
 def foreground_decision(foreground: float) -> Decision:
     """Rare objects are drawn more often."""
     share = next(share for below, share in _SHARES if foreground <= below)
-    text = f"labels cover {foreground:.1%} of the voxels"
+    text = f"labels cover {foreground:.1%} of the images"
     return Decision("data.foreground", share, text)
 
 

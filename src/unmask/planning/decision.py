@@ -53,6 +53,11 @@ def _short(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+def unit(ndim: int) -> str:
+    """What the points of an image are called: pixels of planes, voxels of volumes."""
+    return "pixels" if ndim < 3 else "voxels"
+
+
 def whole(value: float, *, least: int = 1) -> int:
     """A whole number of at least ``least``."""
     return max(least, round(value))

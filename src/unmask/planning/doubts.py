@@ -30,7 +30,10 @@ def find_doubts(facts: Facts) -> list[str]:
 def _empty(facts: Facts) -> Iterator[str]:
     empty = sum(len(one.ids) == 0 for one in facts.labels)
     if empty == len(facts.labels):
-        yield "All labels are empty: nothing can be learned from them."
+        yield (
+            "All labels are empty: nothing can be learned from them. Label at least one object, or "
+            "check that --labels names the right folder."
+        )
     elif empty:
         yield (
             f"{empty} of {len(facts.labels)} label images are empty. They are assumed to be images "
@@ -51,11 +54,11 @@ def _classes_or_objects(facts: Facts) -> Iterator[str]:
         return
     mine, other = ("classes", "objects") if verdict.classes else ("objects", "classes")
     setting = "--set task=flows" if verdict.classes else "--set task=semantic"
+    why = "; ".join(verdict.reasons[:2]) or "there is no evidence"
     against = f"; but {verdict.against[0]}" if verdict.against else ""
     yield (
-        f"Label values are assumed to be {mine}, not {other}: "
-        f"{'; '.join(verdict.reasons[:2]) or 'there is no evidence'}{against}. The evidence is "
-        f"weak ({abs(verdict.weight):.1f}; {verdict.SURE} or more is sure). If they are {other}: "
+        f"Label values are assumed to be {mine}, not {other}: {why}{against}. The evidence weighs "
+        f"{abs(verdict.weight):.1f}; {verdict.SURE} or more is sure. If they are {other}: "
         f"{setting}."
     )
 
@@ -66,8 +69,8 @@ def _sizes(facts: Facts) -> Iterator[str]:
         return
     if objects.count < _FEW_OBJECTS:
         yield (
-            f"Only {objects.count} object(s) were measured, so diameters are rough. Label more, or "
-            "set data.scale, data.crop and task.reach yourself."
+            f"Only {objects.count} object(s) were measured, so diameters are rough. If they are "
+            "not typical, label more, or set data.scale, data.crop and task.reach."
         )
     if all(one.cut.all() for one in facts.labels if len(one.ids)):
         yield (
@@ -78,9 +81,9 @@ def _sizes(facts: Facts) -> Iterator[str]:
     if objects.between_images > _SCALES:
         yield (
             f"Median diameters of the images differ by a factor of {objects.between_images:.1f}. "
-            "One model is trained for all of them, with zoom as augmentation. Objects are learned "
-            "better at one scale: resize the images, save their voxel size and give --set "
-            "data.spacing=..., or train one model per scale and predict with --diameter."
+            "One model is trained for all, with zoom as augmentation. One scale is learned better: "
+            "resize the images, or save their voxel size and give --set data.spacing=..., or train "
+            "one model per scale."
         )
 
 
@@ -96,8 +99,8 @@ def _spacing(facts: Facts) -> Iterator[str]:
         yield (
             f"{images.with_spacing} of {images.count} images have a voxel size ({size} "
             f"{images.unit or ''}".rstrip()
-            + "). The others are assumed to have the same, and "
-            "images are not resampled; save all of them with their voxel size if they differ."
+            + "). The others are assumed to have the same, and no image is resampled. If they "
+            "differ, save all images with their voxel size."
         )
 
 

@@ -79,6 +79,8 @@ def _counts(seen: Sequence[LabelImage]) -> _Votes:
         return [(-4.0, f"{count} different label values are too many for classes")]
     if count > _MANY:
         return [(-2.0, f"{count} different label values are many for classes")]
+    if count == 0:
+        return []
     if count == 1:
         return [(2.0, "there is one label value besides 0")]
     return [(0.5, f"there are {count} label values besides 0")]

@@ -13,6 +13,8 @@ _LEVELS = {2: 6, 3: 5}
 # An axis is halved once its voxels are at most so much longer than the shortest (nnU-Net,
 # doi:10.1038/s41592-020-01008-z, keeps axes of twice the spacing).
 _LONG = 2.0
+# Fewest updates of a training, as far as smaller batches allow it.
+_UPDATES, _SMALLEST = 500, 2
 # Smallest crop, in voxels per axis, for the network of the shipped weights: two coarse voxels.
 _START_CROP = 32
 
@@ -69,6 +71,26 @@ def network_decisions(
     long = " x ".join(f"{v:.3g}" for v in voxel)
     text += f"; voxels measure {long}, so long axes are halved later"
     return [Decision("model.backbone", backbone, text)]
+
+
+def fit_batch(size: int, updates: int) -> int:
+    """Batch size that leaves at least 500 updates within the given time, 2 at least.
+
+    In a short training, many small updates learn more than few large ones that see as many voxels:
+    the learning rate, not the noise of the gradients, limits how far the weights move.
+
+    Args:
+        size: batch size that was timed.
+        updates: number of updates of this size that fit into the time.
+
+    Examples:
+        >>> fit_batch(8, 5000), fit_batch(8, 300), fit_batch(8, 30)
+        (8, 4, 2)
+    """
+    while updates < _UPDATES and size > _SMALLEST:
+        smaller = max(_SMALLEST, size // 2)
+        updates, size = updates * size // smaller, smaller
+    return size
 
 
 def schedule_decisions(steps: int, why: str) -> list[Decision]:

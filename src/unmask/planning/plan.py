@@ -9,7 +9,7 @@ from math import prod
 from unmask.planning import data_rules as data
 from unmask.planning import network_rules as network
 from unmask.planning import task_rules as tasks
-from unmask.planning.decision import Decision
+from unmask.planning.decision import Decision, unit
 from unmask.planning.doubts import find_doubts
 from unmask.planning.facts import Facts, measure
 from unmask.planning.image_facts import ImageFacts
@@ -124,7 +124,9 @@ def _task(facts: Facts, scale: float) -> list[Decision]:
 
 def _batch(crop: Sequence[int]) -> Decision:
     size = max(2, min(8, round(_VOXELS / prod(crop))))
-    return Decision("train.batch_size", size, f"{size * prod(crop):,} voxels are seen per update")
+    return Decision(
+        "train.batch_size", size, f"{size * prod(crop):,} {unit(len(crop))} are seen per update"
+    )
 
 
 def _tile(crop: Sequence[int], images: ImageFacts) -> list[int]:

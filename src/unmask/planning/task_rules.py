@@ -8,7 +8,7 @@ from math import ceil
 import numpy as np
 
 from unmask.labels.dropped import diameter
-from unmask.planning.decision import Decision, whole
+from unmask.planning.decision import Decision, unit, whole
 from unmask.planning.kinds import Verdict, all_values
 from unmask.planning.label_facts import LabelImage
 from unmask.planning.objects import ObjectFacts
@@ -59,24 +59,24 @@ def flow_decisions(
             "task",
             "flows",
             "; ".join(verdict.reasons[:2])
-            + f"; {objects.foreground:.0%} of the voxels are objects, which is not dense",
+            + f"; objects cover {objects.foreground:.0%} of the images, which is not dense",
             sure=verdict.sure,
             otherwise="--set task=semantic",
         ),
         Decision(
             "task.reach",
             reach,
-            f"99 % of the objects are shorter than {objects.longest:.0f} voxels",
+            f"99 % of the objects are shorter than {objects.longest:.0f} {unit(ndim)}",
         ),
         Decision(
             "task.min_size",
             whole(min(smallest, _MOST_DEBRIS), least=4),
-            f"5 % of the objects have diameters below {objects.low:.1f} voxels",
+            f"5 % of the objects have diameters below {objects.low:.1f} {unit(ndim)}",
         ),
     ]
     steps = max(200, whole(reach * 3))
     if steps > 200:
-        decisions.append(Decision("task.steps", steps, f"flows lead over {reach} voxels"))
+        decisions.append(Decision("task.steps", steps, f"flows lead over {reach} {unit(ndim)}"))
     if objects.largest_share > 0.3:
         text = f"one object covers {objects.largest_share:.0%} of its image"
         decisions.append(Decision("task.max_fraction", 1.0, text))
@@ -87,7 +87,7 @@ def affinity_decisions(
     objects: ObjectFacts, verdict: Verdict, scale: float, voxel: Sequence[float]
 ) -> list[Decision]:
     """Affinities of neighbors at distances up to a diameter."""
-    across = objects.median * scale
+    across, points = objects.median * scale, unit(len(voxel))
     # Labels without background between objects need a border to learn.
     widen = objects.touching > 0.5
     smallest = whole(_DEBRIS * _voxels(objects.low * scale, len(voxel)), least=4)
@@ -95,22 +95,22 @@ def affinity_decisions(
         Decision(
             "task",
             "affinities",
-            f"{objects.foreground:.0%} of the voxels are objects, separated by layers of "
-            f"{objects.gap:.1f} voxels (median diameter {objects.median:.0f})",
+            f"objects cover {objects.foreground:.0%} of the images, separated by layers of "
+            f"{objects.gap:.1f} {points} (median diameter {objects.median:.0f})",
             sure=verdict.sure,
             otherwise="--set task=flows",
         ),
         Decision(
             "task.offsets",
             neighbor_offsets(across, voxel),
-            f"pairs up to a diameter of {across:.0f} voxels apart tell objects from each other",
+            f"pairs up to a diameter of {across:.0f} {points} apart tell objects from each other",
         ),
         Decision("task.background", "apart", "background lies between the objects"),
     ]
     if widen:
         text = f"{objects.touching:.0%} of the objects touch without background between them"
         decisions.append(Decision("task.widen", [1] * len(voxel), text))
-    text = f"5 % of the objects have diameters below {objects.low:.1f} voxels"
+    text = f"5 % of the objects have diameters below {objects.low:.1f} {points}"
     return [*decisions, Decision("task.decoding", _decoding(len(voxel), smallest), text)]
 
 

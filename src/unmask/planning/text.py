@@ -5,16 +5,37 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from unmask.planning.decision import Decision
 from unmask.planning.plan import Plan
 
-_WIDTH = 96
+_WIDTH, _TERMINAL = 96, 80
 
 
 def describe_plan(plan: Plan) -> Iterator[str]:
-    """One line per decision, then the notes."""
-    for decision in plan.decisions:
-        yield f"  {decision}"
-    yield from (f"note: {note}" for note in plan.notes)
+    """The decisions, then the notes, for a terminal of 80 columns."""
+    yield from map(describe_decision, plan.decisions)
+    yield from map(describe_note, plan.notes)
+
+
+def describe_decision(decision: Decision) -> str:
+    """A decision with its reason; lines after the first one are indented."""
+    return _fill(str(decision), "  ", "      ")
+
+
+def describe_note(note: str) -> str:
+    """A note of a plan."""
+    return _fill(f"note: {note}", "", "      ")
+
+
+def _fill(text: str, first: str, other: str) -> str:
+    return textwrap.fill(
+        text,
+        _TERMINAL,
+        initial_indent=first,
+        subsequent_indent=other,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def describe_choice(plan: Plan) -> str:
@@ -23,10 +44,11 @@ def describe_choice(plan: Plan) -> str:
     task = "" if recipe.task is None else recipe.task.name
     crop = " x ".join(map(str, recipe.data.crop))
     count = plan.facts.labeled
-    text = f"{task}, crops of {crop}, {recipe.train.steps:,} updates on {count} labeled image(s)"
+    text = f"{task}, crops of {crop}, {recipe.train.steps:,} updates"
+    images = f"{count} labeled image" + "s" * (count > 1)
     if recipe.train.folds:
-        return f"{text}, each held out once in {recipe.train.folds} folds"
-    return text
+        return f"{text} for each of {recipe.train.folds} folds and for all {images}"
+    return f"{text} on {images}"
 
 
 def plan_to_yaml(plan: Plan) -> str:

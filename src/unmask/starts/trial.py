@@ -46,8 +46,8 @@ def try_start(
     """
     if not chosen.unsure or chosen.model is None:
         return chosen
-    updates = min(_MOST, recipe.train.steps // _PART) // 3 * 3
-    if updates < _FEWEST:
+    updates = count_updates(recipe)
+    if not updates:
         text = f"{recipe.train.steps} updates are too few for a trial, so the weights are used."
         return replace(chosen, lines=(*chosen.lines, text), unsure=False)
     plan = _trial_plan(recipe, updates)
@@ -69,6 +69,12 @@ def try_start(
     return replace(
         without(chosen, f"{text}. The training starts from random weights."), trial=trial
     )
+
+
+def count_updates(recipe: Recipe) -> int:
+    """Number of updates of each of the two trainings; 0: the run is too short for a trial."""
+    updates = min(_MOST, recipe.train.steps // _PART) // 3 * 3
+    return updates if updates >= _FEWEST else 0
 
 
 def _trial_plan(recipe: Recipe, updates: int) -> Plan:

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from unmask.errors import DataError, RecipeError
-from unmask.tasks.base import Target, TaskDefaults
+from unmask.errors import DataError, RecipeError, message
+from unmask.tasks.base import Target, TaskDefaults, unique
 
 # Of the published program; ours adds 1, so that small objects do not dominate.
 _EPS = 1e-7
@@ -36,6 +36,9 @@ class Semantic(TaskDefaults):
         ignore_label: label value without truth.
         dice: share of the Dice term in the loss, 0 to 1.
         class_weights: weight of each class in the cross-entropy; None: all equal.
+        threshold: smallest probability of the foreground, 0 to 1, without the ends. With two
+            classes, a voxel is foreground if its probability is higher. With more, background and
+            the most probable other class are compared in the same way.
         compat: a published program whose output and loss are reproduced: ``maeseg`` has one logit
             for two classes and the mean over images of 1 - soft Dice, empty truth included.
     """
@@ -46,8 +49,18 @@ class Semantic(TaskDefaults):
     dice: float = 0.5
     class_weights: Sequence[float] | None = None
     compat: str | None = None
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise RecipeError(
+                message(
+                    "task.threshold",
+                    expected="a probability between 0 and 1",
+                    found=f"{self.threshold}",
+                    do="Correct the recipe.",
+                )
+            )
         if self.compat not in (None, "maeseg") or (self.compat and self.classes != 2):
             raise RecipeError(
                 f"task semantic: expected compat none, or maeseg with 2 classes, found "
@@ -163,14 +176,27 @@ class Semantic(TaskDefaults):
         second, first = np.partition(scores, (-2, -1), axis=0)[-2:]
         return 1 - (first - second)
 
+    def decoding_choices(self) -> dict[str, tuple[object, ...]]:
+        """The threshold of the foreground."""
+        return {"threshold": unique(self.threshold, 0.3, 0.4, 0.5, 0.6, 0.7)}
+
     def decode(
         self,
         scores: Float[np.ndarray, "c *space"],
         spacing: Sequence[float] | None,  # noqa: ARG002 - classes have no size
     ) -> Integer[np.ndarray, "*space"]:
-        """Label value of the most probable class."""
+        """Label value of the most probable class, background weighted by ``threshold``."""
         values = np.asarray(self.values or range(self.classes))
-        return values.astype(np.min_scalar_type(values.max()))[scores.argmax(0)]
+        best = scores.argmax(0) if self.threshold == 0.5 else self._foreground_first(scores)
+        return values.astype(np.min_scalar_type(values.max()))[best]
+
+    def _foreground_first(
+        self, scores: Float[np.ndarray, "c *space"]
+    ) -> Integer[np.ndarray, "*space"]:
+        """Index of the best class besides 0 where p / (p + p0) > ``threshold``, else 0."""
+        odds = self.threshold / (1 - self.threshold)
+        best = 1 + scores[1:].argmax(0)
+        return np.where(scores[1:].max(0) > scores[0] * odds, best, 0)
 
 
 def _image_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
-"""What a folder is good for: a fitting preset, what would be trained, how long it would take."""
+"""What a folder is good for: a fitting preset, and what would be trained."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -13,15 +15,15 @@ import numpy as np
 from unmask.data.channels import check_channels
 from unmask.data.drawn import DrawnLabels, label_files
 from unmask.data.pairing import image_files
-from unmask.data.pairs import Audit, Layout, Pair, Paths, label_values, open_as_seen
+from unmask.data.pairs import Audit, Layout, Paths, label_values, open_as_seen
 from unmask.data.portions import middle_box
 from unmask.data.tables import CLASS, is_table, list_paths, read_table
 from unmask.errors import DataError, gather, group_problems
-from unmask.io import open_labels
+from unmask.io import Image, open_labels
 from unmask.io.inputs import Input
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.recipe import Recipe, load
-from unmask.training.timing import time_updates
+from unmask.space.axes import SPACE
 
 Read = TypeVar("Read")
 
@@ -44,9 +46,9 @@ def suggest(
     Raises:
         DataError: no image can be read; every problem at once.
     """
-    first = partial(open_as_seen, layout=Layout(0, allow_external=allow_external), channels=None)
-    image = next(readable([image for _, image in image_files(images, [])], first))
-    advise = partial(_advise, channels=image.shape[0])
+    image, axes = open_first(images, labels, Layout(0, allow_external=allow_external))
+    named = [] if axes is None else [f"data.axes={axes}"]
+    advise = partial(_advise, channels=image.shape[0], named=named)
     if labels is None:
         return advise(f"mae{image.ndim}d", [])
     if is_table(labels):
@@ -71,6 +73,49 @@ def suggest(
     known = sorted({0, *values})
     settings = [f"task.classes={len(known)}", f"task.values={known}"]
     return advise(f"semantic{image.ndim}d", settings)
+
+
+def open_first(images: Paths, labels: Paths | None, layout: Layout) -> tuple[Image, str | None]:
+    """Open the first readable image, with as many spatial axes as its labels have.
+
+    Labels have no channels. So if the first axis of an image has no name, and labels have one axis
+    less, it holds channels.
+
+    Returns:
+        The image, and the axes to open the others with; None: their files name them.
+
+    Raises:
+        DataError: no image can be read with these axes; every problem at once.
+    """
+    paths = [path for _, path in image_files(images, [], wanted=layout.channels.wanted)]
+
+    def find(rules: Layout) -> Image:
+        return next(readable(paths, partial(open_as_seen, layout=rules, channels=None)))
+
+    axes = None if layout.axes or labels is None else _label_axes(labels, layout)
+    try:
+        first = find(layout)
+    except DataError:
+        if axes is None:
+            raise
+        with suppress(DataError):
+            return find(replace(layout, ndim=axes)), None
+        named = f"C{SPACE[-axes:]}"
+        return find(replace(layout, ndim=axes, axes=named)), named
+    if axes is None or axes >= first.ndim:
+        return first, layout.axes
+    return find(replace(layout, ndim=axes)), None
+
+
+def _label_axes(labels: Paths, layout: Layout) -> int | None:
+    """Number of axes of the first readable label image; None for tables and outlines."""
+    if is_table(labels):
+        return None
+    with suppress(DataError, ImportError):
+        truths = [path for _, path in label_files(labels) if not isinstance(path, DrawnLabels)]
+        read = partial(open_labels, allow_external=layout.allow_external)
+        return next((found.ndim for found in readable(truths, read)), None)
+    return None
 
 
 def _are_classes(seen: _Labels, values: list[int]) -> bool:
@@ -98,8 +143,10 @@ def readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
 
 
-def _advise(preset: str, settings: list[str], *, channels: int) -> tuple[Recipe, str]:
-    recipe = load(preset)
+def _advise(
+    preset: str, settings: list[str], *, channels: int, named: Sequence[str]
+) -> tuple[Recipe, str]:
+    recipe, settings = load(preset), [*settings, *named]
     try:
         check_channels(channels, recipe.data.channels, source=preset)
         # Volumes have no colors and no alpha, so that no channel may be dropped.
@@ -112,10 +159,16 @@ def _advise(preset: str, settings: list[str], *, channels: int) -> tuple[Recipe,
     return load(preset).with_settings(settings), f"What fits these files: --preset {preset}{words}"
 
 
-def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
-    """Lines about what was found: counts, shapes, types, notes, problems."""
+def describe(audit: Audit, recipe: Recipe | None) -> Iterator[str]:
+    """Lines about what was found: counts, shapes, types, notes, problems.
+
+    Args:
+        audit: what was found.
+        recipe: recipe of the training; None: it is planned.
+    """
     labeled = sum(pair.labels is not None for pair in audit.pairs)
-    yield f"{len(audit.pairs)} usable image(s), {labeled} with labels; recipe {recipe.name!r}."
+    name = "" if recipe is None else f"; recipe {recipe.name!r}"
+    yield f"{len(audit.pairs)} usable image(s), {labeled} with labels{name}."
     kinds = Counter(
         (pair.image.shape, str(pair.image.dtype), pair.image.spacing) for pair in audit.pairs
     )
@@ -127,20 +180,3 @@ def describe(audit: Audit, recipe: Recipe) -> Iterator[str]:
         yield f"  and {len(kinds) - 6} more kinds"
     yield from (f"note: {note}" for note in group_problems(audit.notes))
     yield from (f"PROBLEM: {problem}" for problem in group_problems(audit.problems))
-
-
-def forecast(pairs: Sequence[Pair], recipe: Recipe) -> Iterator[str]:
-    """Lines on time and memory, from a few real updates on the first images."""
-    timing = time_updates(pairs, recipe)
-    yield f"Network: {timing.parameters / 1e6:.1f} million parameters on {timing.device}."
-    trainings = recipe.train.folds + 1
-    total = timing.update * recipe.train.steps * trainings
-    each = f" for each of {trainings} trainings (folds, then all)" if trainings > 1 else ""
-    yield (
-        f"Forecast: {recipe.train.steps} updates{each} of {recipe.train.batch_size} crops "
-        f"{recipe.data.crop}, about {timing.update:.2f} s each: {total / 60:.0f} minutes."
-    )
-    if timing.note:
-        yield timing.note
-    if timing.peak is not None:
-        yield f"Memory: about {timing.peak / 1e9:.1f} GB."

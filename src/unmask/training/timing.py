@@ -9,7 +9,14 @@ from typing import Any
 
 import torch
 
-from unmask.build import Assembly, assemble_method, assemble_segmenter, build_crops, layout
+from unmask.build import (
+    Assembly,
+    assemble_method,
+    assemble_segmenter,
+    build_crops,
+    build_task,
+    layout,
+)
 from unmask.data.pairs import Pair, apply_view
 from unmask.data.tables import ImageClass
 from unmask.memory import peak_memory
@@ -19,8 +26,8 @@ from unmask.tasks.base import CompleteTask
 from unmask.training.forward import Forward, Parcel
 from unmask.training.parallel import make_fabric
 
-# Images whose crops are used, and how many times longer an update takes on a busy machine.
-_IMAGES, _BUSY = 4, 1.3
+# Images whose crops are used.
+_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -42,28 +49,22 @@ class Timing:
     device: torch.device
     busy: float = 1.0
 
-    @property
-    def note(self) -> str:
-        """A sentence on a machine that is busy; "" if it is not."""
-        if self.busy < _BUSY:
-            return ""
-        return (
-            f"Other programs use this machine: at present an update takes {self.busy:.1f} times as "
-            "long."
-        )
-
 
 def time_updates(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> Timing:
     """Run a few updates on the first images with a network of its own, and take the fastest.
 
     Images without labels get labels of one value, which cost as much time.
     """
-    assembly = assemble_segmenter(recipe) if recipe.task else assemble_method(recipe)
+    return time_seen(label_pairs(pairs, recipe), recipe, updates=updates)
+
+
+def label_pairs(pairs: Sequence[Pair], recipe: Recipe) -> list[Pair]:
+    """The first images as the network sees them, all with labels."""
+    task = build_task(recipe) if recipe.task else None
     pairs = pairs[:_IMAGES]
-    if assembly.task is not None:
-        pairs = [_labeled(pair, assembly.task) for pair in pairs]
-    pairs = apply_view(pairs, layout(recipe, assembly.task).view)
-    return _time(assembly, pairs, updates)
+    if task is not None:
+        pairs = [_labeled(pair, task) for pair in pairs]
+    return apply_view(pairs, layout(recipe, task).view)
 
 
 def time_seen(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> Timing:
