@@ -154,6 +154,13 @@ def test_damaged_and_foreign_packages_are_refused(package, tmp_path, change, wor
     assert not out.exists()
 
 
+def test_exchanged_weights_of_a_package_are_not_run(package, tmp_path):
+    path = tmp_path / "bad.zip"
+    repack(package, path, lambda files: files.update({"weights.onnx": b"another network"}))
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        load_predictor(path)
+
+
 @pytest.mark.parametrize("length", [0, 100, 5000])
 def test_cut_files_are_refused(unpacked, tmp_path, length):
     for name in ("weights.onnx", "weights.torchscript.pt"):
