@@ -25,13 +25,14 @@ PAIRS = sorted(
     | {(usual_backbone(name), name) for name in DECODERS}
 )  # fmt: skip
 TASK_NAMES = sorted(TASKS)
-# Every pair with one task, every task with two pairs or more; the two numbers of axes take turns.
+# Every pair with one task, every task with several pairs; the two numbers of axes take turns.
+# benchmarks/export.py compares all combinations.
 CASES = [
     (*pair, task, ndim)
     for pair, task, ndim in zip(PAIRS, cycle(TASK_NAMES), cycle((2, 3, 3, 2)), strict=False)
     # Slow, and each of the two is in another pair.
     if pair != ("pixels", "unetr")
-] + [("resunet", "unet", task, ndim) for task, ndim in zip(TASK_NAMES, cycle((3, 2)), strict=False)]
+]
 
 
 def build(backbone: str, decoder: str, task: str, ndim: int) -> Exported:
