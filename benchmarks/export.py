@@ -1,6 +1,6 @@
 """Every backbone x decoder x task in 2D and 3D in other formats, and the speed of ONNX.
 
-    python benchmarks/export.py [--pairs] [--packages] [--speed] [--objects DIR [--most N]]
+    python benchmarks/export.py [--pairs [--log FILE]] [--packages] [--speed] [--objects DIR [--most N]]
 
 ``--pairs`` records each backbone with each decoder and the heads of all tasks, and compares scores
 at two image sizes and batches of 1 and 3. ``--packages`` exports model files of every backbone,
@@ -125,32 +125,48 @@ def differences(network: AllTasks, ndim: int, folder: Path) -> dict[str, dict[st
     return found
 
 
-def compare_pairs() -> list[dict[str, Any]]:
-    """Largest differences of all combinations; prints each pair."""
-    found: list[tuple[str, float, float]] = []
-    refused = 0
+def compare_pairs(log: Path | None) -> list[dict[str, Any]]:
+    """Largest differences of all combinations; prints each pair.
+
+    Args:
+        log: gets a line per pair; pairs that it has are not computed again.
+    """
+    lines = log.read_text("utf-8").splitlines() if log is not None and log.is_file() else []
+    found: dict[str, Any] = dict(json.loads(line) for line in lines)
     with tempfile.TemporaryDirectory() as folder:
         for backbone, decoder, ndim in pairs():
+            name = f"{backbone}+{decoder}+{ndim}D"
+            if name in found:
+                continue
             try:
                 network: Any = AllTasks(backbone, decoder, ndim).eval()
-                result = differences(network, ndim, Path(folder))
+                found[name] = differences(network, ndim, Path(folder))
             except UnmaskError as error:
-                print(backbone, decoder, ndim, error, flush=True)
-                refused += len(list(TASKS))
-                continue
-            print(backbone, decoder, ndim, result, flush=True)
-            found += [(backbone, result["onnx"][t], result["torchscript"][t]) for t in TASKS]
-    note = f"{len(found)} combinations of backbone, decoder, task and axes; refused: {refused}"
-    rows: list[dict[str, Any]] = []
-    for column, name in enumerate(("onnx", "torchscript"), 1):
-        values = [each[column] for each in found]
-        missed = sorted({each[0] for each in found if each[column] > TOLERANCE})
-        above = sum(value > TOLERANCE for value in values)
-        named = f" ({', '.join(missed)})" if missed else ""
-        what = f"small networks as {name}: largest difference from PyTorch"
-        text = f"{note}; above {TOLERANCE:g}: {above}{named}"
-        rows.append({"what": what, "ours": max(values), "unit": "score", "note": text})
-    return rows
+                found[name] = {"refused": str(error)}
+            text = json.dumps([name, found[name]])
+            print(text, flush=True)
+            if log is not None:
+                with log.open("a", encoding="utf-8") as file:
+                    print(text, file=file)
+    return [_row_of_pairs(found, form) for form in ("onnx", "torchscript")]
+
+
+def _row_of_pairs(found: Mapping[str, Any], form: str) -> dict[str, Any]:
+    values = {
+        f"{name}, {task}": value
+        for name, result in found.items()
+        for task, value in result.get(form, {}).items()
+    }
+    above = [name for name, value in values.items() if value > TOLERANCE]
+    refused = len(list(TASKS)) * sum("refused" in result for result in found.values())
+    named = f" ({'; '.join(above[:6])})" if above else ""
+    return {
+        "what": f"small networks as {form}: largest difference from PyTorch",
+        "ours": max(values.values()),
+        "unit": "score",
+        "note": f"{len(values)} combinations of backbone, decoder, task and axes; refused: "
+        f"{refused}; above {TOLERANCE:g}: {len(above)}{named}",
+    }
 
 
 def chosen_files() -> Iterator[tuple[str, str, str, int]]:
@@ -306,6 +322,7 @@ def compare_speed(repeats: int = 3) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", action="store_true")
+    parser.add_argument("--log", type=Path, help="of --pairs: a stopped run resumes from it")
     parser.add_argument("--packages", action="store_true")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--objects", type=Path, metavar="DIR")
@@ -319,7 +336,7 @@ def main() -> None:
     if given.packages:
         rows += compare_packages()
     if given.pairs:
-        rows += compare_pairs()
+        rows += compare_pairs(given.log)
     path = RESULTS / "export.json"
     stored = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
     renewed = {each["what"] for each in rows}

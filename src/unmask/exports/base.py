@@ -42,12 +42,12 @@ class Format:
     check: Callable[[Path], None] | None = None
 
 
-def unreadable(path: Path, title: str) -> CheckpointError:
+def unreadable(path: Path, kind: str) -> CheckpointError:
     """The error about a missing file, or one that the program of its format refuses."""
     return CheckpointError(
         message(
             path,
-            expected=f"a file of {title}",
+            expected=kind,
             found="nothing" if not path.exists() else "a damaged or another file",
             do="Use another copy, or export the model again.",
         )

@@ -118,7 +118,7 @@ def load_session(path: Path, runtime: Any) -> Any:
         return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         # ONNX Runtime has a class of its own for every kind of damage.
-        raise unreadable(path, "ONNX") from error
+        raise unreadable(path, "an ONNX file") from error
 
 
 def describe(path: Path) -> Mapping[str, Any]:

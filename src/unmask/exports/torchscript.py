@@ -58,7 +58,7 @@ def load_script(path: Path) -> tuple[torch.jit.ScriptModule, str]:
             warnings.simplefilter("ignore", DeprecationWarning)
             script = torch.jit.load(path, map_location="cpu", _extra_files=extra)
     except (RuntimeError, ValueError, OSError) as error:
-        raise unreadable(path, "TorchScript") from error
+        raise unreadable(path, "a TorchScript file") from error
     text = extra[_FILE]
     return script.eval(), text.decode() if isinstance(text, bytes) else text
 
