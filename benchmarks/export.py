@@ -1,6 +1,6 @@
 """Every backbone x decoder x task in 2D and 3D in other formats, and the speed of ONNX.
 
-    python benchmarks/export.py [--pairs [--log FILE]] [--packages] [--speed] [--objects DIR [--most N]]
+    python benchmarks/export.py [--pairs] [--packages] [--speed] [--objects DIR]
 
 ``--pairs`` records each backbone with each decoder and the heads of all tasks, and compares scores
 at two image sizes and batches of 1 and 3. ``--packages`` exports model files of every backbone,
