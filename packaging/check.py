@@ -25,14 +25,13 @@ NEEDED = {
     "unmask/phantoms/likeness/reference2.npz": "reference statistics of phantoms",
 }
 URLS = {"Homepage", "Documentation", "Repository", "Changelog", "Issues"}
-PLACEHOLDER = "/OWNER/"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print what is wrong, or the sizes; the exit code is 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dist", type=Path, help="folder with one wheel and one sdist")
-    parser.add_argument("--release", action="store_true", help="also refuse placeholders")
+    parser.add_argument("--release", action="store_true", help="also require project URLs")
     options = parser.parse_args(arguments)
     wheels, sdists = sorted(options.dist.glob("*.whl")), sorted(options.dist.glob("*.tar.gz"))
     if len(wheels) != 1 or len(sdists) != 1:
@@ -61,8 +60,8 @@ def check_wheel(path: Path, *, release: bool = False) -> list[str]:
     problems += [
         f"{path.name}: {each}" for each in metadata_problems(email.message_from_string(text))
     ]
-    if release and PLACEHOLDER in text:
-        problems.append(f"{path.name}: OWNER in [project.urls] is not the name of an account")
+    if release:
+        problems += [f"{path.name}: {each}" for each in missing_urls(text)]
     if (size := path.stat().st_size / 1e6) > MAX_WHEEL_MB:
         problems.append(f"{path.name}: expected at most {MAX_WHEEL_MB} MB, found {size:.1f}")
     return problems
@@ -95,11 +94,16 @@ def metadata_problems(metadata: Message) -> list[str]:
     """What is wrong with the metadata of a wheel."""
     fields = ("Name", "Version", "Summary", "Requires-Python", "License-Expression")
     problems = [f"the field {name} is missing" for name in fields if not metadata[name]]
-    urls = {value.partition(",")[0] for value in metadata.get_all("Project-URL", [])}
-    problems += [f"the URL {name} is missing" for name in sorted(URLS - urls)]
     if not metadata.get_payload():
         problems.append("there is no long description")
     return problems
+
+
+def missing_urls(text: str) -> list[str]:
+    """URLs that the metadata of a release lacks."""
+    values = email.message_from_string(text).get_all("Project-URL", [])
+    names = sorted(URLS - {value.partition(",")[0] for value in values})
+    return [f"the URL {name} is missing: python packaging/home.py URL" for name in names]
 
 
 if __name__ == "__main__":

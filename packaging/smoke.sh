@@ -2,7 +2,7 @@
 # Build the wheel and the source distribution, install each in a clean environment outside the
 # clone, and use it there: `make package`, or packaging/smoke.sh [--quick] [--release].
 #   --quick    no `unmask demo`, which trains for some minutes
-#   --release  refuse placeholders in the metadata
+#   --release  require the project's URLs in the metadata
 # PYTHON names the interpreter, TORCH the requirement of PyTorch, DIST the output folder.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

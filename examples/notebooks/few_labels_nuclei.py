@@ -12,7 +12,6 @@
 
 # %% [markdown]
 # # Few labels on nuclei
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/unmask/blob/main/examples/notebooks/few_labels_nuclei.ipynb)
 #
 # Eight images, of which two are labeled. We fine-tune the model that comes with unmask on these
 # two, segment the other six, and compare both models with the truth. The images are synthetic, so

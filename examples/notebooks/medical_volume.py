@@ -12,7 +12,6 @@
 
 # %% [markdown]
 # # A medical volume
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/unmask/blob/main/examples/notebooks/medical_volume.ipynb)
 #
 # Organs in volumes of thick slices: train a small network, segment a new volume, and measure Dice
 # and volumes in cubic millimeters. They are synthetic, so the notebook needs no download; NIfTI

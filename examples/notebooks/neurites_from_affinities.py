@@ -12,7 +12,6 @@
 
 # %% [markdown]
 # # Neurites from affinities
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/unmask/blob/main/examples/notebooks/neurites_from_affinities.ipynb)
 #
 # Neurites fill the tissue, so the distance to a membrane says little. Affinities say more: for each
 # voxel and each offset, the probability that the voxel and its neighbor at that offset belong to

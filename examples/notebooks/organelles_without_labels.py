@@ -12,7 +12,6 @@
 
 # %% [markdown]
 # # Organelles without labels
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/unmask/blob/main/examples/notebooks/organelles_without_labels.ipynb)
 #
 # The method of MAESTER ([Xie et al., CVPR 2023](https://doi.org/10.1109/CVPR52729.2023.00317)): a
 # network learns to rebuild masked parts of an electron micrograph. Then the features of its voxels

@@ -12,7 +12,6 @@
 
 # %% [markdown]
 # # Results in pandas
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/unmask/blob/main/examples/notebooks/results_in_pandas.ipynb)
 #
 # After the mask comes the table: one row per object, with size, shape, neighbors and the intensity
 # of every channel. Here two groups of images are measured and compared. The images are synthetic,

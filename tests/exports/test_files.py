@@ -70,6 +70,12 @@ def test_exported_files_predict_the_labels_of_the_model(model, unpacked, name):
     assert (unmask.decode(unpacked / name, found.scores) == found.labels).all()
 
 
+def test_the_card_of_an_exported_file(unpacked, model):
+    facts = api.model_card(unpacked / "weights.onnx").facts
+    expected = api.model_card(model).facts
+    assert {**facts, "weights": None} == {**expected, "weights": None}
+
+
 def test_a_package_is_a_model(package, model):
     image = image_of(1, 40, 50)
     assert_alike(predicted(package.path, image), predicted(model, image), model)
@@ -154,6 +160,21 @@ def test_damaged_and_foreign_packages_are_refused(package, tmp_path, change, wor
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", ["text.zip", "text.pt", "text.onnx"])
+def test_other_files_are_no_models(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("no network at all")
+    with pytest.raises(CheckpointError, match=r"expected (an ONNX file|.*\.onnx, \.pt, \.zip)"):
+        load_predictor(path)
+
+
+def test_exchanged_weights_of_a_package_are_not_run(package, tmp_path):
+    path = tmp_path / "bad.zip"
+    repack(package, path, lambda files: files.update({"weights.onnx": b"another network"}))
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        load_predictor(path)
+
+
 @pytest.mark.parametrize("length", [0, 100, 5000])
 def test_cut_files_are_refused(unpacked, tmp_path, length):
     for name in ("weights.onnx", "weights.torchscript.pt"):
@@ -177,7 +198,7 @@ def test_code_in_torchscript_is_not_run(tmp_path, capsys):
     assert not capsys.readouterr().out
 
 
-def test_refusals_say_why_and_write_nothing(model, tmp_path, write_model):
+def test_refusals_say_why_and_write_nothing(model, package, tmp_path, write_model):
     forest = write_model(
         tmp_path,
         "model.backbone={name: pixels}",
@@ -193,6 +214,8 @@ def test_refusals_say_why_and_write_nothing(model, tmp_path, write_model):
         api.export(model, format="onnx", out=tmp_path / "a.pt")
     with pytest.raises(RecipeError, match="Did you mean 'onnx'"):
         api.export(model, format="onxx", out=tmp_path / "a.onnx")
+    with pytest.raises(RecipeError, match="found an exported file"):
+        api.export(package.path, format="onnx", out=tmp_path / "a.onnx")
     (tmp_path / "b.pt").write_bytes(b"")
     with pytest.raises(RecipeError, match="nothing is at"):
         api.export(model, format="torchscript", out=tmp_path / "b.pt")

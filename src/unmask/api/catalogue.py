@@ -21,6 +21,7 @@ from unmask.renamed import accept_former_names
 
 # Characters of one value, and entries of a list, that are shown.
 _LONGEST, _SHOWN = 300, 4
+_EXPORTED = {".onnx", ".pt", ".zip"}
 
 
 @accept_former_names(licence="license")
@@ -128,7 +129,7 @@ class ModelCard:
 
 
 def model_card(model: ModelLike) -> ModelCard:
-    """What a model file, a run's best model or a shipped model says about itself.
+    """What a model file, a run's best model, a shipped model or an exported file says of itself.
 
     Raises:
         CheckpointError: there is none, or it is damaged.
@@ -138,12 +139,23 @@ def model_card(model: ModelLike) -> ModelCard:
         >>> model_card("nuclei").facts["task"]
         'flows (flow_error: 0.8)'
     """
-    loaded = describe_model(model)
+    loaded = _describe(model)
     recipe = described_recipe(loaded.card, model)
     names = channel_names(loaded.card)
     facts = _network_facts(recipe, names) | _training_facts(loaded) | _code_facts(loaded, recipe)
     shown = {title: _cut(text) for title, text in facts.items() if text}
     return ModelCard(recipe.name, loaded.path, shown, loaded.card)
+
+
+def _describe(model: ModelLike) -> DescribedModel:
+    # Exported files are opened by libraries that take seconds to import.
+    if Path(model).suffix.lower() in _EXPORTED:
+        from unmask.exports.runtime import describe_exported
+        from unmask.infer.load import is_exported
+
+        if is_exported(model):
+            return DescribedModel({}, describe_exported(Path(model))["card"], Path(model))
+    return describe_model(model)
 
 
 def _network_facts(recipe: Recipe, names: Sequence[str]) -> dict[str, str]:
@@ -167,6 +179,7 @@ def _training_facts(model: DescribedModel) -> dict[str, str]:
     named = isinstance(data, Mapping) and "name" in data
     files = [] if named or not isinstance(data, Mapping) else [str(name) for name in data]
     more = f", {len(files)} files in all" if len(files) > _SHOWN else ""
+    tensors = f"{len(model.shapes)} tensors, {numbers:,} numbers, " if model.shapes else ""
     return {
         "object diameters": _text(card.get("object_diameters")),
         "trained on": f"{', '.join(files[:_SHOWN])}{more}" if files else _text(data),
@@ -176,8 +189,7 @@ def _training_facts(model: DescribedModel) -> dict[str, str]:
         "license": _text(card.get("license")),
         "origin": _text(card.get("origin")),
         "versions": _text(card.get("versions")),
-        "weights": f"{len(model.shapes)} tensors, {numbers:,} numbers, "
-        f"{model.path.stat().st_size / 1e6:.1f} MB",
+        "weights": f"{tensors}{model.path.stat().st_size / 1e6:.1f} MB",
     }
 
 

@@ -118,7 +118,7 @@ def _read(path: Path | str) -> tuple[Contents, Path]:
                     do="Turn it into a model file with `unmask convert`.",
                 )
             )
-    contents = read_contents(file)
+    contents = _read_safetensors(file)
     if "unmask" not in contents.metadata:
         raise CheckpointError(
             message(
@@ -129,6 +129,24 @@ def _read(path: Path | str) -> tuple[Contents, Path]:
             )
         )
     return contents, file
+
+
+def _read_safetensors(file: Path) -> Contents:
+    try:
+        return read_contents(file)
+    except CheckpointError as error:
+        if file.suffix.lower() == Path(MODEL_FILE).suffix:
+            raise
+        # Damage of a format that the file never had explains nothing.
+        raise CheckpointError(
+            message(
+                file,
+                expected="a model file (.safetensors), a run folder, or a file that unmask export "
+                "wrote (.onnx, .pt, .zip)",
+                found="another file",
+                do="Check the path, or use another copy.",
+            )
+        ) from error
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: object) -> None:

@@ -6,6 +6,7 @@ To add one, write ``FORMAT = Format(...)`` into a module and register it in the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from unmask.errors import CheckpointError, message
 from unmask.exports.network import Exported
 
 # A batch of images ``(B, C, *space)`` to scores ``(B, S, *space)``.
@@ -38,3 +40,33 @@ class Format:
     open: Callable[[Path], Run]
     describe: Callable[[Path], Mapping[str, Any]]
     check: Callable[[Path], None] | None = None
+
+
+def unreadable(path: Path, kind: str) -> CheckpointError:
+    """The error about a missing file, or one that the program of its format refuses."""
+    return CheckpointError(
+        message(
+            path,
+            expected=kind,
+            found="nothing" if not path.exists() else "a damaged or another file",
+            do="Use another copy, or export the model again.",
+        )
+    )
+
+
+def parse_description(text: str | None, path: Path) -> Mapping[str, Any]:
+    """The description that ``unmask export`` stored in a file.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if text:
+        return json.loads(text)
+    raise CheckpointError(
+        message(
+            path,
+            expected="a network that unmask exported",
+            found="one without its description",
+            do="Run it with the program that made it.",
+        )
+    )

@@ -103,10 +103,15 @@ def open_package(path: Path) -> Run:
     """Run the ONNX weights of a package on the CPU.
 
     Raises:
-        CheckpointError: the package is damaged.
+        CheckpointError: the package is damaged, or its weights are not the described ones.
     """
+    from unmask.interop.bioimageio import check_digest
+
+    weights = _read_tree(path).get("weights")
+    entry = weights.get("onnx") if isinstance(weights, Mapping) else None
     with tempfile.TemporaryDirectory(prefix="unmask-") as folder:
         file = extract(path, _ONNX, Path(folder))
+        check_digest(file, entry if isinstance(entry, Mapping) else {}, path)
         return onnx.open_session(file)
 
 
@@ -142,10 +147,7 @@ def describe(path: Path) -> Mapping[str, Any]:
     Raises:
         CheckpointError: damaged, or not exported by unmask.
     """
-    with tempfile.TemporaryDirectory(prefix="unmask-") as folder:
-        text = extract(path, DESCRIPTION, Path(folder)).read_text(encoding="utf-8")
-    tree = read_yaml(text, f"{path}: {DESCRIPTION}")
-    config = tree.get("config") if isinstance(tree, Mapping) else None
+    config = _read_tree(path).get("config")
     found = config.get("unmask") if isinstance(config, Mapping) else None
     if not isinstance(found, Mapping):
         raise CheckpointError(
@@ -158,6 +160,13 @@ def describe(path: Path) -> Mapping[str, Any]:
             )
         )
     return found
+
+
+def _read_tree(path: Path) -> Mapping[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="unmask-") as folder:
+        text = extract(path, DESCRIPTION, Path(folder)).read_text(encoding="utf-8")
+    tree = read_yaml(text, f"{path}: {DESCRIPTION}")
+    return tree if isinstance(tree, Mapping) else {}
 
 
 def test_package(path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.errors import CheckpointError, RecipeError, message
-from unmask.exports.base import Format, Run
+from unmask.errors import RecipeError, message
+from unmask.exports.base import Format, Run, parse_description, unreadable
 from unmask.exports.network import Exported
 from unmask.exports.record import record, reporting, sample_image, trace
 from unmask.lookup import optional_import
@@ -54,13 +54,12 @@ def write(network: Exported, description: Mapping[str, Any], path: Path) -> None
 
 def convert_trace(network: Exported, channels: int, ndim: int, path: Path) -> None:
     """Write the traced graph of a network: sizes are operations in it, nothing has to be proved."""
-    image = sample_image(channels, ndim)
-    script = trace(network, image)
+    script = trace(network, channels, ndim)
     names = {0: "batch"} | dict(enumerate(SPACE[-ndim:].lower(), 2))
     with reporting(network), torch.no_grad():
         torch.onnx.export(
             script,
-            (image,),
+            (sample_image(channels, ndim),),
             path,
             opset_version=_OPSET,
             input_names=["image"],
@@ -119,14 +118,7 @@ def load_session(path: Path, runtime: Any) -> Any:
         return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         # ONNX Runtime has a class of its own for every kind of damage.
-        raise CheckpointError(
-            message(
-                path,
-                expected="an ONNX file",
-                found="nothing" if not path.exists() else "a damaged or another file",
-                do="Use another copy, or export the model again.",
-            )
-        ) from error
+        raise unreadable(path, "an ONNX file") from error
 
 
 def describe(path: Path) -> Mapping[str, Any]:
@@ -136,17 +128,7 @@ def describe(path: Path) -> Mapping[str, Any]:
         CheckpointError: damaged, or not exported by unmask.
     """
     session = load_session(path, optional_import("onnxruntime", "export"))
-    text = session.get_modelmeta().custom_metadata_map.get(_KEY)
-    if text is None:
-        raise CheckpointError(
-            message(
-                path,
-                expected="a network that unmask exported",
-                found="one without its description",
-                do="Run it with the program that made it.",
-            )
-        )
-    return json.loads(text)
+    return parse_description(session.get_modelmeta().custom_metadata_map.get(_KEY), path)
 
 
 FORMAT = Format("ONNX", ".onnx", write, open_session, describe)

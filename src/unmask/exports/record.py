@@ -18,7 +18,7 @@ from unmask.exports.network import Exported, refusal
 from unmask.space.axes import SPACE
 
 # Sizes of an image whose values are looked at: odd and unequal, so that nothing fits by accident.
-_SIZES = (17, 37, 45)
+_SIZES = (9, 25, 35)
 # Sizes of an image that stands for images of any size. They are primes that are 1 more than a
 # multiple of 32: every pooling rounds up, so that no layer finds that rounding is not needed.
 _SYMBOLIC = {1: (1153,), 2: (641, 1153), 3: (97, 193, 257)}
@@ -59,12 +59,18 @@ def record(network: Exported, channels: int, ndim: int) -> torch.export.Exported
         )
 
 
-def trace(network: Exported, image: Tensor) -> torch.jit.ScriptModule:
+def trace(network: Exported, channels: int, ndim: int) -> torch.jit.ScriptModule:
     """The graph of a network as TorchScript, for any batch and image size.
+
+    Args:
+        network: in evaluation mode.
+        channels: of the image.
+        ndim: number of spatial axes.
 
     Raises:
         RecipeError: a layer that cannot be recorded, or that only works for one size.
     """
+    image = sample_image(channels, ndim)
     with reporting(network), torch.no_grad():
         return torch.jit.trace(network, (image,), check_trace=False)  # pyright: ignore[reportReturnType]
 

@@ -73,10 +73,7 @@ def read_exported(
     Raises:
         CheckpointError: damaged, or not exported by unmask.
     """
-    form: Format = next(
-        FORMATS[name] for name in FORMATS if FORMATS[name].suffix == path.suffix.lower()
-    )
-    description = check_description(form.describe(path), path)
+    description = describe_exported(path)
     card = description["card"]
     recipe, _ = checkpoint.recipe_inside(card, path, allow_code=allow_code)
     changes = ["infer.average=scores"]
@@ -85,4 +82,17 @@ def read_exported(
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").digest()
     recipe = recipe.with_settings(changes)
-    return ExportedSegmenter(form.open(path), digest, build_task(recipe)), recipe, card
+    return ExportedSegmenter(_form_of(path).open(path), digest, build_task(recipe)), recipe, card
+
+
+def describe_exported(path: Path) -> Mapping[str, Any]:
+    """What an exported file says of its network.
+
+    Raises:
+        CheckpointError: damaged, or not exported by unmask.
+    """
+    return check_description(_form_of(path).describe(path), path)
+
+
+def _form_of(path: Path) -> Format:
+    return next(FORMATS[name] for name in FORMATS if FORMATS[name].suffix == path.suffix.lower())

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.errors import CheckpointError, message
-from unmask.exports.base import Format, Run
+from unmask.exports.base import Format, Run, parse_description, unreadable
 from unmask.exports.network import Exported
-from unmask.exports.record import sample_image, trace
+from unmask.exports.record import trace
 
 _FILE = "unmask.json"
 
@@ -25,8 +24,7 @@ def write(network: Exported, description: Mapping[str, Any], path: Path) -> None
     Raises:
         RecipeError: the network cannot be recorded.
     """
-    image = sample_image(description["input"]["channels"], len(description["axes"]))
-    script = trace(network, image)
+    script = trace(network, description["input"]["channels"], len(description["axes"]))
     with warnings.catch_warnings():
         # PyTorch calls the format finished, and keeps reading and writing it.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -60,14 +58,7 @@ def load_script(path: Path) -> tuple[torch.jit.ScriptModule, str]:
             warnings.simplefilter("ignore", DeprecationWarning)
             script = torch.jit.load(path, map_location="cpu", _extra_files=extra)
     except (RuntimeError, ValueError, OSError) as error:
-        raise CheckpointError(
-            message(
-                path,
-                expected="a TorchScript file",
-                found="nothing" if not path.exists() else "a damaged or another file",
-                do="Use another copy, or export the model again.",
-            )
-        ) from error
+        raise unreadable(path, "a TorchScript file") from error
     text = extra[_FILE]
     return script.eval(), text.decode() if isinstance(text, bytes) else text
 
@@ -79,16 +70,7 @@ def describe(path: Path) -> Mapping[str, Any]:
         CheckpointError: damaged, or not exported by unmask.
     """
     _, text = load_script(path)
-    if not text:
-        raise CheckpointError(
-            message(
-                path,
-                expected="a network that unmask exported",
-                found="one without its description",
-                do="Run it with the program that made it.",
-            )
-        )
-    return json.loads(text)
+    return parse_description(text, path)
 
 
 FORMAT = Format("TorchScript", ".pt", write, open_script, describe)

@@ -15,7 +15,7 @@ from unmask.exports.base import Format
 from unmask.exports.check import Comparison, check_shapes, compare
 from unmask.exports.description import describe_network
 from unmask.exports.network import make_exported
-from unmask.infer.load import load_predictor
+from unmask.infer.load import is_exported, load_predictor
 from unmask.lookup import find
 
 ModelLike = str | Path
@@ -60,12 +60,23 @@ def export_model(
         say: gets what a user should know of the code that runs.
 
     Raises:
-        RecipeError: an unknown format, another ending, or a network that cannot be exported.
+        RecipeError: an unknown format, another ending, an exported file, or a network that
+            cannot be exported.
         CheckpointError: no such model, or the check failed.
         SaveError: the disk.
     """
     chosen: Format = find(form, FORMATS, "--format")  # pyright: ignore[reportAssignmentType]
     check_out(out, chosen)
+    if is_exported(model):
+        raise RecipeError(
+            message(
+                f"--model {model}",
+                expected="a model file, a run or a shipped model",
+                found="an exported file",
+                do="Export the model that it was made of. A package becomes a model again with "
+                "unmask convert --source bioimageio.",
+            )
+        )
     predictor = load_predictor(model, allow_code=allow_code, say=say)
     loaded = checkpoint.load_model(model)
     name = loaded.card.get("name") or (model if isinstance(model, str) else model.stem)

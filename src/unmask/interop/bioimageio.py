@@ -62,7 +62,7 @@ def read_package(path: Path | str, settings: Iterable[str] = ()) -> Package:
         tree = _description(source, path)
         form, entry = _weights_entry(tree, path)
         file = source.take(str(entry.get("source")))
-        _check_digest(file, entry, path)
+        check_digest(file, entry, path)
         described = tree.get("config")
         ours = described.get("unmask") if isinstance(described, Mapping) else None
         if isinstance(ours, Mapping) and isinstance(ours.get("card"), Mapping):
@@ -166,7 +166,17 @@ def _weights_entry(tree: Mapping[str, Any], path: Path) -> tuple[str, Mapping[st
     raise CheckpointError(_unknown(path, f"weights as {', '.join(map(str, kinds)) or 'nothing'}"))
 
 
-def _check_digest(file: Path, entry: Mapping[str, Any], path: Path) -> None:
+def check_digest(file: Path, entry: Mapping[str, Any], path: Path) -> None:
+    """Compare a file of a package with the digest that its description states, if any.
+
+    Args:
+        file: the file on disk.
+        entry: of the description, with ``source`` and ``sha256``.
+        path: of the package, for messages.
+
+    Raises:
+        CheckpointError: they differ.
+    """
     with file.open("rb") as handle:
         found = hashlib.file_digest(handle, "sha256").hexdigest()
     expected = entry.get("sha256")
