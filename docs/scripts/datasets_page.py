@@ -51,6 +51,10 @@ datasets.find_set("bbbc039").citation  # 'doi:10.1002/cyto.a.23863'
 
 ## Sets
 
+The licenses are those that the sources stated when this page was written. Those marked "not confirmed" were
+seen at other places only. Terms can change, and parts of a set can have terms of their own: read those of the
+source before you use the images or share a model that was trained on them.
+
 | set | images | license | citation | preset | options |
 |---|---|---|---|---|---|
 """

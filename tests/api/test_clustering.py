@@ -403,15 +403,35 @@ def test_volumes_for_a_preset_of_sections_are_told(files, tmp_path, command):
     assert "data.sections" not in answer.err
 
 
-def test_a_grid_of_the_models_own_is_refused(files, model, tmp_path):
-    with pytest.raises(RecipeError, match=r"own grid, found data\.spacing"):
-        api.cluster(
-            model,
-            files / "images",
-            out=tmp_path,
-            classes=2,
-            settings=["data.foreground_crop=3"],
-        )
+def test_a_grid_of_the_models_own(done, files, model, tmp_path):
+    """Features are those of the model's voxel size; labels lie on the grid of the file."""
+    volume = open_image(files / "images" / "a.tif", ndim=3).read()
+    one = tmp_path / "a.tif"
+    save_image(one, volume, spacing=(3, 2, 2), unit="um", axes="CZYX")
+
+    def run(name, *settings, **options):
+        out = tmp_path / name
+        given = {"classes": 6, "options": api.ClusterOptions(quality="draft", **options)}
+        found = api.cluster(
+            model, one, out=out, settings=settings, say=lambda _: None, **given
+        ).labels[0]
+        return open_labels(found, ndim=3)
+
+    plain, still = run("plain"), run("still", "data.spacing=[3.0,2.0,2.0]")
+    assert np.array_equal(plain.read(), still.read())
+    coarse = run("coarse", "data.spacing=[3.0,4.0,4.0]")
+    assert coarse.shape == plain.shape
+    assert coarse.spacing == plain.spacing
+    assert coarse.read().min() >= 1
+    assert not np.array_equal(coarse.read(), plain.read())
+    elsewhere = run("elsewhere", "data.spacing=[3.0,4.0,4.0]", cluster="threads:2")
+    assert np.array_equal(coarse.read(), elsewhere.read())
+    bright = volume.max() - 1
+    cropped = run("cropped", f"data.foreground_crop={bright}").read()
+    assert 0 < (cropped == 0).sum() < cropped.size
+    with pytest.raises(CheckpointError, match="spacing"):
+        options = api.ClusterOptions(centers=tmp_path / "coarse" / "clusters.safetensors")
+        api.cluster(model, one, out=tmp_path / "no", options=options, say=lambda _: None)
 
 
 def test_volumes_of_one_mean_share_clusters_whatever_their_brightness(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.io import list_files, open_image, open_labels, save_labels
+from unmask.memory import peak_memory
+from unmask.testing.changed_bytes import change_bytes
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -181,3 +186,67 @@ def test_contours_need_their_series(study: Path) -> None:
     contours(study / "rt.dcm", [[0, 0, 2, 1, 0, 2, 1, 1, 2]])
     with pytest.raises(DataError, match="Copy the folder of the series next to the file"):
         open_labels(study / "rt.dcm", ndim=3)
+
+
+def write_frames(study: Path) -> Path:
+    enhanced(study / "a.dcm", [6.0, 0.0, 4.0, 2.0])
+    return study / "a.dcm"
+
+
+def write_segmentation(study: Path) -> Path:
+    image = open_image(series(study / "scan"), ndim=3)
+    labels = np.zeros(image.shape[1:], np.uint8)
+    labels[1, 2:4, 3:5], labels[2, 0, 0] = 1, 2
+    save_labels(study / "a.seg.dcm", labels, like=image)
+    return study / "a.seg.dcm"
+
+
+def write_contours(study: Path) -> Path:
+    series(study / "scan")
+    contours(study / "rt.dcm", [[-0.25, -1.5, 2, 2.75, -1.5, 2, 2.75, 0, 2, -0.25, 0, 2]])
+    return study / "rt.dcm"
+
+
+KINDS = {write_frames: open_image, write_segmentation: open_labels, write_contours: open_labels}
+
+
+def read_shape(path: Path, open_as: Callable[..., Any]) -> tuple[int, ...] | None:
+    """Shape of what is read; None if it is refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return open_as(path, ndim=3).read().shape
+        except DataError:
+            return None
+
+
+@pytest.mark.parametrize("write", KINDS)
+def test_changed_bytes(study: Path, write: Callable[[Path], Path]) -> None:
+    if write is write_segmentation:
+        pytest.importorskip("highdicom")
+    path, rng = write(study), np.random.default_rng(1)
+    content = path.read_bytes()
+    count, shape = int(os.environ.get("UNMASK_FUZZ", "12")), (1, *VALUES.shape)
+    found = []
+    for _ in range(count):
+        path.write_bytes(change_bytes(content, rng))
+        found.append(read_shape(path, KINDS[write]))
+    if os.environ.get("UNMASK_FUZZ"):
+        print(write.__name__, len(found) - found.count(None), "read", found.count(None), "refused")
+    assert None in found
+    assert set(found) <= {None, shape}
+
+
+@pytest.mark.parametrize("write", [write_frames, write_segmentation])
+def test_gigantic_sizes_in_a_small_file(study: Path, write: Callable[[Path], Path]) -> None:
+    if write is write_segmentation:
+        pytest.importorskip("highdicom")
+    path, before = write(study), peak_memory() or 0
+    whole = pydicom.dcmread(path)
+    for name, size in {"Rows": 65_000, "Columns": 65_000, "NumberOfFrames": 1_000_000}.items():
+        one = pydicom.dcmread(path)
+        setattr(one, name, size)
+        one.save_as(path, enforce_file_format=True)
+        assert read_shape(path, KINDS[write]) is None, name
+        whole.save_as(path, enforce_file_format=True)
+    assert (peak_memory() or 0) - before < 2**30

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
+import struct
 import time
 import warnings
 from pathlib import Path
@@ -14,42 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.errors import DataError
-from unmask.io import open_image
 from unmask.memory import peak_memory
+from unmask.testing.changed_bytes import change_bytes, grow_sizes, read_shape
 from unmask.testing.example_files import WRITERS, write_example
 
 COUNT = int(os.environ.get("UNMASK_FUZZ", "8"))
-TEXT = "0123456789[]{}(),:.-="
 PLANES = {".svs", ".webp", ".jp2"}
 # Files with headers that can be changed in silence only into a smaller piece of themselves.
 _GIB = 2**30
-
-
-def mutate(data: bytes, rng: np.random.Generator) -> bytes:
-    """Change a few bytes, mostly at the start where headers are, or cut the file."""
-    if rng.random() < 0.1:
-        return data[: int(rng.integers(0, len(data) + 1))]
-    changed = bytearray(data)
-    for _ in range(int(rng.integers(1, 4))):
-        reach = len(data) if rng.random() < 0.5 else min(len(data), 2000)
-        place = int(rng.integers(reach))
-        choices = (
-            int(rng.integers(256)),
-            changed[place] ^ 1 << int(rng.integers(8)),
-            ord(TEXT[int(rng.integers(len(TEXT)))]),
-        )
-        changed[place] = choices[int(rng.integers(3))]
-    return bytes(changed)
-
-
-def outcome(path: Path, ndim: int) -> tuple[tuple[int, ...], bool] | None:
-    """Shape of what is read, and whether something was reported; None if it is refused."""
-    try:
-        image = open_image(path, ndim=ndim)
-        return image.read().shape, bool(image.meta.get("notes"))
-    except DataError:
-        return None
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -62,7 +36,7 @@ def test_changed_bytes(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture
     good.mkdir()
     write_example(good / f"a{suffix}", values, "ZYX"[-ndim:])
     names = sorted(file.relative_to(good) for file in good.rglob("*") if file.is_file())
-    whole = outcome(good / f"a{suffix}", ndim)
+    whole = read_shape(good / f"a{suffix}", ndim)
     assert whole is not None
     before = peak_memory() or 0
     found = {"read": 0, "refused": 0}
@@ -72,11 +46,11 @@ def test_changed_bytes(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture
         place = tmp_path / str(number)
         shutil.copytree(good, place)
         name = place / names[int(rng.integers(len(names)))]
-        name.write_bytes(mutate(name.read_bytes(), rng))
+        name.write_bytes(change_bytes(name.read_bytes(), rng))
         start = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            result = outcome(place / f"a{suffix}", ndim)
+            result = read_shape(place / f"a{suffix}", ndim)
         slowest = max(slowest, time.process_time() - start)
         found["refused" if result is None else "read"] += 1
         if result is not None and result[0] != whole[0] and not result[1]:
@@ -89,3 +63,37 @@ def test_changed_bytes(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture
     assert not (printed.out + printed.err).strip()
     assert other == []
     assert grown < _GIB
+
+
+def test_a_webp_of_gigantic_size(tmp_path: Path) -> None:
+    """A picture has at most 16384 pixels along a side, in bits that do not fill bytes."""
+    path = tmp_path / "a.webp"
+    write_example(path, np.zeros((23, 37), np.uint8), "YX")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"VP8L") + 9
+    assert struct.unpack_from("<I", content, place)[0] & 0x3FFF == 36
+    struct.pack_into("<I", content, place, 16_383 | 16_383 << 14)
+    path.write_bytes(content)
+    assert read_shape(path, 2) is None
+
+
+@pytest.mark.parametrize("suffix", sorted(WRITERS.keys() - {".webp"}))
+def test_gigantic_sizes_in_a_small_file(tmp_path: Path, suffix: str) -> None:
+    ndim = 2 if suffix in PLANES else 3
+    shape = (23, 37) if ndim == 2 else (5, 23, 37)
+    values = np.random.default_rng(1).integers(0, 250, shape).astype(np.uint16)
+    write_example(tmp_path / f"a{suffix}", values, "ZYX"[-ndim:])
+    whole = read_shape(tmp_path / f"a{suffix}", ndim)
+    before, found = peak_memory() or 0, []
+    for file in [file for file in tmp_path.rglob("*") if file.is_file()]:
+        packed = file.suffix == ".mgz"
+        content = file.read_bytes()
+        plain = gzip.decompress(content) if packed else content
+        for changed in grow_sizes(plain, (23, 37)):
+            file.write_bytes(gzip.compress(changed) if packed else changed)
+            found.append(read_shape(tmp_path / f"a{suffix}", ndim))
+        file.write_bytes(content)
+    # A number that is changed may be a value and no size.
+    assert None in found
+    assert {result[0] for result in found if result} <= {whole[0] if whole else None}
+    assert (peak_memory() or 0) - before < _GIB

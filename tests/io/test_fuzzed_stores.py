@@ -5,6 +5,7 @@ An array that is read has the shape of the original, or the file does not contra
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -17,14 +18,15 @@ import pytest
 import zarr
 
 from unmask.errors import DataError
-from unmask.io import list_files, open_image, save_image
+from unmask.io import Image, list_files, open_image, save_image
+from unmask.io.precomputed import write_precomputed
+from unmask.testing.changed_bytes import change_bytes
 
 pydicom = pytest.importorskip("pydicom")
 
 SHAPE = (6, 32, 40)
 VOLUME = np.random.default_rng(8).integers(0, 4000, SHAPE).astype(np.uint16)
-COUNT = 60
-TEXT = "0123456789[]{},:.-"
+COUNT = int(os.environ.get("UNMASK_FUZZ", "60"))
 
 
 def hdf5(folder: Path) -> Path:
@@ -60,6 +62,18 @@ def shards(folder: Path) -> Path:
     return folder / "a.zarr"
 
 
+def zipped(folder: Path) -> Path:
+    save_image(folder / "b.zarr", VOLUME, spacing=(2, 1, 1), unit="um")
+    shutil.make_archive(str(folder / "a.zarr"), "zip", folder / "b.zarr")
+    shutil.rmtree(folder / "b.zarr")
+    return folder / "a.zarr.zip"
+
+
+def precomputed(folder: Path) -> Path:
+    image = Image.from_array(VOLUME, ndim=3, spacing=(2, 1, 1))
+    return write_precomputed(image, folder / "a.precomputed", labels=False)
+
+
 def dicom(folder: Path) -> Path:
     (folder / "scan").mkdir()
     for number, pixels in enumerate(VOLUME):
@@ -79,23 +93,6 @@ def dicom(folder: Path) -> Path:
         one.PixelData = pixels.tobytes()
         one.save_as(folder / "scan" / f"s{number}.dcm", enforce_file_format=True)
     return folder / "scan"
-
-
-def mutate(data: bytes, rng: np.random.Generator) -> bytes:
-    """Change a few bytes, mostly at the start where headers are, or cut the file."""
-    if rng.random() < 0.1:
-        return data[: int(rng.integers(0, len(data) + 1))]
-    changed = bytearray(data)
-    for _ in range(int(rng.integers(1, 4))):
-        reach = len(data) if rng.random() < 0.5 else min(len(data), 2000)
-        place = int(rng.integers(reach))
-        choices = (
-            int(rng.integers(256)),
-            changed[place] ^ 1 << int(rng.integers(8)),
-            ord(TEXT[int(rng.integers(len(TEXT)))]),
-        )
-        changed[place] = choices[int(rng.integers(3))]
-    return bytes(changed)
 
 
 def outcome(source: Path) -> tuple[int, ...] | None:
@@ -122,7 +119,7 @@ def fuzz(kind: Callable[[Path], Path], folder: Path, count: int, seed: int) -> d
         shutil.copytree(good, place)
         for _ in range(int(rng.integers(1, 3))):
             name = place / names[int(rng.integers(len(names)))]
-            name.write_bytes(mutate(name.read_bytes(), rng))
+            name.write_bytes(change_bytes(name.read_bytes(), rng))
         shape = outcome(place / source)
         found["refused" if shape is None else "read"] += 1
         found["other size"] += shape not in (None, (1, *SHAPE))
@@ -130,7 +127,7 @@ def fuzz(kind: Callable[[Path], Path], folder: Path, count: int, seed: int) -> d
     return found
 
 
-@pytest.mark.parametrize("kind", [hdf5, zarr_2, zarr_3, shards, dicom])
+@pytest.mark.parametrize("kind", [hdf5, zarr_2, zarr_3, shards, zipped, precomputed, dicom])
 def test_changed_bytes(tmp_path: Path, kind: Callable[[Path], Path]) -> None:
     found = fuzz(kind, tmp_path, COUNT, seed=1)
     assert found["read"] + found["refused"] == COUNT

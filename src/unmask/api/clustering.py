@@ -25,6 +25,7 @@ from unmask.clustering.contact_sheet import contact_sheet
 from unmask.clustering.dense import Dense
 from unmask.clustering.encoder import DenseFile, Encoder, Features, load_encoder
 from unmask.clustering.names import describe, format_csv, read_classes, write_template
+from unmask.data.grid import View
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Pair, Paths, fingerprint, keep_inputs
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
@@ -115,7 +116,8 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
             template ``names.yaml`` and the folder ``contact`` of pictures.
         classes: number of clusters; None with ``options.centers``.
         options: quality, seed, centers and names.
-        settings: changes to ``data.normalize``, ``data.axes`` and ``infer.precision``.
+        settings: changes to ``data.normalize``, ``data.spacing``, ``data.foreground_crop``,
+            ``data.axes`` and ``infer.precision``.
         say: gets one line per file.
         progress: called with (blocks done, blocks in all) of the volume in work.
         allow_code: run parts that the model carries as source; without it such a model is refused.
@@ -218,7 +220,7 @@ def _volume_task(
     progress: Progress | None,
 ) -> FileTask[list[list[float]]]:
     """The labels of one volume; the result is the voxels and the mean intensity per cluster."""
-    path = output_name(work.volume.image, folder)
+    path = output_name(work.volume.original, folder)
 
     def label() -> list[list[float]]:
         counts = label_volume(
@@ -242,12 +244,6 @@ def _check_request(classes: int | None, options: ClusterOptions) -> None:
 def _open_volumes(volumes: Paths, encoder: Encoder, say: Say) -> list[Pair]:
     """Images of as many axes as the model has, or one more, whose sections it then sees."""
     data = encoder.recipe.data
-    if data.spacing is not None or data.foreground_crop is not None:
-        raise RecipeError(
-            f"cluster: expected a model that sees volumes on their own grid, found data.spacing="
-            f"{data.spacing} and data.foreground_crop={data.foreground_crop}. Bring the volumes to "
-            "that grid first, and --set data.spacing=null --set data.foreground_crop=null."
-        )
     tries = (data.ndim, data.ndim + 1) if data.sections is None else (data.ndim + 1, data.ndim)
     images: list[Image] = []
     notes: list[str] = []
@@ -268,6 +264,8 @@ def _open_volumes(volumes: Paths, encoder: Encoder, say: Say) -> list[Pair]:
     ]
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    if data.scale is not None:
+        notes.append(f"data.scale={data.scale} of the model is not used; data.spacing is.")
     for note in notes:
         say(f"note: {note}")
     return [Pair(image.name, image) for image in images]
@@ -286,12 +284,16 @@ def _open_first(open_as: Callable[[int], Image], tries: Iterable[int]) -> Image:
 
 def _prepare_volumes(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> list[Volume]:
     data = encoder.recipe.data
-    normalize = build_normalizer(encoder.recipe)
+    normalize, view = build_normalizer(encoder.recipe), View(data.spacing, data.foreground_crop)
     problems: list[str] = []
     found: list[Volume] = []
     for pair in pairs:
         try:
-            found.append(prepare(dense, pair.image, channels=data.channels, normalize=normalize))
+            found.append(
+                prepare(
+                    dense, pair.image, channels=data.channels, normalize=normalize, view=view
+                )
+            )
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -308,7 +310,10 @@ def _feature_facts(dense: Dense, encoder: Encoder, *, common_mean: bool) -> dict
         "normalize": encoder.recipe.data.normalize.model_dump(mode="json"),
         "dim": dense.dim,
     }
+    data = encoder.recipe.data
     asked = {"surround": dense.neighborhood, "turns": dense.rotations, "common_mean": common_mean}
+    # JSON has lists, and facts of another run are compared.
+    asked |= {"spacing": list(data.spacing or ()), "foreground": data.foreground_crop}
     return facts | {name: value for name, value in asked.items() if value}
 
 

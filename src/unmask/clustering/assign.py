@@ -70,7 +70,7 @@ class AssignWork:
 
     def plan(self) -> Plan:
         """What decides about the labels."""
-        image = self.volume.image
+        image, place = self.volume.original, self.volume.place
         facts = {
             "features": self.centers.facts,
             "precision": self.dense.precision,
@@ -82,6 +82,8 @@ class AssignWork:
             "block": list(self.grid.block),
             "unmask": version("unmask"),
         }
+        if place is not None:
+            facts["grid"] = [place.box.start, place.box.stop, place.shape]
         facts = json.loads(json.dumps(facts))
         return Plan(facts, facts, largest=int(self.classes.max()))
 
@@ -106,7 +108,7 @@ class AssignWork:
             return CenterLabeler(lambda: self.dense, lambda: volume, centers, self.classes)
         if self.origin is None:
             raise in_memory()
-        image = ship_image(volume.image, self.axes)
+        image = ship_image(volume.original, self.axes, volume.place)
         file = VolumeFile(image, self.origin, volume.channels, volume.measured)
         return CenterLabeler(self.origin, file, centers, self.classes)
 
@@ -217,7 +219,7 @@ def label_volume(
         RecipeError: workers elsewhere cannot get the model or the image.
         SaveError: the disk is full; finished blocks are kept.
     """
-    output = Output(out, work.volume.image, name="clusters")
+    output = Output(out, work.volume.original, work.volume.place, name="clusters")
     outcome = run(work, work.grid, output, cluster=cluster, resume=resume, progress=progress)
     voxels, sums = (
         np.sum([facts[name] for facts in outcome.facts], axis=0) for name in ("voxels", "sums")

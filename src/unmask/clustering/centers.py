@@ -18,6 +18,7 @@ import xxhash
 
 from unmask import checkpoint
 from unmask.clustering.dense import Dense
+from unmask.data.grid import AS_IT_IS, Place, View
 from unmask.data.normalize import Measured, Normalizer
 from unmask.data.source import ImageSource, hold_whole
 from unmask.errors import CheckpointError, DataError, message
@@ -149,12 +150,14 @@ class Volume:
     """An image with features.
 
     Attributes:
-        image: the image.
+        image: the image as the network sees it, on its grid.
         read: network input of any box, reflected beyond the image.
         inside: network input of boxes inside.
         channels: that the network sees.
         measured: what brought the image to the network's range.
         mean: ``(d,)`` that is subtracted from all features; None: nothing, see ``subtract_mean``.
+        file: the image as its file has it; None: ``image``.
+        place: where ``image`` lies in ``file``; None: they are the same.
     """
 
     image: Image
@@ -163,6 +166,13 @@ class Volume:
     channels: int
     measured: Measured
     mean: np.ndarray | None = None
+    file: Image | None = None
+    place: Place | None = None
+
+    @property
+    def original(self) -> Image:
+        """The image as its file has it."""
+        return self.image if self.file is None else self.file
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -170,13 +180,22 @@ class Volume:
         return tuple(self.image.shape[1:])
 
 
-def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer) -> Volume:
+def prepare(
+    dense: Dense, image: Image, *, channels: int, normalize: Normalizer, view: View = AS_IT_IS
+) -> Volume:
     """Make an image ready for features; an image that cannot be read in parts is read whole.
+
+    Args:
+        dense: computes features.
+        image: the image as its file has it.
+        channels: that the network sees.
+        normalize: measures the image.
+        view: the part and the grid that the network sees. A voxel size of fewer axes than the image
+            has is that of the last axes.
 
     Raises:
         DataError: values that are not finite, channels or axes that do not fit; names the file.
     """
-    image = hold_whole(image)
     if image.ndim < dense.backbone.ndim:
         raise DataError(
             message(
@@ -186,9 +205,19 @@ def prepare(dense: Dense, image: Image, *, channels: int, normalize: Normalizer)
                 do="Use a model for them, or name the file's axes (--set data.axes=ZYX).",
             )
         )
-    source = ImageSource(image, channels=channels, normalize=normalize)
-    read = pad_reads(source.box, image.shape[1:], mode=dense.pad)
-    return Volume(image, read, source.box, channels, source.measured)
+    place = _with_planes(view, image).place(image)
+    seen = hold_whole(place.seen(image))
+    source = ImageSource(seen, channels=channels, normalize=normalize)
+    read = pad_reads(source.box, seen.shape[1:], mode=dense.pad)
+    volume = Volume(seen, read, source.box, channels, source.measured)
+    return volume if place.still else replace(volume, file=image, place=place)
+
+
+def _with_planes(view: View, image: Image) -> View:
+    """The view of a network for planes, for a volume whose planes it sees one by one."""
+    if view.spacing is None or image.spacing is None or len(view.spacing) >= image.ndim:
+        return view
+    return replace(view, spacing=(*image.spacing[: -len(view.spacing)], *view.spacing))
 
 
 def subtract_mean(dense: Dense, volume: Volume) -> Volume:

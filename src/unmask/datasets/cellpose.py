@@ -52,7 +52,7 @@ def _read(path: Path, masks: Path, *, gray: bool) -> Sample:
 SET = DataSet(
     name="cellpose",
     title="Cells of many microscopes: cytoplasm, and nuclei if stained (Cellpose)",
-    license="CC BY-NC 4.0 (see the terms of the source)",
+    license="CC BY-NC, under the terms of the Howard Hughes Medical Institute",
     citation="doi:10.1038/s41592-020-01018-x",
     source="https://www.cellpose.org/dataset",
     archive="train.zip, test.zip, optionally train_cyto2.zip: NNN_img.png, NNN_masks.png",

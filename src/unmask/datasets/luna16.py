@@ -32,7 +32,7 @@ def _write(path: Path, folder: Path, name: str) -> tuple[int, ...]:
 SET = DataSet(
     name="luna16",
     title="CT of the chest, 888 scans without labels (LUNA16)",
-    license="CC BY 4.0",
+    license="CC BY 4.0 (not confirmed)",
     citation="doi:10.1016/j.media.2017.06.015",
     source="https://luna16.grand-challenge.org/Download/",
     archive="subset0.zip to subset9.zip: UID.mhd, UID.raw",

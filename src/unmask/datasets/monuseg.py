@@ -74,7 +74,7 @@ def _rings(path: Path) -> list[np.ndarray]:
 SET = DataSet(
     name="monuseg",
     title="Nuclei in stained tissue of seven organs (MoNuSeg 2018)",
-    license="CC BY-NC-SA 4.0",
+    license="CC BY-NC-SA 4.0 (not confirmed)",
     citation="doi:10.1109/TMI.2019.2947628",
     source="https://monuseg.grand-challenge.org/Data/",
     archive="MoNuSeg 2018 Training Data.zip: Tissue Images/*.tif, Annotations/*.xml; optionally "

@@ -107,7 +107,7 @@ def write_submission(predicted: Path, out: Path) -> list[str]:
 SET = DataSet(
     name="neurips_cellseg",
     title="Cells of many microscopes and stains (NeurIPS 2022 cell segmentation challenge)",
-    license="CC BY-NC-ND 4.0 (see the terms of the source)",
+    license="CC BY-NC-ND 4.0",
     citation="doi:10.1038/s41592-024-02233-6",
     source="https://zenodo.org/records/10719375",
     archive="Training-labeled.zip, optionally Tuning.zip, Testing.zip and "

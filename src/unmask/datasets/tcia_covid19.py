@@ -35,7 +35,7 @@ def find(archive: Path, *, drop: Path | None = None, copy: bool = False) -> list
 SET = DataSet(
     name="tcia_covid19",
     title="CT of the chest of patients with COVID-19, without labels (TCIA)",
-    license="CC BY 4.0",
+    license="CC BY 4.0 (not confirmed)",
     citation="doi:10.7937/TCIA.2020.GQRY-NC81",
     source="https://www.cancerimagingarchive.net/collection/ct-images-in-covid-19/",
     archive="volume-covid19-A-NNNN.nii.gz, volume-covid19-A-NNNN_dayNNN.nii.gz",

@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -41,9 +41,13 @@ class Ledger:
 
     def touch(self, shelf: Shelf[T], key: Hashable) -> None:
         """Move a piece to the young end."""
-        # Another thread may have dropped the piece since.
-        with self._lock, suppress(KeyError):
-            self._entries.move_to_end((id(shelf), key))
+        with self._lock:
+            try:
+                self._entries.move_to_end((id(shelf), key))
+            except KeyError:
+                # Another thread has dropped the piece since. ``suppress`` would take longer than
+                # the rest of this function, which runs for every chunk of every read.
+                return
 
     def enter(self, shelf: Shelf[T], key: Hashable, size: int) -> None:
         """Record a new piece and drop old ones that no longer fit."""

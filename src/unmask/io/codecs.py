@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 
 from unmask.errors import MissingPackageError
@@ -17,6 +18,9 @@ def imagecodecs(source: str) -> ModuleType:
     Raises:
         MissingPackageError: it is not installed.
     """
+    # This is asked for every chunk; the import system takes longer than a chunk's checks.
+    if (loaded := sys.modules.get("imagecodecs")) is not None:
+        return loaded
     try:
         return importlib.import_module("imagecodecs")
     except ImportError as error:

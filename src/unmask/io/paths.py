@@ -33,6 +33,7 @@ _NUMBERED = re.compile(
     r"(.*\.(?:tif|tiff|btf|lsm|stk|svs|ndpi|scn|qptiff|bif|czi|lif|nd2)):(\d{1,6})",
     re.IGNORECASE | re.DOTALL,
 )
+_COLON = re.compile(":")
 # Names that a message shows.
 _SHOWN = 6
 # Files that tell what a folder is, whatever its name.
@@ -68,8 +69,9 @@ def stem(path: str | Path) -> str:
 def locate(path: str | Path) -> Location:
     """Split ``file.h5:key``, ``file.tif:1`` and ``store.zarr/inner/array`` into file and key."""
     source = str(path)
-    for colon in () if is_remote(source) else range(len(source) - 1, 0, -1):
-        if source[colon] == ":" and is_container(source[:colon]):
+    for found in () if is_remote(source) else [*_COLON.finditer(source)][::-1]:
+        colon = found.start()
+        if colon and is_container(source[:colon]):
             return Location(source, Path(source[:colon]), source[colon + 1 :].strip("/"))
     numbered = _NUMBERED.fullmatch(source)
     if numbered:
@@ -78,8 +80,11 @@ def locate(path: str | Path) -> Location:
         store, key = remote_location(source)
         return Location(source, cast("Path", store), key)
     whole = Path(path)
+    # Suffixes start with a dot; most folders of a path have none. Folders are built only where one
+    # of the names fits: this is called several times per file of a folder.
+    if not any("." in part and is_folder(part) for part in whole.parts):
+        return Location(source, whole)
     for folder in (whole, *whole.parents):
-        # Suffixes start with a dot; most folders of a path have none.
         if "." in folder.name and is_folder(folder.name):
             key = whole.relative_to(folder).as_posix()
             return Location(source, folder, "" if key == "." else key)

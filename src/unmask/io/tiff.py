@@ -131,8 +131,9 @@ def _only_this_file(location: Location, file: tifffile.TiffFile) -> None:
         DataError: a set without them.
     """
     folder = location.path.parent
-    kin = sum(1 for _ in itertools.islice(folder.glob("*_MMStack*.tif"), 2))
-    if file.is_mmstack and kin > 1:
+    # The folder is listed for such files only: to list it for each file of a large folder takes
+    # longer than to open them all.
+    if file.is_mmstack and len([*itertools.islice(folder.glob("*_MMStack*.tif"), 2)]) > 1:
         file.is_mmstack = False
     if file.is_ndtiff and (folder / "NDTiff.index").exists():
         raise DataError(

@@ -175,12 +175,16 @@ class Plain:
         array: as zarr-python has it.
         pipeline: from the bytes of a chunk to its values.
         key: name of the file of a chunk.
+        shape: of a chunk; zarr-python takes as long to tell it as for the copy of a chunk.
+        limit: the most bytes that a packed chunk can have.
     """
 
     files: ChunkFiles
     array: Any
     pipeline: Pipeline
     key: Callable[[Cell], str]
+    shape: tuple[int, ...]
+    limit: int
 
     def version(self, cell: Cell) -> Hashable:
         """Identity of a stored chunk; 0 if it was never written."""
@@ -193,14 +197,12 @@ class Plain:
             ValueError: the chunk is damaged; its key is named.
             DataError: the chunk is a link out of the store.
         """
-        shape, key = self.array.chunks, self.key(cell)
+        key = self.key(cell)
         try:
-            data = self.files.read(key, self.pipeline.limit(shape))
-            return (
-                _fill(self.array, self.pipeline)
-                if data is None
-                else self.pipeline.decode(data, shape)
-            )
+            data = self.files.read(key, self.limit)
+            if data is None:
+                return _fill(self.array, self.pipeline)
+            return self.pipeline.decode(data, self.shape)
         except DataError:
             raise
         except ValueError as error:
@@ -236,7 +238,7 @@ class Shards:
             DataError: the shard is a link out of the store.
         """
         shard = self._shard(cell)
-        shape, pipeline = self.plain.array.chunks, self.plain.pipeline
+        shape, pipeline = self.plain.shape, self.plain.pipeline
         key = self.plain.key(shard)
         inner = tuple(a % n for a, n in zip(cell, self.ratio, strict=True))
         try:
@@ -244,7 +246,7 @@ class Shards:
             start, count = (int(number) for number in index[inner])
             if start == count == _MISSING:
                 return _fill(self.plain.array, pipeline)
-            most = min(count, pipeline.limit(shape))
+            most = min(count, self.plain.limit)
             data = self.plain.files.read_range(key, start, most, self._largest())
             return pipeline.decode(data or b"", shape)
         except DataError:
@@ -257,8 +259,7 @@ class Shards:
 
     def _largest(self) -> int:
         """The most bytes that a shard can have."""
-        each = self.plain.pipeline.limit(self.plain.array.chunks)
-        return each * prod(self.ratio) + 32 * prod(self.ratio)
+        return self.plain.limit * prod(self.ratio) + 32 * prod(self.ratio)
 
     def _read_index(self, key: str) -> np.ndarray:
         """The index of a shard; one of missing chunks if there is no shard."""
@@ -281,7 +282,7 @@ def chunk_reader(location: Location, folder: Path, array: Any) -> Callable[[Inde
     """
     try:
         files = _files(location, folder)
-        source = _shards(files, array) or Plain(files, array, pipeline_of(array), _keys(array))
+        source = _shards(files, array) or _plain(files, array, pipeline_of(array))
     except UnknownCodecError as error:
         raise DataError(
             message(
@@ -293,6 +294,11 @@ def chunk_reader(location: Location, folder: Path, array: Any) -> Callable[[Inde
         ) from error
     dtype = array.dtype.newbyteorder("=")
     return reader(array.chunks, dtype, source.load, source.version)
+
+
+def _plain(files: ChunkFiles, array: Any, pipeline: Pipeline) -> Plain:
+    shape = tuple(array.chunks)
+    return Plain(files, array, pipeline, _keys(array), shape, pipeline.limit(shape))
 
 
 def _files(location: Location, folder: Path) -> ChunkFiles:
@@ -314,7 +320,7 @@ def _shards(files: ChunkFiles, array: Any) -> Shards | None:
     ratio = tuple(a // n for a, n in zip(array.shards, array.chunks, strict=True))
     place = options.get("index_location", "end")
     first = str(getattr(place, "value", place)) == "start"
-    plain = Plain(files, array, inner, _keys(array))
+    plain = _plain(files, array, inner)
     return Shards(plain, ratio, index, first, recent.make_decoded_shelf())
 
 
