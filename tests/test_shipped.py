@@ -13,7 +13,7 @@ from unmask.checkpoint import load_model, save_model
 from unmask.errors import CheckpointError
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels
-from unmask.metrics import evaluate_pair, summarise
+from unmask.metrics import evaluate_pair, summarize
 
 NAMES = sorted(shipped.names())
 
@@ -113,4 +113,4 @@ def test_nuclei_on_real_images(data_root):
         if image.shape[1:] == (256, 256) and len(rows) < 5:
             truth = open_labels(folder / "labels" / path.name, ndim=2).read()[0]
             rows.append(evaluate_pair(truth, predictor.predict(image).labels, ["f1@0.5"]))
-    assert summarise(rows)["f1@0.5"]["mean"] > 0.8
+    assert summarize(rows)["f1@0.5"]["mean"] > 0.8

@@ -1,4 +1,4 @@
-"""`unmask train` under kills and signals goes on as if nothing had been (RELIABILITY 2 to 4)."""
+"""`unmask train` under kills and signals resumes without a trace (RELIABILITY 2 to 4)."""
 
 from __future__ import annotations
 

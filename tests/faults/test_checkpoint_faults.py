@@ -1,4 +1,4 @@
-"""Trainings that are killed, interrupted or run out of disk, and go on (RELIABILITY 1 to 5)."""
+"""Trainings that are killed, interrupted or run out of disk, and resume (RELIABILITY 1 to 5)."""
 
 from __future__ import annotations
 

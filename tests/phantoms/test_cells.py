@@ -120,7 +120,7 @@ def test_bad_requests_say_what_to_do(tmp_path):
 
 def test_write_set_pairs_by_stem_and_keeps_spacing(tmp_path):
     options = {"shape": (6, 24, 24), "seed": 7, "spacing": (2.0, 0.5, 0.5)}
-    folder = write_set(tmp_path / "set", "tissue", count=3, labelled=2, **options)
+    folder = write_set(tmp_path / "set", "tissue", count=3, labeled=2, **options)
     names = {
         part: sorted(p.name for p in (folder / part).iterdir())
         for part in ("images", "labels", "classes")

@@ -233,10 +233,11 @@ def _check_request(classes: int | None, options: ClusterOptions) -> None:
     if (classes is None) == (options.centers is None):
         raise RecipeError(
             "cluster: expected either a number of clusters (--classes K) or centers of an earlier "
-            f"run (--centers {CENTERS}), found {'neither' if classes is None else 'both'}."
+            f"run (--centers {CENTERS}), found {'neither' if classes is None else 'both'}. "
+            "Give one of them."
         )
     if classes is not None and not 1 <= classes <= 65535:
-        raise RecipeError(f"--classes {classes}: expected 1 to 65535.")
+        raise RecipeError(f"--classes {classes}: expected 1 to 65535. Change it.")
 
 
 def _open_volumes(volumes: Paths, encoder: Encoder, say: Say) -> list[Pair]:

@@ -101,7 +101,7 @@ def understand(
         raise CheckpointError(_stranger(subject, chosen, tree, entries))
     recipe = chosen.recipe(entries).with_settings(settings)
     _ask_unknown(recipe, subject)
-    weights = _renamed(chosen, entries)
+    weights = _rename(chosen, entries)
     _check(chosen, recipe, weights, subject=f"{subject}, read as {source}")
     return Official(chosen, recipe, weights, {})
 
@@ -143,7 +143,7 @@ def _ask_unknown(recipe: Recipe, subject: str) -> None:
         )
 
 
-def _renamed(source: Source, entries: Entries) -> dict[str, Tensor]:
+def _rename(source: Source, entries: Entries) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for name, tensor in entries.items():
         ours = source.renamed(name)

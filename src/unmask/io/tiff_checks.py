@@ -138,7 +138,7 @@ def check_page(location: Location, page: Any, size: int) -> None:
 
 
 def check_series(location: Location, file: tifffile.TiffFile, series: Any, size: int) -> None:
-    """The metadata, the chain of pages and the bytes of the file must tell of the same planes.
+    """The metadata, the chain of pages and the bytes of the file must describe the same planes.
 
     Args:
         location: the file.

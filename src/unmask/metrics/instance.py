@@ -184,7 +184,7 @@ def match_objects(
         pairs = _stardist_pairs(objects, score, good)
     elif threshold == 0.5 and not strict:
         # Above one half a partner is unique. At one half exactly an object may have two, which
-        # then are its two halves: all edges weigh the same, so only their number is to maximise.
+        # then are its two halves: all edges weigh the same, so only their number is to maximize.
         pairs = pairs[
             assign(objects.truth_index[pairs], objects.predicted_index[pairs], np.ones(len(pairs)))
         ]

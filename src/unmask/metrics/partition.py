@@ -51,7 +51,7 @@ def voi_split(
         predicted: label image of the same shape; left out with a table.
         background: count the voxels of truth 0 too, as one segment.
     """
-    counted = _counted(table_of(truth, predicted), background=background)
+    counted = _count(table_of(truth, predicted), background=background)
     return _conditional_entropy(counted.pairs, counted.truth[counted.truth_index])
 
 
@@ -59,7 +59,7 @@ def voi_merge(
     truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, background: bool = False
 ) -> float:
     """H(truth | predicted) in bits: large where true objects are joined."""
-    counted = _counted(table_of(truth, predicted), background=background)
+    counted = _count(table_of(truth, predicted), background=background)
     return _conditional_entropy(counted.pairs, counted.predicted[counted.predicted_index])
 
 
@@ -92,7 +92,7 @@ def rand(
             prediction 0 as a segment of its own, as the CREMI and SNEMI evaluations do.
     """
     table = table_of(truth, predicted)
-    counted = _counted(table, background=background)
+    counted = _count(table, background=background)
     if counted.truth.sum() == 0:
         return Rand(float("nan"), float("nan"), float("nan"))
     pairs, left, right = (float(n @ n) for n in (counted.pairs, counted.truth, counted.predicted))
@@ -143,7 +143,7 @@ def cremi(
     return float(np.sqrt(np.maximum(0.0, voi(table) * arand(table, convention=convention))))
 
 
-def _counted(table: Overlap, *, background: bool) -> _Voxels:
+def _count(table: Overlap, *, background: bool) -> _Voxels:
     inside = np.ones(len(table.count), bool)
     if not background:
         inside = table.truth_ids[table.truth_index] != 0

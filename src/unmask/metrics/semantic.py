@@ -133,11 +133,11 @@ def _class_counts(
         table.truth_ids[table.truth_areas > 0], table.predicted_ids[table.predicted_areas > 0]
     )
     classes = classes[classes != 0]
-    areas = _looked_up(classes, table.truth_ids, table.truth_areas)
-    areas += _looked_up(classes, table.predicted_ids, table.predicted_areas)
+    areas = _look_up(classes, table.truth_ids, table.truth_areas)
+    areas += _look_up(classes, table.predicted_ids, table.predicted_areas)
     left = table.truth_ids[table.truth_index]
     same = left == table.predicted_ids[table.predicted_index]
-    return classes, _looked_up(classes, left[same], table.count[same]), areas
+    return classes, _look_up(classes, left[same], table.count[same]), areas
 
 
 def _mean(
@@ -151,7 +151,7 @@ def _mean(
     return float(values.mean())
 
 
-def _looked_up(
+def _look_up(
     classes: NDArray[np.uint64], ids: NDArray[np.uint64], values: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     known = np.isin(ids, classes)
