@@ -74,16 +74,16 @@ def plan(
                 "classes of whole images: unmask train --preset classify2d.",
             )
         )
-    pairs = _open_pairs(images, labels, settings)
-    facts = measure(pairs, ignore_label=_find_ignored(settings), classes=_wants_classes(settings))
-    made = _apply_settings(make_plan(facts, minutes=minutes), settings)
-    chosen = _schedule(made, pairs, minutes, settings, split=split)
+    pairs = _opened(images, labels, settings)
+    facts = measure(pairs, ignore_label=_ignored(settings), classes=_wants_classes(settings))
+    made = _decided(make_plan(facts, minutes=minutes), settings)
+    chosen = _scheduled(made, pairs, minutes, settings, split=split)
     if out is not None:
         atomic_write(out, plan_to_yaml(chosen))
     return chosen
 
 
-def _open_pairs(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
+def _opened(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
     """Labeled pairs of as many axes as the first readable image has, then the other images."""
     own = [line for line in settings if line.partition("=")[0].strip() in _READING]
     data = load("mae2d").with_settings(own).data
@@ -104,7 +104,7 @@ def _open_pairs(images: Paths, labels: Paths, settings: Settings) -> list[Pair]:
     return [*pairs, *(Pair(path, open_as_seen(path, rules, None)) for path in unlabeled)]
 
 
-def _find_ignored(settings: Settings) -> int | None:
+def _ignored(settings: Settings) -> int | None:
     """The value of ``data.ignore_label`` in the user's settings."""
     own = [line for line in settings if line.partition("=")[0].strip() == "data.ignore_label"]
     return load("cells").with_settings(own).data.ignore_label
@@ -117,7 +117,7 @@ def _wants_classes(settings: Settings) -> bool | None:
     return None if not own or task is None else task.name == "semantic"
 
 
-def _apply_settings(made: Plan, settings: Settings) -> Plan:
+def _decided(made: Plan, settings: Settings) -> Plan:
     """The plan with the user's own choices in place of its decisions."""
     task = made.recipe.task
     # Naming the task that the plan chose anyway must not reset the planned options of the task.
@@ -131,7 +131,7 @@ def _apply_settings(made: Plan, settings: Settings) -> Plan:
     return Plan(recipe, kept, made.facts, made.notes)
 
 
-def _schedule(
+def _scheduled(
     made: Plan,
     pairs: Sequence[Pair],
     minutes: float | None,
@@ -173,7 +173,7 @@ def _schedule(
     if own:
         # Warm-up and averaging follow from the number of updates, unless they were set as well.
         _, *rest = schedule_decisions(total, "")
-        return _apply_settings(made.with_decisions(rest), settings)
+        return _decided(made.with_decisions(rest), settings)
     if minutes is None:
         return made if not folds else _with_steps(made, total // (folds + 1), reason, folds)
     return _with_steps(made, max(_FEWEST, min(total // (folds + 1), _MOST)), reason, folds)
