@@ -80,7 +80,11 @@ def write_classes(
 def shares_of(
     predictor: Predictor, image: Image, *, progress: Progress | None = None
 ) -> np.ndarray:
-    """Probability of every class of one image ``(S,)``, in the order of the task's names."""
+    """Probability of every class of one image ``(S,)``, in the order of the task's names.
+
+    Raises:
+        RecipeError: the task gives no classes of images.
+    """
     from unmask.infer.sinks import MeanSink  # Evaluation must not import torch.
 
     sink = MeanSink()

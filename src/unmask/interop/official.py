@@ -94,7 +94,11 @@ def read(path: str | Path, source: str, settings: Iterable[str] = ()) -> Officia
 def understand(
     tree: Mapping[str, Any], source: str, settings: Iterable[str] = (), *, subject: str = "weights"
 ) -> Official:
-    """The same for what a file holds: nested dicts of tensors and plain values."""
+    """The same for what a file holds: nested dicts of tensors and plain values.
+
+    Raises:
+        CheckpointError: entries of another program, or incomplete ones.
+    """
     chosen = _source(source)
     entries = chosen.unpack(tree)
     if not chosen.belongs(entries):

@@ -120,9 +120,14 @@ def arand(
     background: bool = False,
     convention: Convention = "skimage",
 ) -> float:
-    """Adapted Rand error, 0 is best; see `rand`.
+    """Adapted Rand error in [0, 1], 0 is best; arguments as for `rand`.
 
     An empty prediction of a single true object scores 0, because it is one segment too.
+
+    Examples:
+        >>> import numpy as np
+        >>> arand(np.array([[1, 1, 2, 2]]), np.array([[5, 5, 9, 9]]))
+        0.0
     """
     return rand(truth, predicted, background=background, convention=convention).error
 

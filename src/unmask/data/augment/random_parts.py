@@ -41,7 +41,11 @@ def column(values: Sequence[float], images: Tensor) -> Tensor:
 
 
 def check(part: Any, *, positive: Sequence[str] = ()) -> None:
-    """Refuse a share outside [0, 1], and ranges that fall or, where they must not, go below 0."""
+    """Refuse a share outside [0, 1], and ranges that fall or, where they must not, go below 0.
+
+    Raises:
+        RecipeError: a share or range of the part is wrong.
+    """
     name = type(part).__name__.lower()
     if not 0 <= part.p <= 1:
         raise RecipeError(
