@@ -237,8 +237,8 @@ def brought_to(image: np.ndarray, side: int) -> np.ndarray:
     if image.ndim == 2:
         small = Image.fromarray(image.astype(np.uint8)).resize((side, side), Resampling.NEAREST)
         return np.asarray(small)
-    colours = Image.fromarray(np.moveaxis(image, 0, -1).astype(np.uint8))
-    return np.moveaxis(np.asarray(colours.resize((side, side), Resampling.BICUBIC)), -1, 0)
+    colors = Image.fromarray(np.moveaxis(image, 0, -1).astype(np.uint8))
+    return np.moveaxis(np.asarray(colors.resize((side, side), Resampling.BICUBIC)), -1, 0)
 
 
 def rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -78,9 +78,9 @@ def test_unknown_names_list_the_shipped_ones(command, tmp_path, phantoms):
 
 def test_prediction_by_name(command, tmp_path):
     yy, xx = np.mgrid[:128, :160]
-    centres = [(y, x) for y in (30, 70, 105) for x in (25, 80, 130)]
+    centers = [(y, x) for y in (30, 70, 105) for x in (25, 80, 130)]
     truth = np.zeros(yy.shape, np.uint8)
-    for number, (y, x) in enumerate(centres, 1):
+    for number, (y, x) in enumerate(centers, 1):
         truth[(yy - y) ** 2 + (xx - x) ** 2 < 100] = number
     noise = np.random.default_rng(0).normal(0, 6, truth.shape)
     photo = np.clip(20 + 120 * (truth > 0) + noise, 0, 255).astype(np.uint8)

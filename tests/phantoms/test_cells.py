@@ -81,7 +81,7 @@ def test_tissue_is_divided_by_dark_membranes_and_holds_mitochondria(shape):
     assert mean[1] > mean[2] + 25
     assert np.mean(labels > 0) > 0.5
     assert np.isin(classes, [0, 1, 2]).all()
-    # Cells never touch: a voxel and its neighbour belong to one cell or a membrane lies between.
+    # Cells never touch: a voxel and its neighbor belong to one cell or a membrane lies between.
     for axis in range(labels.ndim):
         a, b = np.delete(labels, -1, axis), np.delete(labels, 0, axis)
         assert np.mean((a != b) & (a > 0) & (b > 0)) < 1e-3

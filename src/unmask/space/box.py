@@ -81,9 +81,6 @@ def starts(length: int, window: int, step: int) -> list[int]:
     """Window positions that cover ``[0, length)``; the last one is moved back to end at ``length``.
 
     A window longer than the axis gives the single position 0.
-
-    Raises:
-        ValueError: a window or step of 0 or less.
     """
     if window <= 0 or step <= 0:
         raise ValueError(f"window {window} and step {step} must be positive.")
