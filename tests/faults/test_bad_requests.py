@@ -1,4 +1,4 @@
-"""Wrong requests and bad input through the command line (RELIABILITY 9, 10, 12-24, 32)."""
+"""Wrong requests through the command line (rows 9, 10, 12-24, 32 of docs/reliability.md)."""
 
 from __future__ import annotations
 

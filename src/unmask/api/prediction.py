@@ -270,9 +270,12 @@ def _load(
     given: dict[str, Any] = {"diameter": options.diameter, "device": options.device}
     predictor = load_predictor(model, settings, **given, allow_code=allow_code, say=say)
     # Each mirrored view costs one more run of the network, so only --scores compares them.
-    if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
-        return compare_flips(predictor)
-    return predictor
+    if (predictor.uncertainty or ("flips" if options.scores else "scores")) != "flips":
+        return predictor
+    compared = compare_flips(predictor)
+    if not compared.compares:
+        say("note: mirrored views cannot be compared here, so the uncertainty is that of one view.")
+    return compared
 
 
 def _write_extras(
