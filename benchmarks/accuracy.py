@@ -27,7 +27,7 @@ import unmask
 from harness import write
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels
-from unmask.metrics import evaluate_pair, summarise
+from unmask.metrics import evaluate_pair, summarize
 from unmask.recipe import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +36,7 @@ DATA = Path(os.environ.get("UNMASK_DATA", ROOT.parent / "shared" / "data"))
 
 @dataclass(frozen=True)
 class Study:
-    """A data set and how it is learnt.
+    """A data set and how a model is trained on it.
 
     ``anchor`` is the figure of a plain network trained elsewhere, for the peer column; ``network``
     names another one than the preset's in the rows.
@@ -162,7 +162,7 @@ def few_row(study: Study, label: str, values: Sequence[float]) -> dict[str, obje
     """Mean over seeds with their range."""
     spread = f"seeds {', '.join(f'{value:.3f}' for value in values)}"
     return {
-        "what": f"{study.folder}, {study.few} labelled images, {label}",
+        "what": f"{study.folder}, {study.few} labeled images, {label}",
         "ours": statistics.fmean(values),
         "unit": study.metrics[0],
         "note": spread,
@@ -243,7 +243,7 @@ def measure(
         for kind in {"all", kinds.get(image.name, "all")}:
             rows[kind].append(values)
     means = {
-        kind: {name: entry["mean"] for name, entry in summarise(each).items()}
+        kind: {name: entry["mean"] for name, entry in summarize(each).items()}
         for kind, each in rows.items()
     }
     by_kind = [values for kind, values in means.items() if kind != "all"]
@@ -264,7 +264,7 @@ def kinds_of(index: Path) -> Iterator[tuple[str, str]]:
 def figures(
     label: str, values: Mapping[str, float], anchor: float | None, seconds: float
 ) -> list[dict[str, object]]:
-    """A row for each metric; the anchor stands beside the first."""
+    """A row for each metric; the anchor stands next to the first."""
     note = f"training {seconds / 60:.0f} CPU minutes" if seconds > 60 else ""
     return [
         {

@@ -1,4 +1,4 @@
-"""The loss within an embedding beside rolling and multiplying the embedding for each offset.
+"""The loss within an embedding, compared with rolling and multiplying it for each offset.
 
     PYTHONPATH=src:benchmarks python benchmarks/bench_affinities.py
 

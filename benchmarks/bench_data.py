@@ -1,7 +1,7 @@
-"""Feeding: crops per second of one core, normalised and augmented, beside the same chain in MONAI.
+"""Feeding: crops per second of one core, normalized and augmented, against the same chain in MONAI.
 
-Crops of 256 x 256 come from an 8-bit memory map in the page cache. "light" is normalise, flips and
-quarter turns, gamma, contrast, brightness; "full" is normalise, flips, rotation, zoom, elastic
+Crops of 256 x 256 come from an 8-bit memory map in the page cache. "light" is normalize, flips and
+quarter turns, gamma, contrast, brightness; "full" is normalize, flips, rotation, zoom, elastic
 warp, gamma, noise, blur, every part applied to every sample, image and labels. The peer
 (``pip install --no-deps monai``) is left out where it is not installed. Before the clock starts,
 the compiled resampling is compared with the one written in torch.

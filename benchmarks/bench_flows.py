@@ -1,4 +1,4 @@
-"""Flow fields beside Cellpose 3 (its numba code for one mask at a time, its torch tracking).
+"""Flow fields compared with Cellpose 3 (its numba code for one mask at a time, its torch tracking).
 
 The peer lives in ``.venv-peer`` (see README.md); elsewhere its columns stay empty:
 
@@ -23,7 +23,7 @@ from unmask.labels import flows_to_labels, labels_to_flows
 
 REPEATS = 3
 # Vector units of this core at 111 GFLOP/s in float32 (matrix product); 10 operations a voxel and
-# step of diffusion, 40 a voxel and step of tracking.
+# step of diffusion, 40 per voxel and step of tracking.
 FLOPS = 111e9
 PLANES = ((1024, 50), (2048, 71))
 

@@ -1,7 +1,7 @@
 """Instance metrics: all from one sparse table, against scikit-image and dense matching.
 
 Truth is a grid of touching discs; the prediction is shifted by (1, 2), 5 % of the objects are
-dropped and 5 % merged. Every time stands beside a check that both sides give the same numbers.
+dropped and 5 % merged. Every time stands next to a check that both sides give the same numbers.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The objects are discs on a grid that does not fit the blocks, so that a share of them crosses faces.
 What is timed is all that joining adds: the tables of all faces, union-find, and the final numbers
-of all voxels; blocks are labelled before. Both results are compared with labels made in one pass.
+of all voxels; blocks are labeled before. Both results are compared with labels made in one pass.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def discs(shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Blocks:
-    """A volume labelled block by block, with what joining needs."""
+    """A volume labeled block by block, with what joining needs."""
 
     def __init__(self, foreground: np.ndarray, block: tuple[int, ...], halo: int) -> None:
         self.grid = Grid(foreground.shape, block, halo)

@@ -69,7 +69,7 @@ def bare(network: Callable[[Tensor], Tensor], image: np.ndarray, tiling: Tiling)
 
 
 def extra_memory(fn: Callable[[], object]) -> float:
-    """MB that one call adds to the resident memory at its peak; NaN where it cannot be told."""
+    """MB that one call adds to the resident memory at its peak; NaN if it cannot be measured."""
     gc.collect()
     try:
         # what earlier calls freed would otherwise be taken again unseen
@@ -120,7 +120,7 @@ def rows_of(side: int, network: torch.nn.Conv2d, folder: Path) -> list[dict[str,
     seconds = harness.interleave(runs, 3)
     windows = bare(network, image, tiling)
     added = (seconds["counted"] - seconds["bare"]) / windows * 1e3
-    told = f"{windows} windows, {added:.2f} ms each over the bare pass"
+    note = f"{windows} windows, {added:.2f} ms each over the bare pass"
     what = f"{side}^2 x 3, window 512, overlap {OVERLAP}"
     rows = [
         harness.row(
@@ -130,7 +130,7 @@ def rows_of(side: int, network: torch.nn.Conv2d, folder: Path) -> list[dict[str,
             note=note,
         )
         for key, name, note in (
-            ("counted", "a sink that counts", told),
+            ("counted", "a sink that counts", note),
             ("memory", "memory", ""),
             ("zarr", "Zarr with checksum", "the peer keeps scores in memory"),
         )

@@ -2,11 +2,11 @@
 
     python benchmarks/contents.py SET RUN [RUN...] [--side 640] [--labels labels_semantic]
 
-SET is as for ``organelles.py``. Vectors are those at the middles of patches. Told of the training
-images are the shares of the variance of all vectors that the image explains, the brightness of the
-voxel's own patch (16 levels), both, and with the class besides; over all classes and over the two
-lowest ones alone. A linear map from vectors to classes, of training images and each class of equal
-weight, is scored on both parts by mean Dice: a bound of what naming vectors could reach.
+SET is as for ``organelles.py``. Features are those at the middles of patches. For training images,
+the shares of the variance of all features are reported that the image explains, the brightness of
+the voxel's own patch (16 levels), both, and both with the class; over all classes and over the two
+lowest ones alone. A linear map from features to classes, of training images and each class of equal
+weight, is scored on both parts by mean Dice: a bound of what naming features could reach.
 """
 
 from __future__ import annotations
@@ -101,15 +101,15 @@ def linear(train: Table, parts: list[Table]) -> list[float]:
     count = int(train.classes.max()) + 1
     sizes = np.bincount(train.classes, minlength=count)
     weight = (1 / np.maximum(sizes, 1))[train.classes][:, None]
-    centre = train.vectors.mean(axis=0)
-    known = train.vectors.astype(np.float64) - centre
+    center = train.vectors.mean(axis=0)
+    known = train.vectors.astype(np.float64) - center
     gram = (known * weight).T @ known
     gram += np.eye(len(gram)) * np.trace(gram) / len(gram) * _RIDGE
     wanted = np.eye(count)[train.classes] - 1 / count
     turned = np.linalg.solve(gram, (known * weight).T @ wanted)
     found = []
     for part in parts:
-        named = ((part.vectors - centre) @ turned).argmax(axis=1)
+        named = ((part.vectors - center) @ turned).argmax(axis=1)
         hits = np.array([((named == c) & (part.classes == c)).sum() for c in range(count)])
         sizes = np.bincount(named, minlength=count) + np.bincount(part.classes, minlength=count)
         found.append(float(np.mean(2 * hits / np.maximum(sizes, 1))))
@@ -133,8 +133,8 @@ def main() -> None:
         two = train.classes < 2
         alone = Table(*(values[two] for values in vars(train).values()))
         for what, part in (("all classes", train), ("classes 0 and 1", alone)):
-            told = ", ".join(f"{name} {share:.3f}" for name, share in shares(part).items())
-            print(f"{run}, {what}: {told}", flush=True)
+            text = ", ".join(f"{name} {share:.3f}" for name, share in shares(part).items())
+            print(f"{run}, {what}: {text}", flush=True)
         fitted, held = linear(train, [train, val])
         print(f"{run}, linear map: Dice {fitted:.3f} on training images, {held:.3f} on validation")
 

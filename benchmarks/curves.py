@@ -213,7 +213,7 @@ def prepared(study: Study, out: Path) -> dict[str, Path]:
 
 
 def chosen(study: Study, paths: Sequence[Path]) -> list[Path]:
-    """Evenly spread images of every kind, as many as are wanted; all where no kinds are told."""
+    """Evenly spread images of every kind, as many as are wanted; all if no kinds are given."""
     index = DATA / study.folder / "index.csv"
     if not study.kinds:
         return list(paths)
@@ -237,12 +237,12 @@ def brought_to(image: np.ndarray, side: int) -> np.ndarray:
     if image.ndim == 2:
         small = Image.fromarray(image.astype(np.uint8)).resize((side, side), Resampling.NEAREST)
         return np.asarray(small)
-    colours = Image.fromarray(np.moveaxis(image, 0, -1).astype(np.uint8))
-    return np.moveaxis(np.asarray(colours.resize((side, side), Resampling.BICUBIC)), -1, 0)
+    colors = Image.fromarray(np.moveaxis(image, 0, -1).astype(np.uint8))
+    return np.moveaxis(np.asarray(colors.resize((side, side), Resampling.BICUBIC)), -1, 0)
 
 
 def rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each pre-trained start and number of labels beside scratch in the same network."""
+    """A row for each pre-trained start and number of labels next to scratch in the same network."""
     against = {row["start"]: row["against"] for row in found["rows"]}
     points = {(point["start"], point["labels"]): point for point in found["summary"]}
     lines = []

@@ -1,9 +1,9 @@
-"""Nuclei by embeddings (preset ``pea_bbbc039``) beside flows (preset ``cells``), at equal time.
+"""Nuclei by embeddings (preset ``pea_bbbc039``) against flows (preset ``cells``) at equal time.
 
     python benchmarks/embeddings.py
 
 Grey images of 256 x 256 of dsb2018_nuclei. The published values of ``pea_bbbc039`` are for 200,000
-updates; beside them stands the same network and task with the optimiser, the means and the smaller
+updates; next to them stands the same network and task with the optimizer, the means and the smaller
 crops that short trainings need. Data and runs lie where accuracy.py has them.
 """
 
@@ -21,7 +21,7 @@ from accuracy import DATA, ROOT, figures, finished
 from harness import write
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels
-from unmask.metrics import evaluate_pair, summarise
+from unmask.metrics import evaluate_pair, summarize
 
 FOLDER = DATA / "dsb2018_nuclei"
 METRICS = ("aji", "fgbg_dice", "pq", "f1@0.5")
@@ -72,7 +72,7 @@ def subset(part: str) -> tuple[list[Path], list[Path]]:
     return images, [FOLDER / part / "labels" / path.name for path in images]
 
 
-def learnt(way: Way, run: Path) -> float:
+def train_run(way: Way, run: Path) -> float:
     """CPU seconds of the training, 0 where it was there already."""
     if finished(run):
         return 0.0
@@ -90,7 +90,7 @@ def measured(run: Path) -> dict[str, float]:
     for image, labels in zip(*subset("val"), strict=True):
         found = predictor.predict(open_image(image, ndim=2)).labels
         rows.append(evaluate_pair(open_labels(labels, ndim=2).read()[0], found, METRICS))
-    return {name: entry["mean"] for name, entry in summarise(rows).items()}
+    return {name: entry["mean"] for name, entry in summarize(rows).items()}
 
 
 def main(ways: Sequence[Way] = WAYS) -> None:
@@ -101,8 +101,8 @@ def main(ways: Sequence[Way] = WAYS) -> None:
     rows: list[dict[str, object]] = []
     for number, way in enumerate(ways):
         run = given.out / f"embeddings_{number}"
-        spent = learnt(way, run)
-        rows += figures(f"{way.label}, dsb2018 grey 256^2", measured(run), None, spent)
+        spent = train_run(way, run)
+        rows += figures(f"{way.label}, dsb2018 gray 256^2", measured(run), None, spent)
     write("accuracy_embeddings", rows)
 
 

@@ -1,4 +1,4 @@
-"""Memory and time of predicting one image of 10,000 x 10,000 RGB, beside a small one.
+"""Memory and time of predicting one image of 10,000 x 10,000 RGB, compared with a small one.
 
     python benchmarks/large.py MODEL [MODEL ...] [--side 10000]
 

@@ -9,7 +9,7 @@ bit), such as ``axon_sem`` and ``vnc_sstem``. Baselines are k-means on raw 5 x 5
 first 16 principal components of 15 x 15 patches. Centers are fitted to training images; clusters
 are named on training images, by majority (``transferred``) and for the highest mean Dice
 (``transferred_dice``), and scored on validation images. A row is the mean Dice over all classes,
-the background included, beside that of raw patches named in the same way. ``--side`` takes the
+the background included, next to that of raw patches named in the same way. ``--side`` takes the
 middle square of every image, 0 all of it. ``--common-mean`` adds rows in which every image's
 vectors, raw ones too, have the same mean. ``--leave-out`` takes the training images alone: in turn
 those of each subject (the name up to its first ``_``) are validation, and a row is the mean.
@@ -115,7 +115,7 @@ def baseline(
         save_image(out / part / f"{name}.tif", labels.astype(np.uint16), axes="YX")
 
 
-def learnt(
+def cluster_images(
     folder: Path,
     out: Path,
     given: argparse.Namespace,
@@ -182,7 +182,7 @@ def ways(
         for name, options in asked(given).items() if given.model else ():
             options = replace(options, common_mean=common)
             found[name + note] = partial(
-                learnt, folder, given=given, clusters=clusters, options=options
+                cluster_images, folder, given=given, clusters=clusters, options=options
             )
     return found
 

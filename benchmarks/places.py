@@ -1,4 +1,4 @@
-"""What the tokens of a transformer tell of the truth, beside what their places alone tell.
+"""How much of the truth the tokens of a transformer explain, compared with their positions alone.
 
     python benchmarks/places.py NAME=RUN [NAME=RUN...]
 
@@ -59,7 +59,7 @@ def features(recipe: Recipe, run: Path | None, images: Tensor) -> Iterator[tuple
         yield block, (tokens - mean) / (deviation + 1e-5)
 
 
-def learnt(inputs: Tensor, truth: Tensor, others: Tensor, known: Tensor) -> float:
+def fit_map(inputs: Tensor, truth: Tensor, others: Tensor, known: Tensor) -> float:
     """R^2 on ``others`` of a small network that learns ``truth`` from ``inputs``."""
     torch.manual_seed(0)
     mean, deviation = inputs.mean((0, 1)), inputs.std((0, 1)) + 1e-3
@@ -115,7 +115,7 @@ def main() -> None:
         for (block, inputs), (_, shown) in pairs:
             what = f"{name}, {f'block {block}' if block else 'before the first block'}"
             for count in COUNTS:
-                value = learnt(inputs[:count], truth[:count], shown, known)
+                value = fit_map(inputs[:count], truth[:count], shown, known)
                 rows.append(row(what, count, value))
     write("places", rows)
 

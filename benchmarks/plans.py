@@ -34,7 +34,7 @@ from unmask.crossvalidation.record import load_scores
 from unmask.data.pairs import Pair, open_pairs
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels
-from unmask.metrics import evaluate_pair, summarise
+from unmask.metrics import evaluate_pair, summarize
 from unmask.planning.network_rules import schedule_decisions
 from unmask.planning.plan import Plan
 from unmask.recipe import Recipe, load
@@ -132,7 +132,7 @@ def true_score(model: Path, name: str, metric: str, images: int) -> tuple[float,
         truth = open_labels(next((folder / "labels").glob(f"{path.name.split('.')[0]}.*")))
         image = open_image(path, ndim=predictor.ndim)
         rows.append(evaluate_pair(truth.read()[0], predictor.predict(image).labels, [metric]))
-    return summarise(rows)[metric]["mean"], len(paths)
+    return summarize(rows)[metric]["mean"], len(paths)
 
 
 def check_scores(draw: int, *, labels: int, steps: int, folds: int, images: int) -> dict[str, Any]:

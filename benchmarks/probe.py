@@ -71,7 +71,7 @@ def explained(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> list
 
 
 def rank(table: Tensor) -> float:
-    """Effective number of directions of the centred features."""
+    """Effective number of directions of the centered features."""
     values = torch.linalg.svdvals((table - table.mean(0)).double()).square()
     shares = values / values.sum()
     return float(torch.exp(-(shares * shares.clamp(min=1e-12).log()).sum()))

@@ -6,7 +6,7 @@
 
 Every ``bench_<name>.py`` runs in a process of its own, with one thread, and writes
 ``docs/results/<name>.json``: ``{"machine": ..., "date": ..., "rows": [{"what", "ours", "peer",
-"ratio", "floor", "unit", "note"}, ...]}``. A ratio above 1 is in our favour; one that fell by more
+"ratio", "floor", "unit", "note"}, ...]}``. A ratio above 1 is in our favor; one that fell by more
 than 15 % against the file before the run is reported, and the exit code is 1.
 """
 

@@ -2,7 +2,7 @@
 
 Cells are the Voronoi cells of random points, looked up at coordinates that smooth noise has moved.
 *thin*: borders are lines between voxels, as between leaves. *membrane*: every voxel whose 3 x 3
-neighbourhood in the plane holds two cells is background, as in electron microscopy.
+neighborhood in the plane holds two cells is background, as in electron microscopy.
 """
 
 from __future__ import annotations

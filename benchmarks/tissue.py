@@ -8,7 +8,7 @@
 Every decoder's options are chosen on a part of the training images, with the first run, and
 reported on the validation images, with and without the average over flips. ARAND and VOI ignore
 truth 0 and are means over images. Data, runs and results lie where accuracy.py has them; scores and
-what was chosen are kept beside the run.
+what was chosen are kept next to the run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Tissue:
         study: what is trained; its anchor is the VOI of a plain network trained elsewhere.
         anchors: that network's other figures.
         tuning: training images that options are chosen on, and the part of each that is read.
-        options: candidates beside their thresholds.
+        options: candidates next to their thresholds.
         strides: further candidates of the mutex watershed.
         sizes: values of ``min_size``, the first of which stands while the others are chosen.
         clear: values of ``alone_below``, chosen by F1 where that costs little VOI.

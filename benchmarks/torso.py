@@ -26,17 +26,17 @@ def organs(shape: Sequence[int], spacing: Sequence[float], *, seed: int = 0) -> 
     labels = np.zeros(shape, np.uint8)
     for number, radius in enumerate(np.geomspace(75, 8, ORGANS), 1):
         half = radius * rng.uniform(0.6, 1.0, 3)
-        centre = rng.uniform(0.25, 0.75, 3) * size
+        center = rng.uniform(0.25, 0.75, 3) * size
         turn = rng.uniform(0, np.pi)
         box = tuple(
             slice(max(0, int((c - radius) / s)), min(n, int((c + radius) / s) + 2))
-            for c, s, n in zip(centre, spacing, shape, strict=True)
+            for c, s, n in zip(center, spacing, shape, strict=True)
         )
         z, y, x = (
             ((np.arange(part.start, part.stop) + 0.5) * s - c).reshape(
                 [-1 if axis == own else 1 for own in range(3)]
             )
-            for axis, (part, s, c) in enumerate(zip(box, spacing, centre, strict=True))
+            for axis, (part, s, c) in enumerate(zip(box, spacing, center, strict=True))
         )
         across = (y * np.cos(turn) - x * np.sin(turn)) / half[1]
         along = (y * np.sin(turn) + x * np.cos(turn)) / half[2]

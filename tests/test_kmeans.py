@@ -113,7 +113,7 @@ def test_one_cluster_is_the_mean():
     assert not found.labels.any()
 
 
-def test_a_centre_without_points_is_defined():
+def test_a_center_without_points_is_defined():
     """Of two centers at one place the second has no points, and takes a place of its own."""
     points = np.repeat(np.array([[0, 0], [1, 0], [9, 9]], np.float32), 20, axis=0)
     start = np.array([[0, 0], [0, 0], [9, 9]], np.float32)

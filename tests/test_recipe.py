@@ -77,13 +77,13 @@ def test_all_problems_come_at_once():
         assert words in str(error.value)
 
 
-def test_what_is_wrong_is_left_out_of_the_mended_recipe():
+def test_what_is_wrong_is_left_out_of_the_repaired_recipe():
     with pytest.raises(RecipeError) as error:
         parse(train={"steps": 7, "lr": -1}, infer={"overlap": 2, "tile": [8]})
-    mended = error.value.mended
-    assert mended is not None
-    assert (mended.train.steps, mended.train.lr) == (7, 1e-3)
-    assert mended.infer == recipes.InferRecipe()
+    repaired = error.value.repaired
+    assert repaired is not None
+    assert (repaired.train.steps, repaired.train.lr) == (7, 1e-3)
+    assert repaired.infer == recipes.InferRecipe()
     assert [line.split(":")[0] for line in error.value.problems] == [
         "train.lr",
         "infer.overlap",
@@ -91,16 +91,16 @@ def test_what_is_wrong_is_left_out_of_the_mended_recipe():
     ]
     with pytest.raises(RecipeError) as error:
         parse(train={"steps": 7, "lr": 0.5}).with_settings(["train.lr=-1", "train.ema=0.5", "a=1"])
-    mended = error.value.mended
-    assert mended is not None
-    assert (mended.train.lr, mended.train.ema) == (0.5, 0.5)
+    repaired = error.value.repaired
+    assert repaired is not None
+    assert (repaired.train.lr, repaired.train.ema) == (0.5, 0.5)
 
 
 def test_too_little_is_left_of_some_recipes():
     for wrong in ({"train": {}}, {"data": {"crop": "x"}}, {"method": "mae"}, {"model": 3}):
         with pytest.raises(RecipeError) as error:
             parse(**wrong)
-        assert error.value.mended is None
+        assert error.value.repaired is None
         assert len(error.value.problems) == 1
 
 

@@ -13,7 +13,7 @@ from unmask.checkpoint import load_model, save_model
 from unmask.errors import CheckpointError
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels
-from unmask.metrics import evaluate_pair, summarise
+from unmask.metrics import evaluate_pair, summarize
 
 NAMES = sorted(shipped.names())
 
@@ -78,9 +78,9 @@ def test_unknown_names_list_the_shipped_ones(command, tmp_path, phantoms):
 
 def test_prediction_by_name(command, tmp_path):
     yy, xx = np.mgrid[:128, :160]
-    centres = [(y, x) for y in (30, 70, 105) for x in (25, 80, 130)]
+    centers = [(y, x) for y in (30, 70, 105) for x in (25, 80, 130)]
     truth = np.zeros(yy.shape, np.uint8)
-    for number, (y, x) in enumerate(centres, 1):
+    for number, (y, x) in enumerate(centers, 1):
         truth[(yy - y) ** 2 + (xx - x) ** 2 < 100] = number
     noise = np.random.default_rng(0).normal(0, 6, truth.shape)
     photo = np.clip(20 + 120 * (truth > 0) + noise, 0, 255).astype(np.uint8)
@@ -113,4 +113,4 @@ def test_nuclei_on_real_images(data_root):
         if image.shape[1:] == (256, 256) and len(rows) < 5:
             truth = open_labels(folder / "labels" / path.name, ndim=2).read()[0]
             rows.append(evaluate_pair(truth, predictor.predict(image).labels, ["f1@0.5"]))
-    assert summarise(rows)["f1@0.5"]["mean"] > 0.8
+    assert summarize(rows)["f1@0.5"]["mean"] > 0.8

@@ -91,7 +91,7 @@ ROWS = (
                f"{_SAVES}test_a_file_too_large_keeps_the_older_ones",
                f"{_STORE_KILLS}test_an_error_of_the_disk_is_explained",
                "clustering/test_assign.py::test_a_full_disk_keeps_finished_blocks"),
-        limit="A training ends; it does not go on without saving.",
+        limit="A training ends; it does not continue without saving.",
     ),
     Row(
         6, "The output folder is read-only, missing or gone",
@@ -412,7 +412,7 @@ ROWS = (
         "Point sets of each kind",
         tests=("test_kmeans.py::test_as_many_centers_as_distinct_points",
                "test_kmeans.py::test_points_must_be_finite",
-               "test_kmeans.py::test_a_centre_without_points_is_defined",
+               "test_kmeans.py::test_a_center_without_points_is_defined",
                "test_kmeans.py::test_too_many_clusters_name_the_number_possible",
                "api/test_clustering.py::test_same_seed_same_labels"),
     ),

@@ -63,7 +63,7 @@ class Calibration:
     def to_card(self) -> dict[str, Any]:
         """JSON values for the card of a model."""
         card = asdict(self)
-        card |= {name: _rounded(card[name]) for name in ("offset", "slope", "auroc", "error")}
+        card |= {name: _round(card[name]) for name in ("offset", "slope", "auroc", "error")}
         card["bins"] = [[round(a, 4), round(b, 4), n] for a, b, n in self.bins]
         return card
 
@@ -171,5 +171,5 @@ def _bins(chance: Numbers, truth: NDArray[np.bool_]) -> tuple[tuple[float, float
     )
 
 
-def _rounded(value: float) -> float | None:
+def _round(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None

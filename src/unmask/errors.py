@@ -58,15 +58,15 @@ class RecipeError(UnmaskError, ValueError):
     """A recipe, preset or ``--set`` value is wrong.
 
     Attributes:
-        problems: what is wrong, a line each.
-        mended: the recipe without what is wrong, so that the rest can be looked at too; None where
-            too little is left.
+        problems: what is wrong, one line each.
+        repaired: the recipe without what is wrong, so that the rest can be checked too; None if too
+            little is left.
     """
 
-    def __init__(self, message: str, problems: Sequence[str] = (), mended: Any = None) -> None:
+    def __init__(self, message: str, problems: Sequence[str] = (), repaired: Any = None) -> None:
         super().__init__(message)
         self.problems = tuple(problems) or (message,)
-        self.mended = mended
+        self.repaired = repaired
 
 
 class CheckpointError(UnmaskError):
@@ -90,7 +90,7 @@ class Interrupted(Exception):  # noqa: N818 - an end that was asked for, not an 
     """
 
     def __init__(self, step: int, code: int) -> None:
-        super().__init__(f"Interrupted at step {step}; saved. Go on with --resume.")
+        super().__init__(f"Interrupted at step {step}; saved. Continue with --resume.")
         self.step = step
         self.code = code
 
@@ -180,11 +180,11 @@ def group_problems(problems: Sequence[str], *, most: int = 4, named: int = 5) ->
             lines += members
             continue
         subjects = [member.partition(": ")[0] for member in members]
-        lines.append(f"{len(members)} files: {kind} ({_listed(subjects, named)})")
+        lines.append(f"{len(members)} files: {kind} ({_list_paths(subjects, named)})")
     return lines
 
 
-def _listed(paths: Sequence[str], named: int) -> str:
+def _list_paths(paths: Sequence[str], named: int) -> str:
     """The first few of some paths and the last; their folder once if it is the same."""
     folders = {path.rpartition("/")[0] for path in paths}
     folder = folders.pop() if len(folders) == 1 else ""

@@ -92,7 +92,7 @@ def fetch_model(model: str | Path) -> Path:
 def _fetch(model: HubModel, address: str | None, _cache: str | None) -> Path:
     file = _download(model, MODEL, address)
     if file is None:
-        raise _absent(model, f"a repository without {MODEL}")
+        raise _absence_error(model, f"a repository without {MODEL}")
     digests = _download(model, DIGESTS, address)
     verify(model, file, None if digests is None else digests.read_text(encoding="utf-8"))
     return file
@@ -109,7 +109,7 @@ def verify(model: object, file: Path, digests: str | None) -> None:
     Raises:
         CheckpointError: a digest differs.
     """
-    stated = {DIGESTS: _stated(digests or "", MODEL), "the hub": file.resolve().name}
+    stated = {DIGESTS: _find_digest(digests or "", MODEL), "the hub": file.resolve().name}
     known = {who: digest for who, digest in stated.items() if digest and _SHA256.fullmatch(digest)}
     if not known:
         # The model file carries checksums of its own, which are compared when it is read.
@@ -129,7 +129,7 @@ def verify(model: object, file: Path, digests: str | None) -> None:
             )
 
 
-def _stated(digests: str, name: str) -> str | None:
+def _find_digest(digests: str, name: str) -> str | None:
     """The digest of a file in the text of ``sha256sum``."""
     for line in digests.splitlines():
         digest, _, file = line.partition(" ")
@@ -150,14 +150,14 @@ def _download(model: HubModel, name: str, address: str | None) -> Path | None:
     except errors.EntryNotFoundError:
         return None
     except errors.HFValidationError as error:
-        raise _absent(model, str(error)) from error
+        raise _absence_error(model, str(error)) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
-        raise _absent(model, _reason(error)) from error
+        raise _absence_error(model, _reason(error)) from error
     except (errors.HTTPError, OSError) as error:
-        return _cached(model, name, error)
+        return _find_cached(model, name, error)
 
 
-def _cached(model: HubModel, name: str, error: Exception) -> Path | None:
+def _find_cached(model: HubModel, name: str, error: Exception) -> Path | None:
     """A file that was fetched earlier, while the hub does not answer."""
     client, errors = import_client()
     try:
@@ -194,7 +194,7 @@ def _reason(error: BaseException) -> str:
     return "no such repository, or one that your account may not read"
 
 
-def _absent(model: HubModel, found: str) -> CheckpointError:
+def _absence_error(model: HubModel, found: str) -> CheckpointError:
     return CheckpointError(
         message(
             model,

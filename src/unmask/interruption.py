@@ -1,9 +1,9 @@
 """Requests to end: Ctrl-C, SIGTERM and the warning that SLURM sends before its time limit.
 
-A process that a shell starts in the background ignores SIGINT, but a training obeys it; so that it
-counts from the start, it is listened to from the start. Inside a callback of a compiled library, or
-in a thread, the exception is lost; so the request is kept in mind too, and long work looks for it.
-A program that runs the work in a thread of its own ends it with an event, see ``stop_on``.
+A process that a shell starts in the background ignores SIGINT, but a training obeys it; the handler
+is installed first, so that no request is lost. Inside a callback of a compiled library, or in a
+thread, the exception is lost; so the request is also recorded, and long work checks for it. A
+program that runs the work in a thread of its own ends it with an event, see ``stop_on``.
 """
 
 from __future__ import annotations

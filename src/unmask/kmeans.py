@@ -71,7 +71,7 @@ def kmeans(
         >>> sorted(found.centers.ravel().tolist())
         [0.5, 9.0]
     """
-    points = _checked(points, count, restarts, iterations)
+    points = _check_points(points, count, restarts, iterations)
     whole = sample is None or sample >= len(points)
     fitted = points if whole else _subset(points, sample or 0, seed, "kmeans sample")
     pools = [fitted] if whole else [fitted, points]
@@ -124,7 +124,7 @@ def lloyd(points: np.ndarray, centers: np.ndarray, iterations: int, steady: floa
     return centers
 
 
-def _checked(points: np.ndarray, count: int, restarts: int, iterations: int) -> np.ndarray:
+def _check_points(points: np.ndarray, count: int, restarts: int, iterations: int) -> np.ndarray:
     if points.shape != (len(points), points.shape[-1]) or points.dtype != np.float32:
         raise DataError(
             message(
@@ -171,8 +171,8 @@ def _best_start(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best of several starts, each k-means++ and a few iterations on part of the sample.
 
-    Where a part has too few distinct points, the next larger pool is tried; the pool to go on with
-    is given back with the centers.
+    Where a part has too few distinct points, the next larger pool is tried; the pool for
+    the next step is returned with the centers.
     """
     least = max(_START_LEAST, _START_POINTS * count)
     tried = [(pool, pool) for pool in pools]
@@ -200,7 +200,7 @@ def _plus_plus(points: np.ndarray, count: int, rng: np.random.Generator) -> np.n
     """
     candidates = 2 + int(np.log(count))
     chosen = [int(rng.integers(len(points)))]
-    nearest = _lowered(points, points[chosen[0]], np.full(len(points), np.inf, np.float32))
+    nearest = _lower(points, points[chosen[0]], np.full(len(points), np.inf, np.float32))
     while len(chosen) < count:
         total = np.cumsum(nearest, dtype=np.float64)
         if not np.isfinite(total[-1]):
@@ -209,7 +209,7 @@ def _plus_plus(points: np.ndarray, count: int, rng: np.random.Generator) -> np.n
             break
         places = np.searchsorted(total, rng.random(candidates) * total[-1], side="right")
         places = np.minimum(places, len(points) - 1)
-        trials = [_lowered(points, points[place], nearest) for place in places]
+        trials = [_lower(points, points[place], nearest) for place in places]
         best = int(np.argmin([trial.sum(dtype=np.float64) for trial in trials]))
         nearest = trials[best]
         chosen.append(int(places[best]))
@@ -301,7 +301,7 @@ def _gather(
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _lowered(points: np.ndarray, center: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+def _lower(points: np.ndarray, center: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     """Squared distances lowered to those to one more center."""
     lowered = np.empty_like(nearest)
     for i in range(len(points)):

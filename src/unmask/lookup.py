@@ -52,6 +52,9 @@ def build(choice: Choice, table: Mapping[str, Callable[..., Any]], kind: str, **
 
     ``given`` arguments that the constructor does not take are left out; options that it does not
     take are an error, with the nearest name suggested.
+
+    Raises:
+        RecipeError: an unknown name or option, or options that the constructor refuses.
     """
     constructor = find(choice.name, table, kind)
     accepted = inspect.signature(constructor).parameters
@@ -78,7 +81,11 @@ def build(choice: Choice, table: Mapping[str, Callable[..., Any]], kind: str, **
 
 
 def optional_import(module: str, extra: str) -> ModuleType:
-    """Import an optional package, or say which extra brings it."""
+    """Import an optional package, or say which extra brings it.
+
+    Raises:
+        MissingPackageError: it cannot be imported.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -57,18 +57,18 @@ def _groups() -> int:
         _, controllers, inner = line.split(":", 2)
         if controllers == "":
             names = ("memory.max", "memory.current", "inactive_file")
-            left = min(left, _left(_GROUPS, inner, names))
+            left = min(left, _find_left(_GROUPS, inner, names))
         elif "memory" in controllers.split(","):
             names = (
                 "memory.limit_in_bytes",
                 "memory.usage_in_bytes",
                 "total_inactive_file",
             )
-            left = min(left, _left(_GROUPS / "memory", inner, names))
+            left = min(left, _find_left(_GROUPS / "memory", inner, names))
     return left
 
 
-def _left(root: Path, inner: str, names: tuple[str, str, str]) -> int:
+def _find_left(root: Path, inner: str, names: tuple[str, str, str]) -> int:
     """What is left in a group and all groups around it.
 
     Inside a container the group's own path often is not there, but its limit is at the root.

@@ -103,7 +103,9 @@ def load_part(name: str, kind: str) -> Any:
         )
     module = _run(code, inside=digest is not None, label=f"{kind}={name!r}")
     if not hasattr(module, attribute):
-        raise RecipeError(f"{kind}={name!r}: {file!r} defines no {attribute!r}.")
+        raise RecipeError(
+            f"{kind}={name!r}: {file!r} defines no {attribute!r}. Correct the name or the file."
+        )
     return getattr(module, attribute)
 
 
@@ -141,7 +143,7 @@ def collect(tree: object) -> list[dict[str, str]]:
             continue
         file = match["file"]
         code = _ADMITTED.get(match["digest"]) if match["digest"] else _RAN.get(_key(file))
-        found[file] = code or _read_code(file, f"{_dotted(position)}={name!r}")
+        found[file] = code or _read_code(file, f"{_join_position(position)}={name!r}")
     return [
         {"file": file, "sha256": code.digest, "source": code.source}
         for file, code in sorted(found.items())
@@ -160,7 +162,7 @@ def admit(
         allow_code: the user allows that code of the model file runs.
 
     Returns:
-        The tree with names that only stand for sources of this model, and what a user should know.
+        The tree with names that only stand for sources of this model, and notes for the user.
 
     Raises:
         CheckpointError: parts from files, and the user has not allowed code; or damaged sources.
@@ -171,7 +173,7 @@ def admit(
         return tree, []
     if not allow_code:
         raise CheckpointError(refusal(subject, names))
-    sources = _carried(carried, subject)
+    sources = _read_carried(carried, subject)
     accepted, notes = deepcopy(tree), []
     for position, name in names:
         match = _NAME.fullmatch(name)
@@ -179,7 +181,7 @@ def admit(
             continue
         file = match["file"]
         if file not in sources:
-            sources[file] = _read_code(file, f"{subject}: {_dotted(position)}={name!r}")
+            sources[file] = _read_code(file, f"{subject}: {_join_position(position)}={name!r}")
             notes.append(f"{subject} holds no source of {file}; the file on disk is used.")
         code = sources[file]
         short = code.digest[:_SHORT]
@@ -232,7 +234,9 @@ def own_fault(error: BaseException) -> str | None:
 
 def refusal(subject: object, names: Sequence[tuple[tuple[str | int, ...], str]]) -> str:
     """The message about a model file whose parts need code."""
-    parts = ", ".join(f"{_dotted(position)}={name}" for position, name in sorted(names, key=str))
+    parts = ", ".join(
+        f"{_join_position(position)}={name}" for position, name in sorted(names, key=str)
+    )
     return message(
         subject,
         expected="a model of parts that come with unmask",
@@ -253,7 +257,7 @@ def _differing(sources: Any, subject: object) -> Iterator[str]:
             yield f"{code.file} differs from its source inside {subject}, which is used."
 
 
-def _carried(carried: object, subject: object) -> dict[str, Code]:
+def _read_carried(carried: object, subject: object) -> dict[str, Code]:
     """Sources by the file that they come from; every digest is verified."""
     sources: dict[str, Code] = {}
     for entry in carried if isinstance(carried, list) else [carried] if carried else []:
@@ -281,7 +285,7 @@ def _put(tree: Any, position: Sequence[str | int], name: str) -> None:
     tree[leaf] = name
 
 
-def _dotted(position: Sequence[str | int]) -> str:
+def _join_position(position: Sequence[str | int]) -> str:
     # The name of a part is the part itself in a recipe's short form: task=ridges.py:Ridges.
     steps = position[:-1] if position[-1:] == ("name",) else position
     return ".".join(map(str, steps)) or "recipe"

@@ -38,7 +38,7 @@ class Profile:
     def __init__(self) -> None:
         self.stages: dict[str, Seconds] = {}
         self._begin = time.perf_counter()
-        # What the process has used so far went into imports.
+        # The processor time used so far went into imports.
         self._imports = time.process_time()
         self._lock = threading.Lock()
         self._local = threading.local()

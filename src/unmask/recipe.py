@@ -120,7 +120,7 @@ class Recipe(Section):
         try:
             changed = parse(tree, source=source, instead=self)
         except RecipeError as error:
-            raise _invalid(source, [*problems, *error.problems], error.mended) from error
+            raise _invalid(source, [*problems, *error.problems], error.repaired) from error
         if problems:
             raise _invalid(source, problems, changed)
         return changed
@@ -142,7 +142,10 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
         RecipeError: every problem at once, each with its field and the nearest valid name.
     """
     if not isinstance(tree, Mapping):
-        raise RecipeError(f"{source}: expected a mapping of fields, found {type(tree).__name__}.")
+        raise RecipeError(
+            f"{source}: expected a mapping of fields, found {type(tree).__name__}. See `unmask "
+            "presets NAME` for an example."
+        )
     problems = tree_problems(tree)
     if problems:
         raise _invalid(source, problems[:_SHOWN], None)
@@ -150,7 +153,7 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
     # Rules about several fields are checked only once each field is right on its own.
     for attempt in range(3):
         try:
-            mended = Recipe.model_validate(current)
+            repaired = Recipe.model_validate(current)
         except ValidationError as error:
             items = [dict(item) for item in error.errors()]
             # A required field that is missing now was wrong before, and was reported then.
@@ -160,14 +163,14 @@ def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe
             current = without_wrong(current, error, {} if instead is None else instead.model_dump())
         else:
             if not problems:
-                return mended
-            raise _invalid(source, list(dict.fromkeys(problems)), mended)
+                return repaired
+            raise _invalid(source, list(dict.fromkeys(problems)), repaired)
     raise _invalid(source, list(dict.fromkeys(problems)), None)
 
 
-def _invalid(source: str, problems: Sequence[str], mended: Recipe | None) -> RecipeError:
+def _invalid(source: str, problems: Sequence[str], repaired: Recipe | None) -> RecipeError:
     message = gather(problems, heading=f"{source} is not valid:")
-    return RecipeError(message, problems, mended)
+    return RecipeError(message, problems, repaired)
 
 
 def load(source: str | Path | Recipe) -> Recipe:
@@ -183,7 +186,9 @@ def load(source: str | Path | Recipe) -> Recipe:
         text, label = presets()[str(source)], f"preset {source}"
     elif path.is_file():
         if path.stat().st_size > _MAX_BYTES:
-            raise RecipeError(f"{path}: expected a recipe, found a file of over 1 MB.")
+            raise RecipeError(
+                f"{path}: expected a recipe, found a file of over 1 MB. Check the path."
+            )
         try:
             text, label = path.read_text(encoding="utf-8"), str(path)
         except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Former names of public arguments: they work on for a release, and warn."""
+"""Former names of public arguments and functions: they still work for one release, and warn."""
 
 from __future__ import annotations
 
@@ -43,3 +43,25 @@ def accept_former_names(**names: str) -> Callable[[type[Class]], type[Class]]:
         return cls
 
     return decorate
+
+
+def load_former_names(load: Callable[[str], Any], **names: str) -> Callable[[str], Any]:
+    """Let a package that loads its members on request give them by former names, and warn.
+
+    Args:
+        load: the ``__getattr__`` of the package.
+        names: the new name of each former one.
+
+    Examples:
+        >>> load = load_former_names({"summarize": sum}.__getitem__, summarise="summarize")
+        >>> load("summarize")([1, 2])
+        3
+    """
+
+    def get(name: str) -> Any:
+        if name in names:
+            text = f"{name} is now called {names[name]}."
+            warnings.warn(text, FutureWarning, stacklevel=2)
+        return load(names.get(name, name))
+
+    return get

@@ -1,4 +1,4 @@
-"""Classification from files to figures: train, predict, evaluate; and what is refused."""
+"""Classification from files to scores: train, predict, evaluate; and what is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import unmask
-from unmask.api.classes import class_figures
+from unmask.api.classes import class_scores
 from unmask.checkpoint import load_model
 from unmask.io import open_image, save_image
 
@@ -97,15 +97,15 @@ def test_from_files_to_figures(ndim, sets, tiny, command, tmp_path):
 def test_figures_of_one_class_only():
     """There is nothing to rank, so the area is not defined; the others are."""
     shares = np.array([[0.9, 0.2, 0.6], [0.1, 0.8, 0.4]])
-    found = class_figures(np.array([1, 1, 1]), shares)
+    found = class_scores(np.array([1, 1, 1]), shares)
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert np.isnan(found["auc"])
 
 
 def test_area_under_the_curve_is_of_each_class_against_the_rest():
     shares = np.array([[0.6, 0.5, 0.3], [0.3, 0.4, 0.2], [0.1, 0.1, 0.5]])
-    assert class_figures(np.array([1, 2, 3]), shares, ["auc"])["auc"] == pytest.approx(1.0)
-    assert class_figures(np.array([2, 1, 3]), shares, ["auc"])["auc"] == pytest.approx(2 / 3)
+    assert class_scores(np.array([1, 2, 3]), shares, ["auc"])["auc"] == pytest.approx(1.0)
+    assert class_scores(np.array([2, 1, 3]), shares, ["auc"])["auc"] == pytest.approx(2 / 3)
 
 
 def write(path, text):
@@ -148,7 +148,7 @@ def test_answers_that_do_not_fit(tmp_path, command, predicted, message):
 
 
 def test_volumes_on_another_grid(sets, tiny, command, tmp_path):
-    """Classes are learnt and told on the recipe's voxel size."""
+    """Classes are learned and predicted at the recipe's voxel size."""
     given = settings(tiny, 3, steps=2)
     for path in sorted((sets[3] / "images").iterdir()):
         array = open_image(path, ndim=3).read()

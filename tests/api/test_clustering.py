@@ -458,10 +458,10 @@ def test_volumes_of_one_mean_share_clusters_whatever_their_brightness(
         assert answer.code == 0, answer.err
         return open_labels(out / "v.tif", ndim=3).read(), out / "clusters.safetensors"
 
-    here, centres = labels("as_it_is", "--classes", 3)
-    darker, _ = labels("darker", "--centers", centres)
-    here_less, centres = labels("as_it_is", "--classes", 3, "--common-mean")
-    darker_less, _ = labels("darker", "--centers", centres, "--common-mean")
+    here, centers = labels("as_it_is", "--classes", 3)
+    darker, _ = labels("darker", "--centers", centers)
+    here_less, centers = labels("as_it_is", "--classes", 3, "--common-mean")
+    darker_less, _ = labels("darker", "--centers", centers, "--common-mean")
     assert (darker_less == here_less).mean() > 0.9
     assert (darker == here).mean() < 0.8
     refused = command(
@@ -470,7 +470,7 @@ def test_volumes_of_one_mean_share_clusters_whatever_their_brightness(
         model,
         tmp_path / "darker",
         "--centers",
-        centres,
+        centers,
         "--quality",
         "fast",
         "--out",

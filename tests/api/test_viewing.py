@@ -102,7 +102,7 @@ def test_a_movie_has_a_time_axis(tmp_path, monkeypatch, axes):
                                      say=print)  # fmt: skip
     for image, is_labels in ((source.labels, True), (source.image, False)):
         assert image is not None
-        served = viewing._served(image, labels=is_labels)
+        served = viewing._serve_image(image, labels=is_labels)
         store = zarr.storage.MemoryStore()
         for key in [".zgroup", ".zattrs", "0/.zarray", *_chunks(served)]:
             content = served.answer(key)

@@ -272,7 +272,7 @@ def test_models_of_another_backbone_bring_it_along_and_its_own_scratch(folder, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("network", "preset"), [((), "spark2d"), (VIT, "mae2d")])
-def test_unlabeled_images_are_learnt_from_unasked(folder, tmp_path, network, preset):
+def test_unlabeled_images_are_used_unasked(folder, tmp_path, network, preset):
     given = plan(counts=(1,), repeats=1, pretrain=(), settings=(*SMALL, *network), equal="seconds")
     rows = run_curve(
         "semantic2d", files(folder), out=tmp_path / "curve", plan=given, say=lambda _: None

@@ -59,7 +59,7 @@ def write_zip_payload(path, canary):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["reduce", "bare pickle", "inside a zip"])
 def test_payloads_are_refused_and_not_run(tmp_path, kind):
-    """RELIABILITY row 10: the canary must not appear."""
+    """Row 10 of docs/reliability.md: the canary must not appear."""
     canary, path = tmp_path / "canary", tmp_path / "weights.pth"
     if kind == "reduce":
         torch.save({"w": torch.ones(1), "x": Bomb(canary)}, path)

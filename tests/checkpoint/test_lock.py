@@ -34,7 +34,7 @@ def held(folder):
 
 
 def test_a_second_run_is_refused_and_a_dead_one_replaced(tmp_path):
-    """RELIABILITY row 28."""
+    """Row 28 of docs/reliability.md."""
     with held(tmp_path) as process:
         with (
             pytest.raises(CheckpointError, match=rf"process {process.pid} .*started 20.*--out"),

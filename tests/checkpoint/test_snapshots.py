@@ -45,7 +45,7 @@ def every_place(folder):
 
 
 def test_flipped_bits_lead_to_the_snapshot_before(tmp_path):
-    """RELIABILITY row 7: 300 flips in all files, each noticed, both snapshots named."""
+    """Row 7 of docs/reliability.md: 300 flips in all files, each noticed, both snapshots named."""
     save(tmp_path, 1)
     save(tmp_path, 2)
     draw = random.Random(0)

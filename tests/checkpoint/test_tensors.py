@@ -78,7 +78,7 @@ def test_strided_and_shared_tensors(tmp_path):
 
 
 def test_each_flipped_bit_is_noticed(tmp_path):
-    """RELIABILITY row 7: every bit of a small file, header and data."""
+    """Row 7 of docs/reliability.md: every bit of a small file, header and data."""
     path = tmp_path / "a"
     tensors = {"w": torch.randn(2), "n": torch.tensor(7, dtype=torch.int16)}
     write_tensors(path, tensors, {"unmask": '{"step":3}'})
@@ -143,7 +143,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_files_are_refused_at_once(tmp_path, content):
-    """RELIABILITY row 11: in under a second and 200 MB."""
+    """Row 11 of docs/reliability.md: in under a second and 200 MB."""
     path = tmp_path / "hostile.safetensors"
     path.write_bytes(content)
     began = time.process_time()

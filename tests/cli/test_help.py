@@ -84,7 +84,7 @@ def test_examples_parse(page):
 
 @pytest.mark.parametrize("width", [40, 100])
 def test_examples_can_be_copied(width, command, monkeypatch):
-    """Lines that continue end as a shell expects it, and no option is parted from its value."""
+    """Lines that continue end as a shell expects it, and no option is separated from its value."""
     monkeypatch.setenv("COLUMNS", str(width))
     text = command("train", "--help").out
     block = text.partition("Examples:\n")[2].partition("\n\n")[0]

@@ -38,7 +38,7 @@ class Where(nn.Module):
 
 
 def coordinates(box):
-    """Voxels whose channels are their coordinates; goes on outside the image."""
+    """Voxels whose channels are their coordinates; continues outside the image."""
     axes = [np.arange(a, b, dtype=np.float32) for a, b in zip(box.start, box.stop, strict=True)]
     return np.stack(np.meshgrid(*axes, indexing="ij"))
 

@@ -8,7 +8,7 @@ MAESTER = Tokens(patch=5, grid=16, center=4)
 
 
 def given(cover):
-    """Centre of the patch that each place has its vector from, by place; -1 where it has none."""
+    """Center of the patch that each place has its vector from, by place; -1 where it has none."""
     middles = np.full(cover.count, -1)
     for start, tokens, places in zip(cover.starts, cover.tokens, cover.places, strict=True):
         for token, place in zip(tokens, places, strict=True):

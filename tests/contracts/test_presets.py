@@ -1,4 +1,4 @@
-"""Every shipped preset: one real update on tiny crops, with its own augmentation and optimiser."""
+"""Every shipped preset: one real update on tiny crops, with its own augmentation and optimizer."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_published_figures_of_pixel_embeddings(name):
 
 
 @pytest.mark.parametrize("name", PIXEL_EMBEDDINGS)
-def test_published_optimiser_of_pixel_embeddings(name):
+def test_published_optimizer_of_pixel_embeddings(name):
     train = load(name).train
     options = {"eps": 0.01, "weight_decay": 1e-6, "amsgrad": True}
     assert (train.optimizer.name, train.optimizer.choice.options) == ("adam", options)

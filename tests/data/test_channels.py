@@ -44,7 +44,7 @@ def test_alpha_that_varies_is_refused():
 @pytest.mark.parametrize(
     ("dtype", "expected"), [(np.uint8, np.float32), (np.float32, np.float32), (np.float64, float)]
 )
-def test_colours_become_their_mean(dtype, expected):
+def test_colors_become_their_mean(dtype, expected):
     given = image(3, dtype)
     result = match_channels(given, 1, "a.tif")
     assert result.dtype == expected

@@ -24,8 +24,8 @@ def organs(ndim):
     """Ellipsoids of three ids."""
     places = np.indices(SPACES[ndim])
     labels = np.zeros(SPACES[ndim], np.uint16)
-    for number, (centre, radius) in enumerate([(0.3, 0.25), (0.7, 0.25), (0.5, 0.1)], 1):
-        scaled = [(p / n - centre) / radius for p, n in zip(places, SPACES[ndim], strict=True)]
+    for number, (center, radius) in enumerate([(0.3, 0.25), (0.7, 0.25), (0.5, 0.1)], 1):
+        scaled = [(p / n - center) / radius for p, n in zip(places, SPACES[ndim], strict=True)]
         labels[sum(s**2 for s in scaled) < 1] = 100 * number
     return labels
 

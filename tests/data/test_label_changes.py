@@ -1,4 +1,4 @@
-"""Label images that are changed before they are learnt from."""
+"""Label images that are changed before training."""
 
 import numpy as np
 import pytest

@@ -79,7 +79,7 @@ def test_nonzero_leaves_out_the_surroundings():
     assert abs(measured[image != 0].std() - 1) < 1e-6
 
 
-def test_colours_keep_their_balance_unless_asked():
+def test_colors_keep_their_balance_unless_asked():
     image = np.stack([np.full((8, 8), 10.0), np.full((8, 8), 200.0)])
     image[:, 0, 0] += 5
     joint = MinMax().measure(image)

@@ -1,4 +1,4 @@
-"""Images are read once, line by line where they are large, checked and normalised."""
+"""Images are read once, line by line where they are large, checked and normalized."""
 
 from __future__ import annotations
 

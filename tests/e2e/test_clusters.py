@@ -126,7 +126,7 @@ def test_a_killed_run_goes_on(encoder, images, in_process, killing, content, tmp
     assert not (out / ".predict").exists()
 
 
-def test_clusters_are_learnt_from(command, encoder, images, tiny, tmp_path):
+def test_clusters_can_be_trained_on(command, encoder, images, tiny, tmp_path):
     """Pseudo-labels: what was clustered and named trains a network of another kind."""
     (tmp_path / "names.yaml").write_text("cells: [1, 3]\nrest: [4]\nbackground: [2]\n")
     where = request_of(encoder, images, tmp_path / "named")

@@ -167,7 +167,7 @@ def test_the_installed_command(phantoms, trained, tmp_path):
 
 @pytest.mark.slow
 def test_a_bare_environment(phantoms, trained, tmp_path):
-    """Nothing but the output can be written, no locale, a broken torchvision (RELIABILITY 33)."""
+    """Row 33 of docs/reliability.md: read-only folders, no locale, broken torchvision."""
     source = Path(next(iter(unmask.__path__)))
     package = tmp_path / "site" / "unmask"
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""A few real images through the command line: nuclei in 2D, a labelled volume in 3D."""
+"""A few real images through the command line: nuclei in 2D, a labeled volume in 3D."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`unmask train` under kills and signals goes on as if nothing had been (RELIABILITY 2 to 4)."""
+"""`unmask train` resumes after kills and signals (rows 2 to 4 of docs/reliability.md)."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def watched(
 
     Args:
         root: the folder.
-        act: called before each operation with its number (from 1 on) and name.
+        act: called before each operation with its number (starting at 1) and name.
         writes: every write to a file opened by Python counts as well.
     """
     disk = Disk(root, act)
@@ -291,7 +291,7 @@ def failing(
 
     Args:
         root: the folder.
-        nth: the operation, from 1 on.
+        nth: the operation, starting at 1.
         number: of ``errno``.
         lasting: all later ones that take room fail as well, as on a full disk.
         writes: writes to files count as well.

@@ -37,8 +37,8 @@ def cells(count: int = 4, shape: tuple[int, int] = (40, 44)) -> np.ndarray:
 
 def picture(labels: np.ndarray, channels: int = 3) -> np.ndarray:
     rng = np.random.default_rng(0)
-    grey = 40 + 120 * (labels > 0) + rng.integers(0, 20, labels.shape)
-    return np.stack([grey] * channels).astype(np.uint8)
+    gray = 40 + 120 * (labels > 0) + rng.integers(0, 20, labels.shape)
+    return np.stack([gray] * channels).astype(np.uint8)
 
 
 def refused(answer, *words):
@@ -141,7 +141,7 @@ def test_alpha_goes_only_where_it_says_nothing(train, folder, low, code):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_images_of_zeros_are_learnt_from_and_predicted(train, predict, folder, dtype):
+def test_images_of_zeros_are_trained_on_and_predicted(train, predict, folder, dtype):
     save_image(folder / "images" / "b.tif", np.zeros((40, 44), dtype))
     save_image(folder / "labels" / "b_label.tiff", np.zeros((40, 44), np.uint8))
     answer = train()
@@ -215,7 +215,7 @@ class TestReplay:
         refused(answer, "--replay-images", "data.replay=null")
         assert not (folder / "run").exists()
 
-    def test_kinds_need_a_network_that_has_learnt(self, train, folder):
+    def test_kinds_need_a_trained_network(self, train, folder):
         answer = train("--set", "data.sampling={name: modalities, clusters: 2}")
         refused(answer, "--init", "data.sampling.features=statistics")
         assert not (folder / "run").exists()

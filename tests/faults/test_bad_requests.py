@@ -1,4 +1,4 @@
-"""Wrong requests and bad input through the command line (RELIABILITY 9, 10, 12-24, 32)."""
+"""Wrong requests through the command line (rows 9, 10, 12-24, 32 of docs/reliability.md)."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ class TestValues:
         refused(answer, tmp_path / "a.npy", word)
         assert not (tmp_path / "run").exists()
 
-    def test_labels_in_colours(self, train, tmp_path):
+    def test_labels_in_colors(self, train, tmp_path):
         image(tmp_path / "images" / "a.tif")
         array = np.zeros((40, 36, 3), np.uint8)
         array[5:9, 5:9] = (200, 10, 10)

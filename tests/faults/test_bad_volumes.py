@@ -56,7 +56,7 @@ def test_labels_that_the_recipe_does_not_list(tmp_path):
     assert "9" in found
 
 
-def test_a_case_without_a_class_is_learnt_from_and_has_no_figure(tmp_path):
+def test_a_case_without_a_class_is_trained_on_and_has_no_score(tmp_path):
     write(tmp_path / "i" / "scan7.nii.gz", np.zeros(SHAPE, np.int16))
     write(tmp_path / "l" / "scan7.nii.gz", np.zeros(SHAPE, np.uint8))
     found, notes = problems(tmp_path)

@@ -1,4 +1,4 @@
-"""Trainings that are killed, interrupted or run out of disk, and go on (RELIABILITY 1 to 5)."""
+"""Trainings that are killed or run out of disk resume (rows 1 to 5 of docs/reliability.md)."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_kill_at_a_random_moment(tmp_path, uninterrupted, number, start, finish)
 
 @pytest.mark.slow
 def test_a_good_snapshot_survives_random_kills(tmp_path, start):
-    """A process that saves without pause is killed 100 times; figure (a) of RELIABILITY."""
+    """A process that saves without pause is killed 100 times."""
     draw = random.Random(5)
     for trial in range(100):
         folder = tmp_path / str(trial)
@@ -182,7 +182,7 @@ def test_a_good_snapshot_survives_random_kills(tmp_path, start):
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 143)])
 def test_signals_save_and_end(tmp_path, uninterrupted, name, code, finish):
-    """RELIABILITY row 4: the step ends, the run is saved, the exit code says why."""
+    """Row 4 of docs/reliability.md: the step ends, the run is saved, the exit code says why."""
     folder = tmp_path / "run"
     found, errors = finish(folder, f"stop={name}@21", "save_every=1000")
     assert found == code, errors

@@ -1,4 +1,4 @@
-"""Clocks that jump: the order of snapshots is that of steps (RELIABILITY row 29)."""
+"""Clocks that jump: the order of snapshots is that of steps (row 29 of docs/reliability.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`predict` and `cluster` that are killed, or lose power, at any file operation, and go on.
+"""`predict` and `cluster` that are killed, or lose power, at any file operation, and resume.
 
 The labels and scores are those of an undisturbed run, nothing is refused, nothing is left over.
 """

@@ -1,4 +1,4 @@
-"""`cluster`, `pretrain`, `train` and `curve` that are killed at any file operation, and go on."""
+"""`cluster`, `pretrain`, `train` and `curve` that are killed at any file operation, and resume."""
 
 from __future__ import annotations
 

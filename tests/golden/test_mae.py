@@ -88,7 +88,7 @@ def tolerance(fixture, kind):
 
 
 def settings(values):
-    """Name, dropped percent and normalised target of every stored loss."""
+    """Name, dropped percent and normalized target of every stored loss."""
     matches = [re.fullmatch(r"loss_r(\d+)_norm_pix_(\w+)", name) for name in values]
     return [(m.group(), int(m.group(1)), m.group(2) == "True") for m in matches if m]
 

@@ -139,7 +139,7 @@ def test_window(golden, fill, manifest, size, models, views):
     np.testing.assert_allclose(scores, activated, atol=1e-6)
 
 
-def test_normalise(golden, manifest):
+def test_normalize(golden, manifest):
     case = manifest["cases"]["normalise"]
     arrays = np.load(golden / "mediar" / case["file"])
     tolerance = float(case["tolerance"].split()[-1])

@@ -271,7 +271,7 @@ class TestLosses:
         step = shared.case["sample_step"]["affinity"]
         found, inside = fill.sample(found, step), fill.sample(inside, step)
         limit = figure(r"affinities ([\d.e-]+)", shared.case["tolerance"])
-        # Voxels without a neighbour have other values: the program compares across the border.
+        # Voxels without a neighbor have other values: the program compares across the border.
         np.testing.assert_allclose(found[inside], shared.file["affinity"][inside], atol=limit)
 
 

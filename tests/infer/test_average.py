@@ -83,7 +83,7 @@ def test_activation_in_place_goes_through_all_lines(monkeypatch):
 
 @dataclass(frozen=True)
 class Pooled(Flows):
-    """Activation that looks at neighbouring voxels."""
+    """Activation that looks at neighboring voxels."""
 
     def activate(self, logits):
         return super().activate(logits).roll(1, 2)

@@ -233,7 +233,7 @@ def test_scores_that_cannot_be_decoded_name_the_image(tmp_path):
 
 
 @pytest.mark.parametrize("normalize", [Percentile(), NoNormalize()])
-def test_the_image_is_normalised_as_a_whole(normalize, tmp_path):
+def test_the_image_is_normalized_as_a_whole(normalize, tmp_path):
     ramp = (np.indices((64, 64)).sum(0) * 400).astype(np.uint16)
     model = predictor(2, task=Classes(), normalize=normalize)
     save_image(tmp_path / "ramp.tif", ramp)

@@ -48,7 +48,7 @@ class Threshold:
 
 
 class Field(Threshold):
-    """A vector a voxel: a mirrored axis turns its component's sign."""
+    """A vector per voxel: a mirrored axis turns its component's sign."""
 
     def flip(self, scores, axis):
         flipped = scores.flip(2 + axis)

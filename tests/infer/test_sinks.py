@@ -1,4 +1,4 @@
-"""Scores arrive whole, in memory and on disk, and a torn run goes on."""
+"""Scores arrive whole, in memory and on disk, and an interrupted run resumes."""
 
 from __future__ import annotations
 

@@ -194,22 +194,22 @@ def test_tiff_description_bombs(tmp_path: Path, description: str) -> None:
         refused(path)
 
 
-def png(path: Path, *, width: int, height: int, bits: int, colour: int) -> None:
+def png(path: Path, *, width: int, height: int, bits: int, color: int) -> None:
     def chunk(name: bytes, body: bytes) -> bytes:
         return (
             struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
         )
 
-    row = 1 + (width * bits * {0: 1, 2: 3}[colour] + 7) // 8
+    row = 1 + (width * bits * {0: 1, 2: 3}[color] + 7) // 8
     packer = zlib.compressobj(9)
     body = b"".join(packer.compress(bytes(row)) for _ in range(min(height, 4000)))
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     content = chunk(b"IHDR", header) + chunk(b"IDAT", body + packer.flush()) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
 
 
 def test_png_bomb(tmp_path: Path) -> None:
-    png(tmp_path / "bomb.png", width=40_000, height=40_000, bits=1, colour=0)
+    png(tmp_path / "bomb.png", width=40_000, height=40_000, bits=1, color=0)
     refused(tmp_path / "bomb.png", "1000 times")
 
 
@@ -372,17 +372,17 @@ def test_whole_floats_are_ids(tmp_path: Path) -> None:
 
 
 def test_color_coded_labels(tmp_path: Path) -> None:
-    colours = np.zeros((8, 8, 3), np.uint8)
-    colours[2:4, 2:4] = (255, 0, 0)
-    Pillow.fromarray(colours).save(tmp_path / "l.png")
+    colors = np.zeros((8, 8, 3), np.uint8)
+    colors[2:4, 2:4] = (255, 0, 0)
+    Pillow.fromarray(colors).save(tmp_path / "l.png")
     refused(tmp_path / "l.png", "colors", action=labels_of)
-    colours[...] = colours[..., :1]
-    Pillow.fromarray(colours).save(tmp_path / "m.png")
+    colors[...] = colors[..., :1]
+    Pillow.fromarray(colors).save(tmp_path / "m.png")
     assert open_labels(tmp_path / "m.png").shape == (1, 8, 8)
-    np.testing.assert_array_equal(labels_of(tmp_path / "m.png")[0], colours[..., 0])
-    alpha = np.dstack([colours, np.full((8, 8), 255, np.uint8)])
+    np.testing.assert_array_equal(labels_of(tmp_path / "m.png")[0], colors[..., 0])
+    alpha = np.dstack([colors, np.full((8, 8), 255, np.uint8)])
     Pillow.fromarray(alpha).save(tmp_path / "n.png")
-    np.testing.assert_array_equal(labels_of(tmp_path / "n.png")[0], colours[..., 0])
+    np.testing.assert_array_equal(labels_of(tmp_path / "n.png")[0], colors[..., 0])
     alpha[0, 0, 3] = 7
     Pillow.fromarray(alpha).save(tmp_path / "o.png")
     refused(tmp_path / "o.png", action=labels_of)

@@ -227,7 +227,7 @@ def test_an_array_in_npy_fills_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [18, 22, 28])
-@pytest.mark.parametrize("array", [PLANE, COLORS], ids=["grey", "color"])
+@pytest.mark.parametrize("array", [PLANE, COLORS], ids=["gray", "color"])
 def test_sizes_in_bmp(tmp_path: Path, place: int, array: np.ndarray) -> None:
     pillow(array)(tmp_path / "a.bmp")
     data = bytearray((tmp_path / "a.bmp").read_bytes())
@@ -245,7 +245,7 @@ def test_a_jpeg_of_more_pixels_than_it_can_hold(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [40, 48, 200])
-@pytest.mark.parametrize("array", [PLANE, COLORS], ids=["grey", "color"])
+@pytest.mark.parametrize("array", [PLANE, COLORS], ids=["gray", "color"])
 def test_a_jpeg_of_fewer_rows_than_it_says(tmp_path: Path, rows: int, array: np.ndarray) -> None:
     pillow(array)(tmp_path / "a.jpg")
     patched(tmp_path / "a.jpg", struct.pack(">HH", 24, 33), struct.pack(">HH", rows, 33))
@@ -254,7 +254,7 @@ def test_a_jpeg_of_fewer_rows_than_it_says(tmp_path: Path, rows: int, array: np.
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}], ids=str)
-def test_a_grey_jpeg_is_read(tmp_path: Path, options: dict[str, Any]) -> None:
-    grey = np.full((40, 50, 3), 128, np.uint8)
-    Pillow.fromarray(grey).save(tmp_path / "a.jpg", **options)
+def test_a_gray_jpeg_is_read(tmp_path: Path, options: dict[str, Any]) -> None:
+    gray = np.full((40, 50, 3), 128, np.uint8)
+    Pillow.fromarray(gray).save(tmp_path / "a.jpg", **options)
     assert (open_image(tmp_path / "a.jpg", ndim=2).read() == 128).all()

@@ -61,13 +61,13 @@ def test_tiff_layouts(tmp_path: Path, layout: dict[str, Any], metadata: Any) -> 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("layout", [{}, {"tile": (16, 16), "compression": "zlib"}], ids=str)
-def test_tiff_colours(tmp_path: Path, planar: str, layout: dict[str, Any]) -> None:
-    colours = RNG.integers(0, 255, (40, 50, 3)).astype(np.uint8)
-    stored = colours if planar == "contig" else np.moveaxis(colours, -1, 0)
+def test_tiff_colors(tmp_path: Path, planar: str, layout: dict[str, Any]) -> None:
+    colors = RNG.integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    stored = colors if planar == "contig" else np.moveaxis(colors, -1, 0)
     tifffile.imwrite(tmp_path / "c.tif", stored, photometric="rgb", planarconfig=planar, **layout)
     image = open_image(tmp_path / "c.tif", ndim=2)
-    np.testing.assert_array_equal(image.read(), np.moveaxis(colours, -1, 0))
-    np.testing.assert_array_equal(image[1:, 5:20, 7], colours[5:20, 7, 1:].T)
+    np.testing.assert_array_equal(image.read(), np.moveaxis(colors, -1, 0))
+    np.testing.assert_array_equal(image[1:, 5:20, 7], colors[5:20, 7, 1:].T)
 
 
 def test_tiff_bilevel(tmp_path: Path) -> None:
@@ -230,17 +230,17 @@ def _packed(row: np.ndarray, bits: int) -> bytes:
     return np.packbits(each.ravel()).tobytes()
 
 
-def _png(path: Path, shape: tuple[int, ...], bits: int, colour: int, rows: bytes) -> None:
+def _png(path: Path, shape: tuple[int, ...], bits: int, color: int, rows: bytes) -> None:
     def chunk(name: bytes, body: bytes) -> bytes:
         code = struct.pack(">I", zlib.crc32(name + body))
         return struct.pack(">I", len(body)) + name + body + code
 
-    header = struct.pack(">IIBBBBB", shape[1], shape[0], bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", shape[1], shape[0], bits, color, 0, 0, 0)
     content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
 
 
-def test_deep_colours(tmp_path: Path) -> None:
+def test_deep_colors(tmp_path: Path) -> None:
     values = RNG.integers(0, 65536, (9, 13, 3)).astype(np.uint16)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     _png(tmp_path / "a.png", values.shape, 16, 2, rows)
@@ -256,9 +256,9 @@ def test_palette(tmp_path: Path) -> None:
     picture.putdata(indices.ravel().tolist())
     picture.save(tmp_path / "p.png")
     np.testing.assert_array_equal(open_labels(tmp_path / "p.png").read()[0], indices)
-    colours = open_image(tmp_path / "p.png").read()
-    np.testing.assert_array_equal(colours[1], 255 - indices)
-    assert colours.shape == (3, 9, 13)
+    colors = open_image(tmp_path / "p.png").read()
+    np.testing.assert_array_equal(colors[1], 255 - indices)
+    assert colors.shape == (3, 9, 13)
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("RGBA", 4), ("LA", 2), ("RGB", 3), ("L", 1)])

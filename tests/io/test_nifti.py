@@ -43,7 +43,7 @@ def write(path: Path, affine: np.ndarray | None, dtype: str = "i2", shape: Any =
 
 
 def written_again(path: Path, out: Path, *, parts: bool) -> Any:
-    """Labels of the image's own values, written beside it."""
+    """Labels of the image's own values, written next to it."""
     image = open_image(path, ndim=3)
     if parts:
         copy_image(image, out, like=image)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from unmask.errors import DataError
 from unmask.labels import flows_to_labels, labels_to_flows, relabel, remove_small, tracking
 from unmask.labels.dropped import Tally
-from unmask.labels.flows import _padded, flow_errors
+from unmask.labels.flows import _pad, flow_errors
 
 
 def balls(rng, shape, count, radius=(3.5, 6.0)):
@@ -325,7 +325,7 @@ def test_published_paths_end_in_the_very_same_voxels(shape, noise):
     field = field + noise * rng.normal(size=field.shape).astype(np.float32)
     inside = labels > 0
     points = np.flatnonzero(inside)
-    found = tracking.follow(_padded(field, inside), points, shape, 200, exact=False)
+    found = tracking.follow(_pad(field, inside), points, shape, 200, exact=False)
     places = np.unravel_index(found, [n + 2 * tracking.REACH for n in shape])
     ends = np.stack(places, axis=-1) - tracking.REACH
     assert np.array_equal(ends, published_ends(field, inside, 200))

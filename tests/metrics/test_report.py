@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError
-from unmask.metrics import Picture, Report, summarise
+from unmask.metrics import Picture, Report, summarize
 
 NAN = float("nan")
 ROWS = [
@@ -20,15 +20,15 @@ ROWS = [
 
 
 def test_summary_counts_what_is_undefined():
-    summary = summarise([*ROWS, {"name": "e", "error": "no prediction"}])
+    summary = summarize([*ROWS, {"name": "e", "error": "no prediction"}])
     assert set(summary) == {"dice", "voi", "dic"}
     assert summary["dice"] == {"mean": pytest.approx(0.8), "median": 0.9, "n": 3, "undefined": 1}
     assert summary["voi"] == {"mean": 0.25, "median": 0.25, "n": 1, "undefined": 3}
-    nothing = summarise([{"name": "a", "voi": NAN}])["voi"]
+    nothing = summarize([{"name": "a", "voi": NAN}])["voi"]
     assert np.isnan(nothing["mean"])
     assert np.isnan(nothing["median"])
     assert (nothing["n"], nothing["undefined"]) == (0, 1)
-    assert summarise([]) == {}
+    assert summarize([]) == {}
 
 
 def test_json_is_strict_and_complete():

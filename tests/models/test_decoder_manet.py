@@ -54,8 +54,8 @@ def test_units_enlarge_and_join_as_the_plain_way_does(size, factor, train):
         expected = F.mish(norm(conv(joined)))
         torch.testing.assert_close(unit(image, factor, skip), expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(unit(joined), expected, atol=1e-5, rtol=1e-5)
-    learnt = unit(image, factor, skip)
-    torch.testing.assert_close(learnt.detach(), expected, atol=1e-5, rtol=1e-5)
+    trained = unit(image, factor, skip)
+    torch.testing.assert_close(trained.detach(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_single_voxel_trains_by_the_running_statistics():

@@ -47,7 +47,7 @@ def test_tap_0_is_before_the_first_block():
     tokens = vit.embed(image).values.transpose(1, 2)
     assert len(vit.channels) == len(features) == 3
     assert torch.equal(features[1].flatten(2), tokens)
-    with pytest.raises(ValueError, match="from 0 on that end with 2"):
+    with pytest.raises(ValueError, match="from 0 to 2 that end with 2"):
         ViT(2, 1, image=8, patch=4, dim=12, depth=2, heads=2, taps=[0, 1])
 
 

@@ -81,7 +81,7 @@ def test_tissue_is_divided_by_dark_membranes_and_holds_mitochondria(shape):
     assert mean[1] > mean[2] + 25
     assert np.mean(labels > 0) > 0.5
     assert np.isin(classes, [0, 1, 2]).all()
-    # Cells never touch: a voxel and its neighbour belong to one cell or a membrane lies between.
+    # Cells never touch: a voxel and its neighbor belong to one cell or a membrane lies between.
     for axis in range(labels.ndim):
         a, b = np.delete(labels, -1, axis), np.delete(labels, 0, axis)
         assert np.mean((a != b) & (a > 0) & (b > 0)) < 1e-3
@@ -120,7 +120,7 @@ def test_bad_requests_say_what_to_do(tmp_path):
 
 def test_write_set_pairs_by_stem_and_keeps_spacing(tmp_path):
     options = {"shape": (6, 24, 24), "seed": 7, "spacing": (2.0, 0.5, 0.5)}
-    folder = write_set(tmp_path / "set", "tissue", count=3, labelled=2, **options)
+    folder = write_set(tmp_path / "set", "tissue", count=3, labeled=2, **options)
     names = {
         part: sorted(p.name for p in (folder / part).iterdir())
         for part in ("images", "labels", "classes")

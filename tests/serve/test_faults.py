@@ -1,4 +1,4 @@
-"""Rows 35 and 36 of the catalogue of faults: hostile requests, and jobs or visitors that die."""
+"""Rows 35 and 36 of the catalog of faults: hostile requests, and jobs or visitors that die."""
 
 from __future__ import annotations
 

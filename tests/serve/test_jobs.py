@@ -246,7 +246,7 @@ def test_a_prediction_of_a_demonstration_is_ended_in_time(served, program):
 
 
 def test_a_noted_exit_code_is_the_end_of_a_job(tmp_path, monkeypatch):
-    """Its writer may still wait for the disk; whoever saw the code must not find a running job."""
+    """Its writer may still wait for the disk; nobody who saw the code must find a running job."""
     noted, disk = threading.Event(), threading.Event()
 
     def write(path, content):

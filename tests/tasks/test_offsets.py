@@ -16,7 +16,7 @@ from unmask.tasks.offsets import (
     inner,
     mirror_pairs,
     pairs_of,
-    tried_decoding,
+    try_decoding,
     widen_borders,
     with_border,
 )
@@ -79,7 +79,7 @@ def test_wrong_options_of_decodings_are_named(name, option):
     decoding = {"name": name, "min_size": 4, **option}
     ((key, value),) = option.items()
     with pytest.raises(RecipeError, match="task t: decoding") as caught:
-        tried_decoding(decoding, NEAR, task="t")
+        try_decoding(decoding, NEAR, task="t")
     assert f"found {key}={value!r} (" in str(caught.value)
     assert "Correct task.decoding" in str(caught.value)
 
@@ -89,12 +89,12 @@ def test_wrong_options_of_decodings_are_named(name, option):
 def test_decodings_are_tried_for_any_number_of_axes(name, ndim):
     offsets = check_offsets(None, ndim, task="t")
     decoding = {"name": name, "min_size": 500, "merges": [[5, 5]], "alone_below": 0.5}
-    assert tried_decoding(decoding, offsets, task="t") == decoding
+    assert try_decoding(decoding, offsets, task="t") == decoding
 
 
 def test_decodings_need_near_offsets():
     with pytest.raises(RecipeError, match=r"found \[\[-3, 0\]\] \(offsets: expected at least one"):
-        tried_decoding("mutex", ((-3, 0),), task="t")
+        try_decoding("mutex", ((-3, 0),), task="t")
 
 
 def test_pairs():

@@ -82,7 +82,7 @@ def test_batches_below_each_other_share_a_scale():
 
 
 def test_a_deleted_journal_starts_again(tmp_path, capsys):
-    """RELIABILITY row 41."""
+    """Row 41 of docs/reliability.md."""
     with Journal(tmp_path / "run", steps=9, tensorboard=False) as journal:
         journal.log({"step": 1})
         (tmp_path / "run" / "journal.jsonl").unlink()

@@ -135,7 +135,7 @@ def test_groups_keep_their_share_of_the_rate():
 @pytest.mark.parametrize("by", [math.nan, math.inf])
 @pytest.mark.parametrize("where", ["loss", "image"])
 def test_bad_steps_are_skipped(tmp_path, by, where):
-    """RELIABILITY row 12: nothing of a bad step stays, in weights, moments or batch norm."""
+    """Row 12 of docs/reliability.md: a bad step leaves weights, moments and batch norm alone."""
     objective = Line(spoil={3, 4, 7}, by=by, where=where)
     torch.manual_seed(0)
     seen = []
@@ -316,7 +316,7 @@ def test_signal_handlers_are_put_back():
 
 
 def test_later_steps_hold_no_more_memory():
-    """RELIABILITY row 42, for the loop itself: no tensor is kept from step to step."""
+    """Row 42 of docs/reliability.md, for the loop itself: no tensor is kept from step to step."""
     import gc
 
     def tensors():

@@ -70,7 +70,7 @@ def test_kinds_are_found_and_small_ones_repeated(found, tmp_path, features, shap
     rows = list(csv.DictReader((tmp_path / "modalities.csv").open()))
     assert sorted(row["image"] for row in rows) == sorted(source.sources)
     clusters = [int(row["cluster"]) for row in rows]
-    # The largest kind first, one line an image.
+    # The largest kind first, one line per image.
     assert clusters == sorted(clusters)
     assert np.bincount(clusters).tolist() == KINDS
     by_name = {row["image"]: int(row["cluster"]) for row in rows}

@@ -1,5 +1,5 @@
 from .audit import check
-from .catalogue import ModelCard, model_card, shipped_models
+from .catalog import ModelCard, model_card, shipped_models
 from .clustering import Clustered, ClusterOptions, cluster
 from .evaluation import evaluate
 from .exporting import decode, export

@@ -128,7 +128,7 @@ def assess(
         kept.append(replace(item, doubts={}))
     report = Report.of(rows, settings={"metrics": list(names)})
     title = f"Scores on {len(rows)} held-out image(s)"
-    sections = evaluation_sections(report, map(_compared, kept), objects=objects, title=title)
+    sections = evaluation_sections(report, map(_compare, kept), objects=objects, title=title)
     fitted = {name: fit_calibration(doubts[name], right[name]) for name in doubts}
     found = {name: each for name, each in fitted.items() if each is not None}
     return Assessment(report, sections, found, "objects" if objects else "voxels")
@@ -174,7 +174,7 @@ def assess_best(folder: Path, segmenter: Segmenter, held_out: HeldOut) -> Assess
     return found
 
 
-def _compared(item: Judged) -> Compared:
+def _compare(item: Judged) -> Compared:
     return Compared(item.pair.name, item.truth, item.labels, item.pair.image.read())
 
 

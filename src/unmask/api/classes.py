@@ -80,7 +80,11 @@ def write_classes(
 def shares_of(
     predictor: Predictor, image: Image, *, progress: Progress | None = None
 ) -> np.ndarray:
-    """Probability of every class of one image ``(S,)``, in the order of the task's names."""
+    """Probability of every class of one image ``(S,)``, in the order of the task's names.
+
+    Raises:
+        RecipeError: the task gives no classes of images.
+    """
     from unmask.infer.sinks import MeanSink  # Evaluation must not import torch.
 
     sink = MeanSink()
@@ -98,13 +102,13 @@ def shares_of(
     return np.array(list(answer.classes.values()))
 
 
-def class_figures(
+def class_scores(
     truth: np.ndarray, shares: np.ndarray, metrics: Sequence[str] = METRICS
 ) -> dict[str, float]:
-    """Figures of images together; each is one voxel of a list, so the metrics of voxels serve.
+    """Scores of all images together, by the metrics of voxels: each image counts as one voxel.
 
     Args:
-        truth: numbers of the true classes ``(n,)``, from 1 on.
+        truth: numbers of the true classes ``(n,)``, starting at 1.
         shares: probability of every class ``(S, n)``.
         metrics: names as in ``unmask.metrics``.
 
@@ -155,13 +159,13 @@ def evaluate_classes(
     numbers = np.array([names.index(value) + 1 for value in true.values()])
     # Without probabilities there is nothing to rank images by
     wanted = list(metrics or (METRICS if columns else METRICS[:2]))
-    figures = class_figures(numbers, shares, wanted)
-    summary = {name: _entry(value, len(rows)) for name, value in figures.items()}
+    scores = class_scores(numbers, shares, wanted)
+    summary = {name: _entry(value, len(rows)) for name, value in scores.items()}
     return Report.of(rows, settings={"metrics": wanted, "classes": names}, summary=summary)
 
 
 def _entry(value: float, images: int) -> dict[str, float]:
-    """A figure of all images together, in the form of a mean over them."""
+    """A score of all images together, in the form of a mean over them."""
     known = not np.isnan(value)
     counts = {"n": images if known else 0, "undefined": 0 if known else images}
     return {"mean": value, "median": value, **counts}

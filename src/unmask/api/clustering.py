@@ -235,10 +235,11 @@ def _check_request(classes: int | None, options: ClusterOptions) -> None:
     if (classes is None) == (options.centers is None):
         raise RecipeError(
             "cluster: expected either a number of clusters (--classes K) or centers of an earlier "
-            f"run (--centers {CENTERS}), found {'neither' if classes is None else 'both'}."
+            f"run (--centers {CENTERS}), found {'neither' if classes is None else 'both'}. "
+            "Give one of them."
         )
     if classes is not None and not 1 <= classes <= 65535:
-        raise RecipeError(f"--classes {classes}: expected 1 to 65535.")
+        raise RecipeError(f"--classes {classes}: expected 1 to 65535. Change it.")
 
 
 def _open_volumes(volumes: Paths, encoder: Encoder, say: Say) -> list[Pair]:
@@ -290,9 +291,7 @@ def _prepare_volumes(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> l
     for pair in pairs:
         try:
             found.append(
-                prepare(
-                    dense, pair.image, channels=data.channels, normalize=normalize, view=view
-                )
+                prepare(dense, pair.image, channels=data.channels, normalize=normalize, view=view)
             )
         except DataError as error:
             problems.append(str(error))

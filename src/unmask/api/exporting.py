@@ -39,7 +39,7 @@ def export(
         check: run the file, and compare its scores with those of the network at two sizes of the
             image and of the batch.
         allow_code: run parts that the model carries as source.
-        say: gets what a user should know of the code that runs.
+        say: receives notes on the code of the model that runs.
 
     Raises:
         RecipeError: an unknown format, a wrong name of the file, or a network that cannot be

@@ -15,7 +15,7 @@ import torch
 
 from unmask import checkpoint
 from unmask.api.briefing import settle_precision
-from unmask.api.classes import class_figures, shares_of
+from unmask.api.classes import class_scores, shares_of
 from unmask.api.runs import Run, Stage, Start, run_training
 from unmask.api.validation import score_pairs
 from unmask.atomic import atomic_write
@@ -39,7 +39,7 @@ from unmask.errors import CheckpointError, RecipeError, message
 from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
 from unmask.io import save_image
-from unmask.metrics import summarise
+from unmask.metrics import summarize
 from unmask.recipe import Recipe
 from unmask.tasks.segmenter import Segmenter
 from unmask.training import Journal, RunFolder, count_processes
@@ -231,7 +231,7 @@ def _score(job: CrossValidation, folds: Sequence[Fold]) -> HeldOutScores:
             for pair in fold.held_out
         ]
         rows = _score_labels(job, assembly, outputs, names)
-        metrics = {name: summarise(rows)[name]["mean"] for name in names}
+        metrics = {name: summarize(rows)[name]["mean"] for name in names}
         tuned = (
             tune_decoding({recipe.infer.scale: outputs}, recipe, names[0])
             if recipe.train.tune
@@ -301,7 +301,7 @@ def _score_classes(
                 truth.append(value)
                 shares.append(share)
             rows.append(row)
-    return rows, class_figures(np.array(truth), np.array(shares).T, names)
+    return rows, class_scores(np.array(truth), np.array(shares).T, names)
 
 
 def _tidy(job: CrossValidation, steps: int) -> None:

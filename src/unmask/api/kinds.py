@@ -136,7 +136,7 @@ class Doubts:
             if pieces > _PIECES * len(ids[own]):
                 self._add(
                     name,
-                    f"the {titles[own]} has {_listed(ids[own])} in {pieces} separate pieces, the "
+                    f"the {titles[own]} has {_list_ids(ids[own])} in {pieces} separate pieces, the "
                     f"{titles[other]} {len(ids[other])} ids: is it a mask of classes? "
                     f"{', '.join(metrics)} compare numbered objects",
                 )
@@ -144,7 +144,9 @@ class Doubts:
     def _classes(
         self, name: str, truth: np.ndarray, predicted: np.ndarray, metrics: Sequence[str]
     ) -> None:
-        both = f"classes {_listed(predicted)} of the prediction and {_listed(truth)} of the truth"
+        both = (
+            f"classes {_list_ids(predicted)} of the prediction and {_list_ids(truth)} of the truth"
+        )
         if not np.intersect1d(truth, predicted).size:
             self._add(
                 name, f"{both} have nothing in common (metrics of classes: {', '.join(metrics)})"
@@ -180,7 +182,7 @@ def _ids(labels: np.ndarray) -> np.ndarray:
     return values[values != 0]
 
 
-def _listed(ids: np.ndarray) -> str:
+def _list_ids(ids: np.ndarray) -> str:
     """Few ids as they are, many as a range."""
     if len(ids) > 3 and int(ids[-1]) - int(ids[0]) == len(ids) - 1:
         return f"{ids[0]}..{ids[-1]}"

@@ -96,13 +96,13 @@ def pretrain(
     refuse_inside(out, images)
     notes: list[str] = []
     rules = layout(chosen)
-    pairs = apply_view(_unlabeled(images, chosen, rules, notes), rules.view)
+    pairs = apply_view(_open_unlabeled(images, chosen, rules, notes), rules.view)
     if chosen.data.sections is not None:
         pairs = orient(pairs, chosen.data.sections)
     return run_training(assembly, pairs, start=Start(out, init, devices, resume), notes=notes)
 
 
-def _unlabeled(images: Paths, chosen: Recipe, rules: Layout, notes: list[str]) -> list[Pair]:
+def _open_unlabeled(images: Paths, chosen: Recipe, rules: Layout, notes: list[str]) -> list[Pair]:
     """Images to pre-train on; the error says so where volumes can be learned from by sections."""
     channels = chosen.data.channels
     try:
@@ -293,7 +293,7 @@ def _open_files(
         )
     if held_out is None and not chosen.train.folds:
         pairs, held_out = _hold_out(pairs, chosen)
-        notes += _held_out_note(pairs, held_out)
+        notes += _note_held_out(pairs, held_out)
     notes += same_notes(same_images(pairs, held_out or ()))
     more = open_unlabeled(files.unlabeled, rules, chosen, [*pairs, *(held_out or ())], notes)
     second = None if second is None else apply_view(second, rules.view)
@@ -307,7 +307,7 @@ def _validation(assembly: Assembly[Segmenter], held_out: list[Pair]) -> HeldOut 
     return HeldOut(assembly.recipe, held_out, assembly.pipeline.normalize)
 
 
-def _held_out_note(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[str]:
+def _note_held_out(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[str]:
     """What chooses the best model, if the user did not name it."""
     if not held_out:
         return ["No image is held out, so the last weights are kept and no score is reported."]

@@ -91,7 +91,7 @@ def measure(
     sources = open_sources(labels, images, planes=chosen.planes, say=say)
     tables = [measure_source(source, chosen) for source in sources]
     table = concatenate(tables)
-    return _extended(table, columns) if columns else table
+    return _extend(table, columns) if columns else table
 
 
 def measure_files(
@@ -267,7 +267,7 @@ def _unit(options: MeasureOptions) -> str | None:
     return unit_symbol(options.unit) or options.unit
 
 
-def _extended(table: Table, columns: Extra) -> Table:
+def _extend(table: Table, columns: Extra) -> Table:
     """The table with more columns; an id without a value has NaN."""
     added = {}
     for name, values in columns.items():

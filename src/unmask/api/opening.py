@@ -21,7 +21,11 @@ def open_all(
     layout: Layout,
     spacing: Sequence[float] | None,
 ) -> list[Image]:
-    """Open all images of a list; all problems at once."""
+    """Open all images of a list; all problems at once.
+
+    Raises:
+        DataError: images that cannot be read or do not fit the model.
+    """
     opened: list[Image] = []
     problems: list[str] = []
     for each in as_inputs(images):

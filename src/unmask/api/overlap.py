@@ -1,9 +1,9 @@
 """Work on many files with reading, computing and finishing overlapped, in the order of the files.
 
-One thread reads the next files, the calling thread computes (a network is fastest if nobody else
-uses it), and one thread finishes: it decodes and writes. Everything else is as if the files were
-done one after the other: outcomes come in order, and after an error that ends the run no later file
-is written.
+One thread reads the next files, the calling thread computes (a network is fastest if only one
+thread uses it), and one thread finishes: it decodes and writes. Otherwise the result is that of one
+file after the other: outcomes come in order, and after an error that ends the run no later file is
+written.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Stages:
 
 @dataclass(frozen=True)
 class Outcome(Generic[Key]):
-    """What became of one file.
+    """The result of the work on one file.
 
     Attributes:
         key: of the file.

@@ -209,7 +209,7 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         out: folder of the label images.
         settings: changes to the recipe's ``infer`` and ``task`` fields.
         options: what is written and where the work is done.
-        say: gets one line per file, and what a user should know of its labels.
+        say: receives one line per file, and notes on its labels.
         progress: called with (windows done, windows in all) of the image in work.
         allow_code: run parts that the models carry as source; without it such models are refused.
         record: called per file with a mapping: ``image``, ``output`` and counts of the labels.
@@ -270,9 +270,12 @@ def _load(
     given: dict[str, Any] = {"diameter": options.diameter, "device": options.device}
     predictor = load_predictor(model, settings, **given, allow_code=allow_code, say=say)
     # Each mirrored view costs one more run of the network, so only --scores compares them.
-    if (predictor.uncertainty or ("flips" if options.scores else "scores")) == "flips":
-        return compare_flips(predictor)
-    return predictor
+    if (predictor.uncertainty or ("flips" if options.scores else "scores")) != "flips":
+        return predictor
+    compared = compare_flips(predictor)
+    if not compared.compares:
+        say("note: mirrored views cannot be compared here, so the uncertainty is that of one view.")
+    return compared
 
 
 def _write_extras(

@@ -61,7 +61,7 @@ def write_page(
     }
     noted = replace(report, settings={**origin, **report.settings})
     kinds = {find_metric(name, METRICS).kind for name in list(report.summary)[:1]}
-    compared = _compared(opened, under, rules)
+    compared = _compare(opened, under, rules)
     page = evaluation_page(noted, compared, objects="semantic" not in kinds, more=more)
     atomic_write(out, page)
 
@@ -79,7 +79,7 @@ def _images_of(images: Paths, names: Sequence[str], rules: Layout) -> dict[str, 
     return {name: found[name] for name in names}
 
 
-def _compared(
+def _compare(
     opened: Sequence[tuple[str, Image, Image]], under: Mapping[str, Input], rules: Layout
 ) -> Iterator[Compared]:
     folders = {Path(truth.source).parent for _, truth, _ in opened}

@@ -172,7 +172,7 @@ def _version() -> str:
 def _commands(run: Finished, verdict: Verdict) -> list[str]:
     """Next commands, with the paths of this run."""
     if run.recipe.task is None:
-        start = _joined("unmask", "train", "IMAGES", "--labels", "LABELS", "--init", run.folder)
+        start = _join_words("unmask", "train", "IMAGES", "--labels", "LABELS", "--init", run.folder)
         return [f"{start} --out {shlex.quote(str(run.folder) + '-tuned')}"]
     images, labels = folders_of_pairs(run.pairs)
     trained = True
@@ -184,18 +184,18 @@ def _commands(run: Finished, verdict: Verdict) -> list[str]:
         compared = (images, labels)
     predicted = run.folder.with_name(f"{run.folder.name}-predicted")
     model = ("--model", run.folder, "--out", predicted)
-    found = [_joined("unmask", "predict", compared[0], *model)]
+    found = [_join_words("unmask", "predict", compared[0], *model)]
     if compared[1] != "LABELS":
-        found += _trained_on(run) if trained else []
+        found += _warn_of_training_images(run) if trained else []
         given = ("--truth", compared[1], "--predicted", predicted, "--images", compared[0])
         out = predicted.with_suffix(".html")
-        found.append(_joined("unmask", "evaluate", *given, "--out", out))
+        found.append(_join_words("unmask", "evaluate", *given, "--out", out))
     if verdict.steps is not None:
         found.append(resume_command(run.folder, images, labels, verdict.steps))
     return found
 
 
-def _trained_on(run: Finished) -> list[str]:
+def _warn_of_training_images(run: Finished) -> list[str]:
     """A comment above a command whose scores say little about new images."""
     held_out = len(run.validate.pairs) if isinstance(run.validate, HeldOut) else 0
     total = len(run.pairs) + held_out
@@ -230,7 +230,7 @@ def resume_command(folder: Path, images: str, labels: str, steps: int) -> str:
             kept.pop()
         elif word != "--resume":
             kept.append(word)
-    return _joined("unmask", *kept, "--resume", "--set", f"train.steps={steps}")
+    return _join_words("unmask", *kept, "--resume", "--set", f"train.steps={steps}")
 
 
 def folders_of_pairs(pairs: Sequence[Pair]) -> tuple[str, str]:
@@ -243,5 +243,5 @@ def folders_of_pairs(pairs: Sequence[Pair]) -> tuple[str, str]:
     return str(images.pop()), str(labels.pop())
 
 
-def _joined(*words: object) -> str:
+def _join_words(*words: object) -> str:
     return shlex.join(map(str, words))

@@ -86,7 +86,7 @@ class Stage:
         card: more entries of the model's card.
         keep_models: keep the model of every validation.
         begin: called once the files are known to be right, before the first update.
-        reasons: of the plan, for the report; they have been said.
+        reasons: of the plan, for the report; they have been printed already.
         folds: number of folds in the first of them, which prints the forecast of all; else 0.
         measured: measured times of updates; None: not measured yet.
         pairs: images of all folds on their own grid; empty: no cross-validation.

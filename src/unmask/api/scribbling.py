@@ -22,7 +22,7 @@ from unmask.data.outputs import refuse_inside
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, apply_view, fingerprint, open_as_seen, open_pairs
 from unmask.errors import DataError, RecipeError, group_problems, message
-from unmask.metrics import evaluate_pair, summarise
+from unmask.metrics import evaluate_pair, summarize
 from unmask.pixels.classifier import Fitted, PixelClassifier
 from unmask.planning.image_facts import measure_images
 from unmask.recipe import Part, Recipe, load
@@ -287,4 +287,4 @@ def _score(fitted: Fitted, pairs: Sequence[Pair]) -> dict[str, float]:
         for pair in pairs
         if pair.labels is not None
     ]
-    return {name: entry["mean"] for name, entry in summarise(rows).items()}
+    return {name: entry["mean"] for name, entry in summarize(rows).items()}

@@ -105,7 +105,7 @@ def select(
     rules = layout_of_settings(settings)
     problems: list[str] = []
     names = [(name, path) for name, path, _ in match_files(images, None, rules, problems)]
-    truths = {} if labels is None else _labeled(images, labels, rules)
+    truths = {} if labels is None else _find_labels(images, labels, rules)
     predictor = None if model is None else _load(model, settings)
     candidates: list[_Candidate] = []
     for name, path in names:
@@ -204,7 +204,7 @@ def _load(model: ModelLike, settings: Settings) -> Predictor:
     return load_predictor(model, settings)
 
 
-def _labeled(images: Paths, labels: Paths, rules: Layout) -> dict[str, LabelFile]:
+def _find_labels(images: Paths, labels: Paths, rules: Layout) -> dict[str, LabelFile]:
     """Labels by the name of their image; files without a partner are ignored."""
     pairs = match_files(images, labels, rules, [])
     return {name: truth for name, _, truth in pairs if truth is not None}

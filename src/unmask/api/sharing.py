@@ -48,7 +48,7 @@ class Shared:
         model: what others give as a model.
         files: in the folder.
         license: of the weights.
-        doubts: what its owner should know.
+        doubts: notes for its owner.
     """
 
     to: str
@@ -75,7 +75,7 @@ def share(
         model: model file, run folder, name of a shipped model, or ``hf:owner/name``.
         to: a folder, or ``hf:owner/name`` on the hub.
         options: what only the owner knows, and images for examples.
-        say: gets what the owner should know.
+        say: receives notes for the owner.
 
     Raises:
         RecipeError: no license is known, or the target is taken.
@@ -98,17 +98,19 @@ def share(
         # The path on this computer would say where its owner works.
         own = Path(to).absolute().name
         files = write_folder(Path(to), described.path, publication, name=own, draw=draw)
-        return _shared(str(to), str(to), files, publication)
+        return _describe_shared(str(to), str(to), files, publication)
     with TemporaryDirectory() as folder:
         path, name = Path(folder) / "model", str(target)
         files = write_folder(path, described.path, publication, name=name, draw=draw)
         address = upload(path, target, public=options.public)
     if not options.public:
         say(f"Note: a new repository {target} is private. --public shows it to everyone.")
-    return _shared(address, name, files, publication)
+    return _describe_shared(address, name, files, publication)
 
 
-def _shared(to: str, model: str, files: Sequence[Path], publication: Publication) -> Shared:
+def _describe_shared(
+    to: str, model: str, files: Sequence[Path], publication: Publication
+) -> Shared:
     names = [path.as_posix() for path in files]
     return Shared(to, model, names, publication.license, publication.doubts)
 

@@ -208,7 +208,7 @@ def _fit_groups(
             continue
         groups.append(_fit(own, dict(chosen), canvas, kind, seed, say))
     if left_out:
-        notes.append(_left_out(left_out))
+        notes.append(_list_left_out(left_out))
     fitting = [group for group in groups if group.fit.word != UNFIT or kind is not None]
     unfit = [group for group in groups if group.fit.word == UNFIT]
     notes += [_unfit(group, drawn=kind is not None) for group in unfit if fitting]
@@ -299,7 +299,7 @@ def _write_phantoms(
     for group, number in zip(groups, counts.tolist(), strict=True):
         if not number:
             continue
-        fit = _enlarged(group)
+        fit = _enlarge(group)
         say(f"Drawing {number} images of {fit.kind}")
         canvas = Canvas(shape, _spacing_of(group))
         drawn = draw_alike(fit, group.photographs, canvas, number, seed=seed, shrink=group.shrink)
@@ -310,7 +310,7 @@ def _write_phantoms(
     return done
 
 
-def _enlarged(group: _Group) -> Fit:
+def _enlarge(group: _Group) -> Fit:
     """The fit in voxels of the original images, if reduced images were compared."""
     fit, shrink = group.fit, group.shrink
     low, high = fit.ranges["diameter"]
@@ -381,7 +381,7 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _left_out(photographs: Sequence[Photograph]) -> str:
+def _list_left_out(photographs: Sequence[Photograph]) -> str:
     names = _names([each.name for each in photographs])
     return f"{names}: left out, because too few images look like them. Draw for them separately."
 

@@ -112,8 +112,8 @@ def unlabeled_note(
     if few or labels is None:
         return [f"{start}{names} is left out." if few else f"{start}{names} are left out."]
     words = ["unmask", "train", *map(str, as_inputs(images))]
-    words += ["--labels", *_repeated("--labels", labels)]
-    words += ["--unlabeled", *_repeated("--unlabeled", images)]
+    words += ["--labels", *_repeat_option("--labels", labels)]
+    words += ["--unlabeled", *_repeat_option("--unlabeled", images)]
     words += (
         ["--out", "runs/unlabeled"]
         if out is None
@@ -128,7 +128,7 @@ def unlabeled_note(
     ]
 
 
-def _repeated(option: str, paths: Paths) -> list[str]:
+def _repeat_option(option: str, paths: Paths) -> list[str]:
     """Values of an option that is given once per path."""
     first, *others = map(str, as_inputs(paths))
     return [first, *(word for path in others for word in (option, path))]

@@ -1,4 +1,4 @@
-"""The figures of a segmenter on images that were held out: they choose the best model."""
+"""Scores of a segmenter on held-out images; they choose the best model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from unmask.api.classes import class_figures, shares_of
+from unmask.api.classes import class_scores, shares_of
 from unmask.data.normalize import Normalizer
 from unmask.data.pairs import Pair
 from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
 from unmask.io import Image
-from unmask.metrics import evaluate_pair, summarise
+from unmask.metrics import evaluate_pair, summarize
 from unmask.recipe import Recipe
 from unmask.reports.overlay import draw, join_pictures
 from unmask.tasks.complete import complete
@@ -77,8 +77,8 @@ class HeldOut:
             known = [result for result in results if result is not None]
             truth, shares = [value for value, _ in known], [share for _, share in known]
             names = self.metrics or network.task.metrics
-            return Validated(class_figures(np.array(truth), np.array(shares).T, names))
-        scores = {name: row["mean"] for name, row in summarise([row for row, _ in results]).items()}
+            return Validated(class_scores(np.array(truth), np.array(shares).T, names))
+        scores = {name: row["mean"] for name, row in summarize([row for row, _ in results]).items()}
         drawn = [picture for _, picture in results if picture is not None]
         return Validated(scores, {"held-out": join_pictures(drawn)} if drawn else {})
 

@@ -147,7 +147,7 @@ def _show_in_neuroglancer(sources: Sequence[Source], port: int) -> Any:
     page = neuroglancer.Viewer()
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.get_viewer_url()))
     volumes = {
-        f"{source.name}_{what}": _served(image, labels=what == "labels")
+        f"{source.name}_{what}": _serve_image(image, labels=what == "labels")
         for source in sources
         for what, image in (("image", source.image), ("labels", source.labels))
         if image is not None
@@ -168,7 +168,7 @@ def _show_in_neuroglancer(sources: Sequence[Source], port: int) -> Any:
     return page
 
 
-def _served(image: Image, *, labels: bool) -> Precomputed | ZarrOnRequest:
+def _serve_image(image: Image, *, labels: bool) -> Precomputed | ZarrOnRequest:
     """An image as the files of the format that has its axes."""
     return (ZarrOnRequest if "T" in image.axes else Precomputed)(image, labels)
 

@@ -94,7 +94,7 @@ def run_curve(
     table = _Table(out, metric, shown, starts, len(counts), len(trainings), say)
     run_all(trainings, table.add, cluster=plan.cluster)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
-    rows = _sorted(table.rows, starts)
+    rows = _sort_rows(table.rows, starts)
     _conclude(rows, metric, converged, say)
     return rows
 
@@ -133,7 +133,7 @@ class _Table:
         position = f"{row.start}, {row.labels} label(s), repeat {row.repeat}"
         self.say(f"{len(self.rows)}/{self.total} {position}: {score}")
         if len(self.rows) % (len(self.starts) * self.counts) == 0:
-            rows = _sorted(self.rows, self.starts)
+            rows = _sort_rows(self.rows, self.starts)
             write(self.out, rows, self.metric, settings=self.settings)
 
 
@@ -292,6 +292,6 @@ def _labels_of(pair: Pair) -> str:
     return pair.labels.source
 
 
-def _sorted(rows: Sequence[Row], starts: Sequence[Start]) -> list[Row]:
+def _sort_rows(rows: Sequence[Row], starts: Sequence[Start]) -> list[Row]:
     names = [start.name for start in starts]
     return sorted(rows, key=lambda row: (names.index(row.start), row.labels, row.repeat))

@@ -256,7 +256,7 @@ def record_plan(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
         if any(before["starts"][name] != facts["starts"][name] for name in both):
             differ.append("model to start from")
         marks, kept = facts["files"], before.get("files", {})
-        differ += _changed(kept, marks)
+        differ += _list_changes(kept, marks)
         # Files that this call does not use may come back, and are compared then.
         facts = {**facts, "files": {name: kept.get(name, {}) | marks[name] for name in marks}}
         if differ:
@@ -271,7 +271,7 @@ def record_plan(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
     atomic_write(path, json.dumps(facts, indent=1) + "\n")
 
 
-def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _list_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """List the kinds of files that have changed, with a few of their names.
 
     Kinds that one side lacks are not compared: older curves recorded no files, and pre-trainings

@@ -75,8 +75,8 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
     out, shape = Path(out), _SHAPES[ndim]
     say(f"1/5 Drawing phantoms and images of another kind, {' x '.join(map(str, shape))} voxels")
     write_phantoms(out / "phantoms", "nuclei", shape, _PHANTOMS, seed=1, options=_OPTIONS)
-    write_set(out / "labeled", "nuclei", shape=shape, count=_LABELED, labelled=_LABELED, seed=2)
-    write_set(out / "unseen", "nuclei", shape=shape, count=_UNSEEN, labelled=_UNSEEN, seed=3)
+    write_set(out / "labeled", "nuclei", shape=shape, count=_LABELED, labeled=_LABELED, seed=2)
+    write_set(out / "unseen", "nuclei", shape=shape, count=_UNSEEN, labeled=_UNSEEN, seed=3)
     say(f"2/5 Pre-training on {_PHANTOMS} phantoms with known truth ({_START[ndim]} updates)")
     _train(out, "phantoms", "phantoms", _START[ndim], ndim)
     say(f"3/5 Training on {_LABELED} labeled images, from these and from random weights "

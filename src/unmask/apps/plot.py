@@ -35,10 +35,10 @@ def run_plot(runs: Sequence[str], *, out: str | Path, metrics: Sequence[str] | N
                 do="Change --out.",
             )
         )
-    atomic_write(out, curves(_named(runs), metrics, form=_FORMS[out.suffix.lower()]))
+    atomic_write(out, curves(_name_runs(runs), metrics, form=_FORMS[out.suffix.lower()]))
 
 
-def _named(runs: Sequence[str]) -> dict[str, Path]:
+def _name_runs(runs: Sequence[str]) -> dict[str, Path]:
     """Label each run; folders with the same name get that of their parent too."""
     split = [run.partition("=") if _is_named(run) else ("", "", run) for run in runs]
     names = [name or Path(folder).absolute().name for name, _, folder in split]

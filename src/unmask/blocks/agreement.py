@@ -45,7 +45,7 @@ class Shared:
         """What is kept of a block, by name."""
         return {f"shared.{name}": value for name, value in vars(self).items()}
 
-    def towards(self, number: int) -> NDArray[np.int64]:
+    def toward(self, number: int) -> NDArray[np.int64]:
         """Positions of the objects that reach into block ``number``."""
         return self.touches[self.touches[:, 1] == number, 0]
 
@@ -102,7 +102,7 @@ class Verdict:
 
 def compare(blocks: tuple[int, int], here: Shared, there: Shared) -> Verdict:
     """Compare the objects that both blocks write a part of, as either of them sees it."""
-    first, second = here.towards(blocks[1]), there.towards(blocks[0])
+    first, second = here.toward(blocks[1]), there.toward(blocks[0])
     _, one, two = np.intersect1d(
         here.digest[first], there.digest[second], assume_unique=True, return_indices=True
     )

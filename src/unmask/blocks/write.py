@@ -79,7 +79,7 @@ def write_labels(result: Result, folder: Path, read: ReadLabels, run: Run) -> No
         if place is not None and not place.still:
             result, read = _return_to_image(result, place, folder / "seen.ome.zarr", read, run)
         if not final and _are_pages(result.grid):
-            copy_image(_paged(result, read), path, like=result.out.like)
+            copy_image(_open_blocks(result, read), path, like=result.out.like)
             return
         if final:
             # Blocks are dropped after this: what is written has to be on the disk by then.
@@ -97,7 +97,7 @@ def _are_pages(grid: Grid) -> bool:
     return grid.block[0] == 1 and grid.block[-2:] == grid.space[-2:] and len(grid) > 1
 
 
-def _paged(result: Result, read: ReadLabels) -> Image:
+def _open_blocks(result: Result, read: ReadLabels) -> Image:
     """The labels as an image that is read from the blocks, of which the last ones are kept."""
     grid, like = result.grid, result.out.like
     size = prod(grid.block) * result.dtype.itemsize

@@ -65,12 +65,12 @@ def resolve_recipe(source: str | Path | Recipe, settings: Iterable[str]) -> Reci
     try:
         recipe = load(source)
     except RecipeError as error:
-        problems, recipe = list(error.problems), error.mended
+        problems, recipe = list(error.problems), error.repaired
     if recipe is not None:
         try:
             recipe = recipe.with_settings(settings)
         except RecipeError as error:
-            problems, recipe = [*problems, *error.problems], error.mended
+            problems, recipe = [*problems, *error.problems], error.repaired
     if recipe is not None and not problems:
         use_formats(recipe.data.formats)
         return recipe

@@ -54,7 +54,7 @@ def read_card(text: str, subject: object) -> dict[str, Any]:
 def recipe_inside(
     card: Mapping[str, Any], subject: object, *, allow_code: bool = False
 ) -> tuple[Recipe, list[str]]:
-    """The recipe of a model, safe to build from, and what a user should know about its code.
+    """The recipe of a model, safe to build from, and notes for the user about its code.
 
     Args:
         card: of the model file.

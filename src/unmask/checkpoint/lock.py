@@ -108,7 +108,7 @@ def _acquire(handle: int, path: Path, report: Callable[[str], None]) -> Path | N
     try:
         _lock(handle)
     except BlockingIOError as error:
-        raise _held(path.parent, holder) from error
+        raise _lock_error(path.parent, holder) from error
     except OSError as error:
         warn(
             f"{path.parent}: this disk cannot lock files ({error.strerror or error}). The file "
@@ -118,7 +118,7 @@ def _acquire(handle: int, path: Path, report: Callable[[str], None]) -> Path | N
         holder = _claim(claim)
     # The file of a run that has just left an empty folder excludes nobody.
     if not os.fstat(handle).st_nlink:
-        raise _held(path.parent, holder)
+        raise _lock_error(path.parent, holder)
     if holder:
         report(
             f"{path.parent}: {_describe(holder)} was ended before it could release the folder; "
@@ -175,14 +175,14 @@ def _claim(path: Path) -> str:
         except FileExistsError:
             before = path.read_text(encoding="utf-8", errors="replace")
             if not _has_ended(before):
-                raise _held(path.parent, before, stale=path) from None
+                raise _lock_error(path.parent, before, stale=path) from None
             # Renamed first: of two runs that find a dead one, one gets it.
             dead = path.with_name(f"{OWNER_FILE}.{os.getpid()}")
             with suppress(FileNotFoundError):
                 path.replace(dead)
                 if (quicker := dead.read_text(encoding="utf-8", errors="replace")) != before:
                     dead.replace(path)
-                    raise _held(path.parent, quicker, stale=path) from None
+                    raise _lock_error(path.parent, quicker, stale=path) from None
                 dead.unlink()
             continue
         try:
@@ -214,7 +214,7 @@ def _signature() -> str:
     )
 
 
-def _held(folder: Path, holder: str, stale: Path | None = None) -> CheckpointError:
+def _lock_error(folder: Path, holder: str, stale: Path | None = None) -> CheckpointError:
     do = "Wait for it, end it, or choose another --out."
     if stale is not None:
         do += f" If it no longer runs, remove {stale}."

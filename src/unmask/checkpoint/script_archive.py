@@ -66,11 +66,11 @@ def load_script_state(path: Path | str) -> dict[str, Tensor]:
         raise
     except Exception as error:
         # A damaged pickle raises whatever its bytes ask for.
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+        raise _archive_error(path, f"{type(error).__name__}: {error}") from error
     found: dict[str, Tensor] = {}
     _collect(root, "", found, depth=0)
     if not found:
-        raise _damaged(path, "no tensors")
+        raise _archive_error(path, "no tensors")
     return found
 
 
@@ -78,10 +78,10 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Any:
     entries = {info.filename: info for info in archive.infolist()}
     size = sum(info.file_size for info in entries.values())
     if size > _MOST_PER_BYTE * path.stat().st_size + (1 << 20):
-        raise _damaged(path, f"{size} bytes packed into {path.stat().st_size}")
+        raise _archive_error(path, f"{size} bytes packed into {path.stat().st_size}")
     pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(pickles) != 1:
-        raise _damaged(path, "no data.pkl")
+        raise _archive_error(path, "no data.pkl")
     folder = pickles[0].removesuffix("data.pkl")
     return _Reader(archive, folder, archive.read(pickles[0])).load()
 
@@ -134,7 +134,9 @@ def _rebuild(storage: _Storage, offset: int, size: Any, stride: Any, *_: Any) ->
 def _collect(value: Any, name: str, found: dict[str, Tensor], *, depth: int) -> None:
     """Tensors of an object and of the objects in it, by their dotted names."""
     if depth > 100:
-        raise CheckpointError("TorchScript file: expected modules, found a ring of them.")
+        raise CheckpointError(
+            "TorchScript file: expected modules, found a ring of them. Use another copy."
+        )
     if isinstance(value, Tensor):
         found[name] = value
         return
@@ -144,7 +146,7 @@ def _collect(value: Any, name: str, found: dict[str, Tensor], *, depth: int) -> 
             _collect(inner, f"{name}.{key}" if name else str(key), found, depth=depth + 1)
 
 
-def _damaged(path: Path, why: str) -> CheckpointError:
+def _archive_error(path: Path, why: str) -> CheckpointError:
     return CheckpointError(
         message(
             path,

@@ -95,7 +95,7 @@ def save_snapshot(
         raise
     _verify(final)
     with saving(root):
-        for old in [*_found(root)[max(1, keep) :], root / f"step-{step}.old.tmp"]:
+        for old in [*_list_snapshots(root)[max(1, keep) :], root / f"step-{step}.old.tmp"]:
             _remove(old)
     return final
 
@@ -111,7 +111,7 @@ def load_snapshot(folder: Path | str, *, report: Callable[[str], None] = warn) -
         CheckpointError: there are snapshots, and every one is damaged.
     """
     problems: list[str] = []
-    found = _found(Path(folder) / FOLDER)
+    found = _list_snapshots(Path(folder) / FOLDER)
     for position, path in enumerate(found):
         try:
             return _read(path)
@@ -155,7 +155,7 @@ def _remove(path: Path) -> None:
     remove(path)
 
 
-def _found(root: Path) -> list[Path]:
+def _list_snapshots(root: Path) -> list[Path]:
     """Snapshot folders, newest step first: steps, not clocks, give the order."""
     named = [(re.fullmatch(r"step-(\d+)", path.name), path) for path in root.glob("step-*")]
     steps = [(int(match[1]), path) for match, path in named if match]
@@ -233,7 +233,9 @@ def _verify(path: Path) -> dict[str, Any]:
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON:
-            raise CheckpointError(f"{path}: expected a small manifest, found over 100 MB.")
+            raise CheckpointError(
+                f"{path}: expected a small manifest, found over 100 MB. Remove this snapshot."
+            )
         raw = path.read_bytes()
     except OSError as error:
         raise CheckpointError(

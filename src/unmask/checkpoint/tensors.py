@@ -69,7 +69,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         file.write(len(header).to_bytes(8, "little"))
         file.write(header)
         for name in order:
-            content = _checked_bytes(tensors[name], f"{path}: {name}")
+            content = _view_bytes(tensors[name], f"{path}: {name}")
             digest.update(content)
             file.write(content)
         file.seek(8)
@@ -161,7 +161,7 @@ def _encode_header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], p
     return text
 
 
-def _checked_bytes(tensor: Tensor, label: str) -> memoryview:
+def _view_bytes(tensor: Tensor, label: str) -> memoryview:
     if (tensor.is_floating_point() or tensor.is_complex()) and not _all_finite(tensor):
         raise CheckpointError(
             f"{label}: expected finite numbers, found NaN or infinity; nothing was saved. "

@@ -96,10 +96,10 @@ def main() -> None:
         show(f"Error: {_of_the_system(error)}", err=True)
         sys.exit(2)
     except Exception as error:  # noqa: BLE001 - the last resort
-        sys.exit(_unexpected(error))
+        sys.exit(_report_defect(error))
 
 
-def _unexpected(error: Exception) -> int:
+def _report_defect(error: Exception) -> int:
     """Report an error that nothing else explains; the exit code says whose it is."""
     if asked := interruption.code():
         # Libraries turn a signal during their import into an error of their own.

@@ -152,7 +152,7 @@ def curve(options: CurveOptions) -> None:
     plan = Plan(
         counts=None if options.labels_per_run is None else _numbers(options.labels_per_run),
         repeats=options.repeats,
-        starts=_named(options.init or []),
+        starts=_split_pairs(options.init or []),
         pretrain=tuple(split_words(options.pretrain)),
         pretrain_settings=tuple(options.pretrain_settings or ()),
         settings=tuple(options.settings or ()),
@@ -176,7 +176,7 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(f"{text!r}: give whole numbers such as 1,2,4,8") from error
 
 
-def _named(pairs: list[str]) -> dict[str, str]:
+def _split_pairs(pairs: list[str]) -> dict[str, str]:
     models: dict[str, str] = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")

@@ -184,7 +184,7 @@ def _panels(parameters: Sequence[Any], width: int) -> str:
         argument = parameter.param_type_name == "argument"
         usual = "Arguments" if argument else "Help"
         title = getattr(parameter, "rich_help_panel", None) or usual
-        groups.setdefault(title, []).append((_left(parameter), _right(parameter)))
+        groups.setdefault(title, []).append((_name_parameter(parameter), _right(parameter)))
     titles = [title for title in groups if title not in (*_ORDER, *_LAST)]
     return "".join(
         f"\n{_title(title)}\n{_rows(groups[title], width, column=_COLUMN)}"
@@ -216,7 +216,7 @@ def _is_flag(parameter: Any) -> bool:
     return bool(getattr(parameter, "is_flag", False))
 
 
-def _left(parameter: Any) -> str:
+def _name_parameter(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return _metavar(parameter)
     names = ", ".join(sorted(parameter.opts, key=len))

@@ -83,7 +83,7 @@ def _palette(count: int) -> np.ndarray:
 
 
 def _sections(image: Image, labels: Image) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Grey values in [0, 1] and labels of some sections spread over the volume, their middles."""
+    """Gray values in [0, 1] and labels of some sections spread over the volume, their middles."""
     *slow, height, width = image.shape[1:]
     counts = [min(_SECTIONS, n) for n in slow[:1]] + [1 for _ in slow[1:]]
     found: list[tuple[np.ndarray, np.ndarray]] = []
@@ -131,7 +131,7 @@ def _make_gray(plane: np.ndarray) -> np.ndarray:
 def _lit(
     plane: np.ndarray, drawn: np.ndarray, label: int, color: np.ndarray, dim: float = 1.0
 ) -> np.ndarray:
-    """Grey with one label in color, the others darker by ``dim``."""
+    """Gray with one label in color, the others darker by ``dim``."""
     gray = _make_gray(plane)
     return np.where((drawn == label)[..., None], 0.55 * gray + 0.45 * color, dim * gray)
 
@@ -139,7 +139,7 @@ def _lit(
 def _all(
     plane: np.ndarray, drawn: np.ndarray, names: Mapping[int, str], colors: np.ndarray
 ) -> np.ndarray:
-    """Grey with all labels in their colors."""
+    """Gray with all labels in their colors."""
     result = gray = _make_gray(plane)
     for label, color in zip(names, colors, strict=True):
         result = np.where((drawn == label)[..., None], 0.5 * gray + 0.5 * color, result)

@@ -75,7 +75,7 @@ class Dense:
         if self.quality not in QUALITIES or self.compat not in COMPAT:
             raise RecipeError(
                 f"features: expected a quality of {', '.join(QUALITIES)} and a compat of "
-                f"{' or '.join(COMPAT)}, found {self.quality!r} and {self.compat!r}."
+                f"{' or '.join(COMPAT)}, found {self.quality!r} and {self.compat!r}. Change them."
             )
         if self.compat == "official" and self.quality == "draft":
             raise RecipeError(
@@ -97,7 +97,7 @@ class Dense:
         if not 0 <= self.neighborhood <= _LARGEST_NEIGHBORHOOD:
             raise RecipeError(
                 f"features: expected a neighborhood of 0 to {_LARGEST_NEIGHBORHOOD} voxels, found "
-                f"{self.neighborhood:g}."
+                f"{self.neighborhood:g}. Lower it."
             )
 
     @property

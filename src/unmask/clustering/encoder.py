@@ -106,7 +106,7 @@ def load_encoder(
         path: the model.
         settings: changes to ``data.normalize``, ``data.axes`` and arithmetic.
         allow_code: run parts that the model carries as source.
-        say: gets what a user should know of the code that runs, a line each.
+        say: gets lines about the code that runs.
 
     Raises:
         CheckpointError: missing, damaged, a model with code that was not allowed, or not a model of
@@ -123,7 +123,7 @@ def load_encoder(
     if fixed:
         raise RecipeError(
             f"--set {' '.join(fixed)}: expected some of {', '.join(_FREE)}, found fields that were "
-            "settled in training or that are not used here."
+            "set by the training or that are not used here. Leave them out."
         )
     weights = {
         name.removeprefix("backbone."): tensor

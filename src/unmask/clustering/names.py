@@ -49,7 +49,8 @@ def _read_names(path: Path, count: int) -> dict[str, list[int]]:
         tree = read_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, ValueError) as error:
         raise RecipeError(
-            f"{path}: expected YAML such as 'nucleus: [3, 5]', found none ({error})."
+            f"{path}: expected YAML such as 'nucleus: [3, 5]', found none ({error}). "
+            "Correct the file."
         ) from error
     groups: Mapping[Any, Any] = tree if isinstance(tree, dict) else {}
     listed = [value if isinstance(value, list) else [value] for value in groups.values()]

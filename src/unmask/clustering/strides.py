@@ -88,7 +88,8 @@ def cover_aligned(length: int, tokens: Tokens, stride: int = 1) -> Cover:
     """
     if stride < 1 or tokens.patch % stride:
         raise RecipeError(
-            f"features: expected a stride that divides the patch of {tokens.patch}, found {stride}."
+            f"features: expected a stride that divides the patch of {tokens.patch}, found "
+            f"{stride}. Choose another quality."
         )
     count = -(-length // stride)
     phases = tokens.patch // stride

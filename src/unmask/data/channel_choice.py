@@ -63,10 +63,10 @@ class ChannelChoice:
         if self.wanted is not None and image.shape[0] > count:
             numbers = [each for each in self.wanted if isinstance(each, int)]
             if len(numbers) == count and max(numbers) < image.shape[0]:
-                notes.append(self._assumption(image, f"its channels {_listed(numbers)} are"))
+                notes.append(self._assumption(image, f"its channels {_list_channels(numbers)} are"))
                 return select_channels(image, numbers)
         if image.shape[0] == count and any(names):
-            notes.append(self._assumption(image, f"its channels {_listed(names)} are"))
+            notes.append(self._assumption(image, f"its channels {_list_channels(names)} are"))
         try:
             check_channels(image.shape[0], count, source=image.source)
         except DataError as error:
@@ -75,14 +75,14 @@ class ChannelChoice:
 
     def _assumption(self, image: Image, subject: str) -> str:
         return (
-            f"{image.source}: {subject} taken for {_listed(self.trained)}, which the model was "
-            "trained on, in this order. Choose others with --channels."
+            f"{image.source}: {subject} taken for {_list_channels(self.trained)}, which the model "
+            "was trained on, in this order. Choose others with --channels."
         )
 
     def _unknown(self, image: Image) -> str:
         return message(
             image.source,
-            expected=f"the channels {_listed(self.trained)}, which the model was trained on",
+            expected=f"the channels {_list_channels(self.trained)}, which the model was trained on",
             found=describe_channels(image),
             do="Say which ones to use, in this order: --channels with names or numbers.",
         )
@@ -103,7 +103,7 @@ def channel_numbers(image: Image, wanted: Sequence[Channel]) -> list[int]:
         raise DataError(
             message(
                 image.source,
-                expected=f"the channel(s) {_listed(unknown)}",
+                expected=f"the channel(s) {_list_channels(unknown)}",
                 found=describe_channels(image),
                 do="Choose among these with --channels, by number or name.",
             )
@@ -188,5 +188,5 @@ def _fold(name: str) -> str:
     return name.strip().casefold()
 
 
-def _listed(channels: Sequence[Channel]) -> str:
+def _list_channels(channels: Sequence[Channel]) -> str:
     return ", ".join(map(str, channels))

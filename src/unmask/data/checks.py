@@ -88,7 +88,11 @@ def check_values(labels: np.ndarray, pair: Pair, encode: Encode) -> None:
 
 
 def encode_labels(encode: Encode, labels: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Values and weight of labels ``(*space)``; an error names the file."""
+    """Values and weight of labels ``(*space)``; an error names the file.
+
+    Raises:
+        DataError: labels that the task cannot encode.
+    """
     try:
         return encode(labels, pair.image.spacing)
     except DataError as error:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from unmask.data.augment.apply import Part, augment, read_shape
-from unmask.data.augment.zoom import Zoom, region, resize, resized_labels
+from unmask.data.augment.zoom import Zoom, region, resize, resize_labels
 from unmask.data.channels import match_channels
 from unmask.data.finite import check_finite
 from unmask.data.label_changes import LabelChange, apply_changes
@@ -183,7 +183,7 @@ class Crops:
             part = _read_box(prepared.labels, prepared.pair.labels.read, box, shape)
             inside = box.clip(Box.of(shape))
             labels = pad_box(part[0].astype(np.int64), inside, box, mode=plan.border)
-            labels = resized_labels(labels, self._read)
+            labels = resize_labels(labels, self._read)
         return resize(image, self._read), labels, prepared.pair
 
     def _image(self, prepared: _Prepared, box: Box) -> np.ndarray:
@@ -211,7 +211,7 @@ def _prepare(
     pair: Pair, plan: CropPlan, normalize: Normalizer, number: int, *, keep: bool
 ) -> _Prepared:
     source = pair.image.source
-    image = _measured(pair)
+    image = _read_to_measure(pair)
     check_finite(image, source)
     matched = match_channels(image, plan.channels, source=source)
     affine = normalize.measure(matched)
@@ -230,7 +230,7 @@ def _prepare(
     )
 
 
-def _measured(pair: Pair) -> np.ndarray:
+def _read_to_measure(pair: Pair) -> np.ndarray:
     """The image whole, or its middle where it is too large to measure whole."""
     shape = pair.image.shape[1:]
     box = Box.of(shape)

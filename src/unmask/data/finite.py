@@ -34,6 +34,6 @@ def check_finite(array: np.ndarray, source: str, *, corner: Sequence[int] | None
                 source,
                 expected="finite values",
                 found=f"{len(bad)} NaN or infinite ones, the first at (channel, *space) = {first}",
-                do="Mend the file, for example replace them by the image's median, or remove it.",
+                do="Repair the file, for example replace them by the image's median, or remove it.",
             )
         )

@@ -63,31 +63,31 @@ class Place:
 
         Reading raises a ``DataError`` for values that are not finite, with their place in the file.
         """
-        return image if self.still else self._sampled(image, interpolate)
+        return image if self.still else self._sample(image, interpolate)
 
     def seen_labels(self, labels: Image) -> Image:
         """The same part of a label image of lengths ``whole``; no new ids arise."""
-        return labels if self.still else self._sampled(labels, vote)
+        return labels if self.still else self._sample(labels, vote)
 
     def back(self, labels: np.ndarray) -> np.ndarray:
         """Labels ``(*shape)`` on the image's grid ``(*whole)``, 0 outside the part seen."""
         if self.still:
             return labels
-        return self._returned(labels[None], vote, Box.of(self.whole))[0]
+        return self._return(labels[None], vote, Box.of(self.whole))[0]
 
     def back_scores(self, scores: np.ndarray) -> np.ndarray:
         """Scores ``(S, *shape)`` on the image's grid, 0 outside the part seen."""
-        return scores if self.still else self._returned(scores, interpolate, Box.of(self.whole))
+        return scores if self.still else self._return(scores, interpolate, Box.of(self.whole))
 
     def part_back(self, labels: Image, box: Box) -> np.ndarray:
         """Labels in a box of the image's grid, out of a label image of lengths ``shape``."""
-        return labels.read(box)[0] if self.still else self._returned(labels, vote, box)[0]
+        return labels.read(box)[0] if self.still else self._return(labels, vote, box)[0]
 
     def scores_back(self, scores: Image, box: Box) -> np.ndarray:
         """Scores in a box of the image's grid, out of scores of lengths ``shape``."""
-        return scores.read(box) if self.still else self._returned(scores, interpolate, box)
+        return scores.read(box) if self.still else self._return(scores, interpolate, box)
 
-    def _sampled(self, image: Image, sample: _Sample) -> Image:
+    def _sample(self, image: Image, sample: _Sample) -> Image:
         def fetch(index: tuple[slice, ...]) -> np.ndarray:
             channels, box = index[0], _box(index[1:])
             result = np.empty((channels.stop - channels.start, *box.shape), image.dtype)
@@ -119,7 +119,7 @@ class Place:
         edges = [*range(box.start[0], box.stop[0], thick), box.stop[0]]
         return [Box((a, *box.start[1:]), (b, *box.stop[1:])) for a, b in pairwise(edges)]
 
-    def _returned(self, source: np.ndarray | Image, sample: _Sample, box: Box) -> np.ndarray:
+    def _return(self, source: np.ndarray | Image, sample: _Sample, box: Box) -> np.ndarray:
         result = np.zeros((source.shape[0], *box.shape), source.dtype)
         inside = box.clip(self.box)
         if inside.size == 0:

@@ -145,7 +145,7 @@ def _thick(labels: np.ndarray) -> np.ndarray:
             even[here] &= labels[here] == labels[there]
             even[(*lead, slice(-1, None))] = False
     for here, there in sides:
-        # From the far end, so that a cube grows by one voxel an axis and no more.
+        # From the far end, so that a cube grows by one voxel per axis and no more.
         even[there] = even[there] | even[here]
     return even
 
@@ -178,7 +178,7 @@ def _linear(
 
 
 @njit(cache=True, nogil=True)
-def _counted(name: int, vote: float, names: np.ndarray, votes: np.ndarray, count: int) -> int:
+def _count_vote(name: int, vote: float, names: np.ndarray, votes: np.ndarray, count: int) -> int:
     """Add a vote to those for ``name``; the number of names after it."""
     seat = 0
     while seat < count and names[seat] != name:
@@ -230,5 +230,5 @@ def _vote(  # noqa: PLR0913 - a kernel takes arrays
                 line = source[index[row, corner]]
                 for tap in range(taps):
                     vote = parts[place, tap] * weight[row, corner]
-                    count = _counted(line[places[place, tap]], vote, names, votes, count)
+                    count = _count_vote(line[places[place, tap]], vote, names, votes, count)
             result[row, place] = names[np.argmax(votes[:count])]

@@ -55,10 +55,12 @@ def orient(pairs: Sequence[Pair], across: Sequence[int]) -> list[Pair]:
             )
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    return [replace(pair, image=_turned(pair.image, axis)) for pair in pairs for axis in across]
+    return [
+        replace(pair, image=_move_axis_first(pair.image, axis)) for pair in pairs for axis in across
+    ]
 
 
-def _turned(image: Image, axis: int) -> Image:
+def _move_axis_first(image: Image, axis: int) -> Image:
     """The image with spatial ``axis`` before the others."""
     if axis == 0:
         return image

@@ -60,7 +60,7 @@ def center(array: Tensor, size: Sequence[int]) -> Tensor:
         if start >= 0:
             array = array.narrow(axis, start, length)
         else:
-            index = _mirrored(torch.arange(start, start + length, device=array.device), here)
+            index = _mirror(torch.arange(start, start + length, device=array.device), here)
             array = array.index_select(axis, index)
     return array
 
@@ -93,7 +93,7 @@ def resample_torch(
         position += _shifts(warp, crop, device)
     whole, share, nearest = [], [], []
     for axis, length in enumerate(read):
-        along = _mirrored(position[axis] + (length - 1) / 2, length)
+        along = _mirror(position[axis] + (length - 1) / 2, length)
         lower = along.floor().clamp(max=max(0, length - 2))
         whole.append(lower.long())
         share.append((along - lower).float())
@@ -166,7 +166,7 @@ def _spline(length: int, points: int, grid: float) -> Tensor:
     return torch.from_numpy(basis)
 
 
-def _mirrored(position: Tensor, length: int) -> Tensor:
+def _mirror(position: Tensor, length: int) -> Tensor:
     """Positions folded into ``[0, length - 1]`` by reflection at the outermost voxels' centers."""
     if length == 1:
         return torch.zeros_like(position)

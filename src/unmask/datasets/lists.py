@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unmask.errors import DataError, message
 
 
-def read_names(path: Path, *, known: Sequence[str]) -> set[str]:
-    """Read names, one per line.
+def one_per_line(lines: Sequence[str]) -> set[str]:
+    """The names of a list without a header; empty lines do not count."""
+    return {line.strip() for line in lines if line.strip()}
+
+
+def read_names(
+    path: Path,
+    *,
+    known: Sequence[str],
+    parse: Callable[[Sequence[str]], set[str]] = one_per_line,
+) -> set[str]:
+    """Read the names of a list, all of which the archive must have.
 
     Args:
-        path: the file.
-        known: names of the archive.
+        path: the file, in UTF-8.
+        known: names of the archive, at least one.
+        parse: finds the names in the lines of the file.
 
     Raises:
         DataError: no file, or names that the archive does not have.
@@ -24,7 +35,7 @@ def read_names(path: Path, *, known: Sequence[str]) -> set[str]:
         raise DataError(
             message(path, expected="a list of names", found=str(error), do="Check the path.")
         ) from error
-    names = {line.strip() for line in lines if line.strip()}
+    names = parse(lines)
     strange = sorted(names - set(known))
     if strange:
         raise DataError(

@@ -12,7 +12,7 @@ from unmask.io.outlines.rle import check_runs, decode, from_text
 
 
 def paint_objects(objects: Iterable[Filled], shape: tuple[int, int]) -> np.ndarray:
-    """Number objects from 1 on; where two overlap, the smaller one is seen.
+    """Number objects starting at 1; where two overlap, the smaller one is seen.
 
     Args:
         objects: their pixels.

@@ -19,6 +19,7 @@ import numpy as np
 from unmask.atomic import save_error
 from unmask.datasets.dataset import Item
 from unmask.datasets.files import list_files, natural_key
+from unmask.datasets.lists import one_per_line, read_names
 from unmask.errors import DataError, RecipeError, message, raise_problems
 
 _END = r"\.nii(?:\.gz)?"
@@ -168,33 +169,19 @@ def hold_out(
 
 
 def read_held_out(cases: Sequence[Case], path: Path) -> set[str]:
-    """Read the names of the cases to hold out from a file.
+    """Read the names of the cases to hold out: one per line, or the CSV table of CC-CCII.
 
     Raises:
         DataError: no file, or cases that the archive does not have.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            message(path, expected="a list of cases", found=str(error), do="Check the path.")
-        ) from error
+    return read_names(path, known=[case.name for case in cases], parse=_case_names)
+
+
+def _case_names(lines: Sequence[str]) -> set[str]:
     rows = list(csv.DictReader(lines))
     if rows and {"patient_id", "scan_id", "label"} <= rows[0].keys():
-        wanted = {f"{row['label']}_{row['patient_id']}_{row['scan_id']}" for row in rows}
-    else:
-        wanted = {line.strip() for line in lines if line.strip()}
-    strange = sorted(wanted - {case.name for case in cases})
-    if strange:
-        raise DataError(
-            message(
-                path,
-                expected="cases of the archive, such as " + cases[0].name,
-                found=f"{len(strange)} others ({', '.join(strange[:6])})",
-                do="Correct the list, or unpack the rest of the archive.",
-            )
-        )
-    return wanted
+        return {f"{row['label']}_{row['patient_id']}_{row['scan_id']}" for row in rows}
+    return one_per_line(lines)
 
 
 def find_cases(archive: Path, layout: Volumes) -> list[Case]:

@@ -1,4 +1,4 @@
-"""What an exported file says of its network: inputs, outputs, normalization, decoding, recipe."""
+"""The description in an exported file: inputs, outputs, normalization, decoding, recipe."""
 
 from __future__ import annotations
 

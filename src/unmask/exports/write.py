@@ -57,7 +57,7 @@ def export_model(
         form: key of `FORMATS`.
         check: run the file, and compare its scores with those of the network.
         allow_code: run parts that the model carries as source.
-        say: gets what a user should know of the code that runs.
+        say: receives notes on the code of the model that runs.
 
     Raises:
         RecipeError: an unknown format, another ending, an exported file, or a network that
@@ -112,7 +112,7 @@ def check_out(out: Path, form: Format) -> None:
         raise RecipeError(
             message(
                 f"--out {out}",
-                expected="a path that nothing is at",
+                expected="a path that does not exist",
                 found="a folder" if out.is_dir() else "a file",
                 do="Remove it, or choose another name.",
             )

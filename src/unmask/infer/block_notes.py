@@ -1,4 +1,4 @@
-"""What a user should know of objects at the borders of blocks."""
+"""Notes for the user on objects at the borders of blocks."""
 
 from __future__ import annotations
 

@@ -60,11 +60,11 @@ def load_predictor(
             their voxel size (``infer.scale``, in place of ``data.spacing``).
         allow_code: run parts that the models carry as source; without it such models are refused.
         device: where it runs, see `find_device`.
-        say: gets what a user should know of the code that runs, one line each.
+        say: receives notes on the code of the model that runs, one line each.
 
     Raises:
         CheckpointError: a file that is missing, damaged or not a segmenter, a model with code that
-            was not allowed, models that do not see and say the same, or one without
+            was not allowed, models with other inputs or outputs, or one without
             ``object_diameters`` if ``diameter`` is given.
         RecipeError: a setting or device that does not exist, or a setting that would need another
             network.
@@ -226,7 +226,7 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
         if facts[1][name] != wanted:
             raise CheckpointError(
                 f"{source}: expected the {name} of {than} ({wanted}), found {facts[1][name]}. "
-                "An ensemble needs models that see and say the same; predict with each alone."
+                "An ensemble needs models of the same inputs and outputs; predict with each alone."
             )
 
 

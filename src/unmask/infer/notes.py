@@ -1,4 +1,4 @@
-"""What a user should know of the labels of an image: dropped foreground, objects of strange size.
+"""Notes for the user on labels of an image: dropped foreground, objects of unexpected size.
 
 Facts are whole numbers that add up over the blocks of an image; notes are sentences made of them.
 """

@@ -131,7 +131,7 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
             this process, and decoded from there.
         resume: keep the finished blocks of a run that was ended.
         progress: called with (windows done, windows in all).
-        say: gets what a user should know of the labels, such as objects that were removed.
+        say: receives notes on the labels, such as objects that were removed.
 
     Returns:
         Number of objects; the largest label where labels are classes.
@@ -372,7 +372,7 @@ def run_work(
 
 
 def _notes(work: PredictWork, outcome: Outcome) -> list[str]:
-    """What a user should know of the labels."""
+    """Notes for the user on the labels."""
     total, task = Counter[str](), work.predictor.task
     for facts in outcome.facts:
         total.update(facts)

@@ -51,7 +51,11 @@ class MemorySink:
 
     @property
     def array(self) -> np.ndarray:
-        """``(S, *space)`` float32."""
+        """``(S, *space)`` float32.
+
+        Raises:
+            RuntimeError: nothing has been written yet.
+        """
         if self._array is None:
             raise RuntimeError("MemorySink.array: nothing has been written yet.")
         return self._array

@@ -68,7 +68,7 @@ def read_package(path: Path | str, settings: Iterable[str] = ()) -> Package:
         if isinstance(ours, Mapping) and isinstance(ours.get("card"), Mapping):
             return _own(_state(file, form), ours["card"], path)
         if form == "pytorch_state_dict":
-            return _published(file, path, settings)
+            return _read_published(file, path, settings)
     raise CheckpointError(_unknown(path, "TorchScript without a recipe of unmask"))
 
 
@@ -207,7 +207,7 @@ def _own(state: Mapping[str, Tensor], card: Mapping[str, Any], path: Path) -> Pa
     return Package(weights, dict(card))
 
 
-def _published(file: Path, path: Path, settings: Iterable[str]) -> Package:
+def _read_published(file: Path, path: Path, settings: Iterable[str]) -> Package:
     """A state dict of a published program that `official` knows, by names and shapes."""
     tree = checkpoint.load_foreign(file)
     for name, source in official.SOURCES.items():

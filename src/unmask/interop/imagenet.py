@@ -58,7 +58,7 @@ def _size(entries: Entries) -> str:
     return "lite0"
 
 
-def _renamed(name: str) -> str | None:
+def _rename(name: str) -> str | None:
     return None if name.startswith(_UNUSED) else f"backbone.{name}"
 
 
@@ -72,7 +72,7 @@ SOURCE = Source(
     unpack=partial(state_dict, groups=("state_dict", "model")),
     belongs=_belongs,
     recipe=_recipe,
-    renamed=_renamed,
+    renamed=_rename,
     build=_Encoder,
     outputs=_outputs,
     optional=True,

@@ -15,9 +15,9 @@ PATCH = (5, 5)
 
 
 def _belongs(entries: Entries) -> bool:
-    """Grey patches of 5 x 5, which no other published autoencoder has."""
-    grey = tokens.is_transformer(entries, 2) and entries[tokens.PATCHES].shape[1] == 1
-    return grey and tokens.patch_of(entries) == PATCH
+    """Gray patches of 5 x 5, which no other published autoencoder has."""
+    gray = tokens.is_transformer(entries, 2) and entries[tokens.PATCHES].shape[1] == 1
+    return gray and tokens.patch_of(entries) == PATCH
 
 
 SOURCE = Source(

@@ -76,7 +76,7 @@ def _size(entries: Entries, name: str, default: int) -> int:
     return default
 
 
-def _renamed(name: str) -> str | None:
+def _rename(name: str) -> str | None:
     """``segmentation_head`` is left over in files of the napari plugin; nothing uses it."""
     if name.startswith("segmentation_head."):
         return None
@@ -92,7 +92,7 @@ SOURCE = Source(
     unpack=partial(state_dict, groups=("model_state_dict", "state_dict", "model")),
     belongs=_belongs,
     recipe=_recipe,
-    renamed=_renamed,
+    renamed=_rename,
     build=build_segmenter,
     outputs=RawOutputs,
 )

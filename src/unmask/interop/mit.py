@@ -55,7 +55,7 @@ def _width(entries: Entries, stage: int) -> int:
     return SIZES["b5"][0][stage - 1] if entry is None else entry.shape[0]
 
 
-def _renamed(name: str) -> str | None:
+def _rename(name: str) -> str | None:
     """The classifier for the classes of ImageNet is not needed."""
     return f"backbone.{name}" if _STAGES.match(name) else None
 
@@ -70,7 +70,7 @@ SOURCE = Source(
     ),
     belongs=_belongs,
     recipe=_recipe,
-    renamed=_renamed,
+    renamed=_rename,
     build=build_segmenter,
     outputs=Features,
     optional=True,

@@ -94,14 +94,18 @@ def read(path: str | Path, source: str, settings: Iterable[str] = ()) -> Officia
 def understand(
     tree: Mapping[str, Any], source: str, settings: Iterable[str] = (), *, subject: str = "weights"
 ) -> Official:
-    """The same for what a file holds: nested dicts of tensors and plain values."""
+    """The same for what a file holds: nested dicts of tensors and plain values.
+
+    Raises:
+        CheckpointError: entries of another program, or incomplete ones.
+    """
     chosen = _source(source)
     entries = chosen.unpack(tree)
     if not chosen.belongs(entries):
         raise CheckpointError(_stranger(subject, chosen, tree, entries))
     recipe = chosen.recipe(entries).with_settings(settings)
     _ask_unknown(recipe, subject)
-    weights = _renamed(chosen, entries)
+    weights = _rename(chosen, entries)
     _check(chosen, recipe, weights, subject=f"{subject}, read as {source}")
     return Official(chosen, recipe, weights, {})
 
@@ -143,7 +147,7 @@ def _ask_unknown(recipe: Recipe, subject: str) -> None:
         )
 
 
-def _renamed(source: Source, entries: Entries) -> dict[str, Tensor]:
+def _rename(source: Source, entries: Entries) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for name, tensor in entries.items():
         ours = source.renamed(name)

@@ -45,7 +45,7 @@ class Levels(nn.Module):
         return [*sides[::-1], *(part for part in whole if part.shape[1])]
 
 
-def _renamed(heads: dict[str, str], name: str) -> str:
+def _rename(heads: dict[str, str], name: str) -> str:
     for theirs, ours in heads.items():
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
@@ -89,7 +89,7 @@ SOURCE_2D = Source(
     unpack=_unpack,
     belongs=lambda entries: "inconv.conv.conv.0.weight" in entries,
     recipe=_recipe_2d,
-    renamed=partial(_renamed, _HEADS_2D),
+    renamed=partial(_rename, _HEADS_2D),
     build=build_segmenter,
     outputs=Levels,
 )
@@ -99,7 +99,7 @@ SOURCE_3D = Source(
     unpack=_unpack,
     belongs=lambda entries: "embed_in.0.weight" in entries and "center.block3.weight" in entries,
     recipe=_recipe_3d,
-    renamed=partial(_renamed, _HEADS_3D),
+    renamed=partial(_rename, _HEADS_3D),
     build=build_segmenter,
     outputs=Levels,
 )

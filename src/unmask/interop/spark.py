@@ -135,7 +135,7 @@ def _blocks(entries: Entries) -> dict[str, Any]:
     return {"depth": known[0]} if known else {"blocks": list(blocks)}
 
 
-def _renamed(name: str) -> str:
+def _rename(name: str) -> str:
     for theirs, ours in _PREFIXES.items():
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
@@ -166,7 +166,7 @@ SOURCE = Source(
     unpack=_unpack,
     belongs=_belongs,
     recipe=_recipe,
-    renamed=_renamed,
+    renamed=_rename,
     build=_network,
     outputs=_outputs,
     optional=True,

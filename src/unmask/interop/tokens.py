@@ -45,7 +45,11 @@ def outputs(network: nn.Module) -> nn.Module:
 
 
 def network(recipe: Recipe) -> nn.Module:
-    """The recipe's pre-training method."""
+    """The recipe's pre-training method.
+
+    Raises:
+        ValueError: the recipe has none.
+    """
     if recipe.method is None:
         raise ValueError(f"recipe {recipe.name!r} has no pre-training method.")
     return build(recipe.method.choice, METHODS, "method", backbone=build_backbone(recipe))

@@ -148,6 +148,18 @@ def unit_symbol(word: object) -> str | None:
     return _UNITS.get(str(word).strip().lower()) if word else None
 
 
+def file_error(location: Location, expected: str, found: str, *, do: str) -> DataError:
+    """An error about a file; each reader fixes what to do about its files.
+
+    Args:
+        location: names the file.
+        expected: what the reader needs.
+        found: what the file has instead.
+        do: how its user gets a file that can be read.
+    """
+    return DataError(message(location.source, expected=expected, found=found, do=do))
+
+
 def only_level(location: Location, level: int) -> None:
     """Refuse resolution levels in a format that has one.
 

@@ -10,13 +10,13 @@ import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, message
 from unmask.io.codecs import imagecodecs
-from unmask.io.contract import Location
+from unmask.io.contract import Location, file_error
 from unmask.io.tiff_decode import jpeg_shape
 from unmask.io.unpack import decode_zstd
 from unmask.io.xml_text import parse_xml
@@ -229,13 +229,4 @@ def _metadata(location: Location, data: Any, place: int) -> ET.Element:
         raise refused(location, "metadata", f"damaged ones ({error})") from error
 
 
-def refused(location: Location, expected: str, found: str) -> DataError:
-    """An error about a file."""
-    return DataError(
-        message(
-            location.source,
-            expected=expected,
-            found=found,
-            do="Copy it again, or export it from ZEN, as one CZI or as OME-TIFF.",
-        )
-    )
+refused = partial(file_error, do="Copy it again, or export it from ZEN, as one CZI or as OME-TIFF.")

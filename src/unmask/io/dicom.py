@@ -2,9 +2,9 @@
 
 Slices are sorted by their position along the normal of the plane, not by name or number. Values are
 those after rescale slope and intercept (Hounsfield units in CT). The volume is turned to the
-canonical order (`unmask.io.orientation`); results are written as NIfTI that lies where it lies. A
-single slice is an image of two axes, or a volume of one slice; a radiograph, which has no position,
-is an image of two axes.
+canonical order (`unmask.io.orientation`); results are NIfTI files at the same position. A single
+slice is an image of two axes, or a volume of one slice; a radiograph, which has no position, is an
+image of two axes.
 
 DICOM PS3.3, Image Plane Module (C.7.6.2): positions are in mm, left, back and head of the patient.
 """
@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from nibabel import Nifti1Header
 
 from unmask.errors import DataError, message
 from unmask.io.contract import Format, Index, Location, Stored, only_level
@@ -29,8 +28,8 @@ from unmask.io.dicom_labels import (
     open_segmentation,
 )
 from unmask.io.dicom_series import axes_of, is_multiple, read_series, sort_slices
-from unmask.io.nifti import position_fields
 from unmask.io.orientation import Turn, turn_of, turned_affine
+from unmask.io.placed import nifti_fields
 from unmask.lookup import optional_import
 
 # Pixel sizes, the first that is there: in the body, at the detector.
@@ -136,7 +135,7 @@ def _volume(
         spacing=dict(zip("ZYX", map(float, sizes), strict=True)),
         unit="mm",
         meta={
-            "nifti": _fields(affine),
+            "nifti": nifti_fields(affine),
             "turn": turn,
             "position": position,
             "notes": tuple(notes),
@@ -159,16 +158,6 @@ def _affine(first: Slice, step: np.ndarray) -> np.ndarray:
     affine[:3, 3] = first.numbers("ImagePositionPatient", 3)
     # DICOM counts to the left and the back.
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-
-
-def _fields(affine: np.ndarray) -> dict[str, Any]:
-    """What a NIfTI header of the same grid says."""
-    header: Any = Nifti1Header()
-    header.set_data_shape((1, 1, 1))
-    header.set_zooms(np.linalg.norm(affine[:3, :3], axis=0))
-    header.set_sform(affine, code=1)
-    header.set_qform(affine, code=1)
-    return position_fields(header)
 
 
 def _dtype(slices: list[Slice]) -> np.dtype[Any]:

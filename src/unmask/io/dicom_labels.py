@@ -7,6 +7,7 @@ number counts.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from unmask.errors import DataError, message
 from unmask.io import limits
-from unmask.io.contract import Index, Location, Stored, check_file, signature
+from unmask.io.contract import Index, Location, Stored, check_file, file_error, signature
 from unmask.io.dicom_files import Slice, is_dicom, read_dataset, read_header
 from unmask.io.dicom_frames import Frames, find_grid, frame_reader, read_frames
 from unmask.io.dicom_series import axes_of, is_multiple, sort_slices, visible_files
@@ -244,7 +245,4 @@ def _on_grid(
     return tuple(numbers)
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(location.source, expected=expected, found=found, do="Export the file again.")
-    )
+_refused = partial(file_error, do="Export the file again.")

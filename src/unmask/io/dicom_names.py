@@ -1,6 +1,6 @@
 """Which files and folders are DICOM, by their names and first bytes.
 
-Every path is asked, so nothing of pydicom is imported before a file has said that it is DICOM.
+Every path is checked, so pydicom is not imported before a file is known to be DICOM.
 """
 
 from __future__ import annotations

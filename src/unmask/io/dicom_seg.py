@@ -5,14 +5,14 @@ A segmentation refers to the slices it belongs to, so the image must be a DICOM 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unmask.atomic import atomic_path
-from unmask.errors import DataError, message
-from unmask.io.contract import Content, Format, Location
+from unmask.io.contract import Content, Format, Location, file_error
 from unmask.io.dicom import open_slice
 from unmask.io.dicom_files import read_dataset
 from unmask.io.dicom_series import read_series, sort_slices
@@ -81,15 +81,7 @@ def _version() -> str:
     return version("unmask")
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(
-            location.source,
-            expected=expected,
-            found=found,
-            do="Save them as .nii.gz, which lies where the image lies.",
-        )
-    )
+_refused = partial(file_error, do="Save them as .nii.gz, which has the position of the image.")
 
 
 FORMAT = Format("DICOM segmentation", open_slice, save_segmentation, family=".nii.gz")

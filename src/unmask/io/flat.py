@@ -32,7 +32,7 @@ class Flat:
 
     Attributes:
         location: the file that holds it.
-        mark: what the file was when its header was read.
+        mark: state of the file when its header was read.
         shape: slow axis first.
         stored: type of the values, in the byte order of the file.
         offset: first byte of the values, or of the packed values.

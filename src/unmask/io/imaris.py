@@ -5,16 +5,16 @@ The format: https://imaris.oxinst.com/support/imaris-file-format
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import h5py
 import numpy as np
 
-from unmask.errors import DataError, message
 from unmask.io import cache as recent
 from unmask.io import limits
 from unmask.io.chunked import reader
-from unmask.io.contract import Format, Index, Location, Stored, unit_symbol
+from unmask.io.contract import Format, Index, Location, Stored, file_error, unit_symbol
 from unmask.io.hdf5_chunks import find_packed_chunks
 from unmask.io.hdf5_links import find, find_sources
 
@@ -167,12 +167,7 @@ def _number(text: str) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(
-            location.source, expected=expected, found=found, do="Copy or export the file again."
-        )
-    )
+_refused = partial(file_error, do="Copy or export the file again.")
 
 
 FORMAT = Format("Imaris", open_imaris, family=".tif")

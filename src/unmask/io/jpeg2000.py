@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, message
 from unmask.io import cache as recent
 from unmask.io import limits
 from unmask.io.codecs import imagecodecs
@@ -18,6 +18,7 @@ from unmask.io.contract import (
     Location,
     Stored,
     check_file,
+    file_error,
     only_level,
     signature,
 )
@@ -114,15 +115,7 @@ def _is_reversible(stream: bytes) -> bool:
     return 0 <= place < len(stream) - 13 and stream[place + 13] == 1
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(
-            location.source,
-            expected=expected,
-            found=found,
-            do="Copy it again, or convert it to PNG or TIFF.",
-        )
-    )
+_refused = partial(file_error, do="Copy it again, or convert it to PNG or TIFF.")
 
 
 FORMAT = Format("JPEG 2000", open_jpeg2000)

@@ -43,7 +43,11 @@ def resolve(
 
 
 def fit_letters(source: str, shape: Sequence[int], given: str) -> list[str]:
-    """Letters of the user; axes of length 1 need none."""
+    """Letters of the user; axes of length 1 need none.
+
+    Raises:
+        DataError: another number of letters than axes.
+    """
     if len(given) == len(shape):
         return list(given)
     if len(given) == sum(n != 1 for n in shape):
@@ -131,7 +135,11 @@ def _one_by_one(ndim: int) -> str:
 
 
 def merge_samples(source: str, shape: Sequence[int], letters: list[str]) -> list[str]:
-    """Samples (RGB) become the channel axis."""
+    """Samples (RGB) become the channel axis.
+
+    Raises:
+        DataError: channels and samples that cannot be one axis.
+    """
     upper = [letter.upper() for letter in letters]
     if "S" not in upper:
         return letters

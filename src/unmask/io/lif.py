@@ -11,6 +11,7 @@ import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -26,6 +27,7 @@ from unmask.io.contract import (
     Mark,
     Stored,
     check_file,
+    file_error,
     map_file,
     only_level,
     signature,
@@ -290,15 +292,9 @@ def _integer(location: Location, entry: ET.Element, name: str) -> int:
     return int(text)
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(
-            location.source,
-            expected=expected,
-            found=found,
-            do="Copy it again, or export the image from LAS X, as LIF or as OME-TIFF.",
-        )
-    )
+_refused = partial(
+    file_error, do="Copy it again, or export the image from LAS X, as LIF or as OME-TIFF."
+)
 
 
 FORMAT = Format("LIF", open_lif)

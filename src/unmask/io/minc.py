@@ -8,17 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
 import h5py
 import numpy as np
 
-from unmask.errors import DataError, message
 from unmask.io import cache as recent
 from unmask.io import limits
 from unmask.io.chunked import reader
-from unmask.io.contract import Format, Index, Location, Stored, check_file, only_level, signature
+from unmask.io.contract import (
+    Format,
+    Index,
+    Location,
+    Stored,
+    check_file,
+    file_error,
+    only_level,
+    signature,
+)
 from unmask.io.hdf5_chunks import find_packed_chunks
 from unmask.io.hdf5_links import find, find_sources
 from unmask.io.placed import make_affine, placed_volume
@@ -239,12 +248,7 @@ def _word(value: Any) -> str:
     return text.strip("\0_ ")
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(
-            location.source, expected=expected, found=found, do="Copy or export the file again."
-        )
-    )
+_refused = partial(file_error, do="Copy or export the file again.")
 
 
 FORMAT = Format("MINC", open_minc, family=".nii.gz")

@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 from unmask.errors import DataError, message
 from unmask.io import limits
 from unmask.io.chunked import Cell, reader
-from unmask.io.contract import Format, Location, Stored
+from unmask.io.contract import Format, Location, Stored, file_error
 from unmask.io.outside import check_inside
 from unmask.io.unpack import (
     DAMAGED,
@@ -254,15 +255,7 @@ def _spacing(
     return sizes, voxels.unit, notes
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(
-            location.source,
-            expected=expected,
-            found=found,
-            do="Copy the container again, or convert it to OME-Zarr.",
-        )
-    )
+_refused = partial(file_error, do="Copy the container again, or convert it to OME-Zarr.")
 
 
 FORMAT = Format("N5", open_n5, folder=True, family=".ome.zarr")

@@ -11,6 +11,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -26,6 +27,7 @@ from unmask.io.contract import (
     Mark,
     Stored,
     check_file,
+    file_error,
     map_file,
     only_level,
     signature,
@@ -303,15 +305,9 @@ def _channels(file: Any) -> tuple[str, ...]:
     return tuple(str(channel.channel.name) for channel in channels)
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(
-            location.source,
-            expected=expected,
-            found=found,
-            do="Copy it again, or export it from NIS-Elements, as ND2 or as OME-TIFF.",
-        )
-    )
+_refused = partial(
+    file_error, do="Copy it again, or export it from NIS-Elements, as ND2 or as OME-TIFF."
+)
 
 
 FORMAT = Format("ND2", open_nd2)

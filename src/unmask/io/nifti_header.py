@@ -154,10 +154,10 @@ def _check_size(location: Location, header: NiftiHeader, size: int, *, packed: b
         with location.path.open("rb") as handle:
             handle.seek(max(size - 4, 0))
             end = handle.read(4)
-        said = struct.unpack("<I", end)[0] if len(end) == 4 else 0
-        slack = (said - needed) % 2**32
+        stated = struct.unpack("<I", end)[0] if len(end) == 4 else 0
+        slack = (stated - needed) % 2**32
         if slack >= _SLACK and not _is_long(location, needed):
-            raise _wrong_length(location, header, f"{said}")
+            raise _wrong_length(location, header, f"{stated}")
     elif not needed <= size < needed + _SLACK:
         raise _wrong_length(location, header, f"{size}")
 

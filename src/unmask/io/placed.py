@@ -1,7 +1,6 @@
 """Volumes with a position in space, brought to the canonical order as NIfTI files are.
 
-Results of such images are written as NIfTI that lies where the image lies, whatever the format of
-the image.
+Results of such images are written as NIfTI files at the position of the image, whatever its format.
 """
 
 from __future__ import annotations

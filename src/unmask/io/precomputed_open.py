@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, message
 from unmask.io import limits
-from unmask.io.contract import Format, Index, Location, Stored
+from unmask.io.contract import Format, Index, Location, Stored, file_error
 from unmask.io.outside import check_inside
 from unmask.lookup import optional_import
 
@@ -147,10 +147,7 @@ def _offset(location: Location, scale: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(location.source, expected=expected, found=found, do="Copy the folder again.")
-    )
+_refused = partial(file_error, do="Copy the folder again.")
 
 
 FORMAT = Format("Neuroglancer precomputed", open_precomputed, folder=True, family=".ome.zarr")

@@ -218,8 +218,8 @@ def _check_bmp(location: Location, size: int) -> None:
         return
     needed = offset + (abs(width) * bits + 31) // 32 * 4 * abs(height)
     # Programs may round the length up, and say so.
-    (said,) = struct.unpack_from("<I", start, 2)
-    if not (size == needed or (needed < size < needed + 4 and said in (0, size))):
+    (stated,) = struct.unpack_from("<I", start, 2)
+    if not (size == needed or (needed < size < needed + 4 and stated in (0, size))):
         raise DataError(
             message(
                 location.source,

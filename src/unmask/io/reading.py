@@ -40,8 +40,8 @@ def open_image(
             files from a source that you trust: they can name any file on this machine.
 
     Raises:
-        DataError: nothing there, damaged, a bomb, values in another file, or axes that cannot be
-            told.
+        DataError: nothing there, damaged, a bomb, values in another file, or axes that are
+            ambiguous.
 
     Examples:
         >>> open_image("cells.tif", ndim=2).shape  # doctest: +SKIP

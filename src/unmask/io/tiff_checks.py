@@ -21,7 +21,11 @@ _TYPE_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 
 
 
 def check_magic(location: Location, buffer: mmap.mmap) -> None:
-    """Refuse what is no TIFF by its first bytes."""
+    """Refuse what is no TIFF by its first bytes.
+
+    Raises:
+        DataError: it is not a TIFF file.
+    """
     start = buffer[:4]
     if start not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         raise DataError(
@@ -35,7 +39,11 @@ def check_magic(location: Location, buffer: mmap.mmap) -> None:
 
 
 def check_chain(location: Location, buffer: mmap.mmap) -> None:
-    """Walk the chain of pages: it must end, inside the file, after a sane number of pages."""
+    """Walk the chain of pages: it must end, inside the file, after a sane number of pages.
+
+    Raises:
+        DataError: it does not.
+    """
     order = "<" if buffer[:2] == b"II" else ">"
     big = buffer[2:4] in (b"+\0", b"\0+")
     count = struct.Struct(order + ("Q" if big else "H"))
@@ -100,7 +108,12 @@ def check_tags(location: Location, buffer: mmap.mmap) -> None:
 
 
 def check_page(location: Location, page: Any, size: int) -> None:
-    """Refuse bombs, colors without meaning and codecs that are not there."""
+    """Refuse bombs, colors without meaning and codecs that are not installed.
+
+    Raises:
+        DataError: the page is damaged, too large or of an unknown kind.
+        MissingPackageError: its codec needs a package that is not installed.
+    """
     dtype = page.dtype
     if dtype is None:
         raise DataError(
@@ -138,7 +151,7 @@ def check_page(location: Location, page: Any, size: int) -> None:
 
 
 def check_series(location: Location, file: tifffile.TiffFile, series: Any, size: int) -> None:
-    """The metadata, the chain of pages and the bytes of the file must tell of the same planes.
+    """The metadata, the chain of pages and the bytes of the file must describe the same planes.
 
     Args:
         location: the file.

@@ -70,10 +70,10 @@ def _may_be_images(levels: list[Any]) -> bool:
     they are, one such page is no proof.
     """
     coarser = [one.keyframe for one in levels[1:]]
-    said = any(
+    stated = any(
         page.is_subifd or int(page.subfiletype or 0) & _REDUCED or page.is_tiled for page in coarser
     )
-    return len(coarser) == 1 and not said and levels[0].kind in ("generic", "uniform")
+    return len(coarser) == 1 and not stated and levels[0].kind in ("generic", "uniform")
 
 
 def _is_secondary(series: Any) -> bool:

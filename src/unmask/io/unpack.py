@@ -63,7 +63,11 @@ def decode_zstd(data: bytes, size: int) -> bytes:
 
 
 def decode_blosc(data: bytes, size: int) -> bytes:
-    """Blosc, whose header states both sizes."""
+    """Blosc, whose header states both sizes.
+
+    Raises:
+        ValueError: damaged, or larger than ``size`` bytes.
+    """
     # Blosc itself decodes a truncated chunk without an error.
     if len(data) < 16:
         raise ValueError(f"{len(data)} bytes, fewer than a header")

@@ -113,7 +113,7 @@ class LocalFiles:
         try:
             size = self._size(handle, key)
             os.lseek(handle, min(start, size) if start >= 0 else max(0, size + start), os.SEEK_SET)
-            # An index of lies asks for more than any memory holds.
+            # A damaged index may ask for more memory than any machine has.
             return _read_bytes(handle, min(count, size))
         finally:
             os.close(handle)

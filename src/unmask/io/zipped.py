@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import zipfile
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, message
 from unmask.io import cache as recent
-from unmask.io.contract import Format, Index, Location, Stored, check_file, signature
+from unmask.io.contract import Format, Index, Location, Stored, check_file, file_error, signature
 
 _METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _MOST_FILES = 5_000_000
@@ -161,15 +160,9 @@ def _root(location: Location, path: ZipPath) -> ZipPath:
     raise _refused(location, "an OME-Zarr inside", "no Zarr metadata at its top")
 
 
-def _refused(location: Location, expected: str, found: str) -> DataError:
-    return DataError(
-        message(
-            location.source,
-            expected=expected,
-            found=found,
-            do="Copy it again. Extract archives of other files, and give the folder.",
-        )
-    )
+_refused = partial(
+    file_error, do="Copy it again. Extract archives of other files, and give the folder."
+)
 
 
 FORMAT = Format("OME-Zarr in a ZIP file", open_zipped, container=True, family=".ome.zarr")

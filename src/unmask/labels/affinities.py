@@ -115,7 +115,7 @@ def segment(  # noqa: PLR0913 - what all decoders share, each once
     if merges:
         labels = relabel(merge_small(labels, merges))
     if min_size > 1:
-        labels = _refilled(labels, min_size, edges, tally)
+        labels = _refill(labels, min_size, edges, tally)
     if alone_below > 0:
         labels = _without_alone(labels, edges, alone_below, None if given is None else tally)
     if tally is not None and given is not None:
@@ -165,7 +165,7 @@ def _check_options(alone_below: float, counts: Mapping[str, int]) -> None:
             )
 
 
-def _refilled(
+def _refill(
     labels: NDArray[np.int32], min_size: int, edges: Edges, tally: Tally | None
 ) -> NDArray[np.int32]:
     """Objects of ``min_size`` voxels or more, grown into the place of the smaller ones."""

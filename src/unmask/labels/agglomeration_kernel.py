@@ -84,7 +84,7 @@ def contract(
         else:
             used += min(lists[2][ends[edge, 0]], lists[2][ends[edge, 1]])
             if 2 * used >= table.shape[1]:
-                table, used = _renewed(ends, state)
+                table, used = _renew(ends, state)
                 used += min(lists[2][ends[edge, 0]], lists[2][ends[edge, 1]])
             graph = (lists, chain, table)
             values = (mean, number, scores)
@@ -212,7 +212,7 @@ def _insert(table: NDArray[np.int64], a: int, b: int, edge: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _renewed(ends: NDArray[np.int64], state: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
+def _renew(ends: NDArray[np.int64], state: NDArray[np.uint8]) -> tuple[NDArray[np.int64], int]:
     """A table of the edges that are left; those of regions that are gone fill the old one."""
     left = np.flatnonzero(state != _GONE)
     table = np.full((2, _room(4 * len(left))), _FREE, np.int64)

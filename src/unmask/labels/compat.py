@@ -75,7 +75,7 @@ def published_flows(
         *given,
         _medians(*given) if rule.median else objects.mean,
         rounds * longest,
-        _published_order(array.ndim),
+        _order_neighbors(array.ndim),
         heat,
     )
     if rule.logarithm:
@@ -85,7 +85,7 @@ def published_flows(
     return (slopes / (rule.epsilon + np.sqrt((slopes**2).sum(0)))).astype(np.float32)
 
 
-def _published_order(ndim: int) -> NDArray[np.int64]:
+def _order_neighbors(ndim: int) -> NDArray[np.int64]:
     """Neighbors in the published order: itself, faces, and in planes the four corners."""
     offsets = [np.zeros(ndim, np.int64)]
     for axis in np.eye(ndim, dtype=np.int64):

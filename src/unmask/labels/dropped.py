@@ -24,7 +24,7 @@ class Region:
     Attributes:
         inside: slices of the decoded array that count; what lies outside is context.
         voxels: voxels of the whole image.
-        ends: for every axis whether the image goes on before and behind the decoded array.
+        ends: whether the image continues before and behind the decoded array, per axis.
     """
 
     inside: tuple[slice, ...]

@@ -70,7 +70,7 @@ def check_edges(affinities: np.ndarray, offsets: Offsets, foreground: np.ndarray
                 do="Give one channel for every offset.",
             )
         )
-    steps = _checked_offsets(offsets, values.shape)
+    steps = _check_offsets(offsets, values.shape)
     return Edges(_in_range(values), steps, check_foreground(foreground, values.shape[1:]))
 
 
@@ -117,7 +117,7 @@ def check_foreground(
     return np.ascontiguousarray(where != 0)
 
 
-def _checked_offsets(offsets: Offsets, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+def _check_offsets(offsets: Offsets, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     space = shape[1:]
     steps = tuple(tuple(int(step) for step in offset) for offset in offsets)
     fitting = [step for step in steps if len(step) == len(space) and any(step)]

@@ -116,7 +116,7 @@ def merge_objects(labels: _Labels, ids: Sequence[int]) -> Correction:
                 do="Choose another object.",
             )
         )
-    return _replaced(labels, different, different[0])
+    return _replace(labels, different, different[0])
 
 
 def remove_object(labels: _Labels, label: int) -> Correction:
@@ -126,10 +126,10 @@ def remove_object(labels: _Labels, label: int) -> Correction:
         DataError: no such object.
     """
     check_labels(labels)
-    return _replaced(labels, [label], 0)
+    return _replace(labels, [label], 0)
 
 
-def _replaced(labels: _Labels, ids: Sequence[int], value: int) -> Correction:
+def _replace(labels: _Labels, ids: Sequence[int], value: int) -> Correction:
     mask, box = _mask_of(labels, ids)
     changed = labels[box.slices].copy()
     changed[mask] = value

@@ -23,7 +23,7 @@ from unmask.labels.small import sizes
 
 
 def labels_to_flows(labels: np.ndarray, *, compat: str | None = None) -> NDArray[np.float32]:
-    """Unit vectors towards the objects' centers, along the flow of heat inside each object.
+    """Unit vectors toward the objects' centers, along the flow of heat inside each object.
 
     Heat enters at the voxel nearest to the centroid and spreads over direct and diagonal neighbors
     for ``2 * sum(box lengths + 2)`` steps; the field is its gradient, scaled to length 1. It is
@@ -90,29 +90,29 @@ def flows_to_labels(  # noqa: PLR0913 - the published program's options, each on
     Raises:
         DataError: shapes that do not belong together.
     """
-    field, inside = _checked(flows, foreground, threshold)
+    field, inside = _check(flows, foreground, threshold)
     finite = inside
     if published.check_compat(compat) == "mediar":
         inside = published.mediar_foreground(inside)
-    labels = _gathered(field, inside, steps, compat, device)
+    labels = _gather(field, inside, steps, compat, device)
     if tally is not None:
-        tally.voxels("undefined", _undefined(np.asarray(foreground), threshold, finite))
+        tally.voxels("undefined", _find_undefined(np.asarray(foreground), threshold, finite))
         tally.voxels("speck", finite & ~inside)
         tally.voxels("unsettled", inside & (labels == 0))
     whole = inside.size if tally is None or tally.region is None else tally.region.voxels
-    labels = _kept(labels, "max_fraction", sizes(labels) <= max_fraction * whole, tally)
+    labels = _keep(labels, "max_fraction", sizes(labels) <= max_fraction * whole, tally)
     if flow_error:
         good = flow_errors(labels, field, compat=compat) <= flow_error
-        labels = _kept(labels, "flow_error", good, tally)
+        labels = _keep(labels, "flow_error", good, tally)
     if min_size > 0:
-        labels = _kept(labels, "min_size", sizes(labels) >= min_size, tally)
+        labels = _keep(labels, "min_size", sizes(labels) >= min_size, tally)
         fill_boxes(labels, find_objects(labels))
     if tally is not None:
         tally.settle(finite)
     return relabel(labels)
 
 
-def _undefined(
+def _find_undefined(
     scores: np.ndarray, threshold: float, finite: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Where a score, or the flow of the foreground, is not a finite number."""
@@ -121,7 +121,7 @@ def _undefined(
     return ((scores > threshold) & ~finite) | np.isnan(scores)
 
 
-def _kept(
+def _keep(
     labels: NDArray[np.int32], reason: str, good: NDArray[np.bool_], tally: Tally | None
 ) -> NDArray[np.int32]:
     """The objects with ``good[id]``; the others become background and are counted."""
@@ -133,7 +133,7 @@ def _kept(
     return np.where(good, np.arange(len(good)), 0).astype(np.int32)[labels]
 
 
-def _checked(
+def _check(
     flows: np.ndarray, foreground: np.ndarray, threshold: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     field, score = np.asarray(flows, np.float32), np.asarray(foreground)
@@ -151,7 +151,7 @@ def _checked(
     return field, inside & np.isfinite(field).all(0)
 
 
-def _padded(field: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _pad(field: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The field with zeros outside the foreground and around the image, ``(voxels * ndim,)``."""
     padded = np.zeros((*(n + 2 for n in inside.shape), len(field)), np.float32)
     inner = np.moveaxis(padded[(slice(1, -1),) * inside.ndim], -1, 0)
@@ -161,7 +161,7 @@ def _padded(field: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np
     return padded.reshape(-1)
 
 
-def _gathered(
+def _gather(
     field: NDArray[np.float32],
     inside: NDArray[np.bool_],
     steps: int,
@@ -172,7 +172,7 @@ def _gathered(
     shape, labels = inside.shape, np.zeros(inside.shape, np.int32)
     moving = published.mediar_moving(field, inside) if compat == "mediar" else inside
     points = np.flatnonzero(moving)
-    padded = _padded(field, inside)
+    padded = _pad(field, inside)
     if device is None or compat is not None:
         ends = tracking.follow(padded, points, shape, steps, exact=compat is None)
     else:

@@ -54,7 +54,7 @@ def mutex_watershed(
             over 1; an image of more edges than 32 bits count.
     """
     edges = check_edges(affinities, offsets, foreground)
-    steps = _checked_strides(strides, len(edges.space))
+    steps = _check_strides(strides, len(edges.space))
     # NaN fails every comparison.
     if not join_above <= 1:
         raise DataError(
@@ -122,7 +122,7 @@ def _on_grid(
     return tuple(sparse_here), tuple(sparse_there)
 
 
-def _checked_strides(strides: int | Sequence[int], ndim: int) -> tuple[int, ...]:
+def _check_strides(strides: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     """One stride for every axis."""
     given = (strides,) * ndim if isinstance(strides, int) else tuple(int(step) for step in strides)
     if len(given) != ndim or min(given) < 1:

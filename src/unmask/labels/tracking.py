@@ -47,7 +47,7 @@ def follow(
         exact: positions are a whole voxel and the rest, so that a path does not depend on where in
             an array it lies. Otherwise they are numbers from -1 to 1 over the image, with every
             operation rounded as in the published programs (``grid_sample`` of PyTorch with
-            ``align_corners=False``): up to half a voxel off towards the borders.
+            ``align_corners=False``): up to half a voxel off toward the borders.
 
     Returns:
         One flat index for each point, in an image with ``REACH`` voxels around.
@@ -61,7 +61,7 @@ def follow(
     ends = np.zeros(len(points), np.int64)
     if not exact:
         # A step in units of the position.
-        field = _scaled(field, lengths)
+        field = _scale(field, lengths)
     if len(points):
         _follow(
             field,
@@ -75,7 +75,7 @@ def follow(
     return ends
 
 
-def _scaled(field: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+def _scale(field: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
     # Planes of one voxel have no positions between -1 and 1.
     factors = (2.0 / np.maximum(lengths - 1, 1)).astype(np.float32)
     return (field.reshape(-1, len(lengths)) * factors).reshape(-1)
@@ -241,7 +241,7 @@ def _leave(
     one, half = np.float32(1.0), np.float32(0.5)
     ndim = len(strides)
     kept = 0
-    # Published paths go on as long as anything changes: a slow one may still reach the next voxel.
+    # Published paths continue while anything changes: a slow one may still reach the next voxel.
     still = STILL if exact else np.float32(0.0)
     for j in range(count):
         moved = np.float32(0.0)

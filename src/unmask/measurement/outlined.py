@@ -31,8 +31,8 @@ def colored_labels(path: str, name: str, say: Say) -> Image | None:
     if not is_colored(Path(path)):
         return None
     labels = read_colors(Path(path))
-    grey = (labels & 255) * 0x010101
-    if (labels == grey).all():
+    gray = (labels & 255) * 0x010101
+    if (labels == gray).all():
         return None
     say(f"{path}: colors are read as ids, red * 65536 + green * 256 + blue.")
     return label_image(labels, path, name)

@@ -49,7 +49,7 @@ def median(pieces: Pieces, count: int, kept: int = _KEPT) -> float:
     """Median of ``count`` values given piece by piece.
 
     With more values than ``kept`` the pieces are asked several times: each pass divides the range
-    that holds the middle into 2^16 parts and goes on with one of them.
+    that holds the middle into 2^16 parts and continues with one of them.
     """
     ranks = sorted({(count - 1) // 2, count // 2})
     found = [_ranked(pieces, rank, count, kept) for rank in ranks]

@@ -8,4 +8,7 @@ an entry point of the group ``unmask.metrics``; see `unmask.metrics.own`.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from unmask.renamed import load_former_names
+
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = load_former_names(_load, summarise="summarize")

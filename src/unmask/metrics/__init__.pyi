@@ -14,7 +14,7 @@ from .leaves import abs_dic, best_dice, dic, fgbg_dice, sbd, sbd_max
 from .metric import Metric, find_metric
 from .overlap_table import Overlap, overlap
 from .partition import Rand, arand, cremi, rand, voi, voi_merge, voi_split
-from .report import Picture, Report, summarise
+from .report import Picture, Report, summarize
 from .semantic import accuracy, auc, balanced_accuracy, dice, iou
 from .surface import Surfaces, hd95, nsd
 
@@ -64,7 +64,7 @@ __all__ = [
     "sbd",
     "sbd_max",
     "sq",
-    "summarise",
+    "summarize",
     "voi",
     "voi_merge",
     "voi_split",

@@ -28,11 +28,11 @@ def assign(
     taken, open_edges = _certain(rows, columns, weight, int(rows.max()) + 1, int(columns.max()) + 1)
     rest = np.flatnonzero(open_edges)
     if rest.size:
-        rest = rest[_solved(rows[rest], columns[rest], weight[rest])]
+        rest = rest[_solve(rows[rest], columns[rest], weight[rest])]
     return np.sort(np.concatenate([np.flatnonzero(taken), rest]))
 
 
-def _solved(
+def _solve(
     rows: NDArray[np.int64], columns: NDArray[np.int64], weight: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     # Few images come here, and the import takes 0.3 s.

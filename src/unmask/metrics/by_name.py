@@ -14,7 +14,7 @@ from unmask.metrics.jaccard import aji, aji_cellpose, aji_pea, aji_plus
 from unmask.metrics.leaves import abs_dic, best_dice, dic, fgbg_dice, sbd, sbd_max
 from unmask.metrics.metric import Metric, find_metric, measure, of_arrays, of_table
 from unmask.metrics.partition import arand, cremi, voi, voi_merge, voi_split
-from unmask.metrics.report import summarise
+from unmask.metrics.report import summarize
 from unmask.metrics.semantic import accuracy, auc, balanced_accuracy, dice, iou
 from unmask.metrics.surface import hd95, nsd
 
@@ -116,7 +116,7 @@ def evaluate_pairs(
         evaluate_pair(truth, predicted, names, spacing=spacing, ignore=ignore)
         for truth, predicted in pairs
     ]
-    summary = summarise(rows)
+    summary = summarize(rows)
     if not rows:
         return dict.fromkeys(names, float("nan"))
     return {name: entry["mean"] for name, entry in summary.items()}

@@ -58,7 +58,10 @@ def cellseg_f1(
     threshold: float = 0.5,
     empty: Empty = "reference",
 ) -> float:
-    """F1 of `cellseg_matching`; 0 where nothing is left, as the challenge scores it."""
+    """F1 of `cellseg_matching`, in [0, 1]; arguments as there.
+
+    It is 0 where nothing is left to match, as the challenge scores it.
+    """
     return cellseg_matching(truth, predicted, threshold=threshold, empty=empty).f1
 
 

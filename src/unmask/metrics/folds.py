@@ -54,7 +54,7 @@ def read_report(path: str | Path) -> Report:
 
 
 def join_folds(reports: Mapping[str, Report]) -> Report:
-    """One row a fold, its mean over images; the summary has ``low`` and ``high`` of the mean.
+    """One row per fold, its mean over images; the summary has ``low`` and ``high`` of the mean.
 
     ``low`` and ``high`` are the ends of the 95 % interval over the folds by Student's t, NaN for a
     single one.
@@ -66,7 +66,7 @@ def join_folds(reports: Mapping[str, Report]) -> Report:
         DataError: no report, an image in two folds, or a metric that is not in all of them.
     """
     if not reports:
-        raise DataError("folds: expected one report or more, found none.")
+        raise DataError("folds: expected one report or more, found none. Give the reports.")
     _check_apart(reports)
     metrics = [set(report.summary) for report in reports.values()]
     lacking = sorted(set.union(*metrics) - set.intersection(*metrics))

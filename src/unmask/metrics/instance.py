@@ -121,7 +121,18 @@ def f1(
     threshold: float = 0.5,
     empty: Empty = "undefined",
 ) -> float:
-    """F1 of objects matched at ``IoU >= threshold``."""
+    """F1 of objects matched at ``IoU >= threshold``, in [0, 1].
+
+    Args:
+        truth: label image, or an overlap table.
+        predicted: label image of the same shape; left out with a table.
+        threshold: in (0, 1].
+        empty: see the module.
+
+    Examples:
+        >>> f1(np.array([[1, 1, 0, 2]]), np.array([[7, 7, 0, 0]]))
+        0.6666666666666666
+    """
     return matching(truth, predicted, threshold=threshold, empty=empty).f1
 
 
@@ -132,7 +143,18 @@ def ap(
     threshold: float | None = None,
     empty: Empty = "undefined",
 ) -> float:
-    """TP / (TP + FP + FN) at ``IoU >= threshold``; without one the mean over 0.50:0.05:0.95."""
+    """Average precision of objects, TP / (TP + FP + FN) at ``IoU >= threshold``, in [0, 1].
+
+    Args:
+        truth: label image, or an overlap table.
+        predicted: label image of the same shape; left out with a table.
+        threshold: in (0, 1]; None: the mean over 0.50, 0.55, ..., 0.95.
+        empty: see the module.
+
+    Examples:
+        >>> ap(np.array([[1, 1, 0, 2]]), np.array([[7, 7, 0, 0]]), threshold=0.5)
+        0.5
+    """
     objects = table_of(truth, predicted).objects
     thresholds = AP_THRESHOLDS if threshold is None else (threshold,)
     return float(np.mean([match_objects(objects, t, empty=empty).ap for t in thresholds]))
@@ -141,21 +163,27 @@ def ap(
 def pq(
     truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
-    """Panoptic quality at ``IoU > 0.5`` (Kirillov et al. 2019, arXiv:1801.00868)."""
+    """Panoptic quality at ``IoU > 0.5``, in [0, 1] (Kirillov et al. 2019, arXiv:1801.00868).
+
+    It is the product of `sq` and `dq`; arguments as for `f1`.
+    """
     return matching(truth, predicted, strict=True, empty=empty).pq
 
 
 def sq(
     truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
-    """Segmentation quality: mean IoU of the pairs with ``IoU > 0.5``; 0 without any."""
+    """Segmentation quality: mean IoU of the pairs with ``IoU > 0.5``; 0 without any.
+
+    Arguments as for `f1`.
+    """
     return matching(truth, predicted, strict=True, empty=empty).sq
 
 
 def dq(
     truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, empty: Empty = "undefined"
 ) -> float:
-    """Detection quality: F1 at ``IoU > 0.5``."""
+    """Detection quality: F1 at ``IoU > 0.5``, in [0, 1]; arguments as for `f1`."""
     return matching(truth, predicted, strict=True, empty=empty).f1
 
 
@@ -167,7 +195,11 @@ def match_objects(
     strict: bool = False,
     empty: Empty = "undefined",
 ) -> Matching:
-    """`matching` for a chosen set of objects."""
+    """`matching` for a chosen set of objects.
+
+    Raises:
+        DataError: a threshold outside (0, 1].
+    """
     if not 0 < threshold <= 1:
         raise DataError(
             message(
@@ -184,7 +216,7 @@ def match_objects(
         pairs = _stardist_pairs(objects, score, good)
     elif threshold == 0.5 and not strict:
         # Above one half a partner is unique. At one half exactly an object may have two, which
-        # then are its two halves: all edges weigh the same, so only their number is to maximise.
+        # then are its two halves: all edges weigh the same, so only their number is to maximize.
         pairs = pairs[
             assign(objects.truth_index[pairs], objects.predicted_index[pairs], np.ones(len(pairs)))
         ]

@@ -20,7 +20,7 @@ def aji(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float
     either side that are not used count in the denominator.
     """
     objects = table_of(truth, predicted).objects
-    return _aggregated(objects, _best(objects))
+    return _aggregate(objects, _best(objects))
 
 
 def aji_plus(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float:
@@ -30,7 +30,7 @@ def aji_plus(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> 
     """
     objects = table_of(truth, predicted).objects
     pairs = assign(objects.truth_index, objects.predicted_index, objects.iou)
-    return _aggregated(objects, pairs)
+    return _aggregate(objects, pairs)
 
 
 def aji_cellpose(truth: ArrayLike | Overlap, predicted: ArrayLike | None = None) -> float:
@@ -96,7 +96,7 @@ def _best(objects: Objects) -> NDArray[np.int64]:
     return hits[np.unique(rows[hits], return_index=True)[1]]
 
 
-def _aggregated(objects: Objects, pairs: NDArray[np.int64]) -> float:
+def _aggregate(objects: Objects, pairs: NDArray[np.int64]) -> float:
     unused_truth = np.ones(len(objects.truth_ids), bool)
     unused_truth[objects.truth_index[pairs]] = False
     unused = np.ones(len(objects.predicted_ids), bool)

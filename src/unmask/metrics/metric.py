@@ -112,11 +112,11 @@ def find_metric(name: str, table: Mapping[str, Metric]) -> Metric:
     options: dict[str, float] = {}
     if parts and parts["at"]:
         if metric.at is None:
-            raise _refused(name, "no number after @", [k for k, m in table.items() if m.at])
+            raise _name_error(name, "no number after @", [k for k, m in table.items() if m.at])
         options[metric.at] = _number(name, parts["at"])
     if parts and parts["label"]:
         if not metric.classes:
-            raise _refused(name, "no class after /", [k for k, m in table.items() if m.classes])
+            raise _name_error(name, "no class after /", [k for k, m in table.items() if m.classes])
         options["label"] = int(parts["label"])
     return replace(metric, function=partial(metric.function, **options)) if options else metric
 
@@ -189,7 +189,7 @@ def _number(name: str, text: str) -> float:
         ) from error
 
 
-def _refused(name: str, what: str, able: Sequence[str]) -> RecipeError:
+def _name_error(name: str, what: str, able: Sequence[str]) -> RecipeError:
     return RecipeError(
         f"metric={name!r}: this metric takes {what}; expected that only with "
         f"{', '.join(able)}. Leave it out."

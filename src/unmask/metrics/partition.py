@@ -51,7 +51,7 @@ def voi_split(
         predicted: label image of the same shape; left out with a table.
         background: count the voxels of truth 0 too, as one segment.
     """
-    counted = _counted(table_of(truth, predicted), background=background)
+    counted = _count(table_of(truth, predicted), background=background)
     return _conditional_entropy(counted.pairs, counted.truth[counted.truth_index])
 
 
@@ -59,7 +59,7 @@ def voi_merge(
     truth: ArrayLike | Overlap, predicted: ArrayLike | None = None, *, background: bool = False
 ) -> float:
     """H(truth | predicted) in bits: large where true objects are joined."""
-    counted = _counted(table_of(truth, predicted), background=background)
+    counted = _count(table_of(truth, predicted), background=background)
     return _conditional_entropy(counted.pairs, counted.predicted[counted.predicted_index])
 
 
@@ -92,7 +92,7 @@ def rand(
             prediction 0 as a segment of its own, as the CREMI and SNEMI evaluations do.
     """
     table = table_of(truth, predicted)
-    counted = _counted(table, background=background)
+    counted = _count(table, background=background)
     if counted.truth.sum() == 0:
         return Rand(float("nan"), float("nan"), float("nan"))
     pairs, left, right = (float(n @ n) for n in (counted.pairs, counted.truth, counted.predicted))
@@ -120,9 +120,14 @@ def arand(
     background: bool = False,
     convention: Convention = "skimage",
 ) -> float:
-    """Adapted Rand error, 0 is best; see `rand`.
+    """Adapted Rand error in [0, 1], 0 is best; arguments as for `rand`.
 
     An empty prediction of a single true object scores 0, because it is one segment too.
+
+    Examples:
+        >>> import numpy as np
+        >>> arand(np.array([[1, 1, 2, 2]]), np.array([[5, 5, 9, 9]]))
+        0.0
     """
     return rand(truth, predicted, background=background, convention=convention).error
 
@@ -143,7 +148,7 @@ def cremi(
     return float(np.sqrt(np.maximum(0.0, voi(table) * arand(table, convention=convention))))
 
 
-def _counted(table: Overlap, *, background: bool) -> _Voxels:
+def _count(table: Overlap, *, background: bool) -> _Voxels:
     inside = np.ones(len(table.count), bool)
     if not background:
         inside = table.truth_ids[table.truth_index] != 0

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one row an image, a summary, and how it was made."""
+"""The report of an evaluation: one row per image, a summary, and how it was made."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class Report:
 
     Attributes:
         images: rows ``{"name": ..., metric: value, ...}``; text (such as an ``"error"``) is shown
-            and not summarised.
-        summary: metric to ``{"mean", "median", "n", "undefined"}``, see `summarise`; and ``low``
+            and not summarized.
+        summary: metric to ``{"mean", "median", "n", "undefined"}``, see `summarize`; and ``low``
             and ``high`` where it is about folds, see `unmask.metrics.folds`.
         settings: what was compared and how; any JSON value. ``notes`` are sentences about doubts.
         version: of unmask.
@@ -92,7 +92,7 @@ class Report:
     ) -> Report:
         """Report over rows; the summary is computed where none is given."""
         rows = [dict(row) for row in images]
-        found = summarise(rows) if summary is None else summary
+        found = summarize(rows) if summary is None else summary
         return cls(rows, found, dict(settings or {}), installed_version())
 
     def __repr__(self) -> str:
@@ -131,7 +131,7 @@ class Report:
         return json_text(text) + "\n"
 
     def to_csv(self) -> str:
-        """One line an image, in full precision; undefined values are empty."""
+        """One line per image, in full precision; undefined values are empty."""
         columns = _columns(self.images)
         return csv_text(
             columns, ([_cell(row.get(name)) for name in columns] for row in self.images)
@@ -213,7 +213,7 @@ class Report:
         atomic_write(path, forms[path.suffix.lower()]())
 
 
-def summarise(images: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def summarize(images: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Mean and median of every metric over the images where it is defined.
 
     Returns:
@@ -225,7 +225,7 @@ def summarise(images: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]
         values = [row.get(name) for row in images]
         if name == "name" or any(isinstance(value, str) for value in values):
             continue
-        defined = [number for number in map(_defined, values) if number is not None]
+        defined = [number for number in map(_finite_or_none, values) if number is not None]
         summary[name] = {
             "mean": fmean(defined) if defined else float("nan"),
             "median": median(defined) if defined else float("nan"),
@@ -240,21 +240,21 @@ def _columns(images: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(["name", *(key for row in images for key in row)]))
 
 
-def _defined(value: Any) -> float | None:
+def _finite_or_none(value: Any) -> float | None:
     """The finite number, or None."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _cell(value: Any) -> Any:
     """What CSV shows: text and numbers as they are, nothing where undefined."""
-    return value if isinstance(value, str) or _defined(value) is not None else ""
+    return value if isinstance(value, str) or _finite_or_none(value) is not None else ""
 
 
 def _short(value: Any) -> str:
     """What people read: four decimals, counts whole, a dash where undefined."""
     if isinstance(value, str):
         return printable(value, one_line=True)
-    if _defined(value) is None:
+    if _finite_or_none(value) is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.4f}"
 

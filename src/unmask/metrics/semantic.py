@@ -22,10 +22,20 @@ def dice(
     label: int | None = None,
     empty: Empty = "undefined",
 ) -> float:
-    """Dice coefficient, the mean over classes or that of the class ``label``.
+    """Dice coefficient, the mean over classes or that of the class ``label``, in [0, 1].
 
     If no class occurs on either side the value is NaN, undefined (``empty="reference"``: 0), as is
     the Dice of one class that occurs on neither side.
+
+    Args:
+        truth: label image, or an overlap table.
+        predicted: label image of the same shape; left out with a table.
+        label: the class; None: the mean over classes.
+        empty: "undefined" or "reference", see above.
+
+    Examples:
+        >>> dice(np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 0]]))
+        0.6666666666666666
     """
     classes, shared, areas = _class_counts(table_of(truth, predicted))
     return _mean(classes, 2 * shared / areas, label, empty)
@@ -38,7 +48,12 @@ def iou(
     label: int | None = None,
     empty: Empty = "undefined",
 ) -> float:
-    """Intersection over union of classes; rules as in `dice`."""
+    """Intersection over union of classes, in [0, 1]; arguments and rules as for `dice`.
+
+    Examples:
+        >>> iou(np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 0]]))
+        0.5
+    """
     classes, shared, areas = _class_counts(table_of(truth, predicted))
     return _mean(classes, shared / (areas - shared), label, empty)
 
@@ -92,6 +107,9 @@ def auc(truth: ArrayLike, scores: ArrayLike, *, label: int | None = None) -> flo
     Returns:
         The area in [0, 1]; NaN where no class has voxels both inside and outside.
 
+    Raises:
+        DataError: scores of a shape that fits neither form.
+
     Source: Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747.
     """
     classes, values = np.asarray(truth), np.asarray(scores, dtype=np.float64)
@@ -133,11 +151,11 @@ def _class_counts(
         table.truth_ids[table.truth_areas > 0], table.predicted_ids[table.predicted_areas > 0]
     )
     classes = classes[classes != 0]
-    areas = _looked_up(classes, table.truth_ids, table.truth_areas)
-    areas += _looked_up(classes, table.predicted_ids, table.predicted_areas)
+    areas = _look_up(classes, table.truth_ids, table.truth_areas)
+    areas += _look_up(classes, table.predicted_ids, table.predicted_areas)
     left = table.truth_ids[table.truth_index]
     same = left == table.predicted_ids[table.predicted_index]
-    return classes, _looked_up(classes, left[same], table.count[same]), areas
+    return classes, _look_up(classes, left[same], table.count[same]), areas
 
 
 def _mean(
@@ -151,7 +169,7 @@ def _mean(
     return float(values.mean())
 
 
-def _looked_up(
+def _look_up(
     classes: NDArray[np.uint64], ids: NDArray[np.uint64], values: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     known = np.isin(ids, classes)

@@ -29,7 +29,7 @@ class Backbone(Protocol):
     strides: Sequence[tuple[int, ...]]
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> list[Tensor]:
-        """Features, fine to coarse; any image size at least 1 an axis (padded inside)."""
+        """Features, fine to coarse; any image size of at least 1 per axis (padded inside)."""
         ...
 
 
@@ -61,7 +61,7 @@ class TokenBackbone(Backbone, Protocol):
     def encode(
         self, tokens: Float[Tensor, "b n d"], keep: Int[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b m d"]:
-        """Normed outputs: the class token, then one a kept token in the order of ``keep``."""
+        """Normed outputs: the class token, then one per kept token in the order of ``keep``."""
         ...
 
 

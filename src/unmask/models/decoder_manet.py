@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from unmask.models import nd
 from unmask.models.activations import Mish, normed_mish
+from unmask.models.pyramid import PyramidDecoder
 
 # Channels of a squeeze-and-excitation branch (arXiv:1709.01507) as a share of its input's.
 _SQUEEZE = 16
 
 
-class ManetDecoder(nn.Module):
+class ManetDecoder(PyramidDecoder):
     """From coarse to fine, joining the encoder's features; plain beyond the finest of them.
 
     Args:
@@ -63,12 +64,6 @@ class ManetDecoder(nn.Module):
         for factor in reversed(plain):
             self.blocks.append(PlainBlock(ndim, deep, sizes[-1], factor=factor))
             deep = sizes.pop()
-
-    def forward(
-        self, features: list[Tensor], size: Sequence[int]
-    ) -> Float[Tensor, "b width *space"]:
-        """One feature vector per voxel of an image of ``size``."""
-        return self.restore(self.pyramid(features)[0], size)
 
     def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
         """The finest decoded feature without what was added to whole strides."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from unmask.models import nd
 from unmask.models.blocks import ConvBlock
+from unmask.models.pyramid import PyramidDecoder
 
 
-class UNetDecoder(nn.Module):
+class UNetDecoder(PyramidDecoder):
     """From coarse to fine: project, enlarge, join with the finer feature, convolve.
 
     Args:
@@ -55,26 +55,12 @@ class UNetDecoder(nn.Module):
                 )
             )
 
-    def forward(
-        self, features: list[Tensor], size: Sequence[int]
-    ) -> Float[Tensor, "b width *space"]:
-        """One feature vector per voxel of an image of ``size``."""
-        return self.restore(self.pyramid(features)[0], size)
-
-    def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
-        """The finest decoded feature at the size of the image."""
-        return nd.upsample(finest, self.strides[0], size)
-
     def pyramid(self, features: list[Tensor]) -> list[Tensor]:
         """Decoded features at every resolution, fine to coarse; ``widths`` are their channels."""
         decoded = [features[-1]]
         for level in reversed(range(len(self.stages))):
             skip = features[level]
             hidden = self.projects[level](decoded[-1])
-            hidden = nd.upsample(hidden, self._factor(level), skip.shape[2:])
+            hidden = nd.upsample(hidden, self.factor(level), skip.shape[2:])
             decoded.append(self.stages[level](torch.cat([hidden, skip], dim=1)))
         return decoded[::-1]
-
-    def _factor(self, level: int) -> tuple[int, ...]:
-        fine, coarse = self.strides[level], self.strides[level + 1]
-        return tuple(b // a for a, b in zip(fine, coarse, strict=True))

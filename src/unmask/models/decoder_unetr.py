@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from unmask.models import nd
 from unmask.models.blocks import ConvBlock, ResidualBlock
+from unmask.models.pyramid import PyramidDecoder
 
 
-class UnetrDecoder(nn.Module):
+class UnetrDecoder(PyramidDecoder):
     """Equal-stride features lifted to a pyramid, then decoded from coarse to fine.
 
     The finest skip is the image itself. Deeper features stay coarser; each is lifted by one
@@ -64,12 +64,6 @@ class UnetrDecoder(nn.Module):
         self.blocks = nn.ModuleList(
             ConvBlock(ndim, 2 * sizes[level], sizes[level], norm=norm) for level in range(levels)
         )
-
-    def forward(
-        self, features: list[Tensor], size: Sequence[int]
-    ) -> Float[Tensor, "b width *space"]:
-        """One feature vector per voxel of an image of ``size``."""
-        return self.restore(self.pyramid(features)[0], size)
 
     def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
         """The finest decoded feature without the padding of the transformer."""

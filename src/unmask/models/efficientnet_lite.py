@@ -181,7 +181,11 @@ class EfficientNetLite(nn.Module):
 
 
 def stages(size: str, blocks: Sequence[int] | None = None) -> list[tuple[int, int]]:
-    """Blocks and channels of each stage; the published first and last ones keep their blocks."""
+    """Blocks and channels of each stage; the published first and last ones keep their blocks.
+
+    Raises:
+        ValueError: more stages than the network has, or a number below 1.
+    """
     wider, deeper = SIZES[size]
     last = len(_STAGES) - 1
     usual = [

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unmask.models import nd
+from unmask.models.pyramid import PyramidDecoder
 
 _SLOPE = 0.005
 
@@ -66,7 +67,7 @@ class Mala(nn.Module):
         return features
 
 
-class MalaDecoder(nn.Module):
+class MalaDecoder(PyramidDecoder):
     """From coarse to fine: map to the finer width, enlarge, join with the finer feature, convolve.
 
     Args:
@@ -87,24 +88,12 @@ class MalaDecoder(nn.Module):
         )
         self.stages = nn.ModuleList(_convolve_twice(ndim, 2 * fine, fine) for fine in channels[:-1])
 
-    def forward(
-        self, features: list[Tensor], size: Sequence[int]
-    ) -> Float[Tensor, "b width *space"]:
-        """One feature vector per voxel of an image of ``size``."""
-        return self.restore(self.pyramid(features)[0], size)
-
-    def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
-        """The finest decoded feature at the size of the image."""
-        return nd.upsample(finest, self.strides[0], size)
-
     def pyramid(self, features: list[Tensor]) -> list[Tensor]:
         """Decoded features at every resolution, fine to coarse; ``widths`` are their channels."""
         decoded = [features[-1]]
         for level in reversed(range(len(self.stages))):
-            fine, coarse = self.strides[level], self.strides[level + 1]
-            factor = tuple(b // a for a, b in zip(fine, coarse, strict=True))
             hidden = self.projects[level](decoded[-1])
-            hidden = nd.upsample(hidden, factor, features[level].shape[2:])
+            hidden = nd.upsample(hidden, self.factor(level), features[level].shape[2:])
             decoded.append(self.stages[level](torch.cat([features[level], hidden], dim=1)))
         return decoded[::-1]
 

@@ -48,7 +48,7 @@ class MixTransformer(nn.Module):
         drop_path: share of samples that skip the last block in training; the first block's is 0.
     """
 
-    def __init__(  # noqa: PLR0913 - the figures of an architecture; a recipe names each
+    def __init__(  # noqa: PLR0913 - an architecture has as many; a recipe names each
         self,
         ndim: int,
         in_channels: int,

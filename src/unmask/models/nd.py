@@ -42,7 +42,11 @@ def is_exporting() -> bool:
 
 
 def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
-    """One number per axis: an int is repeated, a sequence must have ``ndim`` entries."""
+    """One number per axis: an int is repeated, a sequence must have ``ndim`` entries.
+
+    Raises:
+        ValueError: a sequence of another length.
+    """
     if isinstance(value, int):
         return (value,) * ndim
     if len(value) != ndim:
@@ -51,7 +55,11 @@ def per_axis(value: int | Sequence[int], ndim: int) -> tuple[int, ...]:
 
 
 def check_strides(strides: Sequence[Sequence[int]], ndim: int) -> tuple[tuple[int, ...], ...]:
-    """Strides of features, fine to coarse, as tuples; each a multiple of the one before."""
+    """Strides of features, fine to coarse, as tuples; each a multiple of the one before.
+
+    Raises:
+        ValueError: strides of another length, or one that is not a multiple.
+    """
     clean = tuple(per_axis(tuple(stride), ndim) for stride in strides)
     for fine, coarse in pairwise(clean):
         if any(b % a for a, b in zip(fine, coarse, strict=True)):
@@ -119,7 +127,11 @@ def pool_layer(ndim: int, *, kernel: int, stride: Sequence[int]) -> nn.Module:
 
 
 def norm(kind: str, ndim: int, channels: int) -> nn.Module:
-    """Normalization layer: ``instance``, ``group`` (at most 8 groups) or ``batch``."""
+    """Normalization layer: ``instance``, ``group`` (at most 8 groups) or ``batch``.
+
+    Raises:
+        ValueError: another kind.
+    """
     if kind == "instance":
         return InstanceNorm(channels)
     if kind == "group":

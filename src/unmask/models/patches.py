@@ -30,7 +30,7 @@ def grid_of(size: Sequence[int], patch: Sequence[int]) -> tuple[int, ...]:
 
 
 def patchify(image: Float[Tensor, "b c *space"], patch: Sequence[int]) -> Float[Tensor, "b n v"]:
-    """One row a patch, patches in C order; inside a row voxels in C order, channels fastest."""
+    """One row per patch, patches in C order; inside a row voxels in C order, channels fastest."""
     b, c, *size = image.shape
     axes = len(patch)
     grid = grid_of(size, patch)

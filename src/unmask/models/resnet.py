@@ -114,7 +114,7 @@ class ResNet(nn.Module):
             strides or [(4 * 2**level,) * ndim for level in range(len(counts))], ndim
         )
         if len(self.strides) != len(counts):
-            raise ValueError(f"strides: expected {len(counts)}, one a stage, found {strides}.")
+            raise ValueError(f"strides: expected {len(counts)}, one per stage, found {strides}.")
         self.channels = tuple(width * _EXPANSION * 2**level for level in range(len(counts)))
         self.conv1, self.maxpool = _stem(ndim, in_channels, width, self.strides[0])
         self.bn1 = nd.norm(norm, ndim, width)

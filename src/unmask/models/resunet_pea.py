@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unmask.models import nd
+from unmask.models.pyramid import PyramidDecoder
 
 
 class PeaResUNet(nn.Module):
@@ -51,7 +52,7 @@ class PeaResUNet(nn.Module):
         return features
 
 
-class PeaDecoder(nn.Module):
+class PeaDecoder(PyramidDecoder):
     """From coarse to fine: enlarge, residual block, then join with the feature of that resolution.
 
     The finest feature is not joined. A resolution has the width of the next coarser feature.
@@ -82,26 +83,13 @@ class PeaDecoder(nn.Module):
             self.add_module(f"up{step}_emb", nn.ModuleDict({"block": block}))
             source = width + channels[-step - 1]
 
-    def forward(
-        self, features: list[Tensor], size: Sequence[int]
-    ) -> Float[Tensor, "b width *space"]:
-        """One feature vector per voxel of an image of ``size``."""
-        return self.restore(self.pyramid(features)[0], size)
-
-    def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
-        """The finest decoded feature at the size of the image."""
-        return nd.upsample(finest, self.strides[0], size)
-
     def pyramid(self, features: list[Tensor]) -> list[Tensor]:
         """Decoded features at every resolution, fine to coarse; ``widths`` are their channels."""
         decoded = [features[-1]]
         hidden = features[-1]
         for step in range(1, self.levels + 1):
             level = self.levels - step
-            factor = tuple(
-                b // a for a, b in zip(self.strides[level], self.strides[level + 1], strict=True)
-            )
-            hidden = nd.upsample_corners(hidden, factor, features[level].shape[2:])
+            hidden = nd.upsample_corners(hidden, self.factor(level), features[level].shape[2:])
             decoded.append(self.get_submodule(f"up{step}_emb.block")(hidden))
             if level:
                 hidden = torch.cat([decoded[-1], features[level]], dim=1)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unmask.models import nd
+from unmask.models.pyramid import PyramidDecoder
 
 _WIDTHS = (28, 36, 48, 64, 80)
 
@@ -63,7 +64,7 @@ class Superhuman(nn.Module):
         return features
 
 
-class SuperhumanDecoder(nn.Module):
+class SuperhumanDecoder(PyramidDecoder):
     """From coarse to fine: enlarge, map to the finer width, add the finer feature, residual block.
 
     Args:
@@ -103,26 +104,13 @@ class SuperhumanDecoder(nn.Module):
         _slow(self, momentum)
         _initialize(self)
 
-    def forward(
-        self, features: list[Tensor], size: Sequence[int]
-    ) -> Float[Tensor, "b width *space"]:
-        """One feature vector per voxel of an image of ``size``."""
-        return self.restore(self.pyramid(features)[0], size)
-
-    def restore(self, finest: Tensor, size: Sequence[int]) -> Tensor:
-        """The finest decoded feature at the size of the image."""
-        return nd.upsample(finest, self.strides[0], size)
-
     def pyramid(self, features: list[Tensor]) -> list[Tensor]:
         """Decoded features at every resolution, fine to coarse; ``widths`` are their channels."""
         decoded = [features[-1]]
         for step in range(self.levels):
             level = self.levels - step - 1
             skip = features[level]
-            factor = tuple(
-                b // a for a, b in zip(self.strides[level], self.strides[level + 1], strict=True)
-            )
-            hidden = nd.upsample_corners(decoded[-1], factor, skip.shape[2:])
+            hidden = nd.upsample_corners(decoded[-1], self.factor(level), skip.shape[2:])
             hidden = self.get_submodule(f"cat{step}")(
                 self.get_submodule(f"up{step}")(hidden) + skip
             )

@@ -39,7 +39,7 @@ class ViT(nn.Module):
         position_scale: factor on the positions of patches (0.08 in MAESTER).
     """
 
-    def __init__(  # noqa: PLR0913 - the figures of an architecture; a recipe names each
+    def __init__(  # noqa: PLR0913 - an architecture has as many; a recipe names each
         self,
         ndim: int,
         in_channels: int,
@@ -91,7 +91,7 @@ class ViT(nn.Module):
     def encode(
         self, tokens: Float[Tensor, "b n d"], keep: Int[Tensor, "b k"] | None = None
     ) -> Float[Tensor, "b m d"]:
-        """Normed outputs: the class token, then one a kept token in the order of ``keep``."""
+        """Normed outputs: the class token, then one per kept token in the order of ``keep``."""
         if keep is not None:
             tokens = tokens.gather(1, keep[:, :, None].expand(-1, -1, self.dim))
         hidden = self._with_class(tokens)
@@ -140,6 +140,7 @@ def _checked(taps: Sequence[int] | None, depth: int) -> tuple[int, ...]:
         return tuple(sorted({max(1, block) for block in shares}))
     if list(taps) != sorted(set(taps)) or taps[0] < 0 or taps[-1] != depth:
         raise ValueError(
-            f"taps={list(taps)}: expected rising block numbers from 0 on that end with {depth}."
+            f"taps={list(taps)}: expected increasing block numbers from 0 to {depth} that "
+            f"end with {depth}."
         )
     return tuple(taps)

@@ -110,7 +110,7 @@ def write_set(
     *,
     shape: Sequence[int],
     count: int,
-    labelled: int | None = None,
+    labeled: int | None = None,
     seed: int = 0,
     spacing: Sequence[float] | None = None,
 ) -> Path:
@@ -121,7 +121,7 @@ def write_set(
         kind: "nuclei" or "tissue".
         shape: voxels along every axis.
         count: number of images.
-        labelled: how many of them, the first ones, get truth; default: all.
+        labeled: how many of them, the first ones, get truth; default: all.
         seed: images with the same seed and index are equal, whatever ``count`` is.
         spacing: voxel sizes; default 1 on every axis.
 
@@ -135,7 +135,7 @@ def write_set(
         rng = generator(seed, f"phantom {kind}", index)
         sample = KINDS[kind](shape, rng=rng, spacing=spacing)
         arrays = {"images": sample.image}
-        if labelled is None or index < labelled:
+        if labeled is None or index < labeled:
             arrays |= {"labels": sample.labels[None], "classes": sample.classes[None]}
         for part, array in arrays.items():
             file = folder / part / f"{kind}_{index:03d}.tif"

@@ -54,7 +54,7 @@ def grow_forest(
         leaf: fewest pixels of a leaf.
     """
     edges = _edges(features)
-    binned = _binned(features, edges)
+    binned = _bin(features, edges)
     size = len(features)
     most = 2 * max(1, size // max(1, leaf)) + 1
     tried = max(1, round(features.shape[1] ** 0.5))
@@ -97,7 +97,7 @@ def _edges(features: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(middles[places].T.astype(np.float32))
 
 
-def _binned(features: np.ndarray, edges: np.ndarray) -> UInt8[np.ndarray, "m d"]:
+def _bin(features: np.ndarray, edges: np.ndarray) -> UInt8[np.ndarray, "m d"]:
     columns = [
         np.searchsorted(edges[number], features[:, number], side="left")
         for number in range(features.shape[1])

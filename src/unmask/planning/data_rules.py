@@ -188,7 +188,7 @@ def augment_decision(
     parts: list[dict[str, object]] = [spatial]
     if images.color:
         parts += [{"name": "channel_shuffle", "p": 0.1}, {"name": "channel_mix", "p": 0.2},
-                  {"name": "grey", "p": 0.1}]  # fmt: skip
+                  {"name": "gray", "p": 0.1}]  # fmt: skip
     if objects is not None and images.ndim < 3:
         parts.append({"name": "invert", "p": 0.1})
     parts += [

@@ -21,7 +21,7 @@ from unmask.errors import RecipeError
 
 @dataclass(frozen=True)
 class Schedule:
-    """What changes over a run; every figure is a function of the updates done, on their device.
+    """What changes over a run; every value is a function of the updates done, on their device.
 
     Attributes:
         steps: updates of the run.
@@ -47,7 +47,7 @@ class Schedule:
         if min(self.temperatures) <= 0:
             raise RecipeError(
                 f"tau_teacher={list(self.temperatures)}: expected two numbers above 0, at the "
-                "start and after the warm-up."
+                "start and after the warm-up. Change the method's options."
             )
 
     def step_of(self, updates: Tensor) -> Tensor:
@@ -142,7 +142,10 @@ class Center(nn.Module):
     def __init__(self, prototypes: int, momentum: float) -> None:
         super().__init__()
         if not 0 <= momentum <= 1:
-            raise RecipeError(f"center_momentum={momentum}: expected a share between 0 and 1.")
+            raise RecipeError(
+                f"center_momentum={momentum}: expected a share between 0 and 1. "
+                "Change the method's options."
+            )
         self.momentum = momentum
         self.value: Tensor
         self.noted: Tensor
@@ -213,5 +216,7 @@ def pair(values: Sequence[float], *, name: str) -> tuple[float, float]:
         RecipeError: another count.
     """
     if len(values) != 2:
-        raise RecipeError(f"{name}={list(values)}: expected two numbers.")
+        raise RecipeError(
+            f"{name}={list(values)}: expected two numbers. Change the method's options."
+        )
     return values[0], values[1]

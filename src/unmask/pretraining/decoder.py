@@ -44,7 +44,9 @@ def check_ratio(ratio: float) -> float:
         RecipeError: not between 0 and 1.
     """
     if not 0 < ratio < 1:
-        raise RecipeError(f"mask_ratio={ratio}: expected a share between 0 and 1.")
+        raise RecipeError(
+            f"mask_ratio={ratio}: expected a share between 0 and 1. Change method.mask_ratio."
+        )
     return ratio
 
 

@@ -279,7 +279,10 @@ def _health(features: Tensor, probabilities: Tensor, log_probs: Tensor) -> dict[
 
 def _counts(views: Sequence[int]) -> tuple[int, int]:
     if len(views) != 2:
-        raise RecipeError(f"views={list(views)}: expected two numbers, of global and local views.")
+        raise RecipeError(
+            f"views={list(views)}: expected two numbers, of global and local views. "
+            "Change method.views."
+        )
     return views[0], views[1]
 
 
@@ -287,14 +290,17 @@ def _weights(values: Sequence[float]) -> tuple[float, ...]:
     if len(values) != 3 or min(values) < 0:
         raise RecipeError(
             f"weights={list(values)}: expected three numbers of 0 or more, of the global "
-            "reconstruction and of the agreement of global and of local views."
+            "reconstruction and of the agreement of global and of local views. Change "
+            "method.weights."
         )
     return tuple(values)
 
 
 def _temperature(value: float) -> float:
     if value <= 0:
-        raise RecipeError(f"tau_student={value}: expected a number above 0, such as 0.1.")
+        raise RecipeError(
+            f"tau_student={value}: expected a number above 0, such as 0.1. Change it."
+        )
     return value
 
 

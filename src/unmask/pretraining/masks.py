@@ -26,7 +26,11 @@ class Mask:
 
 
 def split(noise: Float[Tensor, "b n"], ratio: float) -> Mask:
-    """Keep the ``int(N * (1 - ratio))`` tokens of smallest noise; at least one on either side."""
+    """Keep the ``int(N * (1 - ratio))`` tokens of smallest noise; at least one on either side.
+
+    Raises:
+        ValueError: fewer than two tokens.
+    """
     n = noise.shape[1]
     kept = min(max(1, int(n * (1 - ratio))), n - 1)
     if kept < 1:

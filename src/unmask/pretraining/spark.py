@@ -61,7 +61,10 @@ class Spark(Objective):
             )
         check_layers(backbone, needed_by="method spark")
         if not 0 < mask_ratio < 1:
-            raise RecipeError(f"mask_ratio={mask_ratio}: expected a share between 0 and 1.")
+            raise RecipeError(
+                f"mask_ratio={mask_ratio}: expected a share between 0 and 1. "
+                "Change method.mask_ratio."
+            )
         self.patch: tuple[int, ...] = tuple(network.strides[-1])
         if prod(self.patch) == 1:
             raise RecipeError(

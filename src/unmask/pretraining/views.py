@@ -56,7 +56,7 @@ class ViewPlan:
         if not 0 < low <= high <= 1:
             raise RecipeError(
                 f"{self.name}_scale={[low, high]}: expected (low, high) with 0 < low <= high <= 1, "
-                "shares of data.crop."
+                f"shares of data.crop. Change method.{self.name}_scale."
             )
 
     def draw(self, rng: np.random.Generator, images: int, shape: Sequence[int]) -> tuple[View, ...]:

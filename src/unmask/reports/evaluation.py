@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from unmask.labels.dropped import diameter
-from unmask.metrics import METRICS, Matching, Report, find_metric, summarise
+from unmask.metrics import METRICS, Matching, Report, find_metric, summarize
 from unmask.metrics.instance import AP_THRESHOLDS, match_objects
 from unmask.metrics.overlap_table import overlap
 from unmask.reports import charts
@@ -230,7 +230,7 @@ def _kind_rows(report: Report, rows: Sequence[Mapping[str, Any]]) -> list[dict[s
         {
             "kind": kind,
             "images": len(group),
-            **{name: entry["mean"] for name, entry in summarise(group).items()},
+            **{name: entry["mean"] for name, entry in summarize(group).items()},
         }
         for kind, group in sorted(kinds.items())
     ]

@@ -83,8 +83,8 @@ def _draw_volume(image: Image, labels: Image, edge: int) -> Rgb:
     empty = np.zeros((0, 0), np.uint8)
     whole = first if bright is None else _outlined(bright, empty if flat is None else flat,
                                                    edge=edge)  # fmt: skip
-    below, beside = across[0], across[1].transpose(1, 0, 2)
-    return _put_together([_put_together([first, below], 0), beside, whole], 1)
+    below, right = across[0], across[1].transpose(1, 0, 2)
+    return _put_together([_put_together([first, below], 0), right, whole], 1)
 
 
 def _read_plane(

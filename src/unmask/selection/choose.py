@@ -57,8 +57,8 @@ def choose(
     count = min(count, len(descriptors) - len(done))
     if count < 1:
         return []
-    points = _reduced(descriptors)
-    clusters = _clustered(points, count + len(done), seed)
+    points = _reduce(descriptors)
+    clusters = _cluster(points, count + len(done), seed)
     covered = {int(clusters[index]) for index in done}
     sizes = np.bincount(clusters, doubts)
     chosen: list[Choice] = []
@@ -82,7 +82,7 @@ def choose(
     return chosen
 
 
-def _reduced(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _reduce(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Principal components of the standardized descriptors, each with its own variance."""
     middle = np.median(descriptors, axis=0)
     spread = np.percentile(descriptors, 90, axis=0) - np.percentile(descriptors, 10, axis=0)
@@ -94,7 +94,7 @@ def _reduced(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
     return (scaled @ kept.T).astype(np.float32)
 
 
-def _clustered(points: NDArray[np.float32], count: int, seed: int) -> NDArray[np.int64]:
+def _cluster(points: NDArray[np.float32], count: int, seed: int) -> NDArray[np.int64]:
     distinct = len(np.unique(points, axis=0))
     return kmeans(points, min(count, distinct), seed=seed, restarts=8).labels.astype(np.int64)
 

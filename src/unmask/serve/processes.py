@@ -216,6 +216,6 @@ def _wait(
 
 
 def _forget(folder: Path, mark: object) -> None:
-    """A child is no longer awaited; one that was started in its folder meanwhile still is."""
+    """Stop waiting for a child, but not for one that was started in its folder since."""
     if _AWAITED.get(folder) is mark:
         del _AWAITED[folder]

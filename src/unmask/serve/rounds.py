@@ -47,7 +47,7 @@ class TrainingSet:
         objects: objects in the images to train on.
         classes: number of classes with background, if labels are classes; else 0.
         dense: objects fill most of what is labeled.
-        notes: what the user should know of the choice, one line each.
+        notes: notes for the user on the choice, one line each.
     """
 
     listing: Path

@@ -144,9 +144,9 @@ class Uploads:
             )  # fmt: skip
             found = done.stderr.decode(errors="replace").replace(str(source), "the file")[-500:]
             code = done.returncode
-            said = done.stdout.decode(errors="replace").replace(str(source), "the file")
+            printed = done.stdout.decode(errors="replace").replace(str(source), "the file")
         except subprocess.TimeoutExpired:
-            code, found, said = -1, "", ""
+            code, found, printed = -1, "", ""
         if code:
             raise RefusedError(
                 415,
@@ -154,7 +154,7 @@ class Uploads:
                         found=found or f"a file that ended the decoder (code {code})",
                         do="Export it again as TIFF or PNG."),
             )  # fmt: skip
-        return [line for line in said.splitlines() if line][:8]
+        return [line for line in printed.splitlines() if line][:8]
 
     def _drop(self, kept: int) -> None:
         """Remove the oldest images of a public page, with what belongs to them."""

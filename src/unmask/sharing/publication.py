@@ -1,4 +1,4 @@
-"""What a shared model says about itself, gathered from its card and from its owner."""
+"""The facts about a shared model, gathered from its card and from its owner."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Publication:
         data: name, license, source and citation of the training data.
         scores: metric to value, such as ``all f1@0.5``.
         images: images that the scores are of; empty if the card does not say.
-        doubts: what the owner should know before others see it.
+        doubts: notes for the owner, to read before others see the model.
     """
 
     title: str
@@ -59,7 +59,7 @@ class Publication:
 
 
 def describe_publication(model: DescribedModel, owner: Owner) -> Publication:
-    """Gather what a shared model says.
+    """Gather the facts about a shared model.
 
     Raises:
         RecipeError: neither the card nor the owner names a license.
@@ -106,10 +106,10 @@ def describe_publication(model: DescribedModel, owner: Owner) -> Publication:
     )
 
 
-def _data(entry: object, said: str | None) -> dict[str, str]:
+def _data(entry: object, given: str | None) -> dict[str, str]:
     """The training data for strangers: the owner's words, or the card's, or a count of files."""
-    if said:
-        return {"name": said}
+    if given:
+        return {"name": given}
     if not isinstance(entry, Mapping) or not entry:
         return {"name": "not described"}
     if "name" in entry:

@@ -51,7 +51,7 @@ class Tiling:
                 f"blend={self.blend!r}, pad={self.pad!r}. Change them."
             )
         if self.batch_size is not None and self.batch_size < 1:
-            raise RecipeError(f"infer.batch_size={self.batch_size}: expected 1 or more.")
+            raise RecipeError(f"infer.batch_size={self.batch_size}: expected 1 or more. Change it.")
 
     def positions(self, space: Sequence[int]) -> list[list[int]]:
         """First voxels of the windows along every axis; negative where the image is shorter."""

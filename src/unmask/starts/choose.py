@@ -75,7 +75,7 @@ def choose_start(
             not an error: ``lines`` reports them.
         DataError: ``start.json`` of the run to resume cannot be read.
     """
-    if resume and (noted := _noted(folder)) is not None:
+    if resume and (noted := _read_note(folder)) is not None:
         init = noted
     if init is None or str(init) == NONE:
         return Chosen(NONE)
@@ -109,7 +109,7 @@ def without(chosen: Chosen, *reasons: str) -> Chosen:
     return replace(chosen, model=None, lines=reasons, unsure=False)
 
 
-def _noted(folder: Path) -> str | None:
+def _read_note(folder: Path) -> str | None:
     """Model that the run in ``folder`` started from; None if the folder holds no run."""
     path = folder / _FILE
     try:

@@ -35,7 +35,7 @@ from unmask.tasks.offsets import (
     mirror_pairs,
     name_pairs,
     pairs_of,
-    tried_decoding,
+    try_decoding,
     with_border,
 )
 from unmask.tasks.recorded import repeat_border
@@ -87,7 +87,7 @@ class Affinities(TaskDefaults):
                 f"background {' or '.join(BACKGROUNDS)}, widen of {self.ndim} numbers, dice in "
                 "[0, 1], a reach of 1 or more. Correct the recipe."
             )
-        tried_decoding(self.decoding, self._offsets, task="affinities")
+        try_decoding(self.decoding, self._offsets, task="affinities")
 
     @property
     def context(self) -> int:

@@ -1,6 +1,6 @@
-"""One class an image or volume, by cross-entropy.
+"""One class per image or volume, by cross-entropy.
 
-Labels have one value in all of an image, the number of its class from 1 on, and tables give them
+Labels have one value in the whole image, the number of its class (1, 2, ...); tables give them
 (``unmask.data.tables``). Logits are averaged over the image, so that any decoder serves: ``pool``
 gives one vector for the whole image, others one per voxel.
 """

@@ -57,7 +57,7 @@ def affinities(
         offsets: those outside the image give 0.
         zero_far: voxels without a neighbor at a far offset get 0 instead.
     """
-    one = _measured(embedding)
+    one = _measure(embedding)
     space = embedding.shape[2:]
     result = _cosines(one, one, offsets)
     for channel, offset in enumerate(offsets):
@@ -102,8 +102,8 @@ class _PairLoss(torch.autograd.Function):
         offsets: Sequence[Offset],
         rule: Rule,
     ) -> Tensor:
-        one = _measured(embedding)
-        two = one if other is None else _measured(other)
+        one = _measure(embedding)
+        two = one if other is None else _measure(other)
         gradient = torch.zeros_like(one.vectors) if ctx.needs_input_grad[0] else None
         total = embedding.new_zeros(())
         for first in range(0, len(offsets), _AT_ONCE):
@@ -136,7 +136,7 @@ class _Measured:
     inverse: Tensor
 
 
-def _measured(embedding: Tensor) -> _Measured:
+def _measure(embedding: Tensor) -> _Measured:
     """The vectors with what brings them to unit length; 0 stays 0."""
     vectors = embedding.contiguous()
     inverse = torch.zeros_like(vectors[:, 0])
@@ -240,7 +240,7 @@ def _term(
     if rule.border is not None:
         outside = voxels - cosine[0].numel()
         count = count + outside
-        joined = joined + _joined_at_border(values, offset, rule.border, outside)
+        joined = joined + _join_at_border(values, offset, rule.border, outside)
     share = (joined / count.clamp(min=1)).clamp(*_SHARES)
     mixed = (joined > 0) & (joined < count)
     rare = torch.where(share > 0.5, share / (1 - share), (1 - share) / share)
@@ -257,7 +257,7 @@ def _term(
     return torch.dot(slope.flatten(), error.flatten()), slope.mul_(2)
 
 
-def _joined_at_border(
+def _join_at_border(
     values: Tensor, offset: Offset, border: float | str, outside: int
 ) -> Tensor | float:
     """Voxels without a neighbor that count as joined, for each sample."""

@@ -37,7 +37,7 @@ from unmask.tasks.offsets import (
     inner,
     mirror_pairs,
     name_pairs,
-    tried_decoding,
+    try_decoding,
 )
 from unmask.tasks.recorded import record_cosines
 from unmask.tasks.views import View
@@ -139,7 +139,7 @@ class Embeddings(TaskDefaults):
                 "nearest or zero. Correct the recipe."
             )
         _ = self._learned, self._changes()
-        tried_decoding(self.decoding, self._decoded, task="embeddings")
+        try_decoding(self.decoding, self._decoded, task="embeddings")
 
     @property
     def context(self) -> int:

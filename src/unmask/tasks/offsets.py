@@ -176,7 +176,7 @@ def mirror_pairs(
         else:
             raise RecipeError(
                 f"task {task}: mirrored views need the offset {list(turned)} or {list(opposite)} "
-                f"beside {list(offset)}, found neither. Add it to the offsets, or set "
+                f"in addition to {list(offset)}, found neither. Add it to the offsets, or set "
                 "infer.tta=false."
             )
     return torch.cat([torch.stack(channels, 1), flipped[:, len(offsets) :]], 1)
@@ -274,7 +274,7 @@ def drop_reasons(decoding: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def tried_decoding(
+def try_decoding(
     decoding: Mapping[str, Any] | str, offsets: Sequence[Offset], *, task: str
 ) -> Mapping[str, Any]:
     """A decoding as a mapping with a name that can decode: it is tried on a tiny image.

@@ -38,7 +38,7 @@ class FormatContract(Contract):
     types: ClassVar[tuple[str, ...]] = _TYPES
 
     @pytest.fixture(autouse=True)
-    def _added(self, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    def _add_format(self, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
         if isinstance(self.chosen, str) and self.chosen in FORMATS:
             self.suffix, self.form = self.chosen, _TABLE[self.chosen]
             yield

@@ -132,7 +132,11 @@ def _read_labels(path: Input, *, allow_external: bool) -> np.ndarray:
 
 
 def readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[Read]:
-    """What can be read; where nothing can, every problem at once."""
+    """What can be read; where nothing can, every problem at once.
+
+    Raises:
+        DataError: nothing can be read.
+    """
     problems: list[str] = []
     for path in paths:
         try:

@@ -20,7 +20,7 @@ _LOOK_EVERY = 16
 
 
 class TrainingError(UnmaskError):
-    """Training cannot go on; the message names the step and what to change."""
+    """Training cannot continue; the message names the step and what to change."""
 
 
 class Stop:
@@ -162,7 +162,7 @@ class Guard:
             )
 
     def settle(self) -> None:
-        """Put back statistics that are not finite; before anybody else reads the module.
+        """Put back statistics that are not finite; before other code reads the module.
 
         Where the host decides about every step, nothing is left to do.
         """

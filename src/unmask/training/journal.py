@@ -183,12 +183,12 @@ class Journal:
             if key != "step" and isinstance(value, int | float) and not isinstance(value, bool)
         }
         if numbers:
-            self._started(name).log(record["step"], numbers)
+            self._begin(name).log(record["step"], numbers)
 
     def _track_picture(self, tracker: str, step: int, name: str, pixels: np.ndarray) -> None:
-        self._started(tracker).picture(step, name, pixels)
+        self._begin(tracker).picture(step, name, pixels)
 
-    def _started(self, name: str) -> Tracker:
+    def _begin(self, name: str) -> Tracker:
         """A tracker that has begun; of several processes, only the one that logs begins."""
         tracker = self._trackers[name]
         if name not in self._tracking and self.path is not None:

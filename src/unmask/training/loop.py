@@ -55,7 +55,7 @@ def fit(
         optimizer: over the parameters of ``objective``.
         plan: the values.
         journal: receives one record each ``log_every`` updates.
-        validate: figures of the objective in evaluation mode; the first one chooses the best model,
+        validate: scores of the objective in evaluation mode; the first one chooses the best model,
             higher is better. Called with averaged weights where there are some.
         run: where to keep snapshots and the best model; None keeps nothing.
 

@@ -69,7 +69,11 @@ class Meter:
 
     @contextmanager
     def explain_memory(self) -> Generator[None, None, None]:
-        """Inside the ``with`` block, an error of short memory says what to change."""
+        """Inside the ``with`` block, an error of short memory says what to change.
+
+        Raises:
+            TrainingError: the memory did not suffice.
+        """
         try:
             yield
         except torch.OutOfMemoryError as error:

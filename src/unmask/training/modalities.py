@@ -2,7 +2,7 @@
 
 The modality discovery of MEDIAR (Lee et al. 2022, arXiv:2212.03465) on any data set: one vector for
 each image, k-means, and an order in which images of small clusters come more often. The clusters
-are written into the run's folder, one line an image, to be looked at; a resumed run reads them.
+are written into the run's folder, one line per image, to be looked at; a resumed run reads them.
 """
 
 from __future__ import annotations

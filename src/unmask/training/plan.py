@@ -67,7 +67,7 @@ class Summary:
         loss: mean of the last journal line; NaN if no step was left to do.
         best: best score; None without validation.
         best_step: its step; without validation the last one.
-        metrics: figures of the last validation.
+        metrics: scores of the last validation.
         seconds: of this call.
     """
 

@@ -95,15 +95,15 @@ class Display:
         head = f"{self._title}: " if self._title else ""
         head += f"step {step}/{self._steps}  {text}"
         if scores:
-            self.say(f"{head}  {_listed(scores)}")
+            self.say(f"{head}  {_list_scores(scores)}")
         if self._bar is not None:
             self.move(step)
             self._bar.update(self._bar.task_ids[0], description=text)
         elif not scores and self._is_time(step):
-            self.say(f"{head}{self._left(step)}")
+            self.say(f"{head}{self._estimate_left(step)}")
 
     def close(self) -> None:
-        """Stop the bar; what is said later is printed below it."""
+        """Stop the bar; later lines are printed below it."""
         if self._bar is not None:
             bar, self._bar = self._bar, None
             bar.stop()
@@ -115,7 +115,7 @@ class Display:
         self._shown = now
         return True
 
-    def _left(self, step: int) -> str:
+    def _estimate_left(self, step: int) -> str:
         """The time that is left, at the speed so far."""
         done, left = step - self._first, self._steps - step
         if done < 1 or left < 1:
@@ -137,7 +137,7 @@ def duration(seconds: float | int) -> str:
     return f"{seconds / 3600:.3g} h"
 
 
-def _listed(scores: Mapping[str, Any]) -> str:
+def _list_scores(scores: Mapping[str, Any]) -> str:
     return "  ".join(
         f"{name} {'undefined' if value is None else f'{value:.4f}'}"
         for name, value in scores.items()

@@ -29,7 +29,7 @@ class RunFolder:
     Attributes:
         folder: the run folder; hold it with ``unmask.checkpoint.lock_run``.
         card: what the model file says in addition to step and scores (recipe, data, license, ...).
-        resume: go on from the newest snapshot; without it a folder with snapshots is refused.
+        resume: continue from the newest snapshot; without it a folder with snapshots is refused.
         keep_models: keep the model of every validation too, see ``validated_model``.
     """
 
@@ -48,7 +48,7 @@ class RunFolder:
         return self.folder / MODEL_FILE
 
     def start(self, report: Callable[[str], None]) -> Snapshot | None:
-        """The snapshot to go on from; leftovers of a killed run are removed.
+        """The snapshot to continue from; leftovers of a killed run are removed.
 
         Raises:
             CheckpointError: the folder holds a run and ``resume`` is not wanted, or all damaged.
@@ -69,7 +69,7 @@ def refuse_used(folder: Path) -> None:
     if any((folder / "snapshots").glob("step-*")):
         raise CheckpointError(
             f"{folder}: expected an empty run folder, found snapshots of an earlier run. "
-            "Go on with --resume, or choose another --out."
+            "Continue with --resume, or choose another --out."
         )
 
 
@@ -93,7 +93,7 @@ class Saver:
         *,
         keep: int,
     ) -> None:
-        """Save what ``fit`` needs to go on."""
+        """Save what ``fit`` needs to continue."""
         copies = {group: to_cpu(members) for group, members in tensors.items()}
         self._submit(save_snapshot, self._run.folder, step, copies, state, keep=keep)
 

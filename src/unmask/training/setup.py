@@ -69,7 +69,7 @@ def make_setup(
 def prepare_for_device(module: nn.Module, optimizer: Optimizer, device: torch.device) -> None:
     """Make a GPU fast; on the CPU nothing changes, so that results stay bit-equal.
 
-    Kernels of convolutions have their channels next to each other, as features have: cuDNN would
+    Kernels of convolutions are stored channels-last, as features are: cuDNN would
     rearrange them in every call. PyTorch's SGD becomes one kernel, which skips bad steps itself.
     """
     if device.type == "cpu":

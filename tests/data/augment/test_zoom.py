@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unmask.data.augment.spatial import Spatial
-from unmask.data.augment.zoom import Zoom, region, resize, resized_labels
+from unmask.data.augment.zoom import Zoom, region, resize, resize_labels
 from unmask.data.crops import CropPlan, Crops
 from unmask.data.normalize import NoNormalize
 from unmask.data.pairs import Pair
@@ -66,9 +66,9 @@ def test_shrinking_takes_the_mean_of_areas():
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8])
 def test_labels_are_picked_never_mixed(dtype):
     labels = np.array([[1, 1, 7, 7], [1, 1, 7, 7], [200, 200, 3, 3], [200, 200, 3, 3]], dtype)
-    assert resized_labels(labels, (2, 2)).tolist() == [[1, 7], [200, 3]]
-    assert resized_labels(labels, (8, 4)).dtype == dtype
-    np.testing.assert_array_equal(resized_labels(labels, (8, 8))[::2, ::2], labels)
+    assert resize_labels(labels, (2, 2)).tolist() == [[1, 7], [200, 3]]
+    assert resize_labels(labels, (8, 4)).dtype == dtype
+    np.testing.assert_array_equal(resize_labels(labels, (8, 8))[::2, ::2], labels)
 
 
 def test_images_smaller_than_the_box_end_in_zeros_where_asked():

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_unmask.work import Job, Outcome, Report
+from unmask.errors import DataError, UnmaskError, message
 
 _KEY = Qt.ItemDataRole.UserRole
 
@@ -67,6 +68,16 @@ class LayerBox(QComboBox):
         if not name or name == self._nothing or name not in self._viewer.layers:
             return None
         return self._viewer.layers[name]
+
+    def require(self, asker: str) -> Any:
+        """The layer, for the form named ``asker``.
+
+        Raises:
+            DataError: none is chosen.
+        """
+        if self.layer is None:
+            raise DataError(message(asker, expected="a labels layer", found="none", do="Open one."))
+        return self.layer
 
     def choose(self, layer: Layer) -> None:
         """Choose a layer of the viewer."""
@@ -191,8 +202,6 @@ class Panel(QWidget):
 
     def attempt(self, action: Callable[[], Any]) -> bool:
         """Do something at once; returns whether it worked, otherwise the reason is shown."""
-        from unmask.errors import UnmaskError
-
         try:
             action()
         except (UnmaskError, OSError) as error:

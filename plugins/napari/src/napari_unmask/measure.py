@@ -72,11 +72,7 @@ class Measure(Panel):
         self.attempt(self._start)
 
     def _start(self) -> None:
-        layer = self.labels.layer
-        if layer is None:
-            raise DataError(
-                message("Measure", expected="a labels layer", found="none", do="Open one.")
-            )
+        layer = self.labels.require("Measure")
         source = read_source(self.images.layers or [layer])
         labels = labels_image(read_labels(layer, source))
         image = source.as_image() if self.images.layers else None

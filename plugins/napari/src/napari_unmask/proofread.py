@@ -26,7 +26,6 @@ from napari_unmask.forms import LayerBox, Panel
 from napari_unmask.layers import spacing_of
 from napari_unmask.navigation import jump, voxel_under
 from napari_unmask.tables import features
-from unmask.errors import DataError, message
 from unmask.labels import merge_objects, remove_object, split_object
 from unmask.labels.edit import Correction
 from unmask.labels.objects import find_objects
@@ -136,12 +135,7 @@ class Proofread(Panel):
         self.attempt(self._start)
 
     def _start(self) -> None:
-        layer = self.labels.layer
-        if layer is None:
-            raise DataError(
-                message("Proofread", expected="a labels layer", found="none", do="Open one.")
-            )
-        self._layer = layer = self._editable(layer)
+        self._layer = layer = self._editable(self.labels.require("Proofread"))
         self.accepted = saving.accepted_in(layer)
         table = features(layer)
         known: dict[int, float] = {}
@@ -332,11 +326,7 @@ class Proofread(Panel):
             self.path.setText(str(saving.proposed_path(self.labels.layer, self.image.layer)))
 
     def _save(self) -> None:
-        layer = self._layer or self.labels.layer
-        if layer is None:
-            raise DataError(
-                message("Proofread", expected="a labels layer", found="none", do="Open one.")
-            )
+        layer = self._layer or self.labels.require("Proofread")
         path = Path(self.path.text().strip()).expanduser()
         saving.save(layer, path, accepted=sorted(self.accepted))
         self.messages.clear()

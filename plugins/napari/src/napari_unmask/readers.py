@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
@@ -49,9 +50,9 @@ def _layers(path: str) -> Layers:
         for each in inside:
             try:
                 layers.append(_labels_layer(open_labels(each, ndim=image.ndim), str(each)))
-            except UnmaskError:
+            except UnmaskError as error:
                 # A group that another program left half written must not hide the image.
-                continue
+                warnings.warn(f"{error} The image is opened without them.", stacklevel=2)
     return layers
 
 

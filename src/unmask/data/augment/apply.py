@@ -85,7 +85,7 @@ _Action = Callable[[Tensor, Tensor | None, Sequence[Any]], Tensor]
 
 def read_shape(crop: Sequence[int], parts: Sequence[Part]) -> tuple[int, ...]:
     """Region that ``augment`` needs to be given for a result of size ``crop``."""
-    resampler, _, _ = _divided(parts)
+    resampler, _, _ = _divide(parts)
     return tuple(crop) if resampler is None else resampler.read_shape(crop)
 
 
@@ -115,7 +115,7 @@ def augment(
         RecipeError: two geometric parts, or one that needs labels where there are none.
     """
     _check(images, labels, rngs, crop)
-    resampler, mixers, others = _divided(parts)
+    resampler, mixers, others = _divide(parts)
     shape = (images.shape[1], *crop)
     # Every sample draws for all parts in turn, so a batch is the sum of its samples.
     drawn = [
@@ -192,7 +192,7 @@ def _action(part: Augmentation | LabeledAugmentation) -> _Action:
     return act
 
 
-def _divided(
+def _divide(
     parts: Sequence[Part],
 ) -> tuple[Resampler | None, list[MixingAugmentation], list[Augmentation | LabeledAugmentation]]:
     geometric = [part for part in parts if isinstance(part, Resampler)]

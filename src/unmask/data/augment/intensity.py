@@ -38,7 +38,9 @@ class Gamma:
     def __post_init__(self) -> None:
         check(self, positive=("exponent",))
         if not self.exponent[0] > 0:
-            raise RecipeError(f"gamma: expected exponent above 0, found {self.exponent}.")
+            raise RecipeError(
+                f"gamma: expected exponent above 0, found {self.exponent}. Change data.augment."
+            )
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> float | None:
         """The power."""
@@ -267,7 +269,10 @@ class ObjectIntensity:
     def __post_init__(self) -> None:
         check(self, positive=("factor",))
         if not 0 <= self.share <= 1:
-            raise RecipeError(f"object_intensity: expected share from 0 to 1, found {self.share}.")
+            raise RecipeError(
+                f"object_intensity: expected share from 0 to 1, found {self.share}. "
+                "Change data.augment."
+            )
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> int | None:
         """A seed: how many objects there are is known after the geometry only."""

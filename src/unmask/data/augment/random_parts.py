@@ -41,14 +41,23 @@ def column(values: Sequence[float], images: Tensor) -> Tensor:
 
 
 def check(part: Any, *, positive: Sequence[str] = ()) -> None:
-    """Refuse a share outside [0, 1], and ranges that fall or, where they must not, go below 0."""
+    """Refuse a share outside [0, 1], and ranges that fall or, where they must not, go below 0.
+
+    Raises:
+        RecipeError: a share or range of the part is wrong.
+    """
     name = type(part).__name__.lower()
     if not 0 <= part.p <= 1:
-        raise RecipeError(f"{name}: expected p, a share between 0 and 1, found {part.p}.")
+        raise RecipeError(
+            f"{name}: expected p, a share between 0 and 1, found {part.p}. Change data.augment."
+        )
     for field, values in vars(part).items():
         if isinstance(values, tuple | list) and not (len(values) == 2 and values[0] <= values[1]):
             raise RecipeError(
-                f"{name}: expected {field}=(low, high) with low <= high, found {values}."
+                f"{name}: expected {field}=(low, high) with low <= high, found {values}. "
+                "Change data.augment."
             )
         if field in positive and not values[0] >= 0:
-            raise RecipeError(f"{name}: expected {field} of 0 or more, found {values}.")
+            raise RecipeError(
+                f"{name}: expected {field} of 0 or more, found {values}. Change data.augment."
+            )

@@ -38,7 +38,9 @@ class Noise:
     def __post_init__(self) -> None:
         check(self, positive=("std",))
         if not 0 <= self.signal <= 1:
-            raise RecipeError(f"noise: expected 0 <= signal <= 1, found {self.signal}.")
+            raise RecipeError(
+                f"noise: expected 0 <= signal <= 1, found {self.signal}. Change data.augment."
+            )
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> tuple[float, int] | None:
         """Standard deviation, and the seed of the noise itself, which is drawn on the device."""
@@ -115,10 +117,13 @@ class Sharpen:
     def __post_init__(self) -> None:
         check(self, positive=("amount",))
         if not self.sigma > 0:
-            raise RecipeError(f"sharpen: expected sigma above 0, found {self.sigma}.")
+            raise RecipeError(
+                f"sharpen: expected sigma above 0, found {self.sigma}. Change data.augment."
+            )
         if self.smooth is not None and self.smooth[0] < self.sigma:
             raise RecipeError(
-                f"sharpen: expected smooth from sigma={self.sigma} on, found {self.smooth}."
+                f"sharpen: expected smooth of sigma={self.sigma} or more, found {self.smooth}. "
+                "Change data.augment."
             )
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> Any:
@@ -158,7 +163,9 @@ class Cutout:
     def __post_init__(self) -> None:
         check(self, positive=("count", "size"))
         if self.size[1] > 1:
-            raise RecipeError(f"cutout: expected size as a share up to 1, found {self.size}.")
+            raise RecipeError(
+                f"cutout: expected size as a share up to 1, found {self.size}. Change data.augment."
+            )
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> list[Any] | None:
         """A slice along each axis, for every box."""
@@ -234,7 +241,7 @@ def _weights(sigma: float) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _smooth_planes(source: np.ndarray, weights: np.ndarray, result: np.ndarray) -> None:
-    """Along the middle one of three axes; whole rows are added, so the loop is vectorised."""
+    """Along the middle one of three axes; whole rows are added, so the loop is vectorized."""
     radius, length, width = len(weights) // 2, source.shape[1], source.shape[2]
     for plane in range(len(source)):
         for i in range(length):

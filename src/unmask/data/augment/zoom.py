@@ -32,7 +32,9 @@ class Zoom:
     def __post_init__(self) -> None:
         check(self, positive=("factor",))
         if not self.factor[0] > 0:
-            raise RecipeError(f"zoom: expected factor above 0, found {self.factor}.")
+            raise RecipeError(
+                f"zoom: expected factor above 0, found {self.factor}. Change data.augment."
+            )
 
     def draw(self, rng: np.random.Generator, shape: Sequence[int]) -> float | None:
         """The factor."""
@@ -54,7 +56,7 @@ def resize(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return F.interpolate(torch.from_numpy(array)[None], size=tuple(size), mode="area")[0].numpy()
 
 
-def resized_labels(labels: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def resize_labels(labels: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """``(*size)`` of the same type: the label at the center of each new voxel."""
     if labels.shape == tuple(size):
         return labels

@@ -57,7 +57,7 @@ class MLflow:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(_named(name), value, now, step) for name, value in numbers.items()]
+        metrics = [Metric(_rename(name), value, now, step) for name, value in numbers.items()]
         self._client.log_batch(self._run, metrics=metrics)
 
     def picture(self, step: int, name: str, pixels: np.ndarray) -> None:
@@ -74,6 +74,6 @@ class MLflow:
         return self._client.create_experiment(name) if found is None else found.experiment_id
 
 
-def _named(metric: str) -> str:
+def _rename(metric: str) -> str:
     """MLflow allows no ``@`` in names, as in f1@0.5."""
     return metric.replace("@", "_at_")

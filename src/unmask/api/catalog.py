@@ -24,10 +24,10 @@ _LONGEST, _SHOWN = 300, 4
 _EXPORTED = {".onnx", ".pt", ".zip"}
 
 
-@accept_former_names(licence="license")
+@accept_former_names(licence="license", figures="scores")
 @dataclass(frozen=True)
 class ShippedModel:
-    """What a shipped model says about itself.
+    """The card of a shipped model.
 
     Attributes:
         name: what to give as a model.
@@ -38,7 +38,7 @@ class ShippedModel:
         channels: channels that the network sees.
         data: what it was trained on: name, license, source, citation.
         license: of the weights.
-        figures: metrics by name, on images that were not trained on.
+        scores: metrics by name, on images that were not trained on.
         images: which images those were.
     """
 
@@ -50,20 +50,20 @@ class ShippedModel:
     channels: int
     data: Mapping[str, str]
     license: str
-    figures: Mapping[str, float]
+    scores: Mapping[str, float]
     images: str
 
     def to_text(self) -> str:
         """A few lines for a terminal."""
         size = self.path.stat().st_size / 1e6
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.figures.items())
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in self.scores.items())
         return "\n".join(
             [
                 f"{self.name:14} {self.description}",
                 f"{'':14} task {self.task}, {self.ndim}D, {self.channels} channel(s), "
                 f"{size:.1f} MB, license {self.license}",
                 f"{'':14} data: {self.data['name']}, {self.data['license']}, {self.data['source']}",
-                f"{'':14} {self.images}: {figures}",
+                f"{'':14} {self.images}: {scores}",
             ]
         )
 
@@ -75,10 +75,10 @@ def shipped_models() -> list[ShippedModel]:
         >>> [model.name for model in shipped_models()]
         ['nuclei', 'phantoms2d', 'phantoms3d']
     """
-    return [_described(name, path) for name, path in shipped.names().items()]
+    return [_describe(name, path) for name, path in shipped.names().items()]
 
 
-def _described(name: str, path: Path) -> ShippedModel:
+def _describe(name: str, path: Path) -> ShippedModel:
     card = describe_model(path).card
     recipe = described_recipe(card, path)
     missing = [key for key in ("data", "license", "figures") if key not in card]
@@ -96,7 +96,7 @@ def _described(name: str, path: Path) -> ShippedModel:
         channels=recipe.data.channels,
         data=card["data"],
         license=card["license"],
-        figures=card["figures"]["all"],
+        scores=card["figures"]["all"],
         images=card["figures"]["images"],
     )
 
