@@ -68,13 +68,14 @@ def stem(path: str | Path) -> str:
 def locate(path: str | Path) -> Location:
     """Split ``file.h5:key``, ``file.tif:1`` and ``store.zarr/inner/array`` into file and key."""
     source = str(path)
-    for colon in () if is_remote(source) else range(len(source) - 1, 0, -1):
+    remote = is_remote(source)
+    for colon in () if remote else range(len(source) - 1, 0, -1):
         if source[colon] == ":" and is_container(source[:colon]):
             return Location(source, Path(source[:colon]), source[colon + 1 :].strip("/"))
     numbered = _NUMBERED.fullmatch(source)
     if numbered:
         return Location(source, Path(numbered[1]), numbered[2])
-    if is_remote(source):
+    if remote:
         store, key = remote_location(source)
         return Location(source, cast("Path", store), key)
     whole = Path(path)
