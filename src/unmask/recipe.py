@@ -73,28 +73,27 @@ class Recipe(Section):
             raise ValueError("train.folds is for training with labels")
         if self.data.sections is not None and self.method is None:
             raise ValueError("data.sections is for pre-training only; labels need whole crops")
-        axes = self.data.ndim + (self.data.sections is not None)
+        ndim = self.data.ndim
+        axes = ndim + (self.data.sections is not None)
         if self.data.spacing is not None and len(self.data.spacing) != axes:
             raise ValueError(
                 f"data.spacing={self.data.spacing} has {len(self.data.spacing)} axes, "
                 f"images have {axes}"
             )
-        if self.infer.tile is not None and len(self.infer.tile) != self.data.ndim:
+        if self.infer.tile is not None and len(self.infer.tile) != ndim:
             raise ValueError(
                 f"infer.tile={self.infer.tile} has {len(self.infer.tile)} axes, "
-                f"data.crop={self.data.crop} has {self.data.ndim}"
+                f"data.crop={self.data.crop} has {ndim}"
             )
         for name, scale in (("data.scale", self.data.scale), ("infer.scale", self.infer.scale)):
-            if isinstance(scale, tuple) and len(scale) != self.data.ndim:
+            if isinstance(scale, tuple) and len(scale) != ndim:
                 raise ValueError(
                     f"{name}={scale} has {len(scale)} axes, data.crop={self.data.crop} has "
-                    f"{self.data.ndim}; give one number, or one per axis"
+                    f"{ndim}; give one number, or one per axis"
                 )
         views = () if isinstance(self.infer.tta, bool) else self.infer.tta
-        if any(not 0 <= axis < self.data.ndim for axes in views for axis in axes):
-            raise ValueError(
-                f"infer.tta={self.infer.tta} names axes outside 0 .. {self.data.ndim - 1}"
-            )
+        if any(not 0 <= axis < ndim for axes in views for axis in axes):
+            raise ValueError(f"infer.tta={self.infer.tta} names axes outside 0 .. {ndim - 1}")
         return self
 
     def __repr__(self) -> str:

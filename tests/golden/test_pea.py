@@ -22,7 +22,8 @@ from unmask.models import (
 )
 from unmask.recipe import load
 from unmask.recipe_repair import published_balance
-from unmask.space.box import Box, starts
+from unmask.space.box import Box
+from unmask.space.tiling import starts
 from unmask.tasks.cosine import affinities, pair_loss
 from unmask.tasks.embeddings import Embeddings
 from unmask.tasks.offsets import widen_borders

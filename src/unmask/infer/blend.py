@@ -121,7 +121,11 @@ def _repeating(starts: Sequence[int], window: int, length: int) -> tuple[Tensor,
 
 
 class Strip:
-    """Sums of the open lines, in float32, in a ring of lines on the device of the scores."""
+    """Sums of the open lines, in float32, in a ring of lines on the device of the scores.
+
+    Attributes:
+        device: where the sums live.
+    """
 
     def __init__(
         self,
@@ -143,19 +147,15 @@ class Strip:
             first: lines before this one are not wanted.
             device: where the sums live.
         """
-        self._space = Box.of(shape[1:])
+        self._space = tuple(shape[1:])
         self._weight = None if weight is None else weight.to(device)
         self._ring = min(lines, shape[1])
         self._sums = torch.zeros((shape[0], self._ring, *shape[2:]), device=device)
+        self.device = self._sums.device
         self._totals = (
-            None if self._weight is None else WeightSums(self._weight, starts, self._space.shape)
+            None if self._weight is None else WeightSums(self._weight, starts, self._space)
         )
         self._done = first
-
-    @property
-    def device(self) -> torch.device:
-        """Where the sums live."""
-        return self._sums.device
 
     @property
     def done(self) -> int:
@@ -191,11 +191,11 @@ class Strip:
             lines: lines of a piece.
             room: gives the tensor to be filled with a piece; None: a new one.
         """
-        length, *rest = self._space.shape
+        length, *rest = self._space
         last = length if stop >= length else stop // lines * lines
         while self._done < last:
             end = min((self._done // lines + 1) * lines, last)
-            box = Box((self._done, *self._space.start[1:]), (end, *self._space.stop[1:]))
+            box = Box((self._done, *(0 for _ in rest)), (end, *rest))
             shape = (self._sums.shape[0], end - self._done, *rest)
             out = torch.empty(shape, device=self.device) if room is None else room(box)
             for part in self._unroll(box):
@@ -210,10 +210,11 @@ class Strip:
             out.copy_(sums)
         else:
             lines = max(1, _TOTAL_BYTES // max(1, sums[0, :1].nbytes))
-            for first in range(0, part.shape[0], lines):
-                some = slice(first, min(first + lines, part.shape[0]))
-                total = self._totals.lines(part.start[0] + some.start, part.start[0] + some.stop)
-                torch.div(sums[:, some], total, out=out[:, some])
+            first, last = part.start[0], part.stop[0]
+            for low in range(first, last, lines):
+                high = min(low + lines, last)
+                some = slice(low - first, high - first)
+                torch.div(sums[:, some], self._totals.lines(low, high), out=out[:, some])
         sums.zero_()
 
     def _unroll(self, box: Box) -> Iterator[Box]:
@@ -226,4 +227,4 @@ class Strip:
 
     def _place(self, part: Box) -> slice:
         start = part.start[0] % self._ring
-        return slice(start, start + part.shape[0])
+        return slice(start, start + part.stop[0] - part.start[0])

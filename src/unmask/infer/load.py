@@ -161,10 +161,11 @@ def make_predictor(
         RecipeError: ``infer.tta`` names axes that the images do not have.
     """
     infer, data = recipe.infer, recipe.data
+    ndim = data.ndim
     return Predictor(
         segmenters,
         task=task or build_task(recipe),
-        channels=recipe.data.channels,
+        channels=data.channels,
         tiling=Tiling(
             tuple(infer.tile or data.crop),
             overlap=infer.overlap,
@@ -172,22 +173,20 @@ def make_predictor(
             pad=infer.pad,
             batch_size=infer.batch_size,
         ),
-        views=Views.of(data.ndim, tta=infer.tta, mirror_positions=infer.mirror_positions),
+        views=Views.of(ndim, tta=infer.tta, mirror_positions=infer.mirror_positions),
         normalize=normalize or build_normalizer(recipe),
         average=infer.average,
         precision=infer.precision,
         uncertainty=infer.uncertainty,
         fit=infer.fit,
         block=infer.block,
-        view=View(
-            recipe.data.spacing, recipe.data.foreground_crop, infer.scale or recipe.data.scale
-        ),
+        view=View(data.spacing, data.foreground_crop, infer.scale or data.scale),
         layout=Layout(
-            recipe.data.ndim,
-            recipe.data.axes,
-            image_suffix=recipe.data.image_suffix,
-            allow_external=recipe.data.allow_external,
-            channels=ChannelChoice(recipe.data.use_channels),
+            ndim,
+            data.axes,
+            image_suffix=data.image_suffix,
+            allow_external=data.allow_external,
+            channels=ChannelChoice(data.use_channels),
         ),
         origin=origin,
         trained=trained,

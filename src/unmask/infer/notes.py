@@ -70,12 +70,13 @@ def _count_sizes(labels: np.ndarray, trained: ObjectDiameters, tally: Tally) -> 
         here = tally.region.holds(objects.start)
     size = objects.size[here]
     across = diameter(size, labels.ndim)
-    tally.add("objects", len(size))
-    tally.add("objects.voxels", size.sum())
-    kinds = {"smaller": across < trained.low / _SMALLER, "larger": across > trained.high * _LARGER}
-    for name, chosen in kinds.items():
-        tally.add(name, np.count_nonzero(chosen))
-        tally.add(f"{name}.voxels", size[chosen].sum())
+    kinds = {
+        "objects": np.ones(len(size), bool),
+        "smaller": across < trained.low / _SMALLER,
+        "larger": across > trained.high * _LARGER,
+    }
+    tally.add({name: np.count_nonzero(chosen) for name, chosen in kinds.items()})
+    tally.add({f"{name}.voxels": size[chosen].sum() for name, chosen in kinds.items()})
 
 
 @dataclass(frozen=True)

@@ -13,62 +13,60 @@ from unmask.io import added
 from unmask.io.contract import Format
 from unmask.parts import Parts
 
-FORMATS = Parts(
-    "unmask.formats",
-    {
-        ".tif": "unmask.io.tiff:FORMAT",
-        ".tiff": "unmask.io.tiff:FORMAT",
-        ".btf": "unmask.io.tiff:FORMAT",
-        ".lsm": "unmask.io.tiff:FORMAT",
-        ".ome.tif": "unmask.io.tiff:OME_FORMAT",
-        ".ome.tiff": "unmask.io.tiff:OME_FORMAT",
-        ".zarr": "unmask.io.zarr:FORMAT",
-        ".h5": "unmask.io.hdf5:FORMAT",
-        ".hdf5": "unmask.io.hdf5:FORMAT",
-        ".hdf": "unmask.io.hdf5:FORMAT",
-        ".nxs": "unmask.io.hdf5:FORMAT",
-        ".nii": "unmask.io.nifti:FORMAT",
-        ".nii.gz": "unmask.io.nifti:PACKED_FORMAT",
-        ".dcm": "unmask.io.dicom:FILE_FORMAT",
-        ".seg.dcm": "unmask.io.dicom_seg:FORMAT",
-        ".dicom": "unmask.io.dicom:FILE_FORMAT",
-        ".ima": "unmask.io.dicom:FILE_FORMAT",
-        ".png": "unmask.io.raster:PNG",
-        ".jpg": "unmask.io.raster:JPEG",
-        ".jpeg": "unmask.io.raster:JPEG",
-        ".bmp": "unmask.io.raster:BMP",
-        ".npy": "unmask.io.npy:FORMAT",
-        ".svs": "unmask.io.tiff:SLIDE_FORMAT",
-        ".ndpi": "unmask.io.tiff:SLIDE_FORMAT",
-        ".scn": "unmask.io.tiff:SLIDE_FORMAT",
-        ".qptiff": "unmask.io.tiff:SLIDE_FORMAT",
-        ".bif": "unmask.io.tiff:SLIDE_FORMAT",
-        ".stk": "unmask.io.tiff:FORMAT",
-        ".webp": "unmask.io.raster:WEBP",
-        ".jp2": "unmask.io.jpeg2000:FORMAT",
-        ".j2k": "unmask.io.jpeg2000:FORMAT",
-        ".ims": "unmask.io.imaris:FORMAT",
-        ".mrc": "unmask.io.mrc:FORMAT",
-        ".rec": "unmask.io.mrc:FORMAT",
-        ".map": "unmask.io.mrc:FORMAT",
-        ".nrrd": "unmask.io.nrrd:FORMAT",
-        ".nhdr": "unmask.io.nrrd:FORMAT",
-        ".mha": "unmask.io.metaimage:FORMAT",
-        ".mhd": "unmask.io.metaimage:FORMAT",
-        ".img": "unmask.io.nifti_pair:FORMAT",
-        ".hdr": "unmask.io.nifti_pair:FORMAT",
-        ".mgz": "unmask.io.freesurfer:FORMAT",
-        ".mgh": "unmask.io.freesurfer:FORMAT",
-        ".mnc": "unmask.io.minc:FORMAT",
-        ".czi": "unmask.io.czi:FORMAT",
-        ".lif": "unmask.io.lif:FORMAT",
-        ".nd2": "unmask.io.nd2:FORMAT",
-        ".n5": "unmask.io.n5:FORMAT",
-        ".precomputed": "unmask.io.precomputed_open:FORMAT",
-        ".zarr.zip": "unmask.io.zipped:FORMAT",
-        ".ozx": "unmask.io.zipped:FORMAT",
-    },
-)
+_OURS = {
+    ".tif": "unmask.io.tiff:FORMAT",
+    ".tiff": "unmask.io.tiff:FORMAT",
+    ".btf": "unmask.io.tiff:FORMAT",
+    ".lsm": "unmask.io.tiff:FORMAT",
+    ".ome.tif": "unmask.io.tiff:OME_FORMAT",
+    ".ome.tiff": "unmask.io.tiff:OME_FORMAT",
+    ".zarr": "unmask.io.zarr:FORMAT",
+    ".h5": "unmask.io.hdf5:FORMAT",
+    ".hdf5": "unmask.io.hdf5:FORMAT",
+    ".hdf": "unmask.io.hdf5:FORMAT",
+    ".nxs": "unmask.io.hdf5:FORMAT",
+    ".nii": "unmask.io.nifti:FORMAT",
+    ".nii.gz": "unmask.io.nifti:PACKED_FORMAT",
+    ".dcm": "unmask.io.dicom:FILE_FORMAT",
+    ".seg.dcm": "unmask.io.dicom_seg:FORMAT",
+    ".dicom": "unmask.io.dicom:FILE_FORMAT",
+    ".ima": "unmask.io.dicom:FILE_FORMAT",
+    ".png": "unmask.io.raster:PNG",
+    ".jpg": "unmask.io.raster:JPEG",
+    ".jpeg": "unmask.io.raster:JPEG",
+    ".bmp": "unmask.io.raster:BMP",
+    ".npy": "unmask.io.npy:FORMAT",
+    ".svs": "unmask.io.tiff:SLIDE_FORMAT",
+    ".ndpi": "unmask.io.tiff:SLIDE_FORMAT",
+    ".scn": "unmask.io.tiff:SLIDE_FORMAT",
+    ".qptiff": "unmask.io.tiff:SLIDE_FORMAT",
+    ".bif": "unmask.io.tiff:SLIDE_FORMAT",
+    ".stk": "unmask.io.tiff:FORMAT",
+    ".webp": "unmask.io.raster:WEBP",
+    ".jp2": "unmask.io.jpeg2000:FORMAT",
+    ".j2k": "unmask.io.jpeg2000:FORMAT",
+    ".ims": "unmask.io.imaris:FORMAT",
+    ".mrc": "unmask.io.mrc:FORMAT",
+    ".rec": "unmask.io.mrc:FORMAT",
+    ".map": "unmask.io.mrc:FORMAT",
+    ".nrrd": "unmask.io.nrrd:FORMAT",
+    ".nhdr": "unmask.io.nrrd:FORMAT",
+    ".mha": "unmask.io.metaimage:FORMAT",
+    ".mhd": "unmask.io.metaimage:FORMAT",
+    ".img": "unmask.io.nifti_pair:FORMAT",
+    ".hdr": "unmask.io.nifti_pair:FORMAT",
+    ".mgz": "unmask.io.freesurfer:FORMAT",
+    ".mgh": "unmask.io.freesurfer:FORMAT",
+    ".mnc": "unmask.io.minc:FORMAT",
+    ".czi": "unmask.io.czi:FORMAT",
+    ".lif": "unmask.io.lif:FORMAT",
+    ".nd2": "unmask.io.nd2:FORMAT",
+    ".n5": "unmask.io.n5:FORMAT",
+    ".precomputed": "unmask.io.precomputed_open:FORMAT",
+    ".zarr.zip": "unmask.io.zipped:FORMAT",
+    ".ozx": "unmask.io.zipped:FORMAT",
+}
+FORMATS = Parts("unmask.formats", _OURS)
 # A folder of slices is recognized by its content, so no suffix stands for it.
 SERIES = "DICOM series"
 _BY_CONTENT = Parts("unmask.formats", {SERIES: "unmask.io.dicom:FORMAT"})
@@ -100,7 +98,7 @@ def match_suffix(name: str) -> str | None:
         ('.ome.tif', None)
     """
     lower = name.lower()
-    found = _longest(lower, added.ADDED) or _longest(lower, FORMATS)
+    found = _longest(lower, added.ADDED) or _longest(lower, _OURS)
     if found is None and "." in lower:
         # Reads the metadata of all installed packages, so only for suffixes that are not ours.
         found = _longest(lower, added.installed_formats())
@@ -124,7 +122,7 @@ def is_folder(name: str) -> bool:
 
 
 def _is_ours(suffix: str) -> bool:
-    return suffix in FORMATS and suffix not in added.ADDED
+    return suffix in _OURS and suffix not in added.ADDED
 
 
 def _longest(lower: str, suffixes: Iterable[str]) -> str | None:

@@ -6,7 +6,7 @@ objects, so what each filter takes away is counted and reported.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gamma, pi, prod
 from typing import SupportsInt
@@ -71,10 +71,11 @@ class Tally:
     region: Region | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
-    def add(self, name: str, count: SupportsInt) -> None:
-        """Add to a count; zero leaves no entry."""
-        if int(count):
-            self.counts[name] = self.counts.get(name, 0) + int(count)
+    def add(self, counts: Mapping[str, SupportsInt]) -> None:
+        """Add to counts by name; zero leaves no entry."""
+        for name, count in counts.items():
+            if int(count):
+                self.counts[name] = self.counts.get(name, 0) + int(count)
 
     def inner(self, array: np.ndarray) -> np.ndarray:
         """The part of an array that counts."""
@@ -82,24 +83,25 @@ class Tally:
 
     def voxels(self, reason: str, where: NDArray[np.bool_]) -> None:
         """Count dropped voxels that belong to no object."""
-        self.add(f"{reason}.voxels", np.count_nonzero(self.inner(where)))
+        self.add({f"{reason}.voxels": np.count_nonzero(self.inner(where))})
 
     def objects(self, reason: str, labels: NDArray[np.int32], removed: NDArray[np.bool_]) -> None:
         """Count the objects with ``removed[id]``; id 0 is not one."""
         removed = removed.copy()
         removed[:1] = False
-        self.add(f"{reason}.voxels", np.count_nonzero(removed[self.inner(labels)]))
         gone = find_objects(np.where(removed[labels], labels, 0).astype(np.int32))
-        self.add(f"{reason}.objects", np.count_nonzero(self._here(gone.start)))
+        voxels = np.count_nonzero(removed[self.inner(labels)])
+        objects = np.count_nonzero(self._here(gone.start))
+        self.add({f"{reason}.voxels": voxels, f"{reason}.objects": objects})
         if self.region is not None and self.region.ends:
             here = np.zeros(len(removed), bool)
             here[self.inner(labels)] = True
             cut = self.region.cuts((gone.start, gone.stop), labels.shape)
-            self.add("cut", np.count_nonzero(cut & here[gone.ids]))
+            self.add({"cut": np.count_nonzero(cut & here[gone.ids])})
 
     def settle(self, foreground: NDArray[np.bool_]) -> None:
         """Count the foreground, when decoding is finished."""
-        self.add("foreground", np.count_nonzero(self.inner(foreground)))
+        self.add({"foreground": np.count_nonzero(self.inner(foreground))})
 
     def _here(self, corners: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.ones(len(corners), bool) if self.region is None else self.region.holds(corners)

@@ -27,9 +27,7 @@ class ConvBlock(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
-        # The shift of the normalization makes a bias of the convolution redundant
-        self.conv = nd.conv(ndim, in_channels, out_channels, kernel=kernel, bias=False)
-        self.norm = nd.norm(norm, ndim, out_channels)
+        self.conv, self.norm = nd.conv_norm(norm, ndim, in_channels, out_channels, kernel=kernel)
 
     def forward(self, image: Float[Tensor, "b c *space"]) -> Float[Tensor, "b d *space"]:
         """Features of the same size."""
@@ -55,12 +53,10 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.stride = nd.per_axis(stride, ndim)
-        self.conv1 = nd.conv(
-            ndim, in_channels, out_channels, kernel=kernel, stride=self.stride, bias=False
+        self.conv1, self.norm1 = nd.conv_norm(
+            norm, ndim, in_channels, out_channels, kernel=kernel, stride=self.stride
         )
-        self.norm1 = nd.norm(norm, ndim, out_channels)
-        self.conv2 = nd.conv(ndim, out_channels, out_channels, kernel=kernel, bias=False)
-        self.norm2 = nd.norm(norm, ndim, out_channels)
+        self.conv2, self.norm2 = nd.conv_norm(norm, ndim, out_channels, out_channels, kernel=kernel)
         changes = in_channels != out_channels or max(self.stride) > 1
         self.project = (
             nd.patch_conv(ndim, in_channels, out_channels, self.stride, bias=False)

@@ -142,6 +142,20 @@ def norm(kind: str, ndim: int, channels: int) -> nn.Module:
     raise ValueError(f"norm={kind!r}: expected instance, group or batch.")
 
 
+def conv_norm(
+    kind: str,
+    ndim: int,
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel: int | Sequence[int] = 3,
+    stride: int | Sequence[int] = 1,
+) -> tuple[Conv, nn.Module]:
+    """Convolution and the normalization behind it, whose shift makes a bias redundant."""
+    layer = conv(ndim, in_channels, out_channels, kernel=kernel, stride=stride, bias=False)
+    return layer, norm(kind, ndim, out_channels)
+
+
 class InstanceNorm(nn.Module):
     """Instance normalization with scale and shift (arXiv:1607.08022).
 

@@ -77,19 +77,6 @@ class Tile:
     write: Box
 
 
-def starts(length: int, window: int, step: int) -> list[int]:
-    """Window positions that cover ``[0, length)``; the last one is moved back to end at ``length``.
-
-    A window longer than the axis gives the single position 0.
-    """
-    if window <= 0 or step <= 0:
-        raise ValueError(f"window {window} and step {step} must be positive.")
-    if length <= window:
-        return [0]
-    positions = list(range(0, length - window, step))
-    return [*positions, length - window]
-
-
 def tiles(shape: Sequence[int], block: Sequence[int], halo: Sequence[int]) -> Iterator[Tile]:
     """Partition ``shape`` into blocks in C order; each tile reads its block plus ``halo``, clipped.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from unmask.errors import RecipeError
-from unmask.space.box import Box, starts
+from unmask.space.box import Box
 
 # A network of few channels needs some 100 bytes per voxel of a window: no machine holds more.
 _LARGEST = 1 << 28
@@ -81,3 +81,16 @@ class Tiling:
             start.append(max(0, first))
             stop.append(min(length, last + window))
         return Box(tuple(start), tuple(stop))
+
+
+def starts(length: int, window: int, step: int) -> list[int]:
+    """Window positions that cover ``[0, length)``; the last one is moved back to end at ``length``.
+
+    A window longer than the axis gives the single position 0.
+    """
+    if window <= 0 or step <= 0:
+        raise ValueError(f"window {window} and step {step} must be positive.")
+    if length <= window:
+        return [0]
+    positions = list(range(0, length - window, step))
+    return [*positions, length - window]
