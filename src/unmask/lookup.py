@@ -41,7 +41,7 @@ def find(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Calla
     names = f"one of {', '.join(sorted(table))}, or " if table else ""
     raise RecipeError(
         f"{kind}={name!r}: expected {names}path/to/file.py:Name, or the name of an installed part. "
-        f"{hint}Change the recipe or --set it."
+        f"{hint}Correct the name."
     )
 
 
