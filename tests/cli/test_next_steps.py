@@ -7,6 +7,7 @@ import pytest
 
 import unmask
 from unmask.errors import CheckpointError, DataError, RecipeError
+from unmask.infer.load import _early_note
 from unmask.io import save_image
 from unmask.io.paths import list_files
 from unmask.lookup import find
@@ -75,3 +76,13 @@ def test_pictures_in_place_of_labels_are_doubted(tmp_path):
     assert "0, 1, 2: the values of the prediction change from pixel to pixel, as in a picture" in (
         " ".join(report.settings["notes"])
     )
+
+
+def test_a_model_of_an_interrupted_training_is_reported(tmp_path):
+    recipe = load("cells").with_settings(["train.steps=20"])
+    assert _early_note("nuclei", recipe) == []
+    for step, count in ((15, 1), (20, 0)):
+        (tmp_path / "snapshots" / f"step-{step}").mkdir(parents=True)
+        notes = _early_note(tmp_path, recipe)
+        assert len(notes) == count
+        assert all("update 15 of 20" in note for note in notes)
