@@ -138,8 +138,11 @@ def _report(dispatcher: Any) -> None:
         _LOG.warning("Compiling kernels for this machine (once, about %d s).", _SECONDS)
     elif not _is_kept(dispatcher.py_func, Path(folder)):
         # Other commands have compiled theirs; this one needs more.
-        module = dispatcher.py_func.__module__
-        _LOG.warning("Compiling more kernels for this machine, first of %s (kept as well).", module)
+        _LOG.warning(
+            "Compiling more kernels for this machine, which this command needs (once, some "
+            "seconds; the first is in %s).",
+            dispatcher.py_func.__module__,
+        )
 
 
 def _holds_kernels(folder: Path) -> bool:

@@ -39,11 +39,9 @@ def find(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Calla
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     names = f"one of {', '.join(sorted(table))}, or " if table else ""
-    # What an option of the command line chooses is not in a recipe.
-    do = "Correct it." if kind.startswith("--") else "Change the recipe or --set it."
     raise RecipeError(
         f"{kind}={name!r}: expected {names}path/to/file.py:Name, or the name of an installed part. "
-        f"{hint}{do}"
+        f"{hint}Correct the name."
     )
 
 

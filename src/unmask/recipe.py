@@ -198,10 +198,11 @@ def load(source: str | Path | Recipe) -> Recipe:
     else:
         near = difflib.get_close_matches(str(source), presets(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else f" {near_path(path)}".rstrip()
-        raise RecipeError(
-            f"{source}: expected a preset ({', '.join(presets())}) or a YAML file, found neither."
-            f"{hint}"
-        )
+        wanted = f"a preset ({', '.join(presets())}) or a YAML file"
+        if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+            # The names of the presets would hide what matters.
+            wanted = "a YAML file, or the name of a preset (unmask presets lists them)"
+        raise RecipeError(f"{source}: expected {wanted}, found neither.{hint}")
     return parse(_read(text, label), source=label)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unmask.data.checks import check_content
 from unmask.data.fingerprint import digest, same_images
-from unmask.data.outputs import keep_inputs, refuse_inside
+from unmask.data.outputs import keep_inputs, mixed_note, refuse_inside
 from unmask.data.pairing import Layout, Pair
 from unmask.data.pairs import open_pairs
 from unmask.errors import DataError
@@ -137,6 +137,20 @@ def test_outputs_stay_out_of_the_folders_of_images(tmp_path):
     refuse_inside(tmp_path / "run", images, labels)
     # A file says nothing of its folder.
     refuse_inside(images / "run", images / "a.png", f"{images}/*.png", np.eye(3))
+
+
+def test_labels_among_images_are_reported(tmp_path):
+    images, other, out = tmp_path / "images", tmp_path / "other", tmp_path / "out"
+    save_image(images / "a.png", np.eye(4, dtype=np.uint8))
+    save_image(other / "b.png", np.eye(4, dtype=np.uint8))
+    save_image(out / "c.tif", np.eye(4, dtype=np.uint8))
+    pairs = open_pairs(images, None, Layout(2))
+    for folder in (images, other):
+        (note,) = mixed_note(pairs, [folder / "a.tif"], folder)
+        assert "the labels lie among them" in note
+    # Results of other images, and a new folder.
+    for folder in (out, tmp_path / "new"):
+        assert mixed_note(pairs, [folder / "a.tif"], folder) == []
 
 
 def test_nothing_in_a_folder_of_images_is_replaced(tmp_path):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from unmask.io.pictures import looks_like_picture
 from unmask.labels.components import connected_components
 from unmask.metrics import INSTANCE, METRICS, SEMANTIC, Metric, find_metric
 from unmask.metrics.metric import Kind
@@ -24,6 +25,8 @@ _FEW = 2
 # So many images with exactly the same ids show classes.
 _SAME = 3
 _NAMED = 3
+# Side of the part that is looked at for gray values of a picture.
+_SIDE = 512
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,13 @@ class Doubts:
         if self.ignore is not None:
             truth = np.where(truth == self.ignore, 0, truth)
         here, there = _ids(truth), _ids(predicted)
+        for side, ids, labels in (("truth", here, truth), ("prediction", there, predicted)):
+            if ids.size and looks_like_picture(_middle(labels)):
+                self._add(
+                    name,
+                    f"the values of the {side} change from pixel to pixel, as in a picture: is it "
+                    "an image instead of labels?",
+                )
         if here.size and there.size:
             if "instance" in kinds:
                 self._objects(name, (truth, predicted), (here, there), kinds["instance"])
@@ -167,6 +177,14 @@ def _kinds(names: Sequence[str]) -> Mapping[Kind, list[str]]:
         metric: Metric = find_metric(name, METRICS)
         found.setdefault(metric.kind, []).append(name)
     return found
+
+
+def _middle(labels: np.ndarray) -> np.ndarray:
+    """The middle of the middle plane, which shows what the whole looks like."""
+    plane = labels.reshape(-1, *labels.shape[-2:])
+    plane = plane[len(plane) // 2]
+    starts = (max(0, (n - _SIDE) // 2) for n in plane.shape)
+    return plane[tuple(slice(start, start + _SIDE) for start in starts)]
 
 
 def _ids(labels: np.ndarray) -> np.ndarray:

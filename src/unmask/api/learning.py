@@ -58,6 +58,7 @@ from unmask.starts.replay import draw_source, families_of
 from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
 from unmask.training import count_processes
+from unmask.training.saving import refuse_used
 
 
 def pretrain(
@@ -94,6 +95,9 @@ def pretrain(
         )
     assembly = assemble_method(chosen)
     refuse_inside(out, images)
+    if not resume:
+        # Before the files are read, which takes long.
+        refuse_used(Path(out))
     notes: list[str] = []
     rules = layout(chosen)
     pairs = apply_view(_open_unlabeled(images, chosen, rules, notes), rules.view)
@@ -170,6 +174,9 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     """
     settings, start = list(settings), Start(out, init, devices, resume)
     files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels, unlabeled)
+    if not resume:
+        # Before a plan is made, which takes long.
+        refuse_used(Path(out))
     source, reasons = _recipe_of(recipe, files, start, minutes, settings)
     chosen = resolve_recipe(source, settings)
     if is_pixels(chosen):

@@ -38,7 +38,7 @@ from unmask.api.results import (
 )
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch
-from unmask.data.outputs import keep_results
+from unmask.data.outputs import keep_results, mixed_note
 from unmask.data.pairs import (
     Layout,
     Pair,
@@ -248,6 +248,9 @@ def _predict_files(
         record({"output": table})
         return _report_skipped([table], bad)
     targets = settle_destinations(predictor, pairs, out, options)
+    if options.label_ending is None and not options.in_place:
+        for note in mixed_note(pairs, [target.path for target in targets], out):
+            say(note)
     with batch(out, resume=options.resume) as finished:
         run = partial(run_files, say=say, finished=finished, skipped=skipped)
         results = _predict_labels(predictor, pairs, targets, options, run, say, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -60,7 +61,10 @@ class Shared:
     def to_text(self) -> str:
         """A few lines for a terminal."""
         listed = ", ".join(self.files)
-        return f"{self.to}: {listed}\nLicense of the weights: {self.license}. Use: {self.model}"
+        use = shlex.join(
+            ["unmask", "predict", "images/", "--model", self.model, "--out", "labels/"]
+        )
+        return f"{self.to}: {listed}\nLicense of the weights: {self.license}\nUse it:\n  {use}"
 
 
 def share(

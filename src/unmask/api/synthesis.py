@@ -18,6 +18,8 @@ from unmask.data.pairing import Layout, match_files
 from unmask.data.pairs import Paths
 from unmask.errors import DataError, gather, message
 from unmask.io import Image, open_image, save_image
+from unmask.lookup import find
+from unmask.phantoms.families import FAMILIES
 from unmask.space.axes import SPACE
 
 if TYPE_CHECKING:
@@ -126,7 +128,7 @@ def synth(  # noqa: PLR0913 - the verb's promised arguments
             images already.
     """
     out = Path(out)
-    _check_request(out, count, overwrite=overwrite)
+    _check_request(out, count, kind, overwrite=overwrite)
     rules = layout_of_settings(settings)
     images = _open(like, labels, rules)
     sheets = [] if labels is None else _take_apart(like, labels, rules)
@@ -145,7 +147,10 @@ def synth(  # noqa: PLR0913 - the verb's promised arguments
     return Synthesized(out, count, tuple(drawn), collages, tuple(notes))
 
 
-def _check_request(out: Path, count: int, *, overwrite: bool) -> None:
+def _check_request(out: Path, count: int, kind: str | None, *, overwrite: bool) -> None:
+    if kind is not None:
+        # A name without a family is refused before the images are read and compared.
+        find(kind, FAMILIES, "--kind")
     if count < 1:
         raise DataError(message("--count", expected="1 or more", found=str(count), do="Raise it."))
     if (out / "images").exists() and not overwrite:

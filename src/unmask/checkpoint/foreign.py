@@ -83,8 +83,8 @@ def _run_child(path: Path, result: Path) -> None:
             message(
                 path,
                 expected="a PyTorch file of tensors alone",
-                found="damage, or code that was not run "
-                f"({cause[0][:300] if cause else f'exit {done.returncode}'})",
+                found="damage, another kind of file, or code that was not run "
+                f"({cause[0][:300].rstrip(': ') if cause else f'exit {done.returncode}'})",
                 do="Ask its authors for safetensors, or save its state_dict() where you trust it.",
             )
         )

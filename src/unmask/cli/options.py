@@ -195,7 +195,11 @@ def choose_recipe(preset: str | None, recipe: Path | None) -> str:
         typer.BadParameter: both or neither were given.
     """
     if (preset is None) == (recipe is None):
-        raise typer.BadParameter("give either --preset NAME or --recipe FILE")
+        raise typer.BadParameter(
+            "expected --preset NAME or --recipe FILE, found "
+            f"{'neither' if preset is None else 'both'}. Give one of them; `unmask presets` lists "
+            "the presets and what they are for."
+        )
     return str(recipe) if preset is None else preset
 
 

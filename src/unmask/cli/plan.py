@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -89,6 +90,10 @@ def plan(options: PlanOptions) -> None:
     for note in made.notes:
         show(describe_note(note))
     if options.out is not None:
-        show(f"Recipe: {options.out}. Train with: unmask train --recipe {options.out}")
+        words = ["unmask", "train", *(options.images or options.images_option or ())]
+        for label in options.labels or ():
+            words += ["--labels", label]
+        words += ["--recipe", str(options.out), "--out", f"runs/{options.out.stem}"]
+        show(f"Recipe: {options.out}. Train with:\n  {shlex.join(words)}")
     else:
         show("unmask train makes the same plan. To edit it first, give --out recipe.yaml.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -198,6 +199,12 @@ def predict(options: PredictOptions) -> None:
     written = _predict(options, settings)
     folder = "the stores of the images" if options.in_place else options.out
     show(f"{len(written)} file(s) in {folder}")
+    # Models that classify write a table, which no viewer shows.
+    if options.out is not None and any(path.suffix != ".csv" for path in written):
+        words = ["unmask", "view", str(options.out)]
+        for path in choose_images(options.images, options.images_option):
+            words += ["--images", path]
+        show(f"Look at the result: {shlex.join(words)}")
 
 
 def _folder(options: PredictOptions, images: list[str]) -> Path:

@@ -124,6 +124,8 @@ def select(options: SelectOptions) -> None:
     )
     for each in chosen:
         emit(_record(each), _line(each))
+    if len(chosen) < options.count:
+        show(f"note: {options.count} were asked for; there are no more than these {len(chosen)}.")
     if options.out is not None:
         lines = (f"{each.source}{_region(each, tab=True)}\n" for each in chosen)
         atomic_write(options.out, "".join(lines))

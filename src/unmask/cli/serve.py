@@ -100,12 +100,16 @@ def serve(options: ServeOptions) -> None:
     from unmask.serve.commands import Defaults
     from unmask.serve.run import Address, serve
 
-    show("Open this page in a browser; Ctrl-C ends the server, trainings continue:")
     serve(
         options.folder or Path(),
         address=Address(options.host, options.port),
         axes=options.axes,
         defaults=Defaults(options.preset, tuple(options.settings or ()), options.model),
         demo=options.demo,
-        say=show,
+        say=_show_address,
     )
+
+
+def _show_address(address: str) -> None:
+    show("Open this page in a browser; Ctrl-C ends the server, trainings continue:")
+    show(address)

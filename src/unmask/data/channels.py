@@ -91,6 +91,6 @@ def check_alpha(alpha: np.ndarray, *, source: str) -> None:
                 source,
                 expected="a constant alpha channel (RGBA to RGB)",
                 found=f"a fourth channel between {low} and {high}",
-                do="Save the image without it, or use a model for 4 channels.",
+                do="Leave it out with --channels 0,1,2, or use a model for 4 channels.",
             )
         )

@@ -9,7 +9,7 @@ from unmask.data.pairing import Pair, Paths
 from unmask.errors import DataError, SaveError, gather, message
 from unmask.io import output_name
 from unmask.io.inputs import ArrayInput, as_inputs
-from unmask.io.paths import locate
+from unmask.io.paths import images_in, locate
 
 
 def refuse_inside(out: str | Path, *inputs: Paths | None) -> None:
@@ -60,6 +60,23 @@ def keep_results(paths: Sequence[Path], out: Path, *, kept: bool = True) -> None
                 "early, or another --out.",
             )
         )
+
+
+def mixed_note(pairs: Sequence[Pair], outputs: Sequence[Path], out: Path) -> list[str]:
+    """A note if labels without an ending of their own will lie among images.
+
+    Later commands would take them for images.
+    """
+    written = {locate(path).path.suffix for path in outputs}
+    inputs = {locate(pair.image.source).path.resolve().parent for pair in pairs}
+    others = [path for path in images_in(out) if path.suffix not in written] if out.is_dir() else []
+    if out.resolve() not in inputs and not others:
+        return []
+    return [
+        f"note: {out} holds images, and the labels lie among them, where later commands take them "
+        "for images. Choose another --out, or tell labels by their name with --label-ending "
+        "_masks.tif."
+    ]
 
 
 def keep_inputs(

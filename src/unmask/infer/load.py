@@ -266,6 +266,18 @@ def is_exported(path: ModelLike) -> bool:
     return any(name == "rdf.yaml" or name.endswith("/extra/unmask.json") for name in names)
 
 
+def _early_note(path: ModelLike, recipe: Recipe) -> list[str]:
+    """A note if a run ended before its last update: its model may know little."""
+    numbers = [each.name.removeprefix("step-") for each in Path(path).glob("snapshots/step-*")]
+    step = max((int(number) for number in numbers if number.isdigit()), default=None)
+    if step is None or step >= recipe.train.steps:
+        return []
+    return [
+        f"note: the training of {path} has not ended: update {step} of {recipe.train.steps}. "
+        "The command that started it, with --resume, continues it."
+    ]
+
+
 def _load_segmenter(
     path: ModelLike, *, allow_code: bool, say: Callable[[str], None] | None
 ) -> tuple[Any, Recipe, Mapping[str, Any]]:
@@ -274,7 +286,7 @@ def _load_segmenter(
     model = checkpoint.load_model(path)
     recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
     if say is not None:
-        for note in notes:
+        for note in [*notes, *_early_note(path, recipe)]:
             say(note)
     if recipe.task is None:
         raise CheckpointError(

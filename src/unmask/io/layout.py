@@ -105,7 +105,8 @@ def _ambiguous(source: str, shape: Sequence[int], letters: list[str], ndim: int 
             expected=f"{ndim} spatial axes" if ndim else "axes with names",
             found=found,
             do="Say what they are, for example axes=ZYX for a volume, axes=CYX or axes=YXC for "
-            "channels (--set data.axes=ZYX).",
+            "channels (--set data.axes=ZYX). `unmask predict --planes z` (or t) segments slices or "
+            "points in time one by one.",
         )
     space = SPACE[-ndim:]
     last = lengths[-1] < lengths[0] and not {"Y", "X"} & set(letters)

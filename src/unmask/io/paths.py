@@ -225,10 +225,12 @@ def _matches(path: str) -> Iterator[str]:
     if place.is_dir():
         inside = list(place.iterdir())
         what = _without_images(inside)
+        # Suffixes help only where there are files of others.
+        known = f" Known suffixes: {' '.join(FORMATS)}." if any(inside) else ""
     else:
         inside = [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207
         inside = plates.only_images(inside) if glob.has_magic(location.key) else inside
-        what = "no such file, and no image that matches"
+        what, known = "no such file, and no image that matches", ""
     found = [str(entry) for entry in sorted(inside, key=_natural) if _is_image(entry)]
     if not found:
         # The folder of another program's annotations: its message says what to do.
@@ -238,7 +240,7 @@ def _matches(path: str) -> Iterator[str]:
                 path,
                 expected="a file, a folder of images, a glob, an OME-Zarr or file.h5:key",
                 found=what,
-                do=f"{near_path(path)}Check the path. Known suffixes: {' '.join(FORMATS)}.",
+                do=f"{near_path(path)}Check the path.{known}",
             )
         )
     yield from found

@@ -43,11 +43,12 @@ def read_report(path: str | Path) -> Report:
         tree = json.loads(Path(path).read_text(encoding="utf-8"))
         return Report(tree["images"], tree["summary"], tree["settings"], tree["version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
+        missing = isinstance(error, FileNotFoundError)
         raise DataError(
             message(
                 path,
                 expected="a report of `unmask evaluate --out REPORT.json`",
-                found=f"{type(error).__name__}: {error}",
+                found="nothing" if missing else f"{type(error).__name__}: {error}",
                 do="Give the JSON file of each fold.",
             )
         ) from error

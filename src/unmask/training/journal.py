@@ -236,7 +236,7 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
             message(
                 path,
                 expected="the journal of a run",
-                found=str(error),
+                found="nothing" if isinstance(error, FileNotFoundError) else str(error),
                 do="Give the folder of a run, the --out of its training.",
             )
         ) from error

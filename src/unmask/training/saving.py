@@ -69,7 +69,7 @@ def refuse_used(folder: Path) -> None:
     if any((folder / "snapshots").glob("step-*")):
         raise CheckpointError(
             f"{folder}: expected an empty run folder, found snapshots of an earlier run. "
-            "Continue with --resume, or choose another --out."
+            "Continue it with --resume, or choose another --out."
         )
 
 
