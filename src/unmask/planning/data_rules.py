@@ -122,6 +122,9 @@ def _length(wanted: float, most: float, step: int) -> int:
     """A multiple of ``step``; an image that hardly exceeds it is seen whole."""
     if most < step:
         return max(1, round(most))
+    if most < 2 * step and step == _STEP[3]:
+        # Stacks of ten slices would be padded to sixteen.
+        step //= 2
     if wanted >= 0.8 * most:
         return min(_MOST, ceil(most / step) * step)
     return min(_MOST, multiple(wanted, step))
