@@ -158,7 +158,7 @@ def normalize_decision(images: ImageFacts, *, classes: bool) -> Decision:
 def foreground_decision(foreground: float) -> Decision:
     """Rare objects are drawn more often."""
     share = next(share for below, share in _SHARES if foreground <= below)
-    text = f"labels cover {foreground:.1%} of the images"
+    text = f"labels cover {foreground:.1%} of the images; this share of the crops is at a label"
     return Decision("data.foreground", share, text)
 
 
