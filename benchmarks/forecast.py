@@ -53,10 +53,10 @@ def _steps(count: int, *more: str) -> tuple[str, ...]:
 
 
 STUDIES = {
-    "nuclei": Study("dsb2018_nuclei", 12, _steps(60)),
+    "nuclei": Study("dsb2018_nuclei", 12, _steps(40)),
     "nuclei, 2 folds": Study("dsb2018_nuclei", 4, _steps(24, "train.folds=2")),
-    "membranes": Study("isbi2012_em", 12, _steps(40)),
-    "hippocampus": Study("hippocampus_mri", 12, _steps(40)),
+    "membranes": Study("isbi2012_em", 12, _steps(24)),
+    "hippocampus": Study("hippocampus_mri", 12, _steps(24)),
     "nuclei in volumes": Study("", 3, _steps(24, "train.folds=0", "data.holdout=0.3")),
 }
 
@@ -93,7 +93,7 @@ def do_job(job: str, folder: Path, settings: list[str]) -> dict[str, Any]:
     from unmask.memory import peak_memory
     from unmask.processes import busy_factor, waiting_times
 
-    given = {"images": folder / "images", "labels": folder / "labels"}
+    given: dict[str, Any] = {"images": folder / "images", "labels": folder / "labels"}
     if job == "check":
         return unmask.check(**given, settings=settings, say=lambda _: None).forecast
     begin, waited, cpu = time.perf_counter(), waiting_times(), time.process_time()

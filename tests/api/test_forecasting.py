@@ -11,7 +11,7 @@ import torch
 from unmask import api
 from unmask.api import forecasting
 from unmask.api.forecasting import Forecast, extrapolate, forecast
-from unmask.build import layout
+from unmask.build import assemble_segmenter, layout
 from unmask.data.pairs import open_pairs
 from unmask.recipe import load
 from unmask.training.precision import Measured
@@ -67,7 +67,7 @@ def test_validations_and_folds_are_counted(opened, monkeypatch):
 
 def test_the_network_is_left_as_it_was(opened):
     recipe, pairs = opened
-    network = forecasting.assemble_segmenter(recipe).objective.finished.train()
+    network = assemble_segmenter(recipe).objective.finished.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert forecasting._time_prediction(network, pairs, recipe) is not None
     assert network.training

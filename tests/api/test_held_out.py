@@ -162,7 +162,11 @@ def test_classes_of_voxels_have_folds_too(args, tmp_path):
     given = args(2, tmp_path / "run", *settings, labels="classes", preset="semantic2d")
     run = train(**given)
     scores = scores_of(run.folder)
-    assert scores.tuned is None
+    # Five thresholds of the foreground are compared.
+    assert scores.tuned is not None
+    assert 1 < scores.tuned.trials <= 5
+    assert scores.tuned.found >= scores.tuned.before
+    assert all(line.startswith("task.threshold=") for line in scores.tuned.settings)
     assert set(run.metrics) == {"dice", "iou", "accuracy"}
 
 

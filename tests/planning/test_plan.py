@@ -265,3 +265,28 @@ def test_the_recipe_is_written_with_its_reasons():
 def test_the_same_data_give_the_same_plan():
     labels = [balls((96, 96), 14, 6), balls((96, 96), 17, 6)]
     assert planned(labels).recipe == planned(labels).recipe
+
+
+def test_a_few_whole_objects_do_not_speak_for_many_that_are_cut():
+    """In thin stacks nearly all objects are cut, and those that are not are the smallest ones."""
+    labels = balls((10, 160, 160), 14, 2)
+    small = (slice(4, 7), slice(150, 153), slice(150, 153))
+    labels[small] = labels.max() + 1
+    facts = measure(pairs_of([labels]))
+    assert facts.objects is not None
+    assert facts.objects.count > 50
+    assert facts.objects.median == pytest.approx(14, rel=0.2)
+
+
+def test_stacks_of_few_slices_keep_their_kernels():
+    """Ten slices cannot be halved often; planes are convolved at every level all the same."""
+    plan = planned([balls((10, 160, 160), 14, 12)] * 2)
+    backbone = value(plan, "model.backbone")
+    assert isinstance(backbone, dict)
+    kernels, strides = backbone["kernel"], backbone["strides"]
+    # The crop holds hardly more than the slices.
+    assert plan.recipe.data.crop[0] == 12
+    assert strides[-1][0] < strides[-1][1]
+    assert all(kernel == [3, 3, 3] for kernel in kernels)
+    reason = next(each.reason for each in plan.decisions if each.field == "model.backbone")
+    assert "few voxels" in reason

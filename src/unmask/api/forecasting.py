@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, nan, prod
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from unmask.build import assemble_segmenter, build_task, layout
+from unmask.build import build_task, layout
 from unmask.crossvalidation.outputs import compute_output, measure_output
 from unmask.crossvalidation.tuning import count_trials
 from unmask.data.offset import crop_image
@@ -20,7 +19,6 @@ from unmask.infer.load import make_predictor
 from unmask.processes import busy_factor, waiting_times
 from unmask.recipe import Recipe
 from unmask.space.box import Box
-from unmask.starts.choose import AUTO, choose_start
 from unmask.starts.trial import count_updates
 from unmask.tasks.segmenter import Segmenter
 from unmask.training.allocator import keep_freed_memory
@@ -31,6 +29,9 @@ from unmask.training.timing import label_pairs, time_seen
 
 # Share of an update that is its forward pass; the backward pass takes about twice as long.
 _FORWARD = 1 / 3
+# Seconds per voxel for labels and metrics, which are not timed before a training: the kernels of
+# decoding are compiled at their first call.
+_DECODING = 2e-6
 # Updates that the choice of the precision takes, if one of float32 counts as two.
 _PRECISION = 9
 # A machine is called busy if work takes so many times longer.
@@ -94,20 +95,18 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe) -> tuple[Measured, Forecast]
         # The training does the same, so that its memory is that of its largest update.
         keep_freed_memory()
     ready = label_pairs(pairs, recipe)
-    measured = measure_precision(ready, recipe, device)
+    measured = measure_precision(ready, recipe, device, updates=2)
     if measured.timing is None:
         precision = measured.recipe.train.precision
-        measured = replace(measured, timings={precision: time_seen(ready, measured.recipe)})
-    timing, train = measured.timing, recipe.train
-    if recipe.task is None or timing is None:
-        return measured, extrapolate(measured, None, (), folds=0)
-    objective = assemble_segmenter(measured.recipe).objective
-    # Random weights would be decoded into thousands of specks, which takes long.
-    choose_start(AUTO, objective, measured.recipe, folder=Path())
+        timing = time_seen(ready, measured.recipe, updates=2)
+        measured = replace(measured, timings={precision: timing})
     labeled = [pair for pair in pairs if pair.labels is not None]
     count = ceil(recipe.data.holdout * len(labeled)) if len(labeled) > 1 else 0
-    scored = labeled if train.folds else labeled[:count]
-    made = extrapolate(measured, objective.finished, scored, folds=train.folds)
+    scored = labeled if recipe.train.folds else labeled[:count]
+    made = extrapolate(measured, None, scored, folds=recipe.train.folds)
+    timing = measured.timing
+    if recipe.task is None or timing is None:
+        return measured, made
     seconds = made.seconds + (_PRECISION + 2 * count_updates(recipe)) * timing.update
     memory = None if made.memory is None else made.memory + 4 * _COPIES * timing.parameters
     return measured, replace(made, seconds=seconds, memory=memory)
@@ -120,7 +119,7 @@ def extrapolate(
 
     Args:
         measured: recipe and measured times of its updates.
-        network: network that predicts the held-out images.
+        network: network that predicts the held-out images; None: the time is estimated.
         scored: images that are held out; with folds all images, each of which is held out once.
         folds: number of trainings of a cross-validation before the final one.
     """
@@ -133,7 +132,7 @@ def extrapolate(
         cost = _time_prediction(network, scored, recipe)
         if cost is None:
             voxels = recipe.train.batch_size * recipe.train.accumulate * prod(recipe.data.crop)
-            cost = _Cost(_FORWARD * timing.update / voxels)
+            cost = _Cost(_FORWARD * timing.update / voxels, _DECODING)
         seconds += _score_seconds(scored, recipe, cost, folds)
     return Forecast(updates, seconds, timing.busy, timing.peak)
 

@@ -203,7 +203,7 @@ def _with_steps(made: Plan, steps: int, reason: str, folds: int) -> Plan:
     return made.with_decisions(
         [
             *schedule_decisions(steps, reason),
-            Decision("train.validate_every", every, "eight validations, one per 500 at least"),
+            Decision("train.validate_every", every, "eight validations per training, or more"),
             Decision("train.save_every", every, "a snapshot with every validation"),
         ]
     )

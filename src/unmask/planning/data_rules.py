@@ -122,6 +122,9 @@ def _length(wanted: float, most: float, step: int) -> int:
     """A multiple of ``step``; an image that hardly exceeds it is seen whole."""
     if most < step:
         return max(1, round(most))
+    if most < 2 * step and step == _STEP[3]:
+        # Stacks of ten slices would be padded to sixteen.
+        step //= 2
     if wanted >= 0.8 * most:
         return min(_MOST, ceil(most / step) * step)
     return min(_MOST, multiple(wanted, step))
@@ -155,7 +158,7 @@ def normalize_decision(images: ImageFacts, *, classes: bool) -> Decision:
 def foreground_decision(foreground: float) -> Decision:
     """Rare objects are drawn more often."""
     share = next(share for below, share in _SHARES if foreground <= below)
-    text = f"labels cover {foreground:.1%} of the images"
+    text = f"labels cover {foreground:.1%} of the images; this share of the crops is at a label"
     return Decision("data.foreground", share, text)
 
 

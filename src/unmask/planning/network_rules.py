@@ -40,6 +40,24 @@ def strides_of(crop: Sequence[int], voxel: Sequence[float]) -> list[list[int]]:
     return strides
 
 
+def kernels_of(strides: Sequence[Sequence[int]], voxel: Sequence[float]) -> list[list[int]]:
+    """Kernels of the levels: 1 along an axis while its voxels are far longer than the others, or 3.
+
+    An axis keeps its 3 at coarser levels: others may have stopped there because they are short.
+
+    Examples:
+        >>> kernels_of([[1, 1], [1, 2], [1, 4]], [4, 1]), kernels_of([[1, 1], [1, 4]], [1, 1])
+        ([[1, 3], [1, 3], [3, 3]], [[3, 3], [3, 3]])
+    """
+    kernels: list[list[int]] = []
+    for stride in strides:
+        lengths = [v * s for v, s in zip(voxel, stride, strict=True)]
+        near = [length < _LONG * min(lengths) for length in lengths]
+        before = kernels[-1] if kernels else [1] * len(voxel)
+        kernels.append([3 if n or k == 3 else 1 for n, k in zip(near, before, strict=True)])
+    return kernels
+
+
 def network_decisions(
     crop: Sequence[int],
     voxel: Sequence[float],
@@ -62,14 +80,12 @@ def network_decisions(
         backbone["depth"] = depth
         return [Decision("model.backbone", backbone, text)]
     backbone["strides"] = strides
-    # While one axis is coarser than the others, its neighbors are too far for a common kernel.
-    backbone["kernel"] = [
-        [1 if v * s[i] >= _LONG * min(w * t for w, t in zip(voxel, s, strict=True)) else 3
-         for i, v in enumerate(voxel)]
-        for s in strides
-    ]  # fmt: skip
-    long = " x ".join(f"{v:.3g}" for v in voxel)
-    text += f"; voxels measure {long}, so long axes are halved later"
+    backbone["kernel"] = kernels_of(strides, voxel)
+    if max(voxel) >= _LONG:
+        text += f"; voxels measure {' x '.join(f'{v:.3g}' for v in voxel)}, "
+        text += "so long axes are halved later"
+    else:
+        text += "; axes of few voxels are halved less often"
     return [Decision("model.backbone", backbone, text)]
 
 

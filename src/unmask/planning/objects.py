@@ -14,6 +14,8 @@ from unmask.planning.label_facts import LabelImage
 # voxels are longer along the axis where objects seem short.
 _FLAT = 1.8
 _ENOUGH = 8
+# Fewer whole objects than these, and than this share of all, do not speak for the others.
+_FEW, _RARE = 5, 0.1
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class ObjectFacts:
 
 
 def measure_objects(labels: Sequence[LabelImage], ndim: int) -> ObjectFacts | None:
-    """Numbers of all objects; those cut by the border count only if there are no others."""
+    """Numbers of all objects; those cut by the border count only if hardly any others exist."""
     seen = [one for one in labels if len(one.ids)]
     if not seen:
         return None
-    whole = any((~one.cut).any() for one in seen)
+    uncut = sum(int((~one.cut).sum()) for one in seen)
+    # In thin stacks nearly all objects are cut; the few others are the smallest ones.
+    whole = uncut >= _FEW or uncut > _RARE * sum(len(one.ids) for one in seen)
     keep = [~one.cut if whole else np.ones(len(one.ids), bool) for one in seen]
     diameters = [one.diameters[kept] for one, kept in zip(seen, keep, strict=True)]
     every = np.concatenate(diameters)

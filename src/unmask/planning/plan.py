@@ -31,6 +31,11 @@ _PRESETS = {
 _STEPS = {2: 3000, 3: 2500}
 # Channels of the finest level; the narrow network learns more in a quarter of an hour of one CPU.
 _WIDTH, _NARROW = 24, 16
+# Why tiles of a prediction are as large as they are.
+_TILES = {
+    2: "larger tiles than crops save overlap",
+    3: "volumes are predicted in tiles of the crop's size",
+}
 # Voxels per update at which the presets were measured.
 _VOXELS = 520_000
 
@@ -94,9 +99,7 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
         ),
         *network.schedule_decisions(steps, "no time limit was given (--minutes)"),
         _batch(crop),
-        Decision(
-            "infer.tile", _tile(crop, images), "large tiles overlap less; volumes use the crop"
-        ),
+        Decision("infer.tile", _tile(crop, images), _TILES.get(images.ndim, _TILES[3])),
     ]
     recipe = base.with_settings([each.setting for each in decisions])
     recipe = recipe.model_copy(

@@ -39,7 +39,7 @@ def class_decisions(labels: Sequence[LabelImage], verdict: Verdict) -> list[Deci
         count = max(2, len(values))
         text = f"{len(values)} values occur"
         decisions.append(Decision("task.values", values, "the values are not 0, 1, 2, ..."))
-    return [*decisions, Decision("task.classes", count, f"{text}, background counts")]
+    return [*decisions, Decision("task.classes", count, f"{text}, with background")]
 
 
 def is_dense(objects: ObjectFacts) -> bool:
@@ -71,7 +71,8 @@ def flow_decisions(
         Decision(
             "task.min_size",
             whole(min(smallest, _MOST_DEBRIS), least=4),
-            f"5 % of the objects have diameters below {objects.low:.1f} {unit(ndim)}",
+            f"pieces of fewer {unit(ndim)} are dropped; 5 % of the objects have diameters below "
+            f"{objects.low:.1f}",
         ),
     ]
     steps = max(200, whole(reach * 3))
@@ -110,7 +111,7 @@ def affinity_decisions(
     if widen:
         text = f"{objects.touching:.0%} of the objects touch without background between them"
         decisions.append(Decision("task.widen", [1] * len(voxel), text))
-    text = f"5 % of the objects have diameters below {objects.low:.1f} {points}"
+    text = f"it scored best on membranes of this kind; pieces below {smallest} {points} are dropped"
     return [*decisions, Decision("task.decoding", _decoding(len(voxel), smallest), text)]
 
 

@@ -69,7 +69,9 @@ def supported_precisions(device: str) -> tuple[str, ...]:
     return ("32", "16") if device == "cuda" else ("32",)
 
 
-def measure_precision(pairs: Sequence[Pair], recipe: Recipe, device: str) -> Measured:
+def measure_precision(
+    pairs: Sequence[Pair], recipe: Recipe, device: str, *, updates: int | None = None
+) -> Measured:
     """Time a few updates, and resolve ``train.precision=auto`` to the fastest precision.
 
     Runs of fewer than 20 updates are not measured.
@@ -78,6 +80,7 @@ def measure_precision(pairs: Sequence[Pair], recipe: Recipe, device: str) -> Mea
         pairs: images on the grid of the network.
         recipe: recipe of the run.
         device: "cpu", "cuda" or "mps".
+        updates: number of timed updates per precision; None: 3, and 2 for runs below 200 updates.
 
     Raises:
         DataError: an image cannot be read.
@@ -86,7 +89,7 @@ def measure_precision(pairs: Sequence[Pair], recipe: Recipe, device: str) -> Mea
     if recipe.train.steps < _FEWEST:
         return Measured(pin_precision(recipe, device), {})
     names = supported_precisions(device) if asked == "auto" else (asked,)
-    updates = _UPDATES if recipe.train.steps >= _SHORT else _UPDATES - 1
+    updates = updates or (_UPDATES if recipe.train.steps >= _SHORT else _UPDATES - 1)
     timings = {
         name: time_seen(pairs, in_precision(recipe, name), updates=updates) for name in names
     }
