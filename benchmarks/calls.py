@@ -55,8 +55,8 @@ def count_calls(work: Callable[[], object]) -> Calls:
         if source == code.co_filename or not source.startswith(PACKAGE) or resumed:
             return
         if code.co_name != "<module>":
-            names = (each.removeprefix(PACKAGE) for each in (source, code.co_filename))
-            calls[*names, code.co_qualname] += 1
+            file = code.co_filename.removeprefix(PACKAGE)
+            calls[source.removeprefix(PACKAGE), file, code.co_qualname] += 1
 
     sys.setprofile(profile)
     try:
@@ -74,7 +74,7 @@ def make_images(folder: Path) -> tuple[Path, Path]:
         labels = np.zeros((256, 256), np.uint16)
         for label, (cy, cx) in enumerate(centers, 1):
             labels[np.hypot(y - cy, x - cx) < 10] = label
-        save_image(folder / "images" / f"{number}.tif", np.uint8(20 + 180 * (labels > 0)))
+        save_image(folder / "images" / f"{number}.tif", (20 + 180 * (labels > 0)).astype(np.uint8))
         save_image(folder / "labels" / f"{number}.tif", labels)
     return folder / "images", folder / "labels"
 

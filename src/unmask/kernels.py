@@ -6,6 +6,7 @@ a kernel is a `Kernel` until it is called: most commands need none or a few of t
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
@@ -78,6 +79,7 @@ def _dispatcher(function: FunctionType, options: dict[str, Any]) -> Any:
     with without_collection():
         import numba
 
+        _import_array_functions()
         _listen()
     compiler: Any = numba.njit
     try:
@@ -86,6 +88,23 @@ def _dispatcher(function: FunctionType, options: dict[str, Any]) -> Any:
         if "no locator available" not in str(error):
             raise
         return compiler(**{**options, "cache": False})(function)
+
+
+@cache
+def _import_array_functions() -> None:
+    """Import numba's array functions without ``scipy.linalg``, which takes 0.1 s of processor time.
+
+    They import it only to see that it is there. It is, with scipy, which unmask depends on; a
+    function that needs it for its own products imports it when it is compiled.
+    """
+    from numba.np import linalg
+
+    check = linalg.ensure_blas
+    linalg.ensure_blas = lambda: None
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        linalg.ensure_blas = check
 
 
 def _compile_callees(function: FunctionType) -> None:

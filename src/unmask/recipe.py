@@ -36,6 +36,7 @@ __all__ = [
     "ModelRecipe",
     "Part",
     "Recipe",
+    "RecipeLike",
     "ReplayRecipe",
     "TrainRecipe",
     "load",
@@ -113,8 +114,11 @@ class Recipe(Section):
             RecipeError: an unknown field (the nearest one is named) or a wrong value; all at
                 once.
         """
+        lines = list(settings)
+        if not lines:
+            return self
         tree = self.model_dump(mode="json")
-        problems = [problem for line in settings if (problem := _assign(tree, line))]
+        problems = [problem for line in lines if (problem := _assign(tree, line))]
         source = f"recipe {self.name!r} with --set"
         try:
             changed = parse(tree, source=source, instead=self)
@@ -127,6 +131,9 @@ class Recipe(Section):
     def to_yaml(self) -> str:
         """Write YAML that ``load`` reads back to an equal recipe."""
         return write_yaml(self.model_dump(mode="json"))
+
+
+RecipeLike = str | Path | Recipe
 
 
 def parse(tree: object, *, source: str, instead: Recipe | None = None) -> Recipe:
@@ -172,7 +179,7 @@ def _invalid(source: str, problems: Sequence[str], repaired: Recipe | None) -> R
     return RecipeError(message, problems, repaired)
 
 
-def load(source: str | Path | Recipe) -> Recipe:
+def load(source: RecipeLike) -> Recipe:
     """Load a recipe by the name of a preset or from a YAML file; a recipe is returned as it is.
 
     Raises:

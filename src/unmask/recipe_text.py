@@ -41,7 +41,7 @@ def with_texts(kind: Any, value: Any, written: Any) -> Any:
     return written if scalar and _holds_text(kind, type(value)) else value
 
 
-def read_names(text: object) -> object:
+def read_names(text: Any) -> Any:
     """Names of a list that is written as text, as on a command line; a list stays as it is.
 
     Examples:

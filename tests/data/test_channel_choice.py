@@ -10,11 +10,10 @@ import pytest
 import tifffile
 import zarr
 
-from unmask.checkpoint.card import channel_names
+from unmask.checkpoint.card import channel_fields, channel_names
 from unmask.data.channel_choice import (
     ChannelChoice,
     all_channels,
-    channel_card,
     common_names,
     select_channels,
 )
@@ -99,8 +98,8 @@ def test_cards_hold_names_that_all_images_share():
     assert common_names([named(), named(3)]) == NAMES
     assert common_names([named(), named(names=("a", "b", "c"))]) == ()
     assert common_names([named(names=("a", "A"))]) == common_names([named(names=("a", ""))]) == ()
-    assert channel_names(channel_card([named()])) == NAMES
-    assert channel_card([named(names=("",))]) == {}
+    assert channel_names(channel_fields(common_names([named()]))) == NAMES
+    assert channel_fields(common_names([named(names=("",))])) == {}
     for card in ({}, {"channel_names": 3}, {"channel_names": ["a", 3]}):
         assert channel_names(card) == ()
 

@@ -17,7 +17,7 @@ from unmask.api.inputs import (
 )
 from unmask.api.planning import plan
 from unmask.api.unlabeled import unlabeled_note
-from unmask.api.values import RecipeLike, Say, Settings
+from unmask.api.values import Say, Settings
 from unmask.build import build_task, encoder, layout, resolve_recipe
 from unmask.data.pairs import Audit, Paths, audit_pairs
 from unmask.data.tables import is_table
@@ -25,7 +25,7 @@ from unmask.errors import DataError, RecipeError, SaveError, is_shortened
 from unmask.io import use_formats
 from unmask.planning.plan import Plan
 from unmask.planning.text import describe_choice, describe_note
-from unmask.recipe import Recipe, load
+from unmask.recipe import Recipe, RecipeLike, load
 from unmask.tasks.base import CompleteTask
 from unmask.training.advice import describe, suggest
 

@@ -25,7 +25,7 @@ from unmask.api.runs import Run, Start, run_training
 from unmask.api.scribbling import fit_pixels, is_pixels
 from unmask.api.unlabeled import open_unlabeled, unlabeled_note, with_unlabeled
 from unmask.api.validation import HeldOut
-from unmask.api.values import ModelLike, RecipeLike, Settings
+from unmask.api.values import ModelLike, Settings
 from unmask.build import (
     Assembly,
     assemble_method,
@@ -51,7 +51,7 @@ from unmask.io.inputs import as_inputs
 from unmask.planning.fold_rules import FEW
 from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
-from unmask.recipe import Recipe
+from unmask.recipe import Recipe, RecipeLike
 from unmask.space.random import generator
 from unmask.starts.choose import AUTO
 from unmask.starts.replay import draw_source, families_of

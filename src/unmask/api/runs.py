@@ -22,8 +22,9 @@ from unmask.build import (
     build_replay,
     new_segmenter,
 )
+from unmask.checkpoint.card import channel_fields
 from unmask.checkpoint.model import MODEL_FILE
-from unmask.data.channel_choice import channel_card
+from unmask.data.channel_choice import common_names
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
 from unmask.data.loader import batches
@@ -289,7 +290,7 @@ def _describe(
     """For the card: recipe, versions, sizes of the objects, and names of the channels."""
     own = {"recipe": recipe.model_dump(mode="json"), "versions": versions()}
     sizes = _object_sizes(objective, pairs, recipe)
-    return own | sizes | channel_card([pair.image for pair in used])
+    return own | sizes | channel_fields(common_names([pair.image for pair in used]))
 
 
 def _object_sizes(

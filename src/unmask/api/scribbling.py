@@ -15,7 +15,7 @@ import torch
 from unmask import checkpoint
 from unmask.api.inputs import find_inputs, labels_of, left_out_note
 from unmask.api.runs import Run, Start
-from unmask.api.values import ModelLike, RecipeLike, Settings
+from unmask.api.values import ModelLike, Settings
 from unmask.build import layout, resolve_recipe
 from unmask.checkpoint.model import MODEL_FILE, save_model
 from unmask.data.outputs import refuse_inside
@@ -25,7 +25,7 @@ from unmask.errors import DataError, RecipeError, group_problems, message
 from unmask.metrics import evaluate_pair, summarize
 from unmask.pixels.classifier import Fitted, PixelClassifier
 from unmask.planning.image_facts import measure_images
-from unmask.recipe import Part, Recipe, load
+from unmask.recipe import Part, Recipe, RecipeLike, load
 from unmask.training import Journal
 from unmask.training.advice import readable
 from unmask.training.provenance import note_run, versions

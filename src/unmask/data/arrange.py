@@ -28,7 +28,7 @@ from unmask.errors import DataError, message
 from unmask.io import stem
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.listing import is_listing, list_in
-from unmask.io.paths import format_of, images_in, locate
+from unmask.io.paths import images_in, is_plain_folder
 
 # Words of folder names, in lower case and singular.
 _IMAGE_WORDS = {"image", "img", "raw", "input", "photo", "picture", "original", "frame", "tif"}
@@ -163,7 +163,7 @@ def _folder(given: Inputs) -> Path | None:
     if len(paths) != 1 or isinstance(paths[0], ArrayInput) or is_listing(paths[0]):
         return None
     path = Path(paths[0])
-    return path if path.is_dir() and format_of(locate(path)) is None else None
+    return path if is_plain_folder(path) else None
 
 
 def _same(path: Path, other: Path) -> bool:
@@ -175,8 +175,9 @@ def _find_layout(root: Path) -> Arrangement:
     if (listed := list_in(root)) is not None:
         return Arrangement(str(listed), str(listed))
     inside = _sort_subfolders(root)
-    if images_in(root) and not (inside.images.get("") and inside.labels.get("")):
-        return _with_images(root, inside)
+    files = images_in(root)
+    if files and not (inside.images.get("") and inside.labels.get("")):
+        return _with_images(root, inside, files)
     if "train" in inside.splits:
         return _use_division(root, inside)
     if folders := inside.images.get(""):
@@ -202,9 +203,8 @@ def _combine(root: Path, labels: Path) -> Arrangement:
     return replace(found, labels=below, doubt="")
 
 
-def _with_images(root: Path, inside: _Inside) -> Arrangement:
+def _with_images(root: Path, inside: _Inside, files: Sequence[Path]) -> Arrangement:
     """A folder that holds images itself, with labels next to them or in a folder of their own."""
-    files = images_in(root)
     stems = [stem(file) for file in files]
     folder, doubt = _labels_among(root, inside.labels.get("", ()))
     if divide(stems).labels:
@@ -311,9 +311,7 @@ def _sort_subfolders(root: Path) -> _Inside:
     """What the subfolders of a folder are; hidden ones and those of archives count for nothing."""
     inside = _Inside()
     for path in sorted(root.iterdir()):
-        if path.name.startswith((".", "__")) or not path.is_dir():
-            continue
-        if format_of(locate(path)) is not None:
+        if path.name.startswith((".", "__")) or not is_plain_folder(path):
             continue
         words = _words(path.name)
         part, role = _part(words), _role(words)

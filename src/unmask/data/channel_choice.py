@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from unmask.checkpoint.card import channel_fields
 from unmask.data.channels import check_channels
 from unmask.errors import DataError, message
 from unmask.io import Image
@@ -153,12 +152,6 @@ def common_names(images: Sequence[Image]) -> tuple[str, ...]:
     names = every.pop() if len(every) == 1 else ()
     folded = [_fold(name) for name in names]
     return names if names and all(names) and len(set(folded)) == len(folded) else ()
-
-
-def channel_card(images: Sequence[Image]) -> dict[str, list[str]]:
-    """Entry of a model card with the channel names of the training images; empty if unknown."""
-    names = common_names(images)
-    return channel_fields(names)
 
 
 def describe_channels(image: Image) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from math import prod
 
@@ -53,7 +54,7 @@ class Place:
         ratios = [m / n for m, n in zip(self.shape, self.box.shape, strict=True) if n > 1]
         return prod(ratios) ** (1 / len(ratios)) if ratios else 1.0
 
-    @property
+    @cached_property
     def still(self) -> bool:
         """Whether the image is seen as it is."""
         return self.box == Box.of(self.whole) and self.shape == self.whole

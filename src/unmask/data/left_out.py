@@ -10,7 +10,7 @@ from typing import TypeVar
 from unmask.data.drawn import DrawnLabels
 from unmask.data.suffixes import derive
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
-from unmask.io.paths import format_of, left_out, locate, stem
+from unmask.io.paths import is_plain_folder, left_out, stem
 
 _File = str | ArrayInput
 _Truth = str | ArrayInput | DrawnLabels
@@ -50,7 +50,7 @@ def without_labels(
     folders = {
         os.path.realpath(path)
         for path in as_inputs(given)
-        if isinstance(path, str) and Path(path).is_dir() and format_of(locate(path)) is None
+        if isinstance(path, str) and is_plain_folder(Path(path))
     }
     if not folders:
         return list(files)

@@ -76,7 +76,7 @@ def load_predictor(
     loaded = [_load_segmenter(path, allow_code=allow_code, say=say) for path in paths]
     first, card = loaded[0][1], loaded[0][2]
     trained = ObjectDiameters.of_card(card.get("object_diameters"))
-    for path, (_, other, _) in zip(paths, loaded, strict=True):
+    for path, (_, other, _) in zip(paths[1:], loaded[1:], strict=True):
         _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
     lines = list(settings)
     if diameter is not None:
@@ -234,7 +234,8 @@ def _change_recipe(
 ) -> tuple[Recipe, CompleteTask]:
     """The recipe and its task, with settings that leave the network as it is."""
     # The maker of a model does not decide which files of this machine are read.
-    changed = recipe.with_settings(["data.allow_external=false", *settings])
+    data = recipe.data.model_copy(update={"allow_external": False})
+    changed = recipe.model_copy(update={"data": data}).with_settings(settings)
     use_formats(changed.data.formats)
     fixed = [line for line in settings if line.partition("=")[0].strip().startswith(_FIXED)]
     if fixed:

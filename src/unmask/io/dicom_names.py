@@ -25,7 +25,7 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 
 def is_slice(path: Path) -> bool:
     """Whether a file without a suffix, or with a number as its suffix, is DICOM."""
-    return has_slice_name(path) and path.is_file() and is_dicom(path)
+    return path.is_file() and has_slice_name(path) and is_dicom(path)
 
 
 def is_series(folder: Path) -> bool:

@@ -82,10 +82,11 @@ def find_format(suffix: str) -> Format:
         KeyError: no format has this suffix.
         RecipeError: an installed format cannot be imported, or is not a `Format`.
     """
-    for formats in (added.ADDED, FORMATS, _BY_CONTENT):
-        if suffix in formats:
-            return formats[suffix]
-    return added.installed_formats()[suffix]
+    if suffix in added.ADDED:
+        return added.ADDED[suffix]
+    if suffix in _OURS:
+        return FORMATS[suffix]
+    return _BY_CONTENT[suffix] if suffix == SERIES else added.installed_formats()[suffix]
 
 
 def match_suffix(name: str) -> str | None:

@@ -115,6 +115,11 @@ def format_of(location: Location) -> Format | None:
     return None if suffix is None else find_format(suffix)
 
 
+def is_plain_folder(path: Path) -> bool:
+    """Whether a path is a folder of files, not one that is an image itself, such as OME-Zarr."""
+    return path.is_dir() and suffix_of(locate(path)) is None
+
+
 def list_files(paths: str | Path | Sequence[str | Path]) -> list[str]:
     """Every image behind a file, folder, glob, OME-Zarr or ``file.h5:key``, or several of them.
 
@@ -272,7 +277,7 @@ def left_out(paths: Inputs) -> list[Path]:
         if isinstance(path, ArrayInput) or is_listing(path):
             continue
         place = Path(path)
-        if place.is_dir() and suffix_of(locate(path)) is None:
+        if is_plain_folder(place):
             found += place.glob("*.npy")
         elif not _exists(place):
             found += [Path(match) for match in glob.glob(path, recursive=True)]  # noqa: PTH207

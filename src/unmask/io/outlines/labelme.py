@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as Pillow
 
 from unmask.io.outlines.drawn import Drawing, Drawn
 from unmask.io.outlines.fill import Filled, ellipse
@@ -66,6 +65,9 @@ def _drawn(path: Path, shape: Mapping[str, Any], number: int, key: int) -> Drawn
 
 
 def _mask(path: Path, text: Any, name: str) -> np.ndarray:
+    # Every command that pairs files imports this module, and few shapes are masks.
+    from PIL import Image as Pillow
+
     try:
         return np.array(Pillow.open(io.BytesIO(base64.b64decode(text)))) > 0
     except (TypeError, ValueError, OSError) as error:
