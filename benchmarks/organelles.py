@@ -1,7 +1,7 @@
 """Organelles without labels: clusters of features against clusters of raw patches.
 
     python benchmarks/organelles.py SET [--model RUN] [--clusters 8 32] [--quality exact fast]
-                                    [--compat aligned official] [--surround 8] [--turns]
+                                    [--compat aligned official] [--neighborhood 8] [--rotations]
                                     [--common-mean] [--side 512] [--leave-out] [--name NAME]
 
 SET is a folder with ``train`` and ``val``, each with ``images`` and ``labels_semantic`` (2D, 8
@@ -160,11 +160,11 @@ def asked(given: argparse.Namespace) -> dict[str, api.ClusterOptions]:
         plain = api.ClusterOptions(quality=quality)
         for compat in given.compat:
             found[f"features, {quality}, {compat}"] = replace(plain, compat=compat)
-        if given.turns:
+        if given.rotations:
             found[f"features, {quality}, rotations"] = replace(plain, rotations=True)
-        if given.surround:
-            name = f"features, {quality}, neighborhood {given.surround:g}"
-            found[name] = replace(plain, neighborhood=given.surround)
+        if given.neighborhood:
+            name = f"features, {quality}, neighborhood {given.neighborhood:g}"
+            found[name] = replace(plain, neighborhood=given.neighborhood)
     return found
 
 
@@ -237,8 +237,8 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, nargs="+", default=[8])
     parser.add_argument("--quality", nargs="+", default=["fast"])
     parser.add_argument("--compat", nargs="+", default=["aligned"])
-    parser.add_argument("--surround", type=float, default=0.0)
-    parser.add_argument("--turns", action="store_true")
+    parser.add_argument("--neighborhood", type=float, default=0.0)
+    parser.add_argument("--rotations", action="store_true")
     parser.add_argument("--common-mean", action="store_true")
     parser.add_argument("--leave-out", action="store_true")
     parser.add_argument("--side", type=int, default=512)

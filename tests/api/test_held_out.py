@@ -94,8 +94,11 @@ def test_every_image_is_held_out_once(finished, phantoms, ndim):
 
 def test_models_of_folds_have_not_seen_what_they_are_judged_on(finished):
     run = finished[2]
-    for row in scores_of(run.folder).images:
+    rows = scores_of(run.folder).images
+    assert rows
+    for row in rows:
         card = load_model(run.folder / "folds" / str(row["fold"])).card
+        assert card["data"]
         assert not any(f"/{row['name']}." in source for source in card["data"])
 
 

@@ -320,7 +320,9 @@ def test_a_wrong_temperature_is_told(tmp_path, monkeypatch, capsys, options, wor
 def test_a_sound_run_is_not_told_off(tmp_path, monkeypatch):
     monkeypatch.setattr("unmask.pretraining.glmae._WARMED_UP", 3)
     train(tmp_path)
-    assert not any("warning" in record for record in records(tmp_path))
+    found = records(tmp_path)
+    assert found
+    assert not any("warning" in record for record in found)
 
 
 def test_equal_images_have_no_spread():
