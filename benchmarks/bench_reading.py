@@ -34,7 +34,7 @@ from unmask.memory import peak_memory
 from unmask.space.box import Box
 
 SIDE, CHUNK, TILE, REGION = 2048, 128, 256, 512
-TILES, REPEATS = 300, 5
+TILES, REPEATS = 100, 5
 FILES, KINDS = 10_000, 20
 _REST = 11  # A file that was just written is not served from memory for ten seconds.
 
@@ -241,8 +241,18 @@ def folders(folder: Path) -> list[dict[str, Any]]:
             "peer": lambda: read_headers(folder / "images"),
         }
         note = f"peer tifffile and Pillow, headers of {FILES:,} files alone"
-        rows.append(harness.row(what, harness.interleave(runs, 1), note=note))
+        rows.append(harness.row(what, time_once(runs), note=note))
     return rows
+
+
+def time_once(runs: dict[str, Callable[[], int]]) -> dict[str, float]:
+    """CPU seconds of one call each: a user opens a folder once, and it takes seconds."""
+    seconds = {}
+    for name, run in runs.items():
+        begin = time.process_time()
+        run()
+        seconds[name] = time.process_time() - begin
+    return seconds
 
 
 def read_headers(folder: Path) -> int:

@@ -290,9 +290,7 @@ def _prepare_volumes(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> l
     for pair in pairs:
         try:
             found.append(
-                prepare(
-                    dense, pair.image, channels=data.channels, normalize=normalize, view=view
-                )
+                prepare(dense, pair.image, channels=data.channels, normalize=normalize, view=view)
             )
         except DataError as error:
             problems.append(str(error))
