@@ -429,8 +429,8 @@ def test_a_grid_of_the_models_own(done, files, model, tmp_path):
     bright = volume.max() - 1
     cropped = run("cropped", f"data.foreground_crop={bright}").read()
     assert 0 < (cropped == 0).sum() < cropped.size
+    options = api.ClusterOptions(centers=tmp_path / "coarse" / "clusters.safetensors")
     with pytest.raises(CheckpointError, match="spacing"):
-        options = api.ClusterOptions(centers=tmp_path / "coarse" / "clusters.safetensors")
         api.cluster(model, one, out=tmp_path / "no", options=options, say=lambda _: None)
 
 

@@ -84,3 +84,13 @@ def test_no_space_to_unpack(tmp_path, monkeypatch):
     with pytest.raises(SaveError, match="free space to unpack the archives"):
         contents([path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_web_page_instead_of_an_archive(tmp_path):
+    path = tmp_path / "images.zip"
+    path.write_text("\n<!DOCTYPE html><html>Sign in</html>")
+    with (
+        pytest.raises(DataError, match=r"found a web page.*Download it again"),
+        unpack_archives([path], tmp_path / "out"),
+    ):
+        pass

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError
-from unmask.io import list_files, open_image, open_labels, save_labels
+from unmask.io import Image, list_files, open_image, open_labels, save_labels
+from unmask.io.copying import copy_image
 from unmask.memory import peak_memory
 from unmask.testing.changed_bytes import change_bytes
 
@@ -139,6 +140,8 @@ def test_labels_become_a_segmentation_and_come_back(study: Path) -> None:
     back = open_labels(study / "a.seg.dcm", ndim=3)
     np.testing.assert_array_equal(back.read()[0], labels)
     np.testing.assert_allclose(back.meta["position"], image.meta["position"])
+    copy_image(Image.from_array(labels, ndim=3), study / "b.seg.dcm", like=image)
+    np.testing.assert_array_equal(open_labels(study / "b.seg.dcm", ndim=3).read()[0], labels)
     # Without its series the slices from the first segment to the last one are left.
     shutil.rmtree(folder)
     alone = open_labels(study / "a.seg.dcm", ndim=3)

@@ -24,6 +24,8 @@ _SINGLE = (".h5", ".hdf", ".hdf5", ".tif", ".tiff", ".npz", ".json", ".csv", ".t
 _FOREIGN = (".7z", ".rar", ".z01", ".001", ".gz", ".bz2", ".xz", ".zst", ".part", ".crdownload")
 # Archives inside of archives: those of Kaggle hold one zip file per part.
 _DEEPEST = 2
+# Bytes in which a web page says what it is.
+_START = 200
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 
 
@@ -129,10 +131,16 @@ def _tar_problem(path: Path) -> str | None:
 
 
 def _damaged(path: Path, error: BaseException) -> str:
+    start = b""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        start = file.read(_START).lstrip().lower()
+    page = start.startswith((b"<!doctype html", b"<html"))
     return message(
         path,
         expected="a whole archive that can be unpacked",
-        found=str(error) or type(error).__name__,
+        found="a web page, such as a request to sign in"
+        if page
+        else str(error) or type(error).__name__,
         do="Download it again, or unpack it and give its folder.",
     )
 

@@ -6,13 +6,22 @@ A segmentation refers to the slices it belongs to, so the image must be a DICOM 
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unmask.atomic import atomic_path
-from unmask.io.contract import Content, Format, Location, file_error
+from unmask.io import limits
+from unmask.io.contract import (
+    Content,
+    Format,
+    Location,
+    Stored,
+    file_error,
+    spacing_in_order,
+)
 from unmask.io.dicom import open_slice
 from unmask.io.dicom_files import read_dataset
 from unmask.io.dicom_series import read_series, sort_slices
@@ -61,6 +70,19 @@ def save_segmentation(location: Location, content: Content) -> None:
         segment.save_as(aside)
 
 
+def copy_segmentation(location: Location, stored: Stored) -> None:
+    """Write labels that were made in parts, such as plane by plane; highdicom takes them whole.
+
+    Raises:
+        DataError: as `save_segmentation`, or more labels than half of the free memory holds.
+    """
+    nbytes = prod(stored.shape) * stored.dtype.itemsize
+    limits.check_memory(location.source, nbytes, what="labels of a DICOM segmentation")
+    array = stored.read(tuple(slice(0, length) for length in stored.shape))
+    spacing = spacing_in_order(stored)
+    save_segmentation(location, Content(array, stored.axes, spacing, stored.unit, stored.meta))
+
+
 def _describe(highdicom: Any, pydicom: Any, place: int, number: int) -> Any:
     codes = pydicom.sr.codedict.codes
     return highdicom.seg.SegmentDescription(
@@ -84,4 +106,10 @@ def _version() -> str:
 _refused = partial(file_error, do="Save them as .nii.gz, which has the position of the image.")
 
 
-FORMAT = Format("DICOM segmentation", open_slice, save_segmentation, family=".nii.gz")
+FORMAT = Format(
+    "DICOM segmentation",
+    open_slice,
+    save_segmentation,
+    family=".nii.gz",
+    copy=copy_segmentation,
+)

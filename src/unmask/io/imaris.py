@@ -35,6 +35,8 @@ def open_imaris(location: Location, *, level: int = 0, labels: bool = False) -> 
         # Without locks, so that reading does not stop others, and read-only mounts work.
         return shelf.get_alone("file", lambda: h5py.File(location.path, "r", locking=False))
 
+    if not h5py.is_hdf5(location.path):
+        raise _refused(location, "an Imaris 5.5 file (HDF5)", "another format, or half a file")
     file = opened()
     levels = _count(location, file, "DataSet", "ResolutionLevel")
     if not 0 <= level < levels:
