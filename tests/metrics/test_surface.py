@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from unmask.errors import DataError
-from unmask.metrics import Surfaces, evaluate_pair, hd95, metric, nsd, surface
-from unmask.metrics.nearest_marks import measure_nearest
+from unmask.metrics import Surfaces, evaluate_pair, hd95, metric, nearest_marks, nsd, surface
+from unmask.metrics.nearest_marks import Volume
 
 
 def surface_points(inside, spacing):
@@ -157,7 +157,9 @@ def test_surfaces_or_both_sides_are_needed():
 
 @pytest.mark.parametrize("shape", [(60,), (1, 30), (25, 31), (9, 1, 12), (13, 17, 15)])
 @pytest.mark.parametrize("share", [0.003, 0.1, 0.7])
-def test_transform_equals_all_pairs(shape, share):
+@pytest.mark.parametrize("looks", [-1, 0, 20])
+def test_transform_equals_all_pairs(monkeypatch, shape, share, looks):
+    monkeypatch.setattr(nearest_marks, "_LOOKS_PER_VOXEL", looks)
     rng = np.random.default_rng(len(shape))
     marks = rng.random(shape) < share
     marks.flat[rng.integers(marks.size)] = True
@@ -165,7 +167,11 @@ def test_transform_equals_all_pairs(shape, share):
     sizes = np.array((3.0, 0.7, 1.1)[: len(shape)])
     table = (points[:, None] - np.argwhere(marks)[None]) * sizes
     expected = np.sqrt((table**2).sum(-1)).min(1)
-    np.testing.assert_allclose(measure_nearest(points, marks, sizes), expected, rtol=1e-12)
+    volume = Volume(marks.astype(np.uint8), sizes)
+    positions, _ = volume.locate(np.ravel_multi_index(tuple(points.T), shape))
+    _, box = volume.locate(np.arange(marks.size))
+    found = volume.measure(positions, box, 1)
+    np.testing.assert_allclose(found.read(), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("looks", "query"), [(0, 0), (0, 10**9), (10**9, 0)])

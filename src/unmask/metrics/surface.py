@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from unmask.kernels import njit
-from unmask.metrics.nearest_marks import measure_nearest
+from unmask.metrics.bounded_distances import BoundedDistances, largest_percentile
+from unmask.metrics.nearest_marks import Volume
 from unmask.metrics.overlap_table import same_shape
 from unmask.space import spacing as voxel_size
-from unmask.space.box import Box
 
 Distances = tuple[NDArray[np.float64], NDArray[np.float64]]
 # Voxels that are looked at around one, in a ball: up to 4 voxels far in three axes.
@@ -29,8 +29,6 @@ _AROUND = 250
 # The transform takes about 6 ns per voxel of the box, looking around up to 400 ns per voxel of a
 # surface, and a tree 2 us.
 _LOOKS, _QUERY = 60, 400
-# Arrays of more axes are rare, and have no transform.
-_TRANSFORM_AXES = 3
 # Ids up to this are renumbered by a table.
 _TABLE = 1 << 22
 # What rounding may add to a distance.
@@ -66,62 +64,58 @@ class Surfaces:
         self._shape = tuple(n + 2 * r for n, r in zip(left.shape, reach, strict=True))
         self._steps = steps @ np.cumprod([1, *self._shape[:0:-1]])[::-1]
         pads = [(r, r) for r in reach]
-        self._marks = [np.pad(_surface(side), pads).ravel() for side in (left, right)]
+        self._marks = [np.pad(_surface(side), pads) for side in (left, right)]
         self._places = [_by_code(marks, len(self.classes)) for marks in self._marks]
-        self._known: dict[int, Distances] = {}
+        # Arrays of more axes are rare, and have no transform.
+        three = len(self._shape) <= 3
+        self._volumes = [Volume(marks, self._sizes) for marks in self._marks] if three else []
+        self._known: dict[int, tuple[BoundedDistances, BoundedDistances]] = {}
 
     def of(self, label: int) -> Distances:
         """Distances of each surface's voxels to the other surface; infinite if there is none."""
+        here, there = self.bounded(label)
+        return here.read(), there.read()
+
+    def bounded(self, label: int) -> tuple[BoundedDistances, BoundedDistances]:
+        """The distances of `of`, measured as far as they are asked for."""
         code = int(np.searchsorted(self.classes, label))
         if code == len(self.classes) or self.classes[code] != label:
-            return np.empty(0), np.empty(0)
+            return _exact(np.empty(0)), _exact(np.empty(0))
         if label not in self._known:
-            here, there = (places[code] for places in self._places)
-            one, other = self._marks
-            found = self._to(here, there, other, code + 1), self._to(there, here, one, code + 1)
-            self._known[label] = found
+            self._known[label] = self._between(code, 0, 1), self._between(code, 1, 0)
         return self._known[label]
 
-    def _to(
-        self, points: NDArray[np.int64], others: NDArray[np.int64], marks: np.ndarray, code: int
-    ) -> NDArray[np.float64]:
+    def _between(self, code: int, source: int, target: int) -> BoundedDistances:
+        """Distances of a surface of one side to that of the other."""
+        points, others = self._places[source][code], self._places[target][code]
         if not (others.size and points.size):
-            return np.full(points.size, np.inf)
-        box = self._box(points, others)
-        if self._transforms(points.size * _LOOKS, box):
-            return self._transform(points, box, marks, code)
-        found = _near(points, code, marks, self._steps, self._lengths)
+            return _exact(np.full(points.size, np.inf))
+        if self._volumes:
+            volume = self._volumes[target]
+            (positions, own), (_, other) = volume.locate(points), volume.locate(others)
+            box = own.join(other)
+            if points.size * _LOOKS > box.size:
+                return volume.measure(positions, box, code + 1)
+        found = _near(points, code + 1, self._marks[target].ravel(), self._steps, self._lengths)
         far = np.flatnonzero(np.isinf(found))
-        if self._transforms(far.size * _QUERY, box):
-            found[far] = self._transform(points[far], box, marks, code)
+        if self._volumes and far.size * _QUERY > box.size:
+            found[far] = volume.measure(positions[far], box, code + 1).read()
         elif far.size:
-            here, there = self._coordinates(points[far]), self._coordinates(others)
-            from scipy.spatial import KDTree  # Only distances between far surfaces need it.
+            found[far] = self._ask_tree(points[far], others)
+        return _exact(found)
 
-            tree = KDTree(there * self._sizes, balanced_tree=False, compact_nodes=False)
-            nearest = tree.query(here * self._sizes)[1]
-            found[far] = np.linalg.norm((here - there[nearest]) * self._sizes, axis=1)
-        return found
-
-    def _coordinates(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.stack(np.unravel_index(places, self._shape), axis=1)
-
-    def _box(self, points: NDArray[np.int64], others: NDArray[np.int64]) -> Box:
-        """The box of both surfaces."""
-        ends = [_extent(places, self._shape) for places in (points, others)]
-        start = np.minimum(ends[0][0], ends[1][0])
-        stop = np.maximum(ends[0][1], ends[1][1]) + 1
-        return Box(tuple(start.tolist()), tuple(stop.tolist()))
-
-    def _transforms(self, cost: int, box: Box) -> bool:
-        """Whether the transform of the box is faster than what costs as many of its voxels."""
-        return cost > box.size and len(self._shape) <= _TRANSFORM_AXES
-
-    def _transform(
-        self, points: NDArray[np.int64], box: Box, marks: np.ndarray, code: int
+    def _ask_tree(
+        self, points: NDArray[np.int64], others: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        inside = marks.reshape(self._shape)[box.slices] == code
-        return measure_nearest(self._coordinates(points) - box.start, inside, self._sizes)
+        """Distances of places to the nearest of others, few or of many axes."""
+        from scipy.spatial import KDTree  # Only distances between far surfaces need it.
+
+        here, there = (
+            np.stack(np.unravel_index(places, self._shape), axis=1) for places in (points, others)
+        )
+        tree = KDTree(there * self._sizes, balanced_tree=False, compact_nodes=False)
+        nearest = tree.query(here * self._sizes)[1]
+        return np.linalg.norm((here - there[nearest]) * self._sizes, axis=1)
 
 
 def hd95(
@@ -144,10 +138,10 @@ def hd95(
     Source: Maier-Hein et al. 2024 (Metrics Reloaded), doi:10.1038/s41592-023-02151-z.
     """
 
-    def of(distances: Distances) -> float:
+    def of(distances: Sequence[BoundedDistances]) -> float:
         if not all(d.size for d in distances):
             return float("nan")
-        return max(float(np.percentile(d, 95)) for d in distances)
+        return largest_percentile(distances, 95)
 
     return _class_mean(truth, predicted, spacing, label, of)
 
@@ -174,8 +168,8 @@ def nsd(
     Source: Nikolov et al. 2021, doi:10.2196/26151 (here with voxels in place of surface elements).
     """
 
-    def of(distances: Distances) -> float:
-        near = sum(int((d <= tolerance * _ROUNDING).sum()) for d in distances)
+    def of(distances: Sequence[BoundedDistances]) -> float:
+        near = sum(d.count_within(tolerance * _ROUNDING) for d in distances)
         size = sum(d.size for d in distances)
         return near / size if size else float("nan")
 
@@ -187,7 +181,7 @@ def _class_mean(
     predicted: ArrayLike | None,
     spacing: Sequence[float] | None,
     label: int | None,
-    of: Callable[[Distances], float],
+    of: Callable[[Sequence[BoundedDistances]], float],
 ) -> float:
     if isinstance(truth, Surfaces):
         surfaces = truth
@@ -196,9 +190,13 @@ def _class_mean(
     else:
         surfaces = Surfaces(truth, predicted, spacing=spacing)
     classes = surfaces.classes.tolist() if label is None else [label]
-    values = np.array([of(surfaces.of(c)) for c in classes])
+    values = np.array([of(surfaces.bounded(c)) for c in classes])
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")
+
+
+def _exact(distances: NDArray[np.float64]) -> BoundedDistances:
+    return BoundedDistances(distances)
 
 
 def _cropped(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -249,10 +247,27 @@ def _surface(codes: np.ndarray) -> np.ndarray:
 
 def _by_code(marks: np.ndarray, count: int) -> list[NDArray[np.int64]]:
     """Flat places of the codes 1 to ``count``."""
-    places = np.flatnonzero(marks)
-    codes = marks[places]
-    places = places[np.argsort(codes, kind="stable")]
-    return np.split(places, np.cumsum(np.bincount(codes, minlength=count + 1)[1:-1]))
+    ends = np.zeros(count + 1, np.int64)
+    places = _sort_places(marks.ravel(), ends)
+    return np.split(places, ends[:-1])[1:]
+
+
+@njit(cache=True, nogil=True)
+def _sort_places(marks: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Places of all codes but 0, ordered by the code; where those of each code end."""
+    for place in range(marks.size):
+        ends[marks[place]] += 1
+    ends[0] = 0
+    ends[:] = np.cumsum(ends)
+    found = np.empty(ends[-1], np.int64)
+    following = ends.copy()
+    following[1:] = ends[:-1]
+    for place in range(marks.size):
+        code = marks[place]
+        if code:
+            found[following[code]] = place
+            following[code] += 1
+    return found
 
 
 def _ball(sizes: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -266,12 +281,6 @@ def _ball(sizes: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.float64
     inside = np.flatnonzero(lengths <= radius)
     order = inside[np.argsort(lengths[inside], kind="stable")]
     return steps[order], lengths[order]
-
-
-def _extent(places: NDArray[np.int64], shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """First and last place along every axis."""
-    axes = np.unravel_index(places, shape)
-    return np.array([a.min() for a in axes]), np.array([a.max() for a in axes])
 
 
 @njit(cache=True, nogil=True)
