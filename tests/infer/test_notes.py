@@ -13,10 +13,9 @@ from torch import nn
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.normalize import NoNormalize
-from unmask.infer.notes import describe
 from unmask.infer.predict_blocks import predict_blocks
 from unmask.infer.predictor import Predictor
-from unmask.io import Image, open_labels
+from unmask.io import open_labels
 from unmask.labels import labels_to_flows
 from unmask.metrics import evaluate_pair
 from unmask.space.tiling import Tiling
@@ -74,14 +73,6 @@ class TestDropped:
         assert f"foreground of {total:,} pixels dropped (of {total:,})" in dropped
         assert f"{labels.max()} object(s) whose shapes do not fit" in dropped
         assert "task.flow_error=0.4" in dropped
-
-    @pytest.mark.parametrize(("facts", "count"), [
-        ({"unsettled.voxels": 9}, 0), ({"unsettled.voxels": 11}, 1),
-        ({"unsettled.voxels": 9, "undefined.voxels": 1}, 1),
-    ])  # fmt: skip
-    def test_rims_of_objects_are_not_worth_a_note(self, facts, count):
-        place = View().place(Image.from_array(np.zeros((40, 40), np.uint8), name="a", ndim=2))
-        assert len(describe(Flows(2), {"foreground": 1000, **facts}, place, None)) == count
 
     def test_small_objects(self):
         labels = discs(8)

@@ -29,8 +29,6 @@ Facts = dict[str, int]
 _SMALLER, _LARGER = 2.0, 1.5
 # Above this share of the objects and of their voxels, the size of the objects is doubted.
 _MANY = 0.5
-# Up to this share of the foreground, voxels whose paths end nowhere are not worth a note.
-_LITTLE = 0.01
 
 
 def decode_scores(
@@ -121,9 +119,7 @@ def describe(
     reader = _Reader(facts, place, trained)
     found: list[str] = []
     dropped = sum(count for name, count in _dropped(facts).items() if name.endswith(".voxels"))
-    # Voxels at the rims of objects, of which nearly every image has a few.
-    rims = facts.get("unsettled.voxels", 0)
-    if dropped > rims or rims > _LITTLE * facts.get("foreground", 0):
+    if dropped:
         found.append(_dropped_note(reader, complete(task).reasons(), dropped))
     if (advice := _size_note(reader)) is not None:
         found.append(advice)
