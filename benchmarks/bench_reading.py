@@ -191,7 +191,7 @@ def regions(folder: Path) -> list[dict[str, Any]]:
 
 def memory(folder: Path) -> list[dict[str, Any]]:
     """The rows of the memory that slides of two sizes take; to be called first."""
-    tile = imagecodecs.jpeg8_encode(smooth(256, 256, 3), level=90)
+    tile = bytes(imagecodecs.jpeg8_encode(smooth(256, 256, 3), level=90))
     sides = (8_192, 32_768)
     return [memory_of_regions(folder / f"{side}.tif", side, tile) for side in sides]
 
