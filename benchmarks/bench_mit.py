@@ -174,7 +174,7 @@ def measure_training() -> dict[str, Any]:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        return float(loss)
+        return float(loss.detach())
 
     def step_before() -> float:
         with mock.patch.object(activations, "activate_mish", F.mish):
