@@ -102,7 +102,7 @@ def pairs() -> Iterator[tuple[str, str, int]]:
             yield from ((backbone, decoder, ndim) for decoder in names)
 
 
-def differences(network: AllTasks, ndim: int, folder: Path) -> dict[str, dict[str, float]]:
+def differences(network: Any, ndim: int, folder: Path) -> dict[str, dict[str, float]]:
     """Largest difference of a score, for each format and task."""
     path = folder / "network.onnx"
     script = trace(network, CHANNELS, ndim)
@@ -139,7 +139,7 @@ def compare_pairs(log: Path | None) -> list[dict[str, Any]]:
             if name in found:
                 continue
             try:
-                network: Any = AllTasks(backbone, decoder, ndim).eval()
+                network = AllTasks(backbone, decoder, ndim).eval()
                 found[name] = differences(network, ndim, Path(folder))
             except UnmaskError as error:
                 found[name] = {"refused": str(error)}
