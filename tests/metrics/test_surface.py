@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from unmask.errors import DataError
 from unmask.metrics import Surfaces, evaluate_pair, hd95, metric, nearest_marks, nsd, surface
+from unmask.metrics.bounded_distances import BoundedDistances, largest_percentile
 from unmask.metrics.nearest_marks import Volume
 
 
@@ -168,14 +169,14 @@ def test_transform_equals_all_pairs(monkeypatch, shape, share, looks):
     table = (points[:, None] - np.argwhere(marks)[None]) * sizes
     expected = np.sqrt((table**2).sum(-1)).min(1)
     volume = Volume(marks.astype(np.uint8), sizes)
-    positions, _ = volume.locate(np.ravel_multi_index(tuple(points.T), shape))
-    _, box = volume.locate(np.arange(marks.size))
-    found = volume.measure(positions, box, 1)
+    places = np.ravel_multi_index(tuple(points.T), shape)
+    found = volume.measure(*volume.locate(places, np.arange(marks.size)), 1)
     np.testing.assert_allclose(found.read(), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("looks", "query"), [(0, 0), (0, 10**9), (10**9, 0)])
 def test_every_way_measures_the_same(monkeypatch, looks, query):
+    monkeypatch.setattr(surface, "_FAR_SHARE", -1)
     rng = np.random.default_rng(0)
     truth, predicted = rng.integers(0, 4, (2, 12, 30, 20)) * (rng.random((2, 12, 30, 20)) < 0.02)
     monkeypatch.setattr(surface, "_LOOKS", looks)
@@ -197,3 +198,24 @@ def test_random_classes_everywhere():
         expected = by_scipy(truth == name, predicted == name, (1, 1, 1))
         for found, wanted in zip(surfaces.of(name), expected, strict=True):
             np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_a_percentile_and_a_count_measure_what_they_depend_on():
+    rng = np.random.default_rng(3)
+    distances, gaps = rng.random(500) * 9, rng.random((2, 500)) * 0.1
+    measured = []
+
+    def measure(numbers, limits):
+        assert (limits >= distances[numbers]).all()
+        measured.extend(numbers)
+        return distances[numbers]
+
+    low, high = distances - gaps[0], (distances + gaps[1]).astype(np.float32)
+    bounded = BoundedDistances(low, high, measure)
+    assert bounded.percentile(95) == np.percentile(distances, 95)
+    assert bounded.count_within(2.5) == (distances <= 2.5).sum()
+    assert 0 < len(measured) < 100
+    near = BoundedDistances(distances / 20)
+    assert largest_percentile([near, bounded], 95) == np.percentile(distances, 95)
+    np.testing.assert_array_equal(bounded.read(), distances)
+    assert sorted(measured) == list(range(500))

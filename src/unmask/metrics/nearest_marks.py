@@ -44,9 +44,14 @@ class Volume:
         self._scratch: NDArray[np.unsignedinteger] | None = None
         self._held: tuple[Box, int] | None = None
 
-    def locate(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int32], Box]:
-        """Positions ``(n, 3)`` of flat places, and the box around them."""
-        positions, start, stop = _locate(places, np.array(self._marks.shape))
+    def locate(
+        self, places: NDArray[np.int64], others: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], Box]:
+        """Positions ``(n, 3)`` of flat places, and the box around them and others."""
+        shape = np.array(self._marks.shape)
+        positions, start, stop = _locate(places, shape)
+        _, first, last = _locate(others, shape)
+        start, stop = np.minimum(start, first), np.maximum(stop, last)
         return positions, Box(tuple(start.tolist()), tuple(stop.tolist()))
 
     def measure(self, positions: NDArray[np.int32], box: Box, code: int) -> BoundedDistances:
@@ -77,7 +82,7 @@ class Volume:
             length = self._marks.shape[0]
             dtype = np.uint16 if length < np.iinfo(np.uint16).max else np.uint32
             self._scratch = np.empty(self._marks.size, dtype)
-        steps = self._scratch[: box.size].reshape(box.shape)
+        steps = self._scratch[: box.size].reshape(np.array(box.shape))
         if self._held != (box, code):
             self._held = box, code
             _along_first(self._marks, code, np.array(box.start), steps)

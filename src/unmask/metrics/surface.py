@@ -22,13 +22,16 @@ from unmask.metrics.bounded_distances import BoundedDistances, largest_percentil
 from unmask.metrics.nearest_marks import Volume
 from unmask.metrics.overlap_table import same_shape
 from unmask.space import spacing as voxel_size
+from unmask.space.box import Box
 
 Distances = tuple[NDArray[np.float64], NDArray[np.float64]]
 # Voxels that are looked at around one, in a ball: up to 4 voxels far in three axes.
 _AROUND = 250
-# The transform takes about 6 ns per voxel of the box, looking around up to 400 ns per voxel of a
-# surface, and a tree 2 us.
-_LOOKS, _QUERY = 60, 400
+# The transform takes about 5 ns per voxel of the box, looking around up to 400 ns per voxel of a
+# surface, and a tree 2 us and as much to be built.
+_LOOKS, _QUERY = 60, 800
+# Every so many voxels of a surface tell whether looking around is enough for most of them.
+_SAMPLE, _FAR_SHARE = 61, 0.2
 # Ids up to this are renumbered by a table.
 _TABLE = 1 << 22
 # What rounding may add to a distance.
@@ -90,19 +93,31 @@ class Surfaces:
         points, others = self._places[source][code], self._places[target][code]
         if not (others.size and points.size):
             return _exact(np.full(points.size, np.inf))
-        if self._volumes:
-            volume = self._volumes[target]
-            (positions, own), (_, other) = volume.locate(points), volume.locate(others)
-            box = own.join(other)
-            if points.size * _LOOKS > box.size:
-                return volume.measure(positions, box, code + 1)
-        found = _near(points, code + 1, self._marks[target].ravel(), self._steps, self._lengths)
+        volume = self._volumes[target] if self._volumes else None
+        positions, box = volume.locate(points, others) if volume else (points, None)
+        if volume and box and self._is_far(points, code + 1, target, box):
+            return volume.measure(positions, box, code + 1)
+        found = self._look_around(points, code + 1, target)
         far = np.flatnonzero(np.isinf(found))
-        if self._volumes and far.size * _QUERY > box.size:
+        if volume and box and far.size * _QUERY > box.size:
             found[far] = volume.measure(positions[far], box, code + 1).read()
         elif far.size:
             found[far] = self._ask_tree(points[far], others)
         return _exact(found)
+
+    def _is_far(self, points: NDArray[np.int64], code: int, target: int, box: Box) -> bool:
+        """Whether the transform of the box is faster than to look around every point first."""
+        if points.size * _LOOKS < box.size:
+            return False
+        found = self._look_around(points[::_SAMPLE], code, target)
+        return float(np.isinf(found).mean()) > _FAR_SHARE
+
+    def _look_around(
+        self, points: NDArray[np.int64], code: int, target: int
+    ) -> NDArray[np.float64]:
+        """Distances of the places that have another surface nearby; others are infinite."""
+        marks = self._marks[target].ravel()
+        return _near(points, code, marks, self._steps, self._lengths)
 
     def _ask_tree(
         self, points: NDArray[np.int64], others: NDArray[np.int64]

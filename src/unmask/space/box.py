@@ -57,11 +57,6 @@ class Box:
         )
         return Box(start, stop)
 
-    def join(self, other: Box) -> Box:
-        """The smallest box that holds both."""
-        start = tuple(map(min, self.start, other.start))
-        return Box(start, tuple(map(max, self.stop, other.stop)))
-
     def shift(self, offset: Sequence[int]) -> Box:
         """The box moved by ``offset`` voxels."""
         return Box(
