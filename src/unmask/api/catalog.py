@@ -75,10 +75,10 @@ def shipped_models() -> list[ShippedModel]:
         >>> [model.name for model in shipped_models()]
         ['nuclei', 'phantoms2d', 'phantoms3d']
     """
-    return [_describe(name, path) for name, path in shipped.names().items()]
+    return [_describe_shipped(name, path) for name, path in shipped.names().items()]
 
 
-def _describe(name: str, path: Path) -> ShippedModel:
+def _describe_shipped(name: str, path: Path) -> ShippedModel:
     card = describe_model(path).card
     recipe = described_recipe(card, path)
     missing = [key for key in ("data", "license", "figures") if key not in card]

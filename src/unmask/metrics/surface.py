@@ -93,13 +93,23 @@ class Surfaces:
         points, others = self._places[source][code], self._places[target][code]
         if not (others.size and points.size):
             return _exact(np.full(points.size, np.inf))
-        volume = self._volumes[target] if self._volumes else None
-        positions, box = volume.locate(points, others) if volume else (points, None)
-        if volume and box and self._is_far(points, code + 1, target, box):
+        if self._volumes:
+            return self._between_in(self._volumes[target], code, source, target)
+        found = self._look_around(points, code + 1, target)
+        far = np.flatnonzero(np.isinf(found))
+        if far.size:
+            found[far] = self._ask_tree(points[far], others)
+        return _exact(found)
+
+    def _between_in(self, volume: Volume, code: int, source: int, target: int) -> BoundedDistances:
+        """The same, where the transform of a box may be faster than other ways."""
+        points, others = self._places[source][code], self._places[target][code]
+        positions, box = volume.locate(points, others)
+        if self._is_far(points, code + 1, target, box):
             return volume.measure(positions, box, code + 1)
         found = self._look_around(points, code + 1, target)
         far = np.flatnonzero(np.isinf(found))
-        if volume and box and far.size * _QUERY > box.size:
+        if far.size * _QUERY > box.size:
             found[far] = volume.measure(positions[far], box, code + 1).read()
         elif far.size:
             found[far] = self._ask_tree(points[far], others)
