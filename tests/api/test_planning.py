@@ -122,6 +122,18 @@ def test_labels_tell_channels_from_slices(folder, tmp_path):
     assert any("channel 1 may be left out" in note for note in made.notes)
 
 
+def test_check_says_what_training_without_a_preset_would_refuse(folder, tmp_path, monkeypatch):
+    def refuse(*given, **more):
+        raise DataError("labels: expected objects, found none. Draw some.")
+
+    monkeypatch.setattr("unmask.api.audit.plan", refuse)
+    found = api.check(
+        folder / "images", labels=folder / "labels", out=tmp_path / "check.txt", say=lambda _: None
+    )
+    assert any("would refuse this: labels: expected objects" in note for note in found.notes)
+    assert "would refuse this" in (tmp_path / "check.txt").read_text()
+
+
 def test_little_time_makes_batches_smaller(folder, monkeypatch):
     """Many small updates learn more than a few large ones; a size that was set is kept."""
     timing = Timing(1.0, 1000, None, torch.device("cpu"))

@@ -82,11 +82,15 @@ def check(
     audit.notes.extend(unlabeled_note(len(audit.pairs), audit.unlabeled, images, labels))
     if val_images is not None and labels is not None:
         _add_validation(audit, val_images, found.val_labels, chosen, task)
-    if out is not None:
-        save_list(Path(out), audit.problems, audit.notes)
     planned = None
     if advice and labels is not None and not is_table(labels) and not audit.problems:
-        planned = _planned(images, labels, settings, split=val_images is not None)
+        own = [*settings, *(["train.folds=0"] if val_images is not None else [])]
+        try:
+            planned = plan(images, labels=labels, settings=own)
+        except (DataError, RecipeError) as error:
+            audit.notes.append(f"Without a preset, unmask train would refuse this: {error}")
+    if out is not None:
+        save_list(Path(out), audit.problems, audit.notes)
     for line in _report(audit, chosen, planned, advice):
         say(line)
     return audit
@@ -104,15 +108,6 @@ def _report(audit: Audit, chosen: Recipe, planned: Plan | None, advice: str) -> 
         yield advice
     if planned is not None:
         yield "Without a preset, unmask train makes the plan above; unmask plan explains it."
-
-
-def _planned(images: Paths, labels: Paths, settings: list[str], *, split: bool) -> Plan | None:
-    """The plan of a training without a preset; None if the settings do not fit a plan."""
-    own = [*settings, *(["train.folds=0"] if split else [])]
-    try:
-        return plan(images, labels=labels, settings=own)
-    except (DataError, RecipeError):
-        return None
 
 
 def list_in_full(audit: Audit, inputs: Sequence[str]) -> Path | None:
