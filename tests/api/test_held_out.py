@@ -18,6 +18,7 @@ from unmask.crossvalidation.record import HeldOutScores, load_scores
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.io import open_labels, save_image
 from unmask.recipe import load
+from unmask.tasks.semantic import Semantic
 from unmask.training import loop
 
 PRESETS = {2: "cells", 3: "cells3d"}
@@ -249,7 +250,8 @@ def test_tuned_options_are_saved_in_the_model(phantoms, finished, tmp_path, comm
         assert card["recipe"]["task"][key.removeprefix("task.")] == json.loads(value)
 
 
-def test_a_tuning_that_cannot_be_is_refused(finished, phantoms, trained, tmp_path):
+def test_a_tuning_that_cannot_be_is_refused(finished, phantoms, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(Semantic, "decoding_choices", lambda _: {})
     images, labels = phantoms[2] / "images", phantoms[2] / "labels"
     with pytest.raises(RecipeError, match=r"--out MODEL"):
         unmask.tune("nuclei", images, labels=labels)
@@ -260,7 +262,8 @@ def test_a_tuning_that_cannot_be_is_refused(finished, phantoms, trained, tmp_pat
         unmask.tune(finished[2].folder, one, labels=next(iter(sorted(labels.iterdir()))))
 
 
-def test_the_scale_is_chosen_too(trained, phantoms, tmp_path):
+def test_the_scale_is_chosen_too(trained, phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr(Semantic, "decoding_choices", lambda _: {})
     images, classes = phantoms[2] / "images", phantoms[2] / "classes"
     out = tmp_path / "model.safetensors"
     made = unmask.tune(

@@ -161,19 +161,29 @@ def _make_folds(job: CrossValidation) -> list[Fold]:
     return make_folds(job.pairs, count, seed=seed, crop=crop, classes=classes)
 
 
-def _open_run(job: CrossValidation) -> partial[None] | None:
-    """Check the run folder; returns a function that writes the recipe into a new one."""
-    code = checkpoint.code_fields(job.recipe)
-    marks = {**fingerprint(job.used), **code_marks(code)}
-    if not job.start.resume and has_folds(job.folder):
+def refuse_folds(folder: Path) -> None:
+    """Refuse a run folder that holds folds.
+
+    Raises:
+        CheckpointError: names the folder.
+    """
+    if has_folds(folder):
         raise CheckpointError(
             message(
-                job.folder,
+                folder,
                 expected="an empty run folder",
                 found="folds of an earlier run",
                 do="Continue it with --resume, or choose another --out.",
             )
         )
+
+
+def _open_run(job: CrossValidation) -> partial[None] | None:
+    """Check the run folder; returns a function that writes the recipe into a new one."""
+    code = checkpoint.code_fields(job.recipe)
+    marks = {**fingerprint(job.used), **code_marks(code)}
+    if not job.start.resume:
+        refuse_folds(job.folder)
     new = is_new_run(job.folder, job.recipe, marks, resume=job.start.resume)
     return partial(note_run, job.folder, job.recipe, marks) if new else None
 

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from unmask.api.held_out import CrossValidation, run_with_folds
+from unmask.api.held_out import CrossValidation, refuse_folds, run_with_folds
 from unmask.api.inputs import (
     content_notes,
     find_inputs,
@@ -176,6 +176,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
     files = _Files(images, labels, val_images, val_labels, replay_images, replay_labels, unlabeled)
     if not resume:
         # Before a plan is made, which takes long.
+        refuse_folds(Path(out))
         refuse_used(Path(out))
     source, reasons = _recipe_of(recipe, files, start, minutes, settings)
     chosen = resolve_recipe(source, settings)
