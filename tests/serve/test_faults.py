@@ -20,6 +20,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from unmask.serve import processes
+from unmask.serve.facts import FactsBook
 from unmask.serve.upload import UploadLimits, Uploads
 
 
@@ -203,3 +204,16 @@ def test_damaged_notes_are_left_aside(served, root):
     images = fresh.json("/api/images")
     assert images["project"] == {"kind": "objects", "names": {}}
     assert json.dumps(images)
+
+
+def test_a_damaged_file_of_notes_is_kept(tmp_path, caplog):
+    book = FactsBook(tmp_path)
+    book.change("one", held_out=True)
+    damaged = '{"held_out": tr'
+    (tmp_path / "one.json").write_text(damaged)
+    fresh = FactsBook(tmp_path)
+    assert not fresh.get("one").held_out
+    assert "one.json" in caplog.text
+    fresh.change("one", accepted=True)
+    assert (tmp_path / "one.damaged").read_text() == damaged
+    assert FactsBook(tmp_path).get("one").accepted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unmask.atomic import atomic_write
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,10 @@ class FactsBook:
         self._known: dict[str, Facts] = {}
 
     def get(self, identity: str) -> Facts:
-        """Facts of an image; the defaults if nothing was noted or the file is damaged."""
+        """Facts of an image; the defaults if nothing was noted or the file is damaged.
+
+        A damaged file is kept next to the new one, and logged.
+        """
         with self._lock:
             return self._get(identity)
 
@@ -93,10 +99,24 @@ def boxes(regions: Sequence[Any]) -> tuple[tuple[tuple[int, ...], tuple[int, ...
 
 
 def _read(path: Path) -> Facts:
-    with suppress(OSError, ValueError, TypeError):
+    try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         for name in ("regions", "parts"):
             tree[name] = boxes(tree.get(name, ()))
         tree["right"] = tuple(map(int, tree.get("right", ())))
         return Facts(**tree)
-    return Facts()
+    except FileNotFoundError:
+        return Facts()
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        # The next change writes a new file: what a person noted is kept next to it.
+        kept = path.with_suffix(".damaged")
+        with suppress(OSError):
+            path.replace(kept)
+        _LOG.warning(
+            "%s: expected notes on an image, found a damaged file (%s). Its notes start anew; the "
+            "file is kept as %s.",
+            path,
+            error,
+            kept.name,
+        )
+        return Facts()
