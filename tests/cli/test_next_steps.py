@@ -28,7 +28,7 @@ def test_more_images_than_there_are(command, tmp_path):
 
 
 def test_sets_say_how_to_go_on(command):
-    assert "unmask prepare bbbc039 FILES --out bbbc039/" in command("prepare", "bbbc039").out
+    assert "unmask prepare bbbc039 FILES --out bbbc039/" in command("prepare", "bbbc039").err
 
 
 def test_the_page_is_not_announced_without_a_folder(command, tmp_path):

@@ -107,7 +107,7 @@ def _list_sets() -> None:
     width = max(map(len, datasets.NAMES))
     for each in map(datasets.find_set, datasets.NAMES):
         emit(_describe(each), f"{each.name:{width}}  {each.title} ({each.license})")
-    show("unmask prepare NAME says where to get the files of a set.")
+    show("unmask prepare NAME says where to get the files of a set.", err=True)
 
 
 def _print_set(name: str) -> None:
@@ -115,7 +115,7 @@ def _print_set(name: str) -> None:
 
     facts = _describe(find_set(name))
     emit(facts, "\n".join(f"{title:9} {_text(value)}" for title, value in facts.items()))
-    show(f"With these files: unmask prepare {name} FILES --out {name}/")
+    show(f"With these files: unmask prepare {name} FILES --out {name}/", err=True)
 
 
 def _describe(dataset: DataSet) -> dict[str, object]:
