@@ -400,8 +400,10 @@ def test_lossy_labels_and_many_channels(tmp_path: Path) -> None:
 
 def test_lists_without_images(tmp_path: Path) -> None:
     (tmp_path / "read.me").write_text("no image")
-    for path in (tmp_path, tmp_path / "*.tif", tmp_path / "no.tif"):
-        with pytest.raises(DataError, match=r"expected .*, found .*\.nii\.gz"):
+    with pytest.raises(DataError, match=r"expected .*, found .*\.nii\.gz"):
+        list_files(tmp_path)
+    for path in (tmp_path / "*.tif", tmp_path / "no.tif"):
+        with pytest.raises(DataError, match=r"expected .*, found no such file.* Check the path"):
             list_files(path)
     with pytest.raises(DataError, match="at least one path"):
         list_files([])
