@@ -212,12 +212,12 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
     """An ensemble's models get the same image and what they give is averaged."""
     facts = [
         {
-            "task": recipe.task,
             "axes": recipe.data.ndim,
             "channels": recipe.data.channels,
             "normalization": recipe.data.normalize,
             "spacing": recipe.data.spacing,
             "foreground crop": recipe.data.foreground_crop,
+            "task": recipe.task,
         }
         for recipe in (first, other)
     ]
