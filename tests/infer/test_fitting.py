@@ -19,6 +19,7 @@ from unmask.io import Image, open_labels
 from unmask.labels import connected_components
 from unmask.labels.doubtful import find_doubtful
 from unmask.space.tiling import Tiling
+from unmask.testing.untrained import Untrained
 
 
 class Same(nn.Module):
@@ -33,27 +34,11 @@ class Same(nn.Module):
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Pieces(Untrained):
     """Connected pieces above one half, which are as sure as they are bright."""
 
     doubtful_size: int = 0
     context = 40
-    metrics = ("f1@0.5",)
-
-    def channels(self):
-        return 1
-
-    def encode(self, labels, spacing):
-        raise AssertionError("Prediction has no targets.")
-
-    def loss(self, logits, values, weight):
-        raise AssertionError("Prediction has no targets.")
-
-    def activate(self, logits):
-        return logits
-
-    def flip(self, scores, axis):
-        return scores.flip(2 + axis)
 
     def sureness(self, scores):
         return scores[0]

@@ -21,6 +21,7 @@ from unmask.io import save_image
 from unmask.io.stacks import open_stack
 from unmask.labels import connected_components
 from unmask.space.tiling import Tiling
+from unmask.testing.untrained import Untrained
 
 
 class Same(nn.Module):
@@ -37,26 +38,11 @@ class Same(nn.Module):
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Pieces(Untrained):
     """Connected pieces above one half."""
 
     context = 3
     metrics = ("dice",)
-
-    def channels(self):
-        return 1
-
-    def encode(self, labels, spacing):
-        raise AssertionError("Prediction has no targets.")
-
-    def loss(self, logits, values, weight):
-        raise AssertionError("Prediction has no targets.")
-
-    def activate(self, logits):
-        return logits
-
-    def flip(self, scores, axis):
-        return scores.flip(2 + axis)
 
     def decode(self, scores, spacing):
         return connected_components(scores[0] > 0.5)

@@ -20,28 +20,14 @@ from unmask.io import Image
 from unmask.models.precision import arithmetic
 from unmask.space.tiling import Tiling
 from unmask.tasks.affinities import Affinities
+from unmask.testing.untrained import Untrained
 
 
-class Threshold:
+class Threshold(Untrained):
     """The first channel above one half is an object."""
 
     context = 0
     metrics = ("dice",)
-
-    def channels(self):
-        return 1
-
-    def encode(self, labels, spacing):
-        raise AssertionError("Prediction has no targets.")
-
-    def loss(self, logits, values, weight):
-        raise AssertionError("Prediction has no targets.")
-
-    def activate(self, logits):
-        return logits
-
-    def flip(self, scores, axis):
-        return scores.flip(2 + axis)
 
     def decode(self, scores, spacing):
         return (scores[0] > 0.5).astype(np.uint8)

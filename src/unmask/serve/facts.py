@@ -113,8 +113,8 @@ def _read(path: Path) -> Facts:
         with suppress(OSError):
             path.replace(kept)
         _LOG.warning(
-            "%s: expected notes on an image, found a damaged file (%s). Its notes start anew; the "
-            "file is kept as %s.",
+            "%s: expected notes on an image, found a damaged file (%s). The notes "
+            "are now empty; the file is kept as %s.",
             path,
             error,
             kept.name,
