@@ -1,6 +1,7 @@
 """The loop of `unmask serve` on real data: images chosen by the program against random ones.
 
     python benchmarks/serve_loop.py                 5 repeats of 5 rounds of 3 images each
+    python benchmarks/serve_loop.py --minutes 3     with longer trainings
     python benchmarks/serve_loop.py --tiny          one repeat of two short rounds
 
 Every round three images get their true labels, as a person would correct them; then the page's own
@@ -55,7 +56,7 @@ class Scale:
     validation: int = 60
     rounds: int = 5
     each: int = 3
-    effort: Effort = field(default_factory=lambda: Effort(minutes=3))
+    effort: Effort = field(default_factory=lambda: Effort(minutes=1))
     repeats: int = 5
     settings: tuple[str, ...] = ()
 
@@ -163,9 +164,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/serve_loop"))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "serve_loop.json")
+    parser.add_argument("--minutes", type=float, default=1.0, help="Time of every training.")
     parser.add_argument("--tiny", action="store_true")
     asked = parser.parse_args()
-    scale = TINY if asked.tiny else Scale()
+    scale = TINY if asked.tiny else Scale(effort=Effort(minutes=asked.minutes))
     rows: dict[str, list[list[dict[str, Any]]]] = {"chosen": [], "random": []}
     for repeat in range(scale.repeats):
         for how, loops in rows.items():
@@ -173,6 +175,7 @@ def main() -> None:
     result = {
         "page": "serve.md",
         "tiny": asked.tiny,
+        "minutes": scale.effort.minutes,
         "metric": METRIC,
         "rounds": summarize(rows),
         "loops": rows,
