@@ -7,6 +7,7 @@
 ``presets`` trains the plan and the nearest preset of each set for the same CPU seconds, without
 validation, and scores both on the images of val. ``held_out`` draws a few labeled images, trains
 with folds, and compares the scores that the run reports with those of its model on images of val.
+The draws are stratified by the look of the images, as those of `unmask curve`.
 Results of earlier calls in docs/results/plans_*.json are kept unless their rows are made again.
 """
 
@@ -30,6 +31,8 @@ import numpy as np
 import unmask
 from harness import COLUMNS, RESULTS, machine
 from unmask.api.held_out import HELD_OUT
+from unmask.apps.curve_draws import find_kinds, order_images
+from unmask.build import layout
 from unmask.crossvalidation.record import load_scores
 from unmask.data.pairs import Pair, open_pairs
 from unmask.infer.load import load_predictor
@@ -115,8 +118,6 @@ def seconds_per_update(recipe: Recipe, images: Path, labels: Path) -> float:
 
 
 def _pairs(images: Path, labels: Path, recipe: Recipe) -> list[Pair]:
-    from unmask.build import layout
-
     return open_pairs(images, labels, layout(recipe), channels=recipe.data.channels)
 
 
@@ -139,13 +140,13 @@ def check_scores(draw: int, *, labels: int, steps: int, folds: int, images: int)
     """Train with folds on a few nuclei images; the reported scores and the true one."""
     name = "dsb2018_nuclei"
     train = DATA / name / "train"
-    paths = sorted((train / "images").iterdir())
-    chosen = np.random.default_rng(draw).choice(len(paths), labels, replace=False)
+    pairs = open_pairs(train / "images", train / "labels", layout(load("cells")), channels=3)
+    chosen = [pairs[i].name for i in order_images(find_kinds(pairs), draw)[:labels]]
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("images", "labels"):
             (Path(folder) / kind).mkdir()
-            for index in chosen:
-                shutil.copy(train / kind / paths[index].name, Path(folder) / kind)
+            for stem in chosen:
+                shutil.copy(train / kind / f"{stem}.png", Path(folder) / kind)
         given: dict[str, Any] = {
             "images": Path(folder) / "images",
             "labels": Path(folder) / "labels",
@@ -247,7 +248,7 @@ def main() -> None:
     parser.add_argument("study", choices=("presets", "held_out"))
     parser.add_argument("--sets", nargs="*", choices=[*STUDIES], default=[*STUDIES])
     parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--images", type=int, default=20)
+    parser.add_argument("--images", type=int, default=86, help="of val, at most")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--labels", type=int, default=5)

@@ -50,6 +50,7 @@ class Study:
 _SEMANTIC = ("data.crop=[128, 128]", "train.batch_size=4", "task.classes=3")
 STUDIES = {
     "cardiac_cine_mri": Study("semantic2d", ("dice",), (*_SEMANTIC[:2], "task.classes=2")),
+    "isbi2012_em": Study("membranes2d"),
     "superalloy_sem": Study("semantic2d", ("dice",), _SEMANTIC),
     "hippocampus_mri": Study(
         "semantic3d", ("dice",), ("data.crop=[32, 48, 32]", "train.batch_size=2",
