@@ -1,9 +1,9 @@
-"""Start weights with n labels against random weights with more labels, on real images.
+"""Few labels on real images: start weights, selected images, unlabeled images, drawn images.
 
     python benchmarks/few_labels.py run --out RUNS [--sets dsb2018_nuclei] [--draws 5] [--hours 2]
     python benchmarks/few_labels.py table --out RUNS      writes docs/results/few_labels.json
 
-Draws are nested, stratified by the look of the images, and the same for both arms. Validation
+Draws are nested, stratified by the look of the images, and the same for all arms. Validation
 images choose nothing. A finished training is one line of RUNS/rows.jsonl; ``run`` continues with
 those that are missing. Data are read from UNMASK_DATA.
 """
@@ -16,9 +16,10 @@ import shutil
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -26,102 +27,134 @@ import unmask
 from accuracy import DATA
 from harness import write
 from start_scores import STUDIES, Study, score
+from unmask.api.selecting import select
+from unmask.api.synthesis import synth
 from unmask.apps.curve_draws import find_kinds, order_images
 from unmask.apps.curve_table import bootstrap_interval
 from unmask.data.pairs import Pair
 from unmask.io import open_image, open_labels
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """Which trainings of a set are compared.
-
-    Attributes:
-        counts: numbers of labeled images, or of patients, with start weights.
-        factor: random weights have so many times as many labels.
-        updates: with start weights.
-        scratch: updates with random weights.
-        model: the start weights.
-    """
-
-    counts: tuple[int, ...]
-    factor: int
-    updates: int
-    scratch: int
-    model: str = "phantoms2d"
+# Images that `synth --like` draws.
+_DRAWN = 200
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One training: ``count`` labeled images of a draw, from initial weights."""
+    """One training, repeated for every draw.
+
+    Attributes:
+        set: its data set.
+        count: labeled images, or patients; 0: none.
+        init: the initial weights.
+        updates: 0: the initial weights are the model.
+        images: drawn at random by kinds, chosen by `unmask select`, or drawn by `synth --like`.
+        unlabeled: learns from all other training images too.
+    """
 
     set: str
-    draw: int
     count: int
     init: str
     updates: int
+    images: Literal["random", "selected", "synthetic"] = "random"
+    unlabeled: bool = False
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What tells it from others in the file of rows."""
-        return (self.set, self.draw, self.count, self.init, self.updates)
-
-
-COMPARISONS = {
-    "dsb2018_nuclei": Comparison((1, 2, 4, 8), 4, 600, 1200),
-    "usiigaci_phase": Comparison((1, 2, 4), 1, 400, 400),
-    "germline_nuclei": Comparison((1, 2, 4), 1, 400, 400),
-    "worms_bbbc010": Comparison((1, 2, 4), 1, 400, 400),
-    "bacteria_dapi": Comparison((1, 2), 1, 400, 400),
-    "isbi2012_em": Comparison((1, 2, 5), 2, 400, 400),
-    "cardiac_cine_mri": Comparison((1, 2, 4), 2, 400, 400),
-    "superalloy_sem": Comparison((1, 2), 2, 400, 400),
-    "hippocampus_mri": Comparison((2, 4, 8), 2, 400, 400, "phantoms3d"),
-}
+    def __str__(self) -> str:
+        """What a row of the table calls it."""
+        weights = "random weights" if self.init == "none" else self.init
+        chosen = {"random": "", "selected": "selected ", "synthetic": ""}[self.images]
+        more = " and unlabeled images" if self.unlabeled else ""
+        drawn = " trained on images of synth --like" if self.images == "synthetic" else ""
+        return f"{self.count} {chosen}labels{more}, {weights}{drawn}"
 
 
-def arms_of(name: str, draw: int) -> Iterator[Arm]:
-    """Trainings of a draw; an arm that two counts share comes once."""
-    plan = COMPARISONS[name]
-    seen: set[Arm] = set()
-    for count in plan.counts:
-        for arm in (
-            Arm(name, draw, count, plan.model, plan.updates),
-            Arm(name, draw, count * plan.factor, "none", plan.scratch),
-        ):
-            if arm not in seen:
-                seen.add(arm)
-                yield arm
+def _against_more(
+    name: str, counts: Sequence[int], factor: int, updates: int, **more: Any
+) -> list[tuple[Arm, Arm]]:
+    """Start weights with n labels against random weights with ``factor`` times as many."""
+    init, scratch = more.get("init", "phantoms2d"), more.get("scratch", updates)
+    return [
+        (Arm(name, count, init, updates), Arm(name, count * factor, "none", scratch))
+        for count in counts
+    ]
 
 
-def draw_images(name: str, draw: int, study: Study) -> list[list[Path]]:
+_NUCLEI = "dsb2018_nuclei"
+_FOUR = Arm(_NUCLEI, 4, "phantoms2d", 600)
+COMPARISONS: list[tuple[Arm, Arm]] = [
+    *_against_more(_NUCLEI, (1, 2, 4, 8), 4, 600, scratch=1200),
+    *_against_more("usiigaci_phase", (1, 2, 4), 1, 400),
+    *_against_more("germline_nuclei", (1, 2, 4), 1, 400),
+    *_against_more("worms_bbbc010", (1, 2, 4), 1, 400),
+    *_against_more("bacteria_dapi", (1, 2), 1, 400),
+    *(
+        (Arm(name, 0, "phantoms2d", 400, "synthetic"), Arm(name, 0, "phantoms2d", 0))
+        for name in (
+            _NUCLEI,
+            "usiigaci_phase",
+            "germline_nuclei",
+            "worms_bbbc010",
+            "bacteria_dapi",
+        )
+    ),
+    (Arm(_NUCLEI, 4, "phantoms2d", 600, "selected"), _FOUR),
+    (Arm(_NUCLEI, 4, "phantoms2d", 600, "selected"), Arm(_NUCLEI, 8, "phantoms2d", 600)),
+    (Arm(_NUCLEI, 4, "phantoms2d", 600, unlabeled=True), _FOUR),
+    (
+        Arm(_NUCLEI, 4, "phantoms2d", 600, "selected", unlabeled=True),
+        Arm(_NUCLEI, 64, "none", 1200),
+    ),
+    *_against_more("isbi2012_em", (1, 2, 5), 2, 400),
+    *_against_more("cardiac_cine_mri", (1, 2, 4), 2, 400),
+    *_against_more("superalloy_sem", (1, 2), 2, 400),
+    *_against_more("hippocampus_mri", (2, 4, 8), 2, 400, init="phantoms3d"),
+]
+SETS = tuple(dict.fromkeys(ours.set for ours, _ in COMPARISONS))
+
+
+@lru_cache
+def draw_images(name: str, draw: int) -> list[list[Path]]:
     """Training images in the order of the draw; the slices of a patient stay together."""
-    images = sorted((DATA / name / "train" / "images").iterdir())
+    ndim = STUDIES.get(name, Study()).ndim
     groups: dict[str, list[Path]] = {}
-    for path in images:
+    for path in sorted((DATA / name / "train" / "images").iterdir()):
         whole = path.name.partition("-IM")[0] if name == "cardiac_cine_mri" else path.name
         groups.setdefault(whole, []).append(path)
-    first = [each[0] for each in groups.values()]
     pairs = [
         Pair(
             name=path.name,
-            image=open_image(path, ndim=study.ndim),
-            labels=open_labels(path.parents[1] / "labels" / path.name, ndim=study.ndim),
+            image=open_image(path, ndim=ndim),
+            labels=open_labels(path.parents[1] / "labels" / path.name, ndim=ndim),
         )
-        for path in first
+        for path, *_ in groups.values()
     ]
     members = list(groups.values())
     return [members[index] for index in order_images(find_kinds(pairs), draw)]
 
 
-def train(arm: Arm, images: Sequence[Path], study: Study, out: Path) -> Path:
-    """Train one arm; its model. Everything but images, weights and updates is equal."""
+def find_images(arm: Arm, draw: int, out: Path) -> list[Path] | None:
+    """The labeled images of an arm; None if the set has too few."""
+    train = DATA / arm.set / "train" / "images"
+    if arm.images == "synthetic":
+        drawn = synth(train, out=out / "drawn", count=_DRAWN, seed=draw, overwrite=True)
+        return sorted((drawn.folder / "images").iterdir())
+    if arm.images == "selected":
+        return [Path(each.source) for each in select(train, count=arm.count, seed=draw)]
+    order = draw_images(arm.set, draw)
+    return None if arm.count > len(order) else [p for group in order[: arm.count] for p in group]
+
+
+def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
+    """Train one arm; its model. What an arm does not name is equal for all."""
+    if arm.updates == 0:
+        return arm.init
+    study = STUDIES.get(arm.set, Study())
     run = unmask.train(
         study.preset,
         images=list(images),
         labels=[path.parents[1] / "labels" / path.name for path in images],
-        out=out,
+        out=out / "run",
         init=arm.init,
+        unlabeled=DATA / arm.set / "train" / "images" if arm.unlabeled else None,
         settings=[
             *study.settings,
             f"train.steps={arm.updates}",
@@ -132,78 +165,65 @@ def train(arm: Arm, images: Sequence[Path], study: Study, out: Path) -> Path:
             "train.validate_every=0",
             "train.save_every=1000000",
             "data.holdout=0",
-            f"train.seed={arm.draw}",
+            f"train.seed={draw}",
         ],
     )
     return run.model
 
 
-def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Finished trainings."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+def read_rows(out: Path) -> dict[tuple[Arm, int], dict[str, Any]]:
+    """Results of finished trainings by arm and draw."""
+    file = out / "rows.jsonl"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    rows = [json.loads(line) for line in lines]
+    return {(Arm(**row["arm"]), row["draw"]): row["result"] for row in rows}
 
 
 def run(asked: argparse.Namespace) -> None:
     """Do what is missing, draw after draw, until the time is over."""
     asked.out.mkdir(parents=True, exist_ok=True)
-    file, began = asked.out / "rows.jsonl", time.monotonic()
-    done = {
-        (row["set"], row["draw"], row["count"], row["init"], row["updates"])
-        for row in read_rows(file)
-    }
+    done, began = set(read_rows(asked.out)), time.monotonic()
+    scratch = asked.out / "current"
     for draw in range(asked.draws):
-        for name in asked.sets or COMPARISONS:
-            study = STUDIES.get(name, Study())
-            order = draw_images(name, draw, study)
-            for arm in arms_of(name, draw):
-                if arm.key in done or arm.count > len(order):
-                    continue
-                if time.monotonic() - began > asked.hours * 3600:
-                    return
-                folder = asked.out / "_".join(map(str, arm.key))
-                shutil.rmtree(folder, ignore_errors=True)
-                used = time.process_time()
-                images = [path for group in order[: arm.count] for path in group]
-                model = train(arm, images, study, folder)
-                seconds = round(time.process_time() - used, 1)
-                row = {**vars(arm), **score(model, name), "train_seconds": seconds}
-                shutil.rmtree(folder)
-                with file.open("a") as stream:
-                    stream.write(json.dumps(row) + "\n")
-                print(row, flush=True)
+        for arm in (arm for pair in COMPARISONS for arm in pair):
+            if arm.set not in (asked.sets or SETS) or (arm, draw) in done:
+                continue
+            if time.monotonic() - began > asked.hours * 3600:
+                return
+            shutil.rmtree(scratch, ignore_errors=True)
+            used = time.process_time()
+            images = find_images(arm, draw, scratch)
+            if images is None:
+                continue
+            model = train(arm, draw, images, scratch)
+            seconds = round(time.process_time() - used, 1)
+            result = {**score(model, arm.set), "train_seconds": seconds}
+            with (asked.out / "rows.jsonl").open("a") as stream:
+                row = {"arm": asdict(arm), "draw": draw, "result": result}
+                stream.write(json.dumps(row) + "\n")
+            print(arm.set, arm, draw, result, flush=True)
+            done.add((arm, draw))
 
 
-def compare(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """A row per set, number of labels and metric: means, and the paired differences of draws."""
-    found = {
-        (row["set"], row["draw"], row["count"], row["init"], row["updates"]): row for row in rows
-    }
-    for name, plan in COMPARISONS.items():
-        metrics = STUDIES.get(name, Study()).metrics
-        draws = sorted({row["draw"] for row in rows if row["set"] == name})
-        for count in plan.counts:
-            many = count * plan.factor
-            pairs = [
-                (found[start], found[plain])
-                for draw in draws
-                if (start := (name, draw, count, plan.model, plan.updates)) in found
-                and (plain := (name, draw, many, "none", plan.scratch)) in found
-            ]
-            for metric in metrics if len(pairs) > 1 else ():
-                ours = [start[metric] for start, _ in pairs]
-                peer = [plain[metric] for _, plain in pairs]
-                differences = [a - b for a, b in zip(ours, peer, strict=True)]
-                low, high = bootstrap_interval(differences)
-                yield {
-                    "what": f"{name}, {count} labels and {plan.model} against {many} and random",
-                    "ours": statistics.fmean(ours),
-                    "peer": statistics.fmean(peer),
-                    "unit": metric,
-                    "note": f"difference {statistics.fmean(differences):+.3f} "
-                    f"({low:+.3f} to {high:+.3f}); draws "
-                    + ", ".join(f"{value:+.3f}" for value in differences)
-                    + f"; {plan.updates} against {plan.scratch} updates",
-                }
+def compare(out: Path) -> Iterator[dict[str, Any]]:
+    """A row per comparison and metric: means, and the paired differences of the draws."""
+    rows = read_rows(out)
+    for ours, peer in COMPARISONS:
+        draws = [draw for arm, draw in rows if arm == ours and (peer, draw) in rows]
+        for metric in STUDIES.get(ours.set, Study()).metrics if len(draws) > 1 else ():
+            values = [(rows[ours, draw][metric], rows[peer, draw][metric]) for draw in draws]
+            differences = [a - b for a, b in values]
+            low, high = bootstrap_interval(differences)
+            yield {
+                "what": f"{ours.set}: {ours}; against {peer}",
+                "ours": statistics.fmean(a for a, _ in values),
+                "peer": statistics.fmean(b for _, b in values),
+                "unit": metric,
+                "note": f"difference {statistics.fmean(differences):+.3f} "
+                f"({low:+.3f} to {high:+.3f}); draws "
+                + ", ".join(f"{value:+.3f}" for value in differences)
+                + f"; {ours.updates} and {peer.updates} updates",
+            }
 
 
 def main() -> None:
@@ -211,7 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--out", type=Path, default=Path("runs") / "few_labels")
-    parser.add_argument("--sets", nargs="*", choices=COMPARISONS)
+    parser.add_argument("--sets", nargs="*", choices=SETS)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--hours", type=float, default=24.0, help="Begin no training after them.")
     asked = parser.parse_args()
@@ -219,7 +239,7 @@ def main() -> None:
     if asked.what == "run":
         run(asked)
     else:
-        write("few_labels", list(compare(read_rows(asked.out / "rows.jsonl"))))
+        write("few_labels", list(compare(asked.out)))
 
 
 if __name__ == "__main__":

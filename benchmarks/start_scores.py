@@ -1,10 +1,9 @@
-"""Start weights on real images: without any label, and against random weights with a few.
+"""Models on validation images of data sets, without any label of the set.
 
-    python benchmarks/start_scores.py zero MODEL [MODEL ...] [--sets plant_nuclei_3d_mini]
-    python benchmarks/start_scores.py few MODEL --set dsb2018_nuclei --labels 2 --draws 2 --out RUNS
+    python benchmarks/start_scores.py MODEL [MODEL ...] [--sets plant_nuclei_3d_mini]
 
-Validation images of sets that the model has never seen; nothing is chosen on them. Data are read
-from UNMASK_DATA. ``zero`` and ``few`` print one JSON line per measurement.
+Nothing is chosen on these images. Data are read from UNMASK_DATA. One JSON line is printed per
+measurement. `few_labels.py` measures trainings with a few labels.
 """
 
 from __future__ import annotations
@@ -16,10 +15,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
-import unmask
 from accuracy import DATA, kinds_of
 from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels
@@ -88,51 +85,13 @@ def score(model: Path | str, name: str) -> dict[str, object]:
     return {"set": name, "images": len(rows), **found, **({"kinds": shown} if kinds else {})}
 
 
-def few(asked: argparse.Namespace) -> None:
-    """Paired trainings with the same images, crops and updates; only the first weights differ."""
-    folder, study = DATA / asked.set / "train", STUDIES.get(asked.set, Study())
-    images = sorted((folder / "images").iterdir())
-    for draw in range(asked.draws):
-        chosen = [
-            images[i] for i in np.random.default_rng(draw).permutation(len(images))[: asked.labels]
-        ]
-        for init in ("none", asked.models[0]):
-            run = unmask.train(
-                study.preset,
-                images=chosen,
-                labels=[folder / "labels" / path.name for path in chosen],
-                out=asked.out / f"{asked.set}_{asked.labels}_{draw}_{Path(init).stem}",
-                init=init,
-                settings=[
-                    *study.settings,
-                    f"train.steps={asked.steps}",
-                    "train.warmup=20",
-                    "train.lr=0.002",
-                    "train.ema=0.98",
-                    "train.precision=bf16",
-                    f"train.seed={draw}",
-                ],
-            )
-            facts = {"labels": asked.labels, "draw": draw, "start": init, "updates": asked.steps}
-            print(json.dumps({**score(run.model, asked.set), **facts}), flush=True)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("zero", "few"))
     parser.add_argument("models", nargs="+")
-    parser.add_argument("--set", default="dsb2018_nuclei", help="for few")
-    parser.add_argument("--sets", nargs="*", help="for zero")
-    parser.add_argument("--labels", type=int, default=2)
-    parser.add_argument("--draws", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--out", type=Path, default=Path("runs") / "starts")
+    parser.add_argument("--sets", nargs="*")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    if asked.what == "few":
-        few(asked)
-        return
     for model in asked.models:
         for name in asked.sets or SETS:
             began = time.process_time()
