@@ -2,6 +2,7 @@
 
     python benchmarks/generalist.py prepare --data DIR     images of all sets in one folder
     python benchmarks/generalist.py train --data DIR --out RUN [--resume]
+    python benchmarks/generalist.py export --out RUN       the shipped model of a finished run
 
 Only sets whose license allows shipped weights are used: `SOURCES` names set, license and how often
 each image is taken, so that small sets count as much as large ones. Images of large objects are
@@ -13,16 +14,22 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import unmask
+from start_scores import score
+from starts import LARGEST_BYTES, SHIPPED, updates_before
+from unmask.checkpoint import load_model, save_model
 from unmask.io import open_image, open_labels, save_image
 from unmask.space.box import Box
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("UNMASK_DATA", ROOT.parent / "shared" / "data"))
 RECIPE = Path(__file__).parent / "starts" / "generalist2d.yaml"
+NAME = "generalist2d"
 # Edge of the parts that large images are cut into.
 _PART = 512
 
@@ -33,21 +40,36 @@ class Source:
 
     Attributes:
         license: of its images and labels.
+        citation: their source.
         times: how often an image is taken.
         half: its images are also stored at half their size.
     """
 
     license: str
+    citation: str
     times: int = 1
     half: bool = False
 
 
 SOURCES = {
-    "dsb2018_nuclei": Source("CC0-1.0"),
-    "usiigaci_phase": Source("MIT", 3, half=True),
-    "germline_nuclei": Source("BSD-3-Clause", 3, half=True),
-    "worms_bbbc010": Source("CC0-1.0", 4),
-    "bacteria_dapi": Source("MIT", 15),
+    "dsb2018_nuclei": Source(
+        "CC0-1.0",
+        "2018 Data Science Bowl, BBBC038v1 (Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7)",
+    ),
+    "usiigaci_phase": Source(
+        "MIT",
+        "Usiigaci (Tsai et al. 2019, SoftwareX 9, 230-237), (c) 2018 Okinawa Institute of Science "
+        "& Technology Graduate University",
+        3,
+        half=True,
+    ),
+    "germline_nuclei": Source(
+        "BSD-3-Clause", "Cellpose_germlineNuclei, (c) 2023 simonekoehler", 3, half=True
+    ),
+    "worms_bbbc010": Source(
+        "CC0-1.0", "BBBC010v1 (Ljosa et al. 2012, Nature Methods 9, 637; Waehlby et al. 2012)", 4
+    ),
+    "bacteria_dapi": Source("MIT", "bacteria_segmentation, (c) 2024 Torellium", 15),
 }
 
 
@@ -99,17 +121,62 @@ def _write_parts(
     return written
 
 
+def export(run: Path) -> Path:
+    """Write the shipped model of a finished run; its file."""
+    model = load_model(run)
+    recipe = dict(model.card["recipe"])
+    # Images of a user may have another scale than those of the training.
+    recipe["infer"] = {**recipe["infer"], "fit": True}
+    card: dict[str, Any] = {
+        "recipe": recipe,
+        "license": "Apache-2.0",
+        "data": {
+            "name": "training images of five public sets of nuclei, cells, worms and bacteria, "
+            "after the synthetic images of phantoms2d",
+            "license": "CC0-1.0, MIT, BSD-3-Clause; synthetic images Apache-2.0",
+            "sources": {
+                name: f"{source.citation}; {source.license}" for name, source in SOURCES.items()
+            },
+        },
+        "training": {
+            "command": "python benchmarks/generalist.py train",
+            "updates": [*updates_before(model.card), model.card["step"]],
+        },
+        "versions": model.card.get("versions", {}),
+        "object_diameters": model.card["object_diameters"],
+    }
+    weights = {
+        key: value.half() if value.is_floating_point() else value
+        for key, value in model.weights.items()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{NAME}.safetensors"
+        save_model(file, weights, card)
+        card["figures"] = {
+            "images": "validation images of the sets that it was trained on",
+            **{name: score(file, name) for name in SOURCES},
+        }
+    target = SHIPPED / f"{NAME}.safetensors"
+    save_model(target, weights, card)
+    if target.stat().st_size > LARGEST_BYTES:
+        raise SystemExit(f"{target}: {target.stat().st_size} bytes are too many for a package.")
+    return target
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("prepare", "train"))
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("what", choices=("prepare", "train", "export"))
+    parser.add_argument("--data", type=Path, help="folder of the prepared images")
     parser.add_argument("--out", type=Path, default=Path("runs") / "generalist2d")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--set", nargs="*", default=[])
     asked = parser.parse_args()
     if asked.what == "prepare":
         prepare(asked.data)
+        return
+    if asked.what == "export":
+        print(export(asked.out))
         return
     run = unmask.train(
         RECIPE,

@@ -1,12 +1,12 @@
 """The loop of `unmask serve` on real data: images chosen by the program against random ones.
 
     python benchmarks/serve_loop.py                 5 repeats of 5 rounds of 3 images each
-    python benchmarks/serve_loop.py --minutes 3     with longer trainings
+    python benchmarks/serve_loop.py --updates 400   with longer trainings
     python benchmarks/serve_loop.py --tiny          one repeat of two short rounds
 
 Every round three images get their true labels, as a person would correct them; then the page's own
 training runs, its model is measured on the validation images, and the other images are predicted,
-from which the next three are chosen. Both ways of choosing have the same time, images and start.
+from which the next three are chosen. Both ways of choosing have the same updates, images and start.
 Data are read from UNMASK_DATA (default ../shared/data); finished rounds are kept in --work.
 """
 
@@ -49,16 +49,18 @@ class Scale:
         each: images that are corrected per round.
         effort: of every training.
         repeats: loops with other images.
-        settings: changes of the planned recipe.
+        settings: changes of the planned recipe; crops that a slow CPU can afford.
     """
 
     images: int = 120
     validation: int = 60
     rounds: int = 5
     each: int = 3
-    effort: Effort = field(default_factory=lambda: Effort(minutes=1))
+    effort: Effort = field(default_factory=lambda: Effort(updates=100))
     repeats: int = 5
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...] = (
+        "data.crop=[128, 128]", "data.scale=1.0", "train.batch_size=4", "train.precision=bf16",
+    )  # fmt: skip
 
 
 _SMALL = ("model.backbone={name: resunet, width: 4, depth: 3}", "data.crop=[64, 64]",
@@ -164,10 +166,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/serve_loop"))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "serve_loop.json")
-    parser.add_argument("--minutes", type=float, default=1.0, help="Time of every training.")
+    parser.add_argument("--updates", type=int, default=100, help="Updates of every training.")
     parser.add_argument("--tiny", action="store_true")
     asked = parser.parse_args()
-    scale = TINY if asked.tiny else Scale(effort=Effort(minutes=asked.minutes))
+    scale = TINY if asked.tiny else Scale(effort=Effort(updates=asked.updates))
     rows: dict[str, list[list[dict[str, Any]]]] = {"chosen": [], "random": []}
     for repeat in range(scale.repeats):
         for how, loops in rows.items():
@@ -175,7 +177,7 @@ def main() -> None:
     result = {
         "page": "serve.md",
         "tiny": asked.tiny,
-        "minutes": scale.effort.minutes,
+        "updates": scale.effort.updates,
         "metric": METRIC,
         "rounds": summarize(rows),
         "loops": rows,
