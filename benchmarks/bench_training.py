@@ -11,7 +11,8 @@ made as expensive as the peer's, counted in multiply-adds; a second row has that
 Each program trains in processes of its own, in turns. A step is the mean CPU time between
 the requests for two batches: reading crops, augmentation, targets, forward and backward pass,
 optimizer. Imports, reading the files and what else happens once are left out. Every run must learn:
-its loss has to fall.
+its loss has to fall. The floor is the time of the multiply-adds alone, as fast as large products of
+matrices are on this machine.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any
 import torch
 
 from accuracy import DATA, ROOT
-from harness import row, write
+from harness import measure, row, write
 from training_peers import add_options, count_multiplications, first_files
 from training_steps import time_steps
 from unmask.build import layout, resolve_recipe
@@ -40,6 +41,8 @@ from unmask.data.pairs import apply_view, open_pairs
 WARM = 3
 # The loss of the last steps as a share of that of the first ones, at most.
 FALLEN = 0.98
+# A backward pass has twice the multiply-adds of a forward pass.
+PASSES = 3
 # Our multiply-adds as a share of the peer's, at least.
 AT_LEAST = 0.995
 
@@ -135,6 +138,13 @@ class Found:
         return f"{self.macs / 1e9:.1f} G per crop, loss {first:.2f} to {last:.2f}"
 
 
+def multiplications_per_second() -> float:
+    """Multiply-adds of large matrix products in float32: what this thread can do at best."""
+    size = 2048
+    left, right = torch.rand(size, size), torch.rand(size, size)
+    return size**3 / measure(lambda: left @ right, 5)
+
+
 def run(command: Sequence[str | Path]) -> dict[str, Any]:
     """The result that a process prints last."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -179,7 +189,7 @@ def _rows(
     if peer is not None and found["equal"].macs < AT_LEAST * peer.macs:
         ours = found["equal"].describe()
         raise SystemExit(f"Expected as many multiply-adds as {peer.describe()}, found {ours}.")
-    size = " x ".join(map(str, case.crop))
+    size, rate = " x ".join(map(str, case.crop)), multiplications_per_second()
     for key, name in (("equal", "equal multiply-adds"), ("preset", "the preset's network")):
         ours = found[key]
         seconds = {"ours": ours.seconds}
@@ -188,7 +198,8 @@ def _rows(
             seconds["peer"] = peer.seconds
             note += f"; {case.peer}: {peer.describe()}"
         crops = asked.batch or case.batch
-        yield row(f"step of {case.preset}, {crops} crops {size}, {name}", seconds, note=note)
+        what = f"step of {case.preset}, {crops} crops {size}, {name}"
+        yield row(what, seconds, floor=PASSES * crops * ours.macs / rate, note=note)
 
 
 def main() -> None:
@@ -210,6 +221,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="crops per step; default: as the preset")
     parser.add_argument("--try", action="store_true", dest="trial", help="print, store nothing")
     asked = parser.parse_args()
+    torch.set_num_threads(1)
     rows = [line for name in asked.cases or CASES for line in compare(name, CASES[name], asked)]
     if asked.trial:
         print(*rows, sep="\n")

@@ -96,7 +96,7 @@ def train_volumes(asked: argparse.Namespace) -> dict[str, Any]:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 12)
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     return {"marks": marks, "losses": losses, "macs": macs, "once": marks[0] - begin}
 
 
