@@ -227,16 +227,23 @@ def first_pairs(study: Study) -> tuple[list[Path], list[Path]]:
 
 
 def measure(
-    study: Study, runs: Sequence[Path], settings: Sequence[str] = ()
+    study: Study,
+    runs: Sequence[Path],
+    settings: Sequence[str] = (),
+    *,
+    images: Sequence[Path] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Means over the validation images; by kind, and over the kinds, where an index tells them."""
+    """Means over images; by kind, and over the kinds, where an index tells them.
+
+    ``images`` has labels in a folder next to its own; default: those of the validation.
+    """
     predictor = load_predictor(runs, settings)
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     data = DATA / study.folder
     kinds = dict(kinds_of(data / "index.csv"))
-    for path in sorted((data / "val" / "images").iterdir()):
+    for path in images or sorted((data / "val" / "images").iterdir()):
         image = open_image(path, ndim=predictor.ndim)
-        truth = open_labels(data / "val" / "labels" / path.name, ndim=predictor.ndim)
+        truth = open_labels(path.parent.parent / "labels" / path.name, ndim=predictor.ndim)
         values = evaluate_pair(
             truth.read()[0], predictor.predict(image).labels, study.metrics, spacing=image.spacing
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
+from unmask.serve.app import PAGE
 from unmask.serve.guard import Access
 
 
@@ -101,3 +103,17 @@ def test_a_public_demonstration_lets_everybody_in_but_no_other_site(served):
     assert demo.get("/api/images", headers=headers).status_code == 200
     headers["origin"] = "https://evil.example"
     assert demo.get("/api/images", headers=headers).status_code == 403
+
+
+def test_files_of_the_page_are_kept_until_they_change(served):
+    client = served()
+    start = client.get("/")
+    assert start.headers["cache-control"] == "no-cache"
+    addresses = set(re.findall(r'"(/page/[^"]+)"', start.text))
+    assert {address.rpartition("/")[2] for address in addresses} == {
+        path.name for path in PAGE.iterdir() if path.suffix in (".js", ".css")
+    }
+    for address in addresses:
+        assert "immutable" in client.get(address).headers["cache-control"]
+    other = client.get("/page/of-another-version/main.js")
+    assert (other.status_code, other.headers["cache-control"]) == (200, "no-cache")

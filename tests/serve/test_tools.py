@@ -162,3 +162,45 @@ def test_history_keeps_200_steps_and_redo_ends_with_a_new_one(page, module_serve
         }""",
         module_server,
     ) == [200, 51, 2, 51, 3, None]
+
+
+def test_of_a_long_list_only_the_visible_rows_are_in_the_page(page, module_server):
+    """Pictures are fetched two at a time, and a row that changes keeps the keyboard."""
+    page.goto(f"{module_server}/texts.js")
+    rows, loading, last, focus, revealed = page.evaluate(
+        """async (address) => {
+          const { ImageList } = await import(address + '/images.js');
+          const list = document.createElement('ul');
+          list.id = 'image-list';
+          list.style.cssText = 'height: 400px; overflow: auto; margin: 0; padding: 0';
+          const sheet = document.createElement('style');
+          sheet.textContent = await (await fetch(address + '/style.css')).text();
+          document.head.append(sheet);
+          document.body.replaceChildren(list);
+          const images = Array.from({ length: 2000 }, (_, n) => ({
+            id: String(n), name: `image ${n}`, file: `image ${n}.tif`, state: 'unlabeled',
+            objects: 0, doubt: null, corrections: null, problem: '' }));
+          const shown = new ImageList(list, () => {});
+          const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+          shown.show(images, '0');
+          const count = list.children.length;
+          const asked = list.querySelectorAll('img[src]').length;
+          list.children[3].firstElementChild.focus();
+          shown.show(images.map((image) => ({ ...image, state: 'labeled' })), '0');
+          const focused = [document.activeElement.dataset.id, document.activeElement.dataset.state];
+          list.scrollTop = 1e9;
+          await frame();
+          const end = list.lastElementChild.textContent;
+          shown.show(images, '1000');
+          await frame();
+          const box = list.querySelector('[data-id="1000"]').getBoundingClientRect();
+          const around = list.getBoundingClientRect();
+          return [count, asked, end, focused, box.top >= around.top && box.bottom <= around.bottom];
+        }""",
+        module_server,
+    )
+    assert rows < 40
+    assert loading == 2
+    assert last.startswith("image 1999")
+    assert focus == ["3", "labeled"]
+    assert revealed

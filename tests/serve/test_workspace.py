@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from unmask.errors import DataError
+from unmask.serve import workspace as workspaces
 from unmask.serve.workspace import list_entries, open_workspace
 
 
@@ -45,6 +48,30 @@ def test_ids_stay_when_files_come_and_go(served, root):
     assert {name: after[name] for name in after if name in before} == {
         name: identity for name, identity in before.items() if name != "nuclei_000"
     }
+
+
+def test_a_folder_that_just_changed_is_read_once(served, root, monkeypatch):
+    client, reads = served(), []
+    read = workspaces.named_files
+    monkeypatch.setattr(
+        workspaces, "named_files", lambda *given: reads.append(given) or read(*given)
+    )
+    # The server makes its own folders here; images that are used at that time are the same ones.
+    os.utime(root(client))
+    paths = ["/api/images", "/api/first"] * 3
+    with ThreadPoolExecutor(6) as pool:
+        assert [each.status_code for each in pool.map(client.get, paths)] == [200] * 6
+    identity = client.image()
+    (root(client) / "labels").mkdir()
+    for path in ("thumbnail", "tile?channels=0:0:9:ffffff"):
+        assert client.get(f"/api/image/{identity}/{path}").status_code == 200
+    assert len(reads) <= 2
+    # A file that takes the place of another one is a change, whatever its name is.
+    outside = root(client).parent / "outside.tif"
+    file = sorted(root(client).glob("*.tif"))[0]
+    shutil.move(file, outside)
+    file.symlink_to(outside)
+    assert client.json("/api/images")["images"][0]["state"] == "problem"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+import xxhash
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from unmask.atomic import save_error
 from unmask.errors import SaveError, UnmaskError
@@ -45,21 +46,26 @@ def make_app(site: Site, access: Access) -> Application:
 
 
 def _serve_page(app: FastAPI) -> None:
-    files = {path.name: path for path in PAGE.iterdir() if path.suffix in _TYPES}
+    """Serve the files of the page from memory, under addresses that change with their content.
+
+    A browser that comes again asks for the first file only, which matters through an SSH tunnel.
+    """
+    files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in _TYPES}
+    mark = xxhash.xxh3_64_hexdigest(b"".join(files[name] for name in sorted(files)))
+    start = files["index.html"].replace(b'"/page/', f'"/page/{mark}/'.encode())
 
     @app.get("/")
-    def index() -> FileResponse:
-        return _file(files["index.html"])
+    async def index() -> Response:
+        return Response(start, media_type="text/html", headers={"cache-control": "no-cache"})
 
     @app.get("/page/{name}")
-    def page(name: str) -> FileResponse:
+    @app.get("/page/{version}/{name}")
+    async def page(name: str, version: str = "") -> Response:
         if name not in files:
             raise missing("file")
-        return _file(files[name])
-
-
-def _file(path: Path) -> FileResponse:
-    return FileResponse(path, media_type=_TYPES[path.suffix], headers={"cache-control": "no-cache"})
+        keep = "max-age=31536000, immutable" if version == mark else "no-cache"
+        kind = _TYPES[Path(name).suffix]
+        return Response(files[name], media_type=kind, headers={"cache-control": keep})
 
 
 def _on_error(_: Request, error: Any) -> JSONResponse:

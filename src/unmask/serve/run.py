@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -88,7 +90,23 @@ def serve(
             ending(sig, frame)
 
         server.handle_exit = end
-        server.run(sockets=[listener])
+        with _quiet_at_the_end(site.closing):
+            server.run(sockets=[listener])
+
+
+@contextmanager
+def _quiet_at_the_end(closing: threading.Event) -> Generator[None, None, None]:
+    """Log no error of a request that the end of the server cuts off."""
+    log = logging.getLogger("uvicorn.error")
+
+    def keep(_: logging.LogRecord) -> bool:
+        return not closing.is_set()
+
+    log.addFilter(keep)
+    try:
+        yield
+    finally:
+        log.removeFilter(keep)
 
 
 def _url(host: str, port: int, token: str | None) -> str:

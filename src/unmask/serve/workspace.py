@@ -7,9 +7,11 @@ carry paths: an image has an id, which is looked up in the list of files.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from unmask.errors import DataError, message, near_path
 from unmask.io.paths import locate, named_files
 from unmask.serve.refusal import RefusedError, missing
 
+# Nanoseconds: a folder that changed later than this may change again within a tick of its clock.
 _SETTLED = 2 * 10**9
 
 
@@ -114,10 +117,7 @@ def open_workspace(folder: Path | str, *, axes: str | None = None) -> Workspace:
 
 def list_entries(workspace: Workspace) -> list[Entry]:
     """All images in natural order; those that cannot be used say why."""
-    mark = workspace.images.stat().st_mtime_ns if workspace.images.is_dir() else 0
-    # A folder that is changing right now may change again within one tick of its clock.
-    settled = time.time_ns() - mark > _SETTLED
-    return list(_scanned(workspace, mark) if settled else _scan(workspace))
+    return list(_folder(workspace).read().entries)
 
 
 def find_entry(workspace: Workspace, identity: str) -> Entry:
@@ -126,21 +126,70 @@ def find_entry(workspace: Workspace, identity: str) -> Entry:
     Raises:
         RefusedError: there is none (404), or it cannot be used.
     """
-    for entry in list_entries(workspace):
-        if entry.id == identity:
-            if entry.problem:
-                raise RefusedError(422, entry.problem)
-            # Links may have changed since the page was loaded.
-            workspace.confine(entry.path)
-            return entry
-    raise missing("image")
+    entry = _folder(workspace).read().by_id.get(identity)
+    if entry is None:
+        raise missing("image")
+    if entry.problem:
+        raise RefusedError(422, entry.problem)
+    # Links may have changed since the page was loaded.
+    workspace.confine(entry.path)
+    return entry
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Images of a folder as it was at one time."""
+
+    entries: tuple[Entry, ...] = ()
+    by_id: Mapping[str, Entry] = field(default_factory=dict)
+    names: frozenset[tuple[str, int]] | None = None
+    mark: int = -1
+    settled: bool = False
+
+
+class _Folder:
+    """The list of a folder, read again only after the folder has changed; safe for threads.
+
+    Every request needs the list, also that of a thumbnail. To read 2,000 files takes 0.3 s, to
+    compare their names 3 ms, to compare the time of the folder nothing. The server's own folders
+    change that time, so right after the start it says nothing.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._lock = threading.Lock()
+        self._known = _Listing()
+
+    def read(self) -> _Listing:
+        """The images now."""
+        folder = self._workspace.images
+        # Who comes while another request reads the folder waits for its result.
+        with self._lock:
+            known, now = self._known, time.time_ns()
+            mark = folder.stat().st_mtime_ns if folder.is_dir() else 0
+            if known.settled and known.mark == mark:
+                return known
+            names = _names(folder)
+            entries, by_id = known.entries, known.by_id
+            if names != known.names:
+                entries = _scan(self._workspace)
+                by_id = {entry.id: entry for entry in entries}
+            self._known = _Listing(entries, by_id, names, mark, now - mark > _SETTLED)
+            return self._known
 
 
 @lru_cache(maxsize=4)
-def _scanned(workspace: Workspace, mark: int) -> tuple[Entry, ...]:
-    """The list of a folder that was last changed at ``mark``."""
-    del mark
-    return _scan(workspace)
+def _folder(workspace: Workspace) -> _Folder:
+    return _Folder(workspace)
+
+
+def _names(folder: Path) -> frozenset[tuple[str, int]]:
+    """Names of the visible files; the number tells a file from the one that replaces it."""
+    try:
+        with os.scandir(folder) as files:
+            return frozenset((f.name, f.inode()) for f in files if not f.name.startswith("."))
+    except FileNotFoundError:
+        return frozenset()
 
 
 def _scan(workspace: Workspace) -> tuple[Entry, ...]:

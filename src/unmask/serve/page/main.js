@@ -8,6 +8,7 @@ import { download, importLabels, uploadImages } from "./files.js";
 import { Gestures } from "./gestures.js";
 import { grayValues } from "./gray.js";
 import { showSizes } from "./histogram.js";
+import { ImageList } from "./images.js";
 import { Jobs } from "./jobs.js";
 import { listen } from "./keyboard.js";
 import { ask, element, fillTexts, ordered, showChannels, showImages, showObjects, status, switchTheme } from "./panels.js";
@@ -50,6 +51,7 @@ const annotator = new Annotator(view, editor, {
 const jobs = new Jobs(onPredicted, refresh);
 const classes = new Classes(() => refresh().catch(report), report);
 const pen = new Pen(view, annotator);
+const imageList = new ImageList(element("image-list"), guarded((id) => open(id)));
 new Gestures(canvas, view, annotator);
 jobs.beforeTraining = () => saver.run();
 
@@ -88,7 +90,7 @@ async function refresh() {
 }
 
 function showCatalog() {
-  showImages(catalog, meta?.id, guarded((id) => open(id)));
+  showImages(catalog, meta?.id, imageList);
   const chosen = element("model").value;
   element("model").replaceChildren(
     new Option(text("lastModel"), ""),
@@ -114,7 +116,7 @@ async function open(id, known = null) {
   element("held-out").checked = meta.held_out;
   element("clear-regions").classList.toggle("hidden", !meta.regions.length);
   await loadObjects();
-  showImages(catalog, meta.id, guarded((id) => open(id)));
+  showImages(catalog, meta.id, imageList);
   canvas.dataset.image = meta.name;
 }
 
@@ -347,9 +349,13 @@ const page = {
   slice: guarded((change) => goTo({ axis: view.plane.axis, index: view.plane.index + change })),
   next: guarded(async () => {
     await saver.run();
+    status(text("choosing"));
     const query = meta ? `?after=${meta.id}` : "";
     const { images, by } = await getJson(`/api/select${query}`);
-    if (!images.length) return;
+    if (!images.length) {
+      status(text("noNext"));
+      return;
+    }
     await open(images[0]);
     status(`${text(`next${by}`)} ${text("ready", { name: meta.name, objects: meta.objects ?? 0 })}`);
   }),
@@ -402,7 +408,7 @@ const actions = {
   },
 };
 for (const [id, action] of Object.entries(actions)) element(id).onclick = action;
-element("search").oninput = () => showImages(catalog, meta?.id, guarded((id) => open(id)));
+element("search").oninput = () => showImages(catalog, meta?.id, imageList);
 element("slice").oninput = guarded(() => goTo({ axis: view.plane.axis, index: Number(element("slice").value) }));
 element("axis").onchange = guarded(() => {
   const axis = Number(element("axis").value);

@@ -1,4 +1,4 @@
-// The list of images, channels and objects, and the question dialog. File names only ever become text.
+// Texts, channels, objects, and the question dialog. File names only ever become text.
 
 import { colorOf } from "./editor.js";
 import { TEXTS, text } from "./texts.js";
@@ -43,51 +43,12 @@ export function ask(name) {
   });
 }
 
-export function showImages({ images, counts }, current, open) {
+export function showImages({ images, counts }, current, list) {
   const wanted = element("search").value.toLowerCase();
-  const shown = images.filter((image) => image.file.toLowerCase().includes(wanted));
   element("counts").textContent = Object.entries(counts)
     .map(([state, count]) => `${count} ${TEXTS.states[state]}`)
     .join(", ");
-  const list = element("image-list");
-  const { scrollTop } = list;
-  const before = new Map([...list.children].map((item) => [item.dataset.shown, item]));
-  list.replaceChildren(
-    ...shown.map((image) => {
-      // Of thousands of images one has changed: the others stay as they are.
-      const key = JSON.stringify([image, image.id === current]);
-      const item = before.get(key) ?? imageItem(image, image.id === current, open);
-      item.dataset.shown = key;
-      return item;
-    }),
-  );
-  list.scrollTop = scrollTop;
-}
-
-function imageItem(image, current, open) {
-  const item = document.createElement("li");
-  const button = document.createElement("button");
-  const picture = document.createElement("img");
-  const name = document.createElement("span");
-  const state = document.createElement("small");
-  picture.loading = "lazy";
-  picture.alt = "";
-  picture.width = picture.height = 48;
-  if (!image.problem) picture.src = `/api/image/${image.id}/thumbnail`;
-  name.textContent = image.name;
-  state.textContent = TEXTS.states[image.state] + (image.objects ? `, ${image.objects}` : "");
-  if (image.doubt !== null && !image.labeled) state.textContent += `, ${text("doubt")} ${image.doubt.toFixed(2)}`;
-  if (image.corrections) state.textContent = text("correctedOf", image);
-  name.append(state);
-  button.title = image.problem || image.file;
-  button.disabled = Boolean(image.problem);
-  button.setAttribute("aria-current", current);
-  button.dataset.id = image.id;
-  button.dataset.state = image.state;
-  button.append(picture, name);
-  button.onclick = () => open(image.id);
-  item.append(button);
-  return item;
+  list.show(images.filter((image) => image.file.toLowerCase().includes(wanted)), current);
 }
 
 export function showChannels(channels, change) {

@@ -125,6 +125,8 @@ export const TEXTS = {
   noServer: "the server does not answer.",
   refused: "Not saved: {reason}",
   loading: "Loading ...",
+  choosing: "Looking for the image to label next ...",
+  noNext: "There is no other image to label.",
   ready: "{name}: {objects} object(s).",
   unknownCount: "objects",
   zoomIn: "Zoom in to draw: this image is too large to draw on as a whole.",
