@@ -32,7 +32,7 @@ from typing import Any
 import torch
 
 from accuracy import DATA, ROOT
-from harness import measure, row, write
+from harness import RESULTS, measure, row, write
 from training_peers import add_options, count_multiplications, first_files
 from training_steps import time_steps
 from unmask.build import layout, resolve_recipe
@@ -233,11 +233,20 @@ def main() -> None:
     parser.add_argument("--try", action="store_true", dest="trial", help="print, store nothing")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [line for name in asked.cases or CASES for line in compare(name, CASES[name], asked)]
+    chosen = asked.cases or list(CASES)
+    rows = [line for name in chosen for line in compare(name, CASES[name], asked)]
     if asked.trial:
         print(*rows, sep="\n")
     else:
-        write("training", rows)
+        measured = tuple(f"step of {CASES[name].preset}," for name in chosen)
+        write("training", [*_kept(measured), *rows])
+
+
+def _kept(measured: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Stored rows of cases that were not measured now."""
+    path = RESULTS / "training.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    return [line for line in stored if not line["what"].startswith(measured)]
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def report(asked: argparse.Namespace, budget: Budget, images: Sequence[Path]) ->
         "unit": "f1@0.5",
         "note": f"{note}; {kinds}",
     }
-    if asked.select or asked.trial:
+    if asked.select or asked.trial or asked.few > 1:
         print(value)
     else:
         store(value)
@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--select", action="store_true", help="hold training images back")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "minutes")
+    parser.add_argument("--few", type=int, default=1, help="use one of so many images, for a trial")
     parser.add_argument("--try", action="store_true", dest="trial", help="print, store nothing")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -210,6 +211,7 @@ def main() -> None:
     if asked.select:
         scored = images[::HELD_OUT]
         images = sorted(set(images) - set(scored))
+    images, scored = images[:: asked.few], scored[:: asked.few]
     own = [*_SHARED, *RECIPES[asked.recipe], f"train.precision={asked.precision}", *asked.set]
     name = f"{asked.recipe}_{asked.precision}_{asked.minutes:g}{'_select' * asked.select}"
     budget = Budget(asked.out / name, 60 * asked.minutes)
