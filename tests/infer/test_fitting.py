@@ -122,30 +122,35 @@ def test_a_task_without_a_score_of_objects_is_refused():
         predictor(NoScore()).predict(scene(1))
 
 
-def _trial(scale, edge, sureness, *, first=0):
+def _trial(scale, edge, sureness, count=4, *, grown=1.0):
     """Squares of ``edge`` voxels of the image, on its grid; typical sizes are on the network's."""
-    labels = np.zeros((64, 64), np.int32)
-    for number in range(4):
-        y, x = first + 32 * (number // 2), first + 32 * (number % 2)
+    labels = np.zeros((128, 128), np.int32)
+    for number in range(count):
+        y, x = 64 * (number // 2), 64 * (number % 2)
         labels[y : y + edge, x : x + edge] = number + 1
-    return Trial(scale, labels, (edge * scale) ** 2, 0, sureness)
+    return Trial(scale, labels, (edge * scale * grown) ** 2, 0, sureness)
 
 
 @pytest.mark.parametrize(
     ("trials", "chosen"),
     [
-        # Large, alike and sure: as coarse as possible.
-        ([(1.0, 30, 0.95), (0.7, 30, 0.93), (0.5, 30, 0.92)], 0.5),
+        # Large, rather alike and sure: as coarse as possible.
+        ([_trial(1.0, 30, 0.95), _trial(0.7, 30, 0.93, 2), _trial(0.5, 30, 0.92, 1)], 0.5),
         # Too small on the grid of the network.
-        ([(1.0, 15, 0.95), (0.7, 15, 0.94), (0.5, 15, 0.94)], 1.0),
+        ([_trial(1.0, 15, 0.95), _trial(0.7, 15, 0.94, 2), _trial(0.5, 15, 0.94, 1)], 1.0),
         # Less sure.
-        ([(1.0, 30, 0.95), (0.7, 30, 0.93), (0.5, 30, 0.80)], 0.7),
+        ([_trial(1.0, 30, 0.95), _trial(0.7, 30, 0.93, 2), _trial(0.5, 30, 0.80, 1)], 0.7),
         # Other objects: what follows is not looked at.
-        ([(1.0, 30, 0.95), (0.7, 6, 0.95), (0.5, 30, 0.95)], 1.0),
+        ([_trial(1.0, 30, 0.95), _trial(0.7, 6, 0.95), _trial(0.5, 30, 0.95)], 1.0),
+        # The same objects: a coarser scale gains nothing, unless they are long.
+        ([_trial(1.0, 30, 0.95), _trial(0.7, 30, 0.95), _trial(0.5, 30, 0.95)], 1.0),
+        ([_trial(1.0, 60, 0.95), _trial(0.7, 60, 0.95), _trial(0.5, 60, 0.95)], 0.7),
+        # Much larger ones.
+        ([_trial(1.0, 30, 0.95), _trial(0.7, 30, 0.95, 2, grown=1.6)], 1.0),
     ],
 )
 def test_the_coarsest_scale_that_fits(trials, chosen):
-    assert choose_trial(iter([_trial(*each) for each in trials])).scale == chosen
+    assert choose_trial(iter(trials)).scale == chosen
 
 
 def test_an_empty_image_keeps_its_scale():

@@ -4,13 +4,15 @@ A network that has learned objects of some sizes cuts larger ones into pieces an
 objects. Coarser images have neither. The scale is chosen without any label, from the finest to the
 coarsest: a coarser one is taken as long as
 
-- its objects have a similar outline to those of the scale before it (F1 at IoU 0.5),
+- its objects have a similar outline to those of the scale before it (F1 at IoU 0.5), but not so
+  similar that nothing is to be gained,
+- its objects are not much larger in the image than those of the scale before it,
 - its objects are not smaller on the network's grid than what the network can outline, and
 - the network is about as sure of them as at the finest scale.
 
 At the chosen scale, objects of less than half the typical size that the network is not sure of are
 removed. The limits were chosen on training images of five sets (fluorescent nuclei, phase contrast,
-germline nuclei, worms, bacteria) with the shipped start weights; see `benchmarks/studies.md`.
+germline nuclei, worms, bacteria) with the shipped models; see `benchmarks/studies.md`.
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
 SCALES = (1.0, 0.7, 0.5, 0.35, 0.25)
 # Share of the objects of two neighboring scales that agree, as F1 at IoU 0.5.
 _AGREE = 0.2
+# From this share on the finer scale is kept, if its typical object is no longer than this diameter.
+_SETTLED, _LARGEST = 0.85, 56.0
+# Times by which the typical object may become larger in the image from one scale to the next.
+_GROWN = 1.5
 # Diameter of the typical object in voxels of the network's grid.
 _SMALLEST = 12.0
 # How much less sure the network may be of objects at a coarser scale.
@@ -74,6 +80,11 @@ class Trial:
         """Diameter of the typical object on the network's grid."""
         return float(diameter(self.typical, self.labels.ndim))
 
+    @property
+    def diameter_in_image(self) -> float:
+        """Diameter of the typical object in voxels of the image."""
+        return self.diameter / self.scale
+
 
 def fit_predictor(predictor: Predictor, image: Image) -> Predictor:
     """The predictor for one image; itself, unless its recipe asks for a fit.
@@ -89,7 +100,7 @@ def fit_predictor(predictor: Predictor, image: Image) -> Predictor:
     plain = replace(predictor, fit=False)
     scales = SCALES if predictor.view.scale is None else (predictor.view.scale,)
     chosen = choose_trial(_trials(plain, choose_sample(image), scales))
-    size, across = chosen.small, chosen.diameter / chosen.scale
+    size, across = chosen.small, chosen.diameter_in_image
     origin, scale = plain.origin, scales[0] if len(scales) == 1 else chosen.scale
     if origin is not None:
         # Another process makes the same predictor from these.
@@ -131,7 +142,10 @@ def choose_trial(trials: Iterator[Trial]) -> Trial:
 
     best = finest = before = next(trials)
     for trial in trials:
-        if f1(before.labels, trial.labels) < _AGREE:
+        agreement = f1(before.labels, trial.labels)
+        settled = agreement >= _SETTLED and before.diameter <= _LARGEST
+        grown = trial.diameter_in_image > _GROWN * before.diameter_in_image
+        if agreement < _AGREE or settled or grown:
             break
         before = trial
         if trial.diameter >= _SMALLEST and trial.sureness >= finest.sureness - _LESS_SURE:
