@@ -34,6 +34,8 @@ _HANDLES = 64
 _SAMPLE = 1024
 # Added up where an image has several channels: magenta, green, cyan, yellow, red, blue.
 _COLORS = ("ff00ff", "00ff00", "00ffff", "ffff00", "ff4040", "4060ff")
+# Of thumbnails on the disk; raised when colors or contrast are chosen differently.
+_LOOK = 2
 _RGB = ("ff0000", "00ff00", "0000ff")
 
 
@@ -172,7 +174,8 @@ class Pictures:
         from PIL import Image as Picture
 
         state = entry.path.stat()
-        path = self._workspace.notes / "thumbnails" / f"{entry.id}-{state.st_mtime_ns:x}.png"
+        name = f"{entry.id}-{state.st_mtime_ns:x}-{_LOOK}.png"
+        path = self._workspace.notes / "thumbnails" / name
         if path.is_file():
             return path.read_bytes()
         with self._noting(entry):

@@ -95,7 +95,7 @@ export class ImageList {
       };
       picture.onload = end;
       picture.onerror = () => {
-        picture.removeAttribute("src");
+        picture.style.visibility = "hidden";
         end();
         this.found();
       };
@@ -116,8 +116,7 @@ export class ImageList {
     if (image.corrections) state.textContent = text("correctedOf", image);
     button.lastElementChild.replaceChildren(image.name, state);
     button.title = image.problem || image.file;
-    // Not disabled: a click says why, also where nothing hovers.
-    button.setAttribute("aria-disabled", Boolean(image.problem));
+    // A click says why an image cannot be used, also where nothing hovers.
     button.onclick = () => (image.problem ? this.explain(image.problem) : this.open(image.id));
     button.setAttribute("aria-current", current);
     button.dataset.state = image.state;

@@ -174,7 +174,7 @@ export const TEXTS = {
     predicted: "predicted",
     corrected: "corrected",
     "held out": "held out",
-    problem: "cannot be used",
+    problem: "unusable",
   },
   formats: {
     csv: "table (CSV)",
