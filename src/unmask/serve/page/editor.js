@@ -102,7 +102,7 @@ export class Editor {
 
   /** Load another window if the visible part has left this one. */
   follow() {
-    if (this.view.width <= MOST && this.view.height <= MOST) return;
+    if (!this.meta || (this.view.width <= MOST && this.view.height <= MOST)) return;
     const { plane } = this;
     const seen = this.view.visible();
     if (!plane && this.busy) return;

@@ -386,8 +386,8 @@ const actions = {
     if (id?.startsWith("round-")) download(`/api/model/${id}`);
     else status(text("noModel"));
   }),
-  cluster: guarded(() => saver.run().then(() => jobs.cluster(Number(element("cluster-count").value)))),
-  "predict-all": guarded(() => saver.run().then(() => jobs.predict("all"))),
+  cluster: withImage(() => saver.run().then(() => jobs.cluster(Number(element("cluster-count").value)))),
+  "predict-all": withImage(() => saver.run().then(() => jobs.predict("all"))),
   "clear-regions": guarded(() => setRegions([])),
   export: withImage(async () => {
     await saver.run();
@@ -425,8 +425,8 @@ element("upload").onchange = guarded(() => uploadImages(async (name) => {
 }));
 element("import").onchange = withImage(() => importLabels(meta.id, onPredicted));
 element("sort").onchange = withImage(loadObjects);
-canvas.addEventListener("wheel", () => editor.meta && editor.follow());
-canvas.addEventListener("pointerup", () => editor.meta && editor.follow());
+canvas.addEventListener("wheel", () => editor.follow());
+canvas.addEventListener("pointerup", () => editor.follow());
 window.addEventListener("beforeunload", (event) => {
   if (saver.pending) event.preventDefault();
 });
