@@ -68,7 +68,7 @@ def test_methods_of_compression(tmp_path: Path, method: int) -> None:
 @pytest.mark.parametrize("lie", [False, True])
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 @pytest.mark.parametrize("metadata", [False, True])
-def test_bombs(tmp_path: Path, method: int, lie: bool, metadata: bool) -> None:  # noqa: FBT001
+def test_bombs(tmp_path: Path, method: int, lie: bool, metadata: bool) -> None:
     def blow(name: str, data: bytes) -> bytes:
         if metadata and name == "zarr.json":
             return data.rstrip()[:-1] + b" " * BOMB + b"}"
