@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError
-from unmask.io import Image
+from unmask.io import Image, open_image
 from unmask.io.precomputed import write_precomputed
 
 
@@ -68,3 +68,22 @@ def test_types_that_the_format_lacks(tmp_path):
         write_precomputed(Image.from_array(np.zeros((4, 4), np.float32), axes="YX"),
                           tmp_path / "b", labels=True)  # fmt: skip
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("shape", [(5, 70, 130), (90, 65)])
+def test_a_chunk_of_gigantic_size_is_refused_before_it_is_read(tmp_path, shape):
+    pytest.importorskip("tensorstore")
+    labels = np.random.default_rng(0).integers(0, 200, shape).astype(np.uint8)
+    ndim = len(shape)
+    image = Image.from_array(labels, ndim=ndim, spacing=(2.0, 1.0, 1.0)[-ndim:])
+    folder = write_precomputed(image, tmp_path / "a.precomputed", labels=True)
+    np.testing.assert_array_equal(open_image(folder, ndim=ndim).read()[0], labels)
+    key = json.loads((folder / "info").read_text())["scales"][0]["key"]
+    last = max((folder / key).iterdir())
+    with last.open("wb") as file:
+        file.truncate(2**33)
+    opened = open_image(folder, ndim=ndim)
+    with pytest.raises(DataError, match=rf"chunks of at most .* found {last.name} of 8589934592"):
+        opened.read()
+    # Chunks that are not read do not matter.
+    assert opened[(slice(0, 1),) * (ndim + 1)].shape == (1,) * (ndim + 1)

@@ -323,6 +323,23 @@ def test_slices_between_scribbles_and_labels_of_other_programs(page, server, tmp
     np.testing.assert_array_equal(on_disk(site, ndim=3), theirs)
 
 
+def test_an_empty_folder_says_what_to_do(page, server, tmp_path):
+    """No button fails without an image (the page fixture counts errors of scripts)."""
+    from playwright.sync_api import expect
+
+    (tmp_path / "empty").mkdir()
+    page.goto(server(name="none", source=tmp_path / "empty").address)
+    line = page.get_by_test_id("status")
+    expect(line).to_contain_text("There are no images in")
+    page.locator("#fit").click()
+    page.get_by_test_id("canvas").click()
+    for name in ("predict", "predict-part", "predict-all", "export", "auto"):
+        page.get_by_test_id("undo").click()
+        expect(line).to_contain_text("Nothing to undo")
+        page.get_by_test_id(name).click()
+        expect(line).to_contain_text("Open an image first")
+
+
 def test_a_file_name_is_never_a_program(page, server):
     site = server()
     shutil.copy(site.folder / "nuclei_000.tif", site.folder / "<img src=x onerror=alert(1)>.tif")

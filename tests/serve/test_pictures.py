@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from unmask.io import save_image
@@ -46,6 +47,41 @@ def test_contrast_colors_and_channels(served, root):
     np.testing.assert_array_equal(shown[0, 0], [128, 255, 0])
     np.testing.assert_array_equal(shown[7, 7], [128, 0, 0])
     assert len(client.json(f"/api/image/{identity}")["channels"]) == 2
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [(".tif", np.uint16), (".png", np.uint8)])
+def test_a_photograph_has_its_own_colors(served, root, suffix, dtype):
+    """Red, green and blue, also with 16 bits; opacity is not a fourth color."""
+    client = served()
+    image = np.zeros((4, 8, 8), dtype)
+    image[0, :4], image[1, 4:], image[3] = 200, 200, 128
+    pixel_rows = np.ascontiguousarray(image.transpose(1, 2, 0))
+    if suffix == ".png":
+        Image.fromarray(pixel_rows).save(root(client) / "photo.png")
+    else:
+        tifffile.imwrite(root(client) / "photo.tif", pixel_rows, photometric="rgb")
+    identity = image_of(client, "photo")
+    colors = [each["color"] for each in client.json(f"/api/image/{identity}")["channels"]]
+    assert colors == ["ff0000", "00ff00", "0000ff", "000000"]
+    shown = pixels(client.get(f"/api/image/{identity}/thumbnail")).astype(int)
+    assert shown[1, 1].argmax() == 0
+    assert shown[6, 6].argmax() == 1
+    assert shown[..., 2].max() == 0
+
+
+def test_a_file_that_cannot_be_read_is_listed_as_such_until_it_is_replaced(served, root):
+    client = served()
+    path = sorted(root(client).glob("*.tif"))[0]
+    content = path.read_bytes()
+    path.write_bytes(b"II*\0\x08\0\0\0 broken")
+    identity = client.image()
+    assert client.get(f"/api/image/{identity}/thumbnail").status_code == 422
+    listed = client.json("/api/images")["images"][0]
+    assert listed["state"] == "problem"
+    assert path.name in listed["problem"]
+    path.write_bytes(content)
+    assert client.get(f"/api/image/{identity}/thumbnail").status_code == 200
+    assert client.json("/api/images")["images"][0]["state"] == "unlabeled"
 
 
 def test_tiles_cover_a_plane_at_every_level(served, root):

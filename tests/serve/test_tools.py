@@ -167,7 +167,7 @@ def test_history_keeps_200_steps_and_redo_ends_with_a_new_one(page, module_serve
 def test_of_a_long_list_only_the_visible_rows_are_in_the_page(page, module_server):
     """Pictures are fetched two at a time, and a row that changes keeps the keyboard."""
     page.goto(f"{module_server}/texts.js")
-    rows, loading, last, focus, revealed = page.evaluate(
+    rows, loading, last, focus, told, revealed = page.evaluate(
         """async (address) => {
           const { ImageList } = await import(address + '/images.js');
           const list = document.createElement('ul');
@@ -180,7 +180,9 @@ def test_of_a_long_list_only_the_visible_rows_are_in_the_page(page, module_serve
           const images = Array.from({ length: 2000 }, (_, n) => ({
             id: String(n), name: `image ${n}`, file: `image ${n}.tif`, state: 'unlabeled',
             objects: 0, doubt: null, corrections: null, problem: '' }));
-          const shown = new ImageList(list, () => {});
+          const told = [];
+          const shown = new ImageList(list, {
+            open: () => {}, explain: (problem) => told.push(problem), found: () => {} });
           const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
           shown.show(images, '0');
           const count = list.children.length;
@@ -188,6 +190,9 @@ def test_of_a_long_list_only_the_visible_rows_are_in_the_page(page, module_serve
           list.children[3].firstElementChild.focus();
           shown.show(images.map((image) => ({ ...image, state: 'labeled' })), '0');
           const focused = [document.activeElement.dataset.id, document.activeElement.dataset.state];
+          const broken = { ...images[4], state: 'problem', problem: 'cut off' };
+          shown.show(images.with(4, broken), '0');
+          list.querySelector('[data-id="4"]').click();
           list.scrollTop = 1e9;
           await frame();
           const end = list.lastElementChild.textContent;
@@ -195,7 +200,8 @@ def test_of_a_long_list_only_the_visible_rows_are_in_the_page(page, module_serve
           await frame();
           const box = list.querySelector('[data-id="1000"]').getBoundingClientRect();
           const around = list.getBoundingClientRect();
-          return [count, asked, end, focused, box.top >= around.top && box.bottom <= around.bottom];
+          const inside = box.top >= around.top && box.bottom <= around.bottom;
+          return [count, asked, end, focused, told, inside];
         }""",
         module_server,
     )
@@ -203,4 +209,5 @@ def test_of_a_long_list_only_the_visible_rows_are_in_the_page(page, module_serve
     assert loading == 2
     assert last.startswith("image 1999")
     assert focus == ["3", "labeled"]
+    assert told == ["cut off"]
     assert revealed

@@ -117,6 +117,7 @@ SET = DataSet(
     preset="mediar_finetune",
     more=("--init", "runs/mediar_public"),
     submit=write_submission,
-    notes="The command starts with weights of `mediar_public`. `unmask prepare neurips_cellseg "
+    notes="The command starts with weights of `mediar_public`; the preset `neurips_baseline` is "
+    "the published baseline. `unmask prepare neurips_cellseg "
     "PREDICTED --submission --out labels.zip` writes label images as the challenge takes them.",
 )

@@ -35,8 +35,8 @@ class Image:
         whole: reading a part costs as much as reading everything (PNG, JPEG, .nii.gz), so a
             caller that reads many parts better keeps the array.
         meta: what a writer of the same format needs for an exact round trip (NIfTI's affine), the
-            names of the ``channels`` if the file has them, and the ``files`` of an image in
-            several.
+            names of the ``channels`` if the file has them, the ``files`` of an image in several,
+            and ``color`` if the file says that its channels are red, green and blue.
     """
 
     shape: tuple[int, ...]

@@ -6,8 +6,10 @@ A folder holds ``info`` and a folder of chunks per level. `unmask.io.precomputed
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 from unmask.io import limits
 from unmask.io.contract import Format, Index, Location, Stored, file_error
 from unmask.io.outside import check_inside
+from unmask.io.unpack import packed_limit
 from unmask.lookup import optional_import
 
 SUFFIX = ".precomputed"
@@ -24,6 +27,8 @@ _MOST = 10 * 2**20
 _TYPE = "neuroglancer_multiscale_volume"
 _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32")
 _CACHE = 64 * 2**20
+# Tables make an encoded segmentation of noise this much larger than its values.
+_GROWTH = 4
 
 
 def is_precomputed(folder: Path) -> bool:
@@ -64,18 +69,25 @@ def open_precomputed(location: Location, *, level: int = 0, labels: bool = False
     for chunk in scale.get("chunk_sizes") or [None]:
         sizes = _numbers(location, {"chunk_sizes": chunk}, "chunk_sizes")
         limits.check_unit(location.source, (channels, *sizes), dtype.itemsize, name="chunk")
-    check_inside(location, folder / str(scale.get("key", "")))
+    chunks = folder / str(scale.get("key", ""))
+    check_inside(location, chunks)
     store = _open(library, location, folder, level)
     if tuple(store.shape) != (*shape, channels):
         raise _refused(location, f"an array of {shape}", f"{tuple(store.shape)}")
     spacing = [float(size) for size in _numbers(location, scale, "resolution", whole=False)]
     origin = [a * size for a, size in zip(offset, spacing, strict=True)]
+    sharded = scale.get("sharding") is not None
+    edges = tuple(store.chunk_layout.read_chunk.shape[:3])
+    limit = packed_limit(_GROWTH * prod(edges) * channels * dtype.itemsize)
 
     def read(index: Index) -> np.ndarray:
         c, *space = index
         low = [part.start + a for part, a in zip(space[::-1], offset, strict=True)]
         high = [part.stop + a for part, a in zip(space[::-1], offset, strict=True)]
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        if not sharded:
+            for name in _chunk_names(index[:0:-1], shape, offset, edges):
+                _check_size(location, chunks / name, limit)
         values = store[(*box, slice(c.start, c.stop))].read().result()
         return np.ascontiguousarray(np.asarray(values).T.astype(dtype, copy=False))
 
@@ -89,6 +101,30 @@ def open_precomputed(location: Location, *, level: int = 0, labels: bool = False
         "nm",
         meta={"origin": dict(zip("XYZ", origin, strict=True))} if any(origin) else {},
     )
+
+
+def _chunk_names(
+    space: Index, shape: tuple[int, ...], offset: tuple[int, ...], edges: tuple[int, ...]
+) -> Iterator[str]:
+    """Files of the chunks that a box touches; all axes are x, y, z."""
+    along = [
+        [
+            f"{start + a}-{min(start + edge, n) + a}"
+            for start in range(part.start // edge * edge, part.stop, edge)
+        ]
+        for part, n, a, edge in zip(space, shape, offset, edges, strict=True)
+    ]
+    return ("_".join(words) for words in product(*along))
+
+
+def _check_size(location: Location, file: Path, limit: int) -> None:
+    """Refuse a chunk that the library would read into memory before it sees that it is too long."""
+    try:
+        size = file.stat().st_size
+    except FileNotFoundError:
+        return
+    if size > limit:
+        raise _refused(location, f"chunks of at most {limit} bytes", f"{file.name} of {size} bytes")
 
 
 def _open(library: Any, location: Location, folder: Path, level: int) -> Any:

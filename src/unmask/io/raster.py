@@ -112,7 +112,8 @@ def open_raster(location: Location, *, level: int = 0, labels: bool = False) -> 
         check_file(location, mark)
         return shelf.get_alone("whole", decode)[index].copy()
 
-    stored = Stored(shape, dtype, "YXS" if channels > 1 else "YX", read, whole=True)
+    meta = {"color": True} if channels > 2 else {}
+    stored = Stored(shape, dtype, "YXS" if channels > 1 else "YX", read, whole=True, meta=meta)
     return exif.apply_orientation(stored, header.orientation)
 
 

@@ -100,6 +100,8 @@ def open_tiff(location: Location, *, level: int = 0, labels: bool = False) -> St
     factor = dict(zip(levels[0].axes, ratio, strict=True))
     spacing = {axis: size * factor.get(axis, 1.0) for axis, size in facts.spacing.items()}
     meta: dict[str, Any] = {"channels": facts.channels} if any(facts.channels) else {}
+    if chosen.keyframe.photometric == tifffile.PHOTOMETRIC.RGB and "S" in chosen.axes:
+        meta["color"] = True
     if len(sources) > 1:
         meta["files"] = tuple(str(source.location.path) for source in sources)
     found = replace(stored, spacing=spacing, unit=facts.unit, meta=meta)

@@ -121,6 +121,6 @@ def _finish(
     return plain
 
 
-inflate_zlib, inflate_gzip = _inflate(15), _inflate(31)
+inflate_zlib, inflate_gzip, inflate_raw = _inflate(15), _inflate(31), _inflate(-15)
 # What decoders raise on damaged bytes.
 DAMAGED = (RuntimeError, ValueError, EOFError, OSError, zlib.error, lzma.LZMAError, struct.error)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
@@ -16,9 +18,18 @@ import numpy as np
 
 from unmask.io import cache as recent
 from unmask.io.contract import Format, Index, Location, Stored, check_file, file_error, signature
+from unmask.io.unpack import DAMAGED, Decoder, copy_bytes, decode_bz2, inflate_raw, packed_limit
 
 _METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _MOST_FILES = 5_000_000
+# `zipfile` decodes a file whole before it compares the result with the size in the directory, so a
+# file of a kilobyte could fill the memory.
+_DECODERS: dict[int, Decoder] = {
+    zipfile.ZIP_STORED: copy_bytes,
+    zipfile.ZIP_DEFLATED: inflate_raw,
+    zipfile.ZIP_BZIP2: decode_bz2,
+}
+_ENCRYPTED = 1
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ class ZipPath:
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """Text of a file of metadata, whose size was asked for before."""
-        return self.archive.file.read(self.archive.entries[self.key]).decode(encoding)
+        return self._unpack(self.archive.entries[self.key]).decode(encoding)
 
     def read_bytes(self, limit: int) -> bytes | None:
         """Content of a file; None if there is none.
@@ -108,10 +119,29 @@ class ZipPath:
             return None
         if info.file_size > limit:
             raise ValueError(f"{self.key} has {info.file_size} bytes, more than {limit}")
+        return self._unpack(info)
+
+    def _unpack(self, info: zipfile.ZipInfo) -> bytes:
+        """Content of a file, of the size in the directory.
+
+        Raises:
+            ValueError: damaged, or not to be read.
+        """
+        decode = _DECODERS.get(info.compress_type)
+        if decode is None or info.flag_bits & _ENCRYPTED:
+            raise ValueError(f"{self.key} cannot be read")
+        if info.compress_size > packed_limit(info.file_size):
+            raise ValueError(f"{self.key}: more than {info.file_size} bytes")
+        packed: Any = copy.copy(info)
+        packed.compress_type, packed.CRC = zipfile.ZIP_STORED, None
+        packed.file_size = info.compress_size
         try:
-            return self.archive.file.read(info)
-        except (RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+            plain = decode(self.archive.file.read(packed), info.file_size)
+        except (*DAMAGED, NotImplementedError, zipfile.BadZipFile) as error:
             raise ValueError(f"{self.key}: {error}") from error
+        if len(plain) != info.file_size or zlib.crc32(plain) != info.CRC:
+            raise ValueError(f"{self.key}: its size or its checksum does not fit")
+        return plain
 
     def read_range(self, start: int, count: int, limit: int) -> bytes | None:
         """Some bytes of a file; counted from its end if ``start`` is negative."""
@@ -138,6 +168,7 @@ def open_zipped(location: Location, *, level: int = 0, labels: bool = False) -> 
         raise _refused(location, "a ZIP file", f"{error} (truncated?)") from error
     if count > _MOST_FILES:
         raise _refused(location, f"at most {_MOST_FILES} files", f"{count}")
+    _check_packing(location, archive)
     inside: Any = _root(location, ZipPath(archive))
     stored = open_zarr(replace(location, path=inside), level=level, labels=labels)
 
@@ -146,6 +177,27 @@ def open_zipped(location: Location, *, level: int = 0, labels: bool = False) -> 
         return stored.read(index)
 
     return replace(stored, read=read)
+
+
+def _check_packing(location: Location, archive: Archive) -> None:
+    """Refuse passwords and unusual methods of compression before anything is read."""
+    for info in archive.entries.values():
+        if info.flag_bits & _ENCRYPTED:
+            raise file_error(
+                location,
+                "files without a password",
+                f"{info.filename}, which is encrypted",
+                do="Extract the archive with its password, and give the folder.",
+            )
+        if info.compress_type not in _DECODERS:
+            known: Any = zipfile
+            method = known.compressor_names.get(info.compress_type, "unknown")
+            raise file_error(
+                location,
+                "files that are stored, deflated or packed with bzip2",
+                f"{info.filename}, packed with {method} (method {info.compress_type})",
+                do="Extract the archive, and give the folder.",
+            )
 
 
 def _root(location: Location, path: ZipPath) -> ZipPath:

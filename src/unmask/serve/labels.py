@@ -274,7 +274,7 @@ def _opened(path: Path, shape: tuple[int, ...]) -> Image:
     labels = open_labels(path, ndim=len(shape))
     if labels.shape[1:] != shape:
         raise DataError(
-            message(path.name, expected=f"the size of its image, {shape}",
+            message(f"{path.parent.name}/{path.name}", expected=f"the size of its image, {shape}",
                     found=str(labels.shape[1:]), do="Remove it, or replace it by its own labels.")
         )  # fmt: skip
     return labels

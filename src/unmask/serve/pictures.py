@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Generator, Hashable, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ _HANDLES = 64
 _SAMPLE = 1024
 # Added up where an image has several channels: magenta, green, cyan, yellow, red, blue.
 _COLORS = ("ff00ff", "00ff00", "00ffff", "ffff00", "ff4040", "4060ff")
+# Of thumbnails on the disk; raised when colors or contrast are chosen differently.
+_LOOK = 2
 _RGB = ("ff0000", "00ff00", "0000ff")
 
 
@@ -95,6 +98,7 @@ class Pictures:
         self._lock = threading.Lock()
         self._handles: OrderedDict[Hashable, Image | None] = OrderedDict()
         self._arrays: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._broken: dict[Path, tuple[tuple[int, int], str]] = {}
 
     def open(self, entry: Entry, level: int = 0) -> Image:
         """The image, or one of its coarser levels.
@@ -123,7 +127,9 @@ class Pictures:
 
     def describe(self, entry: Entry) -> dict[str, Any]:
         """What the page must know before it asks for tiles."""
-        image = self.open(entry)
+        with self._noting(entry):
+            image = self.open(entry)
+            channels = self._channels(entry, image)
         return {
             "id": entry.id,
             "name": entry.name,
@@ -134,7 +140,7 @@ class Pictures:
             "unit": image.unit,
             "tile": TILE,
             "levels": [self._levels(entry, image, axis) for axis in range(image.ndim)],
-            "channels": self._channels(entry, image),
+            "channels": channels,
         }
 
     def tile(
@@ -168,10 +174,12 @@ class Pictures:
         from PIL import Image as Picture
 
         state = entry.path.stat()
-        path = self._workspace.notes / "thumbnails" / f"{entry.id}-{state.st_mtime_ns:x}.png"
+        name = f"{entry.id}-{state.st_mtime_ns:x}-{_LOOK}.png"
+        path = self._workspace.notes / "thumbnails" / name
         if path.is_file():
             return path.read_bytes()
-        sample = self._sample(entry, self.open(entry))
+        with self._noting(entry):
+            sample = self._sample(entry, self.open(entry))
         picture = Picture.fromarray(_composed(sample, _auto(sample, self.open(entry))))
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
         content = _png(np.asarray(picture))
@@ -182,6 +190,20 @@ class Pictures:
         except OSError:
             path.unlink(missing_ok=True)
         return content
+
+    def problem(self, entry: Entry) -> str:
+        """Why the image could not be read when it was last tried; empty if it could, or is new."""
+        known = self._broken.get(entry.path)
+        return known[1] if known and known[0] == _state(entry.path) else ""
+
+    @contextmanager
+    def _noting(self, entry: Entry) -> Generator[None, None, None]:
+        """Remember why a file cannot be read, so that the list says it."""
+        try:
+            yield
+        except DataError as error:
+            self._broken[entry.path] = (_state(entry.path), str(error))
+            raise
 
     def _open(self, path: Path, level: int) -> Image:
         try:
@@ -281,6 +303,14 @@ class Pictures:
         ]
 
 
+def _state(path: Path) -> tuple[int, int]:
+    """Changes whenever the file does."""
+    with suppress(OSError):
+        state = path.stat()
+        return state.st_mtime_ns, state.st_size
+    return 0, 0
+
+
 def _plane_values(image: Image, plane: Plane, rows: slice, columns: slice) -> np.ndarray:
     """``(C, rows, columns)``, also where the rows are the slower axis of a cut volume."""
     values = image.read(plane.box(image, rows, columns))
@@ -290,8 +320,15 @@ def _plane_values(image: Image, plane: Plane, rows: slice, columns: slice) -> np
 def _auto(sample: np.ndarray, image: Image) -> list[Channel]:
     """Channels as a person would set them: the middle 99.8 % of values, photographs in RGB."""
     count = sample.shape[0]
-    if image.dtype == np.uint8 and count == len(_RGB):
-        return [Channel(n, 0.0, 255.0, _RGB[n]) for n in range(count)]
+    photograph = image.meta.get("color", image.dtype == np.uint8 and count == len(_RGB))
+    photograph = photograph and count in (len(_RGB), len(_RGB) + 1)
+    if photograph and image.dtype == np.uint8:
+        return [Channel(n, 0.0, 255.0, color) for n, color in enumerate(_colors(count))]
+    if photograph:
+        # One range for all three: their balance is the color.
+        low, high = np.percentile(sample[: len(_RGB)], (0.1, 99.9))
+        ends = float(low), float(high if high > low else low + 1)
+        return [Channel(n, *ends, color) for n, color in enumerate(_colors(count))]
     found = []
     for number, values in enumerate(sample):
         known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
@@ -299,6 +336,11 @@ def _auto(sample: np.ndarray, image: Image) -> list[Channel]:
         color = "ffffff" if count == 1 else _COLORS[number % len(_COLORS)]
         found.append(Channel(number, float(low), float(high if high > low else low + 1), color))
     return found
+
+
+def _colors(count: int) -> list[str]:
+    """Colors of the channels of a photograph; what follows red, green and blue is no color."""
+    return [*_RGB, *["000000"] * (count - len(_RGB))]
 
 
 def _checked(channels: Sequence[Channel], image: Image) -> list[Channel]:

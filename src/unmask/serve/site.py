@@ -141,8 +141,9 @@ def _listed(
     facts = site.facts.get(entry.id)
     labeled = labeled and facts.objects != 0
     doubt = site.doubts.get(entry, proposed.get(entry.name))
+    problem = entry.problem or site.pictures.problem(entry)
     state = "unlabeled"
-    if entry.problem:
+    if problem:
         state = "problem"
     elif facts.held_out:
         state = "held out"
@@ -162,7 +163,7 @@ def _listed(
         "objects": facts.objects if labeled else 0,
         "corrections": facts.corrections if labeled else None,
         "doubt": None if doubt is None else doubt.image,
-        "problem": entry.problem,
+        "problem": problem,
     }
 
 

@@ -17,7 +17,7 @@ _WORD = "phantoms"
 # Images per family by number of axes; a volume takes much longer to draw than a plane.
 _COUNT = {2: 8, 3: 2}
 # Tasks that phantoms have labels for: objects. The classes of other tasks are the user's own.
-_OF_OBJECTS = ("flows", "affinities")
+_OF_OBJECTS = ("flows", "affinities", "boundary")
 
 
 def families_of(images: Paths | None) -> list[str]:

@@ -8,6 +8,7 @@ TASKS = Parts(
     "unmask.tasks",
     {
         "affinities": "unmask.tasks.affinities:Affinities",
+        "boundary": "unmask.tasks.boundary:Boundary",
         "classify": "unmask.tasks.classify:Classify",
         "embeddings": "unmask.tasks.embeddings:Embeddings",
         "flows": "unmask.tasks.flows:Flows",

@@ -29,7 +29,13 @@ class UnlabeledContract(Contract):
         tasks: names of tasks that it is tried with.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = ("semantic", "flows", "affinities", "embeddings")
+    tasks: ClassVar[tuple[str, ...]] = (
+        "semantic",
+        "flows",
+        "affinities",
+        "embeddings",
+        "boundary",
+    )
 
     def build(self, ndim: int, task: str) -> tuple[Segmenter, Any]:
         """A small segmenter of seed 0 and the method that trains it."""

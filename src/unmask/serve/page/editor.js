@@ -8,6 +8,8 @@ import { planeAxes } from "./view.js";
 const MOST = 4096;
 // What is loaded beyond the visible part of a larger plane, so that small moves load nothing.
 const MARGIN = 512;
+// Slices before and after the visible one that are predicted with it.
+const SLICES = 16;
 const FILLED = 105;
 const EDGE = 235;
 
@@ -100,7 +102,7 @@ export class Editor {
 
   /** Load another window if the visible part has left this one. */
   follow() {
-    if (this.view.width <= MOST && this.view.height <= MOST) return;
+    if (!this.meta || (this.view.width <= MOST && this.view.height <= MOST)) return;
     const { plane } = this;
     const seen = this.view.visible();
     if (!plane && this.busy) return;
@@ -120,6 +122,19 @@ export class Editor {
     start[columns] = column;
     stop[columns] = column + width;
     return { start, stop };
+  }
+
+  /** The visible part of the plane, with some slices before and after it in a volume. */
+  visibleBox() {
+    const { left, top, right, bottom } = this.view.visible();
+    const { plane } = this.view;
+    const box = this.box({ row: top, column: left, height: bottom - top, width: right - left }, plane);
+    if (this.meta.shape.length > 2) {
+      const { axis, index } = plane;
+      box.start[axis] = Math.max(0, index - SLICES);
+      box.stop[axis] = Math.min(this.meta.shape[axis], index + SLICES + 1);
+    }
+    return [box.start, box.stop];
   }
 
   /** Pixel of the loaded window from one of the whole plane; null outside of it. */

@@ -10,9 +10,9 @@ const AROUND = 6;
 const AT_ONCE = 2;
 
 export class ImageList {
-  constructor(list, open) {
-    this.list = list;
-    this.open = open;
+  /** open(id) is called for an image, explain(problem) for a file that is none, found() when one is met. */
+  constructor(list, { open, explain, found }) {
+    Object.assign(this, { list, open, explain, found });
     this.images = [];
     this.items = new Map();
     this.waiting = [];
@@ -57,7 +57,7 @@ export class ImageList {
     let next = list.firstElementChild;
     for (let each = first; each < last; each += 1) {
       const item = this.item(images[each]);
-      fill(item, images[each], images[each].id === this.current);
+      this.fill(item, images[each]);
       item.setAttribute("aria-setsize", images.length);
       item.setAttribute("aria-posinset", each + 1);
       if (item === next) next = next.nextElementSibling;
@@ -76,7 +76,6 @@ export class ImageList {
       picture.width = picture.height = 48;
       button.append(picture, document.createElement("span"));
       button.dataset.id = image.id;
-      button.onclick = () => this.open(image.id);
       item.append(button);
       this.items.set(image.id, item);
       if (!image.problem) this.waiting.push({ picture, address: `/api/image/${image.id}/thumbnail` });
@@ -90,28 +89,36 @@ export class ImageList {
     while (this.loading < AT_ONCE && this.waiting.length) {
       const { picture, address } = this.waiting.shift();
       this.loading += 1;
-      picture.onload = picture.onerror = () => {
+      const end = () => {
         this.loading -= 1;
         this.load();
+      };
+      picture.onload = end;
+      picture.onerror = () => {
+        picture.style.visibility = "hidden";
+        end();
+        this.found();
       };
       picture.src = address;
     }
   }
-}
 
-/** Write what is known of an image into its row. */
-function fill(item, image, current) {
-  const key = JSON.stringify([image, current]);
-  if (item.dataset.shown === key) return;
-  item.dataset.shown = key;
-  const button = item.firstElementChild;
-  const state = document.createElement("small");
-  state.textContent = TEXTS.states[image.state] + (image.objects ? `, ${image.objects}` : "");
-  if (image.doubt !== null && !image.labeled) state.textContent += `, ${text("doubt")} ${image.doubt.toFixed(2)}`;
-  if (image.corrections) state.textContent = text("correctedOf", image);
-  button.lastElementChild.replaceChildren(image.name, state);
-  button.title = image.problem || image.file;
-  button.disabled = Boolean(image.problem);
-  button.setAttribute("aria-current", current);
-  button.dataset.state = image.state;
+  /** Write what is known of an image into its row. */
+  fill(item, image) {
+    const current = image.id === this.current;
+    const key = JSON.stringify([image, current]);
+    if (item.dataset.shown === key) return;
+    item.dataset.shown = key;
+    const button = item.firstElementChild;
+    const state = document.createElement("small");
+    state.textContent = TEXTS.states[image.state] + (image.objects ? `, ${image.objects}` : "");
+    if (image.doubt !== null && !image.labeled) state.textContent += `, ${text("doubt")} ${image.doubt.toFixed(2)}`;
+    if (image.corrections) state.textContent = text("correctedOf", image);
+    button.lastElementChild.replaceChildren(image.name, state);
+    button.title = image.problem || image.file;
+    // A click says why an image cannot be used, also where nothing hovers.
+    button.onclick = () => (image.problem ? this.explain(image.problem) : this.open(image.id));
+    button.setAttribute("aria-current", current);
+    button.dataset.state = image.state;
+  }
 }

@@ -24,8 +24,6 @@ let catalog = { images: [], counts: {}, models: [] };
 let meta = null;
 let listed = [];
 let planned = false;
-// Slices before and after the visible one that are predicted with it.
-const SLICES = 16;
 
 /** Draw once per frame, however much has changed. */
 function draw() {
@@ -51,7 +49,11 @@ const annotator = new Annotator(view, editor, {
 const jobs = new Jobs(onPredicted, refresh);
 const classes = new Classes(() => refresh().catch(report), report);
 const pen = new Pen(view, annotator);
-const imageList = new ImageList(element("image-list"), guarded((id) => open(id)));
+const imageList = new ImageList(element("image-list"), {
+  open: guarded((id) => open(id)),
+  explain: (problem) => status(problem, "bad"),
+  found: refreshSoon,
+});
 new Gestures(canvas, view, annotator);
 jobs.beforeTraining = () => saver.run();
 
@@ -82,6 +84,17 @@ function report(error) {
 /** Run an action of a button; what goes wrong is shown. */
 function guarded(action) {
   return (...given) => Promise.resolve().then(() => action(...given)).catch(report);
+}
+
+/** Run an action that needs an image. */
+function withImage(action) {
+  return guarded((...given) => (meta ? action(...given) : status(text("noImage"))));
+}
+
+let refreshing = 0;
+function refreshSoon() {
+  clearTimeout(refreshing);
+  refreshing = setTimeout(guarded(refresh), 400);
 }
 
 async function refresh() {
@@ -159,11 +172,14 @@ async function showLayer(layer, fresh = false) {
     await editor.load();
   }
   element("layers").classList.toggle("hidden", !meta.predicted);
+  markLayer(layer);
+}
+
+function markLayer(layer) {
   for (const button of element("layers").querySelectorAll("[data-layer]")) {
     button.setAttribute("aria-pressed", button.dataset.layer === layer);
   }
-  element("accept").classList.toggle("hidden", layer !== "prediction");
-  element("reject").classList.toggle("hidden", layer !== "prediction");
+  for (const id of ["accept", "reject"]) element(id).classList.toggle("hidden", layer !== "prediction");
 }
 
 /** The first change of a prediction makes it the labels; labels are replaced only on request. */
@@ -176,16 +192,8 @@ function mayEdit() {
   saver.accept(meta.id);
   editor.layer = "labels";
   meta.labeled = true;
-  guarded(showAdopted)();
+  markLayer("labels");
   return true;
-}
-
-async function showAdopted() {
-  for (const button of element("layers").querySelectorAll("[data-layer]")) {
-    button.setAttribute("aria-pressed", button.dataset.layer === "labels");
-  }
-  element("accept").classList.add("hidden");
-  element("reject").classList.add("hidden");
 }
 
 async function adopt() {
@@ -268,18 +276,6 @@ async function fillBetween() {
   status(text(filled ? "interpolated" : "nothingBetween", { id }));
 }
 
-/** The visible part of the plane, with some slices before and after it in a volume. */
-function visibleBox() {
-  const { left, top, right, bottom } = view.visible();
-  const box = editor.box({ row: top, column: left, height: bottom - top, width: right - left }, view.plane);
-  if (meta.shape.length > 2) {
-    const { axis, index } = view.plane;
-    box.start[axis] = Math.max(0, index - SLICES);
-    box.stop[axis] = Math.min(meta.shape[axis], index + SLICES + 1);
-  }
-  return [box.start, box.stop];
-}
-
 /** The box of an object that reaches over several slices; null in 2D. */
 async function objectBox(id) {
   if (meta.shape.length < 3 || meta.large) return null;
@@ -359,7 +355,7 @@ const page = {
     await open(images[0]);
     status(`${text(`next${by}`)} ${text("ready", { name: meta.name, objects: meta.objects ?? 0 })}`);
   }),
-  part: guarded(() => saver.run().then(() => jobs.predict([meta.id], visibleBox()))),
+  part: withImage(() => saver.run().then(() => jobs.predict([meta.id], editor.visibleBox()))),
   between: guarded(() => annotator.gesture("perform", fillBetween)),
   cancel: () => annotator.cancel(),
   close: () => annotator.gesture("close"),
@@ -382,7 +378,7 @@ const actions = {
   fit: page.fit,
   accept: guarded(adopt),
   reject: guarded(reject),
-  predict: guarded(() => saver.run().then(() => jobs.predict([meta.id]))),
+  predict: withImage(() => saver.run().then(() => jobs.predict([meta.id]))),
   "predict-part": page.part,
   interpolate: page.between,
   "take-model": guarded(async () => {
@@ -390,18 +386,18 @@ const actions = {
     if (id?.startsWith("round-")) download(`/api/model/${id}`);
     else status(text("noModel"));
   }),
-  cluster: guarded(() => saver.run().then(() => jobs.cluster(Number(element("cluster-count").value)))),
-  "predict-all": guarded(() => saver.run().then(() => jobs.predict("all"))),
+  cluster: withImage(() => saver.run().then(() => jobs.cluster(Number(element("cluster-count").value)))),
+  "predict-all": withImage(() => saver.run().then(() => jobs.predict("all"))),
   "clear-regions": guarded(() => setRegions([])),
-  export: guarded(async () => {
+  export: withImage(async () => {
     await saver.run();
     download(`/api/export/${meta.id}?format=${element("format").value}`);
   }),
-  auto() {
+  auto: withImage(() => {
     for (const channel of meta.channels) [channel.low, channel.high] = channel.auto;
     showChannels(meta.channels, changeChannel);
     view.forget();
-  },
+  }),
   theme() {
     switchTheme();
     draw();
@@ -418,7 +414,7 @@ element("outline").onchange = () => {
   editor.outline = element("outline").checked;
   editor.repaint();
 };
-element("held-out").onchange = guarded(async () => {
+element("held-out").onchange = withImage(async () => {
   await send("PATCH", `/api/image/${meta.id}`, { held_out: element("held-out").checked });
   await refresh();
 });
@@ -427,10 +423,10 @@ element("upload").onchange = guarded(() => uploadImages(async (name) => {
   const added = catalog.images.find((image) => image.name === name);
   if (added && !meta) await open(added.id);
 }));
-element("import").onchange = guarded(() => importLabels(meta.id, onPredicted));
-element("sort").onchange = guarded(loadObjects);
-canvas.addEventListener("wheel", () => editor.meta && editor.follow());
-canvas.addEventListener("pointerup", () => editor.meta && editor.follow());
+element("import").onchange = withImage(() => importLabels(meta.id, onPredicted));
+element("sort").onchange = withImage(loadObjects);
+canvas.addEventListener("wheel", () => editor.follow());
+canvas.addEventListener("pointerup", () => editor.follow());
 window.addEventListener("beforeunload", (event) => {
   if (saver.pending) event.preventDefault();
 });
@@ -446,5 +442,7 @@ async function begin() {
   showCatalog();
   await jobs.find();
   if (catalog.demo) status(text("demoNote"));
+  else if (!catalog.images.length) status(text("noImages", { folder: catalog.folder }));
+  else if (!meta) status(text("noneUsable"), "bad");
 }
 guarded(begin)();
