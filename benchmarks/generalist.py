@@ -134,9 +134,9 @@ def export(run: Path) -> Path:
             "name": "training images of five public sets of nuclei, cells, worms and bacteria, "
             "after the synthetic images of phantoms2d",
             "license": "CC0-1.0, MIT, BSD-3-Clause; synthetic images Apache-2.0",
-            "sources": {
-                name: f"{source.citation}; {source.license}" for name, source in SOURCES.items()
-            },
+            "citation": "; ".join(
+                f"{source.citation}, {source.license}" for source in SOURCES.values()
+            ),
         },
         "training": {
             "command": "python benchmarks/generalist.py train",

@@ -80,4 +80,4 @@ def test_fields_of_any_type_are_shown(field, value, trained, tmp_path):
 def test_nothing_there(command, tmp_path):
     answer = command("models", tmp_path / "none")
     assert answer.code == 2
-    assert "Shipped models: nuclei, phantoms2d, phantoms3d" in answer.err
+    assert "Shipped models: generalist2d, nuclei, phantoms2d, phantoms3d" in answer.err

@@ -186,10 +186,10 @@ def test_prediction_without_a_model_takes_the_shipped_one(phantoms, command, tmp
     answer = command("predict", image, "--out", tmp_path / "o")
     assert answer.code == 0, answer.err
     for words in (
-        "Model: phantoms2d",
+        "Model: generalist2d",
         "not trained on your images",
         "synthetic images",
-        "nuclei, phantoms3d (--model)",
+        "nuclei, phantoms2d, phantoms3d (--model)",
     ):
         assert words in answer.err + answer.out
     assert (tmp_path / "o" / f"{image.stem}.tif").is_file()
@@ -208,11 +208,11 @@ def test_prediction_of_axes_without_a_shipped_model_is_refused(
 
 def test_an_array_without_a_model():
     notes: list[str] = []
-    assert choose_model_for(torch.zeros(8, 9).numpy(), say=notes.append) == "phantoms2d"
+    assert choose_model_for(torch.zeros(8, 9).numpy(), say=notes.append) == "generalist2d"
     assert "synthetic images" in notes[0]
     volume = torch.zeros(8, 9, 9).numpy()
     assert choose_model_for(volume, axes="ZYX", say=notes.append) == "phantoms3d"
-    assert choose_model_for(volume, axes="ZYX", planes="z", say=notes.append) == "phantoms2d"
+    assert choose_model_for(volume, axes="ZYX", planes="z", say=notes.append) == "generalist2d"
 
 
 @pytest.mark.parametrize("ndim", [2, 3], ids=["2d", "3d"])

@@ -73,7 +73,7 @@ def shipped_models() -> list[ShippedModel]:
 
     Examples:
         >>> [model.name for model in shipped_models()]
-        ['nuclei', 'phantoms2d', 'phantoms3d']
+        ['generalist2d', 'nuclei', 'phantoms2d', 'phantoms3d']
     """
     return [_describe_shipped(name, path) for name, path in shipped.names().items()]
 

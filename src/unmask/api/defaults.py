@@ -11,7 +11,7 @@ from unmask.data.pairs import Layout, Paths, open_as_seen
 from unmask.errors import DataError, RecipeError, gather, message
 from unmask.io import open_image
 from unmask.io.inputs import Input
-from unmask.shipped.starts import find_start, start_name
+from unmask.shipped.starts import find_generalist, start_name
 
 
 def choose_model(images: Paths, settings: Settings, say: Say, *, planes: str | None = None) -> str:
@@ -50,7 +50,7 @@ def choose_model_for(
 
 
 def _model_for(ndim: int, source: str, say: Say) -> str:
-    start = find_start(ndim)
+    start = find_generalist(ndim)
     if start is None:
         raise RecipeError(
             message(

@@ -44,7 +44,7 @@ SCALES = (1.0, 0.7, 0.5, 0.35, 0.25)
 # Share of the objects of two neighboring scales that agree, as F1 at IoU 0.5.
 _AGREE = 0.2
 # From this share on the finer scale is kept, if its typical object is no longer than this diameter.
-_SETTLED, _LARGEST = 0.85, 56.0
+_SETTLED, _LARGEST = 0.9, 56.0
 # Times by which the typical object may become larger in the image from one scale to the next.
 _GROWN = 1.5
 # Diameter of the typical object in voxels of the network's grid.

@@ -22,7 +22,7 @@ from unmask.serve.processes import Job
 from unmask.serve.refusal import RefusedError, missing
 from unmask.serve.rounds import Stage, TrainingSet
 from unmask.serve.workspace import Entry, Workspace
-from unmask.shipped.starts import find_start
+from unmask.shipped.starts import find_generalist
 from unmask.space.box import Box
 
 _ID = re.compile(r"(round|predict)-\d{3,9}")
@@ -277,7 +277,7 @@ class Jobs:
             if job.kind == "train" and (job.out / "model.safetensors").is_file():
                 return str(job.out)
         # The rule of `unmask predict` without --model.
-        start = find_start(ndim)
+        start = find_generalist(ndim)
         if start is None:
             raise RefusedError(
                 422,

@@ -1,4 +1,7 @@
-"""Shipped start weights, trained on synthetic images of all kinds, per number of axes."""
+"""Shipped models for images of any kind, per number of axes: synthetic start weights, generalists.
+
+A generalist continues the start weights on real images with free labels.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,13 @@ from unmask.checkpoint import describe_model, described_recipe
 from unmask.recipe import Recipe
 
 
+# Models that were also trained on real cells and nuclei, by number of axes.
+_GENERALISTS = {2: "generalist2d"}
+
+
 @dataclass(frozen=True)
 class ShippedStart:
-    """A shipped model that was trained on synthetic images of all kinds.
+    """A shipped model for images of any kind.
 
     Attributes:
         name: name of the shipped model.
@@ -53,6 +60,12 @@ def find_start(ndim: int) -> ShippedStart | None:
     """The shipped start weights for images of ``ndim`` axes; None if none are shipped."""
     path = shipped.names().get(start_name(ndim))
     return None if path is None else _read(path)
+
+
+def find_generalist(ndim: int) -> ShippedStart | None:
+    """The shipped generalist for objects in images of ``ndim`` axes, or else the start weights."""
+    path = shipped.names().get(_GENERALISTS.get(ndim, ""))
+    return find_start(ndim) if path is None else _read(path)
 
 
 # Plan, training and prediction read it, and each read verifies the checksum of the file.

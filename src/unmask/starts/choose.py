@@ -13,7 +13,7 @@ from unmask.atomic import atomic_write
 from unmask.errors import CheckpointError, DataError, message
 from unmask.models.base import Objective
 from unmask.recipe import Part, Recipe
-from unmask.shipped.starts import ShippedStart, find_start, start_name
+from unmask.shipped.starts import ShippedStart, find_generalist, find_start, start_name
 from unmask.training.provenance import initialize
 
 AUTO, PHANTOMS, NONE = "auto", "phantoms", "none"
@@ -64,7 +64,8 @@ def choose_start(
 
     Args:
         init: ``none`` or None: random weights. ``phantoms``: the shipped weights for the number of
-            axes. ``auto``: the same, to be confirmed by a trial. Otherwise a model.
+            axes. ``auto``: the same, or for flows those of the shipped generalist, to be confirmed by
+            a trial. Otherwise a model.
         objective: the network, with random weights.
         recipe: recipe of the network.
         folder: run folder.
@@ -81,7 +82,7 @@ def choose_start(
         return Chosen(NONE)
     if str(init) not in {AUTO, PHANTOMS}:
         return Chosen(str(init), str(init), tuple(initialize(objective, init, recipe)))
-    start = find_start(recipe.data.ndim)
+    start = _shipped_start(str(init), recipe)
     if start is None:
         return Chosen(str(init), lines=_missing(str(init), recipe.data.ndim))
     try:
@@ -90,6 +91,12 @@ def choose_start(
         return Chosen(str(init), lines=(_misfit(start, recipe),))
     origin = f"Start weights: {start.name}, trained on {start.origin}."
     return Chosen(str(init), start.name, (origin, *lines), unsure=str(init) == AUTO)
+
+
+def _shipped_start(init: str, recipe: Recipe) -> ShippedStart | None:
+    # The generalist has learned cells and nuclei, by flows; the synthetic images are of all kinds.
+    of_objects = init == AUTO and recipe.task is not None and recipe.task.name == "flows"
+    return (find_generalist if of_objects else find_start)(recipe.data.ndim)
 
 
 def note_start(folder: Path, chosen: Chosen) -> None:
