@@ -55,4 +55,4 @@ def forget(out: Path) -> None:
 
 
 def _file(out: Path) -> Path:
-    return cache_folder() / f"{xxhash.xxh3_128_hexdigest(str(out.absolute()))}.jsonl"
+    return cache_folder() / f"{xxhash.xxh3_128_hexdigest(os.fsencode(out.absolute()))}.jsonl"
