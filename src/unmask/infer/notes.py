@@ -5,8 +5,10 @@ Facts are whole numbers that add up over the blocks of an image; notes are sente
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from jaxtyping import Float
@@ -30,6 +32,8 @@ Facts = dict[str, int]
 _SMALLER, _LARGER = 2.0, 1.5
 # Above this share of the objects and of their voxels, the size of the objects is doubted.
 _MANY = 0.5
+# Bytes of scores that are on the grid of an image at once.
+_SLAB_BYTES = 64 << 20
 
 
 def decode_scores(
@@ -97,8 +101,19 @@ def decode_image(
         answer, facts = decode_scores(task, scores, place.seen(image), trained=trained)
         with stage("decoding"):
             return replace(answer, labels=place.back(smallest_uint(answer.labels))), facts
-    labels, facts = decode_part(task, lambda box: scores[:, *box.slices], image, place)
-    return Answer(smallest_uint(labels)), facts
+    parts: list[np.ndarray] = []
+    total = Counter[str]()
+    # In slabs: the scores of a CT with 14 classes take gigabytes on its own grid.
+    line = scores.itemsize * len(scores) * prod(place.whole[1:])
+    thick = max(1, _SLAB_BYTES // line)
+    for start in range(0, place.whole[0], thick):
+        rest = place.whole[1:]
+        stop = min(start + thick, place.whole[0])
+        slab = Box((start, *(0 for _ in rest)), (stop, *rest))
+        labels, facts = decode_part(task, lambda box: scores[:, *box.slices], image, place, slab)
+        parts.append(labels)
+        total.update(facts)
+    return Answer(smallest_uint(np.concatenate(parts))), dict(total)
 
 
 def decode_part(
@@ -106,7 +121,7 @@ def decode_part(
     read: Callable[[Box], np.ndarray],
     image: Image,
     place: Place,
-    box: Box | None = None,
+    box: Box,
 ) -> tuple[np.ndarray, Facts]:
     """Labels in a box of an image from scores interpolated on its grid; 0 outside the part seen.
 
@@ -115,12 +130,11 @@ def decode_part(
         read: gives the scores in a box of the network's grid.
         image: the image on its own grid.
         place: what the network sees of it.
-        box: of the image; None: all of it.
+        box: of the image.
 
     Raises:
         DataError: scores that cannot be decoded; names the image.
     """
-    box = box or Box.of(place.whole)
     inside = box.clip(place.box)
     if inside.size == 0:
         return np.zeros(box.shape, np.uint8), {}
