@@ -35,8 +35,10 @@ _UPDATES = 2
 def use_threads(threads: Threads) -> Generator[None, None, None]:
     """Compute with so many threads inside the block; ``auto`` changes nothing."""
     before = torch.get_num_threads()
-    if threads != "auto":
-        torch.set_num_threads(threads)
+    if threads in ("auto", before):
+        yield
+        return
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
