@@ -278,6 +278,12 @@ class TrainRecipe(Section):
         default=0, ge=0, description="Seed of the weights, crops, augmentations and masks."
     )
     workers: int = Field(default=1, ge=0, description="Threads that prepare batches.")
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="Threads that compute on a CPU. auto: as many as PyTorch takes; if other "
+        "programs use the machine, a few updates are timed with fewer threads as well, and the "
+        "run uses the fastest number. A resumed run keeps its number.",
+    )
     validate_every: int = Field(
         default=500, ge=0, description="Steps between validations. 0: only at the end."
     )

@@ -129,12 +129,21 @@ def test_a_cell_over_the_whole_image_is_told(command, tmp_path, monkeypatch, blo
     answer = command(*given, tmp_path / "out")
     assert answer.code == 0, answer.err
     assert not open_image(tmp_path / "out" / "a.tif").read().any()
-    for name in "ab":
-        [note] = [
-            line for line in answer.out.splitlines() if line.startswith(f"{tmp_path / name}.png: f")
-        ]
-        assert "foreground of 1,760 pixels dropped" in note
-        assert "1 object(s) larger than 40% of the image" in note
+    # One note for all images of a run, with the reason for the worst of them.
+    notes = [line for line in answer.out.splitlines() if "dropped" in line]
+    assert "in 2 of 2 images more than 5 % of the foreground was dropped: " in notes[0]
+    assert f"{tmp_path / 'b.png'} (100 %)" in notes[0]
+    assert notes[1].startswith(f"{tmp_path / 'a.png'}: foreground of 1,760 pixels dropped")
+    assert "1 object(s) larger than 40% of the image" in notes[1]
+    assert len(notes) == 2
+    for changed in (False, True):
+        if changed:
+            (tmp_path / "out" / "a.tif").unlink()
+        again = command(*given, tmp_path / "out", "--resume")
+        assert again.out.count("(finished before)") == 2 - changed
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
+    alone = command("predict", "--model", "m", tmp_path / "a.png", "--out", tmp_path / "alone")
+    assert f"{tmp_path / 'a.png'}: foreground of 1,760 pixels dropped" in alone.out
     answer = command(*given, tmp_path / "kept", "--set", "task.max_fraction=1.0")
     assert answer.code == 0, answer.err
     assert "larger" not in answer.out

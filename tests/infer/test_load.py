@@ -87,7 +87,7 @@ def test_no_model():
 
 @pytest.mark.parametrize(
     ("setting", "word"),
-    [("data.normalize=zscore", "normalization"), ("task.dice=0.25", "task")],
+    [("data.normalize=zscore", "normalization"), ("task.values=[0, 7]", "task")],
 )
 def test_models_of_an_ensemble_are_alike(trained, tmp_path, setting, word):
     model = load_model(trained[2])
@@ -96,6 +96,18 @@ def test_models_of_an_ensemble_are_alike(trained, tmp_path, setting, word):
     save_model(other, model.weights, {**model.card, "recipe": recipe.model_dump(mode="json")})
     with pytest.raises(CheckpointError, match=f"other.safetensors: expected the {word}"):
         load_predictor([trained[2], other])
+
+
+def test_the_first_model_of_an_ensemble_decodes(trained, tmp_path):
+    model = load_model(trained[2])
+    recipe = load(trained[2] / "recipe.yaml").with_settings(["task.threshold=0.3"])
+    other = tmp_path / "other.safetensors"
+    save_model(other, model.weights, {**model.card, "recipe": recipe.model_dump(mode="json")})
+    notes: list[str] = []
+    predictor = load_predictor([trained[2], other], say=notes.append)
+    assert predictor.task == load_predictor(trained[2]).task
+    assert any("other.safetensors: the decoding options differ" in note for note in notes)
+    assert load_predictor([other, trained[2]]).task != predictor.task
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape"])

@@ -13,11 +13,14 @@ from torch import nn
 from unmask.data.diameters import ObjectDiameters
 from unmask.data.grid import View
 from unmask.data.normalize import NoNormalize
+from unmask.infer import notes
+from unmask.infer.notes import decode_image, decode_part
 from unmask.infer.predict_blocks import predict_blocks
 from unmask.infer.predictor import Predictor
-from unmask.io import open_labels
+from unmask.io import Image, open_labels
 from unmask.labels import labels_to_flows
-from unmask.metrics import evaluate_pair
+from unmask.metrics import dice, evaluate_pair
+from unmask.space.box import Box
 from unmask.space.tiling import Tiling
 from unmask.tasks.affinities import Affinities
 from unmask.tasks.flows import Flows
@@ -213,3 +216,40 @@ def test_a_smaller_grid_averages_what_it_covers():
     assert seen.shape == (2, 16, 16)
     np.testing.assert_allclose(seen[:, 1:-1, 1:-1], 1, atol=0.2)
     assert torch.isfinite(torch.from_numpy(seen)).all()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_classes_are_decoded_on_the_grid_of_the_image(ndim, monkeypatch):
+    """Interpolated scores place borders between voxels of the network's grid; labels cannot."""
+    shape, middle = (48,) * ndim, 23.7
+    radius = np.sqrt(((np.indices(shape) - middle) ** 2).sum(0))
+    truth = (radius < 15).astype(np.uint8)
+    image = Image.from_array(truth.astype(np.float32), spacing=(1.0,) * ndim)
+    place = View((2.0,) * ndim).place(image)
+    # The share of every voxel of the network that the object covers.
+    share = place.seen(image).read()
+    scores = np.concatenate([1 - share, share])
+    task = Semantic()
+    answer, _ = decode_image(task, scores, image, place)
+    expected = task.decode(place.back_scores(scores), None)
+    np.testing.assert_array_equal(answer.labels, expected)
+    resampled = place.back(task.decode(scores, None).astype(np.uint8))
+    assert dice(truth, answer.labels) > max(0.99, dice(truth, resampled))
+    box = Box((7,) * ndim, (31,) * ndim)
+    # The slabs of a large image give the same labels.
+    monkeypatch.setattr(notes, "_SLAB_BYTES", 9000 if ndim == 2 else 200_000)
+    np.testing.assert_array_equal(decode_image(task, scores, image, place)[0].labels, answer.labels)
+    part, _ = decode_part(task, lambda each: scores[:, *each.slices], image, place, box)
+    np.testing.assert_array_equal(part, answer.labels[box.slices])
+
+
+def test_outside_the_part_seen_labels_are_0():
+    image = Image.from_array(np.pad(np.ones((6, 7), np.float32), 3), spacing=(1.0, 1.0))
+    place = View(None, 0.5).place(image)
+    scores = np.stack([np.zeros(place.shape), np.ones(place.shape)]).astype(np.float32)
+    answer, _ = decode_image(Semantic(values=(4, 9)), scores, image, place)
+    np.testing.assert_array_equal(answer.labels, 9 * image.read()[0].astype(int))
+    outside = Box((0, 0), (2, 9))
+    labels, _ = decode_part(Semantic(), lambda _: scores, image, place, outside)
+    assert labels.shape == outside.shape
+    assert not labels.any()

@@ -14,10 +14,10 @@ from unmask.calibration import Calibration, fit_calibration
 from unmask.checkpoint.model import MODEL_FILE
 from unmask.data.pairs import Pair
 from unmask.infer.load import compare_flips
-from unmask.infer.notes import decode_scores
+from unmask.infer.notes import decode_image
 from unmask.infer.predictor import Predictor
 from unmask.infer.uncertainty import voxel_uncertainty
-from unmask.io import open_labels, smallest_uint
+from unmask.io import open_labels
 from unmask.metrics import Report, evaluate_pair
 from unmask.metrics.overlap_table import overlap
 from unmask.reports.evaluation import Compared, evaluation_sections, worst_first
@@ -87,12 +87,12 @@ def predict_held_out(predictor: Predictor, pairs: Iterable[Pair]) -> Iterator[Ju
         place = predictor.view.place(pair.image)
         seen = place.seen(pair.image)
         scores, doubt = compared.doubt_seen(seen)
-        answer, _ = decode_scores(predictor.task, scores, seen)
+        answer, _ = decode_image(predictor.task, scores, pair.image, place)
         doubts = {"scores": voxel_uncertainty(predictor.task, scores)}
         if compared.compares:
             doubts["views"] = doubt
         back = {name: place.back_scores(each[None])[0] for name, each in doubts.items()}
-        yield Judged(pair, place.back(smallest_uint(answer.labels)), back)
+        yield Judged(pair, answer.labels, back)
 
 
 def read_held_out(folder: Path, pairs: Iterable[Pair]) -> Iterator[Judged]:

@@ -18,6 +18,12 @@ from unmask.recipe import Recipe
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.parallel import count_processes, device_type
 from unmask.training.precision import Measured, keep_precision, measure_precision
+from unmask.training.threads import (
+    describe_threads,
+    keep_threads,
+    measure_threads,
+    use_threads,
+)
 
 # Largest number of held-out images that are named.
 _NAMED = 3
@@ -40,7 +46,7 @@ class Briefing:
 def settle_precision(
     recipe: Recipe, pairs: Sequence[Pair], out: Path, *, devices: int, resume: bool
 ) -> Measured:
-    """Resolve ``train.precision=auto``; a resumed run keeps its precision.
+    """Resolve ``train.precision=auto`` and ``train.threads=auto``; a resumed run keeps both.
 
     Args:
         recipe: recipe of the run.
@@ -50,14 +56,17 @@ def settle_precision(
         resume: whether the run in ``out`` is resumed.
     """
     if resume:
-        recipe = keep_precision(recipe, out)
+        recipe = keep_threads(keep_precision(recipe, out), out)
     if prod(count_processes(devices)) > 1:
         # Measured times differ between processes, so they could choose different precisions.
         return Measured(recipe, {})
     device = device_type("auto")
-    if device == "cpu":
-        keep_freed_memory()
-    return measure_precision(pairs, recipe, device)
+    if device != "cpu":
+        return measure_precision(pairs, recipe, device)
+    keep_freed_memory()
+    with use_threads(recipe.train.threads):
+        measured = measure_precision(pairs, recipe, device)
+    return measured if resume else measure_threads(pairs, measured)
 
 
 def brief(
@@ -87,7 +96,7 @@ def brief(
         "Images": _images(pairs, held_out, recipe, folds),
         "Labels": _labels(recipe, card),
         "Network": _network(recipe, sum(weight.numel() for weight in objective.parameters())),
-        "Device": f"{_device(device)}, {measured.describe()}",
+        "Device": f"{_device(device, measured)}, {measured.describe()}",
         "Forecast": _forecast(measured, objective, pairs if folds else held_out, folds),
     }
     return Briefing(facts, measured)
@@ -107,7 +116,7 @@ def forecast_lines(audit: Audit, recipe: Recipe) -> Iterator[str]:
     if (timing := measured.timing) is not None:
         facts = {
             "Network": _network(recipe, timing.parameters),
-            "Device": f"{_device(timing.device)}, {measured.describe()}",
+            "Device": f"{_device(timing.device, measured)}, {measured.describe()}",
             **facts,
         }
     yield from Briefing(facts, measured).lines()
@@ -147,11 +156,11 @@ def _network(recipe: Recipe, count: int) -> str:
     return f"{recipe.model.backbone.name}, {shown} parameters{name}"
 
 
-def _device(device: torch.device) -> str:
+def _device(device: torch.device, measured: Measured) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
-        return f"CPU, {torch.get_num_threads()} thread(s)"
+        return f"CPU, {describe_threads(torch.get_num_threads(), measured.threads)}"
     return device.type
 
 

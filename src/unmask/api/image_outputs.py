@@ -17,6 +17,7 @@ from unmask.blocks.resume import FOLDER
 from unmask.infer.facts import label_provenance, predictor_digest
 from unmask.infer.fitting import describe_fit, fit_predictor
 from unmask.infer.large import network_size
+from unmask.infer.notes import name_image
 from unmask.infer.predictor import OpenedImage, Predictor, ScoredImage
 from unmask.infer.uncertainty import ObjectUncertainty, object_uncertainty
 from unmask.io import Image, open_image, open_labels, save_image, save_labels
@@ -116,7 +117,7 @@ def _write_prediction(
                 save_image(outputs.doubt, doubt[None], like=image)
         save_labels(target.path, result.labels, like=image, name=target.name, provenance=provenance)
     for note in result.notes:
-        say(f"{image.source}: {note}")
+        say(name_image(note, image.source))
     found = summarize(result.labels, objects=predictor.task.context > 0)
     if outputs.objects and doubt is not None:
         axes = SPACE[-doubt.ndim :]
@@ -144,7 +145,7 @@ def predict_in_blocks(
         cluster=outputs.cluster,
         resume=outputs.resume,
         progress=progress,
-        say=lambda note: say(f"{image.source}: {note}"),
+        say=lambda note: say(name_image(note, image.source)),
     )
     found: Result = {"objects" if predictor.task.context > 0 else "classes": largest}
     if outputs.objects and outputs.doubt is not None:

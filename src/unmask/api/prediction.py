@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from unmask.api.defaults import choose_model, choose_model_for
 from unmask.api.destinations import Destination, settle_destinations
+from unmask.api.dropped_notes import group_dropped
 from unmask.api.files import FileTask, run_files
 from unmask.api.image_outputs import (
     Outputs,
@@ -251,9 +252,10 @@ def _predict_files(
     if options.label_ending is None and not options.in_place:
         for note in mixed_note(pairs, [target.path for target in targets], out):
             say(note)
-    with batch(out, resume=options.resume) as finished:
-        run = partial(run_files, say=say, finished=finished, skipped=skipped)
-        results = _predict_labels(predictor, pairs, targets, options, run, say, progress)
+    with batch(out, resume=options.resume, skip=True) as finished:
+        with group_dropped(say, len(pairs)) as note:
+            run = partial(run_files, say=note, finished=finished, skipped=skipped)
+            results = _predict_labels(predictor, pairs, targets, options, run, note, progress)
         _write_extras(predictor, results, out, options, say)
         for image, path, result in results:
             record(record_of(image, path, result))

@@ -17,6 +17,7 @@ from unmask.atomic import atomic_write
 from unmask.blocks.base import Output
 from unmask.errors import RecipeError, SkippedError
 from unmask.infer.fitting import describe_fit, fit_to_stack
+from unmask.infer.notes import name_image
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_labels
 from unmask.io.stacks import lead_axes, letters_apart, open_stack
@@ -141,7 +142,7 @@ def predict_planes_into(
     out = Output(target.path, image, name=target.name, work=target.kept)
 
     def note(text: str) -> None:
-        say(f"{image.source}: {text}")
+        say(name_image(text, image.source))
 
     if text := describe_fit(predictor, fitted):
         note(text)

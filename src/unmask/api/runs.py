@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ from unmask.training.compiling import compile_parts
 from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, is_new_run, note_run, versions
 from unmask.training.saving import refuse_used
+from unmask.training.threads import use_threads
 from unmask.training.trackers import build_trackers
 from unmask.training.validation import Validate
 
@@ -161,6 +162,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
     used = [*pairs, *(second or ()), *(unlabeled or ())]
     marks, code = fingerprint(used), checkpoint.code_fields(recipe)
     with (
+        use_threads(recipe.train.threads),
         launch(fabric),
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
     ):
@@ -212,7 +214,8 @@ def _settle(recipe: Recipe, pairs: Sequence[Pair], start: Start, stage: Stage) -
     # A tracker that is missing or misspelled is refused before anything is read or measured.
     build_trackers(recipe.train.trackers)
     if stage.total is not None:
-        return Measured(recipe, {} if stage.measured is None else stage.measured.timings)
+        given = stage.measured or Measured(recipe, {})
+        return replace(given, recipe=recipe)
     folder = Path(start.out)
     if not start.resume:
         refuse_used(folder)

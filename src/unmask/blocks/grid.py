@@ -16,7 +16,7 @@ LARGE = 512 << 20
 # Voxels on each side of a face that both blocks compare; see ``labels.stitch``.
 _SLAB = 2
 # What an automatic block may take, in bytes.
-_BUDGET = 1 << 30
+BUDGET = 1 << 30
 # If the network sees voxels more often than this, storing the scores on the disk costs less.
 _PASSES = 2.0
 # Automatic blocks are multiples of this, so that chunks and tiles of files fit.
@@ -170,7 +170,7 @@ def forecast_blocks(
     windows = prod(len(places) for places in tiling.positions(box.shape))
     passes = _all_windows(grid, tiling) / whole
     lines = 2 * tiling.window[0] * prod(grid.space[1:]) * (4 * classes + image)
-    if store or (store is None and passes > _PASSES and lines <= _BUDGET):
+    if store or (store is None and passes > _PASSES and lines <= BUDGET):
         nbytes = 4 * classes * prod(grid.space)
         return Forecast(len(grid), grid.block, max(decoding, lines), 1.0, windows, nbytes)
     return Forecast(len(grid), grid.block, memory, passes, windows)
@@ -191,7 +191,7 @@ def _all_windows(grid: Grid, tiling: Tiling) -> int:
 
 
 def choose_block(
-    space: Sequence[int], *, halo: int, classes: int, budget: int = _BUDGET
+    space: Sequence[int], *, halo: int, classes: int, budget: int = BUDGET
 ) -> tuple[int, ...]:
     """The largest block, of about equal sides, that is decoded within a budget of memory.
 

@@ -10,6 +10,7 @@ from typing import Any
 from unmask import sealed
 from unmask.atomic import fsync_folder, remove, saving
 from unmask.blocks.base import Facts
+from unmask.blocks.remembered import forget, recall, remember
 from unmask.blocks.store import read_values
 from unmask.checkpoint import lock_run
 from unmask.checkpoint.lock import LOCK_FILE, OWNER_FILE, warn
@@ -83,10 +84,15 @@ class Finished:
 
 
 @contextmanager
-def batch(out: Path, *, resume: bool) -> Generator[Finished, None, None]:
+def batch(out: Path, *, resume: bool, skip: bool = False) -> Generator[Finished, None, None]:
     """Hold a folder of outputs for one run; what is known of the outputs goes when it succeeds.
 
     Temporary files of killed runs are removed.
+
+    Args:
+        out: the folder.
+        resume: keep what an ended run has finished.
+        skip: ``resume`` also skips the outputs of a run that was complete.
 
     Raises:
         CheckpointError: another run works in the folder.
@@ -97,8 +103,13 @@ def batch(out: Path, *, resume: bool) -> Generator[Finished, None, None]:
         remove_leftovers(out, folder, *(out / name for name in _INNER))
         if not resume:
             clear(folder)
+            forget(out)
+        elif skip:
+            recall(out, folder / _FINISHED)
         # What is finished is kept for --resume if the run ends early.
         yield Finished(folder)
+        if skip:
+            remember(out, folder / _FINISHED)
         clear(folder)
 
 

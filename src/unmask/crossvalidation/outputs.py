@@ -12,9 +12,8 @@ from jaxtyping import Float32, Integer
 from unmask.data.grid import Place
 from unmask.data.pairs import Pair
 from unmask.errors import DataError, message
-from unmask.infer.notes import decode_scores
+from unmask.infer.notes import decode_image
 from unmask.infer.predictor import Predictor
-from unmask.io import smallest_uint
 from unmask.metrics import evaluate_pair
 from unmask.tasks.base import Task
 
@@ -66,8 +65,8 @@ def compute_output(predictor: Predictor, pair: Pair, *, fold: int = 0) -> Output
 
 def decode_output(task: Task, output: Output) -> Integer[np.ndarray, "*space"]:
     """Decode an output into a label image on the grid of the image, as ``predict`` does."""
-    answer, _ = decode_scores(task, output.scores, output.place.seen(output.pair.image))
-    return output.place.back(smallest_uint(answer.labels))
+    answer, _ = decode_image(task, output.scores, output.pair.image, output.place)
+    return answer.labels
 
 
 def measure_output(

@@ -88,6 +88,25 @@ class Place:
         """Scores in a box of the image's grid, out of scores of lengths ``shape``."""
         return scores.read(box) if self.still else self._return(scores, interpolate, box)
 
+    def cover(self, box: Box) -> Box:
+        """The box of the network's grid between whose voxels those of ``box`` are interpolated."""
+        part = box.relative_to(self.box)
+        return _lines(Box.of(self.shape), self.box.shape, part, votes=False)[0]
+
+    def interpolate_scores(self, scores: np.ndarray, box: Box) -> np.ndarray:
+        """Scores ``(S, *box.shape)`` on the image's grid, out of those of ``cover(box)``.
+
+        Args:
+            scores: ``(S, *space)`` on the network's grid.
+            box: of the image's grid, inside the part seen.
+        """
+        part = box.relative_to(self.box)
+        lines = _lines(Box.of(self.shape), self.box.shape, part, votes=False)[1]
+        result = np.empty((len(scores), *box.shape), scores.dtype)
+        for channel, values in zip(result, scores, strict=True):
+            channel[...] = interpolate(values, lines)
+        return result
+
     def _sample(self, image: Image, sample: _Sample) -> Image:
         def fetch(index: tuple[slice, ...]) -> np.ndarray:
             channels, box = index[0], _box(index[1:])

@@ -31,7 +31,7 @@ from unmask.parts import Parts
 from unmask.recipe import MAX_SCALE, Recipe
 from unmask.space.devices import find_device
 from unmask.space.tiling import Tiling
-from unmask.tasks.base import CompleteTask, Task
+from unmask.tasks.base import CompleteTask, Task, describe_meaning
 
 ModelLike = str | Path
 # Exported files are read by a package above this one.
@@ -78,6 +78,7 @@ def load_predictor(
     trained = ObjectDiameters.of_card(card.get("object_diameters"))
     for path, (_, other, _) in zip(paths[1:], loaded[1:], strict=True):
         _check_alike(first, other, source=f"{path}", than=f"{paths[0]}")
+    _compare_tasks(paths, [(segmenter.task, recipe) for segmenter, recipe, _ in loaded], say)
     lines = list(settings)
     if diameter is not None:
         lines += _rescale_to(paths[0], trained, diameter, lines)
@@ -217,7 +218,6 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
             "normalization": recipe.data.normalize,
             "spacing": recipe.data.spacing,
             "foreground crop": recipe.data.foreground_crop,
-            "task": recipe.task,
         }
         for recipe in (first, other)
     ]
@@ -227,6 +227,29 @@ def _check_alike(first: Recipe, other: Recipe, *, source: str, than: str) -> Non
                 f"{source}: expected the {name} of {than} ({wanted}), found {facts[1][name]}. "
                 "An ensemble needs models of the same inputs and outputs; predict with each alone."
             )
+
+
+def _compare_tasks(
+    paths: Sequence[ModelLike],
+    tasks: Sequence[tuple[CompleteTask, Recipe]],
+    say: Callable[[str], None] | None,
+) -> None:
+    """Refuse tasks with other outputs; the first one decodes, which is said if others differ."""
+    (first, recipe), differ = tasks[0], list[str]()
+    for path, (task, other) in zip(paths[1:], tasks[1:], strict=True):
+        alike = task.channels() == first.channels()
+        if not alike or describe_meaning(task) != describe_meaning(first):
+            raise CheckpointError(
+                f"{path}: expected the task of {paths[0]} ({recipe.task}), found {other.task}. An "
+                "ensemble needs models of the same inputs and outputs; predict with each alone."
+            )
+        if other.task != recipe.task:
+            differ.append(str(path))
+    if differ and say is not None:
+        say(
+            f"note: {', '.join(differ)}: the decoding options differ from those of {paths[0]}, "
+            "which are used for the ensemble."
+        )
 
 
 def _change_recipe(

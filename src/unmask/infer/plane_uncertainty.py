@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from unmask.infer.notes import Facts, decode_scores
+from unmask.infer.notes import Facts, decode_image
 from unmask.infer.plane_numbers import Numbers
 from unmask.infer.predictor import Predictor
 from unmask.infer.uncertainty import ObjectUncertainty
-from unmask.io import Image, smallest_uint
+from unmask.io import Image
 from unmask.progress import Progress
 
 # Keys in the facts of a position: sums over the voxels of objects 1, 2, ..., their sizes, and, when
@@ -30,9 +30,8 @@ def label_with_doubt(
     place = predictor.view.place(plane)
     seen = place.seen(plane)
     scores, doubt = predictor.doubt_seen(seen, progress=progress)
-    answer, facts = decode_scores(predictor.task, scores, seen, trained=predictor.trained)
-    labels = np.asarray(place.back(smallest_uint(answer.labels)))
-    return labels, facts, place.back_scores(doubt[None])[0]
+    answer, facts = decode_image(predictor.task, scores, plane, place, trained=predictor.trained)
+    return np.asarray(answer.labels), facts, place.back_scores(doubt[None])[0]
 
 
 def measure_objects(labels: np.ndarray, doubt: np.ndarray) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from unmask.errors import RecipeError
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.fitting import fit_to_stack
 from unmask.infer.large import is_large
-from unmask.infer.notes import decode_scores, describe
+from unmask.infer.notes import decode_image, describe
 from unmask.infer.plane_numbers import Numbers, Positions, number_objects
 from unmask.infer.plane_uncertainty import (
     counts_of,
@@ -225,8 +225,8 @@ def label_plane(
     place = predictor.view.place(plane)
     seen = place.seen(plane)
     scores = predictor.score_seen(seen, progress=progress)
-    answer, facts = decode_scores(predictor.task, scores, seen, trained=predictor.trained)
-    return np.asarray(place.back(smallest_uint(answer.labels))), facts
+    answer, facts = decode_image(predictor.task, scores, plane, place, trained=predictor.trained)
+    return np.asarray(answer.labels), facts
 
 
 def predict_planes(

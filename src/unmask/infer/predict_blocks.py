@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 
@@ -32,7 +32,8 @@ from unmask.infer.block_notes import cut_note, doubt_note
 from unmask.infer.facts import label_provenance, prediction_facts, predictor_digest
 from unmask.infer.fitting import fit_predictor
 from unmask.infer.load import load_predictor
-from unmask.infer.notes import decode_scores, describe
+from unmask.infer.notes import decode_part, decode_scores, describe, is_voxelwise
+from unmask.infer.own_blocks import choose_own_block, own_grid
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ResumedSink, ZarrSink, read_scores
 from unmask.infer.tiles import Sink
@@ -189,13 +190,23 @@ class PredictWork:
         """Digest of the models' weights."""
         return predictor_digest(self.predictor)
 
+    @property
+    def returns(self) -> bool:
+        """Whether blocks are labeled on the image's own grid, out of interpolated scores."""
+        return not self.place.still and is_voxelwise(self.predictor.task)
+
+    @property
+    def blocks(self) -> Grid:
+        """The blocks that are labeled: those of ``grid``, or as many on the image's own grid."""
+        return own_grid(self.grid, self.place) if self.returns else self.grid
+
     def output(self, path: Path, name: str = "labels", kept: Path | None = None) -> Output:
         """Where the labels go; see `Output`."""
-        return Output(path, self.image, self.place, name, kept)
+        return Output(path, self.image, None if self.returns else self.place, name, kept)
 
     def plan(self) -> Plan:
         """What decides about the labels."""
-        cuts = {"block": list(self.grid.block), "halo": self.grid.halo}
+        cuts = {"block": list(self.blocks.block), "halo": self.grid.halo}
         cuts["measured"] = repr(self.measured)
         if self.uncertainty is not None:
             cuts["uncertainty"] = repr((self.predictor.views.flips, self.predictor.compared))
@@ -211,8 +222,9 @@ class PredictWork:
         Raises:
             RecipeError: other processes cannot get the models or the image.
         """
+        own = (self.place, self.image.spacing) if self.returns else None
         labeler = ScoreLabeler(
-            lambda: self.predictor, lambda: self.seen, self.grid.space, self.measured
+            lambda: self.predictor, lambda: self.seen, self.grid.space, self.measured, own=own
         )
         if remote:
             labeler = self._ship(labeler)
@@ -263,6 +275,8 @@ class ScoreLabeler:
         space: voxels of the image.
         measured: what brings the image to the network's range.
         scores: joined scores of the whole image if they were written before; see ``sinks``.
+        own: if blocks are those of the image's own grid, what the network sees of the image, and
+            the voxel size of that grid; None: blocks are those of the network's grid.
     """
 
     predictor: Callable[[], Predictor]
@@ -270,6 +284,7 @@ class ScoreLabeler:
     space: tuple[int, ...]
     measured: Measured
     scores: Path | None = None
+    own: tuple[Place, tuple[float, ...] | None] | None = None
 
     def label(self, tile: Tile, *, progress: Progress | None = None) -> tuple[np.ndarray, Facts]:
         """Labels of a block with its halo, and the facts behind the notes.
@@ -279,8 +294,12 @@ class ScoreLabeler:
                 cannot be decoded.
         """
         predictor = self.predictor()
-        with cache.sparing(_KEPT_BYTES):
-            scores = self._scores(predictor, tile, progress)
+        if self.own is not None:
+            place, spacing = self.own
+            image = replace(self.image(), spacing=spacing)
+            read = partial(self._scores, predictor, progress=progress)
+            return decode_part(predictor.task, read, image, place, tile.write)
+        scores = self._scores(predictor, tile.read, progress=progress)
         sides = zip(tile.read.start, tile.read.stop, self.space, strict=True)
         ends = tuple((start > 0, stop < size) for start, stop, size in sides)
         region = Region(tile.write.relative_to(tile.read).slices, prod(self.space), ends)
@@ -289,15 +308,16 @@ class ScoreLabeler:
         )
         return np.asarray(answer.labels), facts
 
-    def _scores(self, predictor: Predictor, tile: Tile, progress: Progress | None) -> np.ndarray:
-        """Scores of a block with its halo, ``(S, *space)``."""
-        if self.scores is not None:
-            return read_scores(self.scores, tile.read)
-        box = predictor.tiling.cover(tile.read, self.space)
-        part, known = cut_image(self.image(), box), Known(self.measured)
-        with _NETWORK if predictor.device.type == "cpu" else nullcontext():
-            scores = predictor.score_seen(part, normalize=known, progress=progress)
-        return np.ascontiguousarray(scores[:, *tile.read.relative_to(box).slices])
+    def _scores(self, predictor: Predictor, part: Box, *, progress: Progress | None) -> np.ndarray:
+        """Scores ``(S, *space)`` in a box of the network's grid."""
+        with cache.sparing(_KEPT_BYTES):
+            if self.scores is not None:
+                return read_scores(self.scores, part)
+            box = predictor.tiling.cover(part, self.space)
+            image, known = cut_image(self.image(), box), Known(self.measured)
+            with _NETWORK if predictor.device.type == "cpu" else nullcontext():
+                scores = predictor.score_seen(image, normalize=known, progress=progress)
+        return np.ascontiguousarray(scores[:, *part.relative_to(box).slices])
 
 
 @dataclass(frozen=True)
@@ -334,7 +354,13 @@ def plan_work(
     store = True if wanted else None if cluster is None else False
     predictor = fit_predictor(predictor, image)
     place = predictor.view.place(image)
+    returns = not place.still and is_voxelwise(predictor.task)
+    if returns and block is None and predictor.block is None:
+        block = choose_own_block(place, predictor.task.channels())
     grid, cost = plan_blocks(predictor, place.seen(image), block, store=store)
+    if returns:
+        own = 4 * predictor.task.channels() * prod(own_grid(grid, place).block)
+        cost = replace(cost, memory=cost.memory + own)
     return PredictWork(
         predictor,
         image,
@@ -358,7 +384,7 @@ def run_work(
     """Label the blocks of an image into a file; see ``predict_blocks``."""
     outcome = run(
         work,
-        work.grid,
+        work.blocks,
         out,
         cluster=cluster,
         threads=_threads(work),

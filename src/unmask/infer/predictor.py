@@ -22,13 +22,13 @@ from unmask.data.source import ImageSource
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.fitting import fit_predictor
-from unmask.infer.notes import decode_scores, describe
+from unmask.infer.notes import decode_image, describe
 from unmask.infer.prediction import OpenedImage, Prediction, ScoredImage
 from unmask.infer.sinks import MemorySink
 from unmask.infer.tiles import Sink, run_tiles
 from unmask.infer.uncertainty import UncertaintySink, disagreement, voxel_uncertainty
 from unmask.infer.views import Flips, Views, mirror
-from unmask.io import Image, smallest_uint
+from unmask.io import Image
 from unmask.models.memory import Forward, cpu_batch_size, gpu_batch_size
 from unmask.models.precision import Precision, arithmetic
 from unmask.profiling import stage
@@ -184,12 +184,13 @@ class Predictor:
     def decode(self, scored: ScoredImage, *, keep_scores: bool = False) -> Prediction:
         """The last step of ``predict``: read labels from the scores."""
         place = scored.place
-        answer, facts = decode_scores(self.task, scored.scores, scored.seen, trained=self.trained)
+        answer, facts = decode_image(
+            self.task, scored.scores, scored.image, place, trained=self.trained
+        )
         with stage("decoding"):
-            labels = place.back(smallest_uint(answer.labels))
             kept = place.back_scores(scored.scores) if keep_scores else None
         return Prediction(
-            labels,
+            answer.labels,
             kept,
             scored.image.spacing,
             self.provenance(scored.image),

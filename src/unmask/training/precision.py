@@ -6,7 +6,7 @@ The choice is written into the recipe of the run, so that a resumed run uses the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from unmask.data.pairs import Pair
@@ -32,10 +32,12 @@ class Measured:
     Attributes:
         recipe: recipe with the chosen precision.
         timings: times of a few updates by precision; empty: not measured.
+        threads: seconds per update by the clock, by number of threads; empty: not compared.
     """
 
     recipe: Recipe
     timings: Mapping[str, Timing]
+    threads: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def timing(self) -> Timing | None:

@@ -49,6 +49,11 @@ class Timing:
     device: torch.device
     busy: float = 1.0
 
+    @property
+    def wall(self) -> float:
+        """Seconds per update by the clock, with the other programs of this machine."""
+        return self.update * self.busy
+
 
 def time_updates(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> Timing:
     """Run a few updates on the first images with a network of its own, and take the fastest.
