@@ -15,7 +15,6 @@ from unmask import shipped
 from unmask.checkpoint import describe_model, described_recipe
 from unmask.recipe import Recipe
 
-
 # Models that were also trained on real cells and nuclei, by number of axes.
 _GENERALISTS = {2: "generalist2d"}
 

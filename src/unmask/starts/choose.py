@@ -64,8 +64,8 @@ def choose_start(
 
     Args:
         init: ``none`` or None: random weights. ``phantoms``: the shipped weights for the number of
-            axes. ``auto``: the same, or for flows those of the shipped generalist, to be confirmed by
-            a trial. Otherwise a model.
+            axes. ``auto``: the same, or for flows those of the shipped generalist; a trial has to
+            confirm them. Otherwise a model.
         objective: the network, with random weights.
         recipe: recipe of the network.
         folder: run folder.
