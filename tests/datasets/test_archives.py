@@ -1,5 +1,7 @@
 """Archives as they are downloaded: inside of each other, cut off, encrypted, or of other kinds."""
 
+import errno
+import os
 import shutil
 import zipfile
 
@@ -82,6 +84,18 @@ def test_no_space_to_unpack(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage._replace(free=4000))
     with pytest.raises(SaveError, match="free space to unpack the archives"):
+        contents([path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_disk_that_takes_no_more_is_not_a_damaged_archive(number, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    path = packed(tmp_path / "set.zip", {"a.txt": "a"})
+    monkeypatch.setattr(archives.zipfile.ZipFile, "extractall", fail)
+    with pytest.raises(SaveError, match=r"could not be written .*Nothing was written\. Free space"):
         contents([path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError
-from unmask.io import Image, list_files, open_image, open_labels, save_labels
+from unmask.io import (
+    Image,
+    dicom_files,
+    dicom_labels,
+    list_files,
+    open_image,
+    open_labels,
+    save_labels,
+)
 from unmask.io.copying import copy_image
 from unmask.memory import peak_memory
 from unmask.testing.changed_bytes import change_bytes
@@ -183,6 +191,44 @@ def test_contours_are_filled_on_the_grid_of_their_series(study: Path) -> None:
     contours(study / "rt.dcm", [[0, 0, 3, 1, 0, 3, 1, 1, 3.4]])
     with pytest.raises(DataError, match="contours on the slices"):
         open_labels(study / "rt.dcm", ndim=3)
+
+
+def test_bombs_of_contours(study: Path) -> None:
+    """Corners without end, values beyond the image, and a data set that inflates to a lot."""
+    series(study / "scan")
+    path = study / "rt.dcm"
+    corners = [float(value) for k in range(4_000) for value in (k % 3, k % 2, 2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dicom_labels, "_MOST_TESTS", 10**4)
+        contours(path, [corners])
+        with pytest.raises(DataError, match=r"4000 corners on slice 1\. Simplify the contours"):
+            open_labels(path, ndim=3)
+    contours(path, [[-1e9, -1e9, 2, 1e9, -1e9, 2, 1e9, 1e9, 2, -1e9, 1e9, 2]])
+    assert (open_labels(path, ndim=3).read()[0][1] == 3).all()
+    one = pydicom.dcmread(path)
+    one.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    one.add_new(0x00091010, "OB", bytes(2**25))
+    before = peak_memory() or 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dicom_files, "_INFLATED_LIMIT", 2**20)
+        one.save_as(path, enforce_file_format=True)
+        with pytest.raises(DataError, match=r"rt\.dcm"):
+            open_labels(path, ndim=3)
+    assert (peak_memory() or 0) - before < 2**27
+
+
+def test_damaged_slices_of_the_series_of_contours(study: Path) -> None:
+    path, before = write_contours(study), peak_memory() or 0
+    for number in (3, 2, 1, 0):
+        file = study / "scan" / f"{number}.dcm"
+        one = pydicom.dcmread(file)
+        one.Rows = one.Columns = 30_000
+        one.save_as(file, enforce_file_format=True)
+        # A slice that is left out would change the size of the labels.
+        expected = r"[0-3]\.dcm: expected 1800000000 bytes" if number else "next to it"
+        with pytest.raises(DataError, match=expected):
+            open_labels(path, ndim=3)
+    assert (peak_memory() or 0) - before < 2**30
 
 
 def test_contours_need_their_series(study: Path) -> None:

@@ -235,6 +235,7 @@ def _unpack(path: Path, folder: Path) -> None:
     except (*_BROKEN, RuntimeError, NotImplementedError) as error:
         raise DataError(_damaged(path, error)) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        # EFBIG is what a disk says that holds no file of 4 GB, such as FAT32.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
             raise save_error(folder, error, "Nothing was written. ") from error
         raise DataError(_damaged(path, error)) from error

@@ -8,6 +8,7 @@ number counts.
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ _MOST_FOLDERS = 200
 _LARGEST = 65535
 # A contour belongs to a slice that is at most this share of a slice away.
 _NEAR = 0.25
+# Filling tests every voxel of a contour's box against every corner: half a minute per slice.
+_MOST_TESTS = 10**10
 
 
 def class_of(pydicom: Any, path: Path) -> str:
@@ -109,6 +112,7 @@ def open_contours(pydicom: Any, location: Location) -> Stored:
     affine, slices = _grid_of(series)
     shape = (slices, *series[0][0].shape)
     contours = _contours(location, header, np.linalg.inv(affine), slices)
+    _check_effort(location, contours, shape[1:])
 
     def read(index: Index) -> np.ndarray:
         check_file(location, mark)
@@ -167,6 +171,27 @@ def _contours(
     return found
 
 
+def _check_effort(
+    location: Location,
+    contours: dict[int, list[tuple[int, np.ndarray]]],
+    shape: tuple[int, ...],
+) -> None:
+    """Refuse contours that take minutes to fill, such as one of a million corners."""
+    for place, drawn in contours.items():
+        tests = 0
+        for _, points in drawn:
+            low, high = points.min(0).clip(0, shape), points.max(0).clip(0, shape)
+            tests += len(points) * prod((high - low + 1).tolist())
+        if tests > _MOST_TESTS:
+            corners = sum(len(points) for _, points in drawn)
+            raise file_error(
+                location,
+                f"contours that can be filled in {_MOST_TESTS:.0e} tests of voxels per slice",
+                f"{corners} corners on slice {place}",
+                do="Simplify the contours where they were drawn, or export a segmentation (SEG).",
+            )
+
+
 def _segment(frames: Frames, number: int) -> int:
     value = frames.find(number, "SegmentIdentificationSequence", "ReferencedSegmentNumber")
     if value is None or not 1 <= int(value) <= _LARGEST:
@@ -190,21 +215,35 @@ def _series_of(
     folders = [here, *sorted(entry for entry in here.iterdir() if entry.is_dir())]
     folders += sorted(entry for entry in here.parent.iterdir() if entry.is_dir() and entry != here)
     for folder in folders[:_MOST_FOLDERS]:
-        slices = []
+        slices, failed = [], []
         for file in visible_files(folder):
             if file == location.path.absolute() or not is_dicom(file):
                 continue
             try:
                 one = read_header(pydicom, file)
-            except DataError:
+            except DataError as error:
+                failed.append((file, error))
                 continue
             if str(one.header.get("SeriesInstanceUID")) not in wanted:
                 break
             if one.placed and not is_multiple(one):
                 slices.append(one)
+        for file, error in failed if slices else ():
+            # Without this slice the labels would have another size.
+            if _may_belong(pydicom, file, wanted):
+                raise error
         if slices:
             return sort_slices(str(folder), slices)
     return None
+
+
+def _may_belong(pydicom: Any, file: Path, wanted: set[str]) -> bool:
+    """Whether a file that is not a readable slice is of a series, or too damaged to tell."""
+    options = {"stop_before_pixels": True, "specific_tags": ["SeriesInstanceUID"]}
+    try:
+        return str(read_dataset(pydicom, file, **options).get("SeriesInstanceUID")) in wanted
+    except DataError:
+        return True
 
 
 def _references(header: Any) -> list[Any]:
