@@ -42,9 +42,8 @@ def test_old_lists_go(tmp_path, monkeypatch):
     for number in range(4):
         (tmp_path / "list").write_text(f"{number}")
         remember(tmp_path / str(number), tmp_path / "list")
-        os.utime(
-            max(cache_folder().iterdir(), key=lambda path: path.stat().st_mtime_ns), (number,) * 2
-        )
+        newest = max(cache_folder().iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        os.utime(newest, (number, number))
     recall(tmp_path / "0", tmp_path / "0.list")
     recall(tmp_path / "3", tmp_path / "3.list")
     assert not (tmp_path / "0.list").exists()

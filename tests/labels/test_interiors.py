@@ -145,7 +145,7 @@ def test_published_classes_and_objects():
     noise = ndimage.gaussian_filter(np.random.default_rng(0).random((3, 80, 90)), (0, 1.5, 1.5))
     scores = (noise / noise.sum(0)).astype(np.float32)
     found = interiors_to_labels(scores, (2, 2), threshold=0.35, compat="neurips")
-    holes = measure.label(scores[1] <= 0.35, connectivity=1)
+    holes: Any = measure.label(scores[1] <= 0.35, connectivity=1)
     filled = ~((np.bincount(holes.ravel()) >= 64)[holes] & (holes > 0))
     pieces = measure.label(filled, connectivity=1)
     kept = (np.bincount(pieces.ravel()) >= 16)[pieces] & (pieces > 0)
