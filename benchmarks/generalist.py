@@ -21,7 +21,7 @@ from typing import Any
 
 import unmask
 from start_scores import score
-from starts import LARGEST_BYTES, SHIPPED, updates_before
+from starts import LARGEST_BYTES, METRICS, SHIPPED, mean, updates_before
 from unmask.checkpoint import load_model, save_model
 from unmask.io import open_image, open_labels, save_image
 from unmask.space.box import Box
@@ -134,6 +134,7 @@ def export(run: Path) -> Path:
             "name": "training images of five public sets of nuclei, cells, worms and bacteria, "
             "after the synthetic images of phantoms2d",
             "license": "CC0-1.0, MIT, BSD-3-Clause; synthetic images Apache-2.0",
+            "source": "benchmarks/generalist.py",
             "citation": "; ".join(
                 f"{source.citation}, {source.license}" for source in SOURCES.values()
             ),
@@ -152,10 +153,12 @@ def export(run: Path) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{NAME}.safetensors"
         save_model(file, weights, card)
-        card["figures"] = {
-            "images": "validation images of the sets that it was trained on",
-            **{name: score(file, name) for name in SOURCES},
-        }
+        scores = {name: score(file, name) for name in SOURCES}
+    card["figures"] = {
+        "images": "mean over five sets, other images of the sets that it was trained on",
+        "all": {key: mean(one[key] for one in scores.values()) for key in METRICS},
+        "f1@0.5 by set": {name: one["f1@0.5"] for name, one in scores.items()},
+    }
     target = SHIPPED / f"{NAME}.safetensors"
     save_model(target, weights, card)
     if target.stat().st_size > LARGEST_BYTES:

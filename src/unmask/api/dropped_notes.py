@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from unmask.api.values import Say
 from unmask.infer.notes import DroppedNote
@@ -41,14 +42,16 @@ def describe_dropped(notes: Sequence[DroppedNote], images: int) -> list[str]:
     """Notes on the images that lost much of their foreground, worst first, and on the worst one.
 
     Examples:
-        >>> lost = DroppedNote.of("a.tif: foreground of 4 pixels dropped.", 0.4, "a.tif")
+        >>> lost = DroppedNote.of("x/a.tif: foreground of 4 pixels dropped.", 0.4, "x/a.tif")
         >>> describe_dropped([lost], images=3)[0]
         'note: in 1 of 3 images more than 5 % of the foreground was dropped: a.tif (40 %)'
     """
     much = sorted((note for note in notes if note.share > _MUCH), key=_share_of, reverse=True)
     if not much:
         return []
-    named = ", ".join(f"{note.source} ({100 * note.share:.0f} %)" for note in much[:_NAMED])
+    named = ", ".join(
+        f"{Path(note.source).name} ({100 * note.share:.0f} %)" for note in much[:_NAMED]
+    )
     more = f" and {len(much) - _NAMED} more" if len(much) > _NAMED else ""
     return [
         f"note: in {len(much)} of {images} images more than {100 * _MUCH:.0f} % of the foreground "

@@ -157,8 +157,8 @@ def _check_space(archives: Sequence[Path], folder: Path) -> None:
         raise SaveError(
             message(
                 folder.parent,
-                expected=f"{needed / 1e9:.1f} GB of free space to unpack the archives",
-                found=f"{free / 1e9:.1f} GB",
+                expected=f"{needed / 1e6:,.1f} MB of free space to unpack the archives",
+                found=f"{free / 1e6:,.1f} MB",
                 do="Free space, choose an --out on another disk, or unpack them elsewhere and give "
                 "their folder.",
             )
