@@ -49,8 +49,8 @@ NAMES = {
 }
 # A backward pass has twice the multiply-adds of a forward pass.
 PASSES = 3
-# Our multiply-adds as a share of the peer's, at least.
-AT_LEAST = 0.995
+# Our multiply-adds as a share of those of the peer, at least; rows say both numbers.
+AT_LEAST = 0.99
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def test_a_region_keeps_its_place(viewer, open_form, run, nuclei):
     layer = next(each for each in viewer.layers if type(each).__name__ == "Labels")
     assert layer.data.shape == (51, 51)
     np.testing.assert_allclose(layer.data_to_world((0, 0)), (100 + 40, 50 + 60))
-    assert "Model: phantoms2d" in text
+    assert "Model: generalist2d" in text
 
 
 def test_slices_of_a_volume_and_an_rgb_layer(viewer, open_form, run, qtbot, volume, nuclei):
