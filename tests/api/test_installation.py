@@ -11,7 +11,8 @@ from unmask.api.installation import describe_installation
 def test_info_names_versions_devices_extras_and_caches(command):
     answer = command("info")
     assert answer.code == 0, answer.err
-    for word in ("unmask ", "torch ", "device cpu: ", "(used)", "extra dicom: ", "models: nuclei"):
+    words = ("unmask ", "torch ", "device cpu: ", "(used)", "extra dicom: ")
+    for word in (*words, "models: generalist2d, nuclei"):
         assert word in answer.out
 
 

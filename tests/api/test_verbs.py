@@ -132,7 +132,7 @@ def test_a_cell_over_the_whole_image_is_told(command, tmp_path, monkeypatch, blo
     # One note for all images of a run, with the reason for the worst of them.
     notes = [line for line in answer.out.splitlines() if "dropped" in line]
     assert "in 2 of 2 images more than 5 % of the foreground was dropped: " in notes[0]
-    assert f"{tmp_path / 'b.png'} (100 %)" in notes[0]
+    assert "a.png (100 %), b.png (100 %)" in notes[0]
     assert notes[1].startswith(f"{tmp_path / 'a.png'}: foreground of 1,760 pixels dropped")
     assert "1 object(s) larger than 40% of the image" in notes[1]
     assert len(notes) == 2

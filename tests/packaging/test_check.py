@@ -74,7 +74,10 @@ def test_a_large_wheel_is_refused(check, tmp_path, monkeypatch):
 
 def test_needed_files_are_in_the_clone(check):
     assert all((ROOT / "src" / name).is_file() for name in check.NEEDED)
-    assert sum(path.stat().st_size for path in (ROOT / "src/unmask/shipped").iterdir()) < 25e6
+    # The wheel may have 30 MB, 8 MB per model.
+    sizes = [path.stat().st_size for path in (ROOT / "src/unmask/shipped").iterdir()]
+    assert sum(sizes) < 28e6
+    assert max(sizes) < 8e6
 
 
 def test_the_address_of_the_repository_is_written_everywhere(check, tmp_path):

@@ -201,7 +201,7 @@ def test_clusters_become_predicted_classes(served, root, program):
 
 
 def test_a_volume_needs_a_model_first(served, program, monkeypatch):
-    monkeypatch.setattr(jobs, "find_start", lambda ndim: None)
+    monkeypatch.setattr(jobs, "find_generalist", lambda ndim: None)
     client = served(3)
     response = client.post("/api/predict", json={})
     assert response.status_code == 422
