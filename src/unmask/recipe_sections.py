@@ -334,6 +334,12 @@ class InferRecipe(Section):
         lt=1,
         description="Overlap of neighboring tiles, as a fraction of a tile.",
     )
+    adapt_tile: bool = Field(
+        default=False,
+        description="Adapt the tile to each image: fewer and larger tiles with the same overlap in "
+        "voxels, of at most as many voxels as a batch of tiles. For networks that see any size "
+        "alike, such as resunet.",
+    )
     blend: Literal["gaussian", "crop"] = Field(
         default="gaussian",
         description="How overlapping tiles are combined: a weighted mean with weights that fall "

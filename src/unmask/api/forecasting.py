@@ -15,7 +15,7 @@ from unmask.crossvalidation.outputs import compute_output, measure_output
 from unmask.crossvalidation.tuning import count_trials
 from unmask.data.offset import crop_image
 from unmask.data.pairs import Pair
-from unmask.infer.load import make_predictor
+from unmask.infer.load import make_predictor, tiling_of
 from unmask.processes import busy_factor, waiting_times
 from unmask.recipe import Recipe
 from unmask.space.box import Box
@@ -162,12 +162,8 @@ def _score_seconds(scored: Sequence[Pair], recipe: Recipe, cost: _Cost, folds: i
 
 def _seen(pair: Pair, recipe: Recipe) -> float:
     """Voxels that the network sees of an image; those in several tiles count several times."""
-    shape = layout(recipe).view.place(pair.image).shape
-    seen = 1.0
-    for length, tile in zip(shape, recipe.infer.tile or recipe.data.crop, strict=True):
-        # An axis that fits into one tile has no overlap.
-        seen *= tile if length <= tile else length / (1 - recipe.infer.overlap)
-    return seen
+    space = layout(recipe).view.place(pair.image).shape
+    return float(tiling_of(recipe).adapted(space).seen(space))
 
 
 def _time_prediction(network: object, scored: Sequence[Pair], recipe: Recipe) -> _Cost | None:

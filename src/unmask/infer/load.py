@@ -27,6 +27,7 @@ from unmask.infer.uncertainty import compared_flips
 from unmask.infer.views import Views
 from unmask.io import use_formats
 from unmask.models.finished import build_finished
+from unmask.models.memory import cpu_batch_size
 from unmask.parts import Parts
 from unmask.recipe import MAX_SCALE, Recipe
 from unmask.space.devices import find_device
@@ -167,13 +168,7 @@ def make_predictor(
         segmenters,
         task=task or build_task(recipe),
         channels=data.channels,
-        tiling=Tiling(
-            tuple(infer.tile or data.crop),
-            overlap=infer.overlap,
-            blend=infer.blend,
-            pad=infer.pad,
-            batch_size=infer.batch_size,
-        ),
+        tiling=tiling_of(recipe),
         views=Views.of(ndim, tta=infer.tta, mirror_positions=infer.mirror_positions),
         normalize=normalize or build_normalizer(recipe),
         average=infer.average,
@@ -191,6 +186,22 @@ def make_predictor(
         ),
         origin=origin,
         trained=trained,
+    )
+
+
+def tiling_of(recipe: Recipe) -> Tiling:
+    """How a recipe cuts images into windows."""
+    infer = recipe.infer
+    window = tuple(infer.tile or recipe.data.crop)
+    # An adapted window takes no more memory than a batch of the given ones.
+    most = math.prod(window) * (infer.batch_size or cpu_batch_size(window))
+    return Tiling(
+        window,
+        overlap=infer.overlap,
+        blend=infer.blend,
+        pad=infer.pad,
+        batch_size=infer.batch_size,
+        adapt=most if infer.adapt_tile else None,
     )
 
 

@@ -108,7 +108,8 @@ class PlanesWork:
         provenance = self.predictor.provenance(self.image) | chosen | {"weights": weights}
         provenance["unmask"] = facts["unmask"]
         plane = plane_of(self.image, (0,) * len(self.positions.counts))
-        windows = self.predictor.tiling.positions(self.predictor.view.place(plane).shape)
+        space = self.predictor.view.place(plane).shape
+        windows = self.predictor.tiling.adapted(space).positions(space)
         steps = prod(map(len, windows)) * len(self.predictor.views.runs)
         return Plan(facts, provenance, steps=steps)
 

@@ -95,7 +95,7 @@ def plan_blocks(
         complete(task).check_blocks()
     return grid, forecast_blocks(
         grid,
-        predictor.tiling,
+        predictor.tiling.adapted(space),
         channels=predictor.channels,
         classes=task.channels(),
         itemsize=image.dtype.itemsize,
@@ -313,6 +313,7 @@ class ScoreLabeler:
         with cache.sparing(_KEPT_BYTES):
             if self.scores is not None:
                 return read_scores(self.scores, part)
+            predictor = predictor.over(self.space)
             box = predictor.tiling.cover(part, self.space)
             image, known = cut_image(self.image(), box), Known(self.measured)
             with _NETWORK if predictor.device.type == "cpu" else nullcontext():

@@ -118,6 +118,10 @@ class Predictor:
         """Number of spatial axes."""
         return len(self.tiling.window)
 
+    def over(self, space: Sequence[int]) -> Predictor:
+        """The predictor with the tiling of one image, also for parts of it."""
+        return replace(self, tiling=self.tiling.adapted(space))
+
     @property
     def compares(self) -> bool:
         """Whether the uncertainty includes the disagreement of several views or models."""
@@ -367,12 +371,13 @@ class Predictor:
         forward = partial(self._join, flips=flips, doubt=doubt)
         mirrored = flips[0] if self.views.mirror_positions else ()
         with _evaluate(self.segmenters), torch.inference_mode():
-            size = self._batch_size(forward)
-            tiling = replace(self.tiling, mirrored=mirrored, batch_size=size)
+            tiling = self.tiling.adapted(source.shape[1:])
+            size = self._batch_size(forward, tiling.window)
+            tiling = replace(tiling, mirrored=mirrored, batch_size=size)
             run_tiles(forward, source, sink, tiling=tiling, first=first, progress=progress)
 
-    def _batch_size(self, forward: Forward) -> int:
-        window, device = self.tiling.window, self.device
+    def _batch_size(self, forward: Forward, window: tuple[int, ...]) -> int:
+        device = self.device
         if self.tiling.batch_size is not None:
             return self.tiling.batch_size
         if device.type != "cuda":
@@ -408,6 +413,7 @@ class Predictor:
             "overlap": self.tiling.overlap,
             "blend": self.tiling.blend,
             "pad": self.tiling.pad,
+            **({} if self.tiling.adapt is None else {"adapt_tile": self.tiling.adapt}),
             "flips": [list(axes) for axes in self.views.flips],
             "mirror_positions": self.views.mirror_positions,
             "average": self.average,
