@@ -44,7 +44,7 @@ class Story:
 STORIES = {
     "nuclei": Story(
         study="nuclei",
-        settings=("task.flow_error=0.8",),
+        settings=("task.flow_error=0.8", "infer.adapt_tile=true"),
         description="nuclei in 2D microscopy: fluorescence, stained tissue, bright field",
         images="86 validation images of dsb2018_nuclei",
         data={

@@ -313,7 +313,7 @@ class ScoreLabeler:
         with cache.sparing(_KEPT_BYTES):
             if self.scores is not None:
                 return read_scores(self.scores, part)
-            predictor = predictor.over(self.space)
+            predictor = replace(predictor, tiling=predictor.tiling.adapted(self.space))
             box = predictor.tiling.cover(part, self.space)
             image, known = cut_image(self.image(), box), Known(self.measured)
             with _NETWORK if predictor.device.type == "cpu" else nullcontext():

@@ -118,10 +118,6 @@ class Predictor:
         """Number of spatial axes."""
         return len(self.tiling.window)
 
-    def over(self, space: Sequence[int]) -> Predictor:
-        """The predictor with the tiling of one image, also for parts of it."""
-        return replace(self, tiling=self.tiling.adapted(space))
-
     @property
     def compares(self) -> bool:
         """Whether the uncertainty includes the disagreement of several views or models."""
@@ -377,12 +373,11 @@ class Predictor:
             run_tiles(forward, source, sink, tiling=tiling, first=first, progress=progress)
 
     def _batch_size(self, forward: Forward, window: tuple[int, ...]) -> int:
-        device = self.device
         if self.tiling.batch_size is not None:
             return self.tiling.batch_size
-        if device.type != "cuda":
+        if self.device.type != "cuda":
             return cpu_batch_size(window)
-        return gpu_batch_size(forward, torch.zeros((1, self.channels, *window)), device)
+        return gpu_batch_size(forward, torch.zeros((1, self.channels, *window)), self.device)
 
     def _open(self, image: Image | np.ndarray) -> Image:
         if isinstance(image, np.ndarray):
