@@ -67,12 +67,12 @@ def network_decisions(
     start: ShippedStart | None = None,
 ) -> list[Decision]:
     """Backbone options; those of the start weights if the crops suit them."""
-    strides = strides_of(crop, voxel)
-    even = all(len(set(stride)) == 1 for stride in strides)
-    if start is not None and even and min(crop) >= _START_CROP:
+    # A crop that is longer along one axis suits it too; long voxels and thin stacks do not.
+    if start is not None and max(voxel) < _LONG and min(crop) >= _START_CROP:
         text = f"the network of {start.name}, the weights that a training starts from (--init)"
         return [Decision("model.backbone", dict(start.backbone), text)]
-    depth = len(strides)
+    strides = strides_of(crop, voxel)
+    even, depth = all(len(set(stride)) == 1 for stride in strides), len(strides)
     coarse = " x ".join(str(n // s) for n, s in zip(crop, strides[-1], strict=True))
     text = f"the coarsest of {depth} levels has {coarse} voxels of a crop; {why}"
     backbone: dict[str, object] = {"name": "resunet", "width": width}

@@ -1,0 +1,27 @@
+"""The network that a plan takes for a crop."""
+
+from __future__ import annotations
+
+import pytest
+
+from unmask.planning.network_rules import network_decisions
+from unmask.shipped.starts import find_start
+
+
+@pytest.mark.parametrize(
+    ("crop", "voxel", "taken"),
+    [
+        ((256, 256), (1, 1), True),
+        # Longer along one axis: by its own rule a crop would get strides that differ by axis.
+        ((256, 416), (1, 1), True),
+        ((40, 120, 64), (1, 1, 1), True),
+        # Thin stacks and long voxels have other networks.
+        ((16, 128, 128), (1, 1, 1), False),
+        ((32, 128, 128), (4, 1, 1), False),
+    ],
+)
+def test_crops_of_any_shape_have_the_network_of_the_start_weights(crop, voxel, taken):
+    start = find_start(len(crop))
+    assert start is not None
+    (decision,) = network_decisions(crop, voxel, width=24, why="so", start=start)
+    assert (decision.value == dict(start.backbone)) is taken
