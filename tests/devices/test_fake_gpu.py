@@ -175,7 +175,12 @@ def test_a_predicted_tile_is_copied_at_most_once(fake_gpu, monkeypatch):
     """Scores are blended on the device; finished lines are copied in pieces of many tiles."""
     monkeypatch.setattr(tiles_module, "ThreadPoolExecutor", Inline)
     recipe = load("cells").with_settings(
-        ["data.crop=[32, 32]", "model.backbone={name: resunet, width: 8, depth: 2}"]
+        [
+            "data.crop=[32, 32]",
+            "model.backbone={name: resunet, width: 8, depth: 2}",
+            # Many tiles, so that copies per tile show.
+            "infer.adapt_tile=false",
+        ]
     )
     segmenter, _ = assembled(recipe)
     predictor = make_predictor([segmenter.eval()], recipe)
