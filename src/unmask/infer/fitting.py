@@ -12,7 +12,7 @@ coarsest: a coarser one is taken as long as
 
 At the chosen scale, objects of less than half the typical size that the network is not sure of are
 removed. The limits were chosen on training images of five sets (fluorescent nuclei, phase contrast,
-germline nuclei, worms, bacteria) with the shipped models; see `benchmarks/studies.md`.
+germline nuclei, worms, bacteria) with the shipped models; see `docs/results/starting-weights.md`.
 """
 
 from __future__ import annotations

@@ -286,6 +286,16 @@ def unique(*values: object) -> tuple[object, ...]:
     return tuple(dict.fromkeys(values))
 
 
+def size_choices(size: int) -> tuple[object, ...]:
+    """Sizes of the smallest object around one: a quarter, a half, twice and four times as large.
+
+    Examples:
+        >>> size_choices(16)
+        (16, 4, 8, 32, 64)
+    """
+    return unique(size, size // 4, size // 2, size * 2, size * 4)
+
+
 def describe_meaning(task: CompleteTask) -> dict[str, object]:
     """What the output channels of a task mean, with the name and the source of its class."""
     return {"task": type(task).__name__, "source": source_digest(task), **task.meaning}

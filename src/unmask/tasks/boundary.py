@@ -17,7 +17,7 @@ from unmask.errors import RecipeError, message
 from unmask.labels.dropped import Tally
 from unmask.labels.interiors import UNKNOWN, growth, interiors_to_labels, labels_to_interiors
 from unmask.models import nd
-from unmask.tasks.base import Answer, Target, TaskDefaults, unique
+from unmask.tasks.base import Answer, Target, TaskDefaults, size_choices, unique
 from unmask.tasks.semantic import Semantic
 
 _CLASSES = ("background", "interior", "boundary")
@@ -170,10 +170,9 @@ class Boundary(TaskDefaults):
 
     def decoding_choices(self) -> dict[str, tuple[object, ...]]:
         """The threshold of the interior, and the smallest object."""
-        sizes = (self.min_size // 4, self.min_size // 2, self.min_size * 2, self.min_size * 4)
         return {
             "threshold": unique(self.threshold, 0.3, 0.4, 0.5, 0.6, 0.7),
-            "min_size": unique(self.min_size, *sizes),
+            "min_size": size_choices(self.min_size),
         }
 
     def reasons(self) -> dict[str, str]:

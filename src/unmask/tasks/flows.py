@@ -21,7 +21,7 @@ from unmask.labels.dropped import Tally
 from unmask.labels.flows import flows_to_labels, labels_to_flows
 from unmask.labels.relabeling import relabel
 from unmask.space.axes import SPACE
-from unmask.tasks.base import Answer, Target, TaskDefaults, unique
+from unmask.tasks.base import Answer, Target, TaskDefaults, size_choices, unique
 
 
 @dataclass(frozen=True)
@@ -181,11 +181,10 @@ class Flows(TaskDefaults):
 
     def decoding_choices(self) -> dict[str, tuple[object, ...]]:
         """The foreground's threshold, the check of flows, and the smallest object."""
-        sizes = (self.min_size // 4, self.min_size // 2, self.min_size * 2, self.min_size * 4)
         return {
             "foreground": unique(self.foreground, 0.3, 0.4, 0.5, 0.6, 0.7),
             "flow_error": unique(self.flow_error, 0.0, 0.2, 0.4, 0.8, 1.6),
-            "min_size": unique(self.min_size, *sizes),
+            "min_size": size_choices(self.min_size),
         }
 
     def reasons(self) -> dict[str, str]:
