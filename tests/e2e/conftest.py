@@ -41,17 +41,19 @@ def in_process() -> Callable[..., subprocess.CompletedProcess[str]]:
 def killing() -> str:
     """Start of a program that dies where ``TEST_KILL=part:nth`` says.
 
-    It is the ``nth`` renaming to a path with ``part`` in it.
+    It is the ``nth`` renaming to a path with ``part`` in it. Threads rename one after the other, so
+    that the renamings before it are finished.
     """
     return """
-import os, signal
+import os, signal, threading
 part, nth = os.environ.get("TEST_KILL", "/:0").split(":")
-plain, count = os.replace, [0]
+plain, count, lock = os.replace, [0], threading.Lock()
 def replace(source, target, **more):
-    count[0] += part in str(target)
-    if part in str(target) and count[0] == int(nth):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return plain(source, target, **more)
+    with lock:
+        count[0] += part in str(target)
+        if part in str(target) and count[0] == int(nth):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return plain(source, target, **more)
 os.replace = replace
 """
 
