@@ -149,3 +149,27 @@ def test_little_time_makes_batches_smaller(folder, monkeypatch):
     assert sizes == [2, 8]
     kept = api.plan(**given, minutes=3, settings=[*own, "train.batch_size=8"])
     assert (kept.recipe.train.batch_size, kept.recipe.train.steps) == (8, 153)
+
+
+def test_little_time_makes_crops_of_volumes_smaller(tmp_path, monkeypatch):
+    """They keep room for the objects; the network, the tiles and the updates follow."""
+    write_set(tmp_path, kind="nuclei", shape=(80, 80, 80), count=1, seed=1)
+    monkeypatch.setattr(
+        planning, "time_updates", lambda *_: Timing(3.0, 1000, None, torch.device("cpu"))
+    )
+    given = {"images": tmp_path / "images", "labels": tmp_path / "labels"}
+    long = api.plan(**given, minutes=300, settings=["train.folds=0"])
+    short = api.plan(**given, minutes=3, settings=["train.folds=0"])
+    crops = [np.array(made.recipe.data.crop) for made in (long, short)]
+    objects = short.facts.objects
+    assert objects is not None
+    assert np.all(crops[1] < crops[0])
+    assert np.all(2 * crops[1] >= crops[0])
+    assert min(crops[1]) >= min(crops[0].min(), 1.5 * objects.high)
+    assert tuple(short.recipe.infer.tile or ()) == short.recipe.data.crop
+    updates = 0.85 * 180 / 3 * crops[0].prod() / crops[1].prod()
+    updates *= long.recipe.train.batch_size / short.recipe.train.batch_size
+    assert short.recipe.train.steps == pytest.approx(updates, abs=1)
+    own = ["train.folds=0", f"data.crop={list(long.recipe.data.crop)}"]
+    kept = api.plan(**given, minutes=3, settings=own)
+    assert kept.recipe.data.crop == long.recipe.data.crop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from unmask.planning.data_rules import shrink_crop
 from unmask.planning.network_rules import network_decisions
 from unmask.shipped.starts import find_start
 
@@ -25,3 +26,19 @@ def test_crops_of_any_shape_have_the_network_of_the_start_weights(crop, voxel, t
     assert start is not None
     (decision,) = network_decisions(crop, voxel, width=24, why="so", start=start)
     assert (decision.value == dict(start.backbone)) is taken
+
+
+@pytest.mark.parametrize(
+    ("crop", "share", "voxel", "smaller"),
+    [
+        ((64, 64, 64), 0.456, (1, 1, 1), (56, 56, 56)),
+        ((64, 64, 64), 0.42, (1, 1, 1), (48, 48, 48)),
+        # Half of every axis at most, however little time there is.
+        ((96, 96, 96), 0.01, (1, 1, 1), (48, 48, 48)),
+        # Few slices stay together.
+        ((12, 176, 176), 0.5, (5, 1, 1), (12, 128, 128)),
+        ((160, 160), 0.1, (1, 1), (128, 128)),
+    ],
+)
+def test_crops_shrink_along_their_long_axes(crop, share, voxel, smaller):
+    assert shrink_crop(crop, share, None, 1.0, voxel) == smaller

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 from unmask.api.inputs import find_inputs, labels_of, parts_of
@@ -17,8 +18,8 @@ from unmask.data.tables import is_table
 from unmask.errors import DataError, message
 from unmask.planning.decision import Decision
 from unmask.planning.fold_rules import choose_folds, fold_decisions
-from unmask.planning.network_rules import fit_batch, schedule_decisions
-from unmask.planning.plan import Plan, make_plan, measure
+from unmask.planning.network_rules import fit_batch, schedule_decisions, share_for
+from unmask.planning.plan import Plan, make_plan, measure, shrink_crops
 from unmask.planning.text import plan_to_yaml
 from unmask.recipe import Recipe, load
 from unmask.training.advice import open_first
@@ -166,6 +167,7 @@ def _scheduled(
         update = timing.update * timing.busy
         whole = int(minutes * 60 * _UPDATES / update)
         made, share = _with_batch(made, whole, settings)
+        made, share = _with_crops(made, whole, share, minutes, settings)
         total = int(whole / share)
         reason = (
             f"one update takes {update * share:.2g} s on {timing.device} at present, "
@@ -193,6 +195,21 @@ def _with_batch(made: Plan, updates: int, settings: Settings) -> tuple[Plan, flo
         return made, 1.0
     reason = f"only {updates} updates of {size} crops fit into the time; smaller ones are more"
     return made.with_decisions([Decision("train.batch_size", smaller, reason)]), smaller / size
+
+
+def _with_crops(
+    made: Plan, updates: int, share: float, minutes: float, settings: Settings
+) -> tuple[Plan, float]:
+    """The plan with crops that suit the time, and its voxels per update as a share."""
+    fit = int(updates / share)
+    voxels = share_for(fit)
+    if voxels == 1 or _sets(settings, "data.crop"):
+        return made, share
+    before = made.recipe.data.crop
+    size = " x ".join(map(str, before))
+    reason = f"only {fit} updates with crops of {size} fit into the time; smaller ones are more"
+    made = _decided(shrink_crops(made, voxels, minutes, reason), settings)
+    return made, share * prod(made.recipe.data.crop) / prod(before)
 
 
 def _with_steps(made: Plan, steps: int, reason: str, folds: int) -> Plan:

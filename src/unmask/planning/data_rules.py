@@ -24,6 +24,9 @@ _ACROSS, _LONGEST = 3.5, 1.5
 _STEP = {1: 16, 2: 16, 3: 8}
 # Voxel volumes that differ by more are brought to one size.
 _UNEQUAL = 1.3
+# Shortest axis of a crop that shrinks to fit into the time, in voxels of the shortest edge, and in
+# diameters of the larger objects.
+_FEWEST_VOXELS, _FEWEST_DIAMETERS = {1: 128, 2: 128, 3: 32}, 1.5
 _AIR = -500
 # Share of crops centered on an object, by the share of voxels that labels cover.
 _SHARES = ((0.02, 0.9), (0.1, 0.7), (0.6, 0.5), (1.0, 0.0))
@@ -116,6 +119,30 @@ def crop_of(
         lengths = [n * factor if i in free else n for i, n in enumerate(lengths)]
     step = _STEP.get(images.ndim, _STEP[3])
     return tuple(_length(n, most, step) for n, most in zip(lengths, space, strict=True))
+
+
+def shrink_crop(
+    crop: Sequence[int],
+    share: float,
+    objects: ObjectFacts | None,
+    scale: float,
+    voxel: Sequence[float],
+) -> tuple[int, ...]:
+    """A crop with about ``share`` of the voxels, as far as larger objects still fit.
+
+    Axes are halved at most, because what is around a voxel tells its class, and short ones are kept.
+    """
+    ndim = len(crop)
+    least, step = _FEWEST_VOXELS.get(ndim, _FEWEST_VOXELS[3]), _STEP.get(ndim, _STEP[3])
+    if objects is not None:
+        least = max(least, _FEWEST_DIAMETERS * objects.high * scale)
+    floors = [min(n, max(n / 2, least / v, 2 * step)) for n, v in zip(crop, voxel, strict=True)]
+    free = sum(floor < n for floor, n in zip(floors, crop, strict=True))
+    factor = share ** (1 / max(1, free))
+    return tuple(
+        n if floor == n else min(n, ceil(max(floor, n * factor) / step) * step)
+        for floor, n in zip(floors, crop, strict=True)
+    )
 
 
 def _length(wanted: float, most: float, step: int) -> int:

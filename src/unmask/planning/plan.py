@@ -78,8 +78,6 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
     crop = data.crop_of(images, objects, scale, facts.voxel)
     aligned = facts.verdict.classes and facts.verdict.aligned
     foreground = _median([one.foreground for one in facts.labels])
-    narrow = minutes is not None and minutes <= 15
-    why = f"{minutes:g} minutes suit a narrow network" if narrow else "the width of the presets"
     steps = _STEPS.get(images.ndim, 2500)
     decisions = [
         *task,
@@ -90,22 +88,42 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
         data.normalize_decision(images, classes=facts.verdict.classes),
         data.foreground_decision(foreground),
         data.augment_decision(images, objects, facts.voxel, aligned=aligned),
-        *network.network_decisions(
-            crop,
-            facts.voxel,
-            width=_NARROW if narrow else _WIDTH,
-            why=why,
-            start=find_start(images.ndim),
-        ),
+        *_network(facts, crop, minutes),
         *network.schedule_decisions(steps, "no time limit was given (--minutes)"),
-        _batch(crop),
-        Decision("infer.tile", _tile(crop, images), _TILES.get(images.ndim, _TILES[3])),
+        _batch(crop, max(2, min(8, round(_VOXELS / prod(crop))))),
+        _tile(crop, images),
     ]
     recipe = base.with_settings([each.setting for each in decisions])
     recipe = recipe.model_copy(
         update={"name": "plan", "description": f"planned from {facts.labeled} labeled images"}
     )
     return Plan(recipe, tuple(decisions), facts, tuple(find_doubts(facts)))
+
+
+def shrink_crops(plan: Plan, share: float, minutes: float | None, why: str) -> Plan:
+    """The plan with crops of about ``share`` of the voxels, and the network and tiles for them.
+
+    The plan itself, if its crops are as small as its objects allow.
+    """
+    facts, crop = plan.facts, plan.recipe.data.crop
+    smaller = data.shrink_crop(crop, share, facts.objects, _scale(facts), facts.voxel)
+    if smaller == tuple(crop):
+        return plan
+    return plan.with_decisions(
+        [
+            Decision("data.crop", list(smaller), why),
+            *_network(facts, smaller, minutes),
+            _batch(smaller, plan.recipe.train.batch_size),
+            _tile(smaller, facts.images),
+        ]
+    )
+
+
+def _network(facts: Facts, crop: Sequence[int], minutes: float | None) -> list[Decision]:
+    narrow = minutes is not None and minutes <= 15
+    why = f"{minutes:g} minutes suit a narrow network" if narrow else "the width of the presets"
+    width, start = _NARROW if narrow else _WIDTH, find_start(len(crop))
+    return network.network_decisions(crop, facts.voxel, width=width, why=why, start=start)
 
 
 def _scale(facts: Facts) -> float:
@@ -125,18 +143,17 @@ def _task(facts: Facts, scale: float) -> list[Decision]:
     return tasks.flow_decisions(facts.objects, facts.verdict, scale, facts.images.ndim)
 
 
-def _batch(crop: Sequence[int]) -> Decision:
-    size = max(2, min(8, round(_VOXELS / prod(crop))))
-    return Decision(
-        "train.batch_size", size, f"{size * prod(crop):,} {unit(len(crop))} are seen per update"
-    )
+def _batch(crop: Sequence[int], size: int) -> Decision:
+    seen = f"{size * prod(crop):,} {unit(len(crop))} are seen per update"
+    return Decision("train.batch_size", size, seen)
 
 
-def _tile(crop: Sequence[int], images: ImageFacts) -> list[int]:
+def _tile(crop: Sequence[int], images: ImageFacts) -> Decision:
     """The crop; planes are predicted in larger tiles, which need less overlap."""
-    if images.ndim > 2:
-        return list(crop)
-    return [max(c, min(512, n // 16 * 16)) for c, n in zip(crop, images.shape, strict=True)]
+    tile = list(crop)
+    if images.ndim < 3:
+        tile = [max(c, min(512, n // 16 * 16)) for c, n in zip(crop, images.shape, strict=True)]
+    return Decision("infer.tile", tile, _TILES.get(images.ndim, _TILES[3]))
 
 
 def _median(values: Sequence[float]) -> float:
