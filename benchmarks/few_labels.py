@@ -111,6 +111,12 @@ COMPARISONS: list[tuple[Arm, Arm]] = [
 SETS = tuple(dict.fromkeys(ours.set for ours, _ in COMPARISONS))
 
 
+def arms_of(sets: Sequence[str], first: int | None) -> list[Arm]:
+    """The arms of the ``first`` comparisons of each set."""
+    compared = [[pair for pair in COMPARISONS if pair[0].set == name][:first] for name in sets]
+    return [arm for pairs in compared for pair in pairs for arm in pair]
+
+
 @lru_cache
 def draw_images(name: str, draw: int) -> list[list[Path]]:
     """Training images in the order of the draw; the slices of a patient stay together."""
@@ -185,8 +191,8 @@ def run(asked: argparse.Namespace) -> None:
     done, began = set(read_rows(asked.out)), time.monotonic()
     scratch = asked.out / "current"
     for draw in range(asked.draws):
-        for arm in (arm for pair in COMPARISONS for arm in pair):
-            if arm.set not in (asked.sets or SETS) or (arm, draw) in done:
+        for arm in arms_of(asked.sets or SETS, asked.first):
+            if (arm, draw) in done:
                 continue
             if time.monotonic() - began > asked.hours * 3600:
                 return
@@ -232,6 +238,7 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--out", type=Path, default=Path("runs") / "few_labels")
     parser.add_argument("--sets", nargs="*", choices=SETS)
+    parser.add_argument("--first", type=int, help="Comparisons per set, in their order.")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--hours", type=float, default=24.0, help="Begin no training after them.")
     asked = parser.parse_args()

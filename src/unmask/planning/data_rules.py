@@ -130,7 +130,7 @@ def shrink_crop(
 ) -> tuple[int, ...]:
     """A crop with about ``share`` of the voxels, as far as larger objects still fit.
 
-    Axes are halved at most, because what is around a voxel tells its class, and short ones are kept.
+    Axes are halved at most, because what is around a voxel tells its class; short ones are kept.
     """
     ndim = len(crop)
     least, step = _FEWEST_VOXELS.get(ndim, _FEWEST_VOXELS[3]), _STEP.get(ndim, _STEP[3])
