@@ -284,7 +284,11 @@ def test_changed_bytes(study: Path, write: Callable[[Path], Path]) -> None:
         pytest.importorskip("highdicom")
     path, rng = write(study), np.random.default_rng(1)
     content = path.read_bytes()
-    grown, count, shape = track_growth(), int(os.environ.get("UNMASK_FUZZ", "12")), (1, *VALUES.shape)
+    grown, count, shape = (
+        track_growth(),
+        int(os.environ.get("UNMASK_FUZZ", "12")),
+        (1, *VALUES.shape),
+    )
     found = []
     for _ in range(count):
         path.write_bytes(change_bytes(content, rng))
