@@ -85,3 +85,19 @@ def test_the_peak_is_in_bytes(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     if os.name != "nt":
         assert memory.peak_memory() is None
+
+
+def test_growth_is_that_since_the_call():
+    size = 2**27
+    bytes(b"1" * 2 * size)
+    grown = memory.track_growth()
+    assert grown() < size // 2
+    bytes(b"1" * size)
+    if memory._PEAK_RESET.exists():
+        # Other pages may be freed meanwhile.
+        assert size * 3 // 4 < grown() < 2 * size
+
+
+def test_growth_where_the_peak_is_not_forgotten(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_PEAK_RESET", tmp_path / "none" / "none")
+    assert 0 <= memory.track_growth()() < 2**24

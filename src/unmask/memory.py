@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ _NO_LIMIT = 2**62
 _ASSUMED = 8 * 2**30
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
+_PEAK_RESET = Path("/proc/self/clear_refs")
 
 
 def free_memory() -> int:
@@ -30,6 +32,25 @@ def peak_memory() -> int | None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux and the BSDs count in KiB, macOS in bytes.
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+
+
+def track_growth() -> Callable[[], int]:
+    """Start to measure memory; the result gives the growth in bytes at its peak since then.
+
+    The peak of a process covers all that it did before, so that a process that once used 2 GB could
+    use them again unnoticed. Linux forgets the peak on request; elsewhere only growth beyond the
+    earlier peak counts.
+
+    Examples:
+        >>> grown = track_growth()
+        >>> zeros = bytes(2**26)
+        >>> grown() < 2**30
+        True
+    """
+    with suppress(OSError):
+        _PEAK_RESET.write_text("5", encoding="ascii")
+    before = peak_memory() or 0
+    return lambda: (peak_memory() or 0) - before
 
 
 def _machine() -> int:

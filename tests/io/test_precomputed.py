@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import struct
+import zlib
 from dataclasses import replace
 from itertools import product
 
@@ -10,8 +13,10 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError
-from unmask.io import Image, open_image
+from unmask.io import Image, open_image, precomputed_shards
+from unmask.io.contract import Location
 from unmask.io.precomputed import write_precomputed
+from unmask.memory import track_growth
 
 
 def assembled(folder, number=0):
@@ -87,3 +92,127 @@ def test_a_chunk_of_gigantic_size_is_refused_before_it_is_read(tmp_path, shape):
         opened.read()
     # Chunks that are not read do not matter.
     assert opened[(slice(0, 1),) * (ndim + 1)].shape == (1,) * (ndim + 1)
+
+
+SIZE, CHUNK = (70, 50, 20), (32, 32, 16)
+
+
+def write_shards(folder, **options):
+    """A volume as tensorstore writes it, and its values ``(z, y, x)``."""
+    tensorstore = pytest.importorskip("tensorstore")
+    sharding = {
+        "@type": "neuroglancer_uint64_sharded_v1", "hash": "identity", "preshift_bits": 0,
+        "minishard_bits": 1, "shard_bits": 1, "minishard_index_encoding": "gzip",
+        "data_encoding": "gzip",
+    } | options  # fmt: skip
+    scale = {
+        "key": "k", "size": SIZE, "resolution": (4, 4, 40), "chunk_size": CHUNK,
+        "encoding": "raw", "sharding": sharding,
+    }  # fmt: skip
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": {"driver": "file", "path": str(folder)},
+        "multiscale_metadata": {"data_type": "uint8", "num_channels": 1, "type": "image"},
+        "scale_metadata": scale,
+    }
+    values = np.random.default_rng(0).integers(0, 200, SIZE).astype(np.uint8)
+    tensorstore.open(spec, create=True).result()[..., 0].write(values).result()
+    return sharding, values.T
+
+
+def walk_shards(folder, bits):
+    """Every chunk of every shard, read front to back: file, number, first byte, count."""
+    for file in sorted((folder / "k").iterdir()):
+        data, base = file.read_bytes(), 16 << bits
+        for part in range(1 << bits):
+            start, stop = struct.unpack_from("<QQ", data, 16 * part)
+            if start < stop:
+                index = data[base + start : base + stop]
+                index = gzip.decompress(index) if index[:2] == b"\x1f\x8b" else index
+                numbers, gaps, counts = np.frombuffer(index, "<u8").reshape(3, -1).tolist()
+                place = number = 0
+                for step, gap, count in zip(numbers, gaps, counts, strict=True):
+                    number, place = number + step, place + gap
+                    yield file, number, base + place, count
+                    place += count
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"hash": "murmurhash3_x86_128", "preshift_bits": 1, "minishard_bits": 2},
+        {"data_encoding": "raw", "minishard_index_encoding": "raw", "shard_bits": 0},
+    ],
+)
+def test_chunks_are_found_in_their_shards(tmp_path, options, monkeypatch):
+    folder = tmp_path / "a.precomputed"
+    sharding, values = write_shards(folder, **options)
+    np.testing.assert_array_equal(open_image(folder, ndim=3).read()[0], values)
+    grid = tuple(-(-n // edge) for n, edge in zip(SIZE, CHUNK, strict=True))
+    looked = []
+    monkeypatch.setattr(precomputed_shards, "_RATIO", 10**9)
+    location = Location(str(folder), folder)
+    shards = replace(
+        precomputed_shards.shards_of(location, folder / "k", grid, 10**6, sharding),
+        check_once=lambda *place: looked.append((place[0], *place[2:])),
+    )
+    for cell in np.ndindex(*grid):
+        shards.check(cell)
+    stored = list(walk_shards(folder, sharding["minishard_bits"]))
+    assert len(stored) == np.prod(grid)
+    if sharding["data_encoding"] == "gzip":
+        assert sorted(looked) == sorted((file.name, *place) for file, _, *place in stored)
+
+
+def grow_chunk(folder, bits, packed):
+    """Put a chunk behind a shard and let its index, which is not packed, name it."""
+    file, number, start, count = next(walk_shards(folder, bits))
+    data = bytearray(file.read_bytes() + packed)
+    old, base = struct.pack("<Q", count), 16 << bits
+    part = next(
+        part for part in range(1 << bits) if len({*struct.unpack_from("<QQ", data, 16 * part)}) == 2
+    )
+    index, stop = (base + n for n in struct.unpack_from("<QQ", data, 16 * part))
+    assert data[index + (stop - index) // 3 * 2 :][:8] == old
+    struct.pack_into("<Q", data, index + (stop - index) // 3, len(data) - len(packed) - base)
+    struct.pack_into("<Q", data, index + (stop - index) // 3 * 2, len(packed))
+    file.write_bytes(data)
+    return number, start
+
+
+def test_a_packed_chunk_of_gigantic_size_is_refused_before_it_is_unpacked(tmp_path):
+    folder = tmp_path / "a.precomputed"
+    sharding, _ = write_shards(folder, minishard_index_encoding="raw")
+    packer = zlib.compressobj(9, wbits=31)
+    # 64 MiB in 65 kB, fewer than a chunk that packs badly has.
+    packed = b"".join(packer.compress(bytes(2**22)) for _ in range(16)) + packer.flush()
+    grow_chunk(folder, sharding["minishard_bits"], packed)
+    image, grown = open_image(folder, ndim=3), track_growth()
+    with pytest.raises(DataError, match=r"a\.precomputed: .* bytes that unpack to more than"):
+        image.read()
+    assert grown() < 2**25
+
+
+def test_a_packed_index_of_gigantic_size_is_refused_before_it_is_unpacked(tmp_path):
+    folder = tmp_path / "a.precomputed"
+    sharding, _ = write_shards(folder)
+    packed, base = gzip.compress(bytes(2**26)), 16 << sharding["minishard_bits"]
+    for file in (folder / "k").iterdir():
+        data = bytearray(file.read_bytes() + packed)
+        ends = len(data) - len(packed) - base, len(data) - base
+        for part in range(1 << sharding["minishard_bits"]):
+            struct.pack_into("<QQ", data, 16 * part, *ends)
+        file.write_bytes(data)
+    image, grown = open_image(folder, ndim=3), track_growth()
+    with pytest.raises(DataError, match=r"an index of|unpack to more than"):
+        image.read()
+    assert grown() < 2**25
+
+
+@pytest.mark.parametrize("ending", [b"", b"more"])
+def test_a_chunk_is_one_gzip_stream(ending):
+    packed = gzip.compress(b"abc")
+    with pytest.raises(ValueError, match="not one gzip stream"):
+        precomputed_shards.unpack_gzip((packed + ending) if ending else packed[:-1], 3)
+    assert precomputed_shards.unpack_gzip(packed, 3) == b"abc"

@@ -2,14 +2,14 @@
 
 Random crops ask the same compressed piece again and again, and thousands of images may be open at
 once. So every reader has a `Shelf`, the pieces live on it (and go with it), and one ledger per kind
-of thing drops the least recently used pieces of all shelves when the sum grows over its budget.
+of thing drops old pieces of all shelves when the sum grows over its budget.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -19,8 +19,28 @@ import numpy as np
 T = TypeVar("T")
 
 
+class _Entry:
+    """A piece on the ledger.
+
+    Attributes:
+        shelf: weak, so that the pieces go with their image.
+        key: of the piece on its shelf.
+        size: in the unit of the ledger; 0 if the piece was replaced.
+        used: the piece was asked for since the ledger came past it.
+    """
+
+    __slots__ = ("key", "shelf", "size", "used")
+
+    def __init__(self, shelf: weakref.ref[Shelf[Any]], key: Hashable, size: int) -> None:
+        self.shelf, self.key, self.size, self.used = shelf, key, size, False
+
+
 class Ledger:
     """Sizes of all pieces on all shelves, oldest first.
+
+    What is dropped is old and was not used of late: a piece that was used goes to the young end
+    when its turn comes (second chance). To move it at every use took a lock and longer than the
+    copy of a small chunk.
 
     Args:
         budget: sum of sizes to stay under; the newest piece is kept whatever its size.
@@ -30,38 +50,36 @@ class Ledger:
         self.budget = budget
         self._lock = threading.Lock()
         self._total = 0
-        self._entries: OrderedDict[tuple[int, Hashable], tuple[weakref.ref[Shelf[object]], int]] = (
-            OrderedDict()
-        )
+        self._entries: deque[_Entry] = deque()
 
     @property
     def total(self) -> int:
         """Sum of the sizes on record; pieces of images that are gone count until they age out."""
         return self._total
 
-    def touch(self, shelf: Shelf[T], key: Hashable) -> None:
-        """Move a piece to the young end."""
-        with self._lock:
-            try:
-                self._entries.move_to_end((id(shelf), key))
-            except KeyError:
-                # Another thread has dropped the piece since. ``suppress`` would take longer than
-                # the rest of this function, which runs for every chunk of every read.
-                return
-
-    def enter(self, shelf: Shelf[T], key: Hashable, size: int) -> None:
+    def enter(self, entry: _Entry) -> None:
         """Record a new piece and drop old ones that no longer fit."""
         with self._lock:
-            name = (id(shelf), key)
-            _, old = self._entries.pop(name, (None, 0))
-            self._entries[name] = (weakref.ref(shelf), size)  # type: ignore[assignment]
-            self._total += size - old
-            while self._total > self.budget and len(self._entries) > 1:
-                (_, stale), (reference, freed) = self._entries.popitem(last=False)
-                self._total -= freed
-                owner = reference()
-                if owner is not None:
-                    owner.drop(stale)
+            self._total += entry.size
+            while self._total > self.budget and self._entries:
+                self._drop(self._entries.popleft())
+            self._entries.append(entry)
+
+    def replace(self, entry: _Entry) -> None:
+        """Forget the size of a piece that another one takes the place of."""
+        with self._lock:
+            self._total -= entry.size
+            entry.size = 0
+
+    def _drop(self, entry: _Entry) -> None:
+        owner = entry.shelf()
+        if entry.used and entry.size and owner is not None:
+            entry.used = False
+            self._entries.append(entry)
+            return
+        self._total -= entry.size
+        if owner is not None:
+            owner.drop(entry)
 
 
 class Shelf(Generic[T]):
@@ -75,28 +93,43 @@ class Shelf(Generic[T]):
     def __init__(self, ledger: Ledger, size: Callable[[T], int]) -> None:
         self._ledger = ledger
         self._size = size
-        self._pieces: dict[Hashable, T] = {}
+        self._pieces: dict[Hashable, tuple[T, Hashable, _Entry]] = {}
+        self._self = weakref.ref(self)
         self._alone = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The piece ``key``, made where it is not there; two threads may make it twice."""
-        piece = self._pieces.get(key)
-        if piece is not None:
-            self._ledger.touch(self, key)
-            return piece
-        piece = make()
-        self._pieces[key] = piece
-        self._ledger.enter(self, key, self._size(piece))
-        return piece
+        piece = self.find(key)
+        return self.keep(key, make()) if piece is None else piece
 
     def get_alone(self, key: Hashable, make: Callable[[], T]) -> T:
         """As `get`, but threads wait for each other: for pieces too large to be made twice."""
         with self._alone:
             return self.get(key, make)
 
-    def drop(self, key: Hashable) -> None:
+    def find(self, key: Hashable, version: Hashable = 0) -> T | None:
+        """The piece ``key`` of a version, None if there is none."""
+        held = self._pieces.get(key)
+        if held is None or held[1] != version:
+            return None
+        held[2].used = True
+        return held[0]
+
+    def keep(self, key: Hashable, piece: T, version: Hashable = 0) -> T:
+        """Put a piece on the shelf, in the place of any other version."""
+        entry = _Entry(self._self, key, self._size(piece))
+        old = self._pieces.get(key)
+        self._pieces[key] = piece, version, entry
+        if old is not None:
+            self._ledger.replace(old[2])
+        self._ledger.enter(entry)
+        return piece
+
+    def drop(self, entry: _Entry) -> None:
         """Forget a piece; anyone who still uses it keeps it."""
-        self._pieces.pop(key, None)
+        held = self._pieces.get(entry.key)
+        if held is not None and held[2] is entry:
+            self._pieces.pop(entry.key, None)
 
 
 def _bytes(piece: np.ndarray) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -29,27 +28,35 @@ def reader(
         version: changes when the stored chunk does, so that no old one is served.
     """
     shelf = recent.make_decoded_shelf()
+    find, keep = shelf.find, shelf.keep
 
     def read(index: Index) -> np.ndarray:
         out = np.empty([part.stop - part.start for part in index], dtype)
-        spans = [_spans(part, n) for part, n in zip(index, chunks, strict=True)]
+        spans = list(map(_spans, index, chunks))
         # Three products side by side: taking the parts of one product apart takes longer than the
         # copy of a small chunk.
-        cells, here, there = (product(*axes) for axes in zip(*spans, strict=True))
+        cells, here, there = [product(*axes) for axes in zip(*spans, strict=True)]
         for cell, target, source in zip(cells, here, there, strict=True):
-            out[target] = shelf.get((cell, version(cell)), partial(load, cell))[source]
+            mark = version(cell)
+            values = find(cell, mark)
+            out[target] = (keep(cell, load(cell), mark) if values is None else values)[source]
         return out
 
     return read
 
 
-def _spans(part: slice, length: int) -> tuple[list[int], list[slice], list[slice]]:
+def _spans(part: slice, length: int) -> tuple[range, list[slice], list[slice]]:
     """Along one axis all chunks, their places in the result, and the parts of the chunks."""
-    found: tuple[list[int], list[slice], list[slice]] = ([], [], [])
-    for position in range(part.start // length, -(-part.stop // length)):
-        start = position * length
-        low, high = max(part.start, start), min(part.stop, start + length)
-        found[0].append(position)
-        found[1].append(slice(low - part.start, high - part.start))
-        found[2].append(slice(low - start, high - start))
-    return found
+    low = first = part.start
+    cells = range(first // length, -(-part.stop // length))
+    here: list[slice] = []
+    there: list[slice] = []
+    for cell in cells:
+        start = cell * length
+        high = start + length
+        if high > part.stop:
+            high = part.stop
+        here.append(slice(low - first, high - first))
+        there.append(slice(low - start, high - start))
+        low = high
+    return cells, here, there

@@ -18,6 +18,7 @@ import numpy as np
 from unmask.io import limits
 from unmask.io.contract import Format, Index, Location, Stored, file_error
 from unmask.io.outside import check_inside
+from unmask.io.precomputed_shards import Shards, shards_of
 from unmask.io.unpack import packed_limit
 from unmask.lookup import optional_import
 
@@ -76,16 +77,20 @@ def open_precomputed(location: Location, *, level: int = 0, labels: bool = False
         raise _refused(location, f"an array of {shape}", f"{tuple(store.shape)}")
     spacing = [float(size) for size in _numbers(location, scale, "resolution", whole=False)]
     origin = [a * size for a, size in zip(offset, spacing, strict=True)]
-    sharded = scale.get("sharding") is not None
     edges = tuple(store.chunk_layout.read_chunk.shape[:3])
     limit = packed_limit(_GROWTH * prod(edges) * channels * dtype.itemsize)
+    grid = tuple(-(-n // edge) for n, edge in zip(shape, edges, strict=True))
+    sharding = scale.get("sharding")
+    shards = shards_of(location, chunks, grid, limit, sharding) if sharding else None
 
     def read(index: Index) -> np.ndarray:
         c, *space = index
         low = [part.start + a for part, a in zip(space[::-1], offset, strict=True)]
         high = [part.stop + a for part, a in zip(space[::-1], offset, strict=True)]
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        if not sharded:
+        if shards is not None:
+            _check_shards(location, shards, index[:0:-1], edges)
+        else:
             for name in _chunk_names(index[:0:-1], shape, offset, edges):
                 _check_size(location, chunks / name, limit)
         values = store[(*box, slice(c.start, c.stop))].read().result()
@@ -125,6 +130,19 @@ def _check_size(location: Location, file: Path, limit: int) -> None:
         return
     if size > limit:
         raise _refused(location, f"chunks of at most {limit} bytes", f"{file.name} of {size} bytes")
+
+
+def _check_shards(location: Location, shards: Shards, space: Index, edges: tuple[int, ...]) -> None:
+    """Refuse chunks of a box in shards that would unpack to more than a chunk can have."""
+    along = [
+        range(part.start // edge, -(-part.stop // edge))
+        for part, edge in zip(space, edges, strict=True)
+    ]
+    for cell in product(*along):
+        try:
+            shards.check(cell)
+        except ValueError as error:
+            raise _refused(location, "chunks of the size in info", f"{error}") from error
 
 
 def _open(library: Any, location: Location, folder: Path, level: int) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from unmask.errors import DataError, message
 from unmask.io import cache as recent
 from unmask.io.contract import Index, Location, Mark, check_file, map_file
+from unmask.io.file_bytes import FileBytes
 from unmask.io.tiff_checks import check_page
 from unmask.io.tiff_decode import Layout, check_table, layout_of
 
@@ -83,6 +84,7 @@ class Pages:
         self._look_up = tables if callable(tables) else None
         self._tables: Sequence[Table | None] = () if callable(tables) else tables
         self._maps: recent.Shelf[mmap.mmap] = recent.make_opened_shelf()
+        self._files: recent.Shelf[FileBytes] = recent.make_opened_shelf()
         self._decoded = recent.make_decoded_shelf()
 
     def read(self, index: Index) -> np.ndarray:
@@ -141,22 +143,25 @@ class Pages:
         if count == 0 or offset == 0:
             return None
         source = self._sources[table.file]
-        buffer = self._maps.get(table.file, lambda: map_file(source.location, source.mark))
-        if offset + count > len(buffer):
+        size = source.mark.size
+        if offset + count > size:
             raise DataError(
                 message(
                     source.location.source,
                     expected=f"{offset + count} bytes, as page {number} says",
-                    found=f"{len(buffer)} bytes (truncated)",
+                    found=f"{size} bytes (truncated)",
                     do="Copy the file again.",
                 )
             )
         raw = table.layout.raw
         if raw is not None:
+            # A segment may be a whole page, of which few rows are needed.
+            buffer = self._maps.get(table.file, lambda: map_file(source.location, source.mark))
             return _view(buffer, raw, table.layout, offset, count)
 
         def decode() -> np.ndarray:
-            return table.layout.decode(buffer[offset : offset + count], segment, table.jpeg)
+            file = self._files.get(table.file, lambda: FileBytes(source.location, source.mark))
+            return table.layout.decode(file.read(offset, count), segment, table.jpeg)
 
         return self._decoded.get((number, segment), decode)
 

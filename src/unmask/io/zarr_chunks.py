@@ -83,10 +83,10 @@ class LocalFiles:
         except FileNotFoundError:
             return 0
         modified, changed = status.st_mtime_ns, status.st_ctime_ns
-        age = time.time_ns() - max(modified, changed)
-        if age > _AT_REST_NS:
+        now = time.time_ns()
+        if modified < now - _AT_REST_NS > changed:
             return status.st_size, modified, changed
-        mark = mark_of(status)
+        mark, age = mark_of(status), now - max(modified, changed)
         # A chunk rewritten twice within one tick may even get its old inode back, so a chunk that
         # has just been written is not served from memory.
         return mark if abs(age) > _TICK_NS else (mark, time.monotonic_ns())

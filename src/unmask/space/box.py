@@ -37,7 +37,7 @@ class Box:
     @property
     def slices(self) -> tuple[slice, ...]:
         """Index of the box inside an array that contains it: ``array[..., *box.slices]``."""
-        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+        return tuple(map(slice, self.start, self.stop))
 
     def grow(self, halo: Sequence[int]) -> Box:
         """The box widened by ``halo`` voxels on both sides of each axis."""
