@@ -62,3 +62,45 @@ def test_equal_images_are_no_error():
 def test_the_choice_is_a_function_of_its_arguments():
     points, _ = groups([9, 8, 7], spread=3)
     assert choose(points, 5) == choose(points, 5)
+
+
+def test_with_a_model_labels_are_in_proportion_to_the_images_of_a_kind():
+    # The rare kind varies, so k-means gives it more clusters than its share of images.
+    rng = np.random.default_rng(1)
+    common, rare = rng.normal(0, 1, (100, 6)), rng.normal(0, 4, (20, 6))
+    rare[:, 0] += 30
+    points = np.concatenate([common, rare]).astype(np.float32)
+    # The model is unsure of every image of the rare kind.
+    doubts = np.where(np.arange(120) < 100, 0.1, 0.8)
+    labeled: list[int] = []
+    for _ in range(8):
+        labeled += [each.index for each in choose(points, 3, labeled=labeled, doubts=doubts)]
+    assert 3 <= sum(index >= 100 for index in labeled) <= 6
+
+
+def test_with_a_model_kinds_without_labels_are_covered_first():
+    points, kinds = groups([40, 20, 5])
+    doubts = np.where(kinds == 0, 0.9, 0.1)
+    chosen = choose(points, 3, labeled=[3], doubts=doubts)
+    assert {int(kinds[each.index]) for each in chosen} == {0, 1, 2}
+    assert (kinds[chosen[0].index], chosen[0].like) == (1, 20)
+
+
+def test_the_uncertain_one_of_the_typical_images_is_chosen():
+    points, kinds = groups([30, 20])
+    # The most uncertain image is not typical of its kind.
+    points[4, 5] += 4
+    doubts = np.linspace(0, 0.5, 50)
+    doubts[4] = 1.0
+    first = choose(points, 1, doubts=doubts, labeled=[49])[0].index
+    typical = np.argsort(np.linalg.norm(points[:30] - points[:30].mean(0), axis=1))
+    assert kinds[first] == 0
+    assert first != 4
+    assert doubts[first] >= np.median(doubts[typical[:15]])
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 50])
+def test_with_a_model_no_image_is_chosen_twice(count):
+    points, _ = groups([4, 3])
+    chosen = choose(points, count, labeled=[1], doubts=np.zeros(7))
+    assert len({each.index for each in chosen} - {1}) == len(chosen) == min(count, 6)

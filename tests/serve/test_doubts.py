@@ -115,6 +115,20 @@ def test_without_a_model_a_typical_image_comes_next(served, monkeypatch):
     assert len(set(found["images"])) == 2
 
 
+def test_images_are_described_while_a_person_labels(served, monkeypatch):
+    monkeypatch.setattr(selection, "_PATIENCE", 0.0)
+    monkeypatch.setattr(selection, "_FEWEST", 1)
+    monkeypatch.setattr(selection, "_REST", 0.0)
+    client = served()
+    client.put(client.image(1), two_squares())
+    # One labeled and one other image are described at once: all that is known to choose from.
+    assert len(client.json("/api/select?count=2")["images"]) == 1
+    deadline = time.monotonic() + 60
+    while len(client.json("/api/select?count=2")["images"]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(client.json("/api/select?count=2")["images"]) == 2
+
+
 def test_a_part_adds_objects_and_keeps_what_is_there(served, root, program, phantoms):
     client = served()
     identity = client.image()

@@ -80,15 +80,17 @@ def select(
 ) -> list[Selected]:
     """Choose the images to label next: typical images of different kinds.
 
-    With a model, images about which it is uncertain are preferred.
+    With a model, labels are divided among the kinds in proportion to their images, and of the
+    typical images of a kind those are preferred about which the model is uncertain.
 
     Args:
         images: file, folder, glob or OME-Zarr, or several of them.
         count: images, or regions, to choose.
-        labels: existing labels; their images are not chosen, and groups that contain one of them
-            come last. With regions, a region that contains a label counts as labeled.
-        model: model file, run folder or name of a shipped model. Images on which its predictions
-            for mirrored views differ are preferred, and images are grouped by its features.
+        labels: existing labels; their images are not chosen, and groups that contain none of them
+            come first. With regions, a region that contains a label counts as labeled.
+        model: model file, run folder or name of a shipped model. Images are grouped by its
+            features, and in a group those are preferred on which its predictions for mirrored
+            views differ.
         regions: size of regions in voxels, one number per axis; None: whole images.
         seed: seed of the clustering; other seeds choose other images of the same kinds.
         settings: ``data.image_suffix``, ``data.label_suffix``, ``data.axes``,
@@ -96,7 +98,7 @@ def select(
         say: called with one line per image that the model predicts.
 
     Returns:
-        The images in order, the most common kind first.
+        The images in order: kinds without labels first, the most common one of them first.
 
     Raises:
         DataError: images that cannot be read, or fewer than two images (regions).

@@ -96,8 +96,9 @@ def select(options: SelectOptions) -> None:
     """Choose which images to label first, or next: typical images of different kinds.
 
     No model is needed. Images are grouped by their texture, brightness and color, and the most
-    typical image of each group is chosen. With a model, images are grouped by its features, and
-    images about which it is uncertain are preferred.
+    typical image of each group is chosen. With a model, images are grouped by its features, groups
+    get labels in proportion to their images, and typical images about which the model is
+    uncertain are preferred.
 
     Examples:
         # Eight images to label first

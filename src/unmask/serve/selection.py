@@ -1,7 +1,8 @@
 """Choose the next image to label: a typical one of a kind without labels, or an uncertain one.
 
-The choice is that of ``unmask select``. Each call describes a few images and then more for one
-second at most, so that a person does not wait for thousands of them; the next call describes more.
+The choice is that of ``unmask select``. A call describes a few images and then more for one second
+at most, so that a person does not wait for thousands of them; a thread describes the others
+meanwhile, for the next call.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from unmask.serve.workspace import Entry
 # Seconds of a call in which images are described, and the number that are described however long
 # it takes: on a busy machine one second is not enough for any.
 _PATIENCE, _FEWEST = 1.0, 16
+# The thread rests so many times as long as it has worked, because requests come first.
+_REST = 2.0
 
 
 class Selection:
@@ -27,12 +30,15 @@ class Selection:
 
     Args:
         pictures: opens the images.
+        closing: set when the server ends.
     """
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: Pictures, closing: threading.Event | None = None) -> None:
         self._pictures = pictures
         self._known: dict[tuple[Path, int], np.ndarray | None] = {}
         self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closing = closing or threading.Event()
 
     def choose(
         self,
@@ -52,11 +58,14 @@ class Selection:
         # At the first call nothing is compiled or imported yet: the server starts without it.
         from unmask.selection.choose import choose
 
+        # Labels of an image that is not described would not count, so these come first.
+        groups = [_spread(done), _spread(fresh)]
         with self._lock:
             ends, known = time.monotonic() + _PATIENCE, []
-            for number, entry in enumerate((*_spread(fresh), *_spread(done))):
+            for number, entry in (pair for group in groups for pair in enumerate(group)):
                 wait = number < _FEWEST or time.monotonic() < ends
                 known.append((entry, self._describe(entry, wait=wait)))
+        self._continue([entry for group in groups for entry in group])
         known = [(entry, found) for entry, found in known if found is not None]
         known = [(e, found) for e, found in known if found.shape == known[0][1].shape]
         labeled = {entry.id for entry in done}
@@ -72,6 +81,20 @@ class Selection:
         chosen = choose(rows, count, labeled=indices, doubts=weights)
         return [known[each.index][0] for each in chosen]
 
+    def _continue(self, entries: Sequence[Entry]) -> None:
+        """Describe the images while the person labels; does not wait."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, args=(entries,), daemon=True)
+            self._thread.start()
+
+    def _run(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            begin = time.monotonic()
+            with self._lock:
+                self._describe(entry, wait=True)
+            if self._closing.wait(_REST * (time.monotonic() - begin)):
+                return
+
     def _describe(self, entry: Entry, *, wait: bool) -> np.ndarray | None:
         try:
             key = (entry.path, entry.path.stat().st_mtime_ns)
@@ -82,7 +105,7 @@ class Selection:
 
             try:
                 self._known[key] = describe(self._pictures.open(entry))
-            except UnmaskError:
+            except (UnmaskError, OSError):
                 self._known[key] = None
         return self._known.get(key)
 

@@ -82,7 +82,7 @@ def make_site(
         defaults: choices of the person who starts the server.
         demo: a public page.
     """
-    facts = FactsBook(workspace.notes / "facts")
+    facts, closing = FactsBook(workspace.notes / "facts"), threading.Event()
     pictures, store = Pictures(workspace), LabelStore(workspace, facts)
     project = ProjectBook(workspace.notes / "project.json")
     stage = Stage(workspace, store, facts, pictures, project)
@@ -98,10 +98,11 @@ def make_site(
         doubts=doubts,
         corrections=corrections,
         project=project,
-        selection=Selection(pictures),
+        selection=Selection(pictures, closing),
         jobs=Jobs(workspace, stage, collector, _limited(defaults or Defaults(), demo=demo)),
         uploads=Uploads(workspace, _DEMO if demo else UploadLimits()),
         demo=demo,
+        closing=closing,
     )
 
 
@@ -170,9 +171,9 @@ def _listed(
 def next_image(site: Site, count: int, after: str | None) -> dict[str, Any]:
     """Images to label next, and the criterion of the choice.
 
-    With predictions these are images that are typical and about which the model is uncertain;
-    without any, typical images of kinds that have no labels yet; if all images are labeled or there
-    are only two, the images with the fewest labeled objects.
+    With predictions these are images about which the model is uncertain, of every kind in
+    proportion; without any, typical images of kinds that have no labels yet; if all images are
+    labeled or there are only two, the images with the fewest labeled objects.
     """
     listed = [i for i in list_images(site)["images"] if i["state"] not in ("held out", "problem")]
     usable = [image for image in listed if image["id"] != after]
