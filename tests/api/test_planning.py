@@ -15,6 +15,7 @@ from unmask.errors import DataError, RecipeError
 from unmask.io import open_labels, save_image
 from unmask.phantoms.cells import write_set
 from unmask.recipe import load
+from unmask.training.threads import use_threads
 from unmask.training.timing import Timing
 
 TINY = ["model.backbone.width=4", "model.backbone.depth=2", "data.crop=[32, 32]"]
@@ -134,10 +135,27 @@ def test_check_says_what_training_without_a_preset_would_refuse(folder, tmp_path
     assert "would refuse this" in (tmp_path / "check.txt").read_text()
 
 
+def test_a_busy_machine_is_planned_for_and_not_written_into_the_recipe(folder, monkeypatch):
+    """The training will use one thread here; another machine reads the same recipe."""
+
+    def time_updates(*_, **__):
+        slow = torch.get_num_threads() > 1
+        return Timing(1.0, 1000, None, torch.device("cpu"), busy=3.0 if slow else 1.0)
+
+    monkeypatch.setattr(planning, "time_updates", time_updates)
+    given = {"images": folder / "images", "labels": folder / "labels", "minutes": 3}
+    own = [*TINY, "train.folds=0", "train.batch_size=8"]
+    with use_threads(2):
+        made = api.plan(**given, settings=own)
+    assert (made.recipe.train.threads, made.recipe.train.steps) == ("auto", 153)
+    fixed = api.plan(**given, settings=[*own, "train.threads=2"])
+    assert (fixed.recipe.train.threads, fixed.recipe.train.steps) == (2, 51)
+
+
 def test_little_time_makes_batches_smaller(folder, monkeypatch):
     """Many small updates learn more than a few large ones; a size that was set is kept."""
     timing = Timing(1.0, 1000, None, torch.device("cpu"))
-    monkeypatch.setattr(planning, "time_updates", lambda *_: timing)
+    monkeypatch.setattr(planning, "time_updates", lambda *_, **__: timing)
     given = {"images": folder / "images", "labels": folder / "labels"}
     own = [*TINY, "train.folds=0"]
     sizes = []

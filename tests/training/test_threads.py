@@ -8,7 +8,14 @@ import torch
 from unmask.recipe import load
 from unmask.training import threads
 from unmask.training.precision import Measured
-from unmask.training.threads import describe_threads, keep_threads, measure_threads, use_threads
+from unmask.training.threads import (
+    describe_threads,
+    keep_threads,
+    kept_threads,
+    measure_threads,
+    note_threads,
+    use_threads,
+)
 from unmask.training.timing import Timing
 
 
@@ -45,7 +52,9 @@ def measure(seconds, *, busy=2.0, settings=()):
 )
 def test_the_fastest_number_is_taken(seconds, chosen):
     found, seen = measure(seconds)
-    assert found.recipe.train.threads == chosen
+    assert found.used_threads == chosen
+    # A recipe is used on other machines too.
+    assert found.recipe.train.threads == "auto"
     assert seen == [2, 1]
     assert dict(found.threads) == pytest.approx(seconds)
     assert torch.get_num_threads() == 4
@@ -53,12 +62,12 @@ def test_the_fastest_number_is_taken(seconds, chosen):
 
 def test_an_idle_machine_is_not_measured():
     found, seen = measure({4: 1.0}, busy=1.1)
-    assert (found.recipe.train.threads, seen, found.threads) == ("auto", [], {})
+    assert (found.used_threads, seen, found.threads) == ("auto", [], {})
 
 
 def test_a_number_that_was_asked_for_is_not_compared():
     found, seen = measure({4: 1.0}, settings=["train.threads=2"])
-    assert (found.recipe.train.threads, seen) == (2, [])
+    assert (found.used_threads, seen) == (2, [])
 
 
 def test_the_load_decides_where_waiting_times_are_unknown(monkeypatch):
@@ -69,6 +78,16 @@ def test_the_load_decides_where_waiting_times_are_unknown(monkeypatch):
 
 
 def test_a_resumed_run_keeps_its_threads(tmp_path):
+    assert kept_threads(tmp_path) is None
+    note_threads(tmp_path, Measured(load("cells"), {}, fastest=3))
+    assert kept_threads(tmp_path) == 3
+    note_threads(tmp_path, Measured(load("cells"), {}))
+    assert kept_threads(tmp_path) is None
+    (tmp_path / "threads.json").write_text("[", encoding="utf-8")
+    assert kept_threads(tmp_path) is None
+
+
+def test_a_run_of_an_earlier_version_keeps_its_threads(tmp_path):
     recipe = load("cells")
     assert keep_threads(recipe, tmp_path) == recipe
     written = recipe.with_settings(["train.threads=1"])

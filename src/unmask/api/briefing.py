@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from unmask.training.precision import Measured, keep_precision, measure_precisio
 from unmask.training.threads import (
     describe_threads,
     keep_threads,
+    kept_threads,
     measure_threads,
     use_threads,
 )
@@ -57,16 +58,19 @@ def settle_precision(
     """
     if resume:
         recipe = keep_threads(keep_precision(recipe, out), out)
+    kept = kept_threads(out) if resume else None
     if prod(count_processes(devices)) > 1:
         # Measured times differ between processes, so they could choose different precisions.
-        return Measured(recipe, {})
+        return Measured(recipe, {}, fastest=kept)
     device = device_type("auto")
     if device != "cpu":
         return measure_precision(pairs, recipe, device)
     keep_freed_memory()
-    with use_threads(recipe.train.threads):
+    with use_threads(kept or recipe.train.threads):
         measured = measure_precision(pairs, recipe, device)
-    return measured if resume else measure_threads(pairs, measured)
+    if resume:
+        return replace(measured, fastest=kept)
+    return measure_threads(pairs, measured)
 
 
 def brief(

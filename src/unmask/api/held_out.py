@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ from unmask.training import Journal, RunFolder, count_processes
 from unmask.training.journal import read_journal
 from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, is_new_run, note_run
+from unmask.training.threads import note_threads
 
 FOLDS = "folds"
 _FINISHED = "finished.json"
@@ -178,17 +179,26 @@ def refuse_folds(folder: Path) -> None:
         )
 
 
-def _open_run(job: CrossValidation) -> partial[None] | None:
+def _open_run(job: CrossValidation) -> Callable[[], None] | None:
     """Check the run folder; returns a function that writes the recipe into a new one."""
     code = checkpoint.code_fields(job.recipe)
     marks = {**fingerprint(job.used), **code_marks(code)}
     if not job.start.resume:
         refuse_folds(job.folder)
-    new = is_new_run(job.folder, job.recipe, marks, resume=job.start.resume)
-    return partial(note_run, job.folder, job.recipe, marks) if new else None
+    if not is_new_run(job.folder, job.recipe, marks, resume=job.start.resume):
+        return None
+
+    def begin() -> None:
+        if job.measured is not None:
+            note_threads(job.folder, job.measured)
+        note_run(job.folder, job.recipe, marks)
+
+    return begin
 
 
-def _train_fold(job: CrossValidation, number: int, fold: Fold, begin: partial[None] | None) -> None:
+def _train_fold(
+    job: CrossValidation, number: int, fold: Fold, begin: Callable[[], None] | None
+) -> None:
     """Train the model of one fold, with the model of every validation kept."""
     recipe, count = job.recipe, job.recipe.train.folds
     own = recipe.model_copy(update={"train": recipe.train.model_copy(update={"folds": 0})})

@@ -7,6 +7,8 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
+import torch
+
 from unmask.api.inputs import find_inputs, labels_of, parts_of
 from unmask.api.values import Settings
 from unmask.atomic import atomic_write
@@ -23,6 +25,8 @@ from unmask.planning.plan import Plan, make_plan, measure, shrink_crops
 from unmask.planning.text import plan_to_yaml
 from unmask.recipe import Recipe, load
 from unmask.training.advice import open_first
+from unmask.training.precision import Measured
+from unmask.training.threads import measure_threads, use_threads
 from unmask.training.timing import time_updates
 
 # Part of the minutes that updates get; the rest is for validation, snapshots and start-up.
@@ -162,15 +166,13 @@ def _scheduled(
         # Few images need fewer updates, so the total also pays for a cross-validation.
         total, reason = 2 * recipe.train.steps, "no time limit was given (--minutes)"
     else:
-        timing = time_updates(labeled, recipe)
-        # The minutes are those of a clock, so other programs count.
-        update = timing.update * timing.busy
+        update, device = _time_update(labeled, recipe)
         whole = int(minutes * 60 * _UPDATES / update)
         made, share = _with_batch(made, whole, settings)
         made, share = _with_crops(made, whole, share, minutes, settings)
         total = int(whole / share)
         reason = (
-            f"one update takes {update * share:.2g} s on {timing.device} at present, "
+            f"one update takes {update * share:.2g} s on {device} at present, "
             f"and {minutes:g} minutes were given"
         )
     folds = recipe.train.folds
@@ -185,6 +187,21 @@ def _scheduled(
     if minutes is None:
         return made if not folds else _with_steps(made, total // (folds + 1), reason, folds)
     return _with_steps(made, max(_FEWEST, min(total // (folds + 1), _MOST)), reason, folds)
+
+
+def _time_update(labeled: Sequence[Pair], recipe: Recipe) -> tuple[float, torch.device]:
+    """Seconds per update and its device, with as many threads as the training will choose.
+
+    Minutes are those of a clock, so other programs count.
+    """
+    with use_threads(recipe.train.threads):
+        timing = time_updates(labeled, recipe)
+    if timing.device.type != "cpu":
+        return timing.wall, timing.device
+    measured = Measured(recipe, {recipe.train.precision: timing})
+    measured = measure_threads(labeled, measured, time_updates=time_updates)
+    fastest = measured.fastest
+    return timing.wall if fastest is None else measured.threads[fastest], timing.device
 
 
 def _with_batch(made: Plan, updates: int, settings: Settings) -> tuple[Plan, float]:

@@ -56,7 +56,7 @@ from unmask.training.compiling import compile_parts
 from unmask.training.precision import Measured
 from unmask.training.provenance import code_marks, is_new_run, note_run, versions
 from unmask.training.saving import refuse_used
-from unmask.training.threads import use_threads
+from unmask.training.threads import note_threads, use_threads
 from unmask.training.trackers import build_trackers
 from unmask.training.validation import Validate
 
@@ -162,7 +162,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
     used = [*pairs, *(second or ()), *(unlabeled or ())]
     marks, code = fingerprint(used), checkpoint.code_fields(recipe)
     with (
-        use_threads(recipe.train.threads),
+        use_threads(measured.used_threads),
         launch(fabric),
         checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
     ):
@@ -174,6 +174,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         if new:
             chosen = _tried(chosen, assembly, stream, fabric)
             note_start(folder, chosen)
+            note_threads(folder, measured)
             note_run(folder, kept, noted)
         stage.open()
         card = {"data": marks, **code, **stage.card, **chosen.to_card()}

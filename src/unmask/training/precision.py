@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from unmask.data.pairs import Pair
 from unmask.recipe import Recipe, load
@@ -33,11 +34,19 @@ class Measured:
         recipe: recipe with the chosen precision.
         timings: times of a few updates by precision; empty: not measured.
         threads: seconds per update by the clock, by number of threads; empty: not compared.
+        fastest: number of threads that is much faster than the usual one; None: there is none.
     """
 
     recipe: Recipe
     timings: Mapping[str, Timing]
     threads: Mapping[int, float] = field(default_factory=dict)
+    fastest: int | None = None
+
+    @property
+    def used_threads(self) -> int | Literal["auto"]:
+        """Threads of the training: those of the recipe, or else the fastest."""
+        asked = self.recipe.train.threads
+        return asked if asked != "auto" or self.fastest is None else self.fastest
 
     @property
     def timing(self) -> Timing | None:

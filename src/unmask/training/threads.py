@@ -3,10 +3,14 @@
 PyTorch starts as many threads as there are cores, and every operator waits for the last of them. If
 other programs use the cores, that one waits for a core: two threads on two busy cores were three
 times slower than one. On an idle machine nothing is measured or changed.
+
+The number is a fact of this machine and this hour. It is kept in a file of the run, not in its
+recipe, which is used for other runs on other machines.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +20,7 @@ from typing import Literal
 
 import torch
 
+from unmask.atomic import atomic_write
 from unmask.data.pairs import Pair
 from unmask.processes import waiting_times
 from unmask.recipe import Recipe, load
@@ -23,6 +28,7 @@ from unmask.training.precision import Measured
 from unmask.training.timing import Timing, time_seen
 
 Threads = int | Literal["auto"]
+_FILE = "threads.json"
 # Work that takes so many times longer than on an idle machine.
 _BUSY = 1.3
 # Fewer threads have to save this share of the time: what other programs do changes all the time,
@@ -45,21 +51,37 @@ def use_threads(threads: Threads) -> Generator[None, None, None]:
         torch.set_num_threads(before)
 
 
-def keep_threads(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with the threads of the run in ``folder``, if its own are ``auto``.
+def note_threads(folder: Path, measured: Measured) -> None:
+    """Keep a measured number of threads for the commands that resume this run."""
+    path = folder / _FILE
+    if measured.fastest is None:
+        path.unlink(missing_ok=True)
+    else:
+        atomic_write(path, json.dumps({"threads": measured.fastest}))
+
+
+def kept_threads(folder: Path) -> int | None:
+    """The measured number of threads of the run in ``folder``; None: not measured.
 
     Sums are rounded differently with other numbers of threads, and a resumed run must have the
     weights of one that was not interrupted.
     """
+    try:
+        count = json.loads((folder / _FILE).read_text(encoding="utf-8"))["threads"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return count if isinstance(count, int) and count > 0 else None
+
+
+def keep_threads(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with the threads of the run in ``folder``, if its own are ``auto``.
+
+    Earlier versions wrote a measured number into the recipe of the run.
+    """
     written = folder / "recipe.yaml"
     if recipe.train.threads != "auto" or not written.is_file():
         return recipe
-    return with_threads(recipe, load(written).train.threads)
-
-
-def with_threads(recipe: Recipe, threads: Threads) -> Recipe:
-    """The recipe with another number of threads."""
-    train = recipe.train.model_copy(update={"threads": threads})
+    train = recipe.train.model_copy(update={"threads": load(written).train.threads})
     return recipe.model_copy(update={"train": train})
 
 
@@ -71,8 +93,7 @@ def measure_threads(
 ) -> Measured:
     """Choose the number of threads of a training on the CPU, if the machine is busy.
 
-    All cores, half of them and one are compared. The choice is written into the recipe, as long as
-    it is not the default.
+    All cores, half of them and one are compared.
 
     Args:
         pairs: images on the grid of the network.
@@ -89,7 +110,7 @@ def measure_threads(
     best = min(seconds, key=lambda count: seconds[count])
     if seconds[best] > (1 - _GAIN) * seconds[most]:
         return replace(measured, threads=seconds)
-    return replace(measured, recipe=with_threads(recipe, best), threads=seconds)
+    return replace(measured, fastest=best, threads=seconds)
 
 
 def is_busy(timing: Timing) -> bool:
