@@ -109,6 +109,9 @@ def direct_messages(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[N
                 show(_versions(), err=True)
             yield
     except (UnmaskError, OSError, typer.BadParameter) as error:
+        if isinstance(error, typer.BadParameter):
+            # The form of all other messages, without "Invalid value" in front of it.
+            error.format_message = lambda: error.message
         if verbose:
             show(traceback.format_exc(), err=True)
         emit({"error": str(getattr(error, "message", error)), "exit_code": 2})
