@@ -213,3 +213,9 @@ def test_wrong_options_are_explained(arguments, parts, command):
     (record,) = [json.loads(line) for line in as_json.out.splitlines()]
     assert record["exit_code"] == 2
     assert f"Error: {record['error']}" in answer.err
+
+
+def test_a_request_that_a_verb_refuses_is_explained_alike(command):
+    answer = command("prepare", "pets", "archive")
+    assert answer.code == 2
+    assert "Error: expected --out FOLDER" in answer.err

@@ -111,7 +111,8 @@ def direct_messages(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[N
     except (UnmaskError, OSError, typer.BadParameter) as error:
         if isinstance(error, typer.BadParameter):
             # The form of all other messages, without "Invalid value" in front of it.
-            error.format_message = lambda: error.message
+            text = error.message
+            error.format_message = lambda: text
         if verbose:
             show(traceback.format_exc(), err=True)
         emit({"error": str(getattr(error, "message", error)), "exit_code": 2})
