@@ -105,8 +105,11 @@ def test_too_little_is_left_of_some_recipes():
 
 
 def test_a_recipe_has_one_purpose():
-    with pytest.raises(RecipeError, match="either method"):
+    with pytest.raises(RecipeError, match="either method") as error:
         parse(method="mae")
+    # The rule alone: a printed recipe would hide it.
+    assert "Value error" not in str(error.value)
+    assert "{" not in str(error.value)
 
 
 def test_an_unknown_preset_names_the_nearest():

@@ -15,7 +15,7 @@
 #
 # Neurites fill the tissue, so the distance to a membrane says little. Affinities say more: for each
 # voxel and each offset, the probability that the voxel and its neighbor at that offset belong to
-# the same neurite. This notebook turns affinities into objects with three decoders. It makes the
+# the same neurite. This notebook turns affinities into objects with two decoders. It makes the
 # affinities from a synthetic volume of known truth and disturbs them, as a network would; with
 # `unmask train --preset neurites3d` a network of your own predicts them.
 
@@ -68,7 +68,7 @@ affinities = affinities.clip(0, 1).astype(np.float32)
 
 # %% [markdown]
 # ## Decoders
-# `docs/howto/decode-affinities.md` says which one fits what.
+# `docs/howto/decode-affinities.md` explains which decoder to use.
 
 # %%
 results = {

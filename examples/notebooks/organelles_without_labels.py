@@ -14,9 +14,9 @@
 # # Organelles without labels
 #
 # The method of MAESTER ([Xie et al., CVPR 2023](https://doi.org/10.1109/CVPR52729.2023.00317)): a
-# network learns to rebuild masked parts of an electron micrograph. Then the features of its voxels
-# are grouped into clusters, and you give the clusters names. Nobody draws a label. The volume is
-# synthetic, so the notebook needs no download.
+# network learns to reconstruct masked parts of an electron micrograph. Then the features of its
+# voxels are grouped into clusters, and you give the clusters names. Nobody draws a label. The
+# volume is synthetic, so the notebook needs no download.
 
 # %%
 # %pip install -q unmask matplotlib pandas

@@ -59,12 +59,12 @@ objects.head()
 # Objects at the border of the image are cut, so their size means nothing.
 
 # %%
-whole = objects[~objects["border"].astype(bool)] if "border" in objects else objects
+whole = objects[~objects["touches_border"].astype(bool)]
 print(f"{len(objects)} objects, {len(whole)} of them whole")
 
 # %% [markdown]
 # ## Compare
-# Averages per image first: objects of one image are not independent of each other.
+# Medians per image first: objects of one image are not independent of each other.
 
 # %%
 per_image = whole.groupby(["group", "image"])[["area_um2", "solidity"]].median()

@@ -105,6 +105,26 @@ def message(subject: object, *, expected: str, found: str, do: str) -> str:
     return f"{printable(subject, one_line=True)}: expected {expected}, found {found}. {do}"
 
 
+def describe_error(error: BaseException) -> str:
+    """What an error of the system or of a parser found, without its number and the path.
+
+    Examples:
+        >>> describe_error(FileNotFoundError(2, "No such file or directory", "a.csv"))
+        'no such file'
+        >>> describe_error(KeyError("name"))
+        "no entry 'name'"
+    """
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    if isinstance(error, UnicodeDecodeError):
+        return "bytes that are not text in UTF-8"
+    if isinstance(error, KeyError) and error.args:
+        return f"no entry {error.args[0]!r}"
+    return str(error) or type(error).__name__
+
+
 def near_path(path: object) -> str:
     """``Did you mean labels/a.tif? `` if a path that leads to nothing nearly names one, else "".
 

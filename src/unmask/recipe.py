@@ -271,5 +271,7 @@ def _nearest(key: str) -> str:
 def _explain(item: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "recipe"
     hint = f" {_nearest(where)}" if item["type"] == "extra_forbidden" else ""
-    found = "" if item["type"] == "missing" else f", found {item.get('input')!r}"
-    return f"{where}: {item['msg']}{found[:120]}.{hint}"
+    # A whole section or recipe would fill the message, and says nothing about the mistake.
+    whole = item["type"] == "missing" or isinstance(item.get("input"), Mapping)
+    found = "" if whole else f", found {item.get('input')!r}"
+    return f"{where}: {item['msg'].removeprefix('Value error, ')}{found[:120]}.{hint}"

@@ -221,8 +221,9 @@ def test_names_that_do_not_fit(tmp_path, text):
 
 
 def test_segmenters_without_tokens_are_told(trained, phantoms, tmp_path):
-    with pytest.raises(RecipeError, match="patch tokens"):
+    with pytest.raises(RecipeError, match=r"patch tokens.*unmask pretrain") as error:
         api.cluster(trained[2], phantoms[2] / "images", out=tmp_path, classes=2)
+    assert str(trained[2]) in str(error.value)
 
 
 def test_evaluation_on_the_command_line(done, files, tmp_path, command):

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 import torch
 
-from unmask import api
+from unmask import api, checkpoint
 from unmask.api import planning
 from unmask.errors import DataError, RecipeError
 from unmask.io import open_labels, save_image
@@ -52,6 +52,24 @@ def test_own_settings_win(folder):
     )
     assert made.recipe.train.steps == 7
     assert "train.steps" not in {each.field for each in made.decisions}
+
+
+def test_the_plan_takes_the_network_of_the_start_weights(folder, tmp_path):
+    """Weights of another backbone could not be taken over, so the training would be refused."""
+    images, labels = folder / "images", folder / "labels"
+    starts = {name: load(name) for name in ("mae2d", "mae3d")}
+    for name, recipe in starts.items():
+        card = {"recipe": recipe.model_dump(mode="json")}
+        checkpoint.save_model(tmp_path / f"{name}.safetensors", {"a": torch.zeros(1)}, card)
+    made = api.plan(images, labels=labels, init=tmp_path / "mae2d.safetensors")
+    assert made.recipe.model.backbone == starts["mae2d"].model.backbone
+    (why,) = [each.reason for each in made.decisions if each.field == "model.backbone"]
+    assert "mae2d.safetensors (--init)" in why
+    own = api.plan(images, labels=labels, init=tmp_path / "mae2d.safetensors",
+                   settings=["model.backbone={name: resunet, width: 4}"])  # fmt: skip
+    assert own.recipe.model.backbone.name == "resunet"
+    other = api.plan(images, labels=labels, init=tmp_path / "mae3d.safetensors")
+    assert other.recipe == api.plan(images, labels=labels).recipe
 
 
 def test_training_without_a_preset_uses_the_plan_and_resumes(folder, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -187,3 +188,34 @@ def test_help_imports_nothing_heavy():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "heavy:"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train", "a", "--tta"], ["found --tta, an option of predict", "unmask train --help"]),
+        (["check", "a", "--presset", "cells"], ["found --presset. Did you mean --preset?"]),
+        (["measure", "--out", "t.csv"], ["expected --labels PATH", "found none. Give it"]),
+        (["evaluate", "--truth", "a", "--predicted", "b", "c (1)"],
+         ["found c (1) without an option", "--truth PATH, --predicted PATH"]),
+        (["convert", "--source", "mae", "--out", "a"], ["expected WEIGHTS"]),
+        (["presets", "--\x1b[31m"], ["\\x1b"]),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_explained(arguments, parts, command):
+    """As all messages: what was expected, what was found, what to do."""
+    answer = command(*arguments)
+    assert answer.code == 2
+    assert "Error: unmask " in answer.err
+    for part in parts:
+        assert part in answer.err
+    as_json = command(*arguments, "--json")
+    (record,) = [json.loads(line) for line in as_json.out.splitlines()]
+    assert record["exit_code"] == 2
+    assert f"Error: {record['error']}" in answer.err
+
+
+def test_a_request_that_a_verb_refuses_is_explained_alike(command):
+    answer = command("prepare", "pets", "archive")
+    assert answer.code == 2
+    assert "Error: expected --out FOLDER" in answer.err

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import typer
 
 import unmask
+from unmask.api.run_report import _after_pretraining
+from unmask.cli import app
+from unmask.cli.cluster import ClusterOptions, _apply_names
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.infer.load import _early_note
 from unmask.io import save_image
@@ -24,7 +32,65 @@ def write_images(folder, count: int = 3) -> None:
 def test_more_images_than_there_are(command, tmp_path):
     write_images(tmp_path / "images")
     done = command("select", tmp_path / "images", "--count", 9)
-    assert "9 were asked for; there are no more than these 3" in done.out + done.err
+    said = done.out + done.err
+    assert "9 were asked for; there are only 3 images" in said
+    assert f"unmask check {tmp_path / 'images'} --labels LABELS" in said
+
+
+def test_nothing_is_left_to_choose(command, tmp_path):
+    write_images(tmp_path / "images")
+    for count in (2, 3):
+        save_image(tmp_path / "labels" / f"{count - 1}.png", np.eye(48, dtype=np.uint8), axes="YX")
+    labels = tmp_path / "labels"
+    some = command("select", tmp_path / "images", "--count", 2, "--labels", labels)
+    assert "2 were asked for; only 1 images have no labels" in some.out + some.err
+    save_image(labels / "0.png", np.eye(48, dtype=np.uint8), axes="YX")
+    none = command("select", tmp_path / "images", "--count", 2, "--labels", labels)
+    assert none.code == 0
+    assert "all images have labels" in none.out + none.err
+    assert "Next:" not in none.out + none.err
+
+
+def test_drawn_images_can_be_trained_on(command, tmp_path):
+    folder = tmp_path / "drawn"
+    done = command("synth", "--kind", "nuclei", "--count", 1, "--size", "48,48", "--out", folder)
+    assert f"unmask train {folder / 'images'} --labels {folder / 'labels'}" in done.out + done.err
+
+
+def test_the_command_that_names_clusters_repeats_what_features_depend_on():
+    """Centers of other features are refused, so no option may be missing."""
+    given = ["v.tif", "--model", "m", "--out", "out", "--classes", "8", "--quality", "draft",
+             "--neighborhood", "4", "--rotations", "--common-mean", "--channels", "1",
+             "--set", "data.spacing=[4,1,1]"]  # fmt: skip
+    first = _read_options(given)
+    words = [str(word) for word in _apply_names(first)]
+    second = _read_options(words[2:])
+    changed = {"out": Path("out-named"), "classes": None, "neighborhood": 4.0,
+               "centers": str(Path("out/clusters.safetensors")),
+               "names": str(Path("out/names.yaml"))}  # fmt: skip
+    assert second == replace(first, **changed)
+
+
+def _read_options(words: list[str]) -> ClusterOptions:
+    context = typer.main.get_command(app).commands["cluster"].make_context("cluster", words)
+    known = {field.name for field in fields(ClusterOptions)}
+    return ClusterOptions(
+        **{name: value for name, value in context.params.items() if name in known}
+    )
+
+
+def test_a_model_of_sections_is_clustered_next():
+    recipe = load("maester_small").with_settings(["data.sections=[0]"])
+    run = SimpleNamespace(recipe=recipe, folder=Path("runs/m"), pairs=[_pair("v/a.tif")])
+    first, second = _after_pretraining(run)
+    assert first == "unmask cluster IMAGES --model runs/m --classes 8 --out runs/m-clusters"
+    assert second.endswith("--init runs/m --out runs/m-tuned")
+    run.recipe = load("mae2d")
+    assert len(_after_pretraining(run)) == 1
+
+
+def _pair(source: str) -> SimpleNamespace:
+    return SimpleNamespace(image=SimpleNamespace(source=source))
 
 
 def test_sets_say_how_to_go_on(command):

@@ -13,7 +13,7 @@ from unmask.api.values import Say
 from unmask.data.pairs import Pair, Paths
 from unmask.data.portions import unreadable
 from unmask.data.tables import CLASS, NAME, list_paths, read_table, write_table
-from unmask.errors import DataError, RecipeError, gather, message, raise_problems
+from unmask.errors import DataError, RecipeError, describe_error, gather, message, raise_problems
 from unmask.io import Image
 from unmask.leftovers import remove_leftovers
 from unmask.metrics import Report, evaluate_pair
@@ -182,7 +182,7 @@ def _shares(path: str, line: Mapping[str, str], names: Sequence[str]) -> list[fl
             message(
                 f"{path}, {line[NAME]!r}",
                 expected=f"a number for each of {', '.join(names)}",
-                found=str(error),
+                found=describe_error(error),
                 do="Take the table that unmask predict wrote.",
             )
         ) from error

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from unmask.api.inputs import find_inputs, labels_of, parts_of
-from unmask.api.values import Settings
+from unmask.api.values import ModelLike, Settings
 from unmask.atomic import atomic_write
+from unmask.checkpoint import describe_model, described_recipe
 from unmask.crossvalidation.split import count_regions
 from unmask.data.channel_choice import ChannelChoice
 from unmask.data.grid import View
@@ -46,6 +47,7 @@ def plan(
     labels: Paths | None = None,
     minutes: float | None = None,
     out: str | Path | None = None,
+    init: ModelLike | None = None,
     settings: Settings = (),
 ) -> Plan:
     """Measure images and labels and derive a recipe from them.
@@ -56,6 +58,8 @@ def plan(
         minutes: time for the training on this device; a few updates are timed. Default: the number
             of updates of the presets.
         out: YAML file that gets the recipe, with the reasons as comments.
+        init: model that the training will start from; the plan takes its backbone, if it has as
+            many axes as the labels.
         settings: ``key=value`` choices of your own, which the plan keeps.
 
     Returns:
@@ -80,7 +84,9 @@ def plan(
         )
     pairs, named = _opened(images, labels, settings)
     facts = measure(pairs, ignore_label=_ignored(settings), classes=_wants_classes(settings))
-    made = _decided(make_plan(facts, minutes=minutes).with_decisions(named), settings)
+    planned = make_plan(facts, minutes=minutes)
+    named += [] if init is None else _backbone_of(init, planned.recipe)
+    made = _decided(planned.with_decisions(named), settings)
     chosen = _scheduled(made, pairs, minutes, settings, split=split)
     if out is not None:
         atomic_write(out, plan_to_yaml(chosen))
@@ -111,6 +117,18 @@ def _opened(images: Paths, labels: Paths, settings: Settings) -> tuple[list[Pair
     pairs = open_pairs(images, labels, rules, unlabeled=unlabeled)
     # Images without labels tell what the model will have to see: color, sizes, voxels.
     return [*pairs, *(Pair(path, open_as_seen(path, rules, None)) for path in unlabeled)], named
+
+
+def _backbone_of(init: ModelLike, planned: Recipe) -> list[Decision]:
+    """The decision for the backbone of a model; weights of another one could not be taken over."""
+    recipe = described_recipe(describe_model(init).card, init)
+    backbone = recipe.model.backbone
+    other_axes = recipe.data.ndim != planned.data.ndim
+    # A backbone from a file of someone else would run its code.
+    if other_axes or backbone == planned.model.backbone or ":" in backbone.name:
+        return []
+    value = backbone.model_dump(mode="json")
+    return [Decision("model.backbone", value, f"the network of {init} (--init)")]
 
 
 def _ignored(settings: Settings) -> int | None:

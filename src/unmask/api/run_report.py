@@ -172,8 +172,7 @@ def _version() -> str:
 def _commands(run: Finished, verdict: Verdict) -> list[str]:
     """Next commands, with the paths of this run."""
     if run.recipe.task is None:
-        start = _join_words("unmask", "train", "IMAGES", "--labels", "LABELS", "--init", run.folder)
-        return [f"{start} --out {shlex.quote(str(run.folder) + '-tuned')}"]
+        return _after_pretraining(run)
     images, labels = folders_of_pairs(run.pairs)
     trained = True
     if isinstance(run.validate, HeldOut):
@@ -193,6 +192,17 @@ def _commands(run: Finished, verdict: Verdict) -> list[str]:
     if verdict.steps is not None:
         found.append(resume_command(run.folder, images, labels, verdict.steps))
     return found
+
+
+def _after_pretraining(run: Finished) -> list[str]:
+    """Fine-tuning; a model of sections has features that are made to be clustered."""
+    start = ("unmask", "train", "IMAGES", "--labels", "LABELS", "--init", run.folder)
+    commands = [_join_words(*start, "--out", f"{run.folder}-tuned")]
+    if run.recipe.data.sections is not None:
+        images = _folder_of_images(run.pairs)
+        words = ("unmask", "cluster", images, "--model", run.folder, "--classes", 8)
+        commands.insert(0, _join_words(*words, "--out", f"{run.folder}-clusters"))
+    return commands
 
 
 def _warn_of_training_images(run: Finished) -> list[str]:
@@ -241,6 +251,15 @@ def folders_of_pairs(pairs: Sequence[Pair]) -> tuple[str, str]:
         first = Path(pairs[0].image.source)
         return (str(first) if first.exists() else "IMAGES"), "LABELS"
     return str(images.pop()), str(labels.pop())
+
+
+def _folder_of_images(pairs: Sequence[Pair]) -> str:
+    """The folder of images without labels, or their first file, or a word in its place."""
+    folders = {Path(pair.image.source).parent for pair in pairs}
+    first = Path(pairs[0].image.source)
+    if len(pairs) > 1 and len(folders) == 1 and first.parent.is_dir():
+        return str(first.parent)
+    return str(first) if first.exists() else "IMAGES"
 
 
 def _join_words(*words: object) -> str:

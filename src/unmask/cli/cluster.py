@@ -20,7 +20,7 @@ from unmask.cli.options import (
     channel_settings,
     choose_images,
 )
-from unmask.cli.terminal import emit, progress, show
+from unmask.cli.terminal import emit, progress, show, show_next
 
 _PANEL = "Clusters"
 
@@ -179,5 +179,37 @@ def cluster(options: ClusterOptions) -> None:
     for path in written.labels:
         emit({"labels": path})
     show(f"{len(written.labels)} label image(s) in {options.out}")
+    look = f"Look at {options.out / 'contact'}"
+    if options.names is not None:
+        show(look)
+        show_next(["unmask", "view", options.out, *_volumes(options, "--images")])
+        return
+    show(f"{look}, then name the clusters in {options.out / 'names.yaml'}")
+    show_next(_apply_names(options))
+
+
+def _volumes(options: ClusterOptions, option: str) -> list[str]:
+    """The volumes as further words of a command, each after the option."""
+    paths = choose_images(options.volumes, options.images_option)
+    return [word for path in paths for word in (option, path)]
+
+
+def _apply_names(options: ClusterOptions) -> list[object]:
+    """The command that turns these clusters into named classes.
+
+    It repeats every option that features depend on, because centers of other features are refused.
+    """
     out = options.out
-    show(f"Look at {out / 'contact'}, then name the clusters in {out / 'names.yaml'}")
+    words: list[object] = ["unmask", "cluster"]
+    words += choose_images(options.volumes, options.images_option)
+    words += ["--model", options.model, "--centers", out / "clusters.safetensors"]
+    words += ["--names", out / "names.yaml"]
+    for name in ("quality", "compat", "neighborhood"):
+        if (value := getattr(options, name)) != getattr(ClusterOptions, name):
+            words += [f"--{name}", value]
+    for name in ("rotations", "common_mean", "allow_code"):
+        words += [f"--{name.replace('_', '-')}"] if getattr(options, name) else []
+    words += ["--channels", options.channels] if options.channels else []
+    for setting in options.settings or ():
+        words += ["--set", setting]
+    return [*words, "--out", out.with_name(f"{out.name}-named")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import OUTPUT, RECIPE, Settings
-from unmask.cli.terminal import emit
+from unmask.cli.terminal import emit, show_next
 
 
 def convert(
@@ -59,3 +59,8 @@ def convert(
 
     written = api.convert(weights, source=source, out=out, settings=settings or ())
     emit({"model": written}, f"Model: {written}")
+    if "task" in api.model_card(written).facts:
+        show_next(["unmask", "predict", "IMAGES", "--model", written, "--out", "LABELS"])
+    else:
+        start = ["unmask", "train", "IMAGES", "--labels", "LABELS", "--init", written]
+        show_next([*start, "--out", f"runs/{written.stem}"])

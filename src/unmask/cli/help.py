@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import re
 import shutil
 import textwrap
@@ -18,6 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from unmask.cli.terminal import show
+from unmask.cli.usage import explain_usage
 
 _NARROW, _WIDE = 60, 100
 # A space at which no line is broken: between an option and its value.
@@ -61,16 +63,17 @@ class Command(TyperCommand):
         return _usage(self, ctx, _width())
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, with old spellings of options replaced and the nearest option named."""
+        """Parse, with old spellings of options replaced and wrong options explained."""
         known = {option for parameter in self.params for option in parameter.opts}
         args = [_rename(argument, known) for argument in args]
+        as_json = "--json" in args
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
-            option = getattr(error, "option_name", None)
-            if option and not getattr(error, "possibilities", True):
-                near = difflib.get_close_matches(option, sorted(known), n=1, cutoff=0.3)
-                error.possibilities = near  # type: ignore[attr-defined]
+            if text := explain_usage(error, self, ctx):
+                error.format_message = lambda: text  # type: ignore[attr-defined]
+                if as_json:
+                    typer.echo(json.dumps({"error": text, "exit_code": 2}))
             raise
 
 

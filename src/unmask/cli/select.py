@@ -16,7 +16,7 @@ from unmask.cli.options import (
     Settings,
     choose_images,
 )
-from unmask.cli.terminal import emit, show
+from unmask.cli.terminal import emit, show, show_next
 
 if TYPE_CHECKING:
     from unmask.api import Selected
@@ -126,11 +126,28 @@ def select(options: SelectOptions) -> None:
     for each in chosen:
         emit(_record(each), _line(each))
     if len(chosen) < options.count:
-        show(f"note: {options.count} were asked for; there are no more than these {len(chosen)}.")
+        show(_too_few(options, len(chosen)))
     if options.out is not None:
         lines = (f"{each.source}{_region(each, tab=True)}\n" for each in chosen)
         atomic_write(options.out, "".join(lines))
         show(f"List: {options.out}")
+    if chosen:
+        show("Label these, for example with `unmask serve FOLDER` in the browser.")
+        images = choose_images(options.images, options.images_option)
+        show_next(["unmask", "check", *images, "--labels", options.labels or "LABELS"])
+
+
+def _too_few(options: SelectOptions, count: int) -> str:
+    """Why there are fewer than asked for."""
+    kind = "images" if options.regions is None else "regions"
+    if count == 0:
+        return f"note: all {kind} have labels in {options.labels}, so none is left to choose."
+    rest = (
+        f"only {count} {kind} have no labels"
+        if options.labels
+        else f"there are only {count} {kind}"
+    )
+    return f"note: {options.count} were asked for; {rest}."
 
 
 def _record(each: Selected) -> dict[str, object]:

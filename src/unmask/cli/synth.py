@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import DATA, OUTPUT
-from unmask.cli.terminal import emit, show
+from unmask.cli.terminal import emit, show, show_next
 
 _PANEL = "Images"
 
@@ -157,6 +157,7 @@ def _draw_kind(options: SynthOptions, kind: str) -> None:
     )
     text = f"{options.count} images with labels: {folder}"
     emit({"images": options.count, "folder": folder}, text)
+    _show_next(folder)
 
 
 def _draw_like(options: SynthOptions, like: list[str]) -> None:
@@ -188,6 +189,13 @@ def _draw_like(options: SynthOptions, like: list[str]) -> None:
         emit({"note": note}, f"Note: {note}")
     emit({"images": result.count, "folder": result.folder},
          f"{result.count} images with labels: {result.folder}")  # fmt: skip
+    _show_next(result.folder)
+
+
+def _show_next(folder: Path) -> None:
+    images, labels = folder / "images", folder / "labels"
+    out = Path("runs") / folder.absolute().name
+    show_next(["unmask", "train", images, "--labels", labels, "--out", out])
 
 
 def _out(options: SynthOptions) -> Path:

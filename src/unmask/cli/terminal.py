@@ -11,11 +11,12 @@ import logging
 import math
 import os
 import platform
+import shlex
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -57,6 +58,13 @@ def show(text: object = "", *, nl: bool = True, err: bool = False) -> None:
         err: print to standard error.
     """
     typer.echo(printable(text), nl=nl, err=err)
+
+
+def show_next(*commands: Sequence[object]) -> None:
+    """Print the commands that follow, each given as its words."""
+    show("Next:")
+    for words in commands:
+        show(f"  {shlex.join(map(str, words))}")
 
 
 def emit(record: Mapping[str, Any], text: object | None = None, *, nl: bool = True) -> None:
@@ -101,6 +109,10 @@ def direct_messages(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[N
                 show(_versions(), err=True)
             yield
     except (UnmaskError, OSError, typer.BadParameter) as error:
+        if isinstance(error, typer.BadParameter):
+            # The form of all other messages, without "Invalid value" in front of it.
+            text = error.message
+            error.format_message = lambda: text
         if verbose:
             show(traceback.format_exc(), err=True)
         emit({"error": str(getattr(error, "message", error)), "exit_code": 2})

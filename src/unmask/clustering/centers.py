@@ -21,7 +21,7 @@ from unmask.clustering.dense import Dense
 from unmask.data.grid import AS_IT_IS, Place, View
 from unmask.data.normalize import Measured, Normalizer
 from unmask.data.source import ImageSource, hold_whole
-from unmask.errors import CheckpointError, DataError, message
+from unmask.errors import CheckpointError, DataError, describe_error, message
 from unmask.io import Image
 from unmask.kmeans import kmeans
 from unmask.space.box import Box
@@ -129,7 +129,7 @@ def _read_text(path: Path, dim: int) -> np.ndarray:
             message(
                 path,
                 expected="one center per line, as numbers",
-                found=str(error),
+                found=describe_error(error),
                 do="Give k6.txt of MAESTER, or the clusters.safetensors of an earlier run.",
             )
         ) from error

@@ -12,8 +12,9 @@ from unmask.build import build_backbone
 from unmask.checkpoint.card import channel_names
 from unmask.clustering.dense import Dense
 from unmask.data.channel_choice import EVERY, ChannelChoice
-from unmask.errors import RecipeError
+from unmask.errors import RecipeError, message
 from unmask.io import use_formats
+from unmask.models.base import TokenBackbone
 from unmask.models.digest import digest_weights
 from unmask.models.finished import build_finished
 from unmask.recipe import Recipe
@@ -131,6 +132,15 @@ def load_encoder(
         if name.startswith("backbone.")
     }
     backbone = build_finished(recipe, weights, build_backbone, source=path)
+    if not isinstance(backbone, TokenBackbone):
+        raise RecipeError(
+            message(
+                path,
+                expected="a model with patch tokens, such as a vit",
+                found=f"a {recipe.model.backbone.name}, which has none",
+                do="Pre-train one: unmask pretrain IMAGES --preset maester_small --out RUN.",
+            )
+        )
     digest = digest_weights(sorted(weights.items()))
     changed = recipe.with_settings(lines)
     use_formats(changed.data.formats)

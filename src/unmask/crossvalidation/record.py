@@ -10,7 +10,7 @@ from typing import Any
 
 from unmask.atomic import atomic_write
 from unmask.crossvalidation.updates import Curve
-from unmask.errors import CheckpointError, message
+from unmask.errors import CheckpointError, describe_error, message
 
 HELD_OUT = "held_out"
 _FILE = "scores.json"
@@ -154,7 +154,7 @@ def load_scores(run: Path) -> HeldOutScores | None:
             message(
                 path,
                 expected="the scores of a cross-validation",
-                found=str(error),
+                found=describe_error(error),
                 do="Remove the file; --resume makes it again.",
             )
         ) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.atomic import atomic_write
-from unmask.errors import DataError, message
+from unmask.errors import DataError, describe_error, message
 from unmask.io import Image, foreign, stem
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs, only_paths
 from unmask.plain_text import csv_text, from_cell
@@ -46,7 +46,9 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
-            message(path, expected="a table (.csv)", found=str(error), do="Check the path.")
+            message(
+                path, expected="a table (.csv)", found=describe_error(error), do="Check the path."
+            )
         ) from error
     if lines and (other := foreign.describe_columns(lines[0])):
         what, do = other

@@ -66,7 +66,7 @@ def center(array: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def rotate_and_flip(array: Tensor, warp: Warp, size: Sequence[int]) -> Tensor:
-    """The center of ``array`` turned and mirrored as ``warp`` says; ``size`` is the result's."""
+    """The center of ``array``, rotated and mirrored by ``warp``, of shape ``size``."""
     lead = array.ndim - len(size)
     source = [0] * len(size)
     for length, axis in zip(size, warp.axes, strict=True):

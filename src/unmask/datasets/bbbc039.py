@@ -10,7 +10,7 @@ import numpy as np
 from unmask.datasets.dataset import DataSet, Item
 from unmask.datasets.files import expect_some, list_files, match_files, missing
 from unmask.datasets.samples import Sample, read_image, read_labels, sample_item
-from unmask.errors import DataError, message, raise_problems
+from unmask.errors import DataError, describe_error, message, raise_problems
 from unmask.labels import connected_components, relabel, remove_small
 
 _SMALLEST_NUCLEUS = 25
@@ -49,7 +49,12 @@ def _names(path: Path) -> list[str]:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            message(path, expected="a list of images", found=str(error), do="Unpack it again.")
+            message(
+                path,
+                expected="a list of images",
+                found=describe_error(error),
+                do="Unpack it again.",
+            )
         ) from error
     return [Path(line.strip()).stem for line in lines if line.strip()]
 

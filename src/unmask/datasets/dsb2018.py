@@ -13,7 +13,7 @@ from unmask.datasets.dataset import DataSet, Item
 from unmask.datasets.files import expect_some, list_files, match_files, missing
 from unmask.datasets.painting import kaggle_object, paint_objects
 from unmask.datasets.samples import Sample, check_size, read_image, read_labels, sample_item
-from unmask.errors import DataError, message, raise_problems
+from unmask.errors import DataError, describe_error, message, raise_problems
 
 _TESTS = {"stage1_test": "stage1_solution.csv", "stage2_test_final": "stage2_solution_final.csv"}
 
@@ -89,7 +89,7 @@ def _read_test(path: Path, nuclei: list[str]) -> Sample:
             message(
                 path,
                 expected="run lengths of its nuclei in the solution",
-                found=str(error),
+                found=describe_error(error),
                 do="Get the solution of this stage again.",
             )
         ) from error

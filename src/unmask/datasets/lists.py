@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from unmask.errors import DataError, message
+from unmask.errors import DataError, describe_error, message
 
 
 def one_per_line(lines: Sequence[str]) -> set[str]:
@@ -33,7 +33,9 @@ def read_names(
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            message(path, expected="a list of names", found=str(error), do="Check the path.")
+            message(
+                path, expected="a list of names", found=describe_error(error), do="Check the path."
+            )
         ) from error
     names = parse(lines)
     strange = sorted(names - set(known))

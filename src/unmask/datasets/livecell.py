@@ -13,7 +13,7 @@ from unmask.datasets.dataset import DataSet, Item
 from unmask.datasets.files import expect_some, list_files, match_files
 from unmask.datasets.painting import coco_object, paint_objects
 from unmask.datasets.samples import Sample, check_size, read_image, sample_item
-from unmask.errors import DataError, message, raise_problems
+from unmask.errors import DataError, describe_error, message, raise_problems
 
 _PARTS = ("train", "val", "test")
 
@@ -78,7 +78,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
             message(
                 path,
                 expected="COCO's images and annotations",
-                found=f"{type(error).__name__}: {error}"[:200],
+                found=describe_error(error)[:200],
                 do="Download it again.",
             )
         ) from error
@@ -95,7 +95,7 @@ def _read(path: Path, outlines: list[Any], shape: tuple[int, int]) -> Sample:
             message(
                 path,
                 expected="polygons or run lengths of its cells",
-                found=str(error),
+                found=describe_error(error),
                 do="Download the JSON file again.",
             )
         ) from error

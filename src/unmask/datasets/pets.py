@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from unmask.datasets.dataset import DataSet, Item
-from unmask.errors import DataError, message
+from unmask.errors import DataError, describe_error, message
 from unmask.io import save_image
 from unmask.space.random import generator
 
@@ -155,7 +155,7 @@ def _read_list(path: Path) -> list[str]:
             message(
                 path,
                 expected="a list of the official archive",
-                found=str(error),
+                found=describe_error(error),
                 do="Unpack annotations.tar.gz there, or choose --set split=published.",
             )
         ) from error

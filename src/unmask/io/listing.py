@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import DataError, message, near_path
+from unmask.errors import DataError, describe_error, message, near_path
 from unmask.io import foreign
 from unmask.io.multi_file import join_names
 from unmask.space.random import generator
@@ -264,7 +264,7 @@ def _json(path: Path) -> Any:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            message(path, expected="a list in JSON", found=str(error)[:200],
+            message(path, expected="a list in JSON", found=describe_error(error)[:200],
                     do=f"{near_path(path)}Check the path.")
         ) from error  # fmt: skip
 

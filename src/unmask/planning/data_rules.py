@@ -212,7 +212,7 @@ def augment_decision(
             text = "voxels are longer along one axis, so only planes turn"
     else:
         spatial = {"name": "spatial", "rotate": 180, "zoom": zoom, "scale": 0.1, "elastic": 4.0}
-        text = "labels lie anywhere, so images may be turned and mirrored"
+        text = "labels lie anywhere, so images may be rotated and mirrored"
         if objects is not None:
             text += f"; median diameters of the images differ by a factor of {spread:.1f}"
     parts: list[dict[str, object]] = [spatial]

@@ -17,6 +17,8 @@ from unmask.shipped.starts import ShippedStart, find_generalist, find_start, sta
 from unmask.training.provenance import initialize
 
 AUTO, PHANTOMS, NONE = "auto", "phantoms", "none"
+# Values of ``--init`` that are not models.
+WORDS = (AUTO, PHANTOMS, NONE)
 _FILE = "start.json"
 
 
