@@ -6,7 +6,8 @@
 
 Every round three images get their true labels, as a person would correct them; then the page's own
 training runs, its model is measured on the validation images, and the other images are predicted,
-from which the next three are chosen. Both ways of choosing have the same updates, images and start.
+from which the next three are chosen. The first training starts from weights that have seen no real
+image (`--init phantoms`). Both ways of choosing have the same updates, images and start.
 Data are read from UNMASK_DATA (default ../shared/data); finished rounds are kept in --work.
 """
 
@@ -131,7 +132,7 @@ def run_loop(work: Path, scale: Scale, how: str, repeat: int) -> list[dict[str, 
                 shutil.copy(source, target / source.name)
     (folder / "project").mkdir()
     (folder / "train" / "images").rename(folder / "project" / "images")
-    defaults = Defaults(settings=scale.settings)
+    defaults = Defaults(settings=scale.settings, init="phantoms")
     site = make_site(open_workspace(folder / "project"), defaults=defaults)
     rows, objects = [], 0
     for number in range(scale.rounds):

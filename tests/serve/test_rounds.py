@@ -96,8 +96,9 @@ def test_a_recipe_of_the_person_who_started_the_server_is_used(served):
     client = served()
     client.put(client.image(), blocks(2))
     chosen = client.site.jobs._stage.write(client.site.workspace.runs / "set")
-    defaults = Defaults(preset="cells", settings=("train.batch_size=2",))
+    defaults = Defaults(preset="cells", settings=("train.batch_size=2",), init="phantoms")
     command, _ = train_command(chosen, Path("out"), Effort(minutes=3), defaults, [])
     assert command[4:6] == ("--preset", "cells")
+    assert command[-4:-2] == ("--init", "phantoms")
     assert "--minutes" not in command
     assert settings_of(command) == ["train.batch_size=2"]

@@ -74,6 +74,16 @@ class ServeOptions:
             rich_help_panel=RECIPE,
         ),
     ] = None
+    init: Annotated[
+        str,
+        typer.Option(
+            "--init",
+            metavar="MODEL",
+            help="Weights that the first training starts from: a model file, a run, a shipped "
+            "model, auto, phantoms or none, as for unmask train.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = "auto"
     settings: Settings = None
     demo: Annotated[
         bool,
@@ -104,7 +114,12 @@ def serve(options: ServeOptions) -> None:
         options.folder or Path(),
         address=Address(options.host, options.port),
         axes=options.axes,
-        defaults=Defaults(options.preset, tuple(options.settings or ()), options.model),
+        defaults=Defaults(
+            preset=options.preset,
+            settings=tuple(options.settings or ()),
+            model=options.model,
+            init=options.init,
+        ),
         demo=options.demo,
         say=_show_address,
     )

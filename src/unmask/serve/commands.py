@@ -31,12 +31,14 @@ class Defaults:
         settings: ``KEY=VALUE`` changes of the recipe.
         model: model of predictions; None: the last one that was trained, else a shipped one.
         seconds: time limit of a prediction; None: no limit.
+        init: weights of trainings that do not begin with the last model, as for `unmask train`.
     """
 
     preset: str | None = None
     settings: tuple[str, ...] = ()
     model: str | None = None
     seconds: float | None = None
+    init: str = "auto"
 
     def sets(self, field: str) -> bool:
         """Whether a field, or a part of it, is among the settings."""
@@ -87,6 +89,8 @@ def train_command(
         # images out instead.
         settings.append("train.folds=0")
     last = _last(chosen.ndim, defaults, earlier) if effort.begin == "auto" else None
+    if last is None and defaults.init != "auto":
+        command += ["--init", defaults.init]
     if last is not None:
         model, recipe = last
         command += ["--init", str(model)]
