@@ -74,6 +74,27 @@ def precomputed(folder: Path) -> Path:
     return write_precomputed(image, folder / "a.precomputed", labels=False)
 
 
+def sharded_precomputed(folder: Path) -> Path:
+    tensorstore: Any = pytest.importorskip("tensorstore")
+    sharding = {
+        "@type": "neuroglancer_uint64_sharded_v1", "hash": "murmurhash3_x86_128",
+        "preshift_bits": 1, "minishard_bits": 1, "shard_bits": 1,
+        "minishard_index_encoding": "gzip", "data_encoding": "raw",
+    }  # fmt: skip
+    scale = {
+        "key": "k", "size": SHAPE[::-1], "resolution": (4, 4, 8), "chunk_size": (16, 16, 4),
+        "encoding": "raw", "sharding": sharding,
+    }  # fmt: skip
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": {"driver": "file", "path": str(folder / "a.precomputed")},
+        "multiscale_metadata": {"data_type": "uint16", "num_channels": 1, "type": "image"},
+        "scale_metadata": scale,
+    }
+    tensorstore.open(spec, create=True).result()[..., 0].write(VOLUME.T).result()
+    return folder / "a.precomputed"
+
+
 def dicom(folder: Path) -> Path:
     (folder / "scan").mkdir()
     for number, pixels in enumerate(VOLUME):
@@ -106,7 +127,10 @@ def outcome(source: Path) -> tuple[int, ...] | None:
             return None
 
 
-@pytest.mark.parametrize("kind", [hdf5, zarr_2, zarr_3, shards, zipped, precomputed, dicom])
+KINDS = [hdf5, zarr_2, zarr_3, shards, zipped, precomputed, sharded_precomputed, dicom]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_changed_bytes(
     tmp_path: Path,
     kind: Callable[[Path], Path],
