@@ -14,13 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import xxhash
+
 from unmask.errors import SaveError
 from unmask.processes import owner
 
 # What an fsync of a folder answers on file systems that cannot do it (CIFS, some FUSE).
 _NO_FSYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
-# Bytes of a name that are kept in a temporary one, so that the whole fits into 255.
-LONGEST = 170
+# Bytes of a file name, and those of it that are kept in a temporary one.
+_MOST, LONGEST = 255, 170
 # An fsync mostly waits; together they share the commits of the disk's journal.
 _THREADS = 8
 
@@ -195,9 +197,28 @@ def remove(path: Path) -> None:
 
 def aside_name(path: Path) -> str:
     """Hidden temporary name for ``path`` with its suffix, at most 255 bytes long."""
-    start = os.fsencode(path.name)[:LONGEST].decode(errors="ignore")
+    start = _shorten(path.name, LONGEST)
     suffix = "".join(part for part in path.suffixes[-2:] if len(part) < 16)
     return f".{start}.{owner()}.tmp{suffix}"
+
+
+def fit_name(name: str, ending: str) -> str:
+    """``name`` with ``ending``; of a name that is too long for a file, the beginning and a hash.
+
+    Examples:
+        >>> fit_name("cells", ".zip")
+        'cells.zip'
+        >>> len(fit_name("cells" * 51, ".zip"))
+        255
+    """
+    return _shorten(name, _MOST - len(os.fsencode(ending))) + ending
+
+
+def _shorten(name: str, most: int) -> str:
+    data = os.fsencode(name)
+    if len(data) <= most:
+        return name
+    return f"{data[: most - 17].decode(errors='ignore')}~{xxhash.xxh3_64_hexdigest(data)}"
 
 
 @contextmanager
@@ -222,6 +243,8 @@ def saving(path: Path, more: str = "") -> Generator[None, None, None]:
 def save_error(path: Path | str, error: OSError, more: str = "") -> SaveError:
     """What to report when ``path`` could not be written."""
     folder = Path(path).parent
+    if error.errno == errno.ENAMETOOLONG:
+        return SaveError(f"{path}: could not be written ({error.strerror}). Shorten the name.")
     return SaveError(
         f"{path}: could not be written ({error.strerror or error}); "
         f"{free_space(folder)} free in {folder}. "

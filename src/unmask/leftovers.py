@@ -6,6 +6,7 @@ caught between two names comes back.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from contextlib import suppress
@@ -19,6 +20,7 @@ _NAME = re.compile(
     r"\.(?P<name>.+)\.(?:(?P<host>[0-9a-f]{6})-)?(?P<pid>\d+)(?:-(?P<start>[0-9a-f]+))?\.tmp"
     r"(?P<suffix>(?:\.[^.]+){0,2}?)(?P<old>\.old)?"
 )
+_SHORTENED = re.compile("~[0-9a-f]{16}$")
 # Processes of other hosts cannot be asked. No single file takes a day to write.
 _DAY = 86_400
 
@@ -45,7 +47,8 @@ def _settle(path: Path) -> bool:
         return False
     target = path.with_name(found["name"])
     # A long name was shortened: where the folder belongs is not known, so it stays.
-    whole = len(found["name"].encode()) < LONGEST
+    name = found["name"]
+    whole = len(os.fsencode(name)) < LONGEST and not _SHORTENED.search(name)
     if found["old"] and not target.exists():
         if whole:
             path.rename(target)

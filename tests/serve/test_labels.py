@@ -122,6 +122,21 @@ def test_a_full_disk_is_reported_and_nothing_is_lost(served, root, full_disk):
     assert client.put(identity, changed, offset=(0, 0), version=version).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["é" * 125 + "a", "c" * 200 + ".b" * 25 + "x"])
+def test_the_longest_names_are_saved_and_exported(served, root, name):
+    client = served()
+    folder = root(client)
+    (folder / "nuclei_000.tif").rename(folder / f"{name}.tif")
+    identity = next(i["id"] for i in client.json("/api/images")["images"] if i["name"] == name)
+    ids = np.eye(5, dtype=np.uint16)
+    assert client.put(identity, ids, offset=(3, 3)).status_code == 200
+    np.testing.assert_array_equal(client.labels(identity)[3:8, 3:8], ids)
+    assert (folder / "labels" / f"{name}.tif").is_file()
+    for form in ("labels", "ome-zarr", "csv", "geojson"):
+        response = client.get(f"/api/export/{identity}?format={form}")
+        assert response.status_code == 200, response.text
+
+
 @pytest.mark.parametrize(
     ("headers", "size"),
     [

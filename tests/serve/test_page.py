@@ -443,6 +443,8 @@ def test_the_server_ends_and_its_folder_is_free(server):
     )  # fmt: skip
     assert second.returncode == 2
     assert "Traceback" not in second.stderr
+    assert "serve a copy of the folder" in second.stderr
+    assert "--out" not in second.stderr
     site.end()
     site.start()
     assert json.loads(urllib.request.urlopen(

@@ -35,7 +35,11 @@ def warn(message: str) -> None:
 
 @contextmanager
 def lock_run(
-    folder: Path | str, *, report: Callable[[str], None] = warn, temporary: bool = False
+    folder: Path | str,
+    *,
+    report: Callable[[str], None] = warn,
+    temporary: bool = False,
+    instead: str = "choose another --out",
 ) -> Generator[None, None, None]:
     """Hold a run folder (made if missing) for this process.
 
@@ -47,6 +51,7 @@ def lock_run(
         folder: the run folder.
         report: gets a message when the folder is taken over from a killed run.
         temporary: remove the folder afterwards, if it is empty, even if it was there before.
+        instead: what a user can do if the folder cannot be held.
 
     Raises:
         CheckpointError: another run works in the folder; names its process and start.
@@ -58,7 +63,7 @@ def lock_run(
         make_folder(path.parent)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            claim = _acquire(handle, path, report)
+            claim = _acquire(handle, path, report, instead)
         except BaseException:
             os.close(handle)
             raise
@@ -66,7 +71,7 @@ def lock_run(
         place = path.parent.parent
         raise SaveError(
             f"{folder}: expected a folder that can be written, found: {error.strerror or error}; "
-            f"{free_space(place)} free in {place}. Check the permissions, or choose another --out."
+            f"{free_space(place)} free in {place}. Check the permissions, or {instead}."
         ) from error
     try:
         yield
@@ -101,24 +106,24 @@ def _leave(path: Path, *, go: bool) -> None:
                 path.parent.rmdir()
 
 
-def _acquire(handle: int, path: Path, report: Callable[[str], None]) -> Path | None:
+def _acquire(handle: int, path: Path, report: Callable[[str], None], instead: str) -> Path | None:
     """Lock the open file and sign it; the file that stands in for the lock, if any."""
     holder = os.read(handle, 10_000).decode(errors="replace")
     claim: Path | None = None
     try:
         _lock(handle)
     except BlockingIOError as error:
-        raise _lock_error(path.parent, holder) from error
+        raise _lock_error(path.parent, holder, instead) from error
     except OSError as error:
         warn(
             f"{path.parent}: this disk cannot lock files ({error.strerror or error}). The file "
             f"{OWNER_FILE} with process, host and start stands in for the lock."
         )
         claim = path.with_name(OWNER_FILE)
-        holder = _claim(claim)
+        holder = _claim(claim, instead)
     # The file of a run that has just left an empty folder excludes nobody.
     if not os.fstat(handle).st_nlink:
-        raise _lock_error(path.parent, holder)
+        raise _lock_error(path.parent, holder, instead)
     if holder:
         report(
             f"{path.parent}: {_describe(holder)} was ended before it could release the folder; "
@@ -160,7 +165,7 @@ def _module(name: str) -> Any:
         return None
 
 
-def _claim(path: Path) -> str:
+def _claim(path: Path, instead: str) -> str:
     """Make the file that stands in for the lock; the text of a killed run that left one.
 
     Raises:
@@ -175,14 +180,14 @@ def _claim(path: Path) -> str:
         except FileExistsError:
             before = path.read_text(encoding="utf-8", errors="replace")
             if not _has_ended(before):
-                raise _lock_error(path.parent, before, stale=path) from None
+                raise _lock_error(path.parent, before, instead, stale=path) from None
             # Renamed first: of two runs that find a dead one, one gets it.
             dead = path.with_name(f"{OWNER_FILE}.{os.getpid()}")
             with suppress(FileNotFoundError):
                 path.replace(dead)
                 if (quicker := dead.read_text(encoding="utf-8", errors="replace")) != before:
                     dead.replace(path)
-                    raise _lock_error(path.parent, quicker, stale=path) from None
+                    raise _lock_error(path.parent, quicker, instead, stale=path) from None
                 dead.unlink()
             continue
         try:
@@ -214,8 +219,10 @@ def _signature() -> str:
     )
 
 
-def _lock_error(folder: Path, holder: str, stale: Path | None = None) -> CheckpointError:
-    do = "Wait for it, end it, or choose another --out."
+def _lock_error(
+    folder: Path, holder: str, instead: str, stale: Path | None = None
+) -> CheckpointError:
+    do = f"Wait for it, end it, or {instead}."
     if stale is not None:
         do += f" If it no longer runs, remove {stale}."
     found = f"{_describe(holder)} at work in it"

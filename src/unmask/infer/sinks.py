@@ -19,6 +19,7 @@ from unmask import sealed
 from unmask.atomic import (
     aside_name,
     atomic_write,
+    fit_name,
     fsync_all,
     make_folder,
     remove,
@@ -127,7 +128,7 @@ class ZarrSink:
         self.path = Path(path)
         self._spacing = None if spacing is None else [float(size) for size in spacing]
         self._resume = resume
-        self._record = self.path.with_name(f".{self.path.name}.written")
+        self._record = self.path.with_name(fit_name(f".{self.path.name}", ".written"))
         self._array: zarr.Array[Any] | None = None
 
     @property

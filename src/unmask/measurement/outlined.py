@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from unmask.atomic import fit_name
 from unmask.data.drawn import label_image
 from unmask.errors import DataError, message
 from unmask.io import Image
@@ -100,10 +101,10 @@ class OutlineFiles:
             if "coco" in self.formats:
                 self._add_coco(name if count == 1 else f"{name}-{position:04d}", plane)
         if "imagej" in self.formats:
-            write_imagej(self.folder / f"{name}.zip", outlines, planes=count)
+            write_imagej(self.folder / fit_name(name, ".zip"), outlines, planes=count)
         if "geojson" in self.formats:
             write_geojson(
-                self.folder / f"{name}.geojson",
+                self.folder / fit_name(name, ".geojson"),
                 outlines,
                 planes=count,
                 measurements=_measurements(table, divided=divided),

@@ -8,6 +8,7 @@ is an OME-Zarr, written chunk by chunk; its version counts the saves.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
@@ -81,8 +82,9 @@ class LabelStore:
             RefusedError: it is a link that leads out of the folder.
         """
         folder = self._workspace.labels
+        # Not Path.exists: it refuses a name that fits with the shorter suffix only.
         usual = [folder / f"{entry.name}{suffix}" for suffix in (".tif", ".ome.zarr")]
-        path = next((path for path in usual if path.exists() or path.is_symlink()), None)
+        path = next((path for path in usual if os.path.lexists(path)), None)
         if path is None and folder.is_dir():
             path = next((p for p in folder.iterdir() if _is_labels(p, entry.name)), None)
         if path is not None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.atomic import atomic_write, make_folder, saving
+from unmask.atomic import atomic_write, fit_name, make_folder, saving
 from unmask.errors import DataError, message
 from unmask.io import Image, save_image
 from unmask.serve.facts import Facts, FactsBook
@@ -211,7 +211,7 @@ class Stage:
             make_folder(folder / "images")
         for number, (start, stop) in enumerate(facts.regions):
             box = Box(start, stop)
-            name = f"{entry.name}_{number}.tif"
+            name = fit_name(entry.name, f"_{number}.tif")
             labels, _ = self._store.read(entry, image.shape[1:], box)
             save_image(folder / "labels" / name, labels, like=image)
             save_image(folder / "images" / name, image.read(box), like=image)

@@ -70,7 +70,8 @@ def serve(
     workspace = open_workspace(folder, axes=axes)
     public = demo and where.host not in LOOPBACK
     token = None if where.host in LOOPBACK or public else secrets.token_urlsafe(24)
-    with checkpoint.lock_run(workspace.notes), _listening(where) as listener:
+    held = checkpoint.lock_run(workspace.notes, instead="serve a copy of the folder")
+    with held, _listening(where) as listener:
         site = make_site(workspace, defaults=defaults, demo=demo)
         # Nobody else receives here: the folder is locked.
         site.uploads.sweep()

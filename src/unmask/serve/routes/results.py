@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 
 from unmask import api
+from unmask.atomic import fit_name
 from unmask.errors import message
 from unmask.io import save_image
 from unmask.serve.labels import MOST
@@ -83,21 +84,23 @@ def _exported(site: Site, entry: Entry, form: str, folder: Path) -> tuple[str, b
     """Name and content of a file for the user."""
     image = site.pictures.open(entry)
     labels, _ = site.store.read(entry, image.shape[1:], _whole(image.shape[1:]))
-    path = folder / f"{entry.name}.tif"
+    # Longer suffixes than that of the image follow.
+    name = fit_name(entry.name, "_geojson.zip").removesuffix("_geojson.zip")
+    path = folder / f"{name}.tif"
     save_image(path, labels, like=image)
     if form == "labels":
         return path.name, path.read_bytes()
     if form == "ome-zarr":
-        store = folder / f"{entry.name}.ome.zarr"
+        store = folder / f"{name}.ome.zarr"
         save_image(store, labels, like=image)
         return f"{store.name}.zip", _zipped(store, folder)
-    table = folder / "out" / f"{entry.name}.csv"
+    table = folder / "out" / f"{name}.csv"
     rois = () if form == "csv" else (form,)
     options = api.MeasureOptions(rois=rois)
     api.measure_files(path, images=entry.path, out=table, options=options, say=_quiet)
     if form == "csv":
         return table.name, table.read_bytes()
-    return f"{entry.name}_{form}.zip", _zipped(table.parent, table.parent)
+    return f"{name}_{form}.zip", _zipped(table.parent, table.parent)
 
 
 def _zipped(folder: Path, above: Path) -> bytes:
