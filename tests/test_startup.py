@@ -13,7 +13,7 @@ import pytest
 
 from unmask.io import save_image
 from unmask.phantoms.cells import nuclei
-from unmask.startup import quick_imports, without_collection
+from unmask.startup import limit_waiting, quick_imports, without_collection
 
 # Runs a verb in a new process and tells which of the given modules it has imported.
 PROGRAM = """
@@ -24,6 +24,7 @@ try:
     main()
 except SystemExit as end:
     assert not end.code, end.code
+assert os.environ["GOMP_SPINCOUNT"]
 print("imported:", *[name for name in names if name in sys.modules])
 """
 TRAINING = ("lightning_fabric", "tensorboard", "unmask.training", "unmask.pretraining",
@@ -143,3 +144,14 @@ def test_lines_of_libraries_about_files_stay_off_the_terminal():
     assert "line of" not in done.stderr
     assert "a warning" not in done.stderr
     assert "one of ours" in done.stderr
+
+
+def test_threads_wait_as_the_user_says(monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    limit_waiting()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    limit_waiting()
+    assert 1000 <= int(os.environ.pop("GOMP_SPINCOUNT")) < 300_000

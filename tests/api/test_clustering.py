@@ -10,6 +10,7 @@ import pytest
 from unmask import api
 from unmask.blocks import engine
 from unmask.checkpoint import lock_run
+from unmask.clustering.encoder import DenseFile, Features, load_encoder
 from unmask.clustering.names import make_template, read_classes, write_template
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.io import open_image, open_labels, save_image
@@ -211,6 +212,24 @@ def test_wrong_requests(done, files, model, tmp_path, command):
     answer = command("cluster", images, "--model", model, "--out", tmp_path / "x")
     assert answer.code == 2
     assert "--classes K" in answer.err
+    where = ("cluster", images, "--model", model, "--classes", 2, "--out", tmp_path / "x")
+    for option, value in (("--device", "cuda:99"), ("--workers", "processes:0")):
+        answer = command(*where, option, value)
+        assert answer.code == 2
+        assert f"{option} {value}: expected" in answer.err
+    assert not list((tmp_path / "x").glob("*.tif"))
+
+
+def test_workers_get_the_device_that_was_asked_for(model, monkeypatch):
+    seen = {}
+
+    def load(path, settings, **more):
+        seen.update(more)
+        return load_encoder(path, settings)
+
+    monkeypatch.setattr("unmask.clustering.encoder.load_encoder", load)
+    DenseFile(str(model), (), Features("draft"), device="cuda:1")()
+    assert seen == {"allow_code": False, "device": "cuda:1"}
 
 
 @pytest.mark.parametrize("text", ["a: [1, 1]", "a: [9]", "- 3", "a: [x]", ":", "a: [1]\nb: [1]"])

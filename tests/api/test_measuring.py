@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from PIL import Image as Picture
 
 import unmask
 from unmask.api import MeasureOptions, measure_files
-from unmask.errors import DataError
+from unmask.errors import DataError, RecipeError
 from unmask.io import save_image
 from unmask.io.outlines.coco import write_coco
+from unmask.measurement import volume
 
 LABELS = np.kron(np.arange(6, dtype=np.uint16).reshape(2, 3), np.ones((4, 5), np.uint16))
 
@@ -239,6 +241,7 @@ def test_the_command(folders, command):
         (["--out", "objects.csv", "--spacing", "a"], "numbers such as"),
         (["--out", "objects.csv", "--planes", "q"], "z or t"),
         (["--out", "objects.csv", "--labels", "nothing.tif"], "no such file"),
+        (["--out", "objects.csv", "--workers", "processes:0"], "--workers processes:0: expected"),
     ],
 )
 def test_wrong_requests_end_with_exit_code_2(folders, command, monkeypatch, arguments, message):
@@ -247,6 +250,45 @@ def test_wrong_requests_end_with_exit_code_2(folders, command, monkeypatch, argu
     assert done.code == 2
     assert message in done.err
     assert not (folders / "objects.csv").exists()
+
+
+@pytest.fixture
+def workers():
+    """Address of a scheduler with two workers in this process."""
+    distributed = pytest.importorskip("distributed")
+    options = {"processes": False, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(n_workers=2, **options) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_workers_give_the_same_table(folders, workers, monkeypatch):
+    """Objects over several blocks, outlines, movies and chosen channels included."""
+    monkeypatch.setattr(volume, "block_shape", lambda shape: (3, 4))
+    drawn = unmask.write_outlines(folders / "drawn" / "b.geojson", LABELS)
+    movie = np.stack([LABELS, 0 * LABELS, 2 * LABELS])
+    both = np.stack([movie, movie + 1], 1)
+    for name, array, axes in (("l", movie, "TYX"), ("i", both, "TCYX")):
+        tifffile.imwrite(folders / f"{name}.tif", array, metadata={"axes": axes}, imagej=True)
+    monkeypatch.chdir(folders)
+    requests = [
+        (["labels/a_label.tif", str(drawn)], "images", MeasureOptions()),
+        ("l.tif", "i.tif", MeasureOptions(channels=[1], spacing=(0.5, 0.5))),
+        ("labels", None, MeasureOptions()),
+    ]
+    for labels, images, options in requests:
+        seen: list[tuple[int, int]] = []
+        given = {"images": images, "say": quiet, "progress": lambda *now, s=seen: s.append(now)}
+        here = measure_files(labels, out="here.csv", options=options, **given)
+        seen.clear()
+        there = measure_files(
+            labels, out="there.csv", options=replace(options, cluster=workers), **given
+        )
+        assert len(here) >= 10
+        assert (folders / "here.csv").read_bytes() == (folders / "there.csv").read_bytes()
+        assert list(here) == list(there)
+        assert seen[-1][0] == seen[-1][1] == len(seen) > 10
+    with pytest.raises(RecipeError, match="found some in memory"):
+        unmask.measure(LABELS, options=MeasureOptions(cluster=workers))
 
 
 def test_measuring_never_loads_torch(tmp_path):

@@ -20,5 +20,6 @@ def test_devices_that_are_not_there_are_refused(name):
 def test_a_worker_has_its_own_default():
     with on_device(torch.device("cuda", 3)):
         assert find_device() == torch.device("cuda", 3)
+        assert find_device("cuda") == torch.device("cuda", 3)
         assert find_device("cpu").type == "cpu"
     assert find_device().type != "cuda" or find_device().index != 3

@@ -59,6 +59,8 @@ class ClusterOptions:
         names: YAML of class names with the numbers of their clusters.
         cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
             machine; or the address of a dask.distributed scheduler.
+        device: where the network runs: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``. With
+            workers, ``auto`` is one GPU per worker.
         resume: resume a run that was ended.
     """
 
@@ -71,6 +73,7 @@ class ClusterOptions:
     centers: str | Path | None = None
     names: str | Path | None = None
     cluster: str | None = None
+    device: str = "auto"
     resume: bool = False
 
 
@@ -132,7 +135,8 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
     """
     options = options or ClusterOptions()
     _check_request(classes, options)
-    encoder = load_encoder(model, settings, allow_code=allow_code, say=say)
+    loading = {"allow_code": allow_code, "device": options.device}
+    encoder = load_encoder(model, settings, **loading, say=say)
     chosen = Features(options.quality, options.compat, options.neighborhood, options.rotations)
     dense, folder = encoder.dense(chosen), Path(out)
     pairs = _open_volumes(volumes, encoder, say)
@@ -149,7 +153,7 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
     _report_needs(dense, prepared, say)
     if options.common_mean:
         prepared = [subtract_mean(dense, volume) for volume in prepared]
-    origin = _ship_model(model, tuple(settings), chosen, encoder, allow_code=allow_code)
+    origin = _ship_model(model, tuple(settings), chosen, encoder, **loading)
     request = _request(encoder, dense, facts, table)
     if given is None:
         request |= {"clusters": count, "seed": options.seed, "volumes": _identities(prepared)}
@@ -193,10 +197,12 @@ def _ship_model(
     encoder: Encoder,
     *,
     allow_code: bool,
+    device: str,
 ) -> ModelFile[Dense]:
     """The model as other processes can load it."""
     path = str(Path(model).absolute() if Path(model).exists() else model)
-    return ModelFile(DenseFile(path, settings, features, allow_code), encoder.digest, path)
+    file = DenseFile(path, settings, features, allow_code, device)
+    return ModelFile(file, encoder.digest, path)
 
 
 def _request(

@@ -20,6 +20,7 @@ from unmask.io.label_groups import plate_key
 from unmask.io.paths import locate
 from unmask.measurement import Table, concatenate, measure_image
 from unmask.measurement.outlined import OutlineFiles
+from unmask.measurement.part import Part
 from unmask.measurement.sources import Several, Source, open_sources
 from unmask.measurement.stack import join_positions, measure_positions
 from unmask.measurement.volume import Progress, Scale
@@ -27,6 +28,8 @@ from unmask.measurement.writing import table_writer, write_table
 from unmask.space.spacing import check_spacing
 
 Say = Callable[[str], None]
+# What the blocks of a label image gave, position by position.
+Parts = Sequence[Sequence[Part]]
 # Values of objects that were found elsewhere: by id, or in the order of the ids.
 Extra = Mapping[str, Mapping[int, float] | np.ndarray]
 
@@ -43,6 +46,8 @@ class MeasureOptions:
         channels: channels to measure, by number or name; names for all channels, if the image has
             none. None: all.
         rois: formats of outlines that are written too: "imagej", "geojson", "coco".
+        cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
+            machine; or the address of a dask.distributed scheduler.
     """
 
     spacing: Sequence[float] | None = None
@@ -50,6 +55,7 @@ class MeasureOptions:
     planes: str | None = None
     channels: Sequence[int | str] | None = None
     rois: Sequence[str] = ()
+    cluster: str | None = None
 
 
 def measure(
@@ -86,10 +92,14 @@ def measure(
     base = options or MeasureOptions()
     chosen = MeasureOptions(
         spacing if spacing is not None else base.spacing, unit or base.unit,
-        base.planes, base.channels,
+        base.planes, base.channels, cluster=base.cluster,
     )  # fmt: skip
     sources = open_sources(labels, images, planes=chosen.planes, say=say)
-    tables = [measure_source(source, chosen) for source in sources]
+    measured = _measured_elsewhere(sources, chosen, None)
+    tables = [
+        measure_source(source, chosen, parts=parts)
+        for source, parts in zip(sources, measured, strict=True)
+    ]
     table = concatenate(tables)
     return _extend(table, columns) if columns else table
 
@@ -126,23 +136,23 @@ def measure_files(
     sources = open_sources(labels, images, planes=chosen.planes, say=say)
     _keep_inputs(sources, path)
     for source in sources:
-        outlines.check(source.labels, divided=bool(_apart(source.labels, chosen)))
+        outlines.check(source.labels, divided=bool(divided_axes(source.labels, chosen)))
     pairs = [Pair(source.name, source.labels, source.image) for source in sources]
+    before = fingerprint(pairs)
+    measured = _measured_elsewhere(sources, chosen, progress)
     tasks = [
         FileTask(
             pair,
-            partial(measure_source, source, chosen, say=say, progress=progress),
+            partial(measure_source, source, chosen, parts=parts, say=say, progress=progress),
             describe=lambda table: f"{len(table)} object(s)",
         )
-        for pair, source in zip(pairs, sources, strict=True)
+        for pair, source, parts in zip(pairs, sources, measured, strict=True)
     ]
     tables = []
-    for source, (_, table) in zip(
-        sources, run_files(tasks, fingerprint(pairs), say=say), strict=True
-    ):
+    for source, (_, table) in zip(sources, run_files(tasks, before, say=say), strict=True):
         tables.append(table)
         if chosen.rois:
-            divided = bool(_apart(source.labels, chosen))
+            divided = bool(divided_axes(source.labels, chosen))
             outlines.add(source.name, source.labels, table, divided=divided)
     table = concatenate(tables)
     outlines.finish()
@@ -184,24 +194,42 @@ def write_objects(
     return path
 
 
+def _measured_elsewhere(
+    sources: Sequence[Source], options: MeasureOptions, progress: Progress | None
+) -> Sequence[Parts | None]:
+    """What workers have measured, for each source; None: to be measured here."""
+    if options.cluster is None:
+        return [None] * len(sources)
+    # A measurement in this process needs no scheduler.
+    from unmask.api.measuring_blocks import measure_on_workers
+
+    return measure_on_workers(sources, options, options.cluster, progress)
+
+
 def measure_source(
     source: Source,
     options: MeasureOptions,
     *,
+    parts: Parts | None = None,
     say: Say | None = None,
     progress: Progress | None = None,
 ) -> Table:
-    """The table of one label image, with the columns that say where an object is."""
+    """The table of one label image, with the columns that say where an object is.
+
+    ``parts`` is what workers have measured at each position.
+    """
     pending = [say]
-    chosen, names = _chosen_channels(source.image, options.channels)
+    measured = iter(parts or ())
+    chosen, names = choose_channels(source.image, options.channels)
 
     def measure(labels: Image, image: Image | None) -> Table:
         # What is doubtful of the voxel size is the same at all positions.
-        scale = _scale(labels, image, options, pending.pop() if pending else None)
-        return measure_image(labels, image, scale=scale, names=names, progress=progress)
+        scale = find_scale(labels, image, options, pending.pop() if pending else None)
+        here = {"parts": next(measured, None), "progress": progress}
+        return measure_image(labels, image, scale=scale, names=names, **here)
 
-    parts = measure_positions(source.labels, chosen, _apart(source.labels, options), measure)
-    return join_positions(parts, name=source.name, well=_well(source))
+    tables = measure_positions(source.labels, chosen, divided_axes(source.labels, options), measure)
+    return join_positions(tables, name=source.name, well=_well(source))
 
 
 def _well(source: Source) -> str:
@@ -211,12 +239,12 @@ def _well(source: Source) -> str:
     return next(("".join(key.split("/")[:2]) for key in keys if key), "")
 
 
-def _apart(labels: Image, options: MeasureOptions) -> str:
+def divided_axes(labels: Image, options: MeasureOptions) -> str:
     """Letters of the axes along which objects are separate; points in time always are.
 
     Examples:
         >>> movie = Image.from_array(np.zeros((2, 3, 4, 5), np.uint8), axes="CZYX")
-        >>> _apart(movie, MeasureOptions(planes="z")), _apart(movie, MeasureOptions())
+        >>> divided_axes(movie, MeasureOptions(planes="z")), divided_axes(movie, MeasureOptions())
         ('z', '')
     """
     planes = options.planes or ""
@@ -226,7 +254,7 @@ def _apart(labels: Image, options: MeasureOptions) -> str:
     return f"t{planes.replace('t', '')}" if volumes else planes or "t"
 
 
-def _chosen_channels(
+def choose_channels(
     image: Image | None, channels: Sequence[int | str] | None
 ) -> tuple[Image | None, list[str] | None]:
     """The channels to measure, and their names if the image has none.
@@ -241,7 +269,7 @@ def _chosen_channels(
     return select_channels(image, channel_numbers(image, channels)), None
 
 
-def _scale(
+def find_scale(
     labels: Image, image: Image | None, options: MeasureOptions, say: Say | None
 ) -> Scale | None:
     """Voxel size: given, or of the labels' file, or of the image's."""

@@ -22,7 +22,7 @@ from unmask.cli.terminal import emit, show
 from unmask.cli.verbs import register
 from unmask.errors import Interrupted, UnmaskError
 from unmask.plugins import own_fault
-from unmask.startup import silence_libraries
+from unmask.startup import limit_waiting, silence_libraries
 
 app = typer.Typer(
     name="unmask",
@@ -74,6 +74,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     silence_libraries()
+    limit_waiting()
     threading.excepthook = _in_thread
     interruption.remember()
     try:

@@ -12,6 +12,7 @@ from unmask.cli.options import (
     OUTPUT,
     AllowCode,
     Channels,
+    Device,
     Images,
     ImagesOption,
     Resume,
@@ -131,6 +132,7 @@ class ClusterOptions:
             rich_help_panel=_PANEL,
         ),
     ] = 0
+    device: Device = "auto"
     workers: Workers = None
     channels: Channels = None
     settings: Settings = None
@@ -169,6 +171,7 @@ def cluster(options: ClusterOptions) -> None:
             centers=options.centers,
             names=options.names,
             cluster=options.workers,
+            device=options.device,
             resume=options.resume,
         ),
         settings=[*channel_settings(options.channels), *(options.settings or ())],

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import DATA, OUTPUT, parse_channels, split_words
+from unmask.cli.options import DATA, OUTPUT, Workers, parse_channels, split_words
 from unmask.cli.terminal import emit, progress, show
 from unmask.startup import quick_imports
 
@@ -94,6 +94,7 @@ class MeasureOptions:
             rich_help_panel=_PANEL,
         ),
     ] = None
+    workers: Workers = None
 
 
 def measure(options: MeasureOptions) -> None:
@@ -105,6 +106,9 @@ def measure(options: MeasureOptions) -> None:
         # Intensities too, in micrometers, with outlines for Fiji and QuPath
         unmask measure --labels labels/ --images images/ --spacing 0.5,0.5 --unit um \
             --rois imagej,geojson --out objects.csv
+        # Large volumes, on four processes
+        unmask measure --labels labels.zarr --images volume.zarr --workers processes:4 \
+            --out objects.csv
     """
     with quick_imports():
         from unmask.api import MeasureOptions, measure_files
@@ -119,6 +123,7 @@ def measure(options: MeasureOptions) -> None:
             planes=options.planes,
             channels=tuple(parse_channels(options.channels)) or None,
             rois=tuple(split_words(options.rois)),
+            cluster=options.workers,
         ),
         say=show,
         progress=progress(),

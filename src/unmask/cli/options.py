@@ -148,6 +148,16 @@ Workers = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where the network runs: auto, cpu, cuda, cuda:1 or mps. auto is the GPU, if "
+        "present; with --workers, one GPU per worker.",
+        rich_help_panel=RUN,
+    ),
+]
 Channels = Annotated[
     str | None,
     typer.Option(

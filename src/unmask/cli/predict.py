@@ -13,6 +13,7 @@ from unmask.cli.options import (
     OUTPUT,
     AllowCode,
     Channels,
+    Device,
     Images,
     ImagesOption,
     Resume,
@@ -150,16 +151,7 @@ class PredictOptions:
             rich_help_panel=_PANEL,
         ),
     ] = False
-    device: Annotated[
-        str,
-        typer.Option(
-            "--device",
-            metavar="NAME",
-            help="Where the network runs: auto, cpu, cuda, cuda:1 or mps. auto is the GPU, if "
-            "present; with --workers, one GPU per worker.",
-            rich_help_panel=_PANEL,
-        ),
-    ] = "auto"
+    device: Device = "auto"
     profile: Annotated[
         bool,
         typer.Option(

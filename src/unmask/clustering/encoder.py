@@ -81,16 +81,19 @@ class DenseFile:
         settings: changes to its recipe.
         features: which features.
         allow_code: the user allows that code of the model runs.
+        device: where it runs, see `find_device`.
     """
 
     model: str
     settings: tuple[str, ...]
     features: Features
     allow_code: bool = False
+    device: str = "auto"
 
     def __call__(self) -> tuple[Dense, str]:
         """What computes features, and the digest of its weights."""
-        encoder = load_encoder(self.model, self.settings, allow_code=self.allow_code)
+        given = {"allow_code": self.allow_code, "device": self.device}
+        encoder = load_encoder(self.model, self.settings, **given)
         return encoder.dense(self.features), encoder.digest
 
 
@@ -99,6 +102,7 @@ def load_encoder(
     settings: Iterable[str] = (),
     *,
     allow_code: bool = False,
+    device: str = "auto",
     say: Callable[[str], None] | None = None,
 ) -> Encoder:
     """Load the backbone of a model file or run folder.
@@ -107,13 +111,15 @@ def load_encoder(
         path: the model.
         settings: changes to ``data.normalize``, ``data.axes`` and arithmetic.
         allow_code: run parts that the model carries as source.
+        device: where it runs, see `find_device`.
         say: gets lines about the code that runs.
 
     Raises:
         CheckpointError: missing, damaged, a model with code that was not allowed, or not a model of
             its recipe.
-        RecipeError: another setting, or one that does not exist.
+        RecipeError: another setting, or one that does not exist; no such device.
     """
+    place = find_device(device)
     model = checkpoint.load_model(path)
     recipe, notes = checkpoint.recipe_inside(model.card, path, allow_code=allow_code)
     if say is not None:
@@ -144,7 +150,6 @@ def load_encoder(
     digest = digest_weights(sorted(weights.items()))
     changed = recipe.with_settings(lines)
     use_formats(changed.data.formats)
-    place = find_device()
     asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
     trained = () if asked else channel_names(model.card)
     choice = ChannelChoice(changed.data.use_channels, trained)

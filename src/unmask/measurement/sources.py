@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from unmask.io import Image, open_image, open_labels
 from unmask.io.inputs import ArrayInput
 from unmask.io.paths import stem
 from unmask.io.pictures import looks_like_picture
+from unmask.io.remote import is_remote
 from unmask.io.stacks import open_movie_labels, open_stack
 from unmask.measurement.outlined import colored_labels
 from unmask.space.axes import SPACE
@@ -31,12 +32,45 @@ _STACKS = ("ZYX", "ZCYX", "CZYX", "ZYXC")
 
 
 @dataclass(frozen=True)
+class SourceFiles:
+    """The files of a source; call it to open them again, in another process as well.
+
+    Attributes:
+        name: of the source.
+        labels: path of the label image, or its outlines.
+        image: path of the image, if there is one.
+        planes: as for `open_sources`.
+    """
+
+    name: str
+    labels: str | DrawnLabels
+    image: str | None
+    planes: str | None
+
+    def __call__(self) -> Source:
+        """The source.
+
+        Raises:
+            DataError: files that cannot be read.
+        """
+        return _open(self.name, self.labels, self.image, self.planes, _ignore)
+
+
+@dataclass(frozen=True)
 class Source:
-    """A label image and its image, if there is one; nothing is read yet."""
+    """A label image and its image, if there is one; nothing is read yet.
+
+    Attributes:
+        name: of the image, or of the labels.
+        labels: the label image.
+        image: its image; None: no intensities.
+        files: where they come from; None: something is in memory.
+    """
 
     name: str
     labels: Image
     image: Image | None = None
+    files: SourceFiles | None = None
 
 
 def open_sources(
@@ -68,6 +102,7 @@ def open_sources(
     for name, label, image in _paired(labels, images, problems, say):
         try:
             source = _open(name, label, image, planes, say)
+            source = replace(source, files=_files_of(name, label, image, planes))
             if isinstance(label, str) and len(sources) < _LOOKED:
                 for note in _picture_notes(source.labels):
                     say(note)
@@ -76,6 +111,29 @@ def open_sources(
             problems.append(str(error))
     raise_problems(problems)
     return sources
+
+
+def _files_of(
+    name: str, label: Labels, image: Given | None, planes: str | None
+) -> SourceFiles | None:
+    """The files of a source, by paths that do not depend on the working folder."""
+    if isinstance(label, DrawnLabels):
+        known: str | DrawnLabels = replace(label, path=_absolute(label.path))
+    elif isinstance(label, str | Path):
+        known = _absolute(label)
+    else:
+        return None
+    if image is not None and not isinstance(image, str | Path):
+        return None
+    return SourceFiles(name, known, None if image is None else _absolute(image), planes)
+
+
+def _absolute(path: str | Path) -> str:
+    return str(path) if is_remote(str(path)) else str(Path(path).absolute())
+
+
+def _ignore(_: str) -> None:
+    """Say nothing: what is doubtful was said when the files were opened first."""
 
 
 def _picture_notes(labels: Image) -> list[str]:

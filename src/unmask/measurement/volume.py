@@ -41,6 +41,7 @@ def measure_image(
     scale: Scale | None = None,
     names: Sequence[str] | None = None,
     block: Sequence[int] | None = None,
+    parts: Sequence[Part] | None = None,
     progress: Progress | None = None,
 ) -> Table:
     """Measure every object of a label image.
@@ -51,6 +52,7 @@ def measure_image(
         scale: voxel size; None: columns in voxels only.
         names: of the channels; None: those that the image's file names, or ``channel_0`` ...
         block: largest block; None: about 16 million voxels.
+        parts: what all blocks gave, if they are measured already; see `divide` and `measure_core`.
         progress: called with (blocks done, blocks in all).
 
     Raises:
@@ -66,18 +68,12 @@ def measure_image(
             )
         )
     # A format that decodes everything for every part is read once.
-    labels, image = _held(labels), None if image is None else _held(image)
+    labels, image = hold(labels), None if image is None else hold(image)
     shape = labels.shape[1:]
     spacing = scale.spacing if scale else None
     block = tuple(block) if block else block_shape(shape)
-    cores = [tile.write for tile in tiles(shape, block, (0,) * len(shape))]
-    parts = []
-    for done, core in enumerate(cores, 1):
-        part = _measure_core(labels, image, core, spacing)
-        if len(part.ids) or not parts:
-            parts.append(part)
-        if progress is not None:
-            progress(done, len(cores))
+    if parts is None:
+        parts = _measure_cores(labels, image, divide(shape, block), spacing, progress)
     part = _completed(combine(parts), labels, image, block)
     columns, spatial = object_columns(
         part,
@@ -90,7 +86,31 @@ def measure_image(
     return Table(columns, spatial)
 
 
-def _measure_core(
+def divide(shape: Sequence[int], block: Sequence[int] | None = None) -> list[Box]:
+    """The blocks of an image, in order; without their halo."""
+    size = tuple(block) if block else block_shape(shape)
+    return [tile.write for tile in tiles(tuple(shape), size, (0,) * len(shape))]
+
+
+def _measure_cores(
+    labels: Image,
+    image: Image | None,
+    cores: Sequence[Box],
+    spacing: tuple[float, ...] | None,
+    progress: Progress | None,
+) -> list[Part]:
+    """Measure block after block; those without objects are left out, except for a first one."""
+    parts: list[Part] = []
+    for done, core in enumerate(cores, 1):
+        part = measure_core(labels, image, core, spacing)
+        if len(part.ids) or not parts:
+            parts.append(part)
+        if progress is not None:
+            progress(done, len(cores))
+    return parts
+
+
+def measure_core(
     labels: Image, image: Image | None, core: Box, spacing: tuple[float, ...] | None
 ) -> Part:
     """Measure one block; in a function of its own, so that nothing of it outlives the block."""
@@ -148,7 +168,8 @@ def _stored_names(image: Image) -> list[str]:
     return [str(name or "").strip() for name in found] if isinstance(found, (list, tuple)) else []
 
 
-def _held(image: Image) -> Image:
+def hold(image: Image) -> Image:
+    """The image, decoded once if its format decodes everything for every part."""
     if not image.whole:
         return image
     array = image.read()

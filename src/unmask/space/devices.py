@@ -27,8 +27,12 @@ def find_device(name: str = "auto") -> torch.device:
         device(type='cpu')
     """
     found = torch.accelerator.current_accelerator(check_available=True)
+    own = _GIVEN.get()
     if name == "auto":
-        return _GIVEN.get() or (torch.device("cpu") if found is None else found)
+        return own or (torch.device("cpu") if found is None else found)
+    if own is not None and name == own.type:
+        # A type without a number, such as cuda: workers still have one device each.
+        return own
     count = 0 if found is None else torch.accelerator.device_count()
     try:
         device = torch.device(name)
