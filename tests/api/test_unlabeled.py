@@ -67,6 +67,16 @@ def test_images_with_labels_are_no_unlabeled_images(folder, capsys):
     assert "uses 3 unlabeled images (consistency); 2 others" in text
 
 
+def test_other_spellings_of_a_path_name_the_same_images(folder, capsys, monkeypatch):
+    """A held-out image must not be trained on because its path is written in another way."""
+    monkeypatch.chdir(folder)
+    (folder / "linked").symlink_to("images", target_is_directory=True)
+    for number, path in enumerate((folder / "images", "linked")):
+        unmask.train("semantic2d", images="images", labels="labels", out=f"run{number}",
+                     unlabeled=path, settings=[*SMALL, "train.steps=1"])  # fmt: skip
+        assert "uses 3 unlabeled images (consistency); 2 others" in capsys.readouterr().err
+
+
 def test_the_note_on_unlabeled_images_names_a_command_that_works(folder, capsys):
     import shlex
 

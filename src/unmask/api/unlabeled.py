@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,8 +68,13 @@ def open_unlabeled(
     except DataError as error:
         raise DataError(f"--unlabeled: {error}", error.problems) from error
     # One folder may hold images and their labels.
-    known = {image.source for pair in used for image in (pair.image, pair.labels or pair.image)}
-    pairs = [pair for pair in found if pair.image.source not in known]
+    known = {
+        os.path.realpath(image.source)
+        for pair in used
+        for image in (pair.image, pair.labels or pair.image)
+    }
+    # An absolute path and a link name the same file as a relative path.
+    pairs = [pair for pair in found if os.path.realpath(pair.image.source) not in known]
     left_out = len(found) - len(pairs)
     if len(pairs) < _FEWEST:
         extra = f", and {left_out} with labels or held out" if left_out else ""
