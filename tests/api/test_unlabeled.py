@@ -4,6 +4,7 @@ from PIL import Image
 
 import unmask
 from unmask import checkpoint
+from unmask.api.unlabeled import unlabeled_note
 from unmask.errors import DataError, RecipeError
 
 SMALL = [
@@ -105,3 +106,12 @@ def test_unfitting_unlabeled_images_are_refused(folder):
     with pytest.raises(RecipeError, match="Give --unlabeled PATH"):
         train(folder, "run", unlabeled=None, settings=["train.unlabeled=consistency"])
     assert not (folder / "run" / "model.safetensors").exists()
+
+
+def test_the_note_keeps_the_validation():
+    """Otherwise the next run would hold out other images, and its scores could not be compared."""
+    (note,) = unlabeled_note(2, ["i/a.png", "i/b.png"], "i", "l", validation=("vi", "vl"))
+    assert "--labels l --val-images vi --val-labels vl --unlabeled i --out" in note
+    for validation in ((None, None), ("vi", None)):
+        (note,) = unlabeled_note(2, ["i/a.png", "i/b.png"], "i", "l", validation=validation)
+        assert "--val" not in note

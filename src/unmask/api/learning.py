@@ -288,9 +288,12 @@ def _open_files(
     open_files = partial(open_pairs, layout=rules, channels=chosen.data.channels, notes=notes)
     with list_next_to(out):
         pairs = open_files(images, labels, unlabeled=unlabeled)
-        if files.unlabeled is None:
-            notes += unlabeled_note(len(pairs), unlabeled, images, labels, out=out)
         val_labels = labels_of(val_images, found.val_labels)
+        if files.unlabeled is None:
+            validation = (val_images, val_labels)
+            notes += unlabeled_note(
+                len(pairs), unlabeled, images, labels, validation=validation, out=out
+            )
         held_out = _second("Validation", val_images, val_labels, open_files, notes)
         second = _second("Replay", files.replay_images, files.replay_labels, open_files, notes)
         notes += content_notes(pairs, chosen, task)

@@ -98,6 +98,7 @@ def unlabeled_note(
     images: Paths,
     labels: Paths | None,
     *,
+    validation: tuple[Paths | None, Paths | None] = (None, None),
     out: str | Path | None = None,
 ) -> list[str]:
     """A note on unlabeled images, with the command that trains on them; empty if all are labeled.
@@ -107,6 +108,7 @@ def unlabeled_note(
         unlabeled: paths of images without labels.
         images: the argument of ``train``.
         labels: the argument of ``train``.
+        validation: images and labels of the validation, which the command keeps.
         out: run folder whose recipe the command reuses; None: no run exists yet.
     """
     if not unlabeled:
@@ -119,6 +121,9 @@ def unlabeled_note(
         return [f"{start}{names} is left out." if few else f"{start}{names} are left out."]
     words = ["unmask", "train", *map(str, as_inputs(images))]
     words += ["--labels", *_repeat_option("--labels", labels)]
+    for option, paths in zip(("--val-images", "--val-labels"), validation, strict=True):
+        if None not in validation and paths is not None:
+            words += [option, *_repeat_option(option, paths)]
     words += ["--unlabeled", *_repeat_option("--unlabeled", images)]
     words += (
         ["--out", "runs/unlabeled"]
