@@ -14,7 +14,7 @@ from unmask.api import planning
 from unmask.errors import DataError, RecipeError
 from unmask.io import open_labels, save_image
 from unmask.phantoms.cells import write_set
-from unmask.recipe import load
+from unmask.recipe import check_settings, load
 from unmask.training.timing import Timing
 
 TINY = ["model.backbone.width=4", "model.backbone.depth=2", "data.crop=[32, 32]"]
@@ -167,3 +167,26 @@ def test_little_time_makes_batches_smaller(folder, monkeypatch):
     assert sizes == [2, 8]
     kept = api.plan(**given, minutes=3, settings=[*own, "train.batch_size=8"])
     assert (kept.recipe.train.batch_size, kept.recipe.train.steps) == (8, 153)
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("data.crp=[3, 3]", "Did you mean 'data.crop'"),
+        ("trian.steps=3", "no field 'trian.steps'"),
+        ("train.steps", "found no '='"),
+        ("train.trackers=[mlflo]", "Did you mean 'mlflow'"),
+    ],
+)
+def test_wrong_settings_are_refused_before_a_plan_is_made(tmp_path, setting, text):
+    """A plan reads all labels and times the network, which takes long."""
+    with pytest.raises(RecipeError, match=text):
+        api.train(images=tmp_path, labels=tmp_path, out=tmp_path / "run", settings=[setting])
+
+
+@pytest.mark.parametrize(
+    "setting", ["task=flows", "task.reach=3", "model.backbone.width=4", "data={crop: [8, 8]}",
+                "train.unlabeled.weight=1"],
+)  # fmt: skip
+def test_options_of_parts_are_left_to_the_recipe(setting):
+    check_settings([setting])
