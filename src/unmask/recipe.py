@@ -39,6 +39,7 @@ __all__ = [
     "RecipeLike",
     "ReplayRecipe",
     "TrainRecipe",
+    "check_settings",
     "load",
     "parse",
     "presets",
@@ -251,6 +252,29 @@ def _assign(tree: dict[str, Any], line: str) -> str | None:
     except RecipeError as error:
         return str(error)
     return None
+
+
+def check_settings(settings: Iterable[str]) -> None:
+    """Refuse settings of fields that no recipe has, before there is a recipe.
+
+    Options of parts, such as ``task.reach``, and values are checked when the recipe is known.
+
+    Raises:
+        RecipeError: a line without ``=``, or an unknown field (the nearest one is named); all at
+            once.
+    """
+    fields, problems = set(_fields(Recipe)), list[str]()
+    sections = {name.rpartition(".")[0] for name in fields}
+    for line in settings:
+        key, equals, _ = line.partition("=")
+        names = key.strip().split(".")
+        above = {".".join(names[:count]) for count in range(1, len(names))}
+        if not equals:
+            problems.append(f"--set {line}: expected KEY=VALUE, found no '='.")
+        elif key.strip() not in fields and not above & (fields - sections):
+            problems.append(f"--set {line}: there is no field {key.strip()!r}. {_nearest(key)}")
+    if problems:
+        raise RecipeError("\n".join(problems), problems)
 
 
 def _fields(section: type[BaseModel], prefix: str = "") -> list[str]:

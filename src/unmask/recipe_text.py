@@ -82,7 +82,7 @@ def _fields(kind: Any) -> dict[str, Any]:
 
 
 def _items(kind: Any) -> Any:
-    """Annotation of the items of a tuple; None where it is no tuple."""
+    """Annotation of the items of a tuple; None if it is not a tuple."""
     found = [get_args(each) for each in _members(kind) if get_origin(each) is tuple]
     return found[0][0] if found and found[0] else None
 

@@ -14,6 +14,7 @@ import torch
 
 import unmask
 from unmask.api import audit, predict_files
+from unmask.api.inputs import find_inputs
 from unmask.api.prediction import Options
 from unmask.errors import DataError, RecipeError, SkippedError
 from unmask.io import open_image, save_image
@@ -277,3 +278,18 @@ def test_advice_for_a_stack_does_not_lead_in_circles(command, trained, tmp_path,
     assert "predict --planes z" in answer.err
     assert "axes=ZYX" not in answer.err
     assert ("axes=CYX" in answer.err) == (axes is None)
+
+
+def test_images_that_a_list_leaves_out_are_reported(tmp_path):
+    """nnU-Net lists images by their labels, so those without labels are in no list."""
+    about = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {}, "file_ending": ".png"}
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
+        save_image(tmp_path / "imagesTr" / f"{name}.png", np.eye(9, dtype=np.uint8), axes="YX")
+    save_image(tmp_path / "labelsTr" / "a.png", np.eye(9, dtype=np.uint8), axes="YX")
+    for given in (tmp_path, tmp_path / "dataset.json"):
+        notes = " ".join(find_inputs(str(given), None).notes)
+        assert "2 file(s) in" in notes
+        assert f"b_0000.png. They can be used with --unlabeled {tmp_path / 'imagesTr'}" in notes
+    save_image(tmp_path / "labelsTr" / "b.png", np.eye(9, dtype=np.uint8), axes="YX")
+    assert "not listed" not in " ".join(find_inputs(str(tmp_path), None).notes)

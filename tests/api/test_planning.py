@@ -14,7 +14,7 @@ from unmask.api import planning
 from unmask.errors import DataError, RecipeError
 from unmask.io import open_labels, save_image
 from unmask.phantoms.cells import write_set
-from unmask.recipe import load
+from unmask.recipe import check_settings, load
 from unmask.training.threads import use_threads
 from unmask.training.timing import Timing
 
@@ -209,3 +209,26 @@ def test_little_time_makes_crops_of_volumes_smaller(tmp_path, monkeypatch):
     own = ["train.folds=0", f"data.crop={list(long.recipe.data.crop)}"]
     kept = api.plan(**given, minutes=3, settings=own)
     assert kept.recipe.data.crop == long.recipe.data.crop
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("data.crp=[3, 3]", "Did you mean 'data.crop'"),
+        ("trian.steps=3", "no field 'trian.steps'"),
+        ("train.steps", "found no '='"),
+        ("train.trackers=[mlflo]", "Did you mean 'mlflow'"),
+    ],
+)
+def test_wrong_settings_are_refused_before_a_plan_is_made(tmp_path, setting, text):
+    """A plan reads all labels and times the network, which takes long."""
+    with pytest.raises(RecipeError, match=text):
+        api.train(images=tmp_path, labels=tmp_path, out=tmp_path / "run", settings=[setting])
+
+
+@pytest.mark.parametrize(
+    "setting", ["task=flows", "task.reach=3", "model.backbone.width=4", "data={crop: [8, 8]}",
+                "train.unlabeled.weight=1"],
+)  # fmt: skip
+def test_options_of_parts_are_left_to_the_recipe(setting):
+    check_settings([setting])

@@ -4,6 +4,7 @@ from PIL import Image
 
 import unmask
 from unmask import checkpoint
+from unmask.api.unlabeled import unlabeled_note
 from unmask.errors import DataError, RecipeError
 
 SMALL = [
@@ -67,6 +68,16 @@ def test_images_with_labels_are_no_unlabeled_images(folder, capsys):
     assert "uses 3 unlabeled images (consistency); 2 others" in text
 
 
+def test_other_spellings_of_a_path_name_the_same_images(folder, capsys, monkeypatch):
+    """A held-out image must not be trained on because its path is written in another way."""
+    monkeypatch.chdir(folder)
+    (folder / "linked").symlink_to("images", target_is_directory=True)
+    for number, path in enumerate((folder / "images", "linked")):
+        unmask.train("semantic2d", images="images", labels="labels", out=f"run{number}",
+                     unlabeled=path, settings=[*SMALL, "train.steps=1"])  # fmt: skip
+        assert "uses 3 unlabeled images (consistency); 2 others" in capsys.readouterr().err
+
+
 def test_the_note_on_unlabeled_images_names_a_command_that_works(folder, capsys):
     import shlex
 
@@ -95,3 +106,12 @@ def test_unfitting_unlabeled_images_are_refused(folder):
     with pytest.raises(RecipeError, match="Give --unlabeled PATH"):
         train(folder, "run", unlabeled=None, settings=["train.unlabeled=consistency"])
     assert not (folder / "run" / "model.safetensors").exists()
+
+
+def test_the_note_keeps_the_validation():
+    """Otherwise the next run would hold out other images, and its scores could not be compared."""
+    (note,) = unlabeled_note(2, ["i/a.png", "i/b.png"], "i", "l", validation=("vi", "vl"))
+    assert "--labels l --val-images vi --val-labels vl --unlabeled i --out" in note
+    for validation in ((None, None), ("vi", None)):
+        (note,) = unlabeled_note(2, ["i/a.png", "i/b.png"], "i", "l", validation=validation)
+        assert "--val" not in note

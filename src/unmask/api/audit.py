@@ -79,7 +79,10 @@ def check(
     task = None if chosen.task is None else build_task(chosen)
     audit = _audited(images, labels, chosen, task)
     audit.notes[:0] = found.notes
-    audit.notes.extend(unlabeled_note(len(audit.pairs), audit.unlabeled, images, labels))
+    second = (val_images, labels_of(val_images, found.val_labels))
+    audit.notes.extend(
+        unlabeled_note(len(audit.pairs), audit.unlabeled, images, labels, validation=second)
+    )
     if val_images is not None and labels is not None:
         _add_validation(audit, val_images, found.val_labels, chosen, task)
     planned = None

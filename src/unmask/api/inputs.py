@@ -15,7 +15,7 @@ from unmask.data.checks import check_content
 from unmask.data.pairs import Layout, Pair, Paths
 from unmask.errors import DataError, RecipeError, SaveError, is_shortened, raise_problems
 from unmask.io.inputs import ArrayInput, as_inputs
-from unmask.io.listing import cases, is_listing, part_of, read_listing
+from unmask.io.listing import cases, is_listing, part_of, read_listing, unlisted_images
 from unmask.plain_text import printable
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
@@ -33,7 +33,8 @@ def find_inputs(
         DataError: a folder in which several others could be the images or the labels.
     """
     found = arrange(images, labels)
-    found = replace(found, labels=labels_of(found.images, found.labels))
+    notes = (*found.notes, *_note_unlisted(found.images))
+    found = replace(found, labels=labels_of(found.images, found.labels), notes=notes)
     if val_images is None:
         return found
     second = arrange(val_images, val_labels)
@@ -43,6 +44,21 @@ def find_inputs(
         val_labels=labels_of(second.images, second.labels),
         notes=(*found.notes, *second.notes),
     )
+
+
+def _note_unlisted(images: Paths) -> list[str]:
+    """A note on files next to the images of a list that it does not name; none for other paths."""
+    given = as_inputs(images)
+    if len(given) != 1 or not isinstance(given[0], str) or not is_listing(given[0]):
+        return []
+    files = unlisted_images(given[0])
+    if not files:
+        return []
+    folder = files[0].parent
+    return [
+        f"{given[0]}: {len(files)} file(s) in {folder} are not listed or have no labels, and are "
+        f"left out, such as {files[0].name}. They can be used with --unlabeled {folder}."
+    ]
 
 
 def left_out_note(name: str, labeled: int, unlabeled: Sequence[str]) -> list[str]:

@@ -51,7 +51,7 @@ from unmask.io.inputs import as_inputs
 from unmask.planning.fold_rules import FEW
 from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
-from unmask.recipe import Recipe, RecipeLike
+from unmask.recipe import Recipe, RecipeLike, load
 from unmask.space.random import generator
 from unmask.starts.choose import AUTO, WORDS
 from unmask.starts.replay import draw_source, families_of
@@ -59,6 +59,7 @@ from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
 from unmask.training import count_processes
 from unmask.training.saving import refuse_used
+from unmask.training.trackers import build_trackers
 
 
 def pretrain(
@@ -288,9 +289,12 @@ def _open_files(
     open_files = partial(open_pairs, layout=rules, channels=chosen.data.channels, notes=notes)
     with list_next_to(out):
         pairs = open_files(images, labels, unlabeled=unlabeled)
-        if files.unlabeled is None:
-            notes += unlabeled_note(len(pairs), unlabeled, images, labels, out=out)
         val_labels = labels_of(val_images, found.val_labels)
+        if files.unlabeled is None:
+            validation = (val_images, val_labels)
+            notes += unlabeled_note(
+                len(pairs), unlabeled, images, labels, validation=validation, out=out
+            )
         held_out = _second("Validation", val_images, val_labels, open_files, notes)
         second = _second("Replay", files.replay_images, files.replay_labels, open_files, notes)
         notes += content_notes(pairs, chosen, task)
@@ -346,6 +350,8 @@ def _recipe_of(
     if recipe is None and start.resume and written.is_file():
         return str(written), []
     if recipe is None:
+        asked = [line for line in settings if line.partition("=")[0].strip() == "train.trackers"]
+        build_trackers(load("cells").with_settings(asked).train.trackers)
         # Validation images that are given, and several processes, rule out a cross-validation.
         alone = files.val_images is None and prod(count_processes(start.devices)) == 1
         own = settings if alone else ["train.folds=0", *settings]

@@ -24,7 +24,7 @@ from unmask.planning.fold_rules import choose_folds, fold_decisions
 from unmask.planning.network_rules import fit_batch, schedule_decisions, share_for
 from unmask.planning.plan import Plan, make_plan, measure, shrink_crops
 from unmask.planning.text import plan_to_yaml
-from unmask.recipe import Recipe, load
+from unmask.recipe import Recipe, check_settings, load
 from unmask.training.advice import open_first
 from unmask.training.precision import Measured
 from unmask.training.threads import measure_threads, use_threads
@@ -67,7 +67,10 @@ def plan(
 
     Raises:
         DataError: files cannot be read, or there are no labels.
+        RecipeError: settings of unknown fields, before any file is read.
     """
+    settings = list(settings)
+    check_settings(settings)
     found = find_inputs(images, labels)
     images, val_images = parts_of(found.images, found.val_images, None)
     split = val_images is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,8 +68,13 @@ def open_unlabeled(
     except DataError as error:
         raise DataError(f"--unlabeled: {error}", error.problems) from error
     # One folder may hold images and their labels.
-    known = {image.source for pair in used for image in (pair.image, pair.labels or pair.image)}
-    pairs = [pair for pair in found if pair.image.source not in known]
+    known = {
+        os.path.realpath(image.source)
+        for pair in used
+        for image in (pair.image, pair.labels or pair.image)
+    }
+    # An absolute path and a link name the same file as a relative path.
+    pairs = [pair for pair in found if os.path.realpath(pair.image.source) not in known]
     left_out = len(found) - len(pairs)
     if len(pairs) < _FEWEST:
         extra = f", and {left_out} with labels or held out" if left_out else ""
@@ -92,6 +98,7 @@ def unlabeled_note(
     images: Paths,
     labels: Paths | None,
     *,
+    validation: tuple[Paths | None, Paths | None] = (None, None),
     out: str | Path | None = None,
 ) -> list[str]:
     """A note on unlabeled images, with the command that trains on them; empty if all are labeled.
@@ -101,6 +108,7 @@ def unlabeled_note(
         unlabeled: paths of images without labels.
         images: the argument of ``train``.
         labels: the argument of ``train``.
+        validation: images and labels of the validation, which the command keeps.
         out: run folder whose recipe the command reuses; None: no run exists yet.
     """
     if not unlabeled:
@@ -113,6 +121,9 @@ def unlabeled_note(
         return [f"{start}{names} is left out." if few else f"{start}{names} are left out."]
     words = ["unmask", "train", *map(str, as_inputs(images))]
     words += ["--labels", *_repeat_option("--labels", labels)]
+    for option, paths in zip(("--val-images", "--val-labels"), validation, strict=True):
+        if None not in validation and paths is not None:
+            words += [option, *_repeat_option(option, paths)]
     words += ["--unlabeled", *_repeat_option("--unlabeled", images)]
     words += (
         ["--out", "runs/unlabeled"]

@@ -29,7 +29,7 @@ def main(source: str, result: str, memory: int, seconds: int) -> None:
 
 
 def _strip(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """Nested dicts with tensors moved to ``tensors``; values that are no JSON become text."""
+    """Nested dicts with tensors moved to ``tensors``; values outside of JSON become text."""
     if isinstance(value, torch.Tensor):
         name = str(len(tensors))
         # Cloned: the file format refuses tensors that share memory, and tied weights do.

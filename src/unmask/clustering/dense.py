@@ -72,11 +72,12 @@ class Dense:
                 f"features: expected a backbone of patch tokens such as vit, found "
                 f"{type(self.backbone).__name__}. Use another model."
             )
-        if self.quality not in QUALITIES or self.compat not in COMPAT:
-            raise RecipeError(
-                f"features: expected a quality of {', '.join(QUALITIES)} and a compat of "
-                f"{' or '.join(COMPAT)}, found {self.quality!r} and {self.compat!r}. Change them."
-            )
+        for name, known in (("quality", QUALITIES), ("compat", COMPAT)):
+            if (value := getattr(self, name)) not in known:
+                raise RecipeError(
+                    f"{name} {value!r}: expected one of {', '.join(known)}, found none of them. "
+                    f"Change --{name}."
+                )
         if self.compat == "official" and self.quality == "draft":
             raise RecipeError(
                 "features: expected quality exact or fast with compat=official, found draft. "

@@ -22,10 +22,11 @@ from typing import Any
 
 from unmask.errors import DataError, describe_error, message, near_path
 from unmask.io import foreign
-from unmask.io.multi_file import join_names
+from unmask.io.multi_file import files_of, join_names
 from unmask.space.random import generator
 
 _NAME = re.compile(r"(?P<file>.*\.json)(:(?P<part>train|val|test)(?P<fold>\d+)?)?", re.IGNORECASE)
+_ENDING = re.compile(r"(\.nii)?\.\w+$")
 _FOLDS = 5
 _MAX_BYTES = 100_000_000
 
@@ -159,6 +160,32 @@ def read_listing(path: str | Path) -> Listing:
     if "file_ending" in tree and "channel_names" in tree:
         return _of_folders(path, tree)
     raise _strange(path, f"the fields {', '.join(map(str, tree))[:200]}")
+
+
+def unlisted_images(path: str | Path) -> list[Path]:
+    """Files next to the training images of a list that it does not name.
+
+    With nnU-Net 2 without a list of files, these are the images without labels.
+
+    Raises:
+        DataError: the list cannot be read or understood.
+    """
+    found = _NAME.fullmatch(str(path))
+    listing = read_listing(path if found is None else found["file"])
+    every = [*listing.train, *listing.val, *listing.test]
+    named = [path for case in every for path in (case.image, case.label) if path is not None]
+    listed = {Path(file).absolute() for path in named for file in files_of(path)}
+    endings = {_ENDING.search(file.name) for file in listed}
+    known = {match[0] for match in endings if match is not None}
+    folders = {Path(file).parent for case in listing.train for file in files_of(case.image)}
+    return [
+        file
+        for folder in sorted(folders)
+        for file in (sorted(folder.iterdir()) if folder.is_dir() else ())
+        if not file.name.startswith(".")
+        and file.absolute() not in listed
+        and any(file.name.endswith(ending) for ending in known)
+    ]
 
 
 def _case(path: Path, entry: Any, channels: int) -> Case:

@@ -36,7 +36,7 @@ METHODS: dict[str, Callable[..., NDArray[np.int32]]] = {
     "multicut": multicut,
     "average": average_linkage,
 }
-# Arguments of every decoder that are no options.
+# Arguments of every decoder that are not options.
 _GIVEN = ("affinities", "offsets", "foreground")
 # Options of ``segment`` that all decoders share.
 SHARED = ("min_foreground", "min_size", "merges", "alone_below")

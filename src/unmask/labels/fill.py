@@ -39,7 +39,7 @@ def fill_boxes(labels: NDArray[np.int32], objects: Objects) -> None:
 
 @njit(cache=True, nogil=True)
 def _flood(state: NDArray[np.uint8], strides: NDArray[np.int64], stack: NDArray[np.int64]) -> None:
-    """Mark all that is joined with the first voxel by faces and is no wall."""
+    """Mark the voxels that are joined with the first one by faces, without crossing a wall."""
     state[0] = _OUTSIDE
     stack[0] = 0
     waiting = 1

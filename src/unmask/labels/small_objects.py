@@ -55,7 +55,7 @@ def merge_small(labels: np.ndarray, passes: Sequence[Sequence[int]]) -> NDArray[
         ``(*space)`` int32, a new array.
 
     Raises:
-        DataError: a pass that is no pair of positive whole numbers.
+        DataError: a pass that is not a pair of positive whole numbers.
     """
     merged = compact(labels).copy()
     for each in passes:

@@ -81,7 +81,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Every token by itself."""
+        """Map every token on its own."""
         return self.fc2(F.gelu(self.fc1(tokens)))
 
 
@@ -96,7 +96,7 @@ class TransformerBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Tokens mixed with each other, then each by itself."""
+        """Mix tokens with each other, then map each on its own."""
         tokens = _onto(tokens, self.attn(self.norm1(tokens)))
         return _onto(tokens, self.mlp(self.norm2(tokens)))
 

@@ -22,7 +22,7 @@ class TokenLinear(nn.Linear):
     """
 
     def forward(self, input: Float[Tensor, "b n d"]) -> Float[Tensor, "b n e"]:  # noqa: A002 - torch's name
-        """Every token by itself."""
+        """Map every token on its own."""
         if nd.is_exporting():
             return F.linear(input, self.weight, self.bias)
         exact = input.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")

@@ -16,7 +16,7 @@ from unmask.space.box import Box
 
 # Mean over all phases of the sum of squared cubic B-spline weights.
 SPLINE_POWER = 151 / 315
-_SMALLEST = 8  # voxels; smaller scraps are no objects
+_SMALLEST = 8  # voxels; smaller scraps are not objects
 
 Floats = NDArray[np.floating]
 Labels = NDArray[np.unsignedinteger]

@@ -92,7 +92,7 @@ def tissue(
     # Between two spheres of radius cell / 2 the two distances part by 4 / cell per unit length.
     gap = (canvas.second - canvas.first) * np.float32(cell / 4)
     labels = solid(np.where(gap > membrane, canvas.owner, 0))
-    # Scraps that are no cells look like membranes cut obliquely, so image and truth agree.
+    # Scraps that are not cells look like membranes cut obliquely, so image and truth agree.
     gap[(labels == 0) & (gap > membrane)] = 0
     gray = _cytoplasm(grid, labels, gap / np.float32(membrane), rng)
     mitochondria = _mitochondria(grid, gray, gap, cell, rng)

@@ -56,7 +56,7 @@ def draw(
         ratio: share of tokens that are dropped.
         seed: the mask is a pure function of it (and of the kind of device).
         block: tokens along every axis that are dropped together; 0 stands for the whole axis, so
-            ``(0, 1, 1)`` gives tubes along the first axis. Default: every token by itself. The
+            ``(0, 1, 1)`` gives tubes along the first axis. Default: every token on its own. The
             share is exact: one block of a sample may be cut.
         device: where the indices live.
     """

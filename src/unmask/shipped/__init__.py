@@ -15,7 +15,7 @@ def names() -> dict[str, Path]:
 
 
 def find(model: str | Path) -> Path:
-    """The file of a shipped model; a path that exists, or is no such name, is left as it is."""
+    """The file of a shipped model; a path that exists, or another name, is returned as it is."""
     path = Path(model)
     return path if path.exists() else names().get(str(model), path)
 

@@ -34,7 +34,7 @@ class Batch:
         return self._with_each(lambda tensor: tensor.to(place, non_blocking=True))
 
     def pin(self) -> Batch:
-        """The batch in memory that a GPU reads by itself, while the host continues."""
+        """The batch in memory that a GPU reads on its own, while the host continues."""
         return self._with_each(lambda tensor: tensor.pin_memory())
 
     def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:

@@ -57,7 +57,7 @@ class Classify(TaskDefaults):
 
     @property
     def context(self) -> int:
-        """Every place says what it sees by itself."""
+        """Every position predicts on its own."""
         return 0
 
     @property
@@ -87,7 +87,7 @@ class Classify(TaskDefaults):
         """Class index ``(1, *space)`` and weight ``(1, *space)``, 0 beyond the image.
 
         Raises:
-            DataError: a value that is no class.
+            DataError: a value that is not a class.
         """
         known = labels != 0
         if self.ignore_label is not None:

@@ -143,7 +143,7 @@ def widen_borders(
     """
     window = [2 * n + 1 for n in halo]
     largest = maximum_filter(labels, size=window, mode="nearest")
-    # Background counts as more than any id, so that it is no second object.
+    # Background counts as more than any id, so that it is not a second object.
     beyond = np.where(labels > 0, labels, largest.max(initial=0))
     smallest = minimum_filter(beyond, size=window, mode="nearest")
     return np.where(smallest < largest, 0, labels)

@@ -110,7 +110,7 @@ class Semantic(TaskDefaults):
         """Class index ``(1, *space)`` and weight ``(1, *space)``.
 
         Raises:
-            DataError: a label value that is no class.
+            DataError: a label value that is not a class.
         """
         values = np.asarray(self.values or range(self.classes))
         order = np.argsort(values)

@@ -69,7 +69,7 @@ class Guard:
 
     A skipped step changes nothing: weights and moments keep their values, and the running
     statistics of batch norms, which the forward pass has touched, are put back. On a GPU the
-    device decides by itself and the host looks only every 16 steps, if the optimizer takes
+    device decides and the host looks only every 16 steps, if the optimizer takes
     ``found_inf`` as PyTorch's fused ones do. Statistics that are not finite are then put back to
     those of the last look; those of a finite forward pass stay, as in PyTorch's mixed precision.
 

@@ -73,8 +73,8 @@ def initialize(objective: Objective, init: str | Path, recipe: Recipe | None = N
         What was taken over and what was not, in one line.
 
     Raises:
-        CheckpointError: the file is no model, covers too little of the backbone, or has more than
-            it: a deeper network of the same names would be cut short.
+        CheckpointError: the file is not a model, covers too little of the backbone, or has more
+            than it: a deeper network of the same names would be cut short.
     """
     model = checkpoint.load_model(init)
     before = checkpoint.described_recipe(model.card, init)

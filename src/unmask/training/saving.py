@@ -111,7 +111,7 @@ class Saver:
             job.result()
 
     def close(self) -> None:
-        """End the thread; what failed is no longer looked at."""
+        """End the thread; failures are no longer checked."""
         self._pool.shutdown(wait=True)
 
     def _submit(self, action: Callable[..., Any], *given: Any, **named: Any) -> None:
