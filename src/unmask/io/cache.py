@@ -23,7 +23,7 @@ class _Entry:
     """A piece on the ledger.
 
     Attributes:
-        shelf: weak, so that the pieces go with their image.
+        shelf: a weak reference, so that the pieces go with their image.
         key: of the piece on its shelf.
         size: in the unit of the ledger; 0 if the piece was replaced.
         used: the piece was asked for since the ledger came past it.
@@ -31,7 +31,7 @@ class _Entry:
 
     __slots__ = ("key", "shelf", "size", "used")
 
-    def __init__(self, shelf: weakref.ref[Shelf[Any]], key: Hashable, size: int) -> None:
+    def __init__(self, shelf: Callable[[], Shelf[Any] | None], key: Hashable, size: int) -> None:
         self.shelf, self.key, self.size, self.used = shelf, key, size, False
 
 

@@ -6,7 +6,7 @@ A folder holds ``info`` and a folder of chunks per level. `unmask.io.precomputed
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from math import prod
@@ -79,20 +79,14 @@ def open_precomputed(location: Location, *, level: int = 0, labels: bool = False
     origin = [a * size for a, size in zip(offset, spacing, strict=True)]
     edges = tuple(store.chunk_layout.read_chunk.shape[:3])
     limit = packed_limit(_GROWTH * prod(edges) * channels * dtype.itemsize)
-    grid = tuple(-(-n // edge) for n, edge in zip(shape, edges, strict=True))
-    sharding = scale.get("sharding")
-    shards = shards_of(location, chunks, grid, limit, sharding) if sharding else None
+    check = _checker(location, chunks, scale, shape, edges, limit)
 
     def read(index: Index) -> np.ndarray:
         c, *space = index
         low = [part.start + a for part, a in zip(space[::-1], offset, strict=True)]
         high = [part.stop + a for part, a in zip(space[::-1], offset, strict=True)]
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        if shards is not None:
-            _check_shards(location, shards, index[:0:-1], edges)
-        else:
-            for name in _chunk_names(index[:0:-1], shape, offset, edges):
-                _check_size(location, chunks / name, limit)
+        check(index[:0:-1])
         values = store[(*box, slice(c.start, c.stop))].read().result()
         return np.ascontiguousarray(np.asarray(values).T.astype(dtype, copy=False))
 
@@ -106,6 +100,37 @@ def open_precomputed(location: Location, *, level: int = 0, labels: bool = False
         "nm",
         meta={"origin": dict(zip("XYZ", origin, strict=True))} if any(origin) else {},
     )
+
+
+def _checker(
+    location: Location,
+    folder: Path,
+    scale: Mapping[str, Any],
+    shape: tuple[int, ...],
+    edges: tuple[int, ...],
+    limit: int,
+) -> Callable[[Index], None]:
+    """Function that refuses a box of which a chunk has more bytes than ``limit``.
+
+    Args:
+        location: of the volume.
+        folder: of the chunks.
+        scale: the entry of the resolution in the file ``info``.
+        shape: of the resolution, x first.
+        edges: of a chunk.
+        limit: bytes.
+    """
+    offset = _offset(location, scale)
+    if (sharding := scale.get("sharding")) is not None:
+        grid = tuple(-(-n // edge) for n, edge in zip(shape, edges, strict=True))
+        shards = shards_of(location, folder, grid, limit, sharding)
+        return lambda space: _check_shards(location, shards, space, edges)
+
+    def check(space: Index) -> None:
+        for name in _chunk_names(space, shape, offset, edges):
+            _check_size(location, folder / name, limit)
+
+    return check
 
 
 def _chunk_names(
