@@ -14,7 +14,7 @@ import zarr
 from unmask.io import open_labels, save_image
 from unmask.io.outlines import write_outlines
 from unmask.serve import selection
-from unmask.serve.corrections import count_changes
+from unmask.serve.corrections import compare_objects
 from unmask.serve.doubts import disagreement
 from unmask.serve.site import next_image
 
@@ -54,9 +54,10 @@ def test_doubt_is_the_disagreement_of_two_predictions():
 
 def test_corrections_count_objects():
     before = np.array([1, 1, 0, 2, 2, 0, 3, 3, 0, 4])
-    assert count_changes(before, before) == 0
-    assert count_changes(before, np.array([1, 1, 0, 9, 9, 0, 0, 0, 0, 4])) == 1
-    assert count_changes(before, np.array([1, 5, 0, 2, 2, 0, 3, 0, 0, 4])) == 3
+    assert compare_objects(before, before) == (0, frozenset({1, 2, 3, 4}))
+    found = compare_objects(before, np.array([1, 1, 0, 9, 9, 0, 0, 0, 0, 4]))
+    assert found == (1, frozenset({1, 4}))
+    assert compare_objects(before, np.array([1, 5, 0, 2, 2, 0, 3, 0, 0, 4]))[0] == 3
 
 
 def test_the_image_that_the_model_is_least_sure_of_comes_next(served, root, program, tmp_path):
@@ -76,6 +77,18 @@ def test_the_image_that_the_model_is_least_sure_of_comes_next(served, root, prog
     assert {each["doubt"] for each in objects} == {1.0}
     states = client.json("/api/images")["images"]
     assert [image["doubt"] for image in states[:4]] == [0, 1, 0, None]
+    # Accepted, they keep it until they are corrected; what a person draws has none.
+    assert accept(client, identities[1]).status_code == 200
+    listed = client.json(f"/api/objects/{identities[1]}")["objects"]
+    assert {each["doubt"] for each in listed} == {1.0}
+    assert min(each["brightness"] for each in listed) > 0
+    labels = client.labels(identities[1])
+    background = np.argwhere(labels == 0)[0]
+    version = client.json(f"/api/image/{identities[1]}")["version"]
+    fresh = np.full((1, 1), labels.max() + 1, np.uint16)
+    client.put(identities[1], fresh, offset=background, version=version)
+    listed = client.json(f"/api/objects/{identities[1]}")["objects"]
+    assert {each["doubt"] for each in listed} == {1.0, None}
     # The stored uncertainty belongs to the older prediction.
     path = root(client) / "predictions" / "nuclei_001.tif"
     save_image(path, two_squares(), axes="YX")

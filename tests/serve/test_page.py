@@ -409,6 +409,42 @@ def test_drawing_with_the_keyboard_alone(page, server):
     assert not on_disk(site).any()
 
 
+def test_the_table_is_linked_with_the_image(page, server):
+    """And the keyboard reaches every row, file and object."""
+    from playwright.sync_api import expect
+
+    site = server()
+    ids = np.zeros((48, 40), np.uint16)
+    ids[20:30, 15:25], ids[2:6, 2:6], ids[40:42, 30:38] = 1, 2, 3
+    save_image(site.folder / "labels" / "nuclei_000.tif", ids, axes="YX")
+    opened(page, site)
+    table = page.get_by_test_id("object-table")
+    rows, bars = table.locator("tbody tr"), page.get_by_test_id("sizes").locator("rect")
+    for name, measure in (("brightness", "brightness"), ("size", "uncertainty")):
+        page.get_by_test_id("sort").select_option(name)
+        expect(table.locator("#measure")).to_have_text(measure)
+        expect(page.get_by_test_id("sizes")).to_have_attribute("aria-label", re.compile(name))
+    expect(rows).to_have_count(3)
+    expect(rows.first).to_contain_text("100")
+    counts = [int(re.findall(r"\d+", title)[0]) for title in bars.all_text_contents()]
+    assert (sum(counts), counts[0], counts[-1]) == (3, 2, 1)
+    rows.nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(rows.nth(1)).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_test_id("sizes").locator(".marked")).to_have_count(1)
+    rows.nth(1).get_by_role("checkbox").check()
+    for file in ("upload", "import"):
+        page.get_by_test_id(file).focus()
+        assert page.evaluate("document.activeElement.id") == file
+    page.get_by_test_id("canvas").focus()
+    page.keyboard.press("h")
+    page.keyboard.press("Space")
+    expect(rows.first).to_have_attribute("aria-selected", "true")
+    listed = json.loads(urllib.request.urlopen(site.address + "api/images").read())["images"]
+    found = urllib.request.urlopen(f"{site.address}api/objects/{listed[0]['id']}").read()
+    assert json.loads(found)["right"] == [2]
+
+
 def test_a_stroke_takes_less_than_a_frame(page, server):
     """The target is 16 ms of JavaScript per move event on 2048 x 2048 pixels."""
     site = server(name="wide")

@@ -142,6 +142,41 @@ def test_merge_and_delete(use):
     assert use(["1122"], "tools.relabel(plane, 2, 0, write)")[0] == ["11.."]
 
 
+def test_two_fingers_zoom_and_the_blunt_end_of_a_pen_draws(page, module_server):
+    page.goto(f"{module_server}/texts.js")
+    fingers, pen, other = page.evaluate(
+        """async (address) => {
+          const { Gestures } = await import(address + '/gestures.js');
+          const canvas = document.createElement('div');
+          canvas.setPointerCapture = () => {};
+          let calls = [];
+          const view = { toImage: (at) => at, moveBy() {}, zoomBy: (by) => calls.push(by) };
+          const handler = { tool: 'brush', hover() {}, cancel: () => calls.push('cancel'),
+            gesture: (kind, at, event) => calls.push(kind, event?.buttons ?? 0) };
+          new Gestures(canvas, view, handler);
+          const send = (type, pointerId, clientX, more = {}) => canvas.dispatchEvent(
+            new PointerEvent(type, { pointerId, clientX, ...more }));
+          send('pointerdown', 1, 0);
+          send('pointerdown', 2, 100);
+          send('pointermove', 2, 150);
+          send('pointerup', 1, 0);
+          send('pointerup', 2, 150);
+          const fingers = calls;
+          calls = [];
+          send('pointerdown', 3, 5, { button: 5, buttons: 32 });
+          send('pointerup', 3, 5);
+          const pen = calls;
+          calls = [];
+          send('pointerdown', 1, 5, { button: 2, buttons: 2 });
+          return [fingers, pen, calls];
+        }""",
+        module_server,
+    )
+    assert fingers == ["press", 0, "cancel", 1.5]
+    assert pen == ["press", 32, "release", 0]
+    assert other == []
+
+
 def test_history_keeps_200_steps_and_redo_ends_with_a_new_one(page, module_server):
     page.goto(f"{module_server}/texts.js")
     assert page.evaluate(

@@ -44,8 +44,10 @@ class Corrections:
             save_image(self._path(entry), labels, like=image)
         self._facts.change(entry.id, corrections=0)
 
-    def count(self, entry: Entry, labels: np.ndarray) -> int | None:
-        """Objects that were changed, added or removed; None for labels without a prediction.
+    def compare(self, entry: Entry, labels: np.ndarray) -> tuple[int, frozenset[int]] | None:
+        """How many objects were changed, added or removed, and which ones are as predicted.
+
+        None for labels that were no prediction.
 
         Args:
             entry: the image.
@@ -56,23 +58,26 @@ class Corrections:
         with suppress(UnmaskError, OSError):
             before = open_labels(self._path(entry), ndim=labels.ndim).read()[0]
             if before.shape == labels.shape:
-                number = count_changes(before, labels)
+                number, same = compare_objects(before, labels)
                 self._facts.change(entry.id, corrections=number)
-                return number
+                return number, same
         return None
 
     def _path(self, entry: Entry) -> Path:
         return self._workspace.notes / "accepted" / f"{entry.id}.tif"
 
 
-def count_changes(before: np.ndarray, after: np.ndarray) -> int:
-    """Objects of ``after`` that are not the same pixels before, and objects that are gone.
+def compare_objects(before: np.ndarray, after: np.ndarray) -> tuple[int, frozenset[int]]:
+    """Number of objects of ``after`` that are other pixels than before, and of those that are gone.
+
+    Returns:
+        The number, and the ids of objects that have the same pixels and id as before.
 
     Examples:
-        >>> count_changes(np.array([1, 1, 0, 2, 3]), np.array([1, 1, 0, 0, 9]))
-        1
-        >>> count_changes(np.array([1, 1, 1]), np.array([1, 1, 2]))
-        2
+        >>> compare_objects(np.array([1, 1, 0, 2, 3]), np.array([1, 1, 0, 0, 9]))
+        (1, frozenset({1}))
+        >>> compare_objects(np.array([1, 1, 1]), np.array([1, 1, 2]))
+        (2, frozenset())
     """
     ids, first = np.unique(before, return_inverse=True)
     now, second = np.unique(after, return_inverse=True)
@@ -85,4 +90,6 @@ def count_changes(before: np.ndarray, after: np.ndarray) -> int:
     kept = np.zeros(len(ids), bool)
     kept[rows[now[columns] > 0]] = True
     changed = int((now > 0).sum()) - int(same.sum())
-    return changed + int((~kept & (ids > 0)).sum())
+    named = same & (ids[rows] == now[columns])
+    number = changed + int((~kept & (ids > 0)).sum())
+    return number, frozenset(ids[rows[named]].tolist())

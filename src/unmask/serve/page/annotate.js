@@ -90,6 +90,8 @@ export class Annotator {
       status(text("zoomIn"), "bad");
       return null;
     }
+    // From the keyboard; a pointer that moves the image selects where it was not moved.
+    if (this.tool === "pan") return this.pick(pixel);
     if (this.tool !== "region" && !this.hooks.mayEdit()) return null;
     const here = editor.local(pixel);
     if (this.tool === "polygon") this.points.push(pixel);

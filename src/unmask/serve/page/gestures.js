@@ -1,5 +1,8 @@
 // Mouse, pen, touch and keyboard on the canvas: which pixels a tool is used on.
 
+// Button of the blunt end of a pen.
+const BLUNT = 5;
+
 export class Gestures {
   constructor(canvas, view, handler) {
     this.view = view;
@@ -35,7 +38,7 @@ export class Gestures {
     }
     this.moving = event.button === 1 || this.handler.tool === "pan";
     this.still = this.moving && event.button === 0 ? point : null;
-    if (this.moving || event.button !== 0) return;
+    if (this.moving || (event.button !== 0 && event.button !== BLUNT)) return;
     this.drawing = event.pointerId;
     this.handler.gesture("press", this.view.toImage(point), event);
   }

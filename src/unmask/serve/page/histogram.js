@@ -1,35 +1,46 @@
-// Sizes of the objects of an image as bars; those of the selected object are marked.
+// A measure of the objects of an image as bars; that of the selected object is marked.
 
-import { element } from "./panels.js";
-import { text } from "./texts.js";
+import { element, measured } from "./panels.js";
+import { TEXTS, text } from "./texts.js";
 
 const BINS = 16;
 const [WIDTH, HEIGHT] = [240, 44];
 
-export function showSizes(objects, selected = 0) {
-  const chart = element("sizes");
-  chart.classList.toggle("hidden", objects.length < 3);
-  chart.replaceChildren();
-  if (objects.length < 3) return;
+/** Draw the measure that the table is sorted by; the size if that is none, or is not known. */
+export function showHistogram(objects, selected = 0) {
+  const wanted = measured();
+  const name = objects.some((object) => Number.isFinite(object[wanted])) ? wanted : "size";
   // Sizes differ by factors: equal steps are equal factors.
-  const logs = objects.map((object) => Math.log(object.size));
-  const least = Math.min(...logs);
-  const step = (Math.max(...logs) - least) / BINS || 1;
-  const binOf = (size) => Math.min(BINS - 1, Math.floor((Math.log(size) - least) / step));
+  const [scale, back] = name === "size" ? [Math.log, Math.exp] : [(value) => value, (value) => value];
+  const known = objects.filter((object) => Number.isFinite(object[name]));
+  const chart = element("sizes");
+  chart.classList.toggle("hidden", known.length < 3);
+  chart.replaceChildren();
+  if (known.length < 3) return;
+  const values = known.map((object) => scale(object[name]));
+  const least = Math.min(...values);
+  const step = (Math.max(...values) - least) / BINS || 1;
+  const binOf = (value) => Math.min(BINS - 1, Math.floor((value - least) / step));
+  const edge = (bin) => Number(back(least + bin * step).toPrecision(3));
   const counts = new Array(BINS).fill(0);
-  for (const object of objects) counts[binOf(object.size)] += 1;
+  for (const value of values) counts[binOf(value)] += 1;
   const most = Math.max(...counts);
-  const marked = objects.find((object) => object.id === selected);
+  const marked = known.find((object) => object.id === selected);
   counts.forEach((count, bin) => {
-    const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     const height = (HEIGHT * count) / most;
-    const place = { x: (bin * WIDTH) / BINS, y: HEIGHT - height, width: WIDTH / BINS - 1, height };
-    for (const [name, value] of Object.entries(place)) bar.setAttribute(name, value);
-    if (marked && binOf(marked.size) === bin) bar.setAttribute("class", "marked");
-    const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
-    const [from, to] = [bin, bin + 1].map((edge) => Math.round(Math.exp(least + edge * step)));
-    title.textContent = text("sizesBar", { count, from, to });
+    const bar = drawn("rect", { x: (bin * WIDTH) / BINS, y: HEIGHT - height, width: WIDTH / BINS - 1, height });
+    if (marked && binOf(scale(marked[name])) === bin) bar.setAttribute("class", "marked");
+    const title = drawn("title", {});
+    title.textContent = text("histogramBar", { count, from: edge(bin), to: edge(bin + 1) });
     bar.append(title);
     chart.append(bar);
   });
+  const shown = { name: TEXTS.sorts[name], from: edge(0), to: edge(BINS) };
+  chart.setAttribute("aria-label", text("histogram", shown));
+}
+
+function drawn(kind, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
 }

@@ -7,7 +7,7 @@ import { Editor } from "./editor.js";
 import { download, importLabels, uploadImages } from "./files.js";
 import { Gestures } from "./gestures.js";
 import { grayValues } from "./gray.js";
-import { showSizes } from "./histogram.js";
+import { showHistogram } from "./histogram.js";
 import { ImageList } from "./images.js";
 import { Jobs } from "./jobs.js";
 import { listen } from "./keyboard.js";
@@ -227,7 +227,7 @@ async function loadObjects() {
   const { id } = meta;
   if (meta.large) {
     showObjects([], [], select, setRight);
-    showSizes([]);
+    showHistogram([]);
     element("corrections").textContent = "";
     return;
   }
@@ -235,9 +235,9 @@ async function loadObjects() {
   if (id !== meta.id) return;
   meta.objects = editor.layer === "labels" ? found.objects.length : meta.objects;
   meta.right = found.right;
-  showObjects(ordered(found.objects), found.right, select, setRight);
+  showObjects(ordered(found.objects, found.right), found.right, select, setRight);
   listed = found.objects;
-  showSizes(listed);
+  showHistogram(listed);
   const counts = { count: found.corrections, objects: found.objects.length };
   element("corrections").textContent = found.corrections === null ? "" : text("corrections", counts);
   classes.show(classes.project, classes.active ? found.objects.map((object) => object.id) : []);
@@ -257,7 +257,7 @@ async function select(object) {
   const [rows, columns] = middle.length > 2 ? middle.filter((_, each) => each !== axis) : middle;
   view.show(rows, columns);
   annotator.select(object.id);
-  showSizes(listed, object.id);
+  showHistogram(listed, object.id);
 }
 
 /** Fill the slices of the selected object that lie between drawn ones. */

@@ -79,8 +79,16 @@ function range(channel, end, change) {
   return input;
 }
 
+/** The measure that is looked at: that which the table is sorted by. */
+export function measured() {
+  const by = element("sort").value;
+  return by === "id" ? "size" : by;
+}
+
 /** The table of objects; a row selects its object. */
 export function showObjects(objects, right, select, setRight) {
+  const third = measured() === "brightness" ? "brightness" : "doubt";
+  element("measure").textContent = TEXTS.sorts[third];
   element("objects").replaceChildren(
     ...objects.map((object) => {
       const row = document.createElement("tr");
@@ -88,7 +96,7 @@ export function showObjects(objects, right, select, setRight) {
       id.textContent = object.id;
       id.style.borderLeft = `6px solid ${colorOf(object.id)}`;
       row.insertCell().textContent = object.size;
-      row.insertCell().textContent = object.doubt === null ? "" : object.doubt.toFixed(2);
+      row.insertCell().textContent = object[third] === null ? "" : Number(object[third].toPrecision(3));
       const box = document.createElement("input");
       box.type = "checkbox";
       box.checked = right.includes(object.id);
@@ -109,11 +117,12 @@ export function markObject(id) {
   for (const row of element("objects").children) row.setAttribute("aria-selected", Number(row.dataset.id) === id);
 }
 
-/** Objects in the order that was chosen; what the model doubts most comes first. */
-export function ordered(objects) {
+/** Objects in the order that was chosen, the highest first; of what is doubtful, that which is right last. */
+export function ordered(objects, right) {
   const by = element("sort").value;
-  if (by === "doubt") return objects.toSorted((a, b) => (b.doubt ?? 0) - (a.doubt ?? 0));
-  return by === "size" ? objects.toSorted((a, b) => b.size - a.size) : objects;
+  if (by === "id") return objects;
+  const value = (object) => (by === "doubt" && right.includes(object.id) ? -1 : object[by] ?? 0);
+  return objects.toSorted((a, b) => value(b) - value(a));
 }
 
 export function switchTheme() {

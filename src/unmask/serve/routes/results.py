@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
+from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +27,9 @@ from unmask.serve.upload import too_large
 from unmask.serve.workspace import Entry, find_entry
 from unmask.space.box import Box
 
+# Bytes of an image, up to which its objects are measured while a person draws.
+_BRIGHT = 2**26
+
 Format = Literal["csv", "labels", "ome-zarr", "imagej", "geojson", "coco"]
 
 
@@ -33,7 +38,7 @@ router = APIRouter(prefix="/api")
 
 @router.get("/objects/{identity}")
 def objects(site: Current, identity: str, layer: str = "labels") -> dict[str, Any]:
-    """Id, size and box of every object."""
+    """Id, size, brightness, uncertainty and box of every object."""
     entry = find_entry(site.workspace, identity)
     image = site.pictures.open(entry)
     box = _whole(image.shape[1:])
@@ -41,14 +46,24 @@ def objects(site: Current, identity: str, layer: str = "labels") -> dict[str, An
     if layer == "prediction":
         site.jobs.settle()
         values = site.proposals.read(entry, image, box)
-        doubt = site.doubts.get(entry, site.proposals.names().get(entry.name))
-        doubts = {} if doubt is None else doubt.objects
+        doubts = _doubts(site, entry)
     else:
         values = site.store.read(entry, image.shape[1:], box)[0]
-        corrections = site.corrections.count(entry, values)
-    listed = [{**each, "doubt": doubts.get(each["id"])} for each in list_objects(values)]
+        compared = site.corrections.compare(entry, values)
+        if compared is not None:
+            # Objects of an accepted prediction are as doubtful as before, until they are corrected.
+            corrections, same = compared
+            doubts = {each: doubt for each, doubt in _doubts(site, entry).items() if each in same}
+    small = prod(image.shape) * image.dtype.itemsize <= _BRIGHT
+    found = list_objects(values, image.read(box) if small else None)
+    listed = [{**each, "doubt": doubts.get(each["id"])} for each in found]
     right = site.facts.get(entry.id).right
     return {"objects": listed, "right": right, "corrections": corrections}
+
+
+def _doubts(site: Site, entry: Entry) -> Mapping[int, float]:
+    doubt = site.doubts.get(entry, site.proposals.names().get(entry.name))
+    return {} if doubt is None else doubt.objects
 
 
 @router.get("/model/{identity}")
