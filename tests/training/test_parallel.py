@@ -104,8 +104,7 @@ def test_what_was_started_is_taken(monkeypatch):
 
 @pytest.mark.parametrize("unused", [True, False])
 def test_several_processes_look_for_unused_weights_only_if_there_are_any(unused):
-    strategy = make_fabric(2, "32", "cpu", unused=unused).strategy
-    found = strategy._ddp_kwargs
+    found = vars(make_fabric(2, "32", "cpu", unused=unused).strategy)["_ddp_kwargs"]
     assert found == {"find_unused_parameters": unused, "gradient_as_bucket_view": True}
 
 
