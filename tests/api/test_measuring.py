@@ -264,6 +264,7 @@ def workers():
 def test_workers_give_the_same_table(folders, workers, monkeypatch):
     """Objects over several blocks, outlines, movies and chosen channels included."""
     monkeypatch.setattr(volume, "block_shape", lambda shape: (3, 4))
+    save_image(folders / "plain" / "a.tif", LABELS, spacing=(0.5, 0.5), unit="um")
     drawn = unmask.write_outlines(folders / "drawn" / "b.geojson", LABELS)
     movie = np.stack([LABELS, 0 * LABELS, 2 * LABELS])
     both = np.stack([movie, movie + 1], 1)
@@ -271,7 +272,7 @@ def test_workers_give_the_same_table(folders, workers, monkeypatch):
         tifffile.imwrite(folders / f"{name}.tif", array, metadata={"axes": axes}, imagej=True)
     monkeypatch.chdir(folders)
     requests = [
-        (["labels/a_label.tif", str(drawn)], "images", MeasureOptions()),
+        (["plain/a.tif", str(drawn)], "images", MeasureOptions()),
         ("l.tif", "i.tif", MeasureOptions(channels=[1], spacing=(0.5, 0.5))),
         ("labels", None, MeasureOptions()),
     ]

@@ -3,6 +3,7 @@ import math
 import signal
 import threading
 import warnings
+from contextlib import nullcontext
 from itertools import count
 
 import pytest
@@ -108,6 +109,18 @@ def test_accumulation_equals_one_large_batch():
     train(one, Plan(steps=20, lr=0.1), batches=large)
     train(two, Plan(steps=20, lr=0.1, accumulate=2))
     torch.testing.assert_close(one.layer.weight, two.layer.weight, atol=1e-5, rtol=0)
+
+
+def test_processes_wait_for_each_other_in_the_last_of_accumulated_batches(monkeypatch):
+    skipped = []
+
+    def note(_fabric, _model, *, enabled=True):
+        skipped.append(enabled)
+        return nullcontext()
+
+    monkeypatch.setattr(Fabric, "no_backward_sync", note)
+    train(Line(), Plan(steps=2, lr=0.1, accumulate=3))
+    assert skipped == 2 * [True, True, False]
 
 
 def test_the_gradient_is_clipped_and_its_norm_told(tmp_path):

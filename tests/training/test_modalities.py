@@ -7,6 +7,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from unmask.data.crops import CropPlan, Crops
@@ -103,6 +104,31 @@ def test_the_network_is_asked_once_an_image_and_left_as_it_was(found):
     assert network.calls == sum(KINDS)
     found(source, backbone=network, features="statistics")
     assert network.calls == sum(KINDS)
+
+
+@pytest.mark.parametrize("features", ["backbone", "statistics"])
+def test_processes_divide_the_images(features, monkeypatch):
+    """No process waits for the main one to look at all images, which may exceed the timeout."""
+    source, _ = crops()
+    chosen = Modalities(clusters=3, floor=6, features=features)
+    alone = make_fabric(1, "32", "cpu")
+    whole = modalities.describe(source, Backbone(), chosen, alone)
+    shares, given = [], []
+
+    def gather(parts, rows):
+        shares.append(rows)
+        parts[:] = given or [rows, []]
+
+    monkeypatch.setattr(modalities.distributed, "all_gather_object", gather)
+    monkeypatch.setattr(Fabric, "world_size", property(lambda _: 2))
+    for attempt in range(2):
+        for rank in range(2):
+            monkeypatch.setattr(Fabric, "global_rank", property(lambda _, r=rank: r))
+            found = modalities.describe(source, Backbone(), chosen, alone)
+            if attempt:
+                np.testing.assert_array_equal(found, whole)
+        given[:] = shares[:2]
+    assert [sum(map(len, rows)) for rows in given] == [8, 7]
 
 
 def test_a_resumed_run_reads_its_clusters(found, tmp_path):

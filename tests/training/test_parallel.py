@@ -6,6 +6,7 @@ import torch
 
 from unmask.errors import RecipeError
 from unmask.training import choose_precision, count_processes, make_fabric
+from unmask.training.parallel import speed_up_cuda
 
 WORKER = """
 import json, os, sys
@@ -99,6 +100,20 @@ def test_what_was_started_is_taken(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "6")
     monkeypatch.setenv("SLURM_STEP_NUM_NODES", "3")
     assert count_processes(1) == count_processes(2) == (2, 3)
+
+
+@pytest.mark.parametrize("unused", [True, False])
+def test_several_processes_look_for_unused_weights_only_if_there_are_any(unused):
+    found = vars(make_fabric(2, "32", "cpu", unused=unused).strategy)["_ddp_kwargs"]
+    assert found == {"find_unused_parameters": unused, "gradient_as_bucket_view": True}
+
+
+def test_cuda_computes_in_tf32_with_measured_kernels(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    seen = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", seen.append)
+    speed_up_cuda()
+    assert (seen, torch.backends.cudnn.benchmark) == (["high"], True)
 
 
 def test_one_process_is_bit_equal():

@@ -135,7 +135,7 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
     """
     options = options or ClusterOptions()
     _check_request(classes, options)
-    loading = {"allow_code": allow_code, "device": options.device}
+    loading: dict[str, Any] = {"allow_code": allow_code, "device": options.device}
     encoder = load_encoder(model, settings, **loading, say=say)
     chosen = Features(options.quality, options.compat, options.neighborhood, options.rotations)
     dense, folder = encoder.dense(chosen), Path(out)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -225,7 +226,7 @@ def measure_source(
     def measure(labels: Image, image: Image | None) -> Table:
         # What is doubtful of the voxel size is the same at all positions.
         scale = find_scale(labels, image, options, pending.pop() if pending else None)
-        here = {"parts": next(measured, None), "progress": progress}
+        here: dict[str, Any] = {"parts": next(measured, None), "progress": progress}
         return measure_image(labels, image, scale=scale, names=names, **here)
 
     tables = measure_positions(source.labels, chosen, divided_axes(source.labels, options), measure)

@@ -92,7 +92,7 @@ class DenseFile:
 
     def __call__(self) -> tuple[Dense, str]:
         """What computes features, and the digest of its weights."""
-        given = {"allow_code": self.allow_code, "device": self.device}
+        given: dict[str, Any] = {"allow_code": self.allow_code, "device": self.device}
         encoder = load_encoder(self.model, self.settings, **given)
         return encoder.dense(self.features), encoder.digest
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
-from torch import nn
+from torch import distributed, nn
 
 from unmask.atomic import atomic_write
 from unmask.data.crops import Crops
@@ -57,7 +57,8 @@ def discover(
 ) -> list[int]:
     """Numbers of the images of an epoch, small clusters repeated up to the floor.
 
-    The main process finds the clusters, or reads those of the run that is resumed; all use them.
+    Processes divide the images, so that none waits for another longer than its share takes. The
+    main process finds the clusters, or reads those of the run that is resumed; all use them.
 
     Args:
         crops: the training images.
@@ -72,50 +73,75 @@ def discover(
         DataError: images too alike for so many clusters.
         CheckpointError: the clusters in the folder are of other images.
     """
+    path, names = folder / FILE, crops.sources
+    # What the main process sees counts: others may look at a folder a moment later.
+    known = fabric.broadcast(resume and path.is_file())
+    vectors = None
+    if not known:
+        _check_count(options, len(names))
+        vectors = describe(crops, backbone, options, fabric)
     clusters: list[int] = []
     if fabric.is_global_zero:
-        path, names = folder / FILE, crops.sources
-        if resume and path.is_file():
+        if vectors is None:
             clusters = _read(path, names)
         else:
-            clusters = _clusters(crops, backbone, options, fabric)
+            clusters = _clusters(vectors, options.clusters, seed=crops.plan.seed)
             atomic_write(path, _table(names, clusters).encode("utf-8", "surrogateescape"))
     return oversample(fabric.broadcast(clusters), options.floor)
 
 
-def _clusters(crops: Crops, backbone: nn.Module, options: Modalities, fabric: Fabric) -> list[int]:
-    count = len(crops.sources)
+def _check_count(options: Modalities, count: int) -> None:
+    """Refuse as many clusters as images."""
     if options.clusters >= count:
         raise RecipeError(
             f"data.sampling.clusters={options.clusters}: expected fewer than the {count} training "
             f"images, found no fewer. Set it lower, e.g. --set data.sampling.clusters="
             f"{max(1, count // 10)}, or leave out data.sampling."
         )
-    if options.features == "statistics":
-        vectors = np.stack([statistics(crops.middle(number)) for number in range(count)])
-    else:
-        vectors = embeddings(crops, backbone, fabric)
-    found = kmeans(standardize(vectors), options.clusters, seed=crops.plan.seed).labels
-    # The largest cluster has number 0.
-    order = np.argsort(-np.bincount(found, minlength=options.clusters), kind="stable")
+
+
+def _clusters(vectors: Float[np.ndarray, "n d"], count: int, *, seed: int) -> list[int]:
+    """Number of the cluster of each image; the largest one has number 0."""
+    found = kmeans(standardize(vectors), count, seed=seed).labels
+    order = np.argsort(-np.bincount(found, minlength=count), kind="stable")
     return np.argsort(order)[found].tolist()
 
 
+def describe(
+    crops: Crops, backbone: nn.Module, options: Modalities, fabric: Fabric
+) -> Float[np.ndarray, "n d"]:
+    """A vector for each image; every process computes some batches and gets the others' rows."""
+    size, count = crops.plan.batch_size, len(crops.sources)
+    batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    own = batches[fabric.global_rank :: fabric.world_size]
+    if options.features == "statistics":
+        rows = [np.stack([statistics(crops.middle(n)) for n in numbers]) for numbers in own]
+    else:
+        rows = embeddings(crops, backbone, fabric, own)
+    parts = [rows]
+    if fabric.world_size > 1:
+        parts = [[] for _ in range(fabric.world_size)]
+        distributed.all_gather_object(parts, rows)
+    # Batches were dealt to the processes in turn.
+    turns = range(max(map(len, parts)))
+    return np.concatenate([part[turn] for turn in turns for part in parts if turn < len(part)])
+
+
 @torch.no_grad()
-def embeddings(crops: Crops, backbone: nn.Module, fabric: Fabric) -> Float[np.ndarray, "n d"]:
+def embeddings(
+    crops: Crops, backbone: nn.Module, fabric: Fabric, batches: Sequence[Sequence[int]]
+) -> list[Float[np.ndarray, "b d"]]:
     """Mean of the coarsest features over the middle of each image, of the size of a crop."""
     training = backbone.training
     backbone.to(fabric.device).eval()
     rows: list[np.ndarray] = []
-    size, count = crops.plan.batch_size, len(crops.sources)
-    for start in range(0, count, size):
-        numbers = range(start, min(start + size, count))
+    for numbers in batches:
         images = torch.from_numpy(np.stack([crops.middle(number) for number in numbers]))
         with fabric.autocast():
             coarsest = backbone(images.to(fabric.device))[-1]
         rows.append(coarsest.flatten(2).float().mean(2).cpu().numpy())
     backbone.train(training)
-    return np.concatenate(rows)
+    return rows
 
 
 def statistics(image: Float[np.ndarray, "c *space"]) -> Float[np.ndarray, " d"]:
