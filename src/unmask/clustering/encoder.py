@@ -132,6 +132,19 @@ def load_encoder(
         if name.startswith("backbone.")
     }
     backbone = build_finished(recipe, weights, build_backbone, source=path)
+    _check_tokens(backbone, recipe, path)
+    digest = digest_weights(sorted(weights.items()))
+    changed = recipe.with_settings(lines)
+    use_formats(changed.data.formats)
+    place = find_device()
+    asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
+    trained = () if asked else channel_names(model.card)
+    choice = ChannelChoice(changed.data.use_channels, trained)
+    return Encoder(backbone.to(place), changed, digest, choice)
+
+
+def _check_tokens(backbone: object, recipe: Recipe, path: str | Path) -> None:
+    """Refuse a model whose features are not those of patch tokens."""
     if not isinstance(backbone, TokenBackbone):
         raise RecipeError(
             message(
@@ -141,11 +154,3 @@ def load_encoder(
                 do="Pre-train one: unmask pretrain IMAGES --preset maester_small --out RUN.",
             )
         )
-    digest = digest_weights(sorted(weights.items()))
-    changed = recipe.with_settings(lines)
-    use_formats(changed.data.formats)
-    place = find_device()
-    asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
-    trained = () if asked else channel_names(model.card)
-    choice = ChannelChoice(changed.data.use_channels, trained)
-    return Encoder(backbone.to(place), changed, digest, choice)
