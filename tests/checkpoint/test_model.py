@@ -38,7 +38,7 @@ def test_a_run_folder_is_its_best_model(tmp_path):
 
 
 def test_missing_models_say_what_to_do(tmp_path):
-    with pytest.raises(CheckpointError, match=r"empty run folder.*first snapshot"):
+    with pytest.raises(CheckpointError, match=r"folder without a model.*first snapshot"):
         load_model(tmp_path)
     with pytest.raises(CheckpointError, match=r"none\.safetensors.*Check the path"):
         load_model(tmp_path / "none.safetensors")

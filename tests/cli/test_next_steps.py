@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def _read_options(words: list[str]) -> ClusterOptions:
 
 def test_a_model_of_sections_is_clustered_next():
     recipe = load("maester_small").with_settings(["data.sections=[0]"])
-    run = SimpleNamespace(recipe=recipe, folder=Path("runs/m"), pairs=[_pair("v/a.tif")])
+    run: Any = SimpleNamespace(recipe=recipe, folder=Path("runs/m"), pairs=[_pair("v/a.tif")])
     first, second = _after_pretraining(run)
     assert first == "unmask cluster IMAGES --model runs/m --classes 8 --out runs/m-clusters"
     assert second.endswith("--init runs/m --out runs/m-tuned")

@@ -103,7 +103,7 @@ def _read(path: Path | str) -> tuple[Contents, Path]:
             message(
                 path,
                 expected=f"a model file, a run folder with {MODEL_FILE} or a shipped model",
-                found="an empty run folder" if path.is_dir() else "nothing",
+                found="a folder without a model" if path.is_dir() else "nothing",
                 do=f"{near_path(path)}Check the path, or let the run reach its first snapshot. "
                 + shipped.hint(path),
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
 import re
 import shutil
 import textwrap
@@ -18,7 +17,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from unmask.cli.terminal import show
+from unmask.cli.terminal import emit_refusal, show
 from unmask.cli.usage import explain_usage
 
 _NARROW, _WIDE = 60, 100
@@ -73,7 +72,7 @@ class Command(TyperCommand):
             if text := explain_usage(error, self, ctx):
                 error.format_message = lambda: text  # type: ignore[attr-defined]
                 if as_json:
-                    typer.echo(json.dumps({"error": text, "exit_code": 2}))
+                    emit_refusal(text)
             raise
 
 

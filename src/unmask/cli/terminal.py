@@ -78,6 +78,11 @@ def emit(record: Mapping[str, Any], text: object | None = None, *, nl: bool = Tr
         typer.echo(printable(text), file=stream, nl=nl)
 
 
+def emit_refusal(text: str) -> None:
+    """Print an error in the options of a verb as JSON; ``--json`` itself is not read yet."""
+    typer.echo(json.dumps({"error": text, "exit_code": 2}))
+
+
 def progress() -> Any:
     """A progress display of the windows of an image; None with ``--quiet``."""
     messages = _messages.get()

@@ -138,6 +138,18 @@ def load_encoder(
         if name.startswith("backbone.")
     }
     backbone = build_finished(recipe, weights, build_backbone, source=path)
+    tokens = _with_tokens(backbone, recipe, path)
+    digest = digest_weights(sorted(weights.items()))
+    changed = recipe.with_settings(lines)
+    use_formats(changed.data.formats)
+    asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
+    trained = () if asked else channel_names(model.card)
+    choice = ChannelChoice(changed.data.use_channels, trained)
+    return Encoder(tokens.to(place), changed, digest, choice)
+
+
+def _with_tokens(backbone: object, recipe: Recipe, path: str | Path) -> TokenBackbone:
+    """The backbone, if its features are those of patch tokens."""
     if not isinstance(backbone, TokenBackbone):
         raise RecipeError(
             message(
@@ -147,10 +159,4 @@ def load_encoder(
                 do="Pre-train one: unmask pretrain IMAGES --preset maester_small --out RUN.",
             )
         )
-    digest = digest_weights(sorted(weights.items()))
-    changed = recipe.with_settings(lines)
-    use_formats(changed.data.formats)
-    asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
-    trained = () if asked else channel_names(model.card)
-    choice = ChannelChoice(changed.data.use_channels, trained)
-    return Encoder(backbone.to(place), changed, digest, choice)
+    return backbone
