@@ -138,14 +138,14 @@ def load_encoder(
         if name.startswith("backbone.")
     }
     backbone = build_finished(recipe, weights, build_backbone, source=path)
-    tokens = _with_tokens(backbone, recipe, path)
+    tokens = _with_tokens(backbone.to(place), recipe, path)
     digest = digest_weights(sorted(weights.items()))
     changed = recipe.with_settings(lines)
     use_formats(changed.data.formats)
     asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
     trained = () if asked else channel_names(model.card)
     choice = ChannelChoice(changed.data.use_channels, trained)
-    return Encoder(tokens.to(place), changed, digest, choice)
+    return Encoder(tokens, changed, digest, choice)
 
 
 def _with_tokens(backbone: object, recipe: Recipe, path: str | Path) -> TokenBackbone:
