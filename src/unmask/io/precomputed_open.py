@@ -11,16 +11,18 @@ from functools import partial
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unmask.io import limits
 from unmask.io.contract import Format, Index, Location, Stored, file_error
 from unmask.io.outside import check_inside
-from unmask.io.precomputed_shards import Shards, shards_of
 from unmask.io.unpack import packed_limit
 from unmask.lookup import optional_import
+
+if TYPE_CHECKING:
+    from unmask.io.precomputed_shards import Shards
 
 SUFFIX = ".precomputed"
 _INFO = "info"
@@ -122,6 +124,9 @@ def _checker(
     """
     offset = _offset(location, scale)
     if (sharding := scale.get("sharding")) is not None:
+        # Every command imports this file to know a volume; shards bring zarr-python with them.
+        from unmask.io.precomputed_shards import shards_of
+
         grid = tuple(-(-n // edge) for n, edge in zip(shape, edges, strict=True))
         shards = shards_of(location, folder, grid, limit, sharding)
         return lambda space: _check_shards(location, shards, space, edges)
