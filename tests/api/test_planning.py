@@ -232,3 +232,27 @@ def test_wrong_settings_are_refused_before_a_plan_is_made(tmp_path, setting, tex
 )  # fmt: skip
 def test_options_of_parts_are_left_to_the_recipe(setting):
     check_settings([setting])
+
+
+@pytest.mark.parametrize(
+    ("init", "own", "gentle"),
+    [
+        ("auto", (), True),
+        ("phantoms", (), True),
+        ("nuclei", (), True),
+        # Nothing that could be forgotten: random weights, another network, another task.
+        ("none", (), False),
+        (None, (), False),
+        ("auto", ("model.backbone.width=4",), False),
+        ("auto", ("task=affinities",), False),
+        # A rate that was set is kept.
+        ("auto", ("train.lr=0.003",), False),
+    ],
+)
+def test_weights_that_know_the_task_learn_in_small_steps(folder, init, own, gentle):
+    given = {"images": folder / "images", "labels": folder / "labels"}
+    made = api.plan(**given, init=init, settings=list(own))
+    expected = 0.003 if own == ("train.lr=0.003",) else 0.0005 if gentle else load("cells").train.lr
+    if own != ("task=affinities",):
+        assert made.recipe.train.lr == expected
+    assert any(each.field == "train.lr" for each in made.decisions) is gentle

@@ -53,7 +53,7 @@ from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
 from unmask.recipe import Recipe, RecipeLike, load
 from unmask.space.random import generator
-from unmask.starts.choose import AUTO, WORDS
+from unmask.starts.choose import AUTO
 from unmask.starts.replay import draw_source, families_of
 from unmask.tasks.base import CompleteTask
 from unmask.tasks.segmenter import Segmenter
@@ -355,8 +355,9 @@ def _recipe_of(
         # Validation images that are given, and several processes, rule out a cross-validation.
         alone = files.val_images is None and prod(count_processes(start.devices)) == 1
         own = settings if alone else ["train.folds=0", *settings]
-        given = None if start.init is None or str(start.init) in WORDS else start.init
-        recipe = plan(files.images, labels=files.labels, minutes=minutes, init=given, settings=own)
+        recipe = plan(
+            files.images, labels=files.labels, minutes=minutes, init=start.init, settings=own
+        )
     if not isinstance(recipe, Plan):
         return recipe, []
     return recipe.recipe, ["Plan:", *describe_plan(recipe)]

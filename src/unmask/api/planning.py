@@ -21,10 +21,16 @@ from unmask.data.tables import is_table
 from unmask.errors import DataError, message
 from unmask.planning.decision import Decision
 from unmask.planning.fold_rules import choose_folds, fold_decisions
-from unmask.planning.network_rules import fit_batch, schedule_decisions, share_for
+from unmask.planning.network_rules import (
+    fit_batch,
+    rate_decision,
+    schedule_decisions,
+    share_for,
+)
 from unmask.planning.plan import Plan, make_plan, measure, shrink_crops
 from unmask.planning.text import plan_to_yaml
 from unmask.recipe import Recipe, check_settings, load
+from unmask.starts.choose import AUTO, NONE, WORDS, shipped_start
 from unmask.training.advice import open_first
 from unmask.training.precision import Measured
 from unmask.training.threads import measure_threads, use_threads
@@ -47,7 +53,7 @@ def plan(
     labels: Paths | None = None,
     minutes: float | None = None,
     out: str | Path | None = None,
-    init: ModelLike | None = None,
+    init: ModelLike | None = AUTO,
     settings: Settings = (),
 ) -> Plan:
     """Measure images and labels and derive a recipe from them.
@@ -58,8 +64,9 @@ def plan(
         minutes: time for the training on this device; a few updates are timed. Default: the number
             of updates of the presets.
         out: YAML file that gets the recipe, with the reasons as comments.
-        init: model that the training will start from; the plan takes its backbone, if it has as
-            many axes as the labels.
+        init: weights that the training will start from, as for `unmask.train`; the plan takes the
+            backbone of a model that has as many axes as the labels, and small steps if the weights
+            know the task.
         settings: ``key=value`` choices of your own, which the plan keeps.
 
     Returns:
@@ -88,8 +95,12 @@ def plan(
     pairs, named = _opened(images, labels, settings)
     facts = measure(pairs, ignore_label=_ignored(settings), classes=_wants_classes(settings))
     planned = make_plan(facts, minutes=minutes)
-    named += [] if init is None else _backbone_of(init, planned.recipe)
+    start = _start_of(init, planned.recipe)
+    if start is not None and str(init) not in WORDS:
+        named += _backbone_of(*start, planned.recipe)
     made = _decided(planned.with_decisions(named), settings)
+    if start is not None and not _sets(settings, "train.lr"):
+        made = made.with_decisions(_rate_of(*start, made.recipe))
     chosen = _scheduled(made, pairs, minutes, settings, split=split)
     if out is not None:
         atomic_write(out, plan_to_yaml(chosen))
@@ -122,16 +133,32 @@ def _opened(images: Paths, labels: Paths, settings: Settings) -> tuple[list[Pair
     return [*pairs, *(Pair(path, open_as_seen(path, rules, None)) for path in unlabeled)], named
 
 
-def _backbone_of(init: ModelLike, planned: Recipe) -> list[Decision]:
+def _start_of(init: ModelLike | None, planned: Recipe) -> tuple[str, Recipe] | None:
+    """Name and recipe of the weights to start from; None: random weights."""
+    if init is None or str(init) == NONE:
+        return None
+    if str(init) in WORDS:
+        shipped = shipped_start(str(init), planned)
+        return None if shipped is None else (shipped.name, shipped.recipe)
+    return str(init), described_recipe(describe_model(init).card, init)
+
+
+def _backbone_of(name: str, start: Recipe, planned: Recipe) -> list[Decision]:
     """The decision for the backbone of a model; weights of another one could not be taken over."""
-    recipe = described_recipe(describe_model(init).card, init)
-    backbone = recipe.model.backbone
-    other_axes = recipe.data.ndim != planned.data.ndim
+    backbone = start.model.backbone
+    other_axes = start.data.ndim != planned.data.ndim
     # A backbone from a file of someone else would run its code.
     if other_axes or backbone == planned.model.backbone or ":" in backbone.name:
         return []
     value = backbone.model_dump(mode="json")
-    return [Decision("model.backbone", value, f"the network of {init} (--init)")]
+    return [Decision("model.backbone", value, f"the network of {name} (--init)")]
+
+
+def _rate_of(name: str, start: Recipe, made: Recipe) -> list[Decision]:
+    """The learning rate, if the weights fit the network and know the task."""
+    tasks = [None if each.task is None else each.task.name for each in (start, made)]
+    same = tasks[0] == tasks[1] and start.model.backbone == made.model.backbone
+    return [rate_decision(name)] if same else []
 
 
 def _ignored(settings: Settings) -> int | None:

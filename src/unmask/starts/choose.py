@@ -84,7 +84,7 @@ def choose_start(
         return Chosen(NONE)
     if str(init) not in {AUTO, PHANTOMS}:
         return Chosen(str(init), str(init), tuple(initialize(objective, init, recipe)))
-    start = _shipped_start(str(init), recipe)
+    start = shipped_start(str(init), recipe)
     if start is None:
         return Chosen(str(init), lines=_missing(str(init), recipe.data.ndim))
     try:
@@ -95,7 +95,8 @@ def choose_start(
     return Chosen(str(init), start.name, (origin, *lines), unsure=str(init) == AUTO)
 
 
-def _shipped_start(init: str, recipe: Recipe) -> ShippedStart | None:
+def shipped_start(init: str, recipe: Recipe) -> ShippedStart | None:
+    """The shipped weights that ``auto`` or ``phantoms`` stand for; None if there are none."""
     # The generalist has learned cells and nuclei, by flows; the synthetic images are of all kinds.
     of_objects = init == AUTO and recipe.task is not None and recipe.task.name == "flows"
     return (find_generalist if of_objects else find_start)(recipe.data.ndim)
