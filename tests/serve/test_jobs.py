@@ -291,3 +291,18 @@ def test_scores_of_held_out_images_are_listed(served, root, program):
         journal.write('{"step": 2, "validation/f1@0.5": 0.5, "loss": 1}\n{"step": 2, "lo')
     (job,) = client.json("/api/jobs")["jobs"]
     assert (job["scores"], job["objects"], job["done"]) == ({"f1@0.5": 0.5}, 1, 2)
+
+
+def test_the_newest_picture_of_held_out_images_is_shown(served, root, program):
+    client = served()
+    labeled(client)
+    client.post("/api/train", json={"updates": 2})
+    assert client.wait("round-001", "done")["picture"] is False
+    assert client.get("/api/jobs/round-001/pictures/0").status_code == 404
+    folder = root(client) / "runs" / "round-001" / "pictures"
+    folder.mkdir()
+    for step in (10, 20):
+        (folder / f"step-{step:06d}.png").write_bytes(b"%d" % step)
+    assert client.json("/api/jobs/round-001")["picture"] is True
+    response = client.get("/api/jobs/round-001/pictures/0")
+    assert (response.content, response.headers["content-type"]) == (b"20", "image/png")

@@ -66,8 +66,7 @@ def serve(
             message("unmask serve", expected="the packages of the extra serve",
                     found=f"no {error.name}", do="pip install 'unmask[serve]'")
         ) from error  # fmt: skip
-    where = address or Address()
-    workspace = open_workspace(folder, axes=axes)
+    where, workspace = address or Address(), open_workspace(folder, axes=axes)
     public = demo and where.host not in LOOPBACK
     token = None if where.host in LOOPBACK or public else secrets.token_urlsafe(24)
     held = checkpoint.lock_run(workspace.notes, instead="serve a copy of the folder")
