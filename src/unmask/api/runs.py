@@ -173,8 +173,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
         stream = partial(_stream, crops, fabric, recipe.train.workers, marks, used)
         if new:
             chosen = _tried(chosen, assembly, stream, fabric)
-            note_start(folder, chosen)
-            note_threads(folder, measured)
+            _note_beginning(folder, chosen, measured)
             note_run(folder, kept, noted)
         stage.open()
         card = {"data": marks, **code, **stage.card, **chosen.to_card()}
@@ -201,6 +200,12 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
                 _report(Finished(folder, recipe, objective.finished, *shown, *outcome), journal)
     metrics = summary.metrics or stage.card.get("metrics", {})
     return Run(folder, folder / MODEL_FILE, metrics, summary.step, time.perf_counter() - begin)
+
+
+def _note_beginning(folder: Path, chosen: Chosen, measured: Measured) -> None:
+    """Write what a resumed run has to know in addition to its recipe."""
+    note_start(folder, chosen)
+    note_threads(folder, measured)
 
 
 def _check_sampling(assembly: Assembly[Any], chosen: Chosen, start: Start) -> None:
