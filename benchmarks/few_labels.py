@@ -154,10 +154,14 @@ def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
     if arm.updates == 0:
         return arm.init
     study = STUDIES.get(arm.set, Study())
+    given: dict[str, Any] = {
+        "images": list(images),
+        "labels": [path.parents[1] / "labels" / path.name for path in images],
+    }
+    recipe = study.preset or unmask.plan(**given, init=arm.init, settings=study.settings)
     run = unmask.train(
-        study.preset,
-        images=list(images),
-        labels=[path.parents[1] / "labels" / path.name for path in images],
+        recipe,
+        **given,
         out=out / "run",
         init=arm.init,
         unlabeled=DATA / arm.set / "train" / "images" if arm.unlabeled else None,
@@ -165,7 +169,7 @@ def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
             *study.settings,
             f"train.steps={arm.updates}",
             "train.warmup=50",
-            "train.lr=0.002",
+            f"train.lr={_rate(study, arm)}",
             "train.ema=0.99",
             "train.precision=bf16",
             "train.validate_every=0",
@@ -175,6 +179,12 @@ def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
         ],
     )
     return run.model
+
+
+def _rate(study: Study, arm: Arm) -> float:
+    """That of `unmask plan` where the start weights know the task; else one that learns fast."""
+    of_objects = study.preset in ("", "cells", "cells3d")
+    return 0.0005 if of_objects and arm.init != "none" else 0.002
 
 
 def read_rows(out: Path) -> dict[tuple[Arm, int], dict[str, Any]]:

@@ -30,7 +30,8 @@ class Study:
     """How a set is trained on and scored.
 
     Attributes:
-        preset: recipe of the trainings; its backbone is that of the start weights.
+        preset: recipe of the trainings; its backbone is that of the start weights. "": a plan is
+            made from the labeled images, which brings objects to a size that the network learns.
         metrics: of the validation images; the first decides.
         settings: changes to the recipe.
         ndim: number of spatial axes.
@@ -44,8 +45,13 @@ class Study:
     ndim: int = 2
 
 
+# Objects that are too large for crops at the size of the images.
+_PLANNED = Study("", settings=("train.folds=0", "train.batch_size=2"))
 _SEMANTIC = ("data.crop=[128, 128]", "train.batch_size=4", "task.classes=3")
 STUDIES = {
+    "usiigaci_phase": _PLANNED,
+    "germline_nuclei": _PLANNED,
+    "worms_bbbc010": _PLANNED,
     "cardiac_cine_mri": Study("semantic2d", ("dice",), (*_SEMANTIC[:2], "task.classes=2")),
     "isbi2012_em": Study("membranes2d"),
     "superalloy_sem": Study("semantic2d", ("dice",), _SEMANTIC),
