@@ -226,20 +226,26 @@ def compare(out: Path) -> Iterator[dict[str, Any]]:
     rows = read_rows(out)
     for ours, peer in COMPARISONS:
         draws = [draw for arm, draw in rows if arm == ours and (peer, draw) in rows]
-        for metric in STUDIES.get(ours.set, Study()).metrics if len(draws) > 1 else ():
+        for metric in STUDIES.get(ours.set, Study()).metrics if draws else ():
             values = [(rows[ours, draw][metric], rows[peer, draw][metric]) for draw in draws]
             differences = [a - b for a, b in values]
-            low, high = bootstrap_interval(differences)
             yield {
                 "what": f"{ours.set}: {ours}; against {peer}",
                 "ours": statistics.fmean(a for a, _ in values),
                 "peer": statistics.fmean(b for _, b in values),
                 "unit": metric,
-                "note": f"difference {statistics.fmean(differences):+.3f} "
-                f"({low:+.3f} to {high:+.3f}); draws "
-                + ", ".join(f"{value:+.3f}" for value in differences)
-                + f"; {ours.updates} and {peer.updates} updates",
+                "note": f"{_describe(differences)}; {ours.updates} and {peer.updates} updates",
             }
+
+
+def _describe(differences: Sequence[float]) -> str:
+    """Mean difference, its bootstrap interval, and each draw."""
+    if len(differences) == 1:
+        return f"one draw, difference {differences[0]:+.3f}"
+    low, high = bootstrap_interval(differences)
+    mean = statistics.fmean(differences)
+    draws = ", ".join(f"{value:+.3f}" for value in differences)
+    return f"difference {mean:+.3f} ({low:+.3f} to {high:+.3f}); draws {draws}"
 
 
 def main() -> None:
