@@ -69,7 +69,7 @@ def test_the_plan_takes_the_network_of_the_start_weights(folder, tmp_path):
                    settings=["model.backbone={name: resunet, width: 4}"])  # fmt: skip
     assert own.recipe.model.backbone.name == "resunet"
     other = api.plan(images, labels=labels, init=tmp_path / "mae3d.safetensors")
-    assert other.recipe == api.plan(images, labels=labels).recipe
+    assert other.recipe == api.plan(images, labels=labels, init=None).recipe
 
 
 def test_training_without_a_preset_uses_the_plan_and_resumes(folder, tmp_path, capsys):
