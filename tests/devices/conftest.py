@@ -38,13 +38,22 @@ class FakeGpu(TorchDispatchMode):
 
     Attributes:
         copies: where each copy to the host was made.
+        wide: where each tensor of float64 was made, which Apple's GPUs do not have.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.copies: list[str] = []
+        self.wide: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = self._run(func, args, kwargs)
+        for x in _pytree.tree_leaves(result):
+            if isinstance(x, torch.Tensor) and x.is_meta and x.dtype == torch.float64:
+                self.wide.append(f"{func} {_place()}")
+        return result
+
+    def _run(self, func, args, kwargs):
         kwargs = kwargs or {}
         leaves = _pytree.tree_leaves((args, kwargs))
         on_device = [x for x in leaves if isinstance(x, torch.Tensor) and x.is_meta]

@@ -85,9 +85,10 @@ def resample_torch(
     warped, moved = into
     crop = warped.shape[1:]
     read, device = image.shape[1:], image.device
-    steps = [torch.arange(n, device=device, dtype=torch.float64) - (n - 1) / 2 for n in crop]
+    exact = _find_exact(device)
+    steps = [torch.arange(n, device=device, dtype=exact) - (n - 1) / 2 for n in crop]
     offsets = torch.stack(torch.meshgrid(*steps, indexing="ij"))
-    matrix = torch.as_tensor(warp.matrix(), device=device)
+    matrix = torch.as_tensor(warp.matrix(), dtype=exact, device=device)
     position = torch.tensordot(matrix, offsets, dims=1)
     if warp.control is not None:
         position += _shifts(warp, crop, device)
@@ -110,6 +111,11 @@ def resample_torch(
         warped += weight * image[(slice(None), *index)]
     if labels is not None and moved is not None:
         moved[...] = labels[tuple(nearest)]
+
+
+def _find_exact(device: torch.device) -> torch.dtype:
+    """The type of positions: Apple's GPUs have no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def resample_cpu(

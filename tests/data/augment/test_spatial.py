@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unmask.data import warp as warping
 from unmask.data.augment.spatial import Spatial
 from unmask.data.warp import Warp, center, resample_cpu, resample_torch, rotate_and_flip
 from unmask.errors import RecipeError
@@ -50,6 +51,18 @@ def test_kernel_and_torch_agree(crop):
         none, no_ids = warped(image, None, warp, crop)
         assert no_ids is None
         assert torch.equal(none, ours)
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_devices_without_float64_come_close(crop, monkeypatch):
+    assert warping._find_exact(torch.device("mps")) == torch.float32
+    warp = FULL.draw(generator(0, "test", len(crop)), (1, *crop))
+    image = torch.rand(1, *FULL.read_shape(crop))
+    exact, _ = warped(image, None, warp, crop, by=resample_torch)
+    monkeypatch.setattr(warping, "_find_exact", lambda device: torch.float32)
+    close, _ = warped(image, None, warp, crop, by=resample_torch)
+    torch.testing.assert_close(close, exact, atol=1e-3, rtol=0)
+    assert not torch.equal(close, exact)
 
 
 @pytest.mark.parametrize("crop", CROPS)
