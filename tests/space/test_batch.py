@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -37,8 +38,8 @@ def test_every_tensor_is_copied_without_waiting(moves):
 
 @pytest.mark.parametrize(("device", "pinned"), [("cuda", True), ("cpu", False), ("mps", False)])
 def test_batches_for_a_gpu_are_pinned_where_they_are_made(device, pinned, moves):
-    crops = SimpleNamespace(batch=lambda number: Batch(torch.zeros(1, 1, 2), seed=number))
-    fabric = SimpleNamespace(device=torch.device(device), world_size=2, global_rank=1)
+    crops: Any = SimpleNamespace(batch=lambda number: Batch(torch.zeros(1, 1, 2), seed=number))
+    fabric: Any = SimpleNamespace(device=torch.device(device), world_size=2, global_rank=1)
     stream = runs._stream(crops, fabric, 0, {}, (), start=1)
     assert next(stream).seed == 3
     assert moves == (["pin"] if pinned else [])
