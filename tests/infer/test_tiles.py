@@ -68,7 +68,8 @@ def test_any_shape_window_and_overlap(case):
     space, window, options = case
     image = noise(1, *space)
     result = joined(image, Tiling(window, **options))
-    np.testing.assert_allclose(result, image, rtol=0, atol=1e-6)
+    # A mean of up to 27 windows in float32 is rounded in proportion to its value.
+    np.testing.assert_allclose(result, image, rtol=27 * 2**-24, atol=1e-6)
 
 
 def reference(image: np.ndarray, tiling: Tiling) -> np.ndarray:

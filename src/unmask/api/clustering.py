@@ -23,7 +23,7 @@ from unmask.clustering.assign import AssignWork, Counts, label_volume, needs
 from unmask.clustering.centers import Centers, Volume, fit, prepare, subtract_mean
 from unmask.clustering.contact_sheet import contact_sheet
 from unmask.clustering.dense import Dense
-from unmask.clustering.encoder import DenseFile, Encoder, Features, load_encoder
+from unmask.clustering.encoder import DenseFile, Encoder, Features, check_tokens, load_encoder
 from unmask.clustering.names import describe, format_csv, read_classes, write_template
 from unmask.data.grid import View
 from unmask.data.pairing import image_files
@@ -137,6 +137,7 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
     _check_request(classes, options)
     loading: dict[str, Any] = {"allow_code": allow_code, "device": options.device}
     encoder = load_encoder(model, settings, **loading, say=say)
+    check_tokens(encoder, model)
     chosen = Features(options.quality, options.compat, options.neighborhood, options.rotations)
     dense, folder = encoder.dense(chosen), Path(out)
     pairs = _open_volumes(volumes, encoder, say)

@@ -138,25 +138,27 @@ def load_encoder(
         if name.startswith("backbone.")
     }
     backbone = build_finished(recipe, weights, build_backbone, source=path)
-    tokens = _with_tokens(backbone.to(place), recipe, path)
     digest = digest_weights(sorted(weights.items()))
     changed = recipe.with_settings(lines)
     use_formats(changed.data.formats)
     asked = any(line.partition("=")[0].strip() == "data.use_channels" for line in lines)
     trained = () if asked else channel_names(model.card)
     choice = ChannelChoice(changed.data.use_channels, trained)
-    return Encoder(tokens, changed, digest, choice)
+    return Encoder(backbone.to(place), changed, digest, choice)
 
 
-def _with_tokens(backbone: object, recipe: Recipe, path: str | Path) -> TokenBackbone:
-    """The backbone, if its features are those of patch tokens."""
-    if not isinstance(backbone, TokenBackbone):
+def check_tokens(encoder: Encoder, path: str | Path) -> None:
+    """Refuse a model whose features are not those of patch tokens.
+
+    Raises:
+        RecipeError: it has none.
+    """
+    if not isinstance(encoder.backbone, TokenBackbone):
         raise RecipeError(
             message(
                 path,
                 expected="a model with patch tokens, such as a vit",
-                found=f"a {recipe.model.backbone.name}, which has none",
+                found=f"a {encoder.recipe.model.backbone.name}, which has none",
                 do="Pre-train one: unmask pretrain IMAGES --preset maester_small --out RUN.",
             )
         )
-    return backbone
