@@ -57,10 +57,7 @@ const imageList = new ImageList(element("image-list"), {
 new Gestures(canvas, view, annotator);
 jobs.beforeTraining = () => saver.run();
 
-// Requests to save that wait for changes which are still being made.
-let requests = 0;
 function reportSaving(state, reason = "") {
-  if (state === "saved" && requests) return;
   canvas.dataset.saving = state;
   if (state === "refused") status(text("refused", { reason }), "bad");
   else if (state === "unsaved") status(text("unsaved", { reason: reason || text("noServer") }), "bad");
@@ -327,16 +324,7 @@ const page = {
   redo: guarded(() => stepBack(() => editor.history.redo(), "nothingToRedo")),
   save: guarded(async () => {
     canvas.dataset.saving = "saving";
-    requests += 1;
-    try {
-      await annotator.idle;
-      await editor.busy;
-      await saver.run();
-    } finally {
-      requests -= 1;
-    }
-    // A run that had just ended may have reported before this one was asked for.
-    if (!saver.pending) reportSaving("saved");
+    await saver.finish(() => annotator.idle, () => editor.busy);
   }),
   brush(change) {
     element("brush-size").value = annotator.radius + change;

@@ -58,6 +58,8 @@ export class Saver {
     this.waiting = [];
     this.versions = new Map();
     this.busy = null;
+    // Requests to save that wait for changes which are still being made.
+    this.requests = 0;
     this.report = report;
     this.onConflict = onConflict;
     this.onSaved = onSaved;
@@ -90,6 +92,18 @@ export class Saver {
     return this.busy;
   }
 
+  /** Save when these changes have been made, one after the other; "saved" is not reported before. */
+  async finish(...changes) {
+    this.requests += 1;
+    try {
+      for (const change of changes) await change();
+      await this.run();
+    } finally {
+      this.requests -= 1;
+    }
+    if (!this.pending) this.report("saved");
+  }
+
   async work() {
     while (this.waiting.length) {
       const change = this.waiting[0];
@@ -112,7 +126,7 @@ export class Saver {
         }
       }
     }
-    this.report("saved");
+    if (!this.requests) this.report("saved");
   }
 
   async resolve(change, error) {
