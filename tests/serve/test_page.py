@@ -482,6 +482,8 @@ def test_the_server_ends_and_its_folder_is_free(server):
     assert "serve a copy of the folder" in second.stderr
     assert "--out" not in second.stderr
     site.end()
+    # Another server of the tests may have taken its port.
+    site.port = 0
     site.start()
     assert json.loads(urllib.request.urlopen(
         site.address + "api/images").read())["counts"] == {"unlabeled": 5}  # fmt: skip
