@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from unmask.data.source import ArraySource
@@ -64,12 +64,13 @@ def cases(draw):
 
 @settings(max_examples=60)
 @given(cases())
+@example(((6, 5, 10), (3, 3, 3), {"overlap": 0.5, "blend": "gaussian", "mirrored": ()}))
 def test_any_shape_window_and_overlap(case):
     space, window, options = case
-    image = noise(1, *space)
+    # A mean of 27 windows in float32 is rounded in proportion to its value: by 8e-7 up to 0.5.
+    image = np.tanh(noise(1, *space)) / 2
     result = joined(image, Tiling(window, **options))
-    # A mean of up to 27 windows in float32 is rounded in proportion to its value.
-    np.testing.assert_allclose(result, image, rtol=27 * 2**-24, atol=1e-6)
+    np.testing.assert_allclose(result, image, rtol=0, atol=1e-6)
 
 
 def reference(image: np.ndarray, tiling: Tiling) -> np.ndarray:

@@ -19,8 +19,8 @@ def explain_usage(error: Any, command: Any, ctx: Any) -> str | None:
     """A message in the form of all others; None for errors that explain themselves.
 
     Args:
-        error: what the parser raised; its classes are private to Typer, so it is told apart by
-            its attributes.
+        error: what the parser raised; its classes are private to Typer, so its attributes
+            identify it.
         command: the verb.
         ctx: the context of the verb, whose parent knows the other verbs.
     """
