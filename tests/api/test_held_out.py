@@ -15,6 +15,7 @@ from unmask.api.learning import train
 from unmask.checkpoint import load_model
 from unmask.crossvalidation import tuning
 from unmask.crossvalidation.record import HeldOutScores, load_scores
+from unmask.crossvalidation.updates import Curve, choose_updates
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.io import open_labels, save_image
 from unmask.recipe import load
@@ -91,6 +92,17 @@ def test_every_image_is_held_out_once(finished, phantoms, ndim):
         found = unmask.predict(run.folder / "folds" / str(row["fold"]), image).labels
         kept = open_labels(run.folder / "held_out" / "labels" / f"{row['name']}.tif").read()[0]
         np.testing.assert_array_equal(found, kept)
+
+
+@pytest.mark.parametrize(("before", "words"), [(0.8, "start weights are better"), (0.6, "0.700.")])
+def test_scores_before_the_first_update_are_compared(before, words):
+    curve = Curve((0, 50, 100), ((before, 0.5, 0.7),), (2,))
+    assert choose_updates(curve) == 100
+    row = {"name": "a", "fold": 1, "dice": 0.7}
+    scores = HeldOutScores(2, False, 100, 100, "dice", {"dice": 0.7}, (row, row), curve)
+    (line,) = [line for line in scores.describe() if "Before the first update" in line]
+    assert f"dice {before:.3f}" in line
+    assert words in line
 
 
 def test_models_of_folds_have_not_seen_what_they_are_judged_on(finished):

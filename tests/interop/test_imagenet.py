@@ -46,7 +46,7 @@ def test_it_starts_a_training(published, tmp_path):
     backbone = "model.backbone={name: efficientnet_lite, stem: 8}"
     recipe = load("cells").with_settings([backbone, "train.freeze_statistics=true"])
     segmenter = new_segmenter(recipe)
-    (line,) = initialize(segmenter, model, recipe)
+    (line,) = initialize(segmenter, model, recipe).lines
     assert "entries kept their own values" in line
     state = segmenter.backbone.state_dict()
     assert torch.equal(state["_conv_stem.weight"], published[0].state_dict()["_conv_stem.weight"])

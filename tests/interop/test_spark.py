@@ -63,7 +63,7 @@ def test_round_trip(method, layout, file, tmp_path):
     assert all(torch.equal(found.weights[name], own[name]) for name in names)
     save_model(tmp_path / "a.safetensors", found.weights, card(found))
     other = new_method(found.recipe)
-    lines = initialize(other, tmp_path / "a.safetensors")
+    lines = initialize(other, tmp_path / "a.safetensors").lines
     assert "backbone 100% taken over" in lines[0]
     assert lines[0].count("100% taken over") == (1 if layout == "timm" else 3)
     backbone = other.get_submodule("backbone")

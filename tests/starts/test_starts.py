@@ -13,6 +13,7 @@ from unmask import shipped
 from unmask.api.defaults import choose_model_for
 from unmask.build import new_segmenter
 from unmask.checkpoint import load_model, save_model
+from unmask.crossvalidation.record import load_scores
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.models.base import Objective
 from unmask.recipe import Recipe, load
@@ -141,6 +142,29 @@ def test_a_start_that_helps_is_used_and_kept_by_a_run_that_resumes(
     (tmp_path / "r" / "start.json").write_text("{}")
     with pytest.raises(DataError, match=r"start\.json.*Restore it"):
         run(phantoms, tmp_path / "r", "auto", ndim, resume=True)
+
+
+def test_weights_that_know_the_task_are_scored_before_the_first_update(
+    start, phantoms, tmp_path, capsys
+):
+    ndim, file = start
+    more = ["train.folds=2", "train.steps=4", "train.validate_every=2", "train.workers=0"]
+    folder = phantoms[ndim]
+    given = {"images": folder / "images", "labels": folder / "labels", "init": str(file)}
+    done = unmask.train(recipe(ndim, "data.channels=1", *more), **given, out=tmp_path / "folds")
+    scores = load_scores(done.folder)
+    assert scores is not None
+    assert scores.curve.steps == (0, 2, 4)
+    # The score before the first update is that of the start weights on the images held out.
+    assert (
+        (tmp_path / "folds" / "folds" / "1" / "journal.jsonl")
+        .read_text()
+        .startswith('{"step": 0, "validation/')
+    )
+    assert "Before the first update, the start weights have f1@0.5" in capsys.readouterr().err
+    semantic = recipe(ndim, "data.channels=1", "task={name: semantic, classes: 2}")
+    other = choose.choose_start(str(file), new_segmenter(semantic), semantic, folder=tmp_path)
+    assert not other.whole
 
 
 def test_a_start_that_harms_is_left_out(start, phantoms, tmp_path, monkeypatch):

@@ -224,9 +224,36 @@ def test_pictures_without_a_validation_change_nothing(tmp_path):
         assert torch.equal(with_pictures.state_dict()[name], tensor)
 
 
+def test_initial_weights_that_are_better_than_any_update_are_the_model(tmp_path):
+    objective, scores = Line(), iter([0.9, 0.3, 0.5])
+    first = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+    plan = Plan(steps=4, lr=0.1, ema=0.9, validate_every=2, validate_first=True)
+    summary = train(objective, plan, tmp_path, validate=lambda _: {"dice": next(scores)})
+    assert (summary.best, summary.best_step) == (0.9, 0)
+    model = load_model(tmp_path)
+    assert model.card["step"] == 0
+    assert all(torch.equal(model.weights[name], tensor) for name, tensor in first.items())
+    found = [(r["step"], r["validation/dice"]) for r in records(tmp_path) if "validation/dice" in r]
+    assert found == [(0, 0.9), (2, 0.3), (4, 0.5)]
+
+
+def test_a_run_that_begins_again_validates_its_initial_weights_again(tmp_path):
+    plan = Plan(steps=4, lr=0.1, validate_every=2, validate_first=True)
+
+    def fail(_):
+        yield from ()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Line(), plan, tmp_path, batches=fail, validate=lambda _: {"dice": 0.4})
+    train(Line(), plan, tmp_path, validate=lambda _: {"dice": 0.4})
+    found = [r["step"] for r in records(tmp_path) if "validation/dice" in r]
+    assert found == [0, 2, 4]
+
+
 def test_validation_only_at_the_end(tmp_path):
     calls = []
-    plan = Plan(steps=7, lr=0.1, validate_every=0)
+    plan = Plan(steps=7, lr=0.1, validate_every=0, validate_first=True)
     train(Line(), plan, tmp_path, validate=lambda shown: calls.append(1) or {"x": 1.0})
     assert calls == [1]
 

@@ -105,7 +105,7 @@ class TestInitialise:
         path = self.saved(tmp_path, before, method)
         segmenter = new_segmenter(recipe("semantic2d"))
         fresh = segmenter.head.get_parameter("weight").clone()
-        lines = initialize(segmenter, path)
+        lines = initialize(segmenter, path).lines
         assert any("backbone" in line for line in lines)
         wanted = method.state_dict()
         for name, tensor in segmenter.backbone.state_dict().items():
@@ -116,7 +116,7 @@ class TestInitialise:
         before = recipe("mae2d")
         path = self.saved(tmp_path, before, new_method(before))
         segmenter = new_segmenter(recipe("semantic2d", "data.crop=[48, 40]"))
-        assert any("pos_embed" in line for line in initialize(segmenter, path))
+        assert any("pos_embed" in line for line in initialize(segmenter, path).lines)
 
     def test_a_whole_segmenter(self, tmp_path):
         chosen = recipe("semantic2d")
@@ -132,7 +132,7 @@ class TestInitialise:
         path = self.saved(tmp_path, chosen, new_segmenter(chosen))
         other = new_segmenter(recipe("semantic2d", "task.classes=4"))
         fresh = other.head.get_parameter("weight").clone()
-        lines = initialize(other, path)
+        lines = initialize(other, path).lines
         assert any("head not taken over; weight is (" in line for line in lines), lines
         assert torch.equal(other.head.get_parameter("weight"), fresh)
 
@@ -151,7 +151,7 @@ class TestInitialise:
         chosen = before.with_settings(here)
         other = new_segmenter(chosen)
         fresh = other.head.get_parameter("weight").clone()
-        lines = initialize(other, path, chosen)
+        lines = initialize(other, path, chosen).lines
         assert len(lines) == 1
         assert "head not taken over" in lines[0]
         assert words in lines[0]
@@ -168,7 +168,7 @@ class TestInitialise:
         path = self.saved(tmp_path, before, first)
         chosen = before.with_settings([setting])
         other = new_segmenter(chosen)
-        lines = initialize(other, path, chosen)
+        lines = initialize(other, path, chosen).lines
         assert "head 100% taken over" in lines[0]
         wanted = first.state_dict()
         assert all(torch.equal(tensor, wanted[n]) for n, tensor in other.state_dict().items())
@@ -182,7 +182,7 @@ class TestInitialise:
         path = self.saved(tmp_path, before, method)
         chosen = load(f"classify{ndim}d").with_settings(small)
         other = new_segmenter(chosen)
-        lines = initialize(other, path, chosen)
+        lines = initialize(other, path, chosen).lines
         assert "backbone 100% taken over" in lines[0]
         assert "decoder" not in lines[0]
         wanted = method.state_dict()
@@ -197,7 +197,7 @@ class TestInitialise:
             [resunet, "data.crop=[32, 32]", "data.channels=2", "task.classes=2",
              "model.decoder=spark"]
         )  # fmt: skip
-        lines = initialize(new_segmenter(chosen), path, chosen)
+        lines = initialize(new_segmenter(chosen), path, chosen).lines
         assert "head not taken over" in lines[0]
 
     def test_code_of_the_other_model_is_not_run(self, tmp_path):
@@ -209,7 +209,7 @@ class TestInitialise:
         for task in (f"{file}:T", {"name": "affinities", "decoding": f"{file}:T"}):
             tree["task"] = task
             save_model(tmp_path / "m.safetensors", weights, {"recipe": tree, "code": 3})
-            lines = initialize(new_segmenter(before), tmp_path / "m.safetensors", before)
+            lines = initialize(new_segmenter(before), tmp_path / "m.safetensors", before).lines
             assert "code was not run" in lines[0]
             assert "evil.py:T" in lines[0]
             assert "head not taken over" in lines[0]
@@ -223,10 +223,10 @@ class TestInitialise:
         card = {"recipe": chosen.model_dump(mode="json"), **code_fields(chosen)}
         path = tmp_path / "m.safetensors"
         save_model(path, segmenter.state_dict(), card)
-        assert "head 100% taken over" in initialize(new_segmenter(chosen), path, chosen)[0]
+        assert "head 100% taken over" in initialize(new_segmenter(chosen), path, chosen).lines[0]
         file.write_text(file.read_text() + "\n# changed")
         again = new_segmenter(chosen)
-        assert "head not taken over" in initialize(again, path, chosen)[0]
+        assert "head not taken over" in initialize(again, path, chosen).lines[0]
 
     def test_another_backbone_is_refused_and_nothing_changes(self, tmp_path):
         before = recipe("mae2d")

@@ -32,6 +32,17 @@ def test_the_trend_of_a_validation(scores, trend, best):
     assert f"at update {best} of 120" in verdict.sentences[0]
 
 
+def test_start_weights_that_stay_the_best_are_named_and_are_no_trend():
+    start = {"step": 0, "validation/dice": 0.9}
+    verdict = judge_run([start, *journal(RISING, FALLING)], 120)
+    assert (verdict.trend, verdict.best_step) == ("rising", 0)
+    assert "no update was better than the start weights" in verdict.sentences[0]
+    later = judge_run([start, *journal(PEAK, FALLING)], 120)
+    assert "Overfitting since update 50" in later.sentences[1]
+    worse = judge_run([{**start, "validation/dice": 0.1}, *journal(LEVEL, FALLING)], 120)
+    assert worse == judge_run(journal(LEVEL, FALLING), 120)
+
+
 def test_overfitting_names_the_update():
     verdict = judge_run(journal(PEAK, FALLING), 120)
     assert "Overfitting since update 50" in verdict.sentences[1]

@@ -189,7 +189,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
                 stream,
                 fabric=fabric,
                 optimizer=assembly.optimizer,
-                plan=build_plan(recipe),
+                plan=replace(build_plan(recipe), validate_first=chosen.whole),
                 journal=journal,
                 validate=validate,
                 run=RunFolder(folder, card, resume=start.resume, keep_models=stage.keep_models),

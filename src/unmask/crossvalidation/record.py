@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.atomic import atomic_write
-from unmask.crossvalidation.updates import Curve
+from unmask.crossvalidation.updates import Curve, score_at, start_is_better
 from unmask.errors import CheckpointError, describe_error, message
 
 HELD_OUT = "held_out"
@@ -112,6 +112,7 @@ class HeldOutScores:
                 f"  lowest {low['name']} ({_short(low.get(self.metric))}), highest {high['name']} "
                 f"({_short(high.get(self.metric))})"
             )
+        yield from self._compare_with_start()
         if self.steps < self.asked:
             yield (
                 f"Scores on held-out images fell after {self.steps} of {self.asked} updates, so "
@@ -119,6 +120,22 @@ class HeldOutScores:
             )
         if self.tuned is not None:
             yield self.tuned.describe()
+
+    def _compare_with_start(self) -> Iterator[str]:
+        """What the initial weights reach on the same images, if they know the task."""
+        start, trained = score_at(self.curve, 0), score_at(self.curve, self.steps)
+        if start is None or trained is None:
+            return
+        text = (
+            f"Before the first update, the start weights have {self.metric} {start:.3f} on these "
+            f"images; after {self.steps}, the models have {trained:.3f}"
+        )
+        yield (
+            f"{text}. The start weights are better: predict with them (--model), or label more "
+            "images that differ from these."
+            if start_is_better(self.curve, self.steps)
+            else f"{text}."
+        )
 
 
 def save_scores(run: Path, scores: HeldOutScores) -> None:

@@ -52,12 +52,31 @@ def choose_updates(curve: Curve) -> int:
         200
     """
     last, means = curve.steps[-1], curve.means
-    defined = [(mean, step) for mean, step in zip(means, curve.steps, strict=True) if mean == mean]
+    # The score before the first update is a warning only: the user has asked for a training.
+    trained = [pair for pair in zip(means, curve.steps, strict=True) if pair[1] > 0]
+    defined = [(mean, step) for mean, step in trained if mean == mean]
     if not defined:
         return last
     best, step = max(defined, key=lambda pair: (pair[0], pair[1]))
     final = means[-1]
     return step if math.isnan(final) or best > final + _CLEARLY else last
+
+
+def start_is_better(curve: Curve, steps: int) -> bool:
+    """Whether the initial weights are clearly better than those after a number of updates.
+
+    Examples:
+        >>> start_is_better(Curve((0, 100), ((0.8, 0.7),), (1,)), 100)
+        True
+    """
+    start = score_at(curve, 0)
+    return start is not None and start > (score_at(curve, steps) or 0.0) + _CLEARLY
+
+
+def score_at(curve: Curve, step: int) -> float | None:
+    """Mean over the images at a step; None if it is undefined or was not measured."""
+    found = dict(zip(curve.steps, curve.means, strict=True)).get(step, math.nan)
+    return None if math.isnan(found) else found
 
 
 def _scores(lines: Sequence[Mapping[str, object]]) -> dict[int, float]:

@@ -98,7 +98,7 @@ def network_decisions(
 
 def rate_decision(model: str) -> Decision:
     """The learning rate of a training that starts from a model of the same network and task."""
-    text = f"{model}, which the training starts from, knows the task; larger steps would forget it"
+    text = f"the start weights ({model}) know the task; larger steps would forget it"
     return Decision("train.lr", _GENTLE, text)
 
 

@@ -32,6 +32,8 @@ class Chosen:
         lines: loaded parts for the log, or the reason for random weights.
         unsure: whether a trial has to decide if the weights are used.
         trial: updates and losses of the trial; empty: no trial.
+        whole: whether the weights are those of all parts for the same task, so that the network
+            can predict before the first update.
     """
 
     asked: str
@@ -39,6 +41,7 @@ class Chosen:
     lines: tuple[str, ...] = ()
     unsure: bool = False
     trial: Mapping[str, float] = field(default_factory=dict)
+    whole: bool = False
 
     def to_card(self) -> dict[str, Any]:
         """The origin of the weights, with its license, for the card of the trained model."""
@@ -83,16 +86,18 @@ def choose_start(
     if init is None or str(init) == NONE:
         return Chosen(NONE)
     if str(init) not in {AUTO, PHANTOMS}:
-        return Chosen(str(init), str(init), tuple(initialize(objective, init, recipe)))
+        given = initialize(objective, init, recipe)
+        return Chosen(str(init), str(init), given.lines, whole=given.whole)
     start = shipped_start(str(init), recipe)
     if start is None:
         return Chosen(str(init), lines=_missing(str(init), recipe.data.ndim))
     try:
-        lines = initialize(objective, start.name, recipe)
+        given = initialize(objective, start.name, recipe)
     except CheckpointError:
         return Chosen(str(init), lines=(_misfit(start, recipe),))
     origin = f"Start weights: {start.name}, trained on {start.origin}."
-    return Chosen(str(init), start.name, (origin, *lines), unsure=str(init) == AUTO)
+    lines, unsure = (origin, *given.lines), str(init) == AUTO
+    return Chosen(str(init), start.name, lines, unsure, whole=given.whole)
 
 
 def shipped_start(init: str, recipe: Recipe) -> ShippedStart | None:
@@ -116,7 +121,7 @@ def note_start(folder: Path, chosen: Chosen) -> None:
 
 def without(chosen: Chosen, *reasons: str) -> Chosen:
     """The same request with random weights, for the given reasons."""
-    return replace(chosen, model=None, lines=reasons, unsure=False)
+    return replace(chosen, model=None, lines=reasons, unsure=False, whole=False)
 
 
 def _read_note(folder: Path) -> str | None:

@@ -121,9 +121,10 @@ class Checkpointing:
         if setup.average is not None and "average" in snapshot.tensors:
             setup.average.restore(dict(snapshot.tensors["average"]), state["averaged"])
         changed = [
-            f"{name} {state['plan'].get(name)} -> {value}"
+            f"{name} {state['plan'][name]} -> {value}"
             for name, value in asdict(setup.plan).items()
-            if state["plan"].get(name) != value
+            # Snapshots of earlier versions have fewer values.
+            if state["plan"].get(name, value) != value
         ]
         setup.say(
             f"Going on from step {snapshot.step} ({snapshot.path})."

@@ -78,7 +78,8 @@ class Journal:
         """Cut the journal back to ``step``, where the run continues; 0 begins a new one."""
         self._start = step
         if self.path is not None and self.path.exists():
-            self._try("journal.jsonl", self._cut, self.path, step)
+            # A run that begins again validates its initial weights again.
+            self._try("journal.jsonl", self._cut, self.path, step or -1)
         if not self._quiet:
             self._try("the terminal", self._display.start, step)
 

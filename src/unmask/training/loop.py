@@ -78,6 +78,7 @@ def fit(
         # A signal whose exception a callback has lost; several processes agree after their step.
         interruption.check()
     with Stop() as stop, files.active(), meter.explain_memory(), close_at_end(stream):
+        validation.check_start(step, meter, files.save_model)
         while step < plan.steps:
             rate = set_rates(optimizer, plan, step)
             norm = _compute_gradients(model, stepper, stream, setup, meter, step)

@@ -24,6 +24,8 @@ class Plan:
         clip: largest gradient norm; None only measures it.
         ema: decay of averaged weights; 0 for none.
         validate_every: updates; 0 only at the end.
+        validate_first: whether the initial weights are validated too, if ``validate_every`` is
+            not 0: weights that know the task may be better than what few labels make of them.
         save_every: updates between snapshots.
         keep: snapshots kept.
         log_every: updates that one journal line averages.
@@ -41,6 +43,7 @@ class Plan:
     clip: float | None = 1.0
     ema: float = 0.0
     validate_every: int = 0
+    validate_first: bool = False
     save_every: int = 500
     keep: int = 2
     log_every: int = 10

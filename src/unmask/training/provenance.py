@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,20 @@ def note_run(folder: Path, recipe: Recipe, marks: Mapping[str, str]) -> None:
     atomic_write(folder / _RECIPE, recipe.to_yaml())
 
 
-def initialize(objective: Objective, init: str | Path, recipe: Recipe | None = None) -> list[str]:
+@dataclass(frozen=True)
+class Initialized:
+    """Weights of another model in a network that starts.
+
+    Attributes:
+        lines: what was taken over and what was not.
+        whole: whether every part was taken over, so that the network can predict already.
+    """
+
+    lines: tuple[str, ...]
+    whole: bool
+
+
+def initialize(objective: Objective, init: str | Path, recipe: Recipe | None = None) -> Initialized:
     """Take over the weights of another model: its backbone, and decoder and head where they fit.
 
     The head is taken over for the same task only: equal shapes alone do not make three flows into
@@ -69,16 +83,13 @@ def initialize(objective: Objective, init: str | Path, recipe: Recipe | None = N
         init: model file, run folder or shipped model.
         recipe: of the network that starts; needed to compare tasks from files.
 
-    Returns:
-        What was taken over and what was not, in one line.
-
     Raises:
         CheckpointError: the file is not a model, covers too little of the backbone, or has more
             than it: a deeper network of the same names would be cut short.
     """
     model = checkpoint.load_model(init)
     before = checkpoint.described_recipe(model.card, init)
-    grid, found = _grid(before), []
+    grid, found, whole = _grid(before), list[str](), True
     for part in ("backbone", "decoder", "head"):
         mine = getattr(objective, part, None)
         theirs = {
@@ -93,12 +104,15 @@ def initialize(objective: Objective, init: str | Path, recipe: Recipe | None = N
             _check_backbone(mine, theirs, before, source=str(init))
         elif differs := _difference(mine, theirs):
             found.append(f"{part} not taken over; {differs if theirs else 'the file has none'}")
+            whole = False
             continue
         elif part == "head" and (other := _other_purpose(objective, before, model.card, recipe)):
             found.append(f"head not taken over; {other}")
+            whole = False
             continue
         loaded = load_matching(mine, theirs, source=str(init), grid=grid)
         adapted = "".join(f"; {name}: {how}" for name, how in loaded.adapted.items())
+        whole &= not loaded.missing
         kept = f", {len(loaded.missing)} entries kept their own values" if loaded.missing else ""
         found.append(f"{part} {loaded.share:.0%} taken over{kept}{adapted}")
     names = sorted(
@@ -106,7 +120,7 @@ def initialize(objective: Objective, init: str | Path, recipe: Recipe | None = N
     )
     if names:
         found.append(f"its code was not run ({', '.join(names)})")
-    return [f"{init}: {'. '.join(found)}."]
+    return Initialized((f"{init}: {'. '.join(found)}.",), whole)
 
 
 def _other_purpose(

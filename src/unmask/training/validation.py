@@ -63,7 +63,17 @@ class Validation:
         self.metrics: dict[str, float] = {}
         self.best: float | None = None
         self.best_step = 0
-        self._setup, self._validate = setup, validate
+        self._setup, self._measure = setup, validate
+
+    def check_start(self, step: int, meter: Meter, save: SaveBest) -> None:
+        """Validate the initial weights of a run that asks for it, with a line in the journal."""
+        setup = self._setup
+        if step > 0 or not (setup.plan.validate_first and setup.plan.validate_every):
+            return
+        scores = self._validate(step, meter, save)
+        if scores:
+            named = {f"validation/{name}": value for name, value in scores.items()}
+            setup.journal.log({"step": step, **named})
 
     def check(self, step: int, meter: Meter, save: SaveBest) -> Mapping[str, float]:
         """Validate and draw pictures if it is due; ``save`` is called with a new best model.
@@ -74,10 +84,13 @@ class Validation:
         Returns:
             New scores; empty if none are due, and in all processes but the first.
         """
+        if not self._setup.plan.is_due(step, self._setup.plan.validate_every):
+            return {}
+        return self._validate(step, meter, save)
+
+    def _validate(self, step: int, meter: Meter, save: SaveBest) -> Mapping[str, float]:
         setup = self._setup
         scores: Mapping[str, float] = {}
-        if not setup.plan.is_due(step, setup.plan.validate_every):
-            return scores
         setup.guard.settle()
         first = setup.fabric.is_global_zero
         with meter.paused(), setup.averaged_weights():
@@ -110,7 +123,7 @@ class Validation:
 
     def _find(self) -> Validated | None:
         """New scores in the first process; None in others, or without validation."""
-        fabric, validate = self._setup.fabric, self._validate
+        fabric, validate = self._setup.fabric, self._measure
         if validate is None:
             return None
         network = self._setup.objective.finished

@@ -60,8 +60,16 @@ def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
     if not points:
         text = f"{shown} was undefined in every validation: the last weights are kept."
         return Verdict("unknown", (text,))
-    best_step, best = max(points, key=lambda point: (point[1], -point[0]))
+    best_step, best = max(points, key=_rank)
     first = f"Best {shown} {best:.4f} at update {best_step:,} of {steps:,}."
+    if best_step == 0:
+        first = (
+            f"Best {shown} {best:.4f} before the first update: no update was better than the "
+            "start weights, so they are the model. More labels may change this."
+        )
+    # The trend is that of the training; start weights may know the task already.
+    points = [point for point in points if point[0] > 0]
+    peak_step, peak = max(points, key=_rank, default=(best_step, best))
     if len(points) < _FEWEST:
         text = f"{len(points)} validation(s) show no trend; lower train.validate_every for more."
         return Verdict("unknown", (first, text), best_step)
@@ -69,7 +77,7 @@ def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
     noise = max(_LEAST, _NOISE * (max(scores) - min(scores)))
     begin = len(points) - max(2, math.ceil(len(points) * _LAST))
     before, last = max(scores[:begin]), scores[begin:]
-    gain, drop = max(last) - before, best - sum(last[-2:]) / 2
+    gain, drop = max(last) - before, peak - sum(last[-2:]) / 2
     losses = series(journal, "loss")
     if gain > noise:
         text = (
@@ -77,16 +85,21 @@ def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
             "updates will probably help."
         )
         return Verdict("rising", (first, text), best_step, _more(steps))
-    if drop > noise and _falls_since(losses, best_step):
-        after = [score for step, score in points if step > best_step]
+    if drop > noise and _falls_since(losses, peak_step):
+        after = [score for step, score in points if step > peak_step]
         text = (
-            f"Overfitting since update {best_step:,}: the training loss kept falling while "
-            f"{shown} fell from {best:.4f} to {after[-1]:.4f}. The best model is kept. More labels "
+            f"Overfitting since update {peak_step:,}: the training loss kept falling while "
+            f"{shown} fell from {peak:.4f} to {after[-1]:.4f}. The best model is kept. More labels "
             "or stronger augmentation help, more updates do not."
         )
         return Verdict("overfitting", (first, text), best_step)
     text = f"Leveled off: {shown} gained {max(gain, 0):.4f} in the last {len(last)} validations."
     return Verdict("level", (first, text), best_step)
+
+
+def _rank(point: tuple[int, float]) -> tuple[float, int]:
+    """The higher score ranks higher; of equal ones the earlier."""
+    return point[1], -point[0]
 
 
 def first_metric(journal: Records) -> str | None:
