@@ -2,13 +2,14 @@
 
     python benchmarks/faults.py                      all parts, then docs/reliability.md
     python benchmarks/faults.py --parts kills,flips  these
+    python benchmarks/faults.py --rows 35,36         what these rows of the table need
     python benchmarks/faults.py --tiny               a few trials of each part
     python benchmarks/faults.py --page               the page alone, from docs/results/faults.json
 
 It takes about 25 CPU minutes, on two idle cores half of that. Each trial runs in a child process
 with limits, and its verdict is kept in ``--work`` at once: the same command resumes after an
-interruption. A change of the program or of these files begins again. The exit code is 1 if any
-trial failed.
+interruption. A change of the program or of these files begins again. Chosen rows are put next to
+stored ones, and the page says that they are later. The exit code is 1 if any trial failed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "src")]
 
 from harness import machine  # noqa: E402 - after the path
 from injection import forks  # noqa: E402
+from injection.catalog import ROWS  # noqa: E402
 from injection.page import rebuilt  # noqa: E402
 from injection.trial import GOOD, Part, Trial, Verdict  # noqa: E402
 
@@ -66,8 +68,33 @@ def code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def run_part(part: Part, work: Path, *, tiny: bool, jobs: int) -> list[dict[str, Any]]:
+def groups_of(rows: Sequence[int]) -> dict[str, tuple[str, ...]]:
+    """Starts of the groups that these rows of the table name, by part.
+
+    Raises:
+        SystemExit: a row that is not in the table, or that nothing tries.
+    """
+    chosen = [row for row in ROWS if row.number in rows and row.applies]
+    if unknown := sorted(set(rows) - {row.number for row in chosen}):
+        raise SystemExit(f"--rows: expected rows that are tried, found {unknown}.")
+    found: dict[str, tuple[str, ...]] = {}
+    for row in chosen:
+        for part, group in (*row.groups, *(("suite", name) for name in row.tests)):
+            found[part] = (*found.get(part, ()), group)
+    return {name: found[name] for name in PARTS if name in found}
+
+
+def run_part(
+    part: Part, work: Path, *, tiny: bool, jobs: int, groups: tuple[str, ...] = ("",)
+) -> list[dict[str, Any]]:
     """Run the trials that have no verdict yet; the verdicts of all.
+
+    Args:
+        part: holds the trials.
+        work: folder of inputs and verdicts.
+        tiny: a few trials.
+        jobs: children at a time.
+        groups: starts of the groups that are wanted.
 
     Raises:
         RuntimeError: the inputs could not be made.
@@ -81,7 +108,8 @@ def run_part(part: Part, work: Path, *, tiny: bool, jobs: int) -> list[dict[str,
         if made.how != "done":
             raise RuntimeError(f"{part.name}: the inputs were not made ({made.how}): {made.value}")
         done.write_text(f"{made.cpu}")
-    trials = {trial.key: trial for trial in part.trials(inputs, tiny)}
+    wanted = [trial for trial in part.trials(inputs, tiny) if trial.group.startswith(groups)]
+    trials = {trial.key: trial for trial in wanted}
     known = _read_log(log)
     missing = [trial for key, trial in trials.items() if key not in known]
     if missing:
@@ -163,36 +191,70 @@ def write_result(found: dict[str, list[dict[str, Any]]], path: Path = RESULT) ->
         stored = json.loads(path.read_text(encoding="utf-8"))
     # Verdicts on another program do not stand next to these.
     if stored.get("code") != (code := code_digest()):
-        stored["parts"] = {}
+        stored |= {"parts": {}, "later": []}
     stored |= {"page": PAGE.name, "machine": machine(), "code": code}
     stored["date"] = datetime.date.today().isoformat()
     for part, records in found.items():
-        failures = [record for record in records if record["verdict"] not in GOOD]
         stored["parts"][part] = {
             "cpu_s": round(sum(record["cpu"] for record in records)),
             "rows": summarize(part, records),
-            "failures": [
-                {key: record[key] for key in ("key", "group", "verdict")} for record in failures
-            ][:_SHOWN],
+            "failures": _failures(records),
         }
     stored["cpu_minutes"] = round(sum(part["cpu_s"] for part in stored["parts"].values()) / 60, 1)
+    # What ran as a whole is no longer older than its later rows.
+    stored["later"] = [later for later in stored.get("later", ()) if later["part"] not in found]
+    _store(path, stored)
+
+
+def write_rows(
+    rows: Sequence[int], found: dict[str, list[dict[str, Any]]], path: Path = RESULT
+) -> None:
+    """Put the groups of some rows next to the stored ones, and note that they are later."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    about = {"rows": sorted(rows), "date": datetime.date.today().isoformat(), "code": code_digest()}
+    kept = [later for later in stored.get("later", ()) if set(later["rows"]) - set(rows)]
+    for part, records in found.items():
+        fresh = summarize(part, records)
+        known = stored["parts"].setdefault(part, {"cpu_s": 0, "rows": [], "failures": []})
+        groups = {row["group"] for row in fresh}
+        for name, more in (("rows", fresh), ("failures", _failures(records))):
+            known[name] = [row for row in known[name] if row["group"] not in groups] + more
+        known["rows"].sort(key=lambda row: row["group"])
+        cpu = round(sum(record["cpu"] for record in records))
+        kept.append({"part": part, **about, "cpu_s": cpu})
+    _store(path, {**stored, "later": kept})
+
+
+def _store(path: Path, stored: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
+def _failures(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    failed = [record for record in records if record["verdict"] not in GOOD]
+    return [{key: record[key] for key in ("key", "group", "verdict")} for record in failed][:_SHOWN]
+
+
 def run_parts(
-    names: Sequence[str], work: Path, *, tiny: bool, jobs: int
+    wanted: Mapping[str, tuple[str, ...]], work: Path, *, tiny: bool, jobs: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """All verdicts by part."""
+    """Verdicts by part.
+
+    Args:
+        wanted: starts of groups by part.
+        work: folder of inputs and verdicts.
+        tiny: a few trials.
+        jobs: children at a time.
+    """
     # For tests that start the program in a new process.
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
     forks.import_everything("unmask", *_LIBRARIES)
     work = work / ("tiny" if tiny else "full") / code_digest()
     work.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict[str, Any]]] = {}
-    for name in names:
+    for name, groups in wanted.items():
         print(f"== {name}", flush=True)
-        found[name] = run_part(find_part(name), work, tiny=tiny, jobs=jobs)
+        found[name] = run_part(find_part(name), work, tiny=tiny, jobs=jobs, groups=groups)
         for row in summarize(name, found[name]):
             verdicts = ", ".join(f"{count} {word}" for word, count in row["verdicts"].items())
             usage = f"up to {row['memory_mb']} MB and {row['cpu_s']} CPU s"
@@ -203,6 +265,7 @@ def run_parts(
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--parts", default=",".join(PARTS), help="some of: " + ",".join(PARTS))
+    parser.add_argument("--rows", default="", help="numbers of rows of the table, without others")
     parser.add_argument("--tiny", action="store_true", help="a few trials; writes no result")
     parser.add_argument("--page", action="store_true", help="rebuild the page alone")
     parser.add_argument("--jobs", type=int, default=2, help="children at a time")
@@ -211,6 +274,10 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     chosen.parts = [name for name in chosen.parts.split(",") if name]
     if unknown := sorted(set(chosen.parts) - set(PARTS)):
         parser.error(f"no part {', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    words = [word.strip() for word in chosen.rows.split(",") if word.strip()]
+    if not all(word.isdecimal() for word in words) or (words and chosen.tiny):
+        parser.error("--rows: expected numbers such as 35,36, and no --tiny")
+    chosen.rows = [int(word) for word in words]
     return chosen
 
 
@@ -219,12 +286,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parsed(arguments)
     failed = 0
     if not chosen.page:
-        found = run_parts(chosen.parts, chosen.work, tiny=chosen.tiny, jobs=chosen.jobs)
+        wanted = groups_of(chosen.rows) if chosen.rows else dict.fromkeys(chosen.parts, ("",))
+        found = run_parts(wanted, chosen.work, tiny=chosen.tiny, jobs=chosen.jobs)
         records = [record for each in found.values() for record in each]
         failed = sum(record["verdict"] not in GOOD for record in records)
         cpu = sum(record["cpu"] for record in records)
         print(f"{len(records)} tries, {failed} failed, {cpu / 60:.1f} CPU minutes")
-        if not chosen.tiny:
+        if chosen.rows:
+            write_rows(chosen.rows, found)
+        elif not chosen.tiny:
             write_result(found)
     if not chosen.tiny:
         result = json.loads(RESULT.read_text(encoding="utf-8"))

@@ -376,16 +376,17 @@ ROWS = (
                "serve/test_guard.py::test_beyond_this_machine_a_token_is_needed"),
     ),
     Row(
-        36, "`unmask serve`: a job dies, a visitor leaves, the server is killed",
+        36, "`unmask serve`: a job dies, a visitor leaves, the server or the browser is killed",
         "The state of a job is kept, or it has failed with its last message; nothing half received "
-        "stays; the page saves what it still has.",
-        "SIGKILL of jobs and of the server; uploads that end early",
+        "stays; the page saves what it still has, and of its strokes at most the last one is lost.",
+        "SIGKILL of jobs, of the server and of the browser; uploads that end early",
         tests=(f"{_SERVE}test_a_killed_job_says_so_and_the_next_one_runs",
                f"{_SERVE}test_a_visitor_who_goes_away_leaves_nothing",
                f"{_SERVE}test_damaged_notes_are_left_aside",
                "serve/test_jobs.py::test_a_training_outlives_the_server_and_is_found_again",
                "serve/test_jobs.py::test_stop_ends_no_process_with_a_reused_number",
-               "serve/test_page.py::test_a_killed_server_loses_nothing_that_the_page_still_has"),
+               "serve/test_page.py::test_a_killed_server_loses_nothing_that_the_page_still_has",
+               "serve/test_page.py::test_a_killed_browser_loses_at_most_the_last_stroke"),
     ),
     Row(
         37, "Metrics: missing and extra predictions, other shapes, 100,000 objects",

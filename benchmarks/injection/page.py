@@ -65,7 +65,16 @@ def part_table(result: Mapping[str, Any]) -> str:
     about = ", ".join(str(value) for value in result.get("machine", {}).values())
     minutes = result.get("cpu_minutes", "?")
     lines += ["", f"*{about}; {result.get('date', 'no date')}; {minutes} CPU minutes*"]
+    lines += [_later(each) for each in result.get("later", ())]
     return "\n".join(lines)
+
+
+def _later(later: Mapping[str, Any]) -> str:
+    numbers = ", ".join(str(number) for number in later["rows"])
+    return (
+        f"<br>*`{later['part']}`, rows {numbers}: run alone on {later['date']}, on the code of "
+        f"that day; {later['cpu_s'] / 60:.1f} CPU minutes*"
+    )
 
 
 def _cells(row: Row, result: Mapping[str, Any]) -> Iterable[str]:

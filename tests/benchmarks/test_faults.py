@@ -69,8 +69,14 @@ def result():
         "date": "2026-01-02",
         "cpu_minutes": 20.0,
         "parts": {
-            "kills": {"rows": [row("train, 2D", {"equal": 20}), row("pretrain", {"equal": 5})]},
-            "bombs": {"rows": [row("recipes (YAML)", {"refused": 3, "traceback": 2}, 2)]},
+            "kills": {
+                "cpu_s": 9,
+                "rows": [row("train, 2D", {"equal": 20}), row("pretrain", {"equal": 5})],
+            },
+            "bombs": {
+                "cpu_s": 9,
+                "rows": [row("recipes (YAML)", {"refused": 3, "traceback": 2}, 2)],
+            },
         },
     }
 
@@ -150,6 +156,43 @@ def test_rows_are_summarized(faults, tmp_path):
     stored = json.loads(path.read_text())
     assert list(stored["parts"]) == ["kills", "bombs"]
     assert stored["parts"]["kills"]["failures"] == [{"key": "2", "group": "g", "verdict": "silent"}]
+
+
+def test_chosen_rows_join_the_stored_ones(faults, tmp_path, monkeypatch):
+    """Verdicts of other rows stay, though the code is another one; the page says what is later."""
+    wanted = faults.groups_of([36, 1])
+    assert wanted["kills"] == ("pretrain", "train")
+    names = wanted["suite"]
+    assert any("killed_browser" in name for name in names)
+    with pytest.raises(SystemExit, match="99"):
+        faults.groups_of([36, 99])
+    records = [
+        {"key": name, "group": name, "verdict": "passed", "count": 2, "growth": 1e6, "cpu": 30.0}
+        for name in names
+    ]
+    path = tmp_path / "faults.json"
+    older = {"suite": {"cpu_s": 5, "rows": [row("a/test_b.py::test_c", {"passed": 1})]}}
+    older["suite"]["rows"].append({**row(names[0], {"failed": 9}, 9), "part": "suite"})
+    older["suite"]["failures"] = [{"key": names[0], "group": names[0], "verdict": "failed"}]
+    stored = {**result(), "code": "of another day"}
+    path.write_text(json.dumps({**stored, "parts": {**stored["parts"], **older}}))
+    for _ in range(2):
+        faults.write_rows([1, 36], {"suite": records}, path)
+    found = json.loads(path.read_text())
+    assert found["code"] == "of another day"
+    assert found["parts"]["kills"] == result()["parts"]["kills"]
+    assert [each["group"] for each in found["parts"]["suite"]["rows"]] == sorted(
+        {"a/test_b.py::test_c", *names}
+    )
+    assert found["parts"]["suite"]["failures"] == []
+    (later,) = found["later"]
+    assert (later["part"], later["rows"], later["cpu_s"]) == ("suite", [1, 36], 30 * len(names))
+    page = faults.rebuilt((ROOT / "docs" / "reliability.md").read_text(encoding="utf-8"), found)
+    assert f"| {2 * (len(names) - 2)} test cases | as promised |" in page
+    assert "`suite`, rows 1, 36: run alone on" in page
+    monkeypatch.setattr(faults, "code_digest", lambda: "of another day")
+    faults.write_result({"suite": records}, path)
+    assert json.loads(path.read_text())["later"] == []
 
 
 def test_limits_and_groups_of_children(tmp_path):

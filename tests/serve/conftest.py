@@ -119,6 +119,11 @@ class Client:
         content = ids.astype(ids.dtype.newbyteorder("<")).tobytes()
         return self.request("PUT", f"/api/labels/{identity}", content=content, headers=headers)
 
+    def note(self, identity: str, *, version: str = "0", **changes: Any) -> httpx.Response:
+        """Change boxes, marks or what is held out."""
+        headers = {"if-match": f'"{version}"'}
+        return self.request("PATCH", f"/api/image/{identity}", json=changes, headers=headers)
+
     def labels(self, identity: str, query: str = "") -> np.ndarray:
         """Labels as the server sends them."""
         response = self.get(f"/api/labels/{identity}{query}")

@@ -224,6 +224,11 @@ def test_corrected_objects_are_counted_per_image(served, tmp_path):
     client.put(identity, np.zeros((9, 9), np.uint16), offset=(20, 20), version=version)
     assert client.json(f"/api/objects/{identity}")["corrections"] == 1
     assert client.json("/api/images")["images"][0]["corrections"] == 1
+    # To accept it again on older labels changes nothing.
+    old = {"if-match": f'"{version}"'}
+    assert client.post(f"/api/proposal/{identity}/accept", headers=old).status_code == 409
+    assert client.json("/api/images")["images"][0]["state"] == "corrected"
+    assert client.json(f"/api/objects/{identity}")["corrections"] == 1
     other = client.image(1)
     client.put(other, ids)
     assert client.json(f"/api/objects/{other}")["corrections"] is None
@@ -256,5 +261,9 @@ def test_names_of_classes_are_kept(served):
     client.request("PATCH", "/api/project", json={"kind": "classes"})
     project = client.json("/api/images")["project"]
     assert project == {"kind": "classes", "names": {"1": "cell", "3": "<b>"}}
+    # Of two people who name classes at once, each keeps the names of the other.
+    client.request("PATCH", "/api/project", json={"names": {"2": "wall"}})
+    client.request("PATCH", "/api/project", json={"names": {"3": ""}})
+    assert client.json("/api/images")["project"]["names"] == {"1": "cell", "2": "wall"}
     for wrong in ({"kind": "x"}, {"names": {"0": "a"}}, {"names": {"1": "a" * 81}}, {"more": 1}):
         assert client.request("PATCH", "/api/project", json=wrong).status_code == 400

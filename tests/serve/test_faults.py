@@ -148,6 +148,13 @@ def test_of_twenty_people_at_once_one_is_first(served):
     assert sorted(codes) == [200] + [409] * 19
     assert np.unique(client.labels(identity)).tolist() == [codes.index(200) + 1]
 
+    def mark(session, number):
+        return session.patch(f"/api/image/{identity}", json={"right": [number]})
+
+    codes = [response.status_code for response in at_once(client, 20, mark)]
+    assert sorted(codes) == [200] + [409] * 19
+    assert client.json(f"/api/image/{identity}")["right"] == [codes.index(200)]
+
 
 def test_a_visitor_who_goes_away_leaves_nothing(served, root):
     client = served()

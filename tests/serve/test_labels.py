@@ -71,6 +71,32 @@ def test_who_saves_on_an_old_version_is_asked(served):
     np.testing.assert_array_equal(client.labels(identity), mine)
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_who_notes_on_an_old_version_is_asked(served, ndim):
+    """Boxes, marks and what is held out have a version of their own."""
+    client = served(ndim)
+    identity = client.image()
+    path, box = f"/api/image/{identity}", [[[0] * ndim, [4] * ndim]]
+    assert client.json(path)["notes_version"] == "0"
+    version = client.note(identity, regions=box).json()["notes_version"]
+    refused = client.note(identity, right=[1])
+    assert refused.status_code == 409
+    answer = refused.json()
+    assert "boxes and marks of nuclei_000" in answer["error"]
+    assert (answer["version"], answer["regions"], answer["right"]) == (version, box, [])
+    assert client.json(path)["right"] == []
+    # The page repeats a request whose answer it never got.
+    assert client.note(identity, regions=box).status_code == 200
+    marked = client.note(identity, version=version, right=[2, 1]).json()
+    assert (marked["regions"], marked["right"]) == (box, [1, 2])
+    assert client.note(identity, version=version, held_out=True).status_code == 409
+    assert client.note(identity, version="*", held_out=True).json()["held_out"]
+    # Labels and notes are changed by different people without a question.
+    version = client.json(f"/api/objects/{identity}")["notes_version"]
+    assert client.put(identity, drawn(ndim)).status_code == 200
+    assert client.note(identity, version=version, regions=[]).status_code == 200
+
+
 def test_a_change_by_another_program_is_noticed(served, root):
     client = served()
     identity = client.image()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import roifile
 from PIL import Image
 
 from unmask.io import open_labels, save_image
@@ -140,6 +141,12 @@ def saved(page) -> None:
 
 def on_disk(server: Server, name: str = "nuclei_000", ndim: int = 2) -> np.ndarray:
     return open_labels(server.folder / "labels" / f"{name}.tif", ndim=ndim).read()[0]
+
+
+def notes(server: Server) -> dict[str, object]:
+    """Notes on the one image that has any."""
+    (file,) = (server.folder / ".unmask" / "facts").glob("*.json")
+    return json.loads(file.read_text())
 
 
 def brushed(shape: tuple[int, int], row: int, columns: tuple[int, int], radius: int) -> np.ndarray:
@@ -368,11 +375,36 @@ def test_two_people_are_asked(new_page, page, server):
     expect(question).to_be_visible()
     assert np.unique(on_disk(site)).tolist() == [0, 1]
     assert not on_disk(site)[9].any()
-    other.locator("#question-yes").click()
-    saved(other)
+    # Notes wait until the tables have followed: a person who has seen a change is not asked.
+    for each in (page, other):
+        if each is other:
+            other.locator("#question-yes").click()
+            saved(other)
+        expect(each.get_by_test_id("object-table").locator("tbody tr")).to_have_count(1)
     labels = on_disk(site)
     assert labels[5, 5:10].all()
     assert labels[9, 5:10].all()
+
+    tool(page, "region")
+    canvas.stroke((2, 3), (20, 30))
+    saved(page)
+    mark = other.get_by_test_id("object-table").get_by_role("checkbox")
+    mark.check()
+    expect(question).to_contain_text("boxes or marks")
+    assert notes(site)["right"] == []
+    other.locator("#question-yes").click()
+    saved(other)
+    expect(other.get_by_test_id("clear-regions")).to_be_visible()
+    both = {"regions": [[[2, 3], [21, 31]]], "right": [1], "held_out": False}
+    assert {name: notes(site)[name] for name in both} == both
+
+    page.get_by_test_id("clear-regions").click()
+    expect(page.get_by_test_id("question")).to_be_visible()
+    page.locator("#question-no").click()
+    saved(page)
+    expect(page.get_by_test_id("object-table").get_by_role("checkbox")).to_be_checked()
+    expect(page.get_by_test_id("clear-regions")).to_be_visible()
+    assert {name: notes(site)[name] for name in both} == both
 
 
 def test_a_killed_server_loses_nothing_that_the_page_still_has(page, server):
@@ -392,6 +424,48 @@ def test_a_killed_server_loses_nothing_that_the_page_still_has(page, server):
     expected = np.zeros((48, 40), np.uint16)
     expected[5, 5:10], expected[9, 5:10] = 1, 2
     np.testing.assert_array_equal(on_disk(site), expected)
+
+
+@pytest.fixture
+def mortal(browser):
+    """A browser of its own, and the number of its process."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    running = browser.browser_type.launch(
+        executable_path=chromium, args=["--no-sandbox"], timeout=120_000
+    )
+    asked = running.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    yield running, next(each["id"] for each in asked["processInfo"] if each["type"] == "browser")
+    running.close()
+
+
+def test_a_killed_browser_loses_at_most_the_last_stroke(mortal, page, server):
+    """Strokes reach the disk without a click, and the server serves the next visitor."""
+    from playwright.sync_api import expect
+
+    site, (dying, pid) = server(), mortal
+    victim = dying.new_page(viewport={"width": 1280, "height": 720})
+    canvas = opened(victim, site)
+    tool(victim, "brush", 0)
+    for row in (5, 9):
+        canvas.stroke((row, 5), (row, 9))
+        expect(victim.get_by_test_id("canvas")).to_have_attribute("data-saving", "saved")
+    canvas.stroke((13, 5), (13, 9))
+    os.kill(pid, signal.SIGKILL)
+
+    canvas = opened(page, site)
+    assert not dying.is_connected()
+    tool(page, "brush", 0)
+    canvas.stroke((20, 5), (20, 9))
+    saved(page)
+    labels = on_disk(site)
+    expected = np.zeros((48, 40), np.uint16)
+    expected[5, 5:10], expected[9, 5:10] = 1, 2
+    expected[20, 5:10] = labels[20, 5]
+    last = labels[13, 5:10].copy()
+    labels[13, 5:10] = 0
+    np.testing.assert_array_equal(labels, expected)
+    assert set(last.tolist()) <= {0, 3}
+    assert labels[20, 5] == last.max(initial=2) + 1
 
 
 def test_drawing_with_the_keyboard_alone(page, server):
@@ -524,5 +598,61 @@ def test_boxes_channels_and_touch(page, server):
     expected = brushed((48, 40), 10, (10, 14), 2).astype(np.uint16)
     expected[12, 12] = 0
     np.testing.assert_array_equal(on_disk(site), expected)
-    facts = next((site.folder / ".unmask" / "facts").glob("*.json"))
-    assert json.loads(facts.read_text())["regions"] in ([[[4, 5], [21, 31]]],)
+    assert notes(site)["regions"] == [[[4, 5], [21, 31]]]
+
+
+def test_search_counts_and_outlines_of_other_programs(page, server, tmp_path):
+    """Find an image in the list, then take in outlines of ImageJ and of COCO."""
+    from playwright.sync_api import expect
+
+    site = server()
+    save_image(site.folder / "labels" / "nuclei_001.tif", np.eye(48, 40, dtype="u2"), axes="YX")
+    opened(page, site)
+    rows, search = page.get_by_test_id("image-list").get_by_role("button"), page.locator("#search")
+    expect(page.locator("#counts")).to_have_text("4 unlabeled, 1 labeled")
+    for words, count in (("NUCLEI", 5), ("nothing", 0), ("", 5), ("_003.t", 1)):
+        search.fill(words)
+        expect(rows).to_have_count(count)
+    rows.first.click()
+    expect(page.get_by_test_id("canvas")).to_have_attribute("data-image", "nuclei_003")
+
+    # Corners as x, y; every edge lies between pixels.
+    corners = [[[4, 6], [12, 6], [12, 16], [4, 16]],
+               [[20, 20], [30, 20], [30, 26], [24, 26], [24, 34], [20, 34]]]  # fmt: skip
+    expected = np.zeros((48, 40), np.uint16)
+    expected[6:16, 4:12], expected[20:26, 20:30], expected[26:34, 20:24] = 1, 2, 2
+    rois = [roifile.ImagejRoi.frompoints(np.array(each)) for each in corners]
+    roifile.roiwrite(tmp_path / "RoiSet.zip", rois)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_text("Import labels").click()
+    chooser.value.set_files(tmp_path / "RoiSet.zip")
+    expect(page.get_by_test_id("status")).to_contain_text("2 object(s) imported")
+    page.get_by_test_id("accept").click()
+    expect(page.get_by_test_id("accept")).to_be_hidden()
+    np.testing.assert_array_equal(on_disk(site, "nuclei_003"), expected)
+    expect(page.locator("#counts")).to_have_text("3 unlabeled, 2 labeled")
+
+    moved = [[[x + 3, y + 2] for x, y in each] for each in corners]
+    shapes = [
+        {
+            "id": number,
+            "image_id": 7,
+            "category_id": 1,
+            "iscrowd": 0,
+            "segmentation": [np.ravel(each).tolist()],
+        }
+        for number, each in enumerate(moved, 1)
+    ]
+    tree = {"images": [{"id": 7, "file_name": "nuclei_003.png", "height": 48, "width": 40}],
+            "categories": [{"id": 1, "name": "nucleus"}], "annotations": shapes}  # fmt: skip
+    (tmp_path / "coco.json").write_text(json.dumps(tree))
+    page.get_by_test_id("import").set_input_files(tmp_path / "coco.json")
+    expect(page.get_by_test_id("layer-prediction")).to_be_visible()
+    expect(page.get_by_test_id("status")).to_contain_text("2 object(s) imported")
+    page.get_by_test_id("layer-prediction").click()
+    page.get_by_test_id("accept").click()
+    page.locator("#question-yes").click()
+    expect(page.get_by_test_id("accept")).to_be_hidden()
+    np.testing.assert_array_equal(
+        on_disk(site, "nuclei_003"), np.roll(expected, (2, 3), axis=(0, 1))
+    )

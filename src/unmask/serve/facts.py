@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from unmask.atomic import atomic_write
+from unmask.serve.versions import ABSENT, ANY, conflict
+from unmask.serve.workspace import Entry
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,12 +81,37 @@ class FactsBook:
             SaveError: the disk; the older facts stay.
         """
         with self._lock:
-            before = self._get(identity)
-            after = replace(before, **changes)
-            if after != before:
-                atomic_write(self._path(identity), json.dumps(asdict(after)))
-                self._known[identity] = after
-            return after
+            return self._change(identity, changes)
+
+    def decide(self, entry: Entry, version: str, **changes: Any) -> Facts:
+        """Note durably what a person has decided about an image.
+
+        Args:
+            entry: the image.
+            version: of the notes that the decision was made on; ``*`` for any.
+            changes: some of the regions, ``held_out`` and ``right``.
+
+        Raises:
+            RefusedError: the notes have another version (409); nothing was written.
+            SaveError: the disk; the older facts stay.
+        """
+        with self._lock:
+            before = self._get(entry.id)
+            notes = describe_notes(before)
+            # The answer to an earlier attempt may have been lost: what is noted already is no loss.
+            known = version in (ANY, notes["notes_version"]) or replace(before, **changes) == before
+            if not known:
+                subject = f"boxes and marks of {entry.name}"
+                raise conflict(subject, notes["notes_version"], **notes)
+            return self._change(entry.id, changes)
+
+    def _change(self, identity: str, changes: Mapping[str, Any]) -> Facts:
+        before = self._get(identity)
+        after = replace(before, **changes)
+        if after != before:
+            atomic_write(self._path(identity), json.dumps(asdict(after)))
+            self._known[identity] = after
+        return after
 
     def _get(self, identity: str) -> Facts:
         if identity not in self._known:
@@ -91,6 +120,14 @@ class FactsBook:
 
     def _path(self, identity: str) -> Path:
         return self._folder / f"{identity}.json"
+
+
+def describe_notes(facts: Facts) -> dict[str, Any]:
+    """What a person has decided about an image, and the version of it."""
+    notes = {"regions": facts.regions, "held_out": facts.held_out, "right": facts.right}
+    decided = json.dumps(notes).encode()
+    version = xxhash.xxh3_64_hexdigest(decided) if any(notes.values()) else ABSENT
+    return {**notes, "notes_version": version}
 
 
 def boxes(regions: Sequence[Any]) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:

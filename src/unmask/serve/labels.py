@@ -23,12 +23,10 @@ from unmask.atomic import make_folder, saving
 from unmask.errors import DataError, message
 from unmask.io import Image, open_labels, save_image, stem
 from unmask.serve.facts import FactsBook
-from unmask.serve.refusal import RefusedError
+from unmask.serve.versions import ABSENT, ANY, conflict
 from unmask.serve.workspace import Entry, Workspace
 from unmask.space.box import Box
 
-ABSENT = "0"
-ANY = "*"
 # From this many voxels on, labels are an OME-Zarr: a save must not rewrite a gigabyte.
 LARGE = 2**27
 # Bytes of one response or request, and of label images kept in memory.
@@ -150,7 +148,7 @@ class LabelStore:
                     self.read(entry, image.shape[1:], patch.box)[0], patch.values
                 ):
                     return version, self._facts.get(entry.id).objects
-                raise _conflict(entry, version)
+                raise conflict(f"labels of {entry.name}", version)
             if prod(image.shape[1:]) >= LARGE:
                 return self._write_part(entry, image, patch)
             return self._write_whole(entry, image, patch, version)
@@ -290,12 +288,3 @@ def _zarr(path: Path) -> Any:
 
 def _is_labels(path: Path, name: str) -> bool:
     return not path.name.startswith(".") and "." in path.name and stem(path) == name
-
-
-def _conflict(entry: Entry, version: str) -> RefusedError:
-    return RefusedError(
-        409,
-        message(f"labels of {entry.name}", expected="that nobody has saved since they were loaded",
-                found="a newer version", do="Load it, or save again to replace it."),
-        version=version,
-    )  # fmt: skip

@@ -6,9 +6,9 @@ import json
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from unmask.atomic import atomic_write
 
@@ -48,13 +48,22 @@ class ProjectBook:
                 return Project(tree["kind"], {str(k): str(v) for k, v in tree["names"].items()})
         return Project()
 
-    def change(self, **changes: Any) -> Project:
+    def change(
+        self, *, kind: Kind | None = None, names: Mapping[str, str] | None = None
+    ) -> Project:
         """Note choices durably.
+
+        Args:
+            kind: of the labels; None: as before.
+            names: of some classes, empty for none. Others keep theirs: somebody else may just have
+                named them.
 
         Raises:
             SaveError: the disk; the older choices stay.
         """
         with self._lock:
-            after = replace(self.get(), **changes)
+            before = self.get()
+            merged = {**before.names, **(names or {})}
+            after = Project(kind or before.kind, {k: name for k, name in merged.items() if name})
             atomic_write(self._path, json.dumps(asdict(after), ensure_ascii=False))
             return after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from unmask.io import Image, open_labels, save_image, stem
 from unmask.serve.corrections import Corrections
 from unmask.serve.facts import FactsBook
 from unmask.serve.labels import LARGE, LabelStore, Patch, write_box
-from unmask.serve.refusal import missing
+from unmask.serve.refusal import RefusedError, missing
 from unmask.serve.workspace import Entry, Workspace
 from unmask.space.box import Box, tiles
 
@@ -69,9 +70,26 @@ class Proposals:
             RefusedError: the labels have another version, or there is no prediction.
         """
         self._open(entry, image)
-        parts = [Box(start, stop) for start, stop in self._facts.get(entry.id).parts]
+        facts = self._facts.get(entry.id)
+        parts = [Box(start, stop) for start, stop in facts.parts]
         if not parts:
             self._facts.change(entry.id, accepted=False)
+        try:
+            version, objects = self._write_labels(entry, image, version, parts)
+        except RefusedError:
+            # The labels are what they were.
+            self._facts.change(entry.id, accepted=facts.accepted)
+            raise
+        if parts:
+            self.reject(entry)
+        else:
+            self._facts.change(entry.id, accepted=True, corrected=False)
+            self._corrections.begin(entry, image)
+        return version, objects
+
+    def _write_labels(
+        self, entry: Entry, image: Image, version: str, parts: Sequence[Box]
+    ) -> tuple[str, int | None]:
         objects: int | None = None
         for box in parts or _parts(image.shape[1:]):
             values = self.read(entry, image, box)
@@ -80,11 +98,6 @@ class Proposals:
                 values = np.where(mine == 0, values, mine)
             patch = Patch(box.start, values, version)
             version, objects = self._store.write(entry, image, patch)
-        if parts:
-            self.reject(entry)
-        else:
-            self._facts.change(entry.id, accepted=True, corrected=False)
-            self._corrections.begin(entry, image)
         return version, objects
 
     def add(self, entry: Entry, image: Image, wide: Box, box: Box, labels: np.ndarray) -> None:

@@ -13,15 +13,16 @@ from unmask.serve.collect import Collector
 from unmask.serve.commands import Defaults
 from unmask.serve.corrections import Corrections
 from unmask.serve.doubts import Doubts
-from unmask.serve.facts import FactsBook
+from unmask.serve.facts import FactsBook, describe_notes
 from unmask.serve.jobs import Jobs
-from unmask.serve.labels import ABSENT, LARGE, LabelStore
+from unmask.serve.labels import LARGE, LabelStore
 from unmask.serve.pictures import Pictures
 from unmask.serve.project import ProjectBook
 from unmask.serve.proposals import Proposals
 from unmask.serve.rounds import Stage
 from unmask.serve.selection import Selection
 from unmask.serve.upload import UploadLimits, Uploads
+from unmask.serve.versions import ABSENT
 from unmask.serve.workspace import Entry, Workspace, list_entries
 
 # After so long a prediction of a public page is ended.
@@ -203,9 +204,7 @@ def describe_image(site: Site, entry: Entry) -> dict[str, Any]:
         "labeled": version != ABSENT,
         "large": prod(found["shape"]) >= LARGE,
         "predicted": entry.name in site.proposals.names(),
-        "regions": facts.regions,
-        "held_out": facts.held_out,
-        "right": facts.right,
+        **describe_notes(facts),
         "objects": facts.objects,
         "parts": facts.parts,
         "corrections": facts.corrections,

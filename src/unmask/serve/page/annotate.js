@@ -272,7 +272,7 @@ export class Annotator {
     this.finish(other);
   }
 
-  async addRegion() {
+  addRegion() {
     const { editor, view } = this;
     const [a, b] = this.points;
     this.points = [];
@@ -284,7 +284,7 @@ export class Annotator {
     const start = editor.meta.shape.map(() => view.plane.index);
     const stop = start.map((each) => each + 1);
     [start[rows], stop[rows], start[columns], stop[columns]] = [top, bottom, left, right];
-    await this.hooks.setRegions([...editor.meta.regions, [start, stop]]);
+    this.hooks.addRegion([start, stop]);
   }
 
   draw(context) {

@@ -66,7 +66,7 @@ export class Classes {
     Object.assign(name, { type: "text", maxLength: 80, value: this.project.names[id] ?? "", placeholder: text("classOf", { id }) });
     name.setAttribute("aria-label", text("className", { id }));
     name.dataset.class = id;
-    name.onchange = () => this.save({ names: { ...this.project.names, [id]: name.value } });
+    name.onchange = () => this.save({ names: { [id]: name.value } });
     item.append(pick, swatch, name);
     return item;
   }

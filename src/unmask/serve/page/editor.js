@@ -31,7 +31,7 @@ export class Editor {
     this.layer = layer;
     this.history.clear();
     this.top = meta.top;
-    this.saver.versions.set(meta.id, meta.version);
+    this.saver.setVersion(meta.id, meta.version);
     await this.load();
   }
 
@@ -70,7 +70,7 @@ export class Editor {
     const { ids, version } = await readLabels(meta.id, this.box(window, view.plane), this.layer);
     // Another image or slice was opened meanwhile.
     if (request !== this.request) return;
-    if (this.layer === "labels") this.saver.versions.set(meta.id, version);
+    if (this.layer === "labels") this.saver.setVersion(meta.id, version);
     this.plane = { ids, width: window.width, height: window.height, row: window.row, column: window.column };
     for (const id of ids) if (id > this.top) this.top = id;
     this.place = { row: window.row, column: window.column };

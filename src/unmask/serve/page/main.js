@@ -11,7 +11,8 @@ import { showHistogram } from "./histogram.js";
 import { ImageList } from "./images.js";
 import { Jobs } from "./jobs.js";
 import { listen } from "./keyboard.js";
-import { ask, element, fillTexts, ordered, showChannels, showImages, showObjects, status, switchTheme } from "./panels.js";
+import { Notes } from "./notes.js";
+import { ask, element, fillTexts, markRight, ordered, showChannels, showImages, showObjects, status, switchTheme } from "./panels.js";
 import { Pen } from "./pen.js";
 import { getJson, Saver, send } from "./server.js";
 import { text } from "./texts.js";
@@ -40,10 +41,12 @@ function draw() {
 }
 
 const view = new View(canvas, draw);
-const saver = new Saver(reportSaving, () => ask("conflict"), onSaved);
+const saver = new Saver(reportSaving, ask, onSaved);
+const notes = new Notes(saver, showNotes);
 const editor = new Editor(view, saver, draw);
 const annotator = new Annotator(view, editor, {
-  draw, mayEdit, objectBox, setRegions, grayValues: () => grayValues(view, editor),
+  draw, mayEdit, objectBox, grayValues: () => grayValues(view, editor),
+  addRegion: (box) => notes.addBox(meta.id, box),
   picked: (id) => classes.choose(id),
 });
 const jobs = new Jobs(onPredicted, refresh);
@@ -65,16 +68,16 @@ function reportSaving(state, reason = "") {
 }
 
 let counting = 0;
-function onSaved(image, saved) {
-  if (saved.reload) {
-    if (image === meta?.id) open(image);
-    return;
+function onSaved(image, kind, reload) {
+  if (kind === "notes") showNotes(image);
+  if (kind === "notes" || image !== meta?.id) refreshSoon();
+  else if (reload) guarded(open)(image);
+  else {
+    meta.labeled = true;
+    // The table follows when the pen rests.
+    clearTimeout(counting);
+    counting = setTimeout(() => Promise.all([refresh(), loadObjects()]).catch(report), 400);
   }
-  if (image !== meta?.id) return;
-  meta.labeled = true;
-  // The table follows when the pen rests.
-  clearTimeout(counting);
-  counting = setTimeout(() => Promise.all([refresh(), loadObjects()]).catch(report), 400);
 }
 
 function report(error) {
@@ -119,18 +122,27 @@ async function open(id, known = null) {
   await saver.run();
   canvas.dataset.image = "";
   status(text("loading"));
-  meta = known ?? await getJson(`/api/image/${id}`);
+  meta = await notes.read(id, known);
   meta.channels = channelStates(meta);
   const middle = meta.shape.length > 2 ? Math.floor(meta.shape[0] / 2) : 0;
   setUpSlices({ axis: 0, index: middle });
   view.open(meta, { axis: 0, index: middle }, meta.channels);
   showChannels(meta.channels, changeChannel);
   await showLayer(meta.predicted && !meta.objects && !isLabeled() ? "prediction" : "labels", true);
-  element("held-out").checked = meta.held_out;
-  element("clear-regions").classList.toggle("hidden", !meta.regions.length);
+  showNotes(id);
   await loadObjects();
   showImages(catalog, meta.id, imageList);
   canvas.dataset.image = meta.name;
+}
+
+/** Show the boxes and marks of the open image. */
+function showNotes(id) {
+  if (id !== meta?.id) return;
+  Object.assign(meta, notes.now(id));
+  element("held-out").checked = meta.held_out;
+  element("clear-regions").classList.toggle("hidden", !meta.regions.length);
+  markRight(meta.right);
+  draw();
 }
 
 function isLabeled() {
@@ -201,7 +213,7 @@ async function adopt() {
   if (isLabeled() && !(await ask(question))) return;
   saver.accept(meta.id);
   await saver.run();
-  meta = { ...(await getJson(`/api/image/${meta.id}`)), channels: meta.channels };
+  meta = { ...(await notes.read(meta.id)), channels: meta.channels };
   await showLayer("labels", true);
   status(text("adopted"));
 }
@@ -225,29 +237,26 @@ async function onPredicted() {
 
 async function loadObjects() {
   const { id } = meta;
+  const mark = (object, isRight) => notes.mark(id, object, isRight);
   if (meta.large) {
-    showObjects([], [], select, setRight);
+    showObjects([], [], select, mark);
     showHistogram([]);
     element("corrections").textContent = "";
     return;
   }
+  const { changes } = notes;
   const found = await getJson(`/api/objects/${id}?layer=${editor.layer}`);
+  notes.take(id, found, changes);
   if (id !== meta.id) return;
   meta.objects = editor.layer === "labels" ? found.objects.length : meta.objects;
-  meta.right = found.right;
-  showObjects(ordered(found.objects, found.right), found.right, select, setRight);
+  showNotes(id);
+  showObjects(ordered(found.objects, meta.right), meta.right, select, mark);
   listed = found.objects;
   showHistogram(listed);
   const counts = { count: found.corrections, objects: found.objects.length };
   element("corrections").textContent = found.corrections === null ? "" : text("corrections", counts);
   classes.show(classes.project, classes.active ? found.objects.map((object) => object.id) : []);
   if (!saver.pending) status(text("ready", { name: meta.name, objects: found.objects.length }));
-}
-
-async function setRight(id, right) {
-  const others = meta.right.filter((each) => each !== id);
-  await send("PATCH", `/api/image/${meta.id}`, { right: right ? [...others, id] : others });
-  meta.right = right ? [...others, id] : others;
 }
 
 async function select(object) {
@@ -283,14 +292,6 @@ async function objectBox(id) {
   const { objects } = await getJson(`/api/objects/${meta.id}`);
   const object = objects.find((each) => each.id === id);
   return object ? { start: object.start, stop: object.stop } : null;
-}
-
-async function setRegions(regions) {
-  const now = await send("PATCH", `/api/image/${meta.id}`, { regions });
-  meta.regions = now.regions;
-  element("clear-regions").classList.toggle("hidden", !meta.regions.length);
-  draw();
-  await refresh();
 }
 
 /** Undo or redo in the order of the gestures: whatever waited for both would wait for itself. */
@@ -384,7 +385,7 @@ const actions = {
   }),
   cluster: withImage(() => saver.run().then(() => jobs.cluster(Number(element("cluster-count").value)))),
   "predict-all": withImage(() => saver.run().then(() => jobs.predict("all"))),
-  "clear-regions": guarded(() => setRegions([])),
+  "clear-regions": withImage(() => notes.removeBoxes(meta.id)),
   export: withImage(async () => {
     await saver.run();
     download(`/api/export/${meta.id}?format=${element("format").value}`);
@@ -410,10 +411,7 @@ element("outline").onchange = () => {
   editor.outline = element("outline").checked;
   editor.repaint();
 };
-element("held-out").onchange = withImage(async () => {
-  await send("PATCH", `/api/image/${meta.id}`, { held_out: element("held-out").checked });
-  await refresh();
-});
+element("held-out").onchange = withImage(() => notes.holdOut(meta.id, element("held-out").checked));
 element("upload").onchange = guarded(() => uploadImages(async (name) => {
   await refresh();
   const added = catalog.images.find((image) => image.name === name);

@@ -27,13 +27,20 @@ export function status(message, kind = "") {
   line.dataset.kind = kind;
 }
 
-/** Ask a question; true for yes. */
+let asked = Promise.resolve();
+
+/** Ask a question when those before are answered; true for yes. */
 export function ask(name) {
+  asked = asked.then(() => question(name));
+  return asked;
+}
+
+function question(name) {
   const dialog = element("question");
   element("question-title").textContent = text(`${name}Title`);
   element("question-text").textContent = text(`${name}Text`);
-  element("question-yes").textContent = text(name === "conflict" ? "conflictKeep" : `${name}Yes`);
-  element("question-no").textContent = text(name === "conflict" ? "conflictLoad" : "replaceNo");
+  element("question-yes").textContent = text(`${name}Yes`);
+  element("question-no").textContent = text(`${name}No`);
   return new Promise((resolve) => {
     element("question-yes").onclick = () => dialog.close("yes");
     element("question-no").onclick = () => dialog.close("no");
@@ -115,6 +122,11 @@ export function showObjects(objects, right, select, setRight) {
 
 export function markObject(id) {
   for (const row of element("objects").children) row.setAttribute("aria-selected", Number(row.dataset.id) === id);
+}
+
+/** Check the boxes of the objects that are right; the rows stay where they are. */
+export function markRight(right) {
+  for (const row of element("objects").children) row.querySelector("input").checked = right.includes(Number(row.dataset.id));
 }
 
 /** Objects in the order that was chosen, the highest first; of what is doubtful, that which is right last. */

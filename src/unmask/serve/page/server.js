@@ -52,16 +52,26 @@ function packed(ids) {
 
 const RETRY = 2000;
 
-/** Saves changes one after the other; what cannot be saved stays and is tried again. */
+/**
+ * Saves changes one after the other; what cannot be saved stays and is tried again.
+ *
+ * A change has: image; kind, "labels" or "notes"; deliver(version), which sends it and returns an
+ * object with the new version; and maybe onConflict(body), which gets the answer if somebody else
+ * has saved meanwhile.
+ */
 export class Saver {
-  constructor(report, onConflict, onSaved) {
+  /**
+   * report(state, reason) is called with the state of saving; ask(kind) answers whether a change is
+   * kept although somebody else was quicker; onSaved(image, kind, reload) follows every change.
+   */
+  constructor(report, ask, onSaved) {
     this.waiting = [];
     this.versions = new Map();
     this.busy = null;
     // Requests to save that wait for changes which are still being made.
     this.requests = 0;
     this.report = report;
-    this.onConflict = onConflict;
+    this.ask = ask;
     this.onSaved = onSaved;
   }
 
@@ -70,11 +80,29 @@ export class Saver {
   }
 
   patch(image, start, shape, ids) {
-    this.push({ image, start, shape, ids });
+    this.pushLabels(image, (version) => {
+      const { dtype, content } = packed(ids);
+      const box = { "x-shape": shape.join(), "x-offset": start.join(), "x-dtype": dtype };
+      return send("PUT", `/api/labels/${image}`, content, { ...version, ...box });
+    });
   }
 
   accept(image) {
-    this.push({ image, accept: true });
+    this.pushLabels(image, (version) => send("POST", `/api/proposal/${image}/accept`, {}, version));
+  }
+
+  pushLabels(image, request) {
+    this.push({ image, kind: "labels", deliver: (version) => request({ "if-match": `"${version}"` }) });
+  }
+
+  /** Remember what the changes of an image are made on. */
+  setVersion(image, version, kind = "labels") {
+    this.versions.set(`${kind} of ${image}`, version);
+  }
+
+  /** Changes of an image that are not saved yet. */
+  of(image, kind) {
+    return this.waiting.filter((each) => each.image === image && each.kind === kind);
   }
 
   push(change) {
@@ -109,16 +137,17 @@ export class Saver {
       const change = this.waiting[0];
       this.report("saving");
       try {
-        const saved = await this.deliver(change);
+        const saved = await change.deliver(this.versions.get(`${change.kind} of ${change.image}`) ?? "0");
         this.waiting.shift();
-        this.versions.set(change.image, saved.version);
-        this.onSaved(change.image, saved);
+        this.setVersion(change.image, saved.version, change.kind);
+        this.onSaved(change.image, change.kind, false);
       } catch (error) {
         if (error instanceof Refused && error.status === 409) {
-          if (!(await this.resolve(change, error))) return;
+          await this.resolve(change, error.body);
         } else if (error instanceof Refused && error.status < 500) {
           // The server will never take it: say so, and do not block what comes after.
           this.waiting.shift();
+          if (change.kind === "notes") this.onSaved(change.image, change.kind, false);
           this.report("refused", error.message);
         } else {
           this.report("unsaved", error instanceof Refused ? error.message : "");
@@ -129,27 +158,12 @@ export class Saver {
     if (!this.requests) this.report("saved");
   }
 
-  async resolve(change, error) {
-    const keep = await this.onConflict(change.image);
-    if (keep) {
-      this.versions.set(change.image, error.body.version);
-      return true;
-    }
-    this.waiting = this.waiting.filter((each) => each.image !== change.image);
-    this.versions.delete(change.image);
-    this.onSaved(change.image, { reload: true });
-    return this.waiting.length > 0;
-  }
-
-  deliver(change) {
-    const version = { "if-match": `"${this.versions.get(change.image) ?? "0"}"` };
-    if (change.accept) return send("POST", `/api/proposal/${change.image}/accept`, {}, version);
-    const { dtype, content } = packed(change.ids);
-    return send("PUT", `/api/labels/${change.image}`, content, {
-      ...version,
-      "x-shape": change.shape.join(),
-      "x-offset": change.start.join(),
-      "x-dtype": dtype,
-    });
+  async resolve({ image, kind, onConflict }, found) {
+    const keep = await this.ask(kind);
+    // Without a version, what is drawn until the newer labels are loaded is asked about again.
+    this.setVersion(image, keep ? found.version : undefined, kind);
+    if (!keep) this.waiting = this.waiting.filter((each) => each.image !== image || each.kind !== kind);
+    onConflict?.(found);
+    if (!keep) this.onSaved(image, kind, true);
   }
 }

@@ -9,9 +9,10 @@ import numpy as np
 from fastapi import Request
 
 from unmask.errors import message
-from unmask.serve.labels import ABSENT, MOST, Patch
+from unmask.serve.labels import MOST, Patch
 from unmask.serve.refusal import RefusedError
 from unmask.serve.upload import too_large
+from unmask.serve.versions import ABSENT
 
 _DTYPES = {"uint16": np.dtype("<u2"), "uint32": np.dtype("<u4")}
 
@@ -75,7 +76,7 @@ async def read_patch(request: Request, shape: tuple[int, ...]) -> Patch:
 
 
 def expected_version(request: Request) -> str:
-    """The version in If-Match; without one, that of labels that do not exist yet."""
+    """The version in If-Match; without one, that of what does not exist yet."""
     return request.headers.get("if-match", ABSENT).strip().strip('"') or ABSENT
 
 

@@ -13,7 +13,7 @@ from unmask.errors import UnmaskError
 from unmask.serve.facts import boxes
 from unmask.serve.pictures import Channel, Plane
 from unmask.serve.project import Kind, Project
-from unmask.serve.routes.body import announced, inside, numbers, wrong
+from unmask.serve.routes.body import announced, expected_version, inside, numbers, wrong
 from unmask.serve.routes.current import Current
 from unmask.serve.site import describe_image, list_images, next_image
 from unmask.serve.upload import UploadLimits
@@ -69,11 +69,9 @@ def first(site: Current) -> dict[str, Any]:
 
 @router.patch("/project")
 def change_project(site: Current, changes: ProjectChanges) -> Project:
-    """Note what a person has decided for all images."""
-    given = changes.model_dump(exclude_none=True)
-    if changes.names is not None:
-        given["names"] = {str(number): name for number, name in changes.names.items() if name}
-    return site.project.change(**given)
+    """Note what a person has decided for all images; other names of classes stay."""
+    names = {str(number): name for number, name in (changes.names or {}).items()}
+    return site.project.change(kind=changes.kind, names=names)
 
 
 @router.get("/select")
@@ -92,8 +90,8 @@ def image(site: Current, identity: str) -> dict[str, Any]:
 
 
 @router.patch("/image/{identity}")
-def change(site: Current, identity: str, changes: Changes) -> dict[str, Any]:
-    """Note what a person has decided about an image."""
+def change(site: Current, identity: str, changes: Changes, request: Request) -> dict[str, Any]:
+    """Note what a person has decided about an image, if nobody else has decided since."""
     entry = find_entry(site.workspace, identity)
     given = changes.model_dump(exclude_none=True)
     if changes.regions is not None:
@@ -103,7 +101,7 @@ def change(site: Current, identity: str, changes: Changes) -> dict[str, Any]:
             raise wrong("regions", f"boxes inside {shape}", str(changes.regions))
     if changes.right is not None:
         given["right"] = tuple(sorted(set(changes.right)))
-    site.facts.change(entry.id, **given)
+    site.facts.decide(entry, expected_version(request), **given)
     return describe_image(site, entry)
 
 

@@ -18,6 +18,7 @@ from unmask import api
 from unmask.atomic import fit_name
 from unmask.errors import message
 from unmask.io import save_image
+from unmask.serve.facts import describe_notes
 from unmask.serve.labels import MOST
 from unmask.serve.objects import list_objects
 from unmask.serve.refusal import RefusedError, missing
@@ -57,8 +58,8 @@ def objects(site: Current, identity: str, layer: str = "labels") -> dict[str, An
     small = prod(image.shape) * image.dtype.itemsize <= _BRIGHT
     found = list_objects(values, image.read(box) if small else None)
     listed = [{**each, "doubt": doubts.get(each["id"])} for each in found]
-    right = site.facts.get(entry.id).right
-    return {"objects": listed, "right": right, "corrections": corrections}
+    notes = describe_notes(site.facts.get(entry.id))
+    return {"objects": listed, "corrections": corrections, **notes}
 
 
 def _doubts(site: Site, entry: Entry) -> Mapping[int, float]:
