@@ -16,7 +16,7 @@ from pathlib import Path
 
 import xxhash
 
-from unmask.errors import SaveError
+from unmask.errors import SaveError, message
 from unmask.processes import owner
 
 # What an fsync of a folder answers on file systems that cannot do it (CIFS, some FUSE).
@@ -120,6 +120,16 @@ def atomic_path(path: Path | str) -> Generator[Path, None, None]:
             # What hindered the write may hinder the removal; the first error is the one to report.
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
+
+
+def refuse_folder(path: Path | str) -> None:
+    """Refuse a folder as the name of a file that is to be written, before long work.
+
+    Raises:
+        SaveError: it is a folder.
+    """
+    if Path(path).is_dir():
+        raise save_error(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
 
 
 def atomic_write(path: Path | str, content: bytes | str) -> None:
@@ -245,6 +255,11 @@ def save_error(path: Path | str, error: OSError, more: str = "") -> SaveError:
     folder = Path(path).parent
     if error.errno == errno.ENAMETOOLONG:
         return SaveError(f"{path}: could not be written ({error.strerror}). Shorten the name.")
+    if error.errno == errno.EISDIR:
+        return SaveError(
+            message(path, expected="the name of a file to write", found="a folder",
+                    do="Add a file name, or choose another one.")
+        )  # fmt: skip
     return SaveError(
         f"{path}: could not be written ({error.strerror or error}); "
         f"{free_space(folder)} free in {folder}. "

@@ -365,10 +365,16 @@ def test_wrong_requests(folder, tmp_path, changes, more, error, words):
 def test_the_command_line(folder, tmp_path, command):
     where = ("--images", folder / "images", "--labels", folder / "classes", "--out", tmp_path / "o")
     small = [part for line in SMALL for part in ("--set", line)]
-    counts = ("--labels-per-run", "1,2", "--repeats", "1")
+    counts = ("--labels-per-run", "1,2", "--repeats", "1", "--doublings", "0")
     answer = command("curve", "--preset", "semantic2d", *where, *small, *counts)
     assert answer.code == 0, answer.err
     assert "2/2 scratch, 2 label(s), repeat 0: dice" in answer.out
+    # Each training is announced before its own lines.
+    lines = answer.out.splitlines()
+    begins = [lines.index(f"Training: scratch, {n} label(s), repeat 0, 2 updates ({n} of 2)")
+              for n in (1, 2)]  # fmt: skip
+    ends = [n for n, line in enumerate(lines) if line.startswith(("1/2", "2/2"))]
+    assert begins[0] < ends[0] < begins[1] < ends[1]
     assert (tmp_path / "o" / "curve.png").is_file()
     for wrong in (("--labels-per-run", "1,x"), ("--init", "nothing")):
         answer = command("curve", "--preset", "semantic2d", *where, *wrong)

@@ -135,6 +135,22 @@ def test_images_as_arguments_or_option(verb, command, tmp_path):
     assert str(missing) in by_argument.err or "cluster" in verb
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("select", "i", "--count", "two"), "select --count: expected a whole number, found two."),
+        (("select", "i", "--count", "0"), "select --count: expected a number of 1 or more, found"),
+        (("serve", "--port", "70000"), "serve --port: expected a number of 65535 or less, found"),
+        (("predict", "i", "--out", "o", "--diameter", "x"), "--diameter: expected a number, found"),
+    ],
+)
+def test_numbers_out_of_range(words, expected, command):
+    answer = command(*words)
+    assert answer.code == 2
+    assert expected in answer.err
+    assert "Input should be" not in answer.err
+
+
 def test_several_paths(command, trained, phantoms, tmp_path):
     files = sorted((phantoms[2] / "images").iterdir())[:2]
     answer = command("predict", *files, "--model", trained[2], "--out", tmp_path / "out")

@@ -45,11 +45,33 @@ def test_nothing_is_left_to_choose(command, tmp_path):
     labels = tmp_path / "labels"
     some = command("select", tmp_path / "images", "--count", 2, "--labels", labels)
     assert "2 were asked for; only 1 images have no labels" in some.out + some.err
+    # The printed commands work when they are pasted.
+    assert f"unmask check {tmp_path / 'images'} --labels {labels}\n" in some.out
+    assert f"`unmask serve {tmp_path / 'images'}`" in some.out
     save_image(labels / "0.png", np.eye(48, dtype=np.uint8), axes="YX")
     none = command("select", tmp_path / "images", "--count", 2, "--labels", labels)
     assert none.code == 0
-    assert "all images have labels" in none.out + none.err
+    assert f"all images have labels in {labels}," in none.out + none.err
     assert "Next:" not in none.out + none.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("select", "IMAGES", "--count", 2),
+        ("measure", "--labels", "IMAGES"),
+        ("evaluate", "--truth", "IMAGES", "--predicted", "IMAGES"),
+        ("plan", "IMAGES", "--labels", "IMAGES"),
+    ],
+)
+def test_a_folder_as_output_file_is_refused_before_the_work(words, command, tmp_path):
+    """The images are missing, which only a verb that begins to work can notice."""
+    out = tmp_path / "out.csv"
+    out.mkdir()
+    given = [tmp_path / "nothing" if word == "IMAGES" else word for word in words]
+    done = command(*given, "--out", out)
+    assert done.code == 2
+    assert f"{out}: expected the name of a file to write, found a folder. Add" in done.err
 
 
 def test_drawn_images_can_be_trained_on(command, tmp_path):
@@ -102,6 +124,23 @@ def test_the_page_is_not_announced_without_a_folder(command, tmp_path):
     pytest.importorskip("uvicorn")
     done = command("serve", tmp_path / "nothing")
     assert "Open this page" not in done.out + done.err
+
+
+@pytest.mark.parametrize(("options", "words"), [((), "ended, trainings continue"),
+                                                (("--demo",), "ended")])  # fmt: skip
+def test_the_end_of_a_server_is_no_interruption(options, words, command, tmp_path, monkeypatch):
+    """Ctrl-C is the usual end, and serve has no --resume."""
+
+    def interrupt(*_, say, **__):
+        say("http://127.0.0.1:1/")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unmask.serve.run.serve", interrupt)
+    done = command("serve", tmp_path, *options)
+    assert done.code == 130
+    assert f"The server has {words}." in done.err
+    assert "--resume" not in done.err
+    assert ("trainings continue:" in done.out) == (not options)
 
 
 def test_suffixes_are_listed_only_if_they_help(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unmask.api.files import FileTask, run_files
+from unmask.atomic import refuse_folder
 from unmask.data.channel_choice import all_channels, channel_numbers, known_names, select_channels
 from unmask.data.fingerprint import fingerprint
 from unmask.data.pairing import Pair
@@ -20,7 +21,7 @@ from unmask.io.contract import unit_symbol
 from unmask.io.label_groups import plate_key
 from unmask.io.paths import locate
 from unmask.measurement import Table, concatenate, measure_image
-from unmask.measurement.outlined import OutlineFiles
+from unmask.measurement.outlined import OutlineFiles, outlines_folder
 from unmask.measurement.part import Part
 from unmask.measurement.sources import Several, Source, open_sources
 from unmask.measurement.stack import join_positions, measure_positions
@@ -131,9 +132,10 @@ def measure_files(
         SaveError: the table cannot be written.
     """
     table_writer(out)
+    refuse_folder(out)
     chosen = options or MeasureOptions()
     path = Path(out)
-    outlines = OutlineFiles(path.with_name(f"{path.stem}_rois"), chosen.rois)
+    outlines = OutlineFiles(outlines_folder(path), chosen.rois)
     sources = open_sources(labels, images, planes=chosen.planes, say=say)
     _keep_inputs(sources, path)
     for source in sources:

@@ -11,7 +11,7 @@ import torch
 
 from unmask.api.inputs import find_inputs, labels_of, parts_of
 from unmask.api.values import ModelLike, Settings
-from unmask.atomic import atomic_write
+from unmask.atomic import atomic_write, refuse_folder
 from unmask.checkpoint import describe_model, described_recipe
 from unmask.crossvalidation.split import count_regions
 from unmask.data.channel_choice import ChannelChoice
@@ -78,6 +78,8 @@ def plan(
     """
     settings = list(settings)
     check_settings(settings)
+    if out is not None:
+        refuse_folder(out)
     found = find_inputs(images, labels)
     images, val_images = parts_of(found.images, found.val_images, None)
     split = val_images is not None

@@ -24,7 +24,7 @@ from unmask.apps.curve_plan import (
     label_counts,
     record_plan,
 )
-from unmask.apps.curve_runs import Pretraining, Training, is_done, run_all
+from unmask.apps.curve_runs import Pretraining, Training, run_all
 from unmask.apps.curve_starts import Start, find_starts
 from unmask.apps.curve_table import Row, sentences, write
 from unmask.build import build_backbone, build_task, layout, new_method, new_segmenter
@@ -92,7 +92,7 @@ def run_curve(
     ]
     shown = {name: value for name, value in conditions.items() if name != "files"}
     table = _Table(out, metric, shown, starts, len(counts), len(trainings), say)
-    run_all(trainings, table.add, cluster=plan.cluster)
+    run_all(trainings, table.add, cluster=plan.cluster, say=say)
     say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
     rows = _sort_rows(table.rows, starts)
     _conclude(rows, metric, converged, say)
@@ -140,10 +140,9 @@ class _Table:
 def _pretrain(
     pretrainings: Mapping[str, Pretraining], plan: Plan, say: Callable[[str], None]
 ) -> None:
-    for each in pretrainings.values():
-        if not is_done(each.folder, each.recipe):
-            say(f"Pre-training: {each.recipe.name}, {each.recipe.train.steps} steps")
-    run_all([*pretrainings.values()], lambda _: None, cluster=plan.cluster)
+    for each in pretrainings.values() if plan.cluster else ():
+        say(each.title)
+    run_all([*pretrainings.values()], lambda _: None, cluster=plan.cluster, say=say)
 
 
 def _draw(pairs: Sequence[Pair], kinds: np.ndarray, count: int, repeat: int) -> list[Pair]:
@@ -170,9 +169,10 @@ def _converge(
         drawn = _draw(pairs, kinds, count, 0)
         return _training(replace(starts[0], recipe=recipe), drawn, held_out, repeat=0, out=out)
 
-    found = find_convergence(
-        make, recipe, counts, metric, doublings=plan.doublings, cluster=plan.cluster
-    )
+    how = {"doublings": plan.doublings, "cluster": plan.cluster, "say": say}
+    say("First, trainings that show whether labels or updates limit the scores (--doublings 0 "
+        "skips them).")  # fmt: skip
+    found = find_convergence(make, recipe, counts, metric, **how)
     say(found.describe(metric))
     if found.steps != recipe.train.steps:
         say(f"All trainings of the curve make {found.steps} updates.")

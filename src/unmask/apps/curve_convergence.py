@@ -7,8 +7,9 @@ twice the updates raise its score by less than .01, with the most and with the f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from unmask.apps.curve_runs import Training, run_all
 from unmask.apps.curve_starts import with_steps
@@ -64,6 +65,7 @@ def find_convergence(
     *,
     doublings: int,
     cluster: str | None = None,
+    say: Callable[[str], None] = print,
 ) -> Convergence:
     """Double the updates of scratch until it has converged, at most ``doublings`` times.
 
@@ -74,14 +76,16 @@ def find_convergence(
         metric: metric that is compared.
         doublings: largest number of doublings, 1 or more.
         cluster: workers, as for the curve.
+        say: receives one line per training.
     """
     ends = sorted({min(counts), max(counts)})
-    scores = _scores(make, recipe, ends, metric, cluster)
+    how = {"cluster": cluster, "say": say}
+    scores = _scores(make, recipe, ends, metric, how)
     found = Convergence(recipe.train.steps, {}, recipe.train.steps)
     for _ in range(doublings):
         steps = recipe.train.steps
         doubled = with_steps(recipe, 2 * steps)
-        after = _scores(make, doubled, ends, metric, cluster)
+        after = _scores(make, doubled, ends, metric, how)
         rises = {n: after[n] - scores[n] for n in ends}
         found = Convergence(steps, rises, _enough(steps, max(rises.values())))
         if found.converged:
@@ -103,7 +107,7 @@ def _scores(
     recipe: Recipe,
     counts: Sequence[int],
     metric: str,
-    cluster: str | None,
+    how: Mapping[str, Any],
 ) -> dict[int, float]:
     found: dict[int, float] = {}
 
@@ -112,7 +116,7 @@ def _scores(
         found[row.labels] = math.nan if value is None else value
 
     trainings = [make(recipe, count) for count in counts]
-    run_all([_apart(each, recipe) for each in trainings], keep, cluster=cluster)
+    run_all([_apart(each, recipe) for each in trainings], keep, **how)
     return found
 
 

@@ -37,6 +37,11 @@ class Pretraining:
     folder: Path
     images: Paths
 
+    @property
+    def title(self) -> str:
+        """What is trained, for the log."""
+        return f"Pre-training: {self.recipe.name}, {self.recipe.train.steps} steps"
+
     def __call__(self) -> Path:
         """Pre-train if necessary and return the folder of the run."""
         if not is_done(self.folder, self.recipe):
@@ -69,6 +74,15 @@ class Training:
     val_labels: Sequence[str]
     init: Path | None = None
 
+    @property
+    def title(self) -> str:
+        """What is trained, for the log."""
+        row = self.row
+        return (
+            f"Training: {row.start}, {row.labels} label(s), repeat {row.repeat}, "
+            f"{self.recipe.train.steps} updates"
+        )
+
     def __call__(self) -> Row:
         """Train if necessary and return the row with its metrics."""
         if not is_done(self.folder, self.recipe):
@@ -87,9 +101,20 @@ class Training:
 
 
 def run_all(
-    jobs: Sequence[Callable[[], Any]], done: Callable[[Any], None], *, cluster: str | None
+    jobs: Sequence[Pretraining] | Sequence[Training],
+    done: Callable[[Any], None],
+    *,
+    cluster: str | None,
+    say: Callable[[str], None],
 ) -> None:
-    """Run all jobs in order here, or in any order on workers; ``done`` receives each result.
+    """Run all jobs in order here, or in any order on workers.
+
+    Args:
+        jobs: what to run.
+        done: receives each result.
+        cluster: the workers; None runs the jobs here.
+        say: receives the title of each job that is not finished yet, before its own lines; nothing
+            with workers, whose lines are not shown either.
 
     Raises:
         RecipeError: there are no such workers.
@@ -97,7 +122,9 @@ def run_all(
     """
     if cluster is None:
         # In the main thread: only it receives signals.
-        for job in jobs:
+        for number, job in enumerate(jobs, 1):
+            if not is_done(job.folder, job.recipe):
+                say(f"{job.title} ({number} of {len(jobs)})")
             done(job())
     elif jobs:
         with scheduler(cluster) as run:

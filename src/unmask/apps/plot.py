@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unmask.apps.pictures import curves
-from unmask.atomic import atomic_write
+from unmask.atomic import atomic_write, refuse_folder
 from unmask.errors import DataError, message
 
 _FORMS = {".png": "png", ".svg": "svg"}
@@ -35,6 +35,7 @@ def run_plot(runs: Sequence[str], *, out: str | Path, metrics: Sequence[str] | N
                 do="Change --out.",
             )
         )
+    refuse_folder(out)
     atomic_write(out, curves(_name_runs(runs), metrics, form=_FORMS[out.suffix.lower()]))
 
 

@@ -112,6 +112,7 @@ def measure(options: MeasureOptions) -> None:
     """
     with quick_imports():
         from unmask.api import MeasureOptions, measure_files
+        from unmask.measurement.outlined import outlines_folder
 
     table = measure_files(
         options.labels,
@@ -129,6 +130,8 @@ def measure(options: MeasureOptions) -> None:
         progress=progress(),
     )
     emit({"table": options.out, "objects": len(table)}, f"{len(table)} object(s) in {options.out}")
+    if options.rois:
+        show(f"Outlines: {outlines_folder(options.out)}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

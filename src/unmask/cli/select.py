@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -111,8 +112,10 @@ def select(options: SelectOptions) -> None:
         unmask select volume.tif --count 6 --regions 32,128,128
     """
     from unmask import api
-    from unmask.atomic import atomic_write
+    from unmask.atomic import atomic_write, refuse_folder
 
+    if options.out is not None:
+        refuse_folder(options.out)
     chosen = api.select(
         choose_images(options.images, options.images_option),
         count=options.count,
@@ -132,16 +135,20 @@ def select(options: SelectOptions) -> None:
         atomic_write(options.out, "".join(lines))
         show(f"List: {options.out}")
     if chosen:
-        show("Label these, for example with `unmask serve FOLDER` in the browser.")
         images = choose_images(options.images, options.images_option)
-        show_next(["unmask", "check", *images, "--labels", options.labels or "LABELS"])
+        folder = images[0] if len(images) == 1 and Path(images[0]).is_dir() else "FOLDER"
+        show(f"Label these, for example with `{shlex.join(['unmask', 'serve', folder])}` in the "
+             "browser.")  # fmt: skip
+        labels = [word for path in options.labels or ["LABELS"] for word in ("--labels", path)]
+        show_next(["unmask", "check", *images, *labels])
 
 
 def _too_few(options: SelectOptions, count: int) -> str:
     """Why there are fewer than asked for."""
     kind = "images" if options.regions is None else "regions"
     if count == 0:
-        return f"note: all {kind} have labels in {options.labels}, so none is left to choose."
+        where = ", ".join(options.labels or ())
+        return f"note: all {kind} have labels in {where}, so none is left to choose."
     rest = (
         f"only {count} {kind} have no labels"
         if options.labels
@@ -162,7 +169,7 @@ def _record(each: Selected) -> dict[str, object]:
 def _line(each: Selected) -> str:
     doubt = "" if each.doubt is None else f"; views differ by {each.doubt:.2f}"
     kind = "image(s)" if each.box is None else "region(s)"
-    return f"{each.source}{_region(each)}  ({each.like} similar {kind}{doubt})"
+    return f"{each.source}{_region(each)}  (typical of {each.like} {kind}{doubt})"
 
 
 def _region(each: Selected, *, tab: bool = False) -> str:

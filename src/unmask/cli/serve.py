@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from unmask import interruption
 from unmask.cli.options import DATA, RECIPE, Settings
 from unmask.cli.terminal import show
+from unmask.errors import Interrupted
 
 _PANEL = "Server"
 
@@ -110,21 +113,34 @@ def serve(options: ServeOptions) -> None:
     from unmask.serve.commands import Defaults
     from unmask.serve.run import Address, serve
 
-    serve(
-        options.folder or Path(),
-        address=Address(options.host, options.port),
-        axes=options.axes,
-        defaults=Defaults(
-            preset=options.preset,
-            settings=tuple(options.settings or ()),
-            model=options.model,
-            init=options.init,
-        ),
-        demo=options.demo,
-        say=_show_address,
-    )
+    # A demonstration has no labels of its own and no trainings.
+    kept = "" if options.demo else ", trainings continue"
+    try:
+        serve(
+            options.folder or Path(),
+            address=Address(options.host, options.port),
+            axes=options.axes,
+            defaults=Defaults(
+                preset=options.preset,
+                settings=tuple(options.settings or ()),
+                model=options.model,
+                init=options.init,
+            ),
+            demo=options.demo,
+            say=partial(_show_address, kept=kept),
+        )
+    except (KeyboardInterrupt, interruption.Terminated) as end:
+        raise _ServerEnded(kept) from end
 
 
-def _show_address(address: str) -> None:
-    show("Open this page in a browser; Ctrl-C ends the server, trainings continue:")
+def _show_address(address: str, *, kept: str) -> None:
+    show(f"Open this page in a browser; Ctrl-C ends the server{kept}:")
     show(address)
+
+
+class _ServerEnded(Interrupted):
+    """The usual end of a server, which leaves nothing to resume."""
+
+    def __init__(self, kept: str) -> None:
+        super().__init__(0, interruption.code() or interruption.INTERRUPTED)
+        self.args = (f"The server has ended{kept}.",)

@@ -38,6 +38,8 @@ def explain_usage(error: Any, command: Any, ctx: Any) -> str | None:
             found="none",
             do=f"Give it. {ctx.command_path} --help has examples.",
         )
+    if kind == "BadParameter" and error.param is not None:
+        return _explain_value(error, ctx)
     if kind == "UsageError" and (extra := _EXTRA.match(error.message)):
         return message(
             ctx.command_path,
@@ -46,6 +48,30 @@ def explain_usage(error: Any, command: Any, ctx: Any) -> str | None:
             do=f"Write the option before it: {_name_options(command)}.",
         )
     return None
+
+
+def _explain_value(error: Any, ctx: Any) -> str | None:
+    """A value that is not a number, or outside of its range; None for other values."""
+    details = getattr(error.__cause__, "errors", None)
+    detail = details()[0] if details else {}
+    limits = detail.get("ctx") or {}
+    kinds = {
+        "int_parsing": "a whole number",
+        "int_from_float": "a whole number",
+        "float_parsing": "a number",
+        "greater_than_equal": f"a number of {limits.get('ge')} or more",
+        "less_than_equal": f"a number of {limits.get('le')} or less",
+    }
+    expected = kinds.get(detail.get("type", ""))
+    if expected is None:
+        return None
+    option = error.param.opts[0]
+    return message(
+        f"{ctx.command_path} {option}",
+        expected=expected,
+        found=printable(detail["input"], one_line=True),
+        do=f"Change it. {ctx.command_path} --help describes {option}.",
+    )
 
 
 def _explain_unknown(option: str, command: Any, ctx: Any) -> str:

@@ -39,6 +39,16 @@ def colored_labels(path: str, name: str, say: Say) -> Image | None:
     return label_image(labels, path, name)
 
 
+def outlines_folder(table: Path) -> Path:
+    """Where the outlines of a table go: next to it.
+
+    Examples:
+        >>> outlines_folder(Path("out/objects.csv")).as_posix()
+        'out/objects_rois'
+    """
+    return table.with_name(f"{table.stem}_rois")
+
+
 class OutlineFiles:
     """Writes the outlines of one label image after the other into a folder.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from unmask.atomic import atomic_write
+from unmask.atomic import atomic_write, refuse_folder
 from unmask.errors import DataError, message
 from unmask.lookup import optional_import
 from unmask.plain_text import csv_text, json_text, printable
@@ -30,6 +30,7 @@ _UNITS = {
 }  # fmt: skip
 # Metrics in a short form of a report.
 _SHOWN = 4
+_FORMS = (".json", ".csv", ".html", ".txt")
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
@@ -195,22 +196,33 @@ class Report:
             SaveError: the file could not be written.
         """
         path = Path(path)
+        check_report_path(path)
         forms = {
             ".json": self.to_json,
             ".csv": self.to_csv,
             ".html": lambda: self.to_html(pictures=pictures),
             ".txt": self.to_text,
         }
-        if path.suffix.lower() not in forms:
-            raise DataError(
-                message(
-                    path,
-                    expected=f"a report ending in {', '.join(forms)}",
-                    found=repr(path.suffix),
-                    do="Choose one of these endings.",
-                )
-            )
         atomic_write(path, forms[path.suffix.lower()]())
+
+
+def check_report_path(path: Path) -> None:
+    """Refuse a file that no report can be written to; call it before the work on the report.
+
+    Raises:
+        DataError: another suffix.
+        SaveError: it is a folder.
+    """
+    refuse_folder(path)
+    if path.suffix.lower() not in _FORMS:
+        raise DataError(
+            message(
+                path,
+                expected=f"a report ending in {', '.join(_FORMS)}",
+                found=repr(path.suffix) if path.suffix else "no ending",
+                do="Choose one of these endings.",
+            )
+        )
 
 
 def summarize(images: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
