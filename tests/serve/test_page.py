@@ -608,11 +608,17 @@ def test_search_counts_and_outlines_of_other_programs(page, server, tmp_path):
     site = server()
     save_image(site.folder / "labels" / "nuclei_001.tif", np.eye(48, 40, dtype="u2"), axes="YX")
     opened(page, site)
-    rows, search = page.get_by_test_id("image-list").get_by_role("button"), page.locator("#search")
-    expect(page.locator("#counts")).to_have_text("4 unlabeled, 1 labeled")
+    rows, search = (
+        page.get_by_test_id("image-list").get_by_role("button"),
+        page.get_by_test_id("search"),
+    )
+    counts, matches = page.get_by_test_id("counts"), page.get_by_test_id("matches")
+    expect(counts).to_have_text("4 unlabeled, 1 labeled")
+    expect(matches).to_be_hidden()
     for words, count in (("NUCLEI", 5), ("nothing", 0), ("", 5), ("_003.t", 1)):
         search.fill(words)
         expect(rows).to_have_count(count)
+        expect(matches).to_have_text(f"{count} of 5 image(s) found.")
     rows.first.click()
     expect(page.get_by_test_id("canvas")).to_have_attribute("data-image", "nuclei_003")
 
@@ -630,7 +636,7 @@ def test_search_counts_and_outlines_of_other_programs(page, server, tmp_path):
     page.get_by_test_id("accept").click()
     expect(page.get_by_test_id("accept")).to_be_hidden()
     np.testing.assert_array_equal(on_disk(site, "nuclei_003"), expected)
-    expect(page.locator("#counts")).to_have_text("3 unlabeled, 2 labeled")
+    expect(counts).to_have_text("3 unlabeled, 2 labeled")
 
     moved = [[[x + 3, y + 2] for x, y in each] for each in corners]
     shapes = [

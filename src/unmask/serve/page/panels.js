@@ -55,7 +55,10 @@ export function showImages({ images, counts }, current, list) {
   element("counts").textContent = Object.entries(counts)
     .map(([state, count]) => `${count} ${TEXTS.states[state]}`)
     .join(", ");
-  list.show(images.filter((image) => image.file.toLowerCase().includes(wanted)), current);
+  const found = images.filter((image) => image.file.toLowerCase().includes(wanted));
+  element("matches").textContent = text("matches", { count: found.length, all: images.length });
+  element("matches").classList.toggle("hidden", !wanted);
+  list.show(found, current);
 }
 
 export function showChannels(channels, change) {
@@ -81,7 +84,8 @@ function range(channel, end, change) {
   input.type = "range";
   const room = channel.widest - channel.narrowest || 1;
   Object.assign(input, { min: channel.narrowest, max: channel.widest, step: room / 500, value: channel[end] });
-  input.setAttribute("aria-label", `${channel.name}: ${text(end)}`);
+  input.title = `${channel.name}: ${text(end)}`;
+  input.setAttribute("aria-label", input.title);
   input.oninput = () => change(channel, { [end]: Number(input.value) });
   return input;
 }

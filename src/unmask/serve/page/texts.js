@@ -3,6 +3,7 @@ export const TEXTS = {
   title: "unmask",
   images: "Images",
   search: "Search images",
+  matches: "{count} of {all} image(s) found.",
   tools: "Tools",
   canvas: "Image: arrows move the pen, Space puts it down and lifts it",
   view: "View",
