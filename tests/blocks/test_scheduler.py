@@ -93,3 +93,12 @@ def test_every_worker_has_a_device_of_its_own():
     assert ship.worker_device(torch.device("cpu"), "3", count=4).type == "cpu"
     assert ship.worker_device(torch.device("cuda:2"), "3", count=4).index == 2
     assert ship.worker_name() == ""
+
+
+@pytest.mark.parametrize("asked", ["processes:0", "threads:-1", "threads", "processes:two"])
+def test_a_wrong_number_of_workers_is_no_address(asked, monkeypatch):
+    """Looking for a scheduler of that name would take 20 seconds."""
+    monkeypatch.setattr(distributed, "Client", None)
+    with pytest.raises(RecipeError, match=f"--workers {asked}: expected .* found N = "):
+        with scheduler(asked):
+            pass

@@ -127,9 +127,11 @@ def _on_cluster(
 @contextmanager
 def _client(distributed: Any, cluster: str) -> Generator[Any, None, None]:
     kind, _, count = cluster.partition(":")
-    local = kind in _KINDS and count.isdigit() and int(count) > 0
     options: dict[str, Any] = {"address": cluster, "timeout": 20}
-    if local:
+    if kind in _KINDS:
+        if not count.isdecimal() or int(count) < 1:
+            # As an address it would be searched for until the timeout.
+            raise _no_scheduler(cluster, f"N = {count!r}")
         # Without a dashboard the scheduler still listens, at a port that another one may have.
         options = {"n_workers": int(count), "threads_per_worker": 1}
         options["dashboard_address"] = "127.0.0.1:0"
@@ -137,14 +139,18 @@ def _client(distributed: Any, cluster: str) -> Generator[Any, None, None]:
     try:
         client = distributed.Client(**options, set_as_default=False)
     except (OSError, RuntimeError, TimeoutError, ValueError) as error:
-        raise RecipeError(
-            message(
-                f"--workers {cluster}",
-                expected="the address of a running dask scheduler (tcp://host:8786), threads:N or "
-                "processes:N",
-                found=f"none ({error or type(error).__name__})",
-                do="Start one with: dask scheduler; dask worker ADDRESS.",
-            )
-        ) from error
+        raise _no_scheduler(cluster, f"none ({error or type(error).__name__})") from error
     with client:
         yield client
+
+
+def _no_scheduler(cluster: str, found: str) -> RecipeError:
+    return RecipeError(
+        message(
+            f"--workers {cluster}",
+            expected="the address of a running dask scheduler (tcp://host:8786), threads:N or "
+            "processes:N with N of 1 or more",
+            found=found,
+            do="Start one with: dask scheduler; dask worker ADDRESS.",
+        )
+    )
