@@ -99,6 +99,6 @@ def test_every_worker_has_a_device_of_its_own():
 def test_a_wrong_number_of_workers_is_no_address(asked, monkeypatch):
     """Looking for a scheduler of that name would take 20 seconds."""
     monkeypatch.setattr(distributed, "Client", None)
-    with pytest.raises(RecipeError, match=f"--workers {asked}: expected .* found N = "):
-        with scheduler(asked):
-            pass
+    wanted = f"--workers {asked}: expected .* found N = "
+    with pytest.raises(RecipeError, match=wanted), scheduler(asked):
+        pass

@@ -41,4 +41,4 @@ def test_crops_of_any_shape_have_the_network_of_the_start_weights(crop, voxel, t
     ],
 )
 def test_crops_shrink_along_their_long_axes(crop, share, voxel, smaller):
-    assert shrink_crop(crop, share, None, 1.0, voxel) == smaller
+    assert shrink_crop(crop, share, None, voxel) == smaller

@@ -15,6 +15,8 @@ _SMALLEST, _LARGEST, _TARGET_SMALL, _TARGET_LARGE = 9.0, 56.0, 14.0, 36.0
 # The same for volumes, whose crops are about 64 voxels long. Voxels with a smaller ratio of their
 # edges count as cubes.
 _FILLING, _TARGET_VOLUME, _CUBES = 40.0, 24.0, 1.5
+# Diameter to which the smallest objects are resized at least.
+_FEWEST = 6.0
 # Voxels of a training crop by number of axes, and the fewest and most along an axis.
 _VOLUME = {1: 4096, 2: 256 * 256, 3: 300_000}
 _SMALL_CROP, _MOST = 128, 384
@@ -63,50 +65,73 @@ def spacing_decisions(images: ImageFacts) -> list[Decision]:
     return [Decision("data.spacing", list(images.spacing), text)]
 
 
-def scale_of(objects: ObjectFacts | None) -> float:
-    """Factor on the images that brings the median diameter to what networks learn well."""
-    if objects is None or _SMALLEST <= objects.median <= _LARGEST:
+def scale_of(objects: ObjectFacts | None, voxel: Sequence[float]) -> tuple[float, ...]:
+    """Factor per axis that brings the median diameter to what networks learn well.
+
+    Volumes are never enlarged, because memory grows with the third power; they are resized if the
+    median object is longer than 40 voxels. Where voxels are longer along one axis, the others are
+    resized until they are as long.
+
+    Args:
+        objects: facts about the objects, in voxels of the files; None: classes.
+        voxel: length of a voxel per axis, relative to the shortest one.
+    """
+    ndim = len(voxel)
+    if objects is None:
+        return (1.0,) * ndim
+    if ndim < 3:
+        return (_scale_of_planes(objects),) * ndim
+    edges = voxel if max(voxel) >= _CUBES else (1.0,) * ndim
+    # Diameters count along the shortest edges.
+    longer = prod(edges) ** (1 / ndim)
+    if objects.median * longer <= _FILLING:
+        return (1.0,) * ndim
+    scale = max(_TARGET_VOLUME / objects.median, _FEWEST / objects.low) / longer
+    return tuple(float(f"{min(1.0, scale * edge):.2g}") for edge in edges)
+
+
+def _scale_of_planes(objects: ObjectFacts) -> float:
+    if _SMALLEST <= objects.median <= _LARGEST:
         return 1.0
     large = objects.median > _LARGEST
     scale = (_TARGET_LARGE if large else _TARGET_SMALL) / objects.median
     if large:
         # The smallest objects have to stay visible.
-        scale = min(1.0, max(scale, 6.0 / objects.low))
+        scale = min(1.0, max(scale, _FEWEST / objects.low))
     return float(f"{scale:.2g}")
 
 
-def scale_of_volumes(objects: ObjectFacts | None, voxel: Sequence[float]) -> float:
-    """Scale of volumes: 1, or less if the median object is longer than 40 voxels.
-
-    Volumes are never enlarged, because memory grows with the third power. Anisotropic voxels are
-    not scaled here; they are resampled by their size.
-    """
-    if objects is None or objects.median <= _FILLING or max(voxel) >= _CUBES:
-        return 1.0
-    return float(f"{min(1.0, max(_TARGET_VOLUME / objects.median, 6.0 / objects.low)):.2g}")
-
-
-def scale_decisions(objects: ObjectFacts | None, scale: float) -> list[Decision]:
-    """The factor, if there is one."""
-    if objects is None or scale == 1:
+def scale_decisions(objects: ObjectFacts | None, scale: Sequence[float]) -> list[Decision]:
+    """The factor, or the factors per axis, if there are any."""
+    if objects is None or set(scale) == {1.0}:
         return []
+    even, resized = len(set(scale)) == 1, objects.resized(scale)
     text = (
-        f"objects have a median diameter of {objects.median:.0f} {unit(len(objects.flatness))}, "
-        f"{objects.median * scale:.0f} after resizing"
+        f"objects have a median diameter of {objects.median:.0f} {unit(len(scale))}, "
+        f"{resized.median:.0f} after resizing"
     )
-    return [Decision("data.scale", scale, text, otherwise="--set data.scale=null")]
+    if not even:
+        text = (
+            f"objects are up to {objects.longest:.0f} {unit(len(scale))} long, "
+            f"{resized.longest:.0f} after resizing along the axes of short voxels"
+        )
+    value = scale[0] if even else list(scale)
+    return [Decision("data.scale", value, text, otherwise="--set data.scale=null")]
 
 
 def crop_of(
-    images: ImageFacts, objects: ObjectFacts | None, scale: float, voxel: Sequence[float]
+    images: ImageFacts, objects: ObjectFacts | None, voxel: Sequence[float]
 ) -> tuple[int, ...]:
-    """A crop of a fixed volume, shaped as the voxels are, that holds several objects."""
+    """A crop of a fixed volume, shaped as the voxels are, that holds several objects.
+
+    Images and objects are those that the network sees, resized.
+    """
     volume = _VOLUME.get(images.ndim, _VOLUME[3])
     if objects is not None and images.ndim < 3:
         across = max(_ACROSS * objects.high, _LONGEST * objects.longest)
-        wanted = max(_SMALL_CROP, across * scale)
+        wanted = max(_SMALL_CROP, across)
         volume = min(volume, wanted**images.ndim)
-    space = [n * scale for n in images.shape]
+    space = [float(n) for n in images.shape]
     edge = (volume * prod(voxel)) ** (1 / images.ndim)
     lengths = [edge / v for v in voxel]
     for _ in range(images.ndim):
@@ -122,11 +147,7 @@ def crop_of(
 
 
 def shrink_crop(
-    crop: Sequence[int],
-    share: float,
-    objects: ObjectFacts | None,
-    scale: float,
-    voxel: Sequence[float],
+    crop: Sequence[int], share: float, objects: ObjectFacts | None, voxel: Sequence[float]
 ) -> tuple[int, ...]:
     """A crop with about ``share`` of the voxels, as far as larger objects still fit.
 
@@ -135,7 +156,7 @@ def shrink_crop(
     ndim = len(crop)
     least, step = _FEWEST_VOXELS.get(ndim, _FEWEST_VOXELS[3]), _STEP.get(ndim, _STEP[3])
     if objects is not None:
-        least = max(least, _FEWEST_DIAMETERS * objects.high * scale)
+        least = max(least, _FEWEST_DIAMETERS * objects.high)
     floors = [min(n, max(n / 2, least / v, 2 * step)) for n, v in zip(crop, voxel, strict=True)]
     free = sum(floor < n for floor, n in zip(floors, crop, strict=True))
     factor = share ** (1 / max(1, free))
@@ -157,14 +178,12 @@ def _length(wanted: float, most: float, step: int) -> int:
     return min(_MOST, multiple(wanted, step))
 
 
-def crop_decision(
-    crop: Sequence[int], images: ImageFacts, objects: ObjectFacts | None, scale: float
-) -> Decision:
+def crop_decision(crop: Sequence[int], images: ImageFacts, objects: ObjectFacts | None) -> Decision:
     """The crop with its reason."""
-    typical = " x ".join(str(round(n * scale)) for n in images.shape)
+    typical = " x ".join(map(str, images.shape))
     text = f"images are {typical} {unit(images.ndim)}"
     if objects is not None:
-        text += f", objects up to {objects.high * scale:.0f} across"
+        text += f", objects up to {objects.high:.0f} across"
     return Decision("data.crop", list(crop), text)
 
 

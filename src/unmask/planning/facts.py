@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -53,6 +53,17 @@ class Facts:
         if self.objects is None:
             return None
         return self.objects.median * prod(self.voxel) ** (1 / self.images.ndim)
+
+    def resized(self, scale: Sequence[float]) -> Facts:
+        """The facts about images that are resized by a factor per axis (``data.scale``)."""
+        shape = tuple(max(1, round(n * s)) for n, s in zip(self.images.shape, scale, strict=True))
+        voxel = [length / s for length, s in zip(self.voxel, scale, strict=True)]
+        return replace(
+            self,
+            images=replace(self.images, shape=shape),
+            objects=None if self.objects is None else self.objects.resized(scale),
+            voxel=tuple(length / min(voxel) for length in voxel),
+        )
 
 
 def measure(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -48,6 +49,19 @@ class ObjectFacts:
     gap: float
     flatness: tuple[float, ...]
     between_images: float
+
+    def resized(self, scale: Sequence[float]) -> ObjectFacts:
+        """The facts about objects that are resized by a factor per axis."""
+        mean = prod(scale) ** (1 / len(scale))
+        return replace(
+            self,
+            low=self.low * mean,
+            median=self.median * mean,
+            high=self.high * mean,
+            # Axes of short voxels, where objects are longest, are those that are resized.
+            longest=self.longest * min(scale),
+            gap=self.gap * mean,
+        )
 
 
 def measure_objects(labels: Sequence[LabelImage], ndim: int) -> ObjectFacts | None:

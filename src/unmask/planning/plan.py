@@ -71,11 +71,12 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
         minutes: time for the training, which decides on the width of the network; the number of
             updates needs a measurement on the device (`unmask.api.plan`).
     """
-    images, objects = facts.images, facts.objects
     scale = _scale(facts)
-    task = _task(facts, scale)
+    seen = facts.resized(scale)
+    images, objects = seen.images, seen.objects
+    task = _task(seen)
     base = load(_PRESETS[str(task[0].value), images.ndim])
-    crop = data.crop_of(images, objects, scale, facts.voxel)
+    crop = data.crop_of(images, objects, seen.voxel)
     aligned = facts.verdict.classes and facts.verdict.aligned
     foreground = _median([one.foreground for one in facts.labels])
     steps = _STEPS.get(images.ndim, 2500)
@@ -83,12 +84,12 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
         *task,
         data.channel_decision(images),
         *data.spacing_decisions(images),
-        *data.scale_decisions(objects, scale),
-        data.crop_decision(crop, images, objects, scale),
+        *data.scale_decisions(facts.objects, scale),
+        data.crop_decision(crop, images, objects),
         data.normalize_decision(images, classes=facts.verdict.classes),
         data.foreground_decision(foreground),
-        data.augment_decision(images, objects, facts.voxel, aligned=aligned),
-        *_network(facts, crop, minutes),
+        data.augment_decision(images, objects, seen.voxel, aligned=aligned),
+        *_network(seen, crop, minutes),
         *network.schedule_decisions(steps, "no time limit was given (--minutes)"),
         _batch(crop, max(2, min(8, round(_VOXELS / prod(crop))))),
         _tile(crop, images),
@@ -105,16 +106,16 @@ def shrink_crops(plan: Plan, share: float, minutes: float | None, why: str) -> P
 
     The plan itself, if its crops are as small as its objects allow.
     """
-    facts, crop = plan.facts, plan.recipe.data.crop
-    smaller = data.shrink_crop(crop, share, facts.objects, _scale(facts), facts.voxel)
+    seen, crop = plan.facts.resized(_scale(plan.facts)), plan.recipe.data.crop
+    smaller = data.shrink_crop(crop, share, seen.objects, seen.voxel)
     if smaller == tuple(crop):
         return plan
     return plan.with_decisions(
         [
             Decision("data.crop", list(smaller), why),
-            *_network(facts, smaller, minutes),
+            *_network(seen, smaller, minutes),
             _batch(smaller, plan.recipe.train.batch_size),
-            _tile(smaller, facts.images),
+            _tile(smaller, seen.images),
         ]
     )
 
@@ -126,21 +127,21 @@ def _network(facts: Facts, crop: Sequence[int], minutes: float | None) -> list[D
     return network.network_decisions(crop, facts.voxel, width=width, why=why, start=start)
 
 
-def _scale(facts: Facts) -> float:
-    objects = facts.objects
-    if facts.images.ndim < 3:
-        return data.scale_of(objects)
-    # Dense objects are separated by thin boundaries, which would vanish.
-    dense = objects is not None and tasks.is_dense(objects)
-    return 1.0 if dense else data.scale_of_volumes(objects, facts.voxel)
+def _scale(facts: Facts) -> tuple[float, ...]:
+    """Factor per axis on the images."""
+    objects, ndim = facts.objects, facts.images.ndim
+    # Dense objects of volumes are separated by thin boundaries, which would vanish.
+    dense = ndim > 2 and objects is not None and tasks.is_dense(objects)
+    return (1.0,) * ndim if dense else data.scale_of(objects, facts.voxel)
 
 
-def _task(facts: Facts, scale: float) -> list[Decision]:
-    if facts.objects is None:
-        return tasks.class_decisions(facts.labels, facts.verdict)
-    if tasks.is_dense(facts.objects):
-        return tasks.affinity_decisions(facts.objects, facts.verdict, scale, facts.voxel)
-    return tasks.flow_decisions(facts.objects, facts.verdict, scale, facts.images.ndim)
+def _task(seen: Facts) -> list[Decision]:
+    """The task and its options for images as the network sees them."""
+    if seen.objects is None:
+        return tasks.class_decisions(seen.labels, seen.verdict)
+    if tasks.is_dense(seen.objects):
+        return tasks.affinity_decisions(seen.objects, seen.verdict, seen.voxel)
+    return tasks.flow_decisions(seen.objects, seen.verdict, seen.images.ndim)
 
 
 def _batch(crop: Sequence[int], size: int) -> Decision:

@@ -48,12 +48,10 @@ def is_dense(objects: ObjectFacts) -> bool:
     return objects.foreground >= _DENSE and thin
 
 
-def flow_decisions(
-    objects: ObjectFacts, verdict: Verdict, scale: float, ndim: int
-) -> list[Decision]:
-    """Flows to centers; lengths in voxels of the network's grid."""
-    reach = whole(ceil(objects.longest * scale * 0.6), least=8)
-    smallest = _DEBRIS * _voxels(objects.low * scale, ndim)
+def flow_decisions(objects: ObjectFacts, verdict: Verdict, ndim: int) -> list[Decision]:
+    """Flows to centers of objects, which are resized to the network's grid."""
+    reach = whole(ceil(objects.longest * 0.6), least=8)
+    smallest = _DEBRIS * _voxels(objects.low, ndim)
     decisions = [
         Decision(
             "task",
@@ -85,13 +83,13 @@ def flow_decisions(
 
 
 def affinity_decisions(
-    objects: ObjectFacts, verdict: Verdict, scale: float, voxel: Sequence[float]
+    objects: ObjectFacts, verdict: Verdict, voxel: Sequence[float]
 ) -> list[Decision]:
-    """Affinities of neighbors at distances up to a diameter."""
-    across, points = objects.median * scale, unit(len(voxel))
+    """Affinities of neighbors up to a diameter apart, for objects on the network's grid."""
+    across, points = objects.median, unit(len(voxel))
     # Labels without background between objects need a border to learn.
     widen = objects.touching > 0.5
-    smallest = whole(_DEBRIS * _voxels(objects.low * scale, len(voxel)), least=4)
+    smallest = whole(_DEBRIS * _voxels(objects.low, len(voxel)), least=4)
     decisions = [
         Decision(
             "task",
