@@ -11,6 +11,7 @@ import pytest
 from unmask.blocks import scheduler as module
 from unmask.blocks import ship
 from unmask.blocks.scheduler import scheduler
+from unmask.errors import RecipeError
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_every_worker_has_a_device_of_its_own():
 @pytest.mark.parametrize("asked", ["processes:0", "threads:-1", "threads", "processes:two"])
 def test_a_wrong_number_of_workers_is_no_address(asked, monkeypatch):
     """Looking for a scheduler of that name would take 20 seconds."""
-    monkeypatch.setattr(distributed, "Client", None)
+    monkeypatch.setattr(pytest.importorskip("distributed"), "Client", None)
     wanted = f"--workers {asked}: expected .* found N = "
     with pytest.raises(RecipeError, match=wanted), scheduler(asked):
         pass
