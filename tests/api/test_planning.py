@@ -256,3 +256,11 @@ def test_weights_that_know_the_task_learn_in_small_steps(folder, init, own, gent
     if own != ("task=affinities",):
         assert made.recipe.train.lr == expected
     assert any(each.field == "train.lr" for each in made.decisions) is gentle
+
+
+def test_volumes_keep_the_rate_of_the_preset(phantoms):
+    """In volumes, start weights with small steps were worse in every trial."""
+    images, labels = phantoms[3] / "images", phantoms[3] / "labels"
+    start = ["task=flows", "model.backbone={name: resunet, width: 24, depth: 4}"]
+    made = api.plan(images, labels=labels, init="phantoms3d", settings=start)
+    assert made.recipe.train.lr == load("cells3d").train.lr

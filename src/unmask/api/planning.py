@@ -157,10 +157,10 @@ def _backbone_of(name: str, start: Recipe, planned: Recipe) -> list[Decision]:
 
 
 def _rate_of(name: str, start: Recipe, made: Recipe) -> list[Decision]:
-    """The learning rate, if the weights fit the network and know the task."""
+    """The learning rate, if weights of planes fit the network and know the task."""
     tasks = [None if each.task is None else each.task.name for each in (start, made)]
     same = tasks[0] == tasks[1] and start.model.backbone == made.model.backbone
-    return [rate_decision(name)] if same else []
+    return [rate_decision(name)] if same and made.data.ndim < 3 else []
 
 
 def _ignored(settings: Settings) -> int | None:
