@@ -10,6 +10,7 @@ import typer
 
 from unmask.cli.options import DATA, OUTPUT, RUN, ImagesOption, Settings, choose_images, split_words
 from unmask.cli.terminal import emit, show
+from unmask.errors import message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +127,11 @@ def _numbers(text: str | None) -> list[float]:
         numbers = [0.0]
     if any(not number > 0 for number in numbers):
         raise typer.BadParameter(
-            f"--scales {text}: expected positive numbers separated by commas, such as 0.8,1.25."
+            message(
+                "--scales",
+                expected="positive numbers",
+                found=repr(text),
+                do="Give them separated by commas, such as 0.8,1.25.",
+            )
         )
     return numbers
