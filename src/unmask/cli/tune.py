@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import DATA, OUTPUT, RUN, ImagesOption, Settings, choose_images, split_words
-from unmask.cli.terminal import emit, show
+from unmask.cli.terminal import emit, show, show_next
 from unmask.errors import message
 
 
@@ -118,6 +118,7 @@ def tune(options: TuneOptions) -> None:
         record | scores,
         f"{made.tuned.describe('predictions of these images')}\nModel: {made.model}",
     )
+    show_next(["unmask", "predict", "IMAGES", "--model", made.model, "--out", "LABELS"])
 
 
 def _numbers(text: str | None) -> list[float]:
