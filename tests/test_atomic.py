@@ -50,7 +50,10 @@ def test_long_names_that_end_differently_stay_apart(tmp_path):
         atomic_write(tmp_path / ("a" * 256), "x")
 
 
-def test_an_impossible_place_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SaveError, match="could not be written"):
-        atomic_write(tmp_path / "file" / "a.json", "x")
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    for path in (tmp_path / "out" / "a.json", tmp_path / "out" / "b" / "a.json"):
+        with pytest.raises(SaveError, match=r"out: expected a folder to write into, found a file"):
+            atomic_write(path, "{}")
+    with pytest.raises(SaveError, match="expected the name of a file to write, found a folder"):
+        atomic_write(tmp_path, "{}")

@@ -255,6 +255,12 @@ def save_error(path: Path | str, error: OSError, more: str = "") -> SaveError:
     folder = Path(path).parent
     if error.errno == errno.ENAMETOOLONG:
         return SaveError(f"{path}: could not be written ({error.strerror}). Shorten the name.")
+    blocked = next((each for each in Path(path).parents if each.is_file()), None)
+    if blocked is not None and error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return SaveError(
+            message(blocked, expected="a folder to write into", found="a file",
+                    do="Choose another name for the output.")
+        )  # fmt: skip
     if error.errno == errno.EISDIR:
         return SaveError(
             message(path, expected="the name of a file to write", found="a folder",

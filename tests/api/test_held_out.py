@@ -252,6 +252,7 @@ def test_tuned_options_are_saved_in_the_model(phantoms, finished, tmp_path, comm
     assert done.code == 0
     record = json.loads(done.out.splitlines()[-1])
     assert "are among those that the model was trained on" in done.err
+    assert f"unmask predict IMAGES --model {out} --out LABELS" in done.err
     assert record["after"] >= record["before"] == 0
     card = load_model(out).card
     assert card["tuned"]["settings"] == record["settings"]

@@ -146,9 +146,8 @@ def test_check_says_what_training_without_a_preset_would_refuse(folder, tmp_path
         raise DataError("labels: expected objects, found none. Draw some.")
 
     monkeypatch.setattr("unmask.api.audit.plan", refuse)
-    found = api.check(
-        folder / "images", labels=folder / "labels", out=tmp_path / "check.txt", say=lambda _: None
-    )
+    found = api.check(folder / "images", labels=folder / "labels", out=tmp_path / "check.txt",
+                      settings=TINY, say=lambda _: None)  # fmt: skip
     assert any("would refuse this: labels: expected objects" in note for note in found.notes)
     assert "would refuse this" in (tmp_path / "check.txt").read_text()
 

@@ -43,13 +43,29 @@ def test_scribbles_in_files_make_a_run_that_predicts(folder, capsys):
     said = "".join(capsys.readouterr())
     assert "the share of labeled pixels that get their class from a classifier" in said
     assert "Predict, label where the result is wrong, and train again" in said
-    assert f"unmask predict {folder / 'images'} --model {run.folder}" in said
+    # The next command is the end of what the training itself prints.
+    command = f"unmask predict {folder / 'images'} --model {run.folder}"
+    assert said.index("step 1/1") < said.index(command)
 
 
 def test_features_of_a_network_are_offered_by_init_and_chosen_by_recall(folder):
     run = fit(folder, init="nuclei")
     card = checkpoint.load_model(run.folder).card
     assert set(card["recall"]) == {"bank", "network", "both"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("model.backbone.scale=[1]", "no option 'scale'.*Did you mean 'scales'"),
+        ("model.backbone.scales=[a]", "scales"),
+        ("model.head.tree=20", "Did you mean 'trees'"),
+    ],
+)
+def test_misspelled_options_are_refused(setting, words, folder):
+    with pytest.raises(RecipeError, match=words):
+        fit(folder, settings=[setting])
+    assert not (folder / "run" / "model.safetensors").exists()
 
 
 def test_bad_scribbles_name_what_to_do(folder):

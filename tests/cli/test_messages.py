@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import warnings
 
 import pytest
@@ -109,6 +110,11 @@ def test_check_as_json(command, phantoms, tiny):
     (audit,) = records(answer.out)
     assert audit["problems"] == []
     assert audit["labeled"] == len(list(images.iterdir()))
+    # The training with the same options.
+    words = shlex.split(answer.err.partition("Next:\n")[2])
+    labels = images.with_name("labels")
+    assert words[:5] == ["unmask", "train", str(images), "--labels", str(labels)]
+    assert words[-4:] == ["--set", tiny(2, steps=1)[-1], "--out", "runs/mine"]
 
 
 @pytest.mark.parametrize("verb", ["train", "pretrain", "check", "predict", "curve", "cluster"])

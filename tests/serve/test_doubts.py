@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 from unmask.io import open_labels, save_image
-from unmask.io.outlines import write_outlines
+from unmask.io.outlines import read_outlines, write_outlines
 from unmask.serve import selection
 from unmask.serve.corrections import compare_objects
 from unmask.serve.doubts import disagreement
@@ -252,6 +252,20 @@ def test_results_leave_as_ome_zarr_and_as_a_model(served, root, program, tmp_pat
     model = root(client) / "runs" / "round-001" / "model.safetensors"
     model.write_bytes(b"weights")
     assert client.get("/api/model/round-001").content == b"weights"
+
+
+@pytest.mark.parametrize("form", ["imagej", "geojson", "coco"])
+def test_outlines_leave_as_they_can_come_back(served, tmp_path, form):
+    client = served()
+    identity, ids = client.image(), two_squares()
+    client.put(identity, ids)
+    response = client.get(f"/api/export/{identity}?format={form}")
+    assert response.status_code == 200
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        archive.extractall(tmp_path / "out")
+    files = [path for path in (tmp_path / "out").rglob("*.*") if path.is_file()]
+    (path,) = (path for path in files if path.suffix != ".csv")
+    np.testing.assert_array_equal(read_outlines(path, ids.shape, say=lambda _: None), ids)
 
 
 def test_names_of_classes_are_kept(served):

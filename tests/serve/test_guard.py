@@ -9,6 +9,7 @@ import pytest
 
 from unmask.serve.app import PAGE
 from unmask.serve.guard import Access
+from unmask.serve.run import Address, serve
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,20 @@ def test_the_printed_address_leaves_the_token_in_a_cookie(remote):
 def test_a_name_of_somebody_else_is_refused_even_with_the_token(remote):
     headers = {"host": "evil.example", "authorization": "Bearer secret-token"}
     assert remote.get("/api/images", headers=headers).status_code == 421
+
+
+def test_another_address_than_this_machine_needs_a_token(tmp_path, monkeypatch):
+    uvicorn = pytest.importorskip("uvicorn")
+    bound: list[str] = []
+    monkeypatch.setattr(
+        uvicorn.Server, "run", lambda _, sockets: bound.append(sockets[0].getsockname()[0])
+    )
+    said: list[str] = []
+    for address in (None, Address("0.0.0.0", 0)):
+        serve(tmp_path, address=address or Address(port=0), say=said.append)
+    assert bound == ["127.0.0.1", "0.0.0.0"]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", said[0])
+    assert re.fullmatch(r"http://0\.0\.0\.0:\d+/\?token=[\w-]{32,}", said[1])
 
 
 def test_a_public_demonstration_lets_everybody_in_but_no_other_site(served):

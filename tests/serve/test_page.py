@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -466,6 +467,88 @@ def test_a_killed_browser_loses_at_most_the_last_stroke(mortal, page, server):
     np.testing.assert_array_equal(labels, expected)
     assert set(last.tolist()) <= {0, 3}
     assert labels[20, 5] == last.max(initial=2) + 1
+
+
+def test_every_tool_by_real_clicks(page, server, tmp_path):
+    """What the unit tests of the tools do not see: which pixels a click or a drag means."""
+    from playwright.sync_api import expect
+
+    image = np.zeros((48, 40), np.uint8)
+    image[36:42, 4:12] = 200
+    (tmp_path / "square").mkdir()
+    save_image(tmp_path / "square" / "a.tif", image, axes="YX")
+    site = server(source=tmp_path / "square")
+    canvas = opened(page, site)
+    expected = np.zeros((48, 40), np.uint16)
+
+    def check() -> None:
+        saved(page)
+        np.testing.assert_array_equal(on_disk(site, "a"), expected)
+
+    tool(page, "polygon")
+    for corner in ((5, 5), (5, 15), (15, 15), (15, 5)):
+        canvas.click(*corner)
+    page.keyboard.press("Enter")
+    expected[5:16, 5:16] = 1
+    tool(page, "brush", 0)
+    canvas.stroke((20, 20), (20, 30), (30, 30), (30, 20), (20, 20))
+    tool(page, "fill")
+    canvas.click(25, 25)
+    expected[20:31, 20:31] = 2
+    check()
+
+    tool(page, "merge")
+    canvas.stroke((10, 10), (25, 25))
+    expected[expected == 2] = 1
+    check()
+    page.keyboard.press("Control+z")
+    expected[20:31, 20:31] = 2
+    check()
+    page.get_by_test_id("drawn-id").fill("7")
+    tool(page, "relabel")
+    canvas.click(25, 25)
+    expected[expected == 2] = 7
+    check()
+    page.get_by_test_id("drawn-id").fill("")
+    tool(page, "similar")
+    canvas.click(38, 8)
+    expected[36:42, 4:12] = 8
+    tool(page, "delete")
+    canvas.click(10, 10)
+    expected[expected == 1] = 0
+    check()
+
+    plane = page.get_by_test_id("canvas")
+    for name, button in (("pan", "left"), ("brush", "middle")):
+        tool(page, name)
+        before, (x, y) = plane.get_attribute("data-view"), canvas.at(24, 30)
+        page.mouse.move(x, y)
+        page.mouse.down(button=button)
+        page.mouse.move(x + 30, y - 20)
+        page.mouse.up(button=button)
+        expect(plane).not_to_have_attribute("data-view", before)
+        places = [
+            np.array(view.split(",")[:2], float)
+            for view in (before, plane.get_attribute("data-view"))
+        ]
+        np.testing.assert_allclose(places[1] - places[0], (30, -20), atol=1)
+
+    def channels(action) -> list[str]:
+        """What the next tile is asked to show: number, darkest and brightest value, color."""
+        with page.expect_request(re.compile("/tile")) as request:
+            action()
+        query = parse_qs(urlsplit(request.value.url).query, keep_blank_values=True)
+        return query["channels"][0].split(":")
+
+    low = page.locator("#channels input[type=range]").first
+    first = float(low.input_value())
+    darker = float(channels(lambda: low.press("ArrowRight"))[1])
+    assert darker > first
+    assert float(channels(page.get_by_test_id("auto").click)[1]) < darker
+    assert channels(page.locator("#channels input[type=checkbox]").uncheck) == [""]
+    page.get_by_test_id("theme").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    check()
 
 
 def test_drawing_with_the_keyboard_alone(page, server):

@@ -93,8 +93,11 @@ def test_brush_protects_other_objects_and_the_eraser_does_not(use):
 def test_polygon(use):
     corners = "[at(1, 1), at(5, 1), at(5, 4), at(1, 4)]"
     after, _ = use(["......."] * 6, f"tools.paintPolygon(plane, {corners}, 4, false, write)")
-    assert after[0] == after[5] == "......."
-    assert after[2] == ".44444."
+    # The outline that was clicked is part of it on all four sides.
+    assert after == [".......", *[".44444."] * 4, "......."]
+    tip = "[at(0, 0), at(4, 0), at(2, 2)]"
+    after, _ = use(["....."] * 3, f"tools.paintPolygon(plane, {tip}, 1, false, write)")
+    assert after == ["11111", ".111.", "..1.."]
     outside = "[at(-9, -9), at(20, -9), at(20, 20), at(-9, 20)]"
     after, _ = use(["..1"], f"tools.paintPolygon(plane, {outside}, 2, false, write)")
     assert after == ["221"]

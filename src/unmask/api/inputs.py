@@ -13,7 +13,14 @@ from unmask.atomic import atomic_write
 from unmask.data.arrange import Arrangement, arrange
 from unmask.data.checks import check_content
 from unmask.data.pairs import Layout, Pair, Paths
-from unmask.errors import DataError, RecipeError, SaveError, is_shortened, raise_problems
+from unmask.errors import (
+    DataError,
+    RecipeError,
+    SaveError,
+    is_shortened,
+    message,
+    raise_problems,
+)
 from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.listing import cases, is_listing, part_of, read_listing, unlisted_images
 from unmask.plain_text import printable
@@ -127,10 +134,11 @@ def parts_of(
     path = given[0] if len(given) == 1 and isinstance(given[0], str) else ""
     if not is_listing(path) or (fold is None and ":" in Path(path).name):
         if fold is not None:
+            found = ", ".join(each for each in given if isinstance(each, str))
             raise RecipeError(
-                f"data.fold={fold}: expected a list such as dataset.json as --images, found "
-                f"{images}. Leave it out, or give the list."
-            )
+                message(f"data.fold={fold}", expected="a list such as dataset.json as --images",
+                        found=found or "arrays", do="Leave it out, or give the list.")
+            )  # fmt: skip
         return images, val_images
     if val_images is not None:
         return images, val_images

@@ -66,13 +66,19 @@ def check_stack(image: Image, *, refused: bool) -> None:
 
 def unused_planes(images: Sequence[Image], planes: str | None, ndim: int) -> list[str]:
     """A note if ``planes`` was given and means nothing for some of the images."""
-    single = [image.source for image in images if not lead_axes(image, ndim)]
+    single = [image for image in images if not lead_axes(image, ndim)]
     if planes is None or not single:
         return []
-    which = "all" if len(single) == len(images) else f"{len(single)} of {len(images)}"
+    # Programs save three or four planes as one image in color.
+    axes = f"{planes.upper()}YX"
+    hint = (
+        f" If their channels are planes, name the axes: --set data.axes={axes}."
+        if ndim == len("YX") and any(image.shape[0] > 1 for image in single)
+        else ""
+    )
     return [
-        f"--planes {planes} is not used for {which} images, such as {single[0]}: they are single "
-        "images, not stacks."
+        f"--planes {planes} is not used for {len(single)} of {len(images)} image(s), such as "
+        f"{single[0].source}: they are single images, not stacks.{hint}"
     ]
 
 

@@ -153,9 +153,11 @@ def fit_pixels(
         metrics = _score(fitted, held_out)
     with Journal(out, steps=1, tensorboard=False) as journal:
         shown = (f"note: {note}" for note in group_problems(notes))
-        for line in (*shown, *describe_fit(fitted), *_next_commands(pairs, out)):
+        for line in (*shown, *describe_fit(fitted)):
             journal.say(line)
         journal.log({"step": 1, **{f"recall_{k}": v for k, v in fitted.recall.items()}, **metrics})
+        for line in _next_commands(pairs, out):
+            journal.say(line)
     return Run(Path(out), file, metrics, 1, time.perf_counter() - begin)
 
 

@@ -129,7 +129,7 @@ def _draw(
     if publication.recipe.task is None:
         raise RecipeError(
             message(
-                f"--images {options.images}",
+                "--images",
                 expected="a model that segments images",
                 found="a pre-trained model, which predicts nothing",
                 do="Leave --images out.",

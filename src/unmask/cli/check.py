@@ -22,7 +22,7 @@ from unmask.cli.options import (
     channel_settings,
     choose_images,
 )
-from unmask.cli.terminal import emit, show
+from unmask.cli.terminal import emit, show, show_next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,36 @@ def check(options: CheckOptions) -> None:
     if options.out is None and (path := list_in_full(audit, given)) is not None:
         show(f"The full list is in {path}.")
     record = {"problems": audit.problems, "notes": audit.notes, "usable": len(audit.pairs)}
-    record["labeled"] = sum(pair.labels is not None for pair in audit.pairs)
-    emit(record | {"forecast": audit.forecast})
+    labeled = sum(pair.labels is not None for pair in audit.pairs)
+    emit(record | {"labeled": labeled, "forecast": audit.forecast})
     if audit.problems:
         raise typer.Exit(2)
+    if words := _training_command(options, labeled=labeled):
+        show_next(words)
+
+
+def _training_command(options: CheckOptions, *, labeled: int) -> list[str]:
+    """The training of what was checked, with the same options; none without labels for it."""
+    from unmask.recipe import load
+
+    recipe = options.recipe or options.preset
+    pretraining = recipe is not None and load(recipe).task is None
+    if not labeled and not pretraining:
+        return []
+    words = ["unmask", "pretrain" if pretraining else "train"]
+    words += choose_images(options.images, options.images_option)
+    paths = {
+        "--labels": options.labels,
+        "--val-images": options.val_images,
+        "--val-labels": options.val_labels,
+    }
+    given = {
+        **({} if pretraining else paths),
+        "--preset": [options.preset],
+        "--recipe": [options.recipe],
+        "--channels": [options.channels],
+        "--set": options.settings,
+    }
+    for option, values in given.items():
+        words += [word for value in values or () if value for word in (option, str(value))]
+    return [*words, "--out", "runs/mine"]

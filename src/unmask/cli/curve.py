@@ -25,6 +25,7 @@ from unmask.cli.options import (
     split_words,
 )
 from unmask.cli.terminal import emit, show
+from unmask.errors import message
 
 _PANEL = "Curve"
 
@@ -173,7 +174,10 @@ def _numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r}: give whole numbers such as 1,2,4,8") from error
+        raise typer.BadParameter(
+            message("--labels-per-run", expected="whole numbers", found=repr(text),
+                    do="Give them separated by commas, such as 1,2,4,8.")
+        ) from error  # fmt: skip
 
 
 def _split_pairs(pairs: list[str]) -> dict[str, str]:
@@ -181,6 +185,9 @@ def _split_pairs(pairs: list[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, path = pair.partition("=")
         if not equals or not path or name in models:
-            raise typer.BadParameter(f"--init {pair}: give NAME=MODEL, each name once")
+            raise typer.BadParameter(
+                message("--init", expected="NAME=MODEL, each name once", found=repr(pair),
+                        do=f"Put a name for the table before it, such as start={pair}.")
+            )  # fmt: skip
         models[name] = path
     return models

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unmask.cli.options import OUTPUT, RECIPE, AllowCode
-from unmask.cli.terminal import emit, show
+from unmask.cli.terminal import emit, show, show_next
 
 if TYPE_CHECKING:
     from unmask.exports.write import ExportedFile
@@ -73,6 +73,7 @@ def export(
         "difference": written.comparison and written.comparison.difference,
     }
     emit(record, _report(written))
+    show_next(["unmask", "predict", "IMAGES", "--model", written.path, "--out", "LABELS"])
 
 
 def _report(written: ExportedFile) -> str:

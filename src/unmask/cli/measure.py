@@ -10,6 +10,7 @@ import typer
 
 from unmask.cli.options import DATA, OUTPUT, Workers, parse_channels, split_words
 from unmask.cli.terminal import emit, progress, show
+from unmask.errors import message
 from unmask.startup import quick_imports
 
 _PANEL = "Measurement"
@@ -139,5 +140,6 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(word) for word in split_words(text))
     except ValueError as error:
         raise typer.BadParameter(
-            f"--spacing takes numbers such as 2,0.5,0.5, not {text!r}"
-        ) from error
+            message("--spacing", expected="numbers", found=repr(text),
+                    do="Give one per axis, slow axis first, such as 2,0.5,0.5.")
+        ) from error  # fmt: skip

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from unmask.errors import message
+
 DATA, RECIPE, RUN, OUTPUT = "Data", "Recipe", "Run", "Output"
 
 _PATHS = "A file, a folder, a glob pattern or an OME-Zarr."
@@ -233,7 +235,10 @@ def channel_settings(channels: str | None, *, network: bool = False) -> list[str
         return []
     found = parse_channels(channels)
     if not found:
-        raise typer.BadParameter(f"--channels {channels!r}: expected numbers or names, found none.")
+        raise typer.BadParameter(
+            message("--channels", expected="numbers or names", found=repr(channels),
+                    do="Give them separated by commas, such as 0,2 or DAPI,actin.")
+        )  # fmt: skip
     count = [f"data.channels={len(found)}"] if network else []
     return [*count, f"data.use_channels={json.dumps(found)}"]
 

@@ -191,12 +191,27 @@ def predict(options: PredictOptions) -> None:
     written = _predict(options, settings)
     folder = "the stores of the images" if options.in_place else options.out
     show(f"{len(written)} file(s) in {folder}")
+    _show_more(options)
     # Models that classify write a table, which no viewer shows.
     if options.out is not None and any(path.suffix != ".csv" for path in written):
         words = ["unmask", "view", str(options.out)]
         for path in choose_images(options.images, options.images_option):
             words += ["--images", path]
         show(f"Look at the result: {shlex.join(words)}")
+
+
+def _show_more(options: PredictOptions) -> None:
+    """Name what was asked for in addition to the label images."""
+    from unmask.api.results import OVERLAY, SUMMARY, TRACKS
+
+    wanted = {
+        "Pictures": options.overlay and OVERLAY,
+        "Overview": options.overlay and SUMMARY,
+        "Tracks": options.join and TRACKS,
+    }
+    for title, name in wanted.items():
+        if name and options.out is not None and (options.out / name).exists():
+            show(f"{title}: {options.out / name}")
 
 
 def _folder(options: PredictOptions, images: list[str]) -> Path:

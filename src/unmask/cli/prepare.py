@@ -84,7 +84,9 @@ def prepare(
         _print_set(name)
         return
     if out is None:
-        raise typer.BadParameter("expected --out FOLDER for the images and labels, found none.")
+        raise typer.BadParameter(
+            "expected --out FOLDER for the images and labels, found none. Give it."
+        )
     if submission:
         names = datasets.submit(name, archives[0], out=out)
         emit({"submission": out, "images": len(names)}, f"{len(names)} image(s) in {out}")

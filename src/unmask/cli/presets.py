@@ -8,6 +8,7 @@ import typer
 
 from unmask.cli.options import OUTPUT
 from unmask.cli.terminal import emit
+from unmask.errors import message
 
 
 def presets(
@@ -48,7 +49,10 @@ def presets(
     from unmask import recipe
 
     if every and name is None:
-        raise typer.BadParameter("--all describes the fields of one preset: give its NAME")
+        raise typer.BadParameter(
+            message("--all", expected="the NAME of the preset whose fields are described",
+                    found="none", do="Give it, such as unmask presets cells --all.")
+        )  # fmt: skip
     shipped = recipe.presets()
     if name is not None:
         chosen = recipe.load(name)

@@ -143,7 +143,7 @@ def _draw_kind(options: SynthOptions, kind: str) -> None:
     from unmask.phantoms.request import parse_numbers, parse_options
 
     if options.labels is not None:
-        raise typer.BadParameter("expected --like IMAGES with --labels, found none.")
+        raise typer.BadParameter("expected --like IMAGES with --labels, found none. Give it.")
     spacing = None if options.spacing is None else parse_numbers("--spacing", options.spacing)
     folder = write_phantoms(
         _out(options),
@@ -200,7 +200,9 @@ def _show_next(folder: Path) -> None:
 
 def _out(options: SynthOptions) -> Path:
     if options.out is None:
-        raise typer.BadParameter("expected --out FOLDER for the images and labels, found none.")
+        raise typer.BadParameter(
+            "expected --out FOLDER for the images and labels, found none. Give it."
+        )
     return options.out
 
 

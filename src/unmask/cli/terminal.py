@@ -25,7 +25,7 @@ from typing import IO, Any, TextIO
 
 import typer
 
-from unmask.errors import UnmaskError
+from unmask.errors import UnmaskError, message
 from unmask.plain_text import printable
 
 
@@ -103,7 +103,9 @@ def direct_messages(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[N
         typer.BadParameter: both ``quiet`` and ``verbose``.
     """
     if quiet and verbose:
-        raise typer.BadParameter("give either --quiet or --verbose, not both")
+        raise typer.BadParameter(
+            message("output", expected="--quiet or --verbose", found="both", do="Give one of them.")
+        )
     messages = Messages(sys.stdout, quiet, verbose, as_json)
     begin = time.perf_counter()
     token = _messages.set(messages)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from unmask.cli.options import DATA, OUTPUT, RUN, ImagesOption, Settings, choose_images, split_words
-from unmask.cli.terminal import emit, show
+from unmask.cli.terminal import emit, show, show_next
+from unmask.errors import message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,7 @@ def tune(options: TuneOptions) -> None:
         record | scores,
         f"{made.tuned.describe('predictions of these images')}\nModel: {made.model}",
     )
+    show_next(["unmask", "predict", "IMAGES", "--model", made.model, "--out", "LABELS"])
 
 
 def _numbers(text: str | None) -> list[float]:
@@ -126,6 +128,11 @@ def _numbers(text: str | None) -> list[float]:
         numbers = [0.0]
     if any(not number > 0 for number in numbers):
         raise typer.BadParameter(
-            f"--scales {text}: expected positive numbers separated by commas, such as 0.8,1.25."
+            message(
+                "--scales",
+                expected="positive numbers",
+                found=repr(text),
+                do="Give them separated by commas, such as 0.8,1.25.",
+            )
         )
     return numbers

@@ -22,6 +22,7 @@ from unmask.errors import DataError, message
 from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_image
+from unmask.lookup import Choice, build
 from unmask.models.decoder_single import SingleDecoder
 from unmask.pixels.backbone import PixelFeatures
 from unmask.pixels.fit import cross_validate, divide, fit_head
@@ -88,7 +89,11 @@ class PixelClassifier:
             self._options["bank"] = plain
         if options.get("network") is not None:
             self._options["network"] = {**options, "scales": []}
-        parts = {name: PixelFeatures(**given, **each) for name, each in self._options.items()}
+        table = {"pixels": PixelFeatures}
+        parts: dict[str, PixelFeatures] = {
+            name: build(Choice("pixels", each), table, "model.backbone", **given)
+            for name, each in self._options.items()
+        }
         if network is not None and "network" in parts:
             parts["network"].network.load_state_dict(dict(network))  # pyright: ignore[reportOptionalMemberAccess]
         self._parts = parts

@@ -43,12 +43,18 @@ export function paintPolygon(plane, points, id, overwrite, write) {
   }
 }
 
+/** Runs of a row that lie in a polygon or on its outline. */
 function spans(points, row, width) {
+  // Each rule leaves out the corners and level edges at one end, which are part of what was drawn.
+  return [(y) => y <= row, (y) => y < row].flatMap((above) => crossed(points, row, width, above));
+}
+
+function crossed(points, row, width, above) {
   const crossings = [];
   for (let number = 0; number < points.length; number += 1) {
     const a = points[number];
     const b = points[(number + 1) % points.length];
-    if (a.y <= row !== b.y <= row) crossings.push(a.x + ((row - a.y) * (b.x - a.x)) / (b.y - a.y));
+    if (above(a.y) !== above(b.y)) crossings.push(a.x + ((row - a.y) * (b.x - a.x)) / (b.y - a.y));
   }
   crossings.sort((a, b) => a - b);
   const found = [];
