@@ -213,6 +213,40 @@ def test_images_are_resized_to_objects_that_networks_see(diameter, scale):
     assert plan.recipe.data.scale == (None if scale is None else pytest.approx(scale, rel=0.1))
 
 
+def test_large_objects_of_long_voxels_are_resized_in_the_plane_alone():
+    """Until voxels are cubes, the axis of few slices loses nothing."""
+    voxel = (8.0, 1.0, 1.0)
+    plan = planned([balls((16, 256, 256), 96, 16, voxel=voxel)], voxel)
+    scale = plan.recipe.data.scale
+    assert scale == (1.0, 0.25, 0.25)
+    crop = plan.recipe.data.crop
+    assert 24 < min(crop[1:]) <= 64
+    assert plan.recipe.task is not None
+    # Lengths of the task count voxels of the resized images.
+    assert plan.recipe.task.choice.options["reach"] <= 24
+    small = planned([balls((16, 256, 256), 24, 16, voxel=voxel)], voxel)
+    assert small.recipe.data.scale is None
+
+
+def test_objects_of_volumes_that_are_far_longer_than_wide_are_told_apart_by_boundaries():
+    labels = np.zeros((12, 320, 320), np.uint16)
+    for number in range(1, 9):
+        labels[4:8, 34 * number : 34 * number + 20, 15 : 15 + 32 * number] = number
+    tubes = planned([labels], (4.0, 1.0, 1.0))
+    assert tubes.recipe.task is not None
+    assert tubes.recipe.task.name == "boundary"
+    assert tubes.recipe.task.choice.options["thickness"][1:] == [2, 2]
+    assert new_segmenter(tubes.recipe).task
+    # The longest object is seen nearly as a whole, and the narrow side stays visible.
+    scale = value(tubes, "data.scale")
+    assert scale[0] == 1
+    assert 32 * 8 * scale[2] < 100
+    assert 20 * scale[1] > 6
+    flat = planned([labels[6]])
+    assert flat.recipe.task is not None
+    assert flat.recipe.task.name == "flows"
+
+
 def test_gray_images_saved_in_color_have_one_channel():
     labels = balls((96, 96), 14, 6)
     image = np.repeat((100 + 50 * (labels > 0)).astype(np.uint8)[..., None], 3, axis=-1)

@@ -23,7 +23,7 @@ SETS = [
     ("bacteria_dapi", "labels", "flows", {"data.crop": [128, 128]}),
     ("cardiac_cine_mri", "labels", "semantic", {"task.classes": 2, "data.foreground": 0.9}),
     ("germline_nuclei", "labels", "flows", {"data.scale": 0.56}),
-    ("mito_sbem_nc", "labels", "flows", {}),
+    ("mito_sbem_nc", "labels", "boundary", {"data.scale": [1.0, 0.38, 0.38]}),
     ("mito_sbem_nc", "labels_semantic", "semantic", {"task.classes": 2}),
     ("neuron_fluo", "labels", "flows", {"data.foreground": 0.7}),
     ("superalloy_sem", "labels", "semantic", {"task.classes": 3}),

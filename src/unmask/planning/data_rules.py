@@ -15,6 +15,8 @@ _SMALLEST, _LARGEST, _TARGET_SMALL, _TARGET_LARGE = 9.0, 56.0, 14.0, 36.0
 # The same for volumes, whose crops are about 64 voxels long. Voxels with a smaller ratio of their
 # edges count as cubes.
 _FILLING, _TARGET_VOLUME, _CUBES = 40.0, 24.0, 1.5
+# Longest objects that are seen at their size in volumes.
+_LONG_VOLUME = 96.0
 # Diameter to which the smallest objects are resized at least.
 _FEWEST = 6.0
 # Voxels of a training crop by number of axes, and the fewest and most along an axis.
@@ -69,8 +71,8 @@ def scale_of(objects: ObjectFacts | None, voxel: Sequence[float]) -> tuple[float
     """Factor per axis that brings the median diameter to what networks learn well.
 
     Volumes are never enlarged, because memory grows with the third power; they are resized if the
-    median object is longer than 40 voxels. Where voxels are longer along one axis, the others are
-    resized until they are as long.
+    median object is wider than 40 voxels, or the longest one longer than 96. Where voxels are
+    longer along one axis, the others are resized until they are as long.
 
     Args:
         objects: facts about the objects, in voxels of the files; None: classes.
@@ -84,9 +86,14 @@ def scale_of(objects: ObjectFacts | None, voxel: Sequence[float]) -> tuple[float
     edges = voxel if max(voxel) >= _CUBES else (1.0,) * ndim
     # Diameters count along the shortest edges.
     longer = prod(edges) ** (1 / ndim)
-    if objects.median * longer <= _FILLING:
+    across, longest = objects.median * longer, objects.longest
+    wanted = min(
+        _TARGET_VOLUME / across if across > _FILLING else 1.0,
+        _LONG_VOLUME / longest if longest > _LONG_VOLUME else 1.0,
+    )
+    if wanted == 1:
         return (1.0,) * ndim
-    scale = max(_TARGET_VOLUME / objects.median, _FEWEST / objects.low) / longer
+    scale = max(wanted, _FEWEST / (objects.low * longer))
     return tuple(float(f"{min(1.0, scale * edge):.2g}") for edge in edges)
 
 

@@ -24,6 +24,7 @@ _PRESETS = {
     ("semantic", 3): "semantic3d",
     ("flows", 2): "cells",
     ("flows", 3): "cells3d",
+    ("boundary", 3): "cells3d",
     ("affinities", 2): "membranes2d",
     ("affinities", 3): "neurites3d",
 }
@@ -141,6 +142,8 @@ def _task(seen: Facts) -> list[Decision]:
         return tasks.class_decisions(seen.labels, seen.verdict)
     if tasks.is_dense(seen.objects):
         return tasks.affinity_decisions(seen.objects, seen.verdict, seen.voxel)
+    if tasks.is_long(seen.objects, seen.voxel):
+        return tasks.boundary_decisions(seen.objects, seen.verdict, seen.voxel)
     return tasks.flow_decisions(seen.objects, seen.verdict, seen.images.ndim)
 
 
