@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 
 import pytest
 
 from unmask import checkpoint
-from unmask.api import runs
+from unmask.api import own_images, runs
 from unmask.api.run_report import resume_command
+from unmask.api.validation import HeldOut
+from unmask.build import assemble_segmenter, layout
+from unmask.data.pairs import open_pairs
 from unmask.errors import DataError
+from unmask.io import open_image
+from unmask.recipe import load
+from unmask.training.validation import Validated
 
 
 def train(command, phantoms, tiny, out, *more, ndim=2, labels="labels", steps=4):
@@ -118,6 +125,42 @@ def test_a_run_goes_on_for_more_updates(tmp_path, command, phantoms, tiny):
     assert steps == sorted(set(steps))
     assert steps[-1] == 6
     assert "steps: 6" in (out / "recipe.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_without_held_out_images_a_model_is_tried_on_its_own(
+    tmp_path, command, phantoms, tiny, monkeypatch, ndim
+):
+    """Middles of its images are seen as in the training, resized once."""
+    seen = []
+
+    def note(recipe, pairs):
+        seen.extend(pair.image.shape[1:] for pair in pairs)
+        assert recipe.data.scale is None
+        return HeldOut(recipe, pairs)
+
+    monkeypatch.setattr(own_images, "HeldOut", note)
+    own = ("--set", "data.holdout=0", "--set", "data.scale=0.5", "--init", "none")
+    answer = train(command, phantoms, tiny, tmp_path / "run", *own, ndim=ndim)
+    assert answer.code == 0, answer.err
+    assert "of its own training images the model has f1@0.5 0.0" in answer.err
+    assert "it has not learned them yet" in answer.err
+    first = open_image(min((phantoms[ndim] / "images").iterdir()), ndim=ndim)
+    assert 1 <= len(seen) <= 3
+    assert seen[0] == tuple(round(n / 2) for n in first.shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [(0.9, "0.900; new images will score lower."), (0.4, "0.400: it has not"), (math.nan, None)],
+)
+def test_a_low_score_on_its_own_images_is_a_warning(trained, phantoms, monkeypatch, score, words):
+    monkeypatch.setattr(own_images, "HeldOut", lambda *_: lambda _: Validated({"dice": score}))
+    recipe = load(str(trained[2] / "recipe.yaml"))
+    segmenter = assemble_segmenter(recipe).objective.finished
+    pairs = open_pairs(phantoms[2] / "images", phantoms[2] / "classes", layout(recipe))
+    text = own_images.judge_own_images(trained[2], segmenter, recipe, pairs)
+    assert text is None if words is None else words in text
 
 
 def test_the_command_that_continues(monkeypatch, tmp_path):

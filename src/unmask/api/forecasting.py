@@ -13,12 +13,10 @@ import torch
 from unmask.build import build_task, layout
 from unmask.crossvalidation.outputs import compute_output, measure_output
 from unmask.crossvalidation.tuning import count_trials
-from unmask.data.offset import crop_image
-from unmask.data.pairs import Pair
+from unmask.data.pairs import Pair, cut_middle
 from unmask.infer.load import make_predictor, tiling_of
 from unmask.processes import busy_factor, waiting_times
 from unmask.recipe import Recipe
-from unmask.space.box import Box
 from unmask.starts.trial import count_updates
 from unmask.tasks.segmenter import Segmenter
 from unmask.training.allocator import keep_freed_memory
@@ -177,7 +175,9 @@ def _time_prediction(network: object, scored: Sequence[Pair], recipe: Recipe) ->
     task, training = network.task, network.training
     infer = recipe.infer.model_copy(update={"tta": False, "mirror_positions": False})
     plain = recipe.model_copy(update={"infer": infer})
-    pair = _middle(labeled[0], recipe)
+    tile = recipe.infer.tile or recipe.data.crop
+    factor = layout(recipe).view.place(labeled[0].image).factor
+    pair = cut_middle(labeled[0], [max(1, round(length / factor)) for length in tile])
     names, ignore = recipe.train.metrics or task.metrics, recipe.data.ignore_label
     predictor = make_predictor([network.eval()], plain, task)
     with torch.no_grad():
@@ -186,18 +186,6 @@ def _time_prediction(network: object, scored: Sequence[Pair], recipe: Recipe) ->
         score = [_timed(lambda: measure_output(task, output, names, ignore))[1] for _ in range(2)]
     network.train(training)
     return _Cost(seconds / _seen(pair, recipe), min(score) / prod(pair.image.shape[1:]))
-
-
-def _middle(pair: Pair, recipe: Recipe) -> Pair:
-    """The middle of an image and its labels, at most as large as a tile."""
-    place = layout(recipe).view.place(pair.image)
-    tile = recipe.infer.tile or recipe.data.crop
-    shape = pair.image.shape[1:]
-    size = [min(n, max(1, round(t / place.factor))) for n, t in zip(shape, tile, strict=True)]
-    start = [(n - s) // 2 for n, s in zip(shape, size, strict=True)]
-    box = Box(tuple(start), tuple(a + s for a, s in zip(start, size, strict=True)))
-    labels = None if pair.labels is None else crop_image(pair.labels, box)
-    return replace(pair, image=crop_image(pair.image, box), labels=labels)
 
 
 def _timed(call: Callable[[], _T]) -> tuple[_T, float]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from unmask.api.assessment import Assessment, assess, assess_best, read_held_out
 from unmask.api.briefing import Briefing
+from unmask.api.own_images import judge_own_images
 from unmask.api.validation import HeldOut
 from unmask.atomic import atomic_write
 from unmask.data.pairs import Pair
@@ -73,6 +74,9 @@ def write_run_report(run: Finished) -> list[str]:
     sentences = [*_out_of_fold(scores), *verdict.sentences]
     if assessed is not None and assessed.report.images:
         sentences.append(f"Worst held-out images: {', '.join(assessed.worst())}.")
+    if assessed is None and not scores and isinstance(run.objective, Segmenter):
+        own = judge_own_images(run.folder, run.objective, run.recipe, run.pairs)
+        sentences += [] if own is None else [own]
     commands = _commands(run, verdict)
     page = RunPage(
         title=f"Training: {run.folder.absolute().name}",

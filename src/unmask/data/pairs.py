@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from unmask.data.drawn import DrawnLabels
 from unmask.data.fingerprint import Digest, check_unchanged, fingerprint
 from unmask.data.finite import check_finite
 from unmask.data.grid import View
-from unmask.data.offset import part_with_labels
+from unmask.data.offset import crop_image, part_with_labels
 from unmask.data.outputs import keep_inputs
 from unmask.data.pairing import Layout, Pair, Paths, match_files, match_tables, pairing
 from unmask.data.portions import portions, unreadable
@@ -32,6 +32,7 @@ from unmask.io.listing import channel_count
 from unmask.io.missing_chunks import find_unwritten
 from unmask.io.stacks import open_stack
 from unmask.space.axes import SPACE
+from unmask.space.box import Box
 
 __all__ = [
     "Audit",
@@ -274,6 +275,16 @@ def apply_view(pairs: Sequence[Pair], view: View) -> list[Pair]:
         found.append(Pair(pair.name, place.seen(pair.image), labels))
     raise_problems(problems)
     return found
+
+
+def cut_middle(pair: Pair, size: Sequence[int]) -> Pair:
+    """The middle of an image and its labels, at most as large as ``size``."""
+    shape = pair.image.shape[1:]
+    lengths = [min(n, length) for n, length in zip(shape, size, strict=True)]
+    start = [(n - length) // 2 for n, length in zip(shape, lengths, strict=True)]
+    box = Box(tuple(start), tuple(a + length for a, length in zip(start, lengths, strict=True)))
+    labels = None if pair.labels is None else crop_image(pair.labels, box)
+    return replace(pair, image=crop_image(pair.image, box), labels=labels)
 
 
 def _inspect(pair: Pair, channels: int | None, encode: Encode | None, audit: Audit) -> None:
