@@ -91,7 +91,7 @@ expected = {
     "serve": (["serve", out / "no such folder"], 2),
     "synth": (["synth", "--kind", "nuclei", "--count", "2", "--size", "32,32",
                "--out", out / "drawn"], 0),
-    "check": (["check", images, "--labels", labels], 0),
+    "check": (["check", images, "--labels", labels, *settings(net)], 0),
     "pretrain": (["pretrain", "--preset", "mae2d", "--images", images, "--out", runs / "pre",
                   *settings([*small, vit])], 0),
     "train": ([*train, "--out", runs / "a"], 0),

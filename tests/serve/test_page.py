@@ -407,6 +407,20 @@ def test_two_people_are_asked(new_page, page, server):
     expect(page.get_by_test_id("clear-regions")).to_be_visible()
     assert {name: notes(site)[name] for name in both} == both
 
+    # The labels are older, too: a stroke on them is asked about, and can be given up.
+    before = on_disk(site)
+    tool(page, "brush", 0)
+    canvas.stroke((15, 5), (15, 9))
+    expect(page.get_by_test_id("question")).to_contain_text("saved labels")
+    page.locator("#question-no").click()
+    expect(page.get_by_test_id("status")).to_contain_text("object(s)")
+    saved(page)
+    np.testing.assert_array_equal(on_disk(site), before)
+    canvas.stroke((17, 5), (17, 9))
+    saved(page)
+    before[17, 5:10] = 2
+    np.testing.assert_array_equal(on_disk(site), before)
+
 
 def test_a_killed_server_loses_nothing_that_the_page_still_has(page, server):
     from playwright.sync_api import expect
@@ -527,10 +541,8 @@ def test_every_tool_by_real_clicks(page, server, tmp_path):
         page.mouse.move(x + 30, y - 20)
         page.mouse.up(button=button)
         expect(plane).not_to_have_attribute("data-view", before)
-        places = [
-            np.array(view.split(",")[:2], float)
-            for view in (before, plane.get_attribute("data-view"))
-        ]
+        views = (before, plane.get_attribute("data-view"))
+        places = [np.array(str(view).split(",")[:2], float) for view in views]
         np.testing.assert_allclose(places[1] - places[0], (30, -20), atol=1)
 
     def channels(action) -> list[str]:
@@ -689,14 +701,15 @@ def test_search_counts_and_outlines_of_other_programs(page, server, tmp_path):
     from playwright.sync_api import expect
 
     site = server()
-    save_image(site.folder / "labels" / "nuclei_001.tif", np.eye(48, 40, dtype="u2"), axes="YX")
+    for kind, name in (("labels", "nuclei_001.tif"), ("predictions", "nuclei_004.tif")):
+        save_image(site.folder / kind / name, np.eye(48, 40, dtype="u2"), axes="YX")
     opened(page, site)
     rows, search = (
         page.get_by_test_id("image-list").get_by_role("button"),
         page.get_by_test_id("search"),
     )
     counts, matches = page.get_by_test_id("counts"), page.get_by_test_id("matches")
-    expect(counts).to_have_text("4 unlabeled, 1 labeled")
+    expect(counts).to_have_text("3 unlabeled, 1 labeled, 1 predicted")
     expect(matches).to_be_hidden()
     for words, count in (("NUCLEI", 5), ("nothing", 0), ("", 5), ("_003.t", 1)):
         search.fill(words)
@@ -719,7 +732,7 @@ def test_search_counts_and_outlines_of_other_programs(page, server, tmp_path):
     page.get_by_test_id("accept").click()
     expect(page.get_by_test_id("accept")).to_be_hidden()
     np.testing.assert_array_equal(on_disk(site, "nuclei_003"), expected)
-    expect(counts).to_have_text("3 unlabeled, 2 labeled")
+    expect(counts).to_have_text("2 unlabeled, 2 labeled, 1 predicted")
 
     moved = [[[x + 3, y + 2] for x, y in each] for each in corners]
     shapes = [
@@ -745,3 +758,10 @@ def test_search_counts_and_outlines_of_other_programs(page, server, tmp_path):
     np.testing.assert_array_equal(
         on_disk(site, "nuclei_003"), np.roll(expected, (2, 3), axis=(0, 1))
     )
+
+    search.fill("")
+    rows.nth(4).click()
+    page.get_by_test_id("reject").click()
+    expect(page.get_by_test_id("reject")).to_be_hidden()
+    expect(counts).to_have_text("3 unlabeled, 2 labeled")
+    assert not (site.folder / "predictions" / "nuclei_004.tif").exists()

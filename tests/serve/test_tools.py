@@ -202,6 +202,28 @@ def test_history_keeps_200_steps_and_redo_ends_with_a_new_one(page, module_serve
     ) == [200, 51, 2, 51, 3, None]
 
 
+def test_objects_are_ordered_by_uncertainty_and_what_is_right_comes_last(page, module_server):
+    page.goto(f"{module_server}/texts.js")
+    doubtful, sized = page.evaluate(
+        """async (address) => {
+          const sort = document.createElement('select');
+          sort.id = 'sort';
+          for (const name of ['doubt', 'size']) sort.append(new Option(name, name));
+          document.body.replaceChildren(sort);
+          const { ordered } = await import(address + '/panels.js');
+          const objects = [[1, 0.1, 5], [2, 0.9, 6], [3, null, 9], [4, 0.5, 7]]
+            .map(([id, doubt, size]) => ({ id, doubt, size }));
+          const ids = () => ordered(objects, [2]).map((object) => object.id);
+          const first = ids();
+          sort.value = 'size';
+          return [first, ids()];
+        }""",
+        module_server,
+    )
+    assert doubtful == [4, 1, 3, 2]
+    assert sized == [3, 4, 2, 1]
+
+
 def test_of_a_long_list_only_the_visible_rows_are_in_the_page(page, module_server):
     """Pictures are fetched two at a time, and a row that changes keeps the keyboard."""
     page.goto(f"{module_server}/texts.js")
