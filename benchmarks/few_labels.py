@@ -183,7 +183,7 @@ def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
 
 def _rate(study: Study, arm: Arm) -> float:
     """That of `unmask plan` where the start weights know the task; else one that learns fast."""
-    of_objects = study.preset in ("", "cells", "cells3d")
+    of_objects = study.preset in ("", "cells")
     return 0.0005 if of_objects and arm.init != "none" else 0.002
 
 
