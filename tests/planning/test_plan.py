@@ -231,7 +231,7 @@ def test_large_objects_of_long_voxels_are_resized_in_the_plane_alone():
 def test_objects_of_volumes_that_are_far_longer_than_wide_are_told_apart_by_boundaries():
     labels = np.zeros((12, 320, 320), np.uint16)
     for number in range(1, 9):
-        labels[4:8, 34 * number : 34 * number + 20, 15 : 15 + 32 * number] = number
+        labels[4:8, 34 * number : 34 * number + 16, 15 : 15 + 32 * number] = number
     tubes = planned([labels], (4.0, 1.0, 1.0))
     assert tubes.recipe.task is not None
     assert tubes.recipe.task.name == "boundary"
@@ -241,7 +241,7 @@ def test_objects_of_volumes_that_are_far_longer_than_wide_are_told_apart_by_boun
     scale = value(tubes, "data.scale")
     assert scale[0] == 1
     assert 32 * 8 * scale[2] < 100
-    assert 20 * scale[1] > 6
+    assert 16 * scale[1] > 6
     flat = planned([labels[6]])
     assert flat.recipe.task is not None
     assert flat.recipe.task.name == "flows"

@@ -20,7 +20,7 @@ _DENSE, _THIN = 0.6, 0.35
 # Objects of volumes that are so many times longer than their diameter, such as mitochondria, have
 # no center that a short training finds: on half of mito_sbem_nc, 212 updates of flows found one of
 # 46 objects of the other half, 384 of boundaries in the same time had F1 0.37.
-_LONG = 4.0
+_LONG = 6.0
 # Voxels of the boundary along the shortest edges.
 _BOUNDARY = 2
 # Distances at which affinities tell objects apart, as shares of the median diameter; they span the
