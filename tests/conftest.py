@@ -49,6 +49,22 @@ def cache_of_the_user(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """An fsync checks its file and returns: only a power cut could tell the difference.
+
+    What has to be durable, and when, is tested with ``power_cut`` in ``faults/disk.py``, which
+    counts and follows every call. Programs that tests start wait for the disk as always.
+    """
+
+    def fsync(file):
+        os.fstat(file if isinstance(file, int) else file.fileno())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        yield
+
+
 def _folder(variable: str, default: Path) -> Path:
     folder = Path(os.environ.get(variable, default))
     if not folder.is_dir():

@@ -22,6 +22,8 @@ from unmask.errors import SaveError
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 STEPS = 40
+# Of the run that is killed sixty times: five snapshots and three models.
+FEW = 20
 
 
 class Child:
@@ -68,12 +70,12 @@ def finish(start):
     return lambda *given, **named: start(*given, **named).wait()
 
 
-def assert_equal_runs(found: Path, expected: Path):
+def assert_equal_runs(found: Path, expected: Path, steps: int = STEPS):
     """Weights, moments, averages and journal are the same; speed and warnings are not compared."""
     left, right = load_snapshot(found), load_snapshot(expected)
     assert left is not None
     assert right is not None
-    assert left.step == right.step == STEPS
+    assert left.step == right.step == steps
     for group, tensors in right.tensors.items():
         assert tensors
         for name, tensor in tensors.items():
@@ -98,24 +100,27 @@ def uninterrupted(tmp_path_factory, finish):
     return folder
 
 
+def count_operations(folder: Path, finish, *options: str) -> int:
+    """File operations of a whole run: opening, writing, fsync, renaming, removing, ..."""
+    code, errors = finish(folder, "count=1", *options)
+    assert code == 0, errors
+    return int(errors.splitlines()[-1])
+
+
 @pytest.fixture(scope="module")
 def operations(tmp_path_factory, finish) -> int:
-    """File operations of a whole run: opening, writing, fsync, renaming, removing, ..."""
-    code, errors = finish(tmp_path_factory.mktemp("counted") / "run", "count=1")
-    assert code == 0, errors
-    count = int(errors.splitlines()[-1])
+    count = count_operations(tmp_path_factory.mktemp("counted") / "run", finish)
     assert count > 500
     return count
 
 
-def kill_and_resume(folder: Path, first: int, draw: random.Random, finish) -> None:
+def kill_and_resume(folder: Path, first: int, draw: random.Random, finish, *options: str) -> None:
     """A kill at operation ``first``, another one in the resumed run, other numbers of threads."""
-    code, errors = finish(folder, fault=[first, "kill"])
+    code, errors = finish(folder, *options, fault=[first, "kill"])
     assert code == -signal.SIGKILL, errors
-    finish(
-        folder, "resume=1", f"workers={draw.choice([1, 2])}", fault=[draw.randint(1, 80), "kill"]
-    )
-    code, errors = finish(folder, "resume=1", f"workers={draw.choice([0, 2])}")
+    again = ("resume=1", *options)
+    finish(folder, *again, f"workers={draw.choice([1, 2])}", fault=[draw.randint(1, 80), "kill"])
+    code, errors = finish(folder, *again, f"workers={draw.choice([0, 2])}")
     assert code == 0, errors
 
 
@@ -130,13 +135,14 @@ def test_kill_at_any_operation(tmp_path, uninterrupted, operations, number, fini
 
 
 @pytest.mark.slow
-def test_kill_at_every_operation_of_a_save(tmp_path, uninterrupted, operations, finish):
-    """Two models and two snapshots are written in this part of a run."""
-    draw = random.Random(1)
-    for nth in range(operations // 3, operations // 3 + 120, 2):
+def test_kill_at_every_operation_of_a_save(tmp_path, finish):
+    """A model and a snapshot are written in this part of a run, and two older ones removed."""
+    draw, few, whole = random.Random(1), f"steps={FEW}", tmp_path / "whole"
+    first = count_operations(whole, finish, few) * 8 // 15
+    for nth in range(first, first + 120, 2):
         folder = tmp_path / str(nth)
-        kill_and_resume(folder, nth, draw, finish)
-        assert_equal_runs(folder, uninterrupted)
+        kill_and_resume(folder, nth, draw, finish, few)
+        assert_equal_runs(folder, whole, FEW)
         assert not [path for path in folder.rglob("*") if ".tmp" in path.name]
         shutil.rmtree(folder)
 
