@@ -316,6 +316,7 @@ def test_outlines_next_to_the_table(folders, command):
                    "--out", out, "--rois", "imagej,geojson,coco")  # fmt: skip
     assert done.code == 0, done.err
     written = folders / "out" / "objects_rois"
+    assert f"Outlines: {written}\n" in done.out
     assert sorted(path.name for path in written.iterdir()) == [
         "a.geojson", "a.zip", "b.geojson", "b.zip", "coco.json",
     ]  # fmt: skip

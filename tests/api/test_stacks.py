@@ -9,8 +9,9 @@ import pytest
 import tifffile
 
 import unmask
+from unmask.api.results import unused_planes
 from unmask.errors import RecipeError
-from unmask.io import open_image
+from unmask.io import Image, open_image
 
 
 @pytest.fixture
@@ -65,3 +66,15 @@ def test_pictures_and_the_page_of_a_folder(command, trained, phantoms, tmp_path)
     assert [path.name for path in pictures] == [f"{path.stem}.png" for path in images]
     assert (tmp_path / "out" / "summary.html").read_text().count("<figure>") == 2
     assert answer.out.count("class(es) on") == 2
+    assert f"Pictures: {tmp_path / 'out' / 'overlay'}\n" in answer.out
+    assert f"Overview: {tmp_path / 'out' / 'summary.html'}\n" in answer.out
+    assert "Tracks:" not in answer.out
+
+
+@pytest.mark.parametrize(("channels", "hint"), [(4, True), (1, False)])
+def test_pages_that_were_saved_as_channels_are_explained(channels, hint):
+    """Programs save four planes as one image in color, which has no planes."""
+    image = Image.from_array(np.zeros((channels, 8, 8), np.uint8), axes="CYX")
+    (note,) = unused_planes([image], "t", 2)
+    assert "--planes t is not used for 1 of 1 image(s)" in note
+    assert ("--set data.axes=TYX" in note) == hint

@@ -169,7 +169,7 @@ def _converge(
         drawn = _draw(pairs, kinds, count, 0)
         return _training(replace(starts[0], recipe=recipe), drawn, held_out, repeat=0, out=out)
 
-    how = {"doublings": plan.doublings, "cluster": plan.cluster, "say": say}
+    how: dict[str, Any] = {"doublings": plan.doublings, "cluster": plan.cluster, "say": say}
     say("First, trainings that show whether labels or updates limit the scores (--doublings 0 "
         "skips them).")  # fmt: skip
     found = find_convergence(make, recipe, counts, metric, **how)

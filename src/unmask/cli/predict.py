@@ -204,14 +204,16 @@ def _show_more(options: PredictOptions) -> None:
     """Name what was asked for in addition to the label images."""
     from unmask.api.results import OVERLAY, SUMMARY, TRACKS
 
+    if options.out is None:
+        return
     wanted = {
-        "Pictures": options.overlay and OVERLAY,
-        "Overview": options.overlay and SUMMARY,
-        "Tracks": options.join and TRACKS,
+        "Pictures": (options.overlay, options.out / OVERLAY),
+        "Overview": (options.overlay, options.out / SUMMARY),
+        "Tracks": (options.join, options.out / TRACKS),
     }
-    for title, name in wanted.items():
-        if name and options.out is not None and (options.out / name).exists():
-            show(f"{title}: {options.out / name}")
+    for title, (asked, path) in wanted.items():
+        if asked and path.exists():
+            show(f"{title}: {path}")
 
 
 def _folder(options: PredictOptions, images: list[str]) -> Path:
