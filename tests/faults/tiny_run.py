@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import disk
+import pytest
 import torch
 from torch import nn
 
@@ -180,7 +181,7 @@ def run_child(request: dict[str, Any]) -> NoReturn:
 
 def serve() -> None:
     # A kill loses nothing that was written, flushed to the disk or not; a closed file is an error.
-    os.fsync = os.fstat
+    pytest.MonkeyPatch().setattr(os, "fsync", os.fstat)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
