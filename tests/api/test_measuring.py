@@ -238,7 +238,7 @@ def test_the_command(folders, command):
     [
         (["--out", "objects.xlsx"], "suffixes .csv .parquet .h5ad"),
         (["--out", "objects.csv", "--channels", "a,b"], "1 channel(s)"),
-        (["--out", "objects.csv", "--spacing", "a"], "numbers such as"),
+        (["--out", "objects.csv", "--spacing", "a"], "--spacing: expected numbers, found 'a'"),
         (["--out", "objects.csv", "--planes", "q"], "z or t"),
         (["--out", "objects.csv", "--labels", "nothing.tif"], "no such file"),
         (["--out", "objects.csv", "--workers", "processes:0"], "--workers processes:0: expected"),
