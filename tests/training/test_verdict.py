@@ -68,6 +68,13 @@ def test_without_held_out_images_the_loss_is_judged():
     assert judge_run(journal([None] * 12, [1.0] * 12), 120).trend == "level"
 
 
+def test_a_pretraining_is_judged_by_what_follows():
+    verdict = judge_run(journal([None] * 12, FALLING), 120, labels=False)
+    assert verdict.trend == "rising"
+    assert "held out" not in " ".join(verdict.sentences)
+    assert "pre-training has no score" in verdict.sentences[0]
+
+
 def test_a_cross_validation_has_chosen_the_updates():
     verdict = judge_run(journal([None] * 12, FALLING), 120, folds=True)
     assert "120 updates" in verdict.sentences[0]

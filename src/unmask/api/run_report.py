@@ -69,7 +69,8 @@ def write_run_report(run: Finished) -> list[str]:
         UnmaskError: a file cannot be read or written.
     """
     journal, scores = read_journal(run.folder), _cross_validation(run.folder)
-    verdict = judge_run(journal, run.recipe.train.steps, folds=bool(scores))
+    given = {"folds": bool(scores), "labels": run.recipe.task is not None}
+    verdict = judge_run(journal, run.recipe.train.steps, **given)
     assessed = _assess(run)
     sentences = [*_out_of_fold(scores), *verdict.sentences]
     if assessed is not None and assessed.report.images:

@@ -39,13 +39,14 @@ class Verdict:
     steps: int | None = None
 
 
-def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
+def judge_run(journal: Records, steps: int, *, folds: bool = False, labels: bool = True) -> Verdict:
     """Judge a run by its journal.
 
     Args:
         journal: records with "step", "loss" and "validation/...".
         steps: number of updates of the whole run.
         folds: whether a cross-validation has chosen the number of updates.
+        labels: whether the run learns from labels; a pre-training has no score.
 
     Examples:
         >>> lines = [{"step": n, "loss": 1 / n, "validation/dice": n / 10} for n in range(1, 9)]
@@ -54,7 +55,7 @@ def judge_run(journal: Records, steps: int, *, folds: bool = False) -> Verdict:
     """
     name = first_metric(journal)
     if name is None:
-        return _judge_loss(journal, steps, folds=folds)
+        return _judge_loss(journal, steps, folds=folds, labels=labels)
     points = series(journal, name)
     shown = name.removeprefix(VALIDATION)
     if not points:
@@ -117,13 +118,15 @@ def series(journal: Records, name: str) -> list[tuple[int, float]]:
     ]
 
 
-def _judge_loss(journal: Records, steps: int, *, folds: bool) -> Verdict:
+def _judge_loss(journal: Records, steps: int, *, folds: bool, labels: bool) -> Verdict:
     """Without held-out images only the training loss is known."""
     losses = [loss for _, loss in series(journal, "loss")]
     if folds:
         text = f"The final model was trained on all images for the {steps:,} updates chosen there."
         return Verdict("unknown", (text,))
     first = "Nothing was held out, so no score is known and the last weights are kept."
+    if not labels:
+        first = "A pre-training has no score: it is judged by what is trained from it."
     part = len(losses) // 3
     if part < 2:
         return Verdict("unknown", (first,))
