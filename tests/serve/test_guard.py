@@ -10,6 +10,7 @@ import pytest
 from unmask.serve.app import PAGE
 from unmask.serve.guard import Access
 from unmask.serve.run import Address, serve
+from unmask.serve.workspace import list_entries
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,20 @@ def test_a_public_demonstration_lets_everybody_in_but_no_other_site(served):
     assert demo.get("/api/images", headers=headers).status_code == 200
     headers["origin"] = "https://evil.example"
     assert demo.get("/api/images", headers=headers).status_code == 403
+
+
+def test_a_public_demonstration_does_not_say_where_its_folder_is(served):
+    """Neither in answers nor in errors; on one's own page the whole path helps."""
+    for ndim, demo in ((2, True), (3, False)):
+        client = served(ndim, demo=demo)
+        root = client.site.workspace.root
+        assert client.json("/api/images")["folder"] == (root.name if demo else str(root))
+        (root / "a_damaged.png").write_bytes(b"no image")
+        entries = {each.name: each.id for each in list_entries(client.site.workspace)}
+        answer = client.get(f"/api/image/{entries['a_damaged']}")
+        assert answer.status_code == 422
+        assert "a_damaged.png" in answer.text
+        assert (str(root) in answer.text) is not demo
 
 
 def test_files_of_the_page_are_kept_until_they_change(served):

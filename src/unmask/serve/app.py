@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +34,31 @@ def make_app(site: Site, access: Access) -> Application:
         access: who may talk to it.
     """
     # No documentation pages: they load scripts from elsewhere.
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, max_body_size=_JSON)
+    pages: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+    kind = _make_discreet(site.workspace.root) if site.demo else JSONResponse
+    app = FastAPI(**pages, default_response_class=kind, max_body_size=_JSON)
     app.state.site = site
     for module in (images, labels, jobs, results):
         app.include_router(module.router)
-    for kind, answer in (
+    for error, describe in (
         (UnmaskError, _on_error),
         (OSError, _on_disk),
         (RequestValidationError, _on_request),
     ):
-        app.add_exception_handler(kind, answer)
+        app.add_exception_handler(error, partial(_answer, kind, describe))
     _serve_page(app)
     return Guard(app, access)
+
+
+def _make_discreet(root: Path) -> type[JSONResponse]:
+    """Answers of a public page, which name the folder but not where it is on the server."""
+    path, name = (json.dumps(each, ensure_ascii=False)[1:-1] for each in (str(root), root.name))
+
+    class Discreet(JSONResponse):
+        def render(self, content: Any) -> bytes:
+            return super().render(content).replace(path.encode(), name.encode())
+
+    return Discreet
 
 
 def _serve_page(app: FastAPI) -> None:
@@ -68,18 +84,28 @@ def _serve_page(app: FastAPI) -> None:
         return Response(files[name], media_type=kind, headers={"cache-control": keep})
 
 
-def _on_error(_: Request, error: Any) -> JSONResponse:
+def _answer(
+    kind: type[JSONResponse],
+    describe: Callable[[Any], tuple[dict[str, Any], int]],
+    _: Request,
+    error: Exception,
+) -> JSONResponse:
+    content, status = describe(error)
+    return kind(content, status)
+
+
+def _on_error(error: Any) -> tuple[dict[str, Any], int]:
     if isinstance(error, RefusedError):
-        return JSONResponse({"error": str(error), **error.facts}, error.status)
+        return {"error": str(error), **error.facts}, error.status
     # 507 Insufficient Storage: the page keeps the change and tries again.
-    return JSONResponse({"error": str(error)}, 507 if isinstance(error, SaveError) else 422)
+    return {"error": str(error)}, 507 if isinstance(error, SaveError) else 422
 
 
-def _on_disk(_: Request, error: Any) -> JSONResponse:
+def _on_disk(error: Any) -> tuple[dict[str, Any], int]:
     found = save_error(error.filename or "A file", error)
-    return JSONResponse({"error": str(found)}, 507)
+    return {"error": str(found)}, 507
 
 
-def _on_request(_: Request, error: Any) -> JSONResponse:
+def _on_request(error: Any) -> tuple[dict[str, Any], int]:
     lines = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-    return JSONResponse({"error": "; ".join(lines)}, 400)
+    return {"error": "; ".join(lines)}, 400
