@@ -5,27 +5,39 @@ from __future__ import annotations
 import pytest
 
 from unmask.planning.data_rules import shrink_crop
-from unmask.planning.network_rules import network_decisions
+from unmask.planning.network_rules import network_decisions, suits_start
 from unmask.shipped.starts import find_start
 
 
 @pytest.mark.parametrize(
-    ("crop", "voxel", "taken"),
+    ("crop", "voxel", "objects", "classes"),
     [
-        ((256, 256), (1, 1), True),
+        ((256, 256), (1, 1), True, True),
         # Longer along one axis: by its own rule a crop would get strides that differ by axis.
-        ((256, 416), (1, 1), True),
-        ((40, 120, 64), (1, 1, 1), True),
-        # Thin stacks and long voxels have other networks.
-        ((16, 128, 128), (1, 1, 1), False),
-        ((32, 128, 128), (4, 1, 1), False),
+        ((256, 416), (1, 1), True, True),
+        ((40, 120, 64), (1, 1, 1), True, True),
+        # Classes in thin stacks and long voxels have other networks.
+        ((16, 128, 128), (1, 1, 1), True, False),
+        ((12, 96, 96), (4, 1, 1), True, False),
+        ((32, 128, 128), (4, 1, 1), True, False),
+        # Too little for two coarse voxels, or for any.
+        ((4, 128, 128), (8, 1, 1), False, False),
+        ((16, 24, 128), (1, 1, 1), False, False),
     ],
 )
-def test_crops_of_any_shape_have_the_network_of_the_start_weights(crop, voxel, taken):
-    start = find_start(len(crop))
+def test_crops_that_suit_the_network_of_the_start_weights(crop, voxel, objects, classes):
+    assert suits_start(crop, voxel, classes=False) is objects
+    assert suits_start(crop, voxel, classes=True) is classes
+
+
+def test_the_network_is_that_of_the_start_weights_or_follows_the_crop():
+    start = find_start(3)
     assert start is not None
-    (decision,) = network_decisions(crop, voxel, width=24, why="so", start=start)
-    assert (decision.value == dict(start.backbone)) is taken
+    (decision,) = network_decisions((12, 96, 96), (4, 1, 1), width=24, why="so", start=start)
+    assert decision.value == dict(start.backbone)
+    (own,) = network_decisions((12, 96, 96), (4, 1, 1), width=24, why="so")
+    assert isinstance(own.value, dict)
+    assert own.value["strides"][1] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(

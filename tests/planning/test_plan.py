@@ -15,6 +15,7 @@ from unmask.io import Image
 from unmask.planning.plan import Plan, make_plan, measure
 from unmask.planning.text import describe_plan, plan_to_yaml
 from unmask.recipe import load, parse
+from unmask.shipped.starts import find_start
 from unmask.yaml_text import read_yaml
 
 Shape = tuple[int, ...]
@@ -190,17 +191,27 @@ def test_doubt_names_the_setting_that_changes_it():
     assert any("3 object(s)" in note for note in plan.notes)
 
 
+def test_classes_of_thick_sections_get_a_network_of_their_shape():
+    voxel = (5.0, 1.0, 1.0)
+    plan = planned([(balls((24, 128, 128), 24, 8, voxel=voxel) > 0).astype(np.uint8)], voxel)
+    assert plan.recipe.task is not None
+    assert plan.recipe.task.name == "semantic"
+    strides = plan.recipe.model.backbone.choice.options["strides"]
+    assert strides[0] == [1, 1, 1]
+    assert strides[1] == [1, 2, 2]
+
+
 @pytest.mark.parametrize("known", [True, False], ids=["voxel_size", "by_shape"])
-def test_thick_sections_get_a_network_of_their_shape(known):
+def test_objects_of_thick_sections_get_flat_crops_and_the_start_weights(known):
     voxel = (5.0, 1.0, 1.0)
     labels = balls((24, 128, 128), 24, 8, voxel=voxel)
     plan = planned([labels], voxel if known else None)
     assert plan.facts.voxel[0] == pytest.approx(5, rel=0.25)
     depth, height, _ = plan.recipe.data.crop
     assert height >= 2.5 * depth
-    strides = plan.recipe.model.backbone.choice.options["strides"]
-    assert strides[0] == [1, 1, 1]
-    assert strides[1] == [1, 2, 2]
+    start = find_start(3)
+    assert start is not None
+    assert plan.recipe.model.backbone.model_dump() == dict(start.backbone)
     spatial = plan.recipe.data.augment[0].choice.options
     assert spatial["plane_only"]
     assert any("voxel" in note for note in plan.notes) != known

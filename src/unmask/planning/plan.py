@@ -124,7 +124,9 @@ def shrink_crops(plan: Plan, share: float, minutes: float | None, why: str) -> P
 def _network(facts: Facts, crop: Sequence[int], minutes: float | None) -> list[Decision]:
     narrow = minutes is not None and minutes <= 15
     why = f"{minutes:g} minutes suit a narrow network" if narrow else "the width of the presets"
-    width, start = _NARROW if narrow else _WIDTH, find_start(len(crop))
+    width = _NARROW if narrow else _WIDTH
+    fits = network.suits_start(crop, facts.voxel, classes=facts.objects is None)
+    start = find_start(len(crop)) if fits else None
     return network.network_decisions(crop, facts.voxel, width=width, why=why, start=start)
 
 
