@@ -249,7 +249,8 @@ def test_objects_of_volumes_that_are_far_longer_than_wide_are_told_apart_by_boun
     assert tubes.recipe.task.choice.options["thickness"][1:] == [2, 2]
     assert new_segmenter(tubes.recipe).task
     # The longest object is seen nearly as a whole, and the narrow side stays visible.
-    scale = value(tubes, "data.scale")
+    scale = tubes.recipe.data.scale
+    assert isinstance(scale, tuple)
     assert scale[0] == 1
     assert 32 * 8 * scale[2] < 100
     assert 16 * scale[1] > 6
