@@ -258,7 +258,7 @@ def save_error(path: Path | str, error: OSError, more: str = "") -> SaveError:
     blocked = next((each for each in Path(path).parents if each.is_file()), None)
     if blocked is not None and error.errno in (errno.EEXIST, errno.ENOTDIR):
         return SaveError(
-            message(blocked, expected="a folder to write into", found="a file",
+            message(path, expected="a folder to write into", found=f"{blocked}, which is a file",
                     do="Choose another name for the output.")
         )  # fmt: skip
     if error.errno == errno.EISDIR:
