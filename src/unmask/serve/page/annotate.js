@@ -1,6 +1,6 @@
 // What each tool does with the pixels that it is used on.
 
-import { element, markObject, status } from "./panels.js";
+import { announce, element, markObject, status } from "./panels.js";
 import { text } from "./texts.js";
 import * as tools from "./tools.js";
 import { planeAxes } from "./view.js";
@@ -224,7 +224,7 @@ export class Annotator {
     const fresh = tools.splitByLine(editor.plane, points, editor.top + 1, editor.begin());
     editor.top += fresh.length;
     this.finish(fresh[0] ?? 0);
-    status(fresh.length ? text("split", { count: fresh.length + 1 }) : text("notSplit"));
+    announce(fresh.length ? text("split", { count: fresh.length + 1 }) : text("notSplit"));
   }
 
   async relabel(id) {
@@ -251,7 +251,7 @@ export class Annotator {
       const into = this.mergeFrom;
       this.mergeFrom = 0;
       await this.replace(id, into);
-      status(text("merged", { id: into }));
+      announce(text("merged", { id: into }));
       return;
     }
     if (!dragged) status(text("nothingHere"));

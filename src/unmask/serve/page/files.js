@@ -1,6 +1,6 @@
 // Files that come and go: images, labels of other programs, results.
 
-import { element, status } from "./panels.js";
+import { announce, element } from "./panels.js";
 import { send } from "./server.js";
 import { text } from "./texts.js";
 
@@ -15,7 +15,7 @@ export function download(address) {
 export async function uploadImages(added) {
   for (const file of element("upload").files) {
     const { name } = await send("POST", `/api/upload?${new URLSearchParams({ name: file.name })}`, file);
-    status(text("uploaded", { name }));
+    announce(text("uploaded", { name }));
     await added(name);
   }
   element("upload").value = "";
@@ -29,5 +29,5 @@ export async function importLabels(image, shown) {
   const { objects, notes } = await send("POST", `/api/import/${image}?${query}`, file);
   element("import").value = "";
   await shown();
-  status([text("imported", { objects }), ...notes].join(" "));
+  announce([text("imported", { objects }), ...notes].join(" "));
 }

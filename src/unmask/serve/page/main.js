@@ -12,7 +12,7 @@ import { ImageList } from "./images.js";
 import { Jobs } from "./jobs.js";
 import { listen } from "./keyboard.js";
 import { Notes } from "./notes.js";
-import { ask, element, fillTexts, markRight, ordered, showChannels, showImages, showObjects, status, switchTheme } from "./panels.js";
+import { announce, ask, background, element, fillTexts, markRight, ordered, showChannels, showImages, showObjects, status, switchTheme } from "./panels.js";
 import { Pen } from "./pen.js";
 import { getJson, Saver, send } from "./server.js";
 import { text } from "./texts.js";
@@ -64,7 +64,7 @@ function reportSaving(state, reason = "") {
   canvas.dataset.saving = state;
   if (state === "refused") status(text("refused", { reason }), "bad");
   else if (state === "unsaved") status(text("unsaved", { reason: reason || text("noServer") }), "bad");
-  else status(text(state));
+  else background(text(state));
 }
 
 let counting = 0;
@@ -256,7 +256,7 @@ async function loadObjects() {
   const counts = { count: found.corrections, objects: found.objects.length };
   element("corrections").textContent = found.corrections === null ? "" : text("corrections", counts);
   classes.show(classes.project, classes.active ? found.objects.map((object) => object.id) : []);
-  if (!saver.pending) status(text("ready", { name: meta.name, objects: found.objects.length }));
+  if (!saver.pending) background(text("ready", { name: meta.name, objects: found.objects.length }));
 }
 
 async function select(object) {
@@ -282,7 +282,7 @@ async function fillBetween() {
   await editor.changeBox(box, (ids) => {
     filled = interpolate(ids, shape, view.plane.axis, id);
   });
-  status(text(filled ? "interpolated" : "nothingBetween", { id }));
+  announce(text(filled ? "interpolated" : "nothingBetween", { id }));
 }
 
 /** The box of an object that reaches over several slices; null in 2D. */

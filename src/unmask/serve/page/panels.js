@@ -21,10 +21,26 @@ export function fillTexts() {
   for (const [format, name] of Object.entries(TEXTS.formats)) element("format").append(new Option(name, format));
 }
 
+// Milliseconds for which the result of an action is not replaced by what goes on in the background.
+const LINGER = 4000;
+let lingers = 0;
+
 export function status(message, kind = "") {
   const line = element("status");
   line.textContent = message;
   line.dataset.kind = kind;
+  lingers = 0;
+}
+
+/** Show the result of an action, which saving and counting leave to be read. */
+export function announce(message) {
+  status(message);
+  lingers = Date.now() + LINGER;
+}
+
+/** Show what goes on in the background, unless the result of an action was just shown. */
+export function background(message) {
+  if (Date.now() >= lingers) status(message);
 }
 
 let asked = Promise.resolve();
