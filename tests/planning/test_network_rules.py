@@ -10,13 +10,13 @@ from unmask.shipped.starts import find_start
 
 
 @pytest.mark.parametrize(
-    ("crop", "voxel", "objects", "classes"),
+    ("crop", "voxel", "single", "others"),
     [
         ((256, 256), (1, 1), True, True),
         # Longer along one axis: by its own rule a crop would get strides that differ by axis.
         ((256, 416), (1, 1), True, True),
         ((40, 120, 64), (1, 1, 1), True, True),
-        # Classes in thin stacks and long voxels have other networks.
+        # Classes and dense objects in thin stacks and long voxels have other networks.
         ((16, 128, 128), (1, 1, 1), True, False),
         ((12, 96, 96), (4, 1, 1), True, False),
         ((32, 128, 128), (4, 1, 1), True, False),
@@ -25,9 +25,9 @@ from unmask.shipped.starts import find_start
         ((16, 24, 128), (1, 1, 1), False, False),
     ],
 )
-def test_crops_that_suit_the_network_of_the_start_weights(crop, voxel, objects, classes):
-    assert suits_start(crop, voxel, classes=False) is objects
-    assert suits_start(crop, voxel, classes=True) is classes
+def test_crops_that_suit_the_network_of_the_start_weights(crop, voxel, single, others):
+    assert suits_start(crop, voxel, single=True) is single
+    assert suits_start(crop, voxel, single=False) is others
 
 
 def test_the_network_is_that_of_the_start_weights_or_follows_the_crop():

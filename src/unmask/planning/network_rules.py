@@ -28,7 +28,8 @@ _GENTLE = 5e-4
 # voxels), and along the axis of few slices. On two synthetic stacks of ten slices (cytoplasm, 2.5
 # CPU minutes), its weights gave F1 0.87, a network made for long voxels 0.45; on halves of real
 # volumes, 0.66 and 0.65 (every fourth plane of plant_nuclei_3d_mini, 150 CPU seconds), and 0.39 and
-# 0.37 (mito_sbem_nc, boundaries, 200 CPU seconds).
+# 0.37 (mito_sbem_nc, boundaries, 200 CPU seconds). Neurites: 0.10 and 0.13 (every fourth plane of
+# fib25_em3d, affinities, 200 CPU seconds).
 _START_CROP, _START_SLICES = 32, 8
 
 
@@ -101,17 +102,21 @@ def network_decisions(
     return [Decision("model.backbone", backbone, text)]
 
 
-def suits_start(crop: Sequence[int], voxel: Sequence[float], *, classes: bool) -> bool:
+def suits_start(crop: Sequence[int], voxel: Sequence[float], *, single: bool) -> bool:
     """Whether crops suit the network of the shipped weights.
 
-    Objects may be in thin stacks and have long voxels. Classes of such volumes, mostly organs, need
-    more context than this network sees.
+    Args:
+        crop: voxels per axis.
+        voxel: length of a voxel per axis, relative to the shortest one.
+        single: whether objects lie on a background, which are found in thin stacks and with long
+            voxels too. Organs need more context there than this network sees, and neurites were
+            not better.
 
     Examples:
-        >>> suits_start([12, 96, 96], [4, 1, 1], classes=False)
+        >>> suits_start([12, 96, 96], [4, 1, 1], single=True)
         True
     """
-    if classes:
+    if not single:
         return max(voxel) < _LONG and min(crop) >= _START_CROP
     return min(crop) >= _START_SLICES and min(sorted(crop)[-2:]) >= _START_CROP
 

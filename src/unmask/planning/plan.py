@@ -125,7 +125,8 @@ def _network(facts: Facts, crop: Sequence[int], minutes: float | None) -> list[D
     narrow = minutes is not None and minutes <= 15
     why = f"{minutes:g} minutes suit a narrow network" if narrow else "the width of the presets"
     width = _NARROW if narrow else _WIDTH
-    fits = network.suits_start(crop, facts.voxel, classes=facts.objects is None)
+    single = facts.objects is not None and not tasks.is_dense(facts.objects)
+    fits = network.suits_start(crop, facts.voxel, single=single)
     start = find_start(len(crop)) if fits else None
     return network.network_decisions(crop, facts.voxel, width=width, why=why, start=start)
 
