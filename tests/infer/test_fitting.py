@@ -110,6 +110,8 @@ def test_the_choice_is_described():
     given = predictor()
     fitted = fit_predictor(given, Image.from_array(scene(1), ndim=2))
     assert f"{fitted.view.scale:g} times the size" in (describe_fit(given, fitted) or "")
+    same = replace(fitted, notes={"fit": {"scale": 1.0, "diameter": 20.0}})
+    assert describe_fit(given, same) is None
 
 
 def test_without_a_fit_nothing_changes():

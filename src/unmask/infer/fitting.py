@@ -124,10 +124,12 @@ def fit_to_stack(predictor: Predictor, stack: Image) -> Predictor:
 
 
 def describe_fit(given: Predictor, fitted: Predictor) -> str | None:
-    """What was chosen for an image, for the user; None: there was no choice of a scale."""
+    """What was chosen for an image, for the user; None: it is seen at its size."""
     if not given.fit or given.view.scale is not None:
         return None
     scale, found = fitted.notes["fit"]["scale"], fitted.notes["fit"]["diameter"]
+    if scale == 1:
+        return None
     unit = "pixels" if fitted.ndim < 3 else "voxels"
     return (
         f"objects of about {found:.0f} {unit} across fit the model at {scale:g} times the size of "
