@@ -33,6 +33,7 @@ from unmask.apps.curve_draws import find_kinds, order_images
 from unmask.apps.curve_table import bootstrap_interval
 from unmask.data.pairs import Pair
 from unmask.io import open_image, open_labels
+from unmask.training.precision import supported_precisions
 
 # Images that `synth --like` draws.
 _DRAWN = 200
@@ -171,7 +172,7 @@ def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
             "train.warmup=50",
             f"train.lr={_rate(study, arm)}",
             "train.ema=0.99",
-            "train.precision=bf16",
+            f"train.precision={supported_precisions('cpu')[-1]}",
             "train.validate_every=0",
             "train.save_every=1000000",
             "data.holdout=0",
@@ -200,7 +201,7 @@ def run(asked: argparse.Namespace) -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     done, began = set(read_rows(asked.out)), time.monotonic()
     scratch = asked.out / "current"
-    for draw in range(asked.draws):
+    for draw in range(asked.first_draw, asked.first_draw + asked.draws):
         for arm in arms_of(asked.sets or SETS, asked.first):
             if (arm, draw) in done:
                 continue
@@ -256,6 +257,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", choices=SETS)
     parser.add_argument("--first", type=int, help="Comparisons per set, in their order.")
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--first-draw", type=int, default=0)
     parser.add_argument("--hours", type=float, default=24.0, help="Begin no training after them.")
     asked = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
 """Plans on the real data sets: against the presets, and whether their scores can be believed.
 
     python benchmarks/plans.py presets --seconds 300   equal CPU seconds, plan and preset
-    python benchmarks/plans.py presets --sets isbi2012_em
+    python benchmarks/plans.py presets --sets isbi2012_em --seeds 1 2
     python benchmarks/plans.py held_out --draws 5 --steps 300   out-of-fold against true scores
 
 ``presets`` trains the plan and the nearest preset of each set for the same CPU seconds, without
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ STUDIES = {
 }
 
 
-def compare(name: str, seconds: float, images: int) -> Iterator[dict[str, Any]]:
+def compare(name: str, seconds: float, images: int, seed: int) -> Iterator[dict[str, Any]]:
     """Train the plan and the preset of a set for equal CPU seconds; returns one row each."""
     study, train = STUDIES[name], DATA / name / "train"
     given: dict[str, Any] = {"images": train / "images", "labels": train / "labels"}
@@ -76,7 +77,7 @@ def compare(name: str, seconds: float, images: int) -> Iterator[dict[str, Any]]:
     made = unmask.plan(**given, minutes=seconds / 60, settings=["train.folds=0"])
     preset = load(study.preset).with_settings(study.settings)
     for title, start in (("plan", made), (study.preset, preset)):
-        recipe = limited(start, **given, seconds=seconds)
+        recipe = limited(start, **given, seconds=seconds).with_settings([f"train.seed={seed}"])
         with tempfile.TemporaryDirectory() as folder:
             begin = time.process_time()
             run = unmask.train(recipe, **given, out=Path(folder) / "run")
@@ -85,6 +86,7 @@ def compare(name: str, seconds: float, images: int) -> Iterator[dict[str, Any]]:
         yield {
             "set": name,
             "recipe": title,
+            "seed": seed,
             "cpu_seconds_asked": seconds,
             "cpu_seconds": round(used, 1),
             "updates": recipe.train.steps,
@@ -187,7 +189,7 @@ def check_scores(draw: int, *, labels: int, steps: int, folds: int, images: int)
 # Crops small enough for one slow CPU; the same for all draws. Of the start weights, those that have
 # seen no image of the set.
 START = "phantoms"
-SHORT = ("data.crop=[128, 128]", "train.batch_size=2", "train.workers=0", "train.precision=bf16")
+SHORT = ("data.crop=[128, 128]", "train.batch_size=2", "train.workers=0")
 
 
 def store(name: str, rows: Sequence[dict[str, Any]], keys: Sequence[str], budget: str) -> Path:
@@ -214,27 +216,38 @@ def table(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if "draw" in run:
             what = f"out-of-fold score of {run['labels']} labels, draw {run['draw']}"
             note = f"{run['folds']} folds, {run['updates']} updates each; peer: true score"
-            values = (run["reported"], run["true"])
-        elif run["recipe"] == "plan":
-            what = f"plan on {run['set']}, {run['cpu_seconds_asked']:g} CPU s"
-            peers = [r for r in runs if _budget(r) == _budget(run) and r["recipe"] != "plan"]
-            if not peers:
-                continue
-            note = (
-                f"{run['updates']} updates; peer: {peers[0]['recipe']}, {peers[0]['updates']}; "
-                f"{run['images']} images"
-            )
-            values = (run["score"], peers[0]["score"])
-        else:
-            continue
-        ratio = values[0] / values[1] if values[1] else None
-        unit = run.get("metric", "f1@0.5")
-        cells = (what, *values, ratio, None, unit, note)
-        rows.append(dict(zip(COLUMNS, cells, strict=True)))
-    return rows
+            rows.append(_row(what, [(run["reported"], run["true"])], "f1@0.5", note))
+    budgets = dict.fromkeys(_budget(run) for run in runs if "recipe" in run)
+    return rows + [row for each in budgets for row in _plan_row(runs, each)]
 
 
-def _budget(run: dict[str, Any]) -> tuple[object, object]:
+def _plan_row(
+    runs: Sequence[dict[str, Any]], budget: tuple[str, float]
+) -> Iterator[dict[str, Any]]:
+    """Mean of the seeds of both, if there are any."""
+    same = [run for run in runs if "recipe" in run and _budget(run) == budget]
+    plans = {run["seed"]: run for run in same if run["recipe"] == "plan"}
+    peers = {run["seed"]: run for run in same if run["recipe"] != "plan"}
+    seeds = [seed for seed in plans if seed in peers]
+    if not seeds:
+        return
+    first, peer = plans[seeds[0]], peers[seeds[0]]
+    values = [(plans[seed]["score"], peers[seed]["score"]) for seed in seeds]
+    note = f"{first['updates']} updates; peer: {peer['recipe']}, {peer['updates']}; "
+    note += f"{first['images']} images"
+    if len(values) > 1:
+        note += "; differences " + ", ".join(f"{a - b:+.3f}" for a, b in values)
+    yield _row(f"plan on {budget[0]}, {budget[1]:g} CPU s", values, first["metric"], note)
+
+
+def _row(what: str, values: Sequence[tuple[float, float]], unit: str, note: str) -> dict[str, Any]:
+    """Means of both sides and their ratio."""
+    ours, peer = (statistics.fmean(side) for side in zip(*values, strict=True))
+    cells = (what, round(ours, 4), round(peer, 4), ours / peer if peer else None, None, unit, note)
+    return dict(zip(COLUMNS, cells, strict=True))
+
+
+def _budget(run: dict[str, Any]) -> tuple[str, float]:
     return run["set"], run["cpu_seconds_asked"]
 
 
@@ -245,6 +258,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", choices=[*STUDIES], default=[*STUDIES])
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--images", type=int, default=86, help="of val, at most")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--labels", type=int, default=5)
@@ -252,10 +266,11 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     given = parser.parse_args()
     if given.study == "presets":
-        for name in given.sets:
-            for row in compare(name, given.seconds, given.images):
+        keys = ("set", "recipe", "cpu_seconds_asked", "seed")
+        for name, seed in product(given.sets, given.seeds):
+            for row in compare(name, given.seconds, given.images, seed):
                 print(row, flush=True)
-                store("plans_presets", [row], ("set", "recipe", "cpu_seconds_asked"), _EQUAL)
+                store("plans_presets", [row], keys, _EQUAL)
         return
     rows = []
     for draw in range(given.first, given.first + given.draws):
@@ -268,8 +283,7 @@ def main() -> None:
 
 _EQUAL = (
     "One thread. Updates are as many as fit into cpu_seconds_asked by a measurement of single "
-    "updates; cpu_seconds is what the training used, with start-up. No validation, last weights, "
-    "one run each."
+    "updates; cpu_seconds is what the training used, with start-up. No validation, last weights."
 )
 _SHORT = (
     "One thread, phantoms2d, crops of 128 x 128, 2 per update. Scores are those of short "

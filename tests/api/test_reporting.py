@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 
+import unmask
+from unmask.errors import DataError
 from unmask.io import save_image
 
 
@@ -42,3 +45,47 @@ def test_an_image_that_is_missing_is_named(folder, command):
     assert answer.code == 2
     assert "b: expected an image" in answer.err
     assert not page.exists()
+
+
+@pytest.fixture
+def movie(tmp_path):
+    """Truth with a time axis, as `predict` writes it; an object is missing at the second point."""
+    truth = np.zeros((5, 40, 40), np.uint16)
+    truth[:, 5:15, 5:15] = 1
+    truth[:, 20:30, 20:30] = 2
+    found = truth.copy()
+    found[1, 20:30] = 0
+    for name, stack in (("truth", truth), ("out", found), ("img", truth * 90)):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "m.tif", stack, imagej=True, metadata={"axes": "TYX"})
+    return tmp_path
+
+
+def test_a_movie_has_a_row_per_point_in_time(movie, command):
+    page = movie / "report.html"
+    answer = command(
+        "evaluate", "--truth", movie / "truth", "--predicted", movie / "out",
+        "--images", movie / "img", "--out", page,
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/jpeg;base64,") == 5
+    assert text.count("m, t = 1") >= 1
+    report = unmask.evaluate(truth=movie / "truth", predicted=movie / "out", metrics=["f1@0.5"])
+    assert [row["name"] for row in report.images] == [f"m, t = {at}" for at in range(5)]
+    assert [row["f1@0.5"] for row in report.images] == [1, pytest.approx(2 / 3), 1, 1, 1]
+
+
+def test_a_movie_against_a_truth_saved_as_slices(movie):
+    path = movie / "truth" / "m.tif"
+    tifffile.imwrite(path, tifffile.imread(path), imagej=True, metadata={"axes": "ZYX"})
+    predicted = movie / "out" / "m.tif"
+    report = unmask.evaluate(truth=path, predicted=predicted, metrics=["f1@0.5"])
+    assert [row["f1@0.5"] for row in report.images] == [1, pytest.approx(2 / 3), 1, 1, 1]
+
+
+def test_a_movie_of_another_length_is_refused(movie):
+    path = movie / "out" / "m.tif"
+    tifffile.imwrite(path, tifffile.imread(path)[:2], imagej=True, metadata={"axes": "TYX"})
+    with pytest.raises(DataError, match=r"expected the size of the truth .*\(5, 40, 40\)"):
+        unmask.evaluate(truth=movie / "truth", predicted=movie / "out")

@@ -259,6 +259,18 @@ def test_objects_of_volumes_that_are_far_longer_than_wide_are_told_apart_by_boun
     assert flat.recipe.task.name == "flows"
 
 
+def test_balls_of_very_different_sizes_are_not_long():
+    labels = np.zeros((64, 64, 90), np.uint16)
+    labels[:, :, 70:] = balls((64, 64, 20), 8, 8)
+    labels[:, :, :64][balls((64, 64, 64), 60, 4) > 0] = 1000
+    facts = measure(pairs_of([labels]))
+    assert facts.objects is not None
+    assert facts.objects.longest >= 6 * facts.objects.median
+    plan = make_plan(facts)
+    assert plan.recipe.task is not None
+    assert plan.recipe.task.name == "flows"
+
+
 def test_gray_images_saved_in_color_have_one_channel():
     labels = balls((96, 96), 14, 6)
     image = np.repeat((100 + 50 * (labels > 0)).astype(np.uint8)[..., None], 3, axis=-1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from unmask.data.tables import is_table
 from unmask.errors import DataError, RecipeError, message, raise_problems
 from unmask.io import Image, open_labels
 from unmask.io.inputs import Input
+from unmask.io.stacks import open_movie_labels, plane_of
 from unmask.metrics import (
     METRICS,
     Report,
@@ -28,6 +29,24 @@ from unmask.metrics import (
 _EVERY = "/*"
 
 
+class Opened(NamedTuple):
+    """Truth and prediction of one shape; of a movie, at one point in time.
+
+    Attributes:
+        name: row of the report.
+        truth: true labels.
+        predicted: predicted labels.
+        stem: name of the file.
+        time: the point in time of a movie.
+    """
+
+    name: str
+    truth: Image
+    predicted: Image
+    stem: str
+    time: int | None = None
+
+
 def evaluate(
     *,
     truth: Paths,
@@ -37,6 +56,8 @@ def evaluate(
     settings: Settings = (),
 ) -> Report:
     """Compare label images, or tables of the classes of images, with the truth.
+
+    Every point in time of a movie is compared on its own, and has a row.
 
     Args:
         truth: true labels, outlines, a folder that holds labels next to images, or tables (.csv)
@@ -63,26 +84,24 @@ def evaluate(
     opened, pairing_notes = open_compared(truth, predicted, rules)
     names, notes = metrics, list[str]()
     if names is None:
-        names, reason = choose_metrics(look_at(true.read()[0], ignore) for _, true, _ in opened)
+        names, reason = choose_metrics(look_at(each.truth.read()[0], ignore) for each in opened)
         notes.append(reason_note(names, reason))
     if any(name.endswith(_EVERY) for name in names):
-        names = _of_every_class(names, [true for _, true, _ in opened], ignore)
+        names = _of_every_class(names, [each.truth for each in opened], ignore)
     doubts = Doubts(names, ignore)
-    rows = [_row(*each, names, ignore=ignore, doubts=doubts) for each in opened]
+    rows = [_row(each, names, ignore=ignore, doubts=doubts) for each in opened]
     notes += [*doubts.notes(), *pairing_notes]
     return Report.of(rows, settings={"metrics": list(names), **({"notes": notes} if notes else {})})
 
 
-def open_compared(
-    truth: Paths, predicted: Paths, rules: Layout
-) -> tuple[list[tuple[str, Image, Image]], list[str]]:
-    """Names with the opened truth and prediction of one shape, and notes on how they pair.
+def open_compared(truth: Paths, predicted: Paths, rules: Layout) -> tuple[list[Opened], list[str]]:
+    """The opened truths and predictions, and notes on how they pair.
 
     Raises:
         DataError: labels without a partner or of another size; all problems at once.
     """
     problems: list[str] = []
-    opened: list[tuple[str, Image, Image]] = []
+    opened: list[Opened] = []
     notes: list[str] = []
     spare: list[str] = []
     matched = match_files(
@@ -96,7 +115,7 @@ def open_compared(
     for name, predicted_path, truth_path in matched:
         try:
             pair = _open_pair(truth_path or "", predicted_path, rules, notes)
-            opened.append((name, *pair))
+            opened += _points_in_time(name, *pair)
         except DataError as error:
             problems.append(str(error))
     raise_problems(problems)
@@ -107,10 +126,10 @@ def _open_pair(
     truth: Input | DrawnLabels, predicted: Input, rules: Layout, notes: list[str]
 ) -> tuple[Image, Image]:
     """Truth and prediction of one shape."""
-    other = open_labels(predicted)
     if isinstance(truth, DrawnLabels):
+        other = open_labels(predicted)
         return truth.labels(other, notes), other
-    true = open_labels(truth)
+    true, other = _open(truth), _open(predicted)
     if rules.label_offset is None and true.shape == other.shape:
         check_place(other, true)
         return true, other
@@ -128,23 +147,37 @@ def _open_pair(
     return true, part_with_labels(other, true, offset, notes)
 
 
+def _open(path: Input) -> Image:
+    movie = open_movie_labels(path)
+    return open_labels(path) if movie is None else movie
+
+
+def _points_in_time(name: str, truth: Image, predicted: Image) -> Iterator[Opened]:
+    """The pair, or one pair per point in time if either file names a time axis."""
+    if "T" not in truth.axes + predicted.axes:
+        yield Opened(name, truth, predicted, name)
+        return
+    for at in range(truth.shape[1]):
+        parts = plane_of(truth, [at]), plane_of(predicted, [at])
+        yield Opened(f"{name}, t = {at}", *parts, name, at)
+
+
 def _row(
-    name: str,
-    truth: Image,
-    predicted: Image,
+    opened: Opened,
     names: Sequence[str],
     *,
     ignore: int | None,
     doubts: Doubts,
 ) -> dict[str, Any]:
     """Values of one pair."""
+    truth, predicted = opened.truth, opened.predicted
     true, other = truth.read()[0], predicted.read()[0]
     try:
         values = evaluate_pair(true, other, names, spacing=truth.spacing, ignore=ignore)
     except (DataError, RecipeError) as error:
         raise type(error)(f"{predicted.source} and {truth.source}: {error}") from error
-    doubts.look(name, true, other)
-    return {"name": name, **values}
+    doubts.look(opened.name, true, other)
+    return {"name": opened.name, **values}
 
 
 def _of_every_class(names: Sequence[str], truths: Sequence[Image], ignore: int | None) -> list[str]:

@@ -84,4 +84,6 @@ def _overlaps(
     truth: Paths, predicted: Paths, ignore: int | None, settings: Sequence[str]
 ) -> list[Overlap]:
     opened, _ = open_compared(truth, predicted, pairing(settings))
-    return [overlap(left.read()[0], right.read()[0], ignore=ignore) for _, left, right in opened]
+    return [
+        overlap(each.truth.read()[0], each.predicted.read()[0], ignore=ignore) for each in opened
+    ]

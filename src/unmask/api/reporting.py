@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unmask.api.evaluation import open_compared
+from unmask.api.evaluation import Opened, open_compared
 from unmask.api.values import Settings
 from unmask.atomic import atomic_write
 from unmask.data.offset import offset_in_files, part_with_labels
@@ -17,6 +17,7 @@ from unmask.data.pairs import Layout, Paths, match_files, pairing
 from unmask.errors import DataError, message, raise_problems
 from unmask.io import Image, open_image
 from unmask.io.inputs import Input
+from unmask.io.stacks import open_stack, plane_of
 from unmask.metrics import METRICS, Report, find_metric
 from unmask.reports.evaluation import Compared, evaluation_page
 from unmask.reports.page import Section
@@ -52,7 +53,7 @@ def write_page(
     opened, _ = open_compared(truth, predicted, rules)
     under: Mapping[str, Input] = {}
     if images is not None:
-        under = _images_of(images, [name for name, _, _ in opened], rules)
+        under = _images_of(images, [each.stem for each in opened], rules)
     origin = {
         "truth": str(truth),
         "predicted": str(predicted),
@@ -72,7 +73,7 @@ def _images_of(images: Paths, names: Sequence[str], rules: Layout) -> dict[str, 
     found = {name: path for name, path, _ in match_files(images, None, rules, problems)}
     problems += [
         f"{name}: expected an image of this name for the report, found none."
-        for name in names
+        for name in dict.fromkeys(names)
         if name not in found
     ]
     raise_problems(problems)
@@ -80,17 +81,26 @@ def _images_of(images: Paths, names: Sequence[str], rules: Layout) -> dict[str, 
 
 
 def _compare(
-    opened: Sequence[tuple[str, Image, Image]], under: Mapping[str, Input], rules: Layout
+    opened: Sequence[Opened], under: Mapping[str, Input], rules: Layout
 ) -> Iterator[Compared]:
-    folders = {Path(truth.source).parent for _, truth, _ in opened}
-    for name, truth, predicted in opened:
-        image = None
-        if name in under:
-            whole = open_image(under[name], ndim=truth.ndim)
+    folders = {Path(each.truth.source).parent for each in opened}
+    for each in opened:
+        truth, image = each.truth, None
+        if each.stem in under:
+            whole = _open_image(under[each.stem], each)
             image = _as_compared(whole, truth, rules).read()
         # Images in folders of their own, or of other channels, are other kinds of images.
         kind = Path(truth.source).parent.name if len(folders) > 1 else _channels(image)
-        yield Compared(name, truth.read()[0], predicted.read()[0], image, kind)
+        yield Compared(each.name, truth.read()[0], each.predicted.read()[0], image, kind)
+
+
+def _open_image(path: Input, opened: Opened) -> Image:
+    """The image; of a movie, at the point in time that was compared."""
+    ndim = opened.truth.ndim
+    movie = None if opened.time is None else open_stack(path, ndim=ndim, planes="t")
+    if movie is None or opened.time is None:
+        return open_image(path, ndim=ndim)
+    return plane_of(movie, [opened.time])
 
 
 def _channels(image: np.ndarray | None) -> str:

@@ -13,7 +13,7 @@ from unmask.data.portions import middle_box
 from unmask.planning.image_facts import ImageFacts, measure_images, spread
 from unmask.planning.kinds import Verdict, classes_or_objects
 from unmask.planning.label_facts import LabelImage, measure_labels
-from unmask.planning.objects import ObjectFacts, measure_objects, voxel_shape
+from unmask.planning.objects import ObjectFacts, measure_objects, slenderness, voxel_shape
 
 # Largest number of labeled images whose channels are compared.
 _LOOKS = 8
@@ -31,6 +31,7 @@ class Facts:
         objects: facts about objects; None if labels are classes, or all label images are empty.
         voxel: length of a voxel per axis, relative to the shortest one.
         voxel_reason: source of ``voxel``, as a clause.
+        slenderness: length over diameter that 10 % of the objects exceed; 1 for balls and classes.
         contrast: per channel, difference of the mean of labeled voxels from that of the background,
             in standard deviations of the background; empty for images of one channel.
     """
@@ -42,6 +43,7 @@ class Facts:
     objects: ObjectFacts | None
     voxel: tuple[float, ...]
     voxel_reason: str
+    slenderness: float = 1.0
     contrast: tuple[float, ...] = ()
 
     @property
@@ -93,7 +95,8 @@ def measure(
     voxel, reason = voxel_shape(images, objects)
     labeled = sum(pair.labels is not None for pair in pairs)
     contrast = measure_contrast(pairs) if images.channels > 1 else ()
-    return Facts(images, tuple(labels), labeled, verdict, objects, voxel, reason, contrast)
+    slender = 1.0 if objects is None else slenderness(labels, voxel)
+    return Facts(images, tuple(labels), labeled, verdict, objects, voxel, reason, slender, contrast)
 
 
 def measure_contrast(pairs: Sequence[Pair]) -> tuple[float, ...]:

@@ -145,7 +145,7 @@ def _task(seen: Facts) -> list[Decision]:
         return tasks.class_decisions(seen.labels, seen.verdict)
     if tasks.is_dense(seen.objects):
         return tasks.affinity_decisions(seen.objects, seen.verdict, seen.voxel)
-    if tasks.is_long(seen.objects, seen.voxel):
+    if tasks.is_long(seen.objects, seen.voxel, seen.slenderness):
         return tasks.boundary_decisions(seen.objects, seen.verdict, seen.voxel)
     return tasks.flow_decisions(seen.objects, seen.verdict, seen.images.ndim)
 

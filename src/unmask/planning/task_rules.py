@@ -19,8 +19,9 @@ from unmask.planning.objects import ObjectFacts
 _DENSE, _THIN = 0.6, 0.35
 # Objects of volumes that are so many times longer than their diameter, such as mitochondria, have
 # no center that a short training finds: on half of mito_sbem_nc, 212 updates of flows found one of
-# 46 objects of the other half, 384 of boundaries in the same time had F1 0.37.
-_LONG = 6.0
+# 46 objects of the other half, 384 of boundaries in the same time had F1 0.37. There, a tenth of
+# the objects are 2.2 times longer than a ball of their size; of nuclei (plant_nuclei_3d_mini) 1.4.
+_LONG, _SLENDER = 6.0, 1.8
 # Voxels of the boundary along the shortest edges.
 _BOUNDARY = 2
 # Distances at which affinities tell objects apart, as shares of the median diameter; they span the
@@ -88,10 +89,13 @@ def flow_decisions(objects: ObjectFacts, verdict: Verdict, ndim: int) -> list[De
     return decisions
 
 
-def is_long(objects: ObjectFacts, voxel: Sequence[float]) -> bool:
-    """Whether the longest objects are tubes rather than balls, for volumes only."""
+def is_long(objects: ObjectFacts, voxel: Sequence[float], slenderness: float) -> bool:
+    """Whether the longest objects are tubes rather than balls, for volumes only.
+
+    Both matter: balls may be of very different sizes, and short tubes have a center.
+    """
     across = objects.median * prod(voxel) ** (1 / len(voxel))
-    return len(voxel) > 2 and objects.longest >= _LONG * across
+    return len(voxel) > 2 and objects.longest >= _LONG * across and slenderness >= _SLENDER
 
 
 def boundary_decisions(
