@@ -22,6 +22,13 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 COLUMNS = ("what", "ours", "peer", "ratio", "floor", "unit", "note")
 _PACKAGES = ("numpy", "numba", "torch")
+# What decides about the speed of networks, the fastest first, by the flags of Linux.
+_INSTRUCTIONS = {
+    "amx_bf16": "AMX",
+    "avx512_bf16": "AVX-512 with bfloat16",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+}
 
 
 def measure(fn: Callable[[], object], repeats: int) -> float:
@@ -104,11 +111,14 @@ def machine() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Model name where the system tells it."""
+    """Model name and widest instructions, where the system reports them."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    found = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
+    name = found.get("model name") or platform.processor() or platform.machine()
+    flags = set(found.get("flags", "").split())
+    widest = [each for flag, each in _INSTRUCTIONS.items() if flag in flags][:1]
+    return ", ".join([name, *widest])
 
 
 def _rounded(value: object) -> object:
