@@ -46,6 +46,23 @@ def test_a_forecast_from_start_to_end(opened):
     assert "30 updates of" in made.describe(forecasting.describe_updates(recipe, made.updates))
 
 
+@pytest.mark.parametrize("times", [{"32": 0.5}, {"32": 1.0, "bf16": 0.5}])
+def test_the_choice_of_the_precision_counts_what_it_times(opened, monkeypatch, times):
+    recipe, pairs = opened
+    chosen = min(times, key=times.__getitem__)
+    timings = {
+        name: Timing(seconds, 1000, 10**9, torch.device("cpu")) for name, seconds in times.items()
+    }
+    pinned = recipe.with_settings([f"train.precision={chosen}", "data.holdout=0"])
+    monkeypatch.setattr(
+        forecasting, "measure_precision", lambda *_, **__: Measured(pinned, timings)
+    )
+    _, made = forecast(pairs, pinned)
+    trial = 2 * forecasting.count_updates(pinned)
+    # A training of 30 updates times two in each precision.
+    assert made.seconds == pytest.approx((30 + trial) * 0.5 + 2 * sum(times.values()))
+
+
 def test_validations_and_folds_are_counted(opened, monkeypatch):
     recipe, pairs = opened
     cost = forecasting._Cost(1e-6, 1e-3)

@@ -21,7 +21,7 @@ from unmask.starts.trial import count_updates
 from unmask.tasks.segmenter import Segmenter
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.parallel import device_type
-from unmask.training.precision import Measured, measure_precision
+from unmask.training.precision import Measured, count_timed, measure_precision
 from unmask.training.progress import duration
 from unmask.training.timing import label_pairs, time_seen
 
@@ -30,8 +30,6 @@ _FORWARD = 1 / 3
 # Seconds per voxel for labels and metrics, which are not timed before a training: the kernels of
 # decoding are compiled at their first call.
 _DECODING = 2e-6
-# Updates that the choice of the precision takes, if one of float32 counts as two.
-_PRECISION = 9
 # A machine is called busy if work takes so many times longer.
 _BUSY = 1.3
 # Numbers per weight in a trial of start weights: two networks, each with its gradients and the two
@@ -105,7 +103,9 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe) -> tuple[Measured, Forecast]
     timing = measured.timing
     if recipe.task is None or timing is None:
         return measured, made
-    seconds = made.seconds + (_PRECISION + 2 * count_updates(recipe)) * timing.update
+    # The training times every precision again, and tries the start weights.
+    tried = count_timed(recipe) * sum(each.update for each in measured.timings.values())
+    seconds = made.seconds + tried + 2 * count_updates(recipe) * timing.update
     memory = None if made.memory is None else made.memory + 4 * _COPIES * timing.parameters
     return measured, replace(made, seconds=seconds, memory=memory)
 

@@ -100,11 +100,17 @@ def measure_precision(
     if recipe.train.steps < _FEWEST:
         return Measured(pin_precision(recipe, device), {})
     names = supported_precisions(device) if asked == "auto" else (asked,)
-    updates = updates or (_UPDATES if recipe.train.steps >= _SHORT else _UPDATES - 1)
+    updates = updates or count_timed(recipe)
     timings = {
         name: time_seen(pairs, in_precision(recipe, name), updates=updates) for name in names
     }
     return Measured(in_precision(recipe, _fastest(timings)), timings)
+
+
+def count_timed(recipe: Recipe) -> int:
+    """Number of updates that a training times in each precision before it starts."""
+    steps = recipe.train.steps
+    return 0 if steps < _FEWEST else _UPDATES if steps >= _SHORT else _UPDATES - 1
 
 
 def pin_precision(recipe: Recipe, device: str) -> Recipe:
