@@ -11,10 +11,13 @@ from unmask.phantoms.likeness.bank import Canvas, draw_bank, option_ranges
 from unmask.phantoms.likeness.collage import draw_collages, take_apart
 from unmask.phantoms.likeness.fit import describe_distance, fit_images, separate_groups
 from unmask.phantoms.likeness.look import apply_look, read_look
+from unmask.phantoms.likeness.photographs import Photograph
 from unmask.phantoms.likeness.reference import load_reference
+from unmask.phantoms.likeness.resemble import draw_alike
 from unmask.phantoms.likeness.statistics import measure, noise_level
 
 CANVAS = Canvas((128, 128), (1.0, 1.0))
+PLAIN = read_look(draw_one("nuclei", (96, 96), seed=4).image)
 
 
 def rows_of(name, count, diameter):
@@ -47,6 +50,19 @@ def test_the_family_and_the_diameter_are_found(monkeypatch):
     assert 20 / 1.2 < fit.diameter < 20 * 1.2
     assert fit.word in ("close", "fair", "poor")
     assert set(fit.ranges) == set(option_ranges(name))
+
+
+def test_images_of_two_magnifications_are_drawn_in_both():
+    small, large = rows_of("nuclei", 6, 10.0), rows_of("nuclei", 3, 42.0)
+    rows = np.concatenate([small, large])
+    fit = fit_images(rows, CANVAS, reference=load_reference(2), kind="nuclei", seed=1)
+    assert np.median(fit.diameters[:6]) < 15
+    assert np.median(fit.diameters[6:]) > 30
+    images = [Photograph(str(k), row[None], PLAIN) for k, row in enumerate(rows)]
+    drawn = [p.labels for p in draw_alike(fit, images, CANVAS, 9, seed=1)]
+    across = [2 * np.sqrt(np.median(np.bincount(one[one > 0])[1:]) / np.pi) for one in drawn]
+    assert sum(each < 16 for each in across) in (5, 6, 7)
+    assert sum(each > 24 for each in across) in (2, 3, 4)
 
 
 def test_noise_and_stripes_resemble_no_family():

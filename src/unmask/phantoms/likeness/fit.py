@@ -18,12 +18,17 @@ from unmask.phantoms.likeness.reference import Metric, Reference, summarize
 
 Rows = NDArray[np.float32]
 
-# Phantoms from which the options of a family are read, twice.
-_READ = 24
+# Phantoms from which the options of a family are read, over the whole range and near the images.
+# For 38 images of nuclei of 9 to 47 pixels, the mean error of the diameter was 30 % with 24 in the
+# second reading, 20 % with 48, and 19 % with 96.
+_READ, _READ_AGAIN = 24, 48
 # Families about as near as the nearest are drawn with fitted options before one is chosen.
 _NEARLY, _RIVALS = 1.15, 4
 # Neighbors whose mean distance is that of an image to phantoms of a family.
 _NEIGHBORS = 3
+# Diameters of the second reading: those of nine images in ten with a margin, and at least this
+# factor around their middle.
+_MOST, _MARGIN, _AROUND = (0.05, 0.95), 1.2, 1.7
 # Penalty of the regression of options.
 _RIDGE = 6.0
 # Distances up to which a family fits. 1 is the distance of phantoms of the family themselves.
@@ -116,18 +121,24 @@ class _Fitted:
 
 
 def _fit_family(name: str, rows: Rows, canvas: Canvas, metric: Metric, seed: int) -> _Fitted:
-    """Read the options twice: over the whole range, and near the diameter that was found."""
+    """Read the options twice: over the whole range, and near the diameters that were found."""
     wide = draw_bank([name], canvas, _READ, seed=seed + 1)
     first = _read_options(metric(rows), wide, metric)
-    middle = float(np.exp(np.median(np.log(first["diameter"]))))
-    limits = option_ranges(name)["diameter"]
-    near = (max(limits[0] / 1.5, middle / 1.7), min(limits[1] * 1.5, middle * 1.7))
-    narrow = draw_bank([name], canvas, _READ, ranges={"diameter": near}, seed=seed + 2)
+    near = _near(first["diameter"], option_ranges(name)["diameter"])
+    narrow = draw_bank([name], canvas, _READ_AGAIN, ranges={"diameter": near}, seed=seed + 2)
     drawn = metric.scale(np.concatenate([wide.rows, narrow.rows]))
     apart = np.linalg.norm(metric.scale(rows)[:, None] - drawn[None], axis=-1)
     nearest = np.sort(apart, axis=1)[:, :_NEIGHBORS].mean(axis=1)
     read = _read_options(metric(rows), narrow, metric)
     return _Fitted(name, read, float(np.median(nearest)), wide)
+
+
+def _near(diameters: NDArray[np.float64], limits: tuple[float, float]) -> tuple[float, float]:
+    """Diameters to draw for images of one group, which need not be of one magnification."""
+    middle = float(np.exp(np.median(np.log(diameters))))
+    low, high = np.quantile(diameters, _MOST).tolist()
+    low, high = min(middle / _AROUND, low / _MARGIN), max(middle * _AROUND, high * _MARGIN)
+    return max(limits[0] / 1.5, low), min(limits[1] * 1.5, high)
 
 
 def _read_options(
@@ -155,10 +166,11 @@ def _as_ranges(read: dict[str, NDArray[np.float64]], kind: str) -> Ranges:
     """From values per image to ranges: tight for the diameter, wider for what is less certain."""
     ranges = {}
     for key, limits in option_ranges(kind).items():
-        low, high = np.quantile(read[key], (0.1, 0.9)).tolist()
         if key == "diameter":
+            low, high = np.quantile(read[key], _MOST).tolist()
             ranges[key] = (0.9 * low, 1.1 * high)
             continue
+        low, high = np.quantile(read[key], (0.1, 0.9)).tolist()
         slack = 0.15 * (limits[1] - limits[0])
         ranges[key] = (max(limits[0], low - slack), min(limits[1], high + slack))
     return ranges
