@@ -151,6 +151,18 @@ def test_dense_objects_are_learned_by_affinities(shape):
     assert filled.choice.options["widen"] == [1] * len(shape)
 
 
+def test_dense_objects_are_zoomed_less():
+    grid = np.indices((160, 160)) // 12
+    labels = (np.ravel_multi_index(grid, (14, 14)) + 1).astype(np.uint16)
+    assert zooms(planned([labels])) == [0.8, 1.25]
+    apart = balls((160, 160), 11, 6)
+    assert zooms(planned([apart])) == [0.71, 1.4]
+
+
+def zooms(plan: Plan) -> object:
+    return plan.recipe.data.augment[0].choice.options["zoom"]
+
+
 @pytest.mark.parametrize("shape", [(96, 96), (32, 40, 40)], ids=["2d", "3d"])
 def test_values_that_recur_are_classes(shape):
     labels = []

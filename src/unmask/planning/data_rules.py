@@ -31,6 +31,10 @@ _UNEQUAL = 1.3
 # Shortest axis of a crop that shrinks to fit into the time, in voxels of the shortest edge, and in
 # diameters of the larger objects.
 _FEWEST_VOXELS, _FEWEST_DIAMETERS = {1: 128, 2: 128, 3: 32}, 1.5
+# Zoom of images whose objects have one size, and margin around the spread of sizes. Where thin
+# layers separate the objects, less zoom is better: on five left-out training slices of isbi2012_em,
+# 424 updates gave F1 0.754 with 0.8 to 1.25 and 0.727 with 0.71 to 1.4.
+_ZOOM, _ZOOM_DENSE = (1.4, 1.2), (1.25, 1.05)
 _AIR = -500
 # Share of crops centered on an object, by the share of voxels that labels cover.
 _SHARES = ((0.02, 0.9), (0.1, 0.7), (0.6, 0.5), (1.0, 0.0))
@@ -216,12 +220,26 @@ def foreground_decision(foreground: float) -> Decision:
 
 
 def augment_decision(
-    images: ImageFacts, objects: ObjectFacts | None, voxel: Sequence[float], *, aligned: bool
+    images: ImageFacts,
+    objects: ObjectFacts | None,
+    voxel: Sequence[float],
+    *,
+    aligned: bool,
+    dense: bool,
 ) -> Decision:
-    """Geometry that keeps images plausible, and intensities within what microscopes vary."""
+    """Geometry that keeps images plausible, and intensities within what microscopes vary.
+
+    Args:
+        images: facts about the images.
+        objects: facts about the objects; None: classes.
+        voxel: length of a voxel per axis, relative to the shortest one.
+        aligned: whether labels keep their places.
+        dense: whether thin layers separate the objects.
+    """
     spread = objects.between_images if objects is not None else 1.0
-    # Images of one scale get +-35 %; if their objects differ, each is brought to the others' range.
-    reach = float(f"{min(2.0, max(1.35, sqrt(spread) * 1.2)):.2g}")
+    # If the objects of images differ, each is brought to the others' range.
+    least, margin = _ZOOM_DENSE if dense else _ZOOM
+    reach = round(min(2.0, max(least, sqrt(spread) * margin)), 2)
     zoom = [round(1 / reach, 2), reach]
     flat = max(voxel) >= 2
     if aligned:

@@ -79,6 +79,7 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
     base = load(_PRESETS[str(task[0].value), images.ndim])
     crop = data.crop_of(images, objects, seen.voxel)
     aligned = facts.verdict.classes and facts.verdict.aligned
+    dense = objects is not None and tasks.is_dense(objects)
     foreground = _median([one.foreground for one in facts.labels])
     steps = _STEPS.get(images.ndim, 2500)
     decisions = [
@@ -89,7 +90,7 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
         data.crop_decision(crop, images, objects),
         data.normalize_decision(images, classes=facts.verdict.classes),
         data.foreground_decision(foreground),
-        data.augment_decision(images, objects, seen.voxel, aligned=aligned),
+        data.augment_decision(images, objects, seen.voxel, aligned=aligned, dense=dense),
         *_network(seen, crop, minutes),
         *network.schedule_decisions(steps, "no time limit was given (--minutes)"),
         _batch(crop, max(2, min(8, round(_VOXELS / prod(crop))))),
