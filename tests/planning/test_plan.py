@@ -153,7 +153,7 @@ def test_dense_objects_are_learned_by_affinities(shape):
 
 def test_dense_objects_are_zoomed_less():
     grid = np.indices((160, 160)) // 12
-    labels = (np.ravel_multi_index(grid, (14, 14)) + 1).astype(np.uint16)
+    labels = np.asarray(np.ravel_multi_index(grid, (14, 14)) + 1, np.uint16)
     assert zooms(planned([labels])) == [0.8, 1.25]
     apart = balls((160, 160), 11, 6)
     assert zooms(planned([apart])) == [0.71, 1.4]

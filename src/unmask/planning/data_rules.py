@@ -33,8 +33,8 @@ _UNEQUAL = 1.3
 _FEWEST_VOXELS, _FEWEST_DIAMETERS = {1: 128, 2: 128, 3: 32}, 1.5
 # Zoom of images whose objects have one size, and margin around the spread of sizes. Where thin
 # layers separate the objects, less zoom is better: with 0.8 to 1.25, about 420 updates gave F1 0.754
-# on left-out training slices of isbi2012_em (five) and 0.781 on those of vnc_sstem (two), with 0.71
-# to 1.4 they gave 0.727 and 0.754. Inverted images made no difference.
+# on five left-out training slices of isbi2012_em, 0.727 with 0.71 to 1.4; 0.781 and 0.754 on two of
+# vnc_sstem, where the former were not inverted either (no difference on isbi2012_em).
 _ZOOM, _ZOOM_DENSE = (1.4, 1.2), (1.25, 1.05)
 _AIR = -500
 # Share of crops centered on an object, by the share of voxels that labels cover.
