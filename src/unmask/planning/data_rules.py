@@ -32,8 +32,8 @@ _UNEQUAL = 1.3
 # diameters of the larger objects.
 _FEWEST_VOXELS, _FEWEST_DIAMETERS = {1: 128, 2: 128, 3: 32}, 1.5
 # Zoom of images whose objects have one size, and margin around the spread of sizes. Where thin
-# layers separate the objects, less zoom is better: with 0.8 to 1.25, about 420 updates gave F1 0.754
-# on five left-out training slices of isbi2012_em, 0.727 with 0.71 to 1.4; 0.781 and 0.754 on two of
+# layers separate the objects, less zoom is better: with 0.8 to 1.25, 424 updates gave F1 0.754 on
+# five left-out training slices of isbi2012_em, 0.727 with 0.71 to 1.4; 0.781 and 0.754 on two of
 # vnc_sstem, where the former were not inverted either (no difference on isbi2012_em).
 _ZOOM, _ZOOM_DENSE = (1.4, 1.2), (1.25, 1.05)
 _AIR = -500
