@@ -33,6 +33,7 @@ from unmask.data.pairs import open_pairs
 from unmask.phantoms import draw_one
 from unmask.pretraining.masks import Mask
 from unmask.space.batch import Batch
+from unmask.space.bf16 import has_bf16
 from unmask.training import Journal, fit, launch, make_fabric
 from unmask.training.plan import Plan
 
@@ -184,7 +185,9 @@ def _row(
 ) -> Row:
     device, recipe = watch.device, assembly.recipe
     batch = recipe.train.batch_size
-    peak = stated_peak(device) or peak_flops(device, torch.bfloat16, 2048)
+    # Emulated on a CPU without instructions for it, this product takes minutes in bfloat16.
+    fast = torch.bfloat16 if has_bf16(device.type) else torch.float32
+    peak = stated_peak(device) or peak_flops(device, fast, 2048)
     share = flops * steps / seconds / peak
     size = " x ".join(map(str, recipe.data.crop))
     memory = ""
