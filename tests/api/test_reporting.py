@@ -23,12 +23,18 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_page_with_pictures(folder, command):
+def evaluated(folder, command):
+    """The answer of ``evaluate`` with images, and its page."""
     page = folder / "report.html"
     answer = command(
         "evaluate", "--truth", folder / "truth", "--predicted", folder / "out",
         "--images", folder / "img", "--out", page,
     )  # fmt: skip
+    return answer, page
+
+
+def test_a_page_with_pictures(folder, command):
+    answer, page = evaluated(folder, command)
     assert answer.code == 0, answer.err
     text = page.read_text(encoding="utf-8")
     assert text.count("data:image/jpeg;base64,") == 2
@@ -37,11 +43,7 @@ def test_a_page_with_pictures(folder, command):
 
 def test_an_image_that_is_missing_is_named(folder, command):
     (folder / "img" / "b.png").unlink()
-    page = folder / "report.html"
-    answer = command(
-        "evaluate", "--truth", folder / "truth", "--predicted", folder / "out",
-        "--images", folder / "img", "--out", page,
-    )  # fmt: skip
+    answer, page = evaluated(folder, command)
     assert answer.code == 2
     assert "b: expected an image" in answer.err
     assert not page.exists()
@@ -62,11 +64,7 @@ def movie(tmp_path):
 
 
 def test_a_movie_has_a_row_per_point_in_time(movie, command):
-    page = movie / "report.html"
-    answer = command(
-        "evaluate", "--truth", movie / "truth", "--predicted", movie / "out",
-        "--images", movie / "img", "--out", page,
-    )  # fmt: skip
+    answer, page = evaluated(movie, command)
     assert answer.code == 0, answer.err
     text = page.read_text(encoding="utf-8")
     assert text.count("data:image/jpeg;base64,") == 5
@@ -89,3 +87,15 @@ def test_a_movie_of_another_length_is_refused(movie):
     tifffile.imwrite(path, tifffile.imread(path)[:2], imagej=True, metadata={"axes": "TYX"})
     with pytest.raises(DataError, match=r"expected the size of the truth .*\(5, 40, 40\)"):
         unmask.evaluate(truth=movie / "truth", predicted=movie / "out")
+
+
+def test_tracks_of_a_movie_are_objects(tmp_path):
+    """Their ids recur at every point in time, as those of classes recur in every image."""
+    frames = np.zeros((4, 64, 64), np.uint16)
+    for number in range(36):
+        row, column = 10 * (number // 6), 10 * (number % 6)
+        frames[1:, row : row + 7, column : column + 7] = number + 1
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, frames, imagej=True, metadata={"axes": "TYX"})
+    report = unmask.evaluate(truth=path, predicted=path)
+    assert [row["f1@0.5"] for row in report.images[1:]] == [1, 1, 1]

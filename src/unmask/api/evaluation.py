@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unmask.api.kinds import Doubts, choose_metrics, look_at, reason_note
+from unmask.api.kinds import Doubts, Look, choose_metrics, look_at, reason_note
 from unmask.api.values import Settings
 from unmask.data.checks import check_place
 from unmask.data.drawn import DrawnLabels
@@ -84,7 +84,7 @@ def evaluate(
     opened, pairing_notes = open_compared(truth, predicted, rules)
     names, notes = metrics, list[str]()
     if names is None:
-        names, reason = choose_metrics(look_at(each.truth.read()[0], ignore) for each in opened)
+        names, reason = choose_metrics(_looks(opened, ignore))
         notes.append(reason_note(names, reason))
     if any(name.endswith(_EVERY) for name in names):
         names = _of_every_class(names, [each.truth for each in opened], ignore)
@@ -92,6 +92,19 @@ def evaluate(
     rows = [_row(each, names, ignore=ignore, doubts=doubts) for each in opened]
     notes += [*doubts.notes(), *pairing_notes]
     return Report.of(rows, settings={"metrics": list(names), **({"notes": notes} if notes else {})})
+
+
+def _looks(opened: Sequence[Opened], ignore: int | None) -> list[Look]:
+    """One look per file: of a movie, the point in time with the most values.
+
+    Objects that are tracked have the same values at all points, which tells nothing.
+    """
+    found: dict[str, Look] = {}
+    for each in opened:
+        look = look_at(each.truth.read()[0], ignore)
+        if each.stem not in found or len(look.ids) > len(found[each.stem].ids):
+            found[each.stem] = look
+    return list(found.values())
 
 
 def open_compared(truth: Paths, predicted: Paths, rules: Layout) -> tuple[list[Opened], list[str]]:
