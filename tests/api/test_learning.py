@@ -162,6 +162,27 @@ def test_images_alone_have_no_labels(tmp_path):
         unmask.train("cells", images=tmp_path / "images", out=tmp_path / "run")
 
 
+def test_scores_are_those_of_the_saved_model(phantoms, tmp_path):
+    """Steps far too large make the last validation worse than an earlier one."""
+    run = unmask.train(
+        "semantic2d",
+        images=phantoms[2] / "images",
+        labels=phantoms[2] / "classes",
+        out=tmp_path / "run",
+        init=None,
+        settings=[
+            "data.channels=1", "data.crop=[32, 32]", "data.augment=[]", "data.holdout=0.4",
+            "train.steps=8", "train.validate_every=2", "train.lr=3.0", "train.final_lr=1.0",
+            "train.workers=0", "train.ema=0", "train.precision='32'",
+            "model.backbone={name: resunet, width: 8, depth: 2}",
+        ],
+    )  # fmt: skip
+    lines = (run.folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    scores = [line["validation/dice"] for line in map(json.loads, lines)]
+    assert scores[-1] < max(scores) - 0.01
+    assert run.metrics["dice"] == pytest.approx(max(scores), abs=1e-4)
+
+
 @pytest.mark.slow
 def test_a_fold_of_a_list_is_trained_predicted_and_evaluated(phantoms, tmp_path):
     """Five images of a list; what is predicted of a fold is compared with its own labels."""

@@ -198,8 +198,15 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
                 outcome = (briefing, doubts, reasons or stage.reasons, time.perf_counter() - begin)
                 shown = (own, validate)
                 _report(Finished(folder, recipe, objective.finished, *shown, *outcome), journal)
-    metrics = summary.metrics or stage.card.get("metrics", {})
+    metrics = _of_saved(folder / MODEL_FILE, summary.metrics) or stage.card.get("metrics", {})
     return Run(folder, folder / MODEL_FILE, metrics, summary.step, time.perf_counter() - begin)
+
+
+def _of_saved(model: Path, last: Mapping[str, float]) -> Mapping[str, float]:
+    """The scores of the saved model, which need not be those of the last validation."""
+    if not last or not model.is_file():
+        return last
+    return checkpoint.describe_model(model).card.get("metrics", last)
 
 
 def _note_beginning(folder: Path, chosen: Chosen, measured: Measured) -> None:
