@@ -138,6 +138,31 @@ def test_exchanged_folders_are_noticed(command, tiny, tmp_path):
     assert "Exchange --images and --labels" in answer.out
 
 
+@pytest.mark.parametrize("preset", [(), ("--preset", "cells")], ids=["planned", "preset"])
+def test_exchanged_folders_of_dark_images_are_noticed(command, tmp_path, preset):
+    # Real dark images have few gray values, and neighbors of one value.
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        dark = np.kron(rng.integers(1, 30, (32, 32)), np.ones((2, 2))).astype(np.uint8)
+        save_image(tmp_path / "images" / f"{number}.png", dark)
+        save_image(tmp_path / "masks" / f"{number}.png", np.pad(LABELS, ((0, 24), (0, 28))))
+    given = ("--images", tmp_path / "masks", "--labels", tmp_path / "images")
+    answer = command("train", *given, *preset, "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert "Exchange --images and --labels" in answer.err
+    assert not (tmp_path / "run").exists()
+    right = ("--images", tmp_path / "images", "--labels", tmp_path / "masks")
+    assert "Exchange" not in command("check", *right, *preset).out
+
+
+def test_labels_as_images_of_a_pretraining_are_noticed(command, tmp_path):
+    labels(tmp_path / "labels")
+    images(tmp_path / "images")
+    said = "6 of 6 images that were looked at are areas of one number each"
+    assert said in command("check", tmp_path / "labels", "--preset", "mae2d").out
+    assert said not in command("check", tmp_path / "images", "--preset", "mae2d").out
+
+
 def test_misspelled_folders_are_named(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images(tmp_path / "images")

@@ -29,6 +29,14 @@ def folder(tmp_path_factory):
     return folder
 
 
+def save_start(folder, name):
+    """A model file with the recipe of a preset, whose weights are not looked at."""
+    path = folder / f"{name}.safetensors"
+    card = {"recipe": load(name).model_dump(mode="json")}
+    checkpoint.save_model(path, {"a": torch.zeros(1)}, card)
+    return path
+
+
 def test_a_plan_is_a_recipe_that_loads(folder, tmp_path):
     made = api.plan(folder / "images", labels=folder / "labels", out=tmp_path / "plan.yaml")
     assert load(tmp_path / "plan.yaml") == made.recipe
@@ -58,9 +66,8 @@ def test_the_plan_takes_the_network_of_the_start_weights(folder, tmp_path):
     """Weights of another backbone could not be taken over, so the training would be refused."""
     images, labels = folder / "images", folder / "labels"
     starts = {name: load(name) for name in ("mae2d", "mae3d")}
-    for name, recipe in starts.items():
-        card = {"recipe": recipe.model_dump(mode="json")}
-        checkpoint.save_model(tmp_path / f"{name}.safetensors", {"a": torch.zeros(1)}, card)
+    for name in starts:
+        save_start(tmp_path, name)
     made = api.plan(images, labels=labels, init=tmp_path / "mae2d.safetensors")
     assert made.recipe.model.backbone == starts["mae2d"].model.backbone
     (why,) = [each.reason for each in made.decisions if each.field == "model.backbone"]
@@ -208,6 +215,10 @@ def test_little_time_makes_crops_of_volumes_smaller(tmp_path, monkeypatch):
     own = ["train.folds=0", f"data.crop={list(long.recipe.data.crop)}"]
     kept = api.plan(**given, minutes=3, settings=own)
     assert kept.recipe.data.crop == long.recipe.data.crop
+    init = save_start(tmp_path, "mae3d")
+    started = api.plan(**given, minutes=3, init=init, settings=["train.folds=0"]).recipe
+    assert started.data.crop == short.recipe.data.crop
+    assert started.model.backbone == load("mae3d").model.backbone
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 from unmask.api.values import Settings
 from unmask.atomic import atomic_write
 from unmask.data.arrange import Arrangement, arrange
-from unmask.data.checks import check_content
+from unmask.data.checks import check_content, find_label_images
 from unmask.data.pairs import Layout, Pair, Paths
 from unmask.errors import (
     DataError,
@@ -166,7 +166,7 @@ def _whole_list(paths: Paths) -> object:
 
 
 def content_notes(pairs: Sequence[Pair], recipe: Recipe, task: CompleteTask | None) -> list[str]:
-    """Notes on what labels hold, see `check_content`.
+    """Notes on what images and labels hold, see `check_content`.
 
     Raises:
         DataError: labels that nothing can be trained on.
@@ -179,10 +179,13 @@ def content_notes(pairs: Sequence[Pair], recipe: Recipe, task: CompleteTask | No
 def content_of(
     pairs: Sequence[Pair], recipe: Recipe, task: CompleteTask | None
 ) -> tuple[list[str], list[str]]:
-    """Problems and notes about what labels hold, for the task of a recipe."""
+    """Problems and notes about what images and labels hold, for the task of a recipe."""
+    doubts = find_label_images(pairs)
     if task is None or task.image_classes:
-        return [], []
-    return check_content(pairs, objects=task.context > 0, ignore=recipe.data.ignore_label)
+        return [], doubts
+    ignore = recipe.data.ignore_label
+    problems, notes = check_content(pairs, objects=task.context > 0, ignore=ignore)
+    return problems, notes if problems else [*notes, *doubts]
 
 
 def same_notes(same: Iterable[tuple[Pair, Pair]]) -> list[str]:

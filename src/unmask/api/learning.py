@@ -102,6 +102,7 @@ def pretrain(
     notes: list[str] = []
     rules = layout(chosen)
     pairs = apply_view(_open_unlabeled(images, chosen, rules, notes), rules.view)
+    notes += content_notes(pairs, chosen, None)
     if chosen.data.sections is not None:
         pairs = orient(pairs, chosen.data.sections)
     return run_training(assembly, pairs, start=Start(out, init, devices, resume), notes=notes)

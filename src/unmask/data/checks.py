@@ -7,6 +7,7 @@ few images do (`check_content`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 
@@ -16,7 +17,7 @@ from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.io.orientation import apart
-from unmask.io.pictures import CLASSES, COVERED, SHORT, mean_run
+from unmask.io.pictures import CLASSES, looks_like_labels, looks_like_picture
 from unmask.space.box import Box
 
 # Fraction of a voxel by which positions may differ: headers are rounded.
@@ -24,8 +25,6 @@ _APART = 0.5
 
 # Number of pairs that are examined, and voxels of each.
 _LOOKED, _VOXELS = 16, 4_000_000
-# Runs of labels in voxels.
-_LONG = 3.0
 
 # Labels (*space) and voxel size to values and weight.
 Encode = Callable[[np.ndarray, tuple[float, ...] | None], tuple[np.ndarray, np.ndarray]]
@@ -135,12 +134,31 @@ def check_content(
             )
         )
         return problems, notes
-    step = -(-len(labeled) // _LOOKED)
-    samples = [sample for pair in labeled[::step] if (sample := _sample(pair, ignore)) is not None]
+    samples = [sample for pair in _even(labeled) if (sample := _sample(pair, ignore)) is not None]
     problems += _find_exchange(samples)
     if objects and not problems:
         _find_masks(samples, problems, notes)
     return problems, notes
+
+
+def find_label_images(pairs: Sequence[Pair]) -> list[str]:
+    """A note if most images look like labels, from an even sample of them."""
+    looks: dict[str, bool] = {}
+    for pair in _even(pairs):
+        with suppress(DataError, ImportError):
+            looks[pair.image.source] = all(map(looks_like_labels, _middle(pair.image)))
+    alike = [source for source, is_alike in looks.items() if is_alike]
+    if not alike or 2 * len(alike) < len(looks):
+        return []
+    return [
+        f"{len(alike)} of {len(looks)} images that were looked at are areas of one number each, as "
+        f"labels are, such as {alike[0]}: are they labels instead of images?"
+    ]
+
+
+def _even(pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """A bounded number of pairs from everywhere in the list."""
+    return pairs[:: max(1, -(-len(pairs) // _LOOKED))]
 
 
 @dataclass(frozen=True)
@@ -152,16 +170,14 @@ class _Sample:
         same: labels hold the values of the image.
         values: label values but 0 and the ignored one.
         pieces: connected pieces of them together; 0 if there are several values.
-        runs: mean length of a run of one value in labels and image, without 0.
-        share: of voxels with a label.
+        swapped: the labels look like a picture, and the image like labels.
     """
 
     pair: Pair
     same: bool
     values: np.ndarray
     pieces: int
-    runs: tuple[float, float]
-    share: float
+    swapped: bool
 
 
 def _sample(pair: Pair, ignore: int | None) -> _Sample | None:
@@ -172,7 +188,6 @@ def _sample(pair: Pair, ignore: int | None) -> _Sample | None:
     first, truth = image[0], labels[0]
     values = label_values(truth)
     values = values[(values != 0) & (values != (0 if ignore is None else ignore))]
-    mask = np.isin(truth, values) if len(values) <= CLASSES else truth > 0
     pieces = 0
     if len(values) <= CLASSES:
         from scipy import ndimage  # Predictions and evaluations come here without need for it.
@@ -181,9 +196,8 @@ def _sample(pair: Pair, ignore: int | None) -> _Sample | None:
             structure = np.ones((3,) * truth.ndim)
             pieces += ndimage.label(truth == value, structure)[1]  # pyright: ignore
     same = bool(len(values) > CLASSES and any(np.array_equal(each, truth) for each in image))
-    return _Sample(
-        pair, same, values, pieces, (mean_run(truth), mean_run(first)), float(mask.mean())
-    )
+    swapped = looks_like_picture(truth) and looks_like_labels(first)
+    return _Sample(pair, same, values, pieces, swapped)
 
 
 def _find_exchange(samples: Sequence[_Sample]) -> list[str]:
@@ -198,13 +212,7 @@ def _find_exchange(samples: Sequence[_Sample]) -> list[str]:
                 do="Give the folder of the label images as --labels.",
             )
         ]
-    swapped = [
-        len(sample.values) > CLASSES
-        and sample.share > COVERED
-        and sample.runs[0] < SHORT < _LONG < sample.runs[1]
-        for sample in samples
-    ]
-    if not swapped or not all(swapped):
+    if not samples or not all(sample.swapped for sample in samples):
         return []
     return [
         message(

@@ -106,16 +106,19 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
 def shrink_crops(plan: Plan, share: float, minutes: float | None, why: str) -> Plan:
     """The plan with crops of about ``share`` of the voxels, and the network and tiles for them.
 
-    The plan itself, if its crops are as small as its objects allow.
+    The plan itself, if its crops are as small as its objects allow. A network that was not planned
+    for these images, such as the one of start weights, is kept.
     """
     seen, crop = plan.facts.resized(_scale(plan.facts)), plan.recipe.data.crop
     smaller = data.shrink_crop(crop, share, seen.objects, seen.voxel)
     if smaller == tuple(crop):
         return plan
+    chosen = {decision.field: decision.value for decision in plan.decisions}
+    planned = all(chosen.get(each.field) == each.value for each in _network(seen, crop, minutes))
     return plan.with_decisions(
         [
             Decision("data.crop", list(smaller), why),
-            *_network(seen, smaller, minutes),
+            *(_network(seen, smaller, minutes) if planned else []),
             _batch(smaller, plan.recipe.train.batch_size),
             _tile(smaller, seen.images),
         ]
