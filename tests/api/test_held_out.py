@@ -94,6 +94,20 @@ def test_every_image_is_held_out_once(finished, phantoms, ndim):
         np.testing.assert_array_equal(found, kept)
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_all_trainings_start_from_the_weights_that_were_asked_for(finished, args, tmp_path, ndim):
+    start = finished[ndim].model
+    still = args(ndim, tmp_path / "run", "train.lr=1e-12")
+    run = train(**still, init=start)
+    wanted = load_model(start).weights
+    learned = [name for name in wanted if name.endswith("weight")]
+    for folder in (run.folder / "folds" / "1", run.folder / "folds" / "2", run.folder):
+        found = load_model(folder)
+        assert found.card["start"]["model"] == str(start)
+        for name in learned:
+            assert torch.allclose(found.weights[name], wanted[name], atol=1e-4), name
+
+
 @pytest.mark.parametrize(("before", "words"), [(0.8, "start weights are better"), (0.6, "0.700.")])
 def test_scores_before_the_first_update_are_compared(before, words):
     curve = Curve((0, 50, 100), ((before, 0.5, 0.7),), (2,))

@@ -90,6 +90,23 @@ def test_training_without_a_preset_uses_the_plan_and_resumes(folder, tmp_path, c
     assert "task = flows" not in capsys.readouterr().err
 
 
+def test_naming_the_planned_task_keeps_what_was_found_for_it(tmp_path):
+    """The plan advises to name the task; its number of classes is not that of the preset."""
+    labels = np.zeros((64, 64), np.uint8)
+    labels[4:20, 8:40], labels[30:60, 20:60] = 1, 2
+    for number in range(2):
+        noise = np.random.default_rng(number).integers(0, 40, labels.shape).astype(np.uint8)
+        save_image(tmp_path / "images" / f"{number}.png", labels * 80 + noise)
+        save_image(tmp_path / "labels" / f"{number}.png", labels)
+    run = {name: tmp_path / name for name in ("images", "labels")} | {"out": tmp_path / "run"}
+    named = [*SHORT, "task=semantic", "train.folds=0"]
+    api.train(**run, init="none", settings=named)
+    task = load(tmp_path / "run" / "recipe.yaml").task
+    assert task is not None
+    assert task.choice.options["classes"] == 3
+    assert api.train(**run, settings=[*named, "train.steps=3"], resume=True).steps == 3
+
+
 def test_a_plan_can_be_trained(folder, tmp_path):
     images, labels = folder / "images", folder / "labels"
     made = api.plan(images, labels=labels, settings=SHORT)

@@ -41,6 +41,7 @@ from unmask.infer.predictor import Predictor
 from unmask.io import save_image
 from unmask.metrics import summarize
 from unmask.recipe import Recipe
+from unmask.starts.choose import share_start
 from unmask.tasks.segmenter import Segmenter
 from unmask.training import Journal, RunFolder, count_processes
 from unmask.training.journal import read_journal
@@ -204,6 +205,8 @@ def _train_fold(
     own = recipe.model_copy(update={"train": recipe.train.model_copy(update={"folds": 0})})
     assembly = assemble_segmenter(own)
     folder = job.fold_folder(number)
+    if number > 1:
+        share_start(job.fold_folder(1), folder)
     names = ", ".join(pair.name for pair in fold.held_out)
     run_training(
         assembly,
@@ -341,6 +344,8 @@ def _tidy(job: CrossValidation, steps: int) -> None:
 def _train_final(job: CrossValidation, scores: HeldOutScores) -> Run:
     """Train on all images for the chosen number of updates, with the tuned decoding."""
     recipe = final_recipe(job.recipe, scores)
+    # The scores are those of models with this start.
+    share_start(job.fold_folder(1), job.folder)
     with Journal(None, steps=1) as journal:
         for line in scores.describe():
             journal.say(line)

@@ -20,7 +20,7 @@ from unmask.api.inputs import (
     parts_of,
     same_notes,
 )
-from unmask.api.planning import plan
+from unmask.api.planning import keep_task, plan
 from unmask.api.runs import Run, Start, run_training
 from unmask.api.scribbling import fit_pixels, is_pixels
 from unmask.api.unlabeled import open_unlabeled, unlabeled_note, with_unlabeled
@@ -180,8 +180,7 @@ def train(  # noqa: PLR0913 - the verb's promised arguments
         # Before a plan is made, which takes long.
         refuse_folds(Path(out))
         refuse_used(Path(out))
-    source, reasons = _recipe_of(recipe, files, start, minutes, settings)
-    chosen = resolve_recipe(source, settings)
+    chosen, reasons = _recipe_of(recipe, files, start, minutes, settings)
     if is_pixels(chosen):
         return fit_pixels(chosen, **_for_pixels(files), start=start, settings=settings)
     return _train(chosen, files, start, reasons)
@@ -340,8 +339,11 @@ def _recipe_of(
     start: Start,
     minutes: float | None,
     settings: list[str],
-) -> tuple[RecipeLike, list[str]]:
-    """The recipe that was asked for, that of the run that resumes, or a plan with its reasons."""
+) -> tuple[Recipe, list[str]]:
+    """The recipe that was asked for, that of the run that resumes, or a plan with its reasons.
+
+    A plan that is made here has the settings already.
+    """
     if minutes is not None and recipe is not None:
         raise RecipeError(
             "minutes: expected no preset and no recipe with it, found one. Minutes are for plans; "
@@ -349,19 +351,21 @@ def _recipe_of(
         )
     written = Path(start.out) / "recipe.yaml"
     if recipe is None and start.resume and written.is_file():
-        return str(written), []
+        planned = load(str(written))
+        return resolve_recipe(planned, keep_task(planned, settings)), []
     if recipe is None:
         asked = [line for line in settings if line.partition("=")[0].strip() == "train.trackers"]
         build_trackers(load("cells").with_settings(asked).train.trackers)
         # Validation images that are given, and several processes, rule out a cross-validation.
         alone = files.val_images is None and prod(count_processes(start.devices)) == 1
         own = settings if alone else ["train.folds=0", *settings]
-        recipe = plan(
+        made = plan(
             files.images, labels=files.labels, minutes=minutes, init=start.init, settings=own
         )
-    if not isinstance(recipe, Plan):
-        return recipe, []
-    return recipe.recipe, ["Plan:", *describe_plan(recipe)]
+        return resolve_recipe(made.recipe, []), ["Plan:", *describe_plan(made)]
+    if isinstance(recipe, Plan):
+        return resolve_recipe(recipe.recipe, settings), ["Plan:", *describe_plan(recipe)]
+    return resolve_recipe(recipe, settings), []
 
 
 def _with_replay(recipe: Recipe, *, given: bool) -> Recipe:

@@ -178,16 +178,22 @@ def _wants_classes(settings: Settings) -> bool | None:
 
 def _decided(made: Plan, settings: Settings) -> Plan:
     """The plan with the user's own choices in place of its decisions."""
-    task = made.recipe.task
-    # Naming the task that the plan chose anyway must not reset the planned options of the task.
-    named = f"task={task.name if task else ''}"
-    own = [line for line in settings if line and line.replace(" ", "") != named]
+    own = keep_task(made.recipe, settings)
     if not own:
         return made
     recipe = made.recipe.with_settings(own)
     fields = {line.partition("=")[0].strip() for line in own}
     kept = tuple(each for each in made.decisions if each.field not in fields)
     return Plan(recipe, kept, made.facts, made.notes)
+
+
+def keep_task(recipe: Recipe, settings: Settings) -> list[str]:
+    """Settings without the one that names the task of a planned recipe.
+
+    It would reset the options that the plan found for the task.
+    """
+    named = f"task={recipe.task.name if recipe.task else ''}"
+    return [line for line in settings if line and line.replace(" ", "") != named]
 
 
 def _scheduled(

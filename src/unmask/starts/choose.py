@@ -10,6 +10,7 @@ from typing import Any
 
 from unmask import checkpoint
 from unmask.atomic import atomic_write
+from unmask.checkpoint.snapshots import FOLDER as SNAPSHOTS
 from unmask.errors import CheckpointError, DataError, message
 from unmask.models.base import Objective
 from unmask.recipe import Part, Recipe
@@ -117,6 +118,18 @@ def note_start(folder: Path, chosen: Chosen) -> None:
             "lines": list(chosen.lines),
         }
         atomic_write(folder / _FILE, json.dumps(tree, indent=1))
+
+
+def share_start(known: Path, folder: Path) -> None:
+    """Let a run begin with the weights that another one started from.
+
+    Args:
+        known: folder of a run that has begun.
+        folder: folder of the run; nothing is changed if it has started already.
+    """
+    started = (folder / _FILE).is_file() or (folder / SNAPSHOTS).is_dir()
+    if (known / _FILE).is_file() and not started:
+        atomic_write(folder / _FILE, (known / _FILE).read_text(encoding="utf-8"))
 
 
 def without(chosen: Chosen, *reasons: str) -> Chosen:
