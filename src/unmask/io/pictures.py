@@ -92,4 +92,4 @@ def _pieces(plane: np.ndarray) -> int:
 
     codes = np.unique(plane, return_inverse=True)[1].reshape(plane.shape) + 1  # numbers of any type
     codes[plane == 0] = 0
-    return int(label(codes, connectivity=1, background=0, return_num=True)[1])
+    return int(np.asarray(label(codes, connectivity=1, background=0)).max(initial=0))
