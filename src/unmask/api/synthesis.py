@@ -52,7 +52,7 @@ class FittedGroup:
         distance: distance of the images to phantoms of the family; 1 is the distance of a phantom
             of the family to its mean.
         word: the distance as a word: close, fair, poor or does not fit.
-        rivals: the next families and their distances, nearest first.
+        rivals: the next families and their distances, smallest first.
         options: smallest and largest value of each option of the family.
         count: number of labeled images drawn for this group.
     """
@@ -393,15 +393,13 @@ def _list_left_out(photographs: Sequence[Photograph]) -> str:
 
 def _unfit(group: _Group, *, drawn: bool) -> str:
     fit = group.fit
-    nearest = ", ".join(
-        f"{name} {far:.1f}" for name, far in ((fit.kind, fit.distance), *fit.rivals)
-    )
     names = _names([each.name for each in group.photographs])
     if drawn:
         return f"{names}: {fit.kind} does not fit (distance {fit.distance:.1f}; 1 is close)."
+    others = ", ".join(f"{name} {far:.1f}" for name, far in fit.rivals)
     return message(
         f"synth --like ({names})",
         expected="images that resemble a family of phantoms (distance up to 1.6; 1 is close)",
-        found=f"{nearest}: does not fit",
-        do="Draw a family anyway with --kind NAME, or label a few images.",
+        found=f"{fit.kind} as the nearest, which does not fit ({fit.distance:.1f})",
+        do=f"Draw a family anyway with --kind NAME (next: {others}), or label a few images.",
     )

@@ -183,8 +183,8 @@ def _draw_like(options: SynthOptions, like: list[str]) -> None:
         }  # fmt: skip
         rivals = ", ".join(f"{name} {distance:.2f}" for name, distance in group.rivals)
         emit(record, f"{len(group.images)} image(s): {group.kind}, objects about "
-                     f"{group.diameter:.0f} px wide; fit {group.word} (distance "
-                     f"{group.distance:.2f}; 1 is close; next: {rivals})")  # fmt: skip
+                     f"{group.diameter:.0f} px wide; fit: {group.word} (distance "
+                     f"{group.distance:.2f}; 1 is close). Other families: {rivals}")  # fmt: skip
     for note in result.notes:
         emit({"note": note}, f"Note: {note}")
     emit({"images": result.count, "folder": result.folder},

@@ -24,6 +24,8 @@ Rows = NDArray[np.float32]
 _READ, _READ_AGAIN = 24, 48
 # Families about as near as the nearest are drawn with fitted options before one is chosen.
 _NEARLY, _RIVALS = 1.15, 4
+# Other families that are named.
+_SHOWN = 3
 # Neighbors whose mean distance is that of an image to phantoms of a family.
 _NEIGHBORS = 3
 # Diameters of the second reading: those of nine images in ten with a margin, and at least this
@@ -46,7 +48,9 @@ class Fit:
             each other.
         ranges: options of the family.
         diameters: estimated mean diameter of the objects, per image.
-        rivals: other families and their distances, nearest first.
+        rivals: the next families and their distances, each in the unit of its family, smallest
+            first. One of them may be smaller than ``distance``: families are ranked in a common
+            unit, and those about as near by phantoms with fitted options.
         metric: of the statistics.
     """
 
@@ -98,7 +102,8 @@ def fit_images(
     best = min(fitted, key=lambda one: one.apart)
     # A family of another distribution is not among the ranks.
     distance = dict(ranks).get(best.kind) or summarize(best.bank).rank(rows)[0][1]
-    rivals = tuple((name, far) for name, far in ranks if name != best.kind)[:3]
+    others = [(name, far) for name, far in ranks if name != best.kind][:_SHOWN]
+    rivals = tuple(sorted(others, key=lambda other: other[1]))
     ranges = _as_ranges(best.options, best.kind)
     return Fit(best.kind, distance, ranges, best.options["diameter"], rivals, reference.metric)
 
