@@ -11,7 +11,10 @@ import pytest
 import unmask
 from unmask.api.classes import class_scores
 from unmask.checkpoint import load_model
-from unmask.io import open_image, save_image
+from unmask.crossvalidation.split import class_notes, class_of, hold_out, validation_notes
+from unmask.data.pairs import Pair
+from unmask.data.tables import ImageClass
+from unmask.io import Image, open_image, save_image
 
 SHAPES = {2: (40, 36), 3: (10, 34, 33)}
 NAMES = ("dark", "light", "striped")
@@ -165,3 +168,41 @@ def test_volumes_on_another_grid(sets, tiny, command, tmp_path):
     assert result.classes is not None
     assert result.classes["dark"] == pytest.approx(float(line["dark"]), abs=1e-5)
     assert result.labels.shape == SHAPES[3]
+
+
+def labeled(*classes):
+    """Pairs of tiny images with these classes."""
+    found = []
+    for number, value in enumerate(classes):
+        image = Image.from_array(np.zeros((4, 4), np.uint8), name=str(number), ndim=2)
+        found.append(Pair(str(number), image, ImageClass("t.csv", value).labels(image)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("classes", "share", "held"),
+    [
+        ((1, 1, 1, 2, 2, 2), 0.1, [1, 2]),
+        ((1,) * 18 + (2, 2), 0.1, [1, 1, 2]),
+        ((1, 1, 1, 1, 2), 0.5, [1, 1]),
+        ((1, 1, 2, 2, 3, 3), 0.99, [1, 2, 3]),
+        ((1, 1, 2, 2), 0.5, []),
+        ((1, 1, 2, 2, 2), 0.0, []),
+    ],
+)
+def test_every_class_is_held_out_and_trained_on(classes, share, held):
+    pairs = labeled(*classes)
+    for seed in range(5):
+        kept, out = hold_out(pairs, share, seed=seed, classes=True)
+        assert sorted(map(class_of, out)) == held
+        assert {class_of(pair) for pair in kept} == set(classes)
+        assert len(kept) + len(out) == len(pairs)
+
+
+def test_classes_of_too_few_images_are_noted():
+    notes = class_notes(labeled(1, 1, 1, 2), NAMES)
+    assert "class light (images: 3 dark, 1 light, 0 striped)" in notes[0]
+    assert "class striped" in notes[1]
+    assert not class_notes(labeled(1, 1, 2, 2, 3, 3), NAMES)
+    assert "class striped" in validation_notes(labeled(1, 2), NAMES)[0]
+    assert not validation_notes(labeled(3, 1, 2), NAMES)
