@@ -34,6 +34,7 @@ from unmask.build import (
     layout,
     resolve_recipe,
 )
+from unmask.build.semisupervised import DEFAULT
 from unmask.crossvalidation.split import class_notes, class_of, hold_out, validation_notes
 from unmask.data.fingerprint import same_images
 from unmask.data.grid import View
@@ -362,6 +363,9 @@ def _recipe_of(
         # Validation images that are given, and several processes, rule out a cross-validation.
         alone = files.val_images is None and prod(count_processes(start.devices)) == 1
         own = settings if alone else ["train.folds=0", *settings]
+        if files.unlabeled is not None:
+            # Minutes are for updates that see unlabeled crops as well.
+            own = [f"train.unlabeled={DEFAULT.name}", *own]
         recipe = plan(
             files.images, labels=files.labels, minutes=minutes, init=start.init, settings=own
         )
