@@ -64,6 +64,10 @@ def test_from_files_to_figures(ndim, sets, tiny, command, tmp_path):
     assert answer.code == 0, answer.err + answer.out
     answer = command("train", *preset, *files, "--out", tmp_path / "run", *given)
     assert answer.code == 0, answer.err
+    # The command that is printed at the end compares tables.
+    words = next(line for line in answer.err.splitlines() if "unmask evaluate" in line).split()
+    assert words[3] == str(folder / "classes.csv")
+    assert words[5] == str(tmp_path / "run-predicted" / "predicted.csv")
     metrics = load_model(tmp_path / "run").card["metrics"]
     assert set(metrics) == {"balanced_accuracy", "accuracy", "auc"}
     where = ("--model", tmp_path / "run", "--out", tmp_path / "out")
@@ -206,3 +210,77 @@ def test_classes_of_too_few_images_are_noted():
     assert not class_notes(labeled(1, 1, 2, 2, 3, 3), NAMES)
     assert "class striped" in validation_notes(labeled(1, 2), NAMES)[0]
     assert not validation_notes(labeled(3, 1, 2), NAMES)
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """Images of two classes with a table of four lines, and answers for three of the images."""
+    for name in "abc":
+        save_image(tmp_path / "images" / f"{name}.tif", np.arange(30, dtype=np.uint8).reshape(5, 6))
+    write(tmp_path / "t.csv", "name,class\na,x\nb,y\nc,y\nother,x\n")
+    (tmp_path / "out").mkdir()
+    write(
+        tmp_path / "out" / "predicted.csv",
+        "name,class,x,y\na,x,0.9,0.1\nb,x,0.6,0.4\nc,x,0.8,0.2\n",
+    )
+    return tmp_path
+
+
+def evaluate_tables(command, folder, *more, predicted="out/predicted.csv"):
+    truth = ("--truth", folder / "t.csv", "--predicted", folder / predicted)
+    return command("evaluate", *truth, *more)
+
+
+def test_a_page_of_classes(compared, command):
+    page = compared / "report.html"
+    given = ("--images", compared / "images", "--out", page)
+    answer = evaluate_tables(command, compared, *given)
+    assert answer.code == 0, answer.err
+    assert "1 line(s) are of images that are not among --images" in answer.out
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/jpeg;base64,") == 3
+    assert text.index("c, y, predicted x") < text.index("b, y, predicted x")
+    assert text.index("b, y, predicted x") < text.index("a, x, right")
+    matrix = text[text.index("Confusion matrix") :]
+    for cell in ("predicted x", '<td class="text">y</td><td data-value="2.0">2</td>'):
+        assert cell in matrix
+    assert "2 of 3 are wrong" in text
+
+
+def test_a_page_of_classes_without_pictures(compared, command):
+    write(compared / "t.csv", "name,class\na,x\nb,y\n")
+    answer = evaluate_tables(command, compared, "--out", compared / "report.html")
+    assert answer.code == 0, answer.err
+    assert "data:image" not in (compared / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("metric", ["f1@0.5", "hd95", "aji"])
+def test_metrics_that_whole_images_do_not_have(compared, command, metric):
+    answer = evaluate_tables(command, compared, "--metrics", metric)
+    assert answer.code == 2
+    assert f"--metrics {metric}: expected metrics for the classes of whole images" in answer.err
+    assert "accuracy, balanced_accuracy, auc, dice, iou" in answer.err
+
+
+def test_metrics_of_every_class(compared, command):
+    given = ("--images", compared / "images", "--metrics", "dice/*")
+    answer = evaluate_tables(command, compared, *given)
+    assert answer.code == 0, answer.err
+    assert "dice/1" in answer.out
+    assert "dice/2" in answer.out
+
+
+def test_the_folder_of_a_table_and_voxels_to_ignore(compared, command):
+    answer = evaluate_tables(command, compared, predicted="out")
+    assert answer.code == 2
+    assert f"Give --predicted {compared / 'out' / 'predicted.csv'}" in answer.err
+    answer = evaluate_tables(command, compared, "--ignore", "1")
+    assert answer.code == 2
+    assert "which have no voxels" in answer.err
+
+
+def test_images_of_another_table(compared, command):
+    save_image(compared / "more" / "z.tif", np.ones((5, 6), np.uint8))
+    answer = evaluate_tables(command, compared, "--images", compared / "more")
+    assert answer.code == 2
+    assert "expected lines of the images of --images, such as 'z'" in answer.err

@@ -47,6 +47,7 @@ from unmask.data.pairs import (
     audit_pairs,
     fingerprint,
 )
+from unmask.data.tables import PREDICTED
 from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems, message
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
@@ -242,9 +243,9 @@ def _predict_files(
     pairs, bad = _open_pairs(images, predictor, options, say)
     skipped = bad if options.skip_bad else None
     if complete(predictor.task).image_classes:
-        from unmask.api.classes import TABLE, write_classes
+        from unmask.api.classes import write_classes
 
-        keep_results([out / TABLE], out, kept=not options.overwrite)
+        keep_results([out / PREDICTED], out, kept=not options.overwrite)
         table = write_classes(predictor, pairs, out, skipped, say=say, progress=progress)
         record({"output": table})
         return _report_skipped([table], bad)

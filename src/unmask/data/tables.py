@@ -21,6 +21,8 @@ from unmask.io.inputs import ArrayInput, Inputs, as_inputs, only_paths
 from unmask.plain_text import csv_text, from_cell
 
 NAME, CLASS = "name", "class"
+# The table of a prediction.
+PREDICTED = "predicted.csv"
 _SUFFIX = ".csv"
 
 
