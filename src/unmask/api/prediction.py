@@ -33,12 +33,14 @@ from unmask.api.results import (
     record_of,
     report_profile,
     suspicious_notes,
+    unused_join,
     unused_planes,
     write_pictures,
     write_table_of,
 )
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch
+from unmask.data.channel_choice import channel_notes
 from unmask.data.outputs import keep_results, mixed_note
 from unmask.data.pairs import (
     Layout,
@@ -365,7 +367,10 @@ def _open_pairs(
         raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
     _check_options(audit.pairs, options, whole_image=bool(complete(predictor.task).image_classes))
     opened = [pair.image for pair in audit.pairs]
-    for note in group_problems([*audit.notes, *unused_planes(opened, options.planes, rules.ndim)]):
+    channels = channel_notes(opened, predictor.channels, rules.channels)
+    stacks = unused_planes(opened, options.planes, rules.ndim)
+    stacks += unused_join(opened, rules.ndim, join=options.join)
+    for note in group_problems([*audit.notes, *channels, *stacks]):
         say(f"note: {note}")
     return audit.pairs, audit.problems
 
