@@ -284,3 +284,18 @@ def test_images_of_another_table(compared, command):
     answer = evaluate_tables(command, compared, "--images", compared / "more")
     assert answer.code == 2
     assert "expected lines of the images of --images, such as 'z'" in answer.err
+
+
+def test_a_table_without_a_preset(sets, command, tmp_path):
+    """A table is not asked for again, and the preset has the axes of the images."""
+    folder = sets[3]
+    given = (folder / "images", "--labels", folder / "classes.csv")
+    answer = command("train", *given, "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert "found a table of classes" in answer.err
+    assert "Give --labels" not in answer.err
+    assert "--preset classify3d --set 'task.classes=[" in answer.err
+    answer = command("check", *given, "--set", "data.crop=[8, 16, 16]")
+    assert answer.code == 0, answer.err
+    line = next(line for line in answer.out.splitlines() if "unmask train" in line)
+    assert "--preset classify3d" in line

@@ -209,7 +209,7 @@ def test_the_first_value_that_is_not_finite_has_its_channel_in_the_file(tmp_path
 
 @pytest.mark.parametrize("count", [3, 4])
 def test_planes_that_a_file_calls_colors_are_noted(tmp_path, count):
-    """tifffile writes an array of three or four planes as planar RGB if it is not told otherwise."""
+    """tifffile writes an array of three or four planes as planar RGB by default."""
     planes = np.arange(count * 72).astype(np.uint8).reshape(-1, 8, 9)
     tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate")
     notes = audit_pairs(tmp_path, None, PLANE).notes

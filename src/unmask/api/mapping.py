@@ -8,7 +8,7 @@ from typing import Any
 from unmask.api.evaluation import open_compared
 from unmask.api.values import Settings
 from unmask.data.pairs import Paths, pairing
-from unmask.errors import RecipeError
+from unmask.errors import RecipeError, message
 from unmask.metrics import Overlap, Report, overlap
 from unmask.metrics.mapping import (
     MAPPINGS,
@@ -62,11 +62,26 @@ def evaluate_clusters(
     fitting = fit_truth is not None and fit_predicted is not None
     asked = tuple(mappings) if mappings is not None else MAPPINGS if fitting else ORACLES
     transferred = set(asked) & set(TRANSFERRED)
-    if set(asked) - set(MAPPINGS) or not asked or (transferred and not fitting):
+    if (unknown := [name for name in asked if name not in MAPPINGS]) or not asked:
         raise RecipeError(
-            f"mapping: expected some of {', '.join(MAPPINGS)}, found "
-            f"{', '.join(asked) or 'none'}. The transferred ones need other images with truth to "
-            "be fitted on: --fit-truth and --fit-predicted."
+            message(
+                "mapping",
+                expected=f"some of {', '.join(MAPPINGS)}",
+                found=", ".join(unknown) or "none",
+                do="Correct the name.",
+            )
+        )
+    if transferred and not fitting:
+        given = {"--fit-truth": fit_truth, "--fit-predicted": fit_predicted}
+        missing = [option for option, paths in given.items() if paths is None]
+        raise RecipeError(
+            message(
+                f"mapping {', '.join(sorted(transferred))}",
+                expected="other images with truth, on which this mapping is fitted",
+                found=f"no {' and no '.join(missing)}",
+                do=f"Give {' and '.join(missing)}, or use a mapping that needs none: "
+                f"{', '.join(ORACLES)}.",
+            )
         )
     rules = list(settings)
     table = fitted = sum_tables(_overlaps(truth, predicted, ignore, rules))
