@@ -186,6 +186,8 @@ def _predict_one(
         result = predict_stack(predictor, image, join=join, progress=progress)
     else:
         result = predictor.predict(image, keep_scores=True, uncertainty=True, progress=progress)
+    choice = (predictor.layout or Layout(predictor.ndim)).channels
+    notes = (*notes, *channel_notes([image], predictor.channels, choice))
     return replace(result, notes=(*notes, *result.notes), image=image)
 
 
