@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 import unmask
+from unmask import api
 from unmask.errors import DataError, RecipeError
 from unmask.io import save_image
 
@@ -124,4 +125,4 @@ def test_mappings_that_cannot_be_made(folder, mappings, given, text):
     """A misspelled name and images to fit on that are missing have a message each."""
     files = {"truth": folder / "truth", "predicted": folder / "out"}
     with pytest.raises(RecipeError, match=text):
-        unmask.evaluate_clusters(**files, mappings=mappings, **given)
+        api.evaluate_clusters(**files, mappings=mappings, **given)

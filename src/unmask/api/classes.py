@@ -158,18 +158,7 @@ def evaluate_classes(
     given = {name: line[CLASS] for name, line in answers.items()}
     names = list(dict.fromkeys(columns)) or sorted({*true.values(), *given.values()})
     where = ", ".join(map(str, list_paths(predicted)))
-    problems = [
-        f"{name!r}: expected an answer in {where}, found none. Predict this image too, or leave "
-        "its line out of the truth (--images FOLDER compares the images of a folder only)."
-        for name in true
-        if name not in answers
-    ]
-    problems += [
-        f"{name!r}: expected a class of {', '.join(names)}, found {value!r}. Correct the table."
-        for table in (true, given)
-        for name, value in table.items()
-        if value not in names
-    ]
+    problems = _compare_names(true, given, names, where)
     if problems:
         raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
     shares = np.array([_shares(where, answers[name], names) for name in true]).T
@@ -189,6 +178,24 @@ def evaluate_classes(
     summary = {name: _entry(value, len(rows)) for name, value in scores.items()}
     settings = {"metrics": wanted, "classes": names} | ({"notes": notes} if notes else {})
     return Report.of(rows, settings=settings, summary=summary)
+
+
+def _compare_names(
+    true: Mapping[str, str], given: Mapping[str, str], names: Sequence[str], where: str
+) -> list[str]:
+    """Images without an answer, and classes that the answers do not have."""
+    problems = [
+        f"{name!r}: expected an answer in {where}, found none. Predict this image too, or leave "
+        "its line out of the truth (--images FOLDER compares the images of a folder only)."
+        for name in true
+        if name not in given
+    ]
+    return problems + [
+        f"{name!r}: expected a class of {', '.join(names)}, found {value!r}. Correct the table."
+        for table in (true, given)
+        for name, value in table.items()
+        if value not in names
+    ]
 
 
 def check_class_metrics(names: Sequence[str]) -> None:

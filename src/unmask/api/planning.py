@@ -86,17 +86,7 @@ def plan(
     split = val_images is not None
     labels = labels_of(images, found.labels)
     if labels is None or is_table(labels):
-        do = "Give --labels. Without labels, pre-train: unmask pretrain --preset mae2d."
-        if labels is not None:
-            do = f"Name the preset for classes of whole images. {suggest(images, labels)[1]}"
-        raise DataError(
-            message(
-                "plan",
-                expected="label images, to derive the task from",
-                found="none" if labels is None else f"a table of classes ({as_inputs(labels)[0]})",
-                do=do,
-            )
-        )
+        raise DataError(_no_label_images(images, labels))
     pairs, named = _opened(images, labels, settings)
     facts = measure(pairs, ignore_label=_ignored(settings), classes=_wants_classes(settings))
     planned = make_plan(facts, minutes=minutes)
@@ -110,6 +100,19 @@ def plan(
     if out is not None:
         atomic_write(out, plan_to_yaml(chosen))
     return chosen
+
+
+def _no_label_images(images: Paths, labels: Paths | None) -> str:
+    """The message for images without labels, or with a table of classes."""
+    do = "Give --labels. Without labels, pre-train: unmask pretrain --preset mae2d."
+    if labels is not None:
+        do = f"Name the preset for classes of whole images. {suggest(images, labels)[1]}"
+    return message(
+        "plan",
+        expected="label images, to derive the task from",
+        found="none" if labels is None else f"a table of classes ({as_inputs(labels)[0]})",
+        do=do,
+    )
 
 
 def _opened(images: Paths, labels: Paths, settings: Settings) -> tuple[list[Pair], list[Decision]]:

@@ -37,6 +37,11 @@ _SETTINGS: tuple[str, ...] = (
     "data.label_offset",
     "data.formats",
 )
+# What messages call the partner of a label file, labels, and files: of images, or of predictions.
+_PARTNERS = {
+    True: ("an image", "labels", "image(s)"),
+    False: ("a prediction", "true labels", "prediction(s)"),
+}
 # Names that a message shows.
 _SHOWN = 5
 
@@ -139,12 +144,10 @@ def match_files(
     problems += _without_partner("labels", arrays, by_label)
     without = [p for name, p in by_name.items() if name not in {*by_label, *arrays}]
     if both or not (without and by_label):
-        partner = "an image" if by_habit else "a prediction"
-        problems += _without_partner(partner, by_label, by_name)
+        problems += _without_partner(_PARTNERS[by_habit][0], by_label, by_name)
         unlabeled += map(str, without)
     else:
-        what = ("labels", "image(s)") if by_habit else ("true labels", "prediction(s)")
-        problems.append(_no_names_fit(without, list(by_label.values()), labels, what))
+        problems.append(_no_names_fit(without, [*by_label.values()], labels, _PARTNERS[by_habit]))
     matched = [(name, by_name[name], by_label[name]) for name in both]
     if by_habit:
         return _refuse_itself(matched, problems, _TWO)
@@ -306,13 +309,13 @@ def _no_lines_fit(images: Sequence[str], lines: Sequence[str], where: str) -> st
 
 
 def _no_names_fit(
-    images: Sequence[File], files: Sequence[LabelFile], labels: Paths, what: tuple[str, str]
+    images: Sequence[File], files: Sequence[LabelFile], labels: Paths, what: tuple[str, ...]
 ) -> str:
     """The message where no label has the name of an image, or of a prediction."""
     one = len(files) == 1 and len(images) > 1
     return message(
         ", ".join(str(path) for path in as_inputs(labels)[:_SHOWN]),
-        expected=f"{what[0]} with the names of the {len(images)} {what[1]}, {_some_names(images)}",
+        expected=f"{what[1]} with the names of the {len(images)} {what[2]}, {_some_names(images)}",
         found=f"{_some_names(files)}, so that no name fits",
         do=f"{'Each image needs labels of its own. ' if one else ''}{_HINT}",
     )

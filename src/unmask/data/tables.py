@@ -62,6 +62,28 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
                 path, expected="a table (.csv)", found=describe_error(error), do="Check the path."
             )
         ) from error
+    _check_lines(lines, path)
+    lines = [line | {NAME: stem(line[NAME] or "")} for line in lines]
+    names = [line[NAME] for line in lines]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(
+            message(
+                path,
+                expected="one row per image",
+                found=f"several of {', '.join(twice[:8])}",
+                do="Keep one of each.",
+            )
+        )
+    return lines
+
+
+def _check_lines(lines: Sequence[Mapping[str, object]], path: str | Path) -> None:
+    """Refuse a table of another form, and lines without a name or a class.
+
+    Raises:
+        DataError: says how the table must look.
+    """
     if lines and (other := foreign.describe_columns(lines[0])):
         what, do = other
         raise DataError(message(path, expected="a table of classes", found=what, do=do))
@@ -94,19 +116,6 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
                 do="Fill the line in, or remove it.",
             )
         )
-    lines = [line | {NAME: stem(line[NAME] or "")} for line in lines]
-    names = [line[NAME] for line in lines]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(
-            message(
-                path,
-                expected="one row per image",
-                found=f"several of {', '.join(twice[:8])}",
-                do="Keep one of each.",
-            )
-        )
-    return lines
 
 
 def _other_separator(line: Mapping[str, object]) -> str:
