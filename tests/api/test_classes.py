@@ -11,7 +11,10 @@ import pytest
 import unmask
 from unmask.api.classes import class_scores
 from unmask.checkpoint import load_model
-from unmask.io import open_image, save_image
+from unmask.crossvalidation.split import class_notes, class_of, hold_out, validation_notes
+from unmask.data.pairs import Pair
+from unmask.data.tables import ImageClass
+from unmask.io import Image, open_image, save_image
 
 SHAPES = {2: (40, 36), 3: (10, 34, 33)}
 NAMES = ("dark", "light", "striped")
@@ -61,6 +64,10 @@ def test_from_files_to_figures(ndim, sets, tiny, command, tmp_path):
     assert answer.code == 0, answer.err + answer.out
     answer = command("train", *preset, *files, "--out", tmp_path / "run", *given)
     assert answer.code == 0, answer.err
+    # The command that is printed at the end compares tables.
+    words = next(line for line in answer.err.splitlines() if "unmask evaluate" in line).split()
+    assert words[3] == str(folder / "classes.csv")
+    assert words[5] == str(tmp_path / "run-predicted" / "predicted.csv")
     metrics = load_model(tmp_path / "run").card["metrics"]
     assert set(metrics) == {"balanced_accuracy", "accuracy", "auc"}
     where = ("--model", tmp_path / "run", "--out", tmp_path / "out")
@@ -165,3 +172,130 @@ def test_volumes_on_another_grid(sets, tiny, command, tmp_path):
     assert result.classes is not None
     assert result.classes["dark"] == pytest.approx(float(line["dark"]), abs=1e-5)
     assert result.labels.shape == SHAPES[3]
+
+
+def labeled(*classes):
+    """Pairs of tiny images with these classes."""
+    found = []
+    for number, value in enumerate(classes):
+        image = Image.from_array(np.zeros((4, 4), np.uint8), name=str(number), ndim=2)
+        found.append(Pair(str(number), image, ImageClass("t.csv", value).labels(image)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("classes", "share", "held"),
+    [
+        ((1, 1, 1, 2, 2, 2), 0.1, [1, 2]),
+        ((1,) * 18 + (2, 2), 0.1, [1, 1, 2]),
+        ((1, 1, 1, 1, 2), 0.5, [1, 1]),
+        ((1, 1, 2, 2, 3, 3), 0.99, [1, 2, 3]),
+        ((1, 1, 2, 2), 0.5, []),
+        ((1, 1, 2, 2, 2), 0.0, []),
+    ],
+)
+def test_every_class_is_held_out_and_trained_on(classes, share, held):
+    pairs = labeled(*classes)
+    for seed in range(5):
+        kept, out = hold_out(pairs, share, seed=seed, classes=True)
+        assert sorted(map(class_of, out)) == held
+        assert {class_of(pair) for pair in kept} == set(classes)
+        assert len(kept) + len(out) == len(pairs)
+
+
+def test_classes_of_too_few_images_are_noted():
+    notes = class_notes(labeled(1, 1, 1, 2), NAMES)
+    assert "class light (images: 3 dark, 1 light, 0 striped)" in notes[0]
+    assert "class striped" in notes[1]
+    assert not class_notes(labeled(1, 1, 2, 2, 3, 3), NAMES)
+    assert "class striped" in validation_notes(labeled(1, 2), NAMES)[0]
+    assert not validation_notes(labeled(3, 1, 2), NAMES)
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """Images of two classes with a table of four lines, and answers for three of the images."""
+    for name in "abc":
+        save_image(tmp_path / "images" / f"{name}.tif", np.arange(30, dtype=np.uint8).reshape(5, 6))
+    write(tmp_path / "t.csv", "name,class\na,x\nb,y\nc,y\nother,x\n")
+    (tmp_path / "out").mkdir()
+    write(
+        tmp_path / "out" / "predicted.csv",
+        "name,class,x,y\na,x,0.9,0.1\nb,x,0.6,0.4\nc,x,0.8,0.2\n",
+    )
+    return tmp_path
+
+
+def evaluate_tables(command, folder, *more, predicted="out/predicted.csv"):
+    truth = ("--truth", folder / "t.csv", "--predicted", folder / predicted)
+    return command("evaluate", *truth, *more)
+
+
+def test_a_page_of_classes(compared, command):
+    page = compared / "report.html"
+    given = ("--images", compared / "images", "--out", page)
+    answer = evaluate_tables(command, compared, *given)
+    assert answer.code == 0, answer.err
+    assert "1 line(s) are of images that are not among --images" in answer.out
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/jpeg;base64,") == 3
+    assert text.index("c, y, predicted x") < text.index("b, y, predicted x")
+    assert text.index("b, y, predicted x") < text.index("a, x, right")
+    matrix = text[text.index("Confusion matrix") :]
+    for cell in ("predicted x", '<td class="text">y</td><td data-value="2.0">2</td>'):
+        assert cell in matrix
+    assert "2 of 3 are wrong" in text
+
+
+def test_a_page_of_classes_without_pictures(compared, command):
+    write(compared / "t.csv", "name,class\na,x\nb,y\n")
+    answer = evaluate_tables(command, compared, "--out", compared / "report.html")
+    assert answer.code == 0, answer.err
+    assert "data:image" not in (compared / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("metric", ["f1@0.5", "hd95", "aji"])
+def test_metrics_that_whole_images_do_not_have(compared, command, metric):
+    answer = evaluate_tables(command, compared, "--metrics", metric)
+    assert answer.code == 2
+    assert f"--metrics {metric}: expected metrics for the classes of whole images" in answer.err
+    assert "accuracy, balanced_accuracy, auc, dice, iou" in answer.err
+
+
+def test_metrics_of_every_class(compared, command):
+    given = ("--images", compared / "images", "--metrics", "dice/*")
+    answer = evaluate_tables(command, compared, *given)
+    assert answer.code == 0, answer.err
+    assert "dice/1" in answer.out
+    assert "dice/2" in answer.out
+
+
+def test_the_folder_of_a_table_and_voxels_to_ignore(compared, command):
+    answer = evaluate_tables(command, compared, predicted="out")
+    assert answer.code == 2
+    assert f"Give --predicted {compared / 'out' / 'predicted.csv'}" in answer.err
+    answer = evaluate_tables(command, compared, "--ignore", "1")
+    assert answer.code == 2
+    assert "which have no voxels" in answer.err
+
+
+def test_images_of_another_table(compared, command):
+    save_image(compared / "more" / "z.tif", np.ones((5, 6), np.uint8))
+    answer = evaluate_tables(command, compared, "--images", compared / "more")
+    assert answer.code == 2
+    assert "expected lines of the images of --images, such as 'z'" in answer.err
+
+
+def test_a_table_without_a_preset(sets, command, tmp_path):
+    """A table is not asked for again, and the preset has the axes of the images."""
+    folder = sets[3]
+    given = (folder / "images", "--labels", folder / "classes.csv")
+    answer = command("train", *given, "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert "found a table of classes" in answer.err
+    assert "Give --labels" not in answer.err
+    assert "--preset classify3d --set 'task.classes=[" in answer.err
+    answer = command("check", *given, "--set", "data.crop=[8, 16, 16]")
+    assert answer.code == 0, answer.err
+    line = next(line for line in answer.out.splitlines() if "unmask train" in line)
+    assert "--preset classify3d" in line

@@ -7,7 +7,8 @@ import pytest
 import tifffile
 
 import unmask
-from unmask.errors import DataError
+from unmask import api
+from unmask.errors import DataError, RecipeError
 from unmask.io import save_image
 
 
@@ -99,3 +100,29 @@ def test_tracks_of_a_movie_are_objects(tmp_path):
     tifffile.imwrite(path, frames, imagej=True, metadata={"axes": "TYX"})
     report = unmask.evaluate(truth=path, predicted=path)
     assert [row["f1@0.5"] for row in report.images[1:]] == [1, 1, 1]
+
+
+def test_a_missing_prediction_is_not_called_an_image(folder, command):
+    (folder / "out" / "b.png").unlink()
+    answer, _ = evaluated(folder, command)
+    assert answer.code == 2
+    assert "b.png: expected a prediction named 'b', found none" in answer.err
+    (folder / "out" / "a.png").rename(folder / "out" / "z.png")
+    save_image(folder / "out" / "y.png", np.ones((40, 40), np.uint8), axes="YX")
+    answer, _ = evaluated(folder, command)
+    assert "expected true labels with the names of the 2 prediction(s)" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("mappings", "given", "text"),
+    [
+        (["transfered"], {}, "found transfered"),
+        (["transferred"], {}, "found no --fit-truth and no --fit-predicted"),
+        (["transferred"], {"fit_truth": "a"}, "found no --fit-predicted. Give --fit-predicted"),
+    ],
+)
+def test_mappings_that_cannot_be_made(folder, mappings, given, text):
+    """A misspelled name and images to fit on that are missing have a message each."""
+    files = {"truth": folder / "truth", "predicted": folder / "out"}
+    with pytest.raises(RecipeError, match=text):
+        api.evaluate_clusters(**files, mappings=mappings, **given)

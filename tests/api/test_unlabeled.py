@@ -4,6 +4,7 @@ from PIL import Image
 
 import unmask
 from unmask import checkpoint
+from unmask.api import planning
 from unmask.api.unlabeled import unlabeled_note
 from unmask.errors import DataError, RecipeError
 
@@ -115,3 +116,27 @@ def test_the_note_keeps_the_validation():
     for validation in ((None, None), ("vi", None)):
         (note,) = unlabeled_note(2, ["i/a.png", "i/b.png"], "i", "l", validation=validation)
         assert "--val" not in note
+
+
+@pytest.mark.parametrize(
+    ("given", "method"), [([], "consistency"), (["train.unlabeled=pseudo_labels"], "pseudo_labels")]
+)
+def test_minutes_are_for_updates_with_unlabeled_crops(folder, monkeypatch, given, method):
+    """The plan times updates of a recipe that learns from unlabeled images."""
+
+    class Planned(BaseException):
+        pass
+
+    def time_update(labeled, recipe):
+        raise Planned(recipe.train.unlabeled.name)
+
+    monkeypatch.setattr(planning, "_time_update", time_update)
+    with pytest.raises(Planned, match=method):
+        unmask.train(
+            images=folder / "images",
+            labels=folder / "labels",
+            unlabeled=folder / "images",
+            out=folder / "run",
+            minutes=1,
+            settings=given,
+        )

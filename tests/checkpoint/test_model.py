@@ -95,3 +95,12 @@ def test_an_unwritable_place_is_named(tmp_path):
 def test_plain_values():
     given = {1: (Path("a"), np.int64(3), torch.tensor(2.0)), "x": [float("inf"), None, True]}
     assert plain(given) == {"1": ["a", 3, 2.0], "x": [None, None, True]}
+
+
+@pytest.mark.parametrize("name", ["m.pt", "m.pth", "m.zip"])
+def test_an_archive_that_is_cut_off_is_called_so(tmp_path, name):
+    path = tmp_path / name
+    torch.save({"a": torch.ones(1000)}, path)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(CheckpointError, match=r"m\.\w+: expected a whole file.*cut off"):
+        load_model(path)

@@ -14,6 +14,7 @@ from unmask.checkpoint.card import channel_fields, channel_names
 from unmask.data.channel_choice import (
     ChannelChoice,
     all_channels,
+    channel_notes,
     common_names,
     select_channels,
 )
@@ -158,3 +159,34 @@ def test_braces_name_channels_by_what_differs(tmp_path):
     write(tmp_path, "files")
     image = open_image(f"{tmp_path}/a_{{DAPI,actin}}.tif", ndim=2)
     assert image.meta["channels"] == ("DAPI", "actin")
+
+
+def plain(count: int, **meta: object) -> Image:
+    image = Image.from_array(np.zeros((count, 9, 11), np.uint8), axes="CYX", name="a")
+    return Image(**{**vars(image), "meta": meta})
+
+
+def test_channels_that_a_model_joins_are_noted_once():
+    every = ChannelChoice()
+    notes = channel_notes([named(), named(), plain(1)], 1, every)
+    assert notes == [
+        "2 of 3 image(s) have 3 channels (DAPI, actin, Tubulin), and the model sees one: the mean "
+        "of the first three channels. Choose others with --channels."
+    ]
+    assert "taken for those that the model was trained on" in channel_notes([named()], 3, every)[0]
+    assert "first three colors" in channel_notes([plain(3, color=True)], 1, every)[0]
+    assert "the fourth, which is constant, is left out" in channel_notes([plain(4)], 3, every)[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "channels", "choice"),
+    [
+        (plain(3, color=True), 3, ChannelChoice()),
+        (plain(3), 3, ChannelChoice()),
+        (plain(1), 3, ChannelChoice()),
+        (named(), 1, ChannelChoice((0, 1, 2))),
+        (named(), 3, ChannelChoice(trained=NAMES)),
+    ],
+)
+def test_channels_without_another_reading_are_not_noted(image, channels, choice):
+    assert not channel_notes([image], channels, choice)

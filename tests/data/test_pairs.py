@@ -4,7 +4,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 
+from unmask.data.channel_choice import ChannelChoice
 from unmask.data.pairs import (
     Layout,
     audit_pairs,
@@ -194,3 +196,24 @@ def test_labels_without_position_cannot_follow_a_turned_image(tmp_path, suffix):
         open_pairs(tmp_path / "i", tmp_path / "l", Layout(3))
     volume(tmp_path / "i" / "a.nii", np.eye(4))
     assert open_pairs(tmp_path / "i", tmp_path / "l", Layout(3))
+
+
+def test_the_first_value_that_is_not_finite_has_its_channel_in_the_file(tmp_path):
+    bad = np.ones((3, 8, 9), np.float32)
+    bad[2, 3, 4] = np.nan
+    save_image(tmp_path / "bad.tif", bad, axes="CYX")
+    rules = Layout(2, channels=ChannelChoice((1, 2)))
+    audit = audit_pairs(tmp_path, None, rules, read=True)
+    assert "first at (channel, *space) = (2, 3, 4)" in audit.problems[0]
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_planes_that_a_file_calls_colors_are_noted(tmp_path, count):
+    """tifffile writes an array of three or four planes as planar RGB by default."""
+    planes = np.arange(count * 72).astype(np.uint8).reshape(-1, 8, 9)
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate")
+    notes = audit_pairs(tmp_path, None, PLANE).notes
+    assert f"its {count} planes are read as the colors of one image" in notes[0]
+    assert not audit_pairs(tmp_path, None, Layout(2, axes="CYX")).notes
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 9, 3), np.uint8), photometric="rgb")
+    assert not audit_pairs(tmp_path, None, PLANE).notes

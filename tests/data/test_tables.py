@@ -81,3 +81,33 @@ def test_no_table(folder):
         read_table(folder / "none.csv")
     with pytest.raises(DataError, match="expected a table"):
         open_pairs(folder / "images", folder / "images", LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name;class\na;cat\n", r"separated by commas, found semicolons \('name;class'\)"),
+        ("name\tclass\na\tcat\n", "separated by commas, found tabs"),
+        ("name,class\na,cat\nb\n", "1 line.s. without one of them, such as that of 'b'"),
+        ("name,class\na,cat\nb,\n", "a name and a class in every line"),
+    ],
+)
+def test_mistakes_in_a_table_are_the_only_problem(folder, text, message):
+    with pytest.raises(DataError, match=message) as error:
+        open_pairs(folder / "images", table(folder, text), LAYOUT)
+    assert "expected a line" not in str(error.value)
+
+
+def test_a_folder_of_label_images_is_no_table(folder):
+    with pytest.raises(DataError, match=r"found a folder.*choose another preset") as error:
+        open_pairs(folder / "images", folder / "images", LAYOUT)
+    assert "expected a line" not in str(error.value)
+
+
+def test_a_table_of_other_images(folder):
+    path = table(folder, "name,class\nx,cat\ny,dog\n")
+    with pytest.raises(DataError) as error:
+        open_pairs(folder / "images", path, LAYOUT)
+    assert "lines with the names of the 3 image(s), a, b, c, found x, y, so that" in str(
+        error.value
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import runpy
 import zipfile
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import yaml
 
@@ -241,3 +243,28 @@ def test_the_description_is_json(unpacked):
     described = FORMATS["onnx"].describe(unpacked / "weights.onnx")
     assert json.loads(json.dumps(described)) == described
     assert described["input"]["axes"] == "bcyx"
+
+
+@pytest.mark.parametrize("shape", ["batch", "image"])
+def test_the_decoding_script_takes_the_output_of_its_package(unpacked, monkeypatch, shape):
+    scores = np.load(unpacked / "test_output.npy")
+    path = unpacked / f"{shape}.npy"
+    np.save(path, scores if shape == "batch" else scores[0])
+    monkeypatch.setattr("sys.argv", ["decode.py", str(path), str(unpacked / "labels.tif")])
+    runpy.run_path(str(unpacked / "decode.py"))
+    labels = tifffile.imread(unpacked / "labels.tif")
+    assert (labels == unmask.decode(unpacked / "weights.onnx", scores[0])).all()
+
+
+def test_mistakes_with_the_decoding_script_are_explained(unpacked, monkeypatch):
+    script = str(unpacked / "decode.py")
+    path = unpacked / "two.npy"
+    np.save(path, np.concatenate(2 * [np.load(unpacked / "test_output.npy")]))
+    for words, text in (
+        ([str(path), "labels.tif"], "found a batch of 2"),
+        (["none.npy", "labels.tif"], "none.npy: "),
+        ([], "python decode.py scores.npy labels.tif"),
+    ):
+        monkeypatch.setattr("sys.argv", ["decode.py", *words])
+        with pytest.raises(SystemExit, match=text):
+            runpy.run_path(script)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from unmask.data.channel_choice import select_channels
 from unmask.data.pairs import Pair
 from unmask.io import Image
 from unmask.planning.plan import Plan, make_plan, measure
@@ -111,3 +114,12 @@ def test_the_evidence_is_short_and_names_no_values_that_are_missing():
     assert str(task).startswith("task = semantic. No label value besides 0 was found.")
     for each in ([(4, 4), (30, 30), (60, 60)], [(30, 30)]):
         assert all(len(note) < 400 for note in plan_of(pair(squares(each))).notes)
+
+
+def test_channels_have_their_numbers_in_the_file():
+    """After --channels 1,2,0 the faint ones are not called 1 and 2."""
+    given = pair(squares([(10, 10), (50, 50)]), channels=3)
+    chosen = replace(given, image=select_channels(given.image, [2, 0]))
+    note = note_on(plan_of(chosen), "are used. Objects stand out")
+    assert note.startswith("Channels 2 and 0 are used")
+    assert note.endswith("channel 2 may be left out: --channels 0.")

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unmask.api.evaluation import EVERY
 from unmask.api.values import Say
 from unmask.data.pairs import Pair, Paths
 from unmask.data.portions import unreadable
-from unmask.data.tables import CLASS, NAME, list_paths, read_table, write_table
+from unmask.data.tables import CLASS, NAME, PREDICTED, list_paths, read_table, write_table
 from unmask.errors import DataError, RecipeError, describe_error, gather, message, raise_problems
-from unmask.io import Image
+from unmask.io import Image, stem
+from unmask.io.paths import named_files
 from unmask.leftovers import remove_leftovers
-from unmask.metrics import Report, evaluate_pair
+from unmask.metrics import METRICS as NAMED
+from unmask.metrics import Report, evaluate_pair, find_metric
 from unmask.progress import Progress
 from unmask.tasks.complete import complete
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from unmask.infer.predictor import Predictor
     from unmask.infer.tiles import Progress
 
-TABLE = "predicted.csv"
 METRICS = ("accuracy", "balanced_accuracy", "auc")
 
 
@@ -71,7 +73,7 @@ def write_classes(
         lines.append({NAME: pair.name, CLASS: found, **dict(zip(names, digits, strict=True))})
         seconds = time.perf_counter() - begin
         say(f"[{number}/{len(pairs)}] {pair.image.source}: {found} ({seconds:.1f} s)")
-    path = out / TABLE
+    path = out / PREDICTED
     remove_leftovers(out)
     write_table(path, lines)
     return path
@@ -124,44 +126,136 @@ def class_scores(
 
 
 def evaluate_classes(
-    truth: Paths, predicted: Paths, metrics: Sequence[str] | None = None
+    truth: Paths,
+    predicted: Paths,
+    metrics: Sequence[str] | None = None,
+    *,
+    images: Paths | None = None,
 ) -> Report:
     """Compare a table of answers with the true classes.
 
+    Args:
+        truth: tables with the columns ``name`` and ``class``.
+        predicted: tables as ``predict`` writes them; columns of probabilities may be missing.
+        metrics: names of metrics of classes; default: `METRICS`, of which ``auc`` needs
+            probabilities.
+        images: compare these images only; a table may serve the training and the validation.
+
+    Returns:
+        Rows with ``truth``, ``predicted`` and, if there are probabilities, that of the true class
+        as ``probability``; scores of all images together.
+
     Raises:
+        RecipeError: a metric that whole images do not have.
         DataError: images without an answer, or classes that no column of the answers is for; all
             problems at once.
     """
+    check_class_metrics(metrics or ())
     true = {line[NAME]: line[CLASS] for path in list_paths(truth) for line in read_table(path)}
+    true, notes = _of_images(true, images, truth)
     answers = {line[NAME]: line for path in list_paths(predicted) for line in read_table(path)}
     columns = [key for line in answers.values() for key in line if key not in (NAME, CLASS)]
     given = {name: line[CLASS] for name, line in answers.items()}
     names = list(dict.fromkeys(columns)) or sorted({*true.values(), *given.values()})
     where = ", ".join(map(str, list_paths(predicted)))
+    problems = _compare_names(true, given, names, where)
+    if problems:
+        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    shares = np.array([_shares(where, answers[name], names) for name in true]).T
+    numbers = np.array([names.index(value) + 1 for value in true.values()])
+    rows = [
+        {"name": name, "truth": value, "predicted": given[name]}
+        | ({"probability": float(share[number - 1])} if columns else {})
+        for (name, value), share, number in zip(true.items(), shares.T, numbers, strict=True)
+    ]
+    # Without probabilities there is nothing to rank images by
+    wanted = [
+        each
+        for name in metrics or (METRICS if columns else METRICS[:2])
+        for each in _each_class(name, len(names))
+    ]
+    scores = class_scores(numbers, shares, wanted)
+    summary = {name: _entry(value, len(rows)) for name, value in scores.items()}
+    settings = {"metrics": wanted, "classes": names} | ({"notes": notes} if notes else {})
+    return Report.of(rows, settings=settings, summary=summary)
+
+
+def _compare_names(
+    true: Mapping[str, str], given: Mapping[str, str], names: Sequence[str], where: str
+) -> list[str]:
+    """Images without an answer, and classes that the answers do not have."""
     problems = [
         f"{name!r}: expected an answer in {where}, found none. Predict this image too, or leave "
-        "its line out of the truth."
+        "its line out of the truth (--images FOLDER compares the images of a folder only)."
         for name in true
-        if name not in answers
+        if name not in given
     ]
-    problems += [
+    return problems + [
         f"{name!r}: expected a class of {', '.join(names)}, found {value!r}. Correct the table."
         for table in (true, given)
         for name, value in table.items()
         if value not in names
     ]
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
-    rows = [
-        {"name": name, "truth": value, "predicted": given[name]} for name, value in true.items()
-    ]
-    shares = np.array([_shares(where, answers[name], names) for name in true]).T
-    numbers = np.array([names.index(value) + 1 for value in true.values()])
-    # Without probabilities there is nothing to rank images by
-    wanted = list(metrics or (METRICS if columns else METRICS[:2]))
-    scores = class_scores(numbers, shares, wanted)
-    summary = {name: _entry(value, len(rows)) for name, value in scores.items()}
-    return Report.of(rows, settings={"metrics": wanted, "classes": names}, summary=summary)
+
+
+def check_class_metrics(names: Sequence[str]) -> None:
+    """Refuse metrics of objects and of surfaces, which whole images do not have.
+
+    Raises:
+        RecipeError: the metrics that exist are listed.
+    """
+    for name in names:
+        metric = find_metric(name.replace(EVERY, "/1"), NAMED)
+        if metric.surfaces or metric.kind == "instance":
+            known = [
+                key
+                for key, each in NAMED.items()
+                if each.kind != "instance" and not each.surfaces and key not in METRICS
+            ]
+            raise RecipeError(
+                message(
+                    f"--metrics {name}",
+                    expected="metrics for the classes of whole images: "
+                    f"{', '.join([*METRICS, *known])}",
+                    found="a metric of " + ("surfaces" if metric.surfaces else "objects"),
+                    do="Choose among them, such as dice/2 for the second class, or compare label "
+                    "images.",
+                )
+            )
+
+
+def _each_class(name: str, count: int) -> list[str]:
+    """``dice/1``, ``dice/2`` ... in place of ``dice/*``."""
+    if not name.endswith(EVERY):
+        return [name]
+    return [f"{name.removesuffix(EVERY)}/{number}" for number in range(1, count + 1)]
+
+
+def _of_images(
+    true: dict[str, str], images: Paths | None, truth: Paths
+) -> tuple[dict[str, str], list[str]]:
+    """The lines of the images, and a note on others.
+
+    Raises:
+        DataError: no line is of these images.
+    """
+    if images is None:
+        return true, []
+    known = {stem(name) for name, _ in named_files(images)}
+    kept = {name: value for name, value in true.items() if name in known}
+    where = ", ".join(map(str, list_paths(truth)))
+    if not kept:
+        raise DataError(
+            message(
+                where,
+                expected=f"lines of the images of --images, such as {min(known, default='-')!r}",
+                found=f"{len(true)} line(s) of other images, such as {next(iter(true))!r}",
+                do="Give the images of this table, or leave out --images.",
+            )
+        )
+    spare = len(true) - len(kept)
+    note = f"{where}: {spare} line(s) are of images that are not among --images, and are left out."
+    return kept, [note] if spare else []
 
 
 def _entry(value: float, images: int) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +14,10 @@ from unmask.data.checks import check_place
 from unmask.data.drawn import DrawnLabels
 from unmask.data.offset import offset_in_files, part_with_labels
 from unmask.data.pairing import Layout, Paths, match_files, pairing
-from unmask.data.tables import is_table
+from unmask.data.tables import PREDICTED, is_table
 from unmask.errors import DataError, RecipeError, message, raise_problems
 from unmask.io import Image, open_labels
-from unmask.io.inputs import Input
+from unmask.io.inputs import Input, as_inputs
 from unmask.io.stacks import open_movie_labels, plane_of
 from unmask.metrics import (
     METRICS,
@@ -26,7 +27,7 @@ from unmask.metrics import (
 )
 
 # The end of a metric's name that stands for every class.
-_EVERY = "/*"
+EVERY = "/*"
 
 
 class Opened(NamedTuple):
@@ -53,6 +54,7 @@ def evaluate(
     predicted: Paths,
     metrics: Sequence[str] | None = None,
     ignore: int | None = None,
+    images: Paths | None = None,
     settings: Settings = (),
 ) -> Report:
     """Compare label images, or tables of the classes of images, with the truth.
@@ -67,6 +69,7 @@ def evaluate(
             ``(truth, predicted)``. ``dice/*`` is one for each class of the truth. Default: by what
             all truth images look like; ``settings["notes"]`` says why.
         ignore: value of the truth that counts nowhere.
+        images: of tables, compare these images only; label images pair without them.
         settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth),
             ``data.label_offset`` of a truth that covers a part of the images, ``data.formats``.
 
@@ -76,22 +79,53 @@ def evaluate(
     """
     rules = pairing(settings)
     for name in metrics or ():
-        find_metric(name.replace(_EVERY, "/1"), METRICS)
+        find_metric(name.replace(EVERY, "/1"), METRICS)
+    if is_table(truth):
+        _check_answers(predicted, ignore)
     if is_table(truth) and is_table(predicted):
         from unmask.api.classes import evaluate_classes
 
-        return evaluate_classes(truth, predicted, metrics)
+        return evaluate_classes(truth, predicted, metrics, images=images)
     opened, pairing_notes = open_compared(truth, predicted, rules)
     names, notes = metrics, list[str]()
     if names is None:
         names, reason = choose_metrics(_looks(opened, ignore))
         notes.append(reason_note(names, reason))
-    if any(name.endswith(_EVERY) for name in names):
+    if any(name.endswith(EVERY) for name in names):
         names = _of_every_class(names, [each.truth for each in opened], ignore)
     doubts = Doubts(names, ignore)
     rows = [_row(each, names, ignore=ignore, doubts=doubts) for each in opened]
     notes += [*doubts.notes(), *pairing_notes]
     return Report.of(rows, settings={"metrics": list(names), **({"notes": notes} if notes else {})})
+
+
+def _check_answers(predicted: Paths, ignore: int | None) -> None:
+    """Refuse what does not fit a table of true classes.
+
+    Raises:
+        DataError: the folder of a table in place of the table.
+        RecipeError: a value of voxels to ignore.
+    """
+    for path in as_inputs(predicted):
+        table = Path(path, PREDICTED) if isinstance(path, str) else None
+        if table is not None and table.is_file():
+            raise DataError(
+                message(
+                    path,
+                    expected="a table of predicted classes, as the truth is a table of classes",
+                    found="its folder",
+                    do=f"Give --predicted {table}.",
+                )
+            )
+    if ignore is not None and is_table(predicted):
+        raise RecipeError(
+            message(
+                f"--ignore {ignore}",
+                expected="label images",
+                found="tables of classes, which have no voxels",
+                do="Leave it out, and leave lines out of the true classes instead.",
+            )
+        )
 
 
 def _looks(opened: Sequence[Opened], ignore: int | None) -> list[Look]:
@@ -198,8 +232,8 @@ def _of_every_class(names: Sequence[str], truths: Sequence[Image], ignore: int |
     found = {int(value) for truth in truths for value in np.unique(truth.read())}
     classes = sorted(found - {0, ignore})
     every = [
-        [f"{name.removesuffix(_EVERY)}/{each}" for each in classes]
-        if name.endswith(_EVERY)
+        [f"{name.removesuffix(EVERY)}/{each}" for each in classes]
+        if name.endswith(EVERY)
         else [name]
         for name in names
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,8 @@ from unmask.build import (
     layout,
     resolve_recipe,
 )
+from unmask.build.semisupervised import DEFAULT
+from unmask.crossvalidation.split import class_notes, class_of, hold_out, validation_notes
 from unmask.data.fingerprint import same_images
 from unmask.data.grid import View
 from unmask.data.outputs import refuse_inside
@@ -52,7 +55,6 @@ from unmask.planning.fold_rules import FEW
 from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
 from unmask.recipe import Recipe, RecipeLike, load
-from unmask.space.random import generator
 from unmask.starts.choose import AUTO
 from unmask.starts.replay import draw_source, families_of
 from unmask.tasks.base import CompleteTask
@@ -298,14 +300,16 @@ def _open_files(
         held_out = _second("Validation", val_images, val_labels, open_files, notes)
         second = _second("Replay", files.replay_images, files.replay_labels, open_files, notes)
         notes += content_notes(pairs, chosen, task)
+        notes += class_notes(pairs, rules.classes) if rules.classes else ()
     if chosen.train.folds and held_out is not None:
         notes.append(
             "Validation images are given, so no image is held out in folds "
             f"(train.folds={chosen.train.folds}); leave them out for a cross-validation."
         )
     if held_out is None and not chosen.train.folds:
-        pairs, held_out = _hold_out(pairs, chosen)
-        notes += _note_held_out(pairs, held_out)
+        pairs, held_out = _hold_out(pairs, chosen, classes=bool(rules.classes))
+        notes += _note_held_out(pairs, held_out, rules.classes)
+    notes += validation_notes(held_out or (), rules.classes)
     notes += same_notes(same_images(pairs, held_out or ()))
     more = open_unlabeled(files.unlabeled, rules, chosen, [*pairs, *(held_out or ())], notes)
     second = None if second is None else apply_view(second, rules.view)
@@ -319,16 +323,20 @@ def _validation(assembly: Assembly[Segmenter], held_out: list[Pair]) -> HeldOut 
     return HeldOut(assembly.recipe, held_out, assembly.pipeline.normalize)
 
 
-def _note_held_out(pairs: Sequence[Pair], held_out: Sequence[Pair]) -> list[str]:
+def _note_held_out(
+    pairs: Sequence[Pair], held_out: Sequence[Pair], classes: Sequence[str] = ()
+) -> list[str]:
     """What chooses the best model, if the user did not name it."""
     if not held_out:
         return ["No image is held out, so the last weights are kept and no score is reported."]
     shown = ", ".join(pair.name for pair in held_out[:3])
     more = ", ..." if len(held_out) > 3 else ""
     whole = len(pairs) + len(held_out)
+    counts = Counter(classes[class_of(pair) - 1] for pair in held_out) if classes else {}
+    several = f": {', '.join(f'{counts[name]} {name}' for name in classes)}" if classes else ""
     return [
         f"{len(held_out)} of {whole} labeled images are held out to choose the best model "
-        f"({shown}{more}); train on others with --val-images or data.holdout."
+        f"({shown}{more}{several}); train on others with --val-images or data.holdout."
         + (" With so few, --folds judges the model on each of them." if whole < FEW else "")
     ]
 
@@ -359,6 +367,9 @@ def _recipe_of(
         # Validation images that are given, and several processes, rule out a cross-validation.
         alone = files.val_images is None and prod(count_processes(start.devices)) == 1
         own = settings if alone else ["train.folds=0", *settings]
+        if files.unlabeled is not None:
+            # Minutes are for updates that see unlabeled crops as well.
+            own = [f"train.unlabeled={DEFAULT.name}", *own]
         made = plan(
             files.images, labels=files.labels, minutes=minutes, init=start.init, settings=own
         )
@@ -408,12 +419,8 @@ def _no_labels(images: Paths) -> str:
     )
 
 
-def _hold_out(pairs: list[Pair], recipe: Recipe) -> tuple[list[Pair], list[Pair]]:
-    """Training and validation pairs; nothing is held out of fewer than five."""
-    count = round(len(pairs) * recipe.data.holdout)
-    if len(pairs) < 5 or recipe.data.holdout == 0:
-        return pairs, []
-    order = generator(recipe.train.seed, "holdout").permutation(len(pairs))
-    chosen = set(order[: min(max(1, count), len(pairs) - 1)].tolist())
-    held_out = [pair for index, pair in enumerate(pairs) if index in chosen]
-    return [pair for index, pair in enumerate(pairs) if index not in chosen], held_out
+def _hold_out(
+    pairs: list[Pair], recipe: Recipe, *, classes: bool = False
+) -> tuple[list[Pair], list[Pair]]:
+    """Training and validation pairs of a recipe."""
+    return hold_out(pairs, recipe.data.holdout, seed=recipe.train.seed, classes=classes)

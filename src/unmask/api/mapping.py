@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from unmask.api.evaluation import open_compared
 from unmask.api.values import Settings
 from unmask.data.pairs import Paths, pairing
-from unmask.errors import RecipeError
+from unmask.errors import RecipeError, message
 from unmask.metrics import Overlap, Report, overlap
 from unmask.metrics.mapping import (
     MAPPINGS,
@@ -62,12 +62,9 @@ def evaluate_clusters(
     fitting = fit_truth is not None and fit_predicted is not None
     asked = tuple(mappings) if mappings is not None else MAPPINGS if fitting else ORACLES
     transferred = set(asked) & set(TRANSFERRED)
-    if set(asked) - set(MAPPINGS) or not asked or (transferred and not fitting):
-        raise RecipeError(
-            f"mapping: expected some of {', '.join(MAPPINGS)}, found "
-            f"{', '.join(asked) or 'none'}. The transferred ones need other images with truth to "
-            "be fitted on: --fit-truth and --fit-predicted."
-        )
+    _check_mappings(
+        asked, transferred, {"--fit-truth": fit_truth, "--fit-predicted": fit_predicted}
+    )
     rules = list(settings)
     table = fitted = sum_tables(_overlaps(truth, predicted, ignore, rules))
     if transferred and fit_truth is not None and fit_predicted is not None:
@@ -78,6 +75,36 @@ def evaluate_clusters(
         mark = " (oracle)" if name in ORACLES else ""
         row |= {f"{key} {name}{mark}": value for key, value in score(table, mapping).items()}
     return Report.of([row], settings={"mappings": list(asked), "ignore": ignore})
+
+
+def _check_mappings(
+    asked: Sequence[str], transferred: Collection[str], fit: Mapping[str, Paths | None]
+) -> None:
+    """Refuse unknown mappings, and transferred ones without images to fit them on.
+
+    Raises:
+        RecipeError: names what is wrong or missing.
+    """
+    if (unknown := [name for name in asked if name not in MAPPINGS]) or not asked:
+        raise RecipeError(
+            message(
+                "mapping",
+                expected=f"some of {', '.join(MAPPINGS)}",
+                found=", ".join(unknown) or "none",
+                do="Correct the name.",
+            )
+        )
+    missing = [option for option, paths in fit.items() if paths is None]
+    if transferred and missing:
+        raise RecipeError(
+            message(
+                f"mapping {', '.join(sorted(transferred))}",
+                expected="other images with truth, on which this mapping is fitted",
+                found=f"no {' and no '.join(missing)}",
+                do=f"Give {' and '.join(missing)}, or use a mapping that needs none: "
+                f"{', '.join(ORACLES)}.",
+            )
+        )
 
 
 def _overlaps(

@@ -19,6 +19,7 @@ from unmask.data.grid import View
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, message
+from unmask.io.inputs import as_inputs
 from unmask.planning.decision import Decision
 from unmask.planning.fold_rules import choose_folds, fold_decisions
 from unmask.planning.network_rules import (
@@ -31,7 +32,7 @@ from unmask.planning.plan import Plan, make_plan, measure, shrink_crops
 from unmask.planning.text import plan_to_yaml
 from unmask.recipe import Recipe, check_settings, load
 from unmask.starts.choose import AUTO, NONE, WORDS, shipped_start
-from unmask.training.advice import open_first
+from unmask.training.advice import open_first, suggest
 from unmask.training.precision import Measured
 from unmask.training.threads import measure_threads, use_threads
 from unmask.training.timing import time_updates
@@ -85,15 +86,7 @@ def plan(
     split = val_images is not None
     labels = labels_of(images, found.labels)
     if labels is None or is_table(labels):
-        raise DataError(
-            message(
-                "plan",
-                expected="label images, to derive the task from",
-                found="none" if labels is None else "a table of classes",
-                do="Give --labels. Without labels, pre-train: unmask pretrain --preset mae2d. For "
-                "classes of whole images: unmask train --preset classify2d.",
-            )
-        )
+        raise DataError(_no_label_images(images, labels))
     pairs, named = _opened(images, labels, settings)
     facts = measure(pairs, ignore_label=_ignored(settings), classes=_wants_classes(settings))
     planned = make_plan(facts, minutes=minutes)
@@ -107,6 +100,19 @@ def plan(
     if out is not None:
         atomic_write(out, plan_to_yaml(chosen))
     return chosen
+
+
+def _no_label_images(images: Paths, labels: Paths | None) -> str:
+    """The message for images without labels, or with a table of classes."""
+    do = "Give --labels. Without labels, pre-train: unmask pretrain --preset mae2d."
+    if labels is not None:
+        do = f"Name the preset for classes of whole images. {suggest(images, labels)[1]}"
+    return message(
+        "plan",
+        expected="label images, to derive the task from",
+        found="none" if labels is None else f"a table of classes ({as_inputs(labels)[0]})",
+        do=do,
+    )
 
 
 def _opened(images: Paths, labels: Paths, settings: Settings) -> tuple[list[Pair], list[Decision]]:

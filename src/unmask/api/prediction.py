@@ -33,12 +33,14 @@ from unmask.api.results import (
     record_of,
     report_profile,
     suspicious_notes,
+    unused_join,
     unused_planes,
     write_pictures,
     write_table_of,
 )
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.blocks.resume import batch
+from unmask.data.channel_choice import channel_notes
 from unmask.data.outputs import keep_results, mixed_note
 from unmask.data.pairs import (
     Layout,
@@ -47,6 +49,7 @@ from unmask.data.pairs import (
     audit_pairs,
     fingerprint,
 )
+from unmask.data.tables import PREDICTED
 from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems, message
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
@@ -183,6 +186,8 @@ def _predict_one(
         result = predict_stack(predictor, image, join=join, progress=progress)
     else:
         result = predictor.predict(image, keep_scores=True, uncertainty=True, progress=progress)
+    choice = (predictor.layout or Layout(predictor.ndim)).channels
+    notes = (*notes, *channel_notes([image], predictor.channels, choice))
     return replace(result, notes=(*notes, *result.notes), image=image)
 
 
@@ -242,9 +247,9 @@ def _predict_files(
     pairs, bad = _open_pairs(images, predictor, options, say)
     skipped = bad if options.skip_bad else None
     if complete(predictor.task).image_classes:
-        from unmask.api.classes import TABLE, write_classes
+        from unmask.api.classes import write_classes
 
-        keep_results([out / TABLE], out, kept=not options.overwrite)
+        keep_results([out / PREDICTED], out, kept=not options.overwrite)
         table = write_classes(predictor, pairs, out, skipped, say=say, progress=progress)
         record({"output": table})
         return _report_skipped([table], bad)
@@ -364,7 +369,10 @@ def _open_pairs(
         raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
     _check_options(audit.pairs, options, whole_image=bool(complete(predictor.task).image_classes))
     opened = [pair.image for pair in audit.pairs]
-    for note in group_problems([*audit.notes, *unused_planes(opened, options.planes, rules.ndim)]):
+    channels = channel_notes(opened, predictor.channels, rules.channels)
+    stacks = unused_planes(opened, options.planes, rules.ndim)
+    stacks += unused_join(opened, rules.ndim, join=options.join)
+    for note in group_problems([*audit.notes, *channels, *stacks]):
         say(f"note: {note}")
     return audit.pairs, audit.problems
 

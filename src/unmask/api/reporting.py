@@ -14,13 +14,17 @@ from unmask.api.values import Settings
 from unmask.atomic import atomic_write
 from unmask.data.offset import offset_in_files, part_with_labels
 from unmask.data.pairs import Layout, Paths, match_files, pairing
+from unmask.data.tables import is_table
 from unmask.errors import DataError, message, raise_problems
 from unmask.io import Image, open_image
 from unmask.io.inputs import Input
 from unmask.io.stacks import open_stack, plane_of
 from unmask.metrics import METRICS, Report, find_metric
+from unmask.reports.classes import PICTURES, classes_page, wrong_first
 from unmask.reports.evaluation import Compared, evaluation_page
+from unmask.reports.overlay import jpeg, render_rgb
 from unmask.reports.page import Section
+from unmask.space.box import Box
 
 
 def write_page(
@@ -38,10 +42,10 @@ def write_page(
     Args:
         report: of `unmask.evaluate`, for the same files.
         out: file to write; it is complete or not there.
-        truth: true labels.
-        predicted: predicted labels.
+        truth: true labels, or tables of classes.
+        predicted: predicted labels, or tables.
         images: images under the outlines; they pair with the predicted labels by stem. None:
-            outlines are drawn on black.
+            outlines are drawn on black, and tables of classes get no pictures.
         settings: those of the evaluation.
         more: further sections, behind the tables.
 
@@ -50,10 +54,6 @@ def write_page(
         SaveError: the file could not be written.
     """
     rules = pairing(settings)
-    opened, _ = open_compared(truth, predicted, rules)
-    under: Mapping[str, Input] = {}
-    if images is not None:
-        under = _images_of(images, [each.stem for each in opened], rules)
     origin = {
         "truth": str(truth),
         "predicted": str(predicted),
@@ -61,6 +61,16 @@ def write_page(
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
     noted = replace(report, settings={**origin, **report.settings})
+    if is_table(truth) and is_table(predicted):
+        shown = [str(row["name"]) for row in wrong_first(report)]
+        under = {} if images is None else _images_of(images, shown, rules)
+        pictures = {name: _picture(under[name]) for name in shown[:PICTURES] if name in under}
+        atomic_write(out, classes_page(noted, pictures))
+        return
+    opened, _ = open_compared(truth, predicted, rules)
+    under = dict[str, Input]()
+    if images is not None:
+        under = _images_of(images, [each.stem for each in opened], rules)
     kinds = {find_metric(name, METRICS).kind for name in list(report.summary)[:1]}
     compared = _compare(opened, under, rules)
     page = evaluation_page(noted, compared, objects="semantic" not in kinds, more=more)
@@ -78,6 +88,15 @@ def _images_of(images: Paths, names: Sequence[str], rules: Layout) -> dict[str, 
     ]
     raise_problems(problems)
     return {name: found[name] for name in names}
+
+
+def _picture(path: Input) -> bytes:
+    """The image, or the middle plane of a volume, as a JPEG file."""
+    image = open_image(path)
+    *depth, height, width = image.shape[1:]
+    start = [n // 2 for n in depth]
+    box = Box((*start, 0, 0), (*(n + 1 for n in start), height, width))
+    return jpeg(render_rgb(image.read(box).reshape(-1, height, width)))
 
 
 def _compare(

@@ -82,6 +82,17 @@ def unused_planes(images: Sequence[Image], planes: str | None, ndim: int) -> lis
     ]
 
 
+def unused_join(images: Sequence[Image], ndim: int, *, join: bool) -> list[str]:
+    """A note if ``join`` was given and some of the images have nothing to join."""
+    single = [image for image in images if not lead_axes(image, ndim)]
+    if not join or not single:
+        return []
+    return [
+        f"--join is not used for {len(single)} of {len(images)} image(s), such as "
+        f"{single[0].source}: they are single images, without slices or points in time to join."
+    ]
+
+
 def summarize(labels: np.ndarray, *, objects: bool) -> Result:
     """Summarize a label image: number of objects or classes, sizes in voxels, foreground share.
 

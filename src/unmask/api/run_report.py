@@ -17,6 +17,7 @@ from unmask.api.own_images import judge_own_images
 from unmask.api.validation import HeldOut
 from unmask.atomic import atomic_write
 from unmask.data.pairs import Pair
+from unmask.data.tables import PREDICTED
 from unmask.models.base import Objective
 from unmask.recipe import Recipe
 from unmask.reports.run import RunPage
@@ -178,10 +179,12 @@ def _commands(run: Finished, verdict: Verdict) -> list[str]:
     """Next commands, with the paths of this run."""
     if run.recipe.task is None:
         return _after_pretraining(run)
-    images, labels = folders_of_pairs(run.pairs)
+    task = getattr(run.objective, "task", None)
+    tables = task is not None and bool(task.image_classes)
+    images, labels = folders_of_pairs(run.pairs, tables=tables)
     trained = True
     if isinstance(run.validate, HeldOut):
-        others, truth = folders_of_pairs(run.validate.pairs)
+        others, truth = folders_of_pairs(run.validate.pairs, tables=tables)
         trained = truth == "LABELS" or others == images
         compared = (images, labels) if trained else (others, truth)
     else:
@@ -191,7 +194,8 @@ def _commands(run: Finished, verdict: Verdict) -> list[str]:
     found = [_join_words("unmask", "predict", compared[0], *model)]
     if compared[1] != "LABELS":
         found += _warn_of_training_images(run) if trained else []
-        given = ("--truth", compared[1], "--predicted", predicted, "--images", compared[0])
+        answers = predicted / PREDICTED if tables else predicted
+        given = ("--truth", compared[1], "--predicted", answers, "--images", compared[0])
         out = predicted.with_suffix(".html")
         found.append(_join_words("unmask", "evaluate", *given, "--out", out))
     if verdict.steps is not None:
@@ -248,10 +252,16 @@ def resume_command(folder: Path, images: str, labels: str, steps: int) -> str:
     return _join_words("unmask", *kept, "--resume", "--set", f"train.steps={steps}")
 
 
-def folders_of_pairs(pairs: Sequence[Pair]) -> tuple[str, str]:
-    """The folder of the images and that of the labels, or a word in their place."""
+def folders_of_pairs(pairs: Sequence[Pair], *, tables: bool = False) -> tuple[str, str]:
+    """The folder of the images and that of the labels, or a word in their place.
+
+    Args:
+        pairs: images and labels.
+        tables: the labels are lines of a table, which is named in place of its folder.
+    """
     images = {Path(pair.image.source).parent for pair in pairs}
-    labels = {Path(pair.labels.source).parent for pair in pairs if pair.labels is not None}
+    sources = {Path(pair.labels.source) for pair in pairs if pair.labels is not None}
+    labels = sources if tables else {source.parent for source in sources}
     if len(images) != 1 or len(labels) != 1 or images == labels or not images.copy().pop().is_dir():
         first = Path(pairs[0].image.source)
         return (str(first) if first.exists() else "IMAGES"), "LABELS"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.safetensors"
 _SHOWN = 5
 # First bytes of PyTorch's zip and of its older format; as header lengths both are too large.
-_PICKLES = {b"PK\x03\x04", b"\x80\x02\x8a\x0a"}
+_ZIP = b"PK\x03\x04"
+_PICKLES = {_ZIP, b"\x80\x02\x8a\x0a"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,19 @@ def _read(path: Path | str) -> tuple[Contents, Path]:
             )
         )
     with file.open("rb") as handle:
-        if handle.read(4) in _PICKLES:
+        start = handle.read(4)
+        # The table of a ZIP file is at its end, which an interrupted copy lacks.
+        if start == _ZIP and not zipfile.is_zipfile(file):
+            raise CheckpointError(
+                message(
+                    file,
+                    expected="a whole file",
+                    found=f"{file.stat().st_size:,} bytes of a file that is cut off or damaged "
+                    "(its last part, the list of its contents, is missing)",
+                    do="Copy or export it again.",
+                )
+            )
+        if start in _PICKLES:
             raise CheckpointError(
                 message(
                     file,

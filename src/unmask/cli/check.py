@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -100,14 +101,16 @@ def check(options: CheckOptions) -> None:
 
 def _training_command(options: CheckOptions, *, labeled: int) -> list[str]:
     """The training of what was checked, with the same options; none without labels for it."""
+    from unmask.data.tables import is_table
     from unmask.recipe import load
+    from unmask.training.advice import suggest
 
     recipe = options.recipe or options.preset
     pretraining = recipe is not None and load(recipe).task is None
     if not labeled and not pretraining:
         return []
     words = ["unmask", "pretrain" if pretraining else "train"]
-    words += choose_images(options.images, options.images_option)
+    words += (images := choose_images(options.images, options.images_option))
     paths = {
         "--labels": options.labels,
         "--val-images": options.val_images,
@@ -122,4 +125,7 @@ def _training_command(options: CheckOptions, *, labeled: int) -> list[str]:
     }
     for option, values in given.items():
         words += [word for value in values or () if value for word in (option, str(value))]
+    if recipe is None and options.labels and is_table(options.labels):
+        # No plan is made from a table, so the training needs the preset that fits.
+        words += shlex.split(suggest(images, options.labels)[1].partition(": ")[2])
     return [*words, "--out", "runs/mine"]

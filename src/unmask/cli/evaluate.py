@@ -37,7 +37,8 @@ class EvaluateOptions:
         typer.Option(
             "--images",
             metavar="PATH",
-            help="The images, for the pictures of an HTML report.",
+            help="The images, for the pictures of an HTML report. Of tables of classes, only the "
+            "lines of these images are compared.",
             rich_help_panel=DATA,
         ),
     ] = None
@@ -104,6 +105,8 @@ def evaluate(options: EvaluateOptions) -> None:
         # Chosen metrics, as a web page
         unmask evaluate --truth truth/ --predicted predicted/ --metrics f1@0.5,aji \
             --out report.html
+        # Classes of whole images
+        unmask evaluate --truth classes.csv --predicted predicted/predicted.csv --images images/
         # Clusters, assigned to classes
         unmask evaluate --truth truth/ --predicted clusters/ --mapping majority --metrics dice
     """
@@ -122,7 +125,7 @@ def evaluate(options: EvaluateOptions) -> None:
         "ignore": options.ignore,
     }
     if options.mapping is None:
-        report = evaluation.evaluate(**files, metrics=names)
+        report = evaluation.evaluate(**files, metrics=names, images=options.images)
     else:
         report = api.evaluate_clusters(
             **files,

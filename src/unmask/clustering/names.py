@@ -72,7 +72,7 @@ def _read_names(path: Path, count: int) -> dict[str, list[int]]:
 def describe(
     image: Image, path: Path, counts: Counts, table: np.ndarray, names: Mapping[int, str]
 ) -> list[dict[str, Any]]:
-    """One row per label: its clusters, share, mean input and connected pieces."""
+    """One row per label: its clusters, share, mean of the normalized input, and pieces."""
     voxels, pieces = counts.voxels, _measure_pieces(path, image.ndim)
     rows: list[dict[str, Any]] = []
     for label, name in names.items():

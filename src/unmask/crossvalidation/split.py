@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,6 +17,8 @@ from unmask.space.random import generator
 
 # Largest number of regions of a single image: more would train on too little of it.
 MOST_REGIONS = 3
+# Smallest number of images of which some are held out.
+FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def make_folds(
             )
         order = generator(seed, "folds").permutation(len(pairs)).tolist()
     if classes:
-        order.sort(key=lambda index: _class_of(pairs[index]))
+        order.sort(key=lambda index: class_of(pairs[index]))
     held = [sorted(order[fold::count]) for fold in range(count)]
     return [
         Fold(
@@ -76,6 +79,75 @@ def make_folds(
             tuple(pairs[index] for index in out),
         )
         for out in held
+    ]
+
+
+def hold_out(
+    pairs: Sequence[Pair], share: float, *, seed: int, classes: bool = False
+) -> tuple[list[Pair], list[Pair]]:
+    """Divide labeled images into those to train on and those for validation, at random.
+
+    Nothing is held out of fewer than five images, and never all of them. Images with one class each
+    are stratified: the share applies to every class, with at least one image of each class that has
+    two or more. A validation on one class would choose a model that always answers it.
+
+    Args:
+        pairs: labeled images.
+        share: share of the images to hold out; 0: none.
+        seed: seed of the choice.
+        classes: whether each image has a single class.
+    """
+    if len(pairs) < FEWEST or share == 0:
+        return list(pairs), []
+    order = generator(seed, "holdout").permutation(len(pairs)).tolist()
+    groups: dict[int, list[int]] = {}
+    for index in order:
+        groups.setdefault(class_of(pairs[index]) if classes else 0, []).append(index)
+    chosen = {
+        index
+        for group in groups.values()
+        for index in group[: min(max(1, round(len(group) * share)), len(group) - 1)]
+    }
+    return (
+        [pair for index, pair in enumerate(pairs) if index not in chosen],
+        [pair for index, pair in enumerate(pairs) if index in chosen],
+    )
+
+
+def class_notes(pairs: Sequence[Pair], names: Sequence[str]) -> list[str]:
+    """A note on classes of whole images that cannot be both learned and validated.
+
+    Args:
+        pairs: all labeled images, before some are held out.
+        names: names of the classes, in order of their numbers.
+    """
+    counts = Counter(map(class_of, pairs))
+    images = ", ".join(f"{counts[number]} {name}" for number, name in enumerate(names, 1))
+    single = [name for number, name in enumerate(names, 1) if counts[number] == 1]
+    absent = [name for number, name in enumerate(names, 1) if not counts[number]]
+    notes = []
+    if single:
+        notes.append(
+            f"Only one labeled image has the class {', '.join(single)} (images: {images}): it can "
+            "be learned or validated, not both. Label more images of it."
+        )
+    if absent:
+        notes.append(
+            f"No labeled image has the class {', '.join(absent)} (images: {images}), so it is not "
+            "learned. Label images of it, or leave it out of task.classes."
+        )
+    return notes
+
+
+def validation_notes(held_out: Sequence[Pair], names: Sequence[str]) -> list[str]:
+    """A note on classes of whole images that no validation image has."""
+    known = set(map(class_of, held_out))
+    absent = [name for number, name in enumerate(names, 1) if number not in known]
+    if not absent or not held_out:
+        return []
+    return [
+        f"No validation image has the class {', '.join(absent)}, so the scores say nothing about "
+        "it. Give --val-images with images of every class."
     ]
 
 
@@ -108,7 +180,8 @@ def cut_regions(pair: Pair, count: int) -> list[Pair]:
     return regions
 
 
-def _class_of(pair: Pair) -> int:
+def class_of(pair: Pair) -> int:
+    """Number of the class of a whole image, starting at 1; 0 if it has none."""
     return 0 if pair.labels is None else int(pair.labels.read().flat[0])
 
 

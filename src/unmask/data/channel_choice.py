@@ -163,6 +163,44 @@ def describe_channels(image: Image) -> str:
     return f"{count} channel{'s' * (count != 1)}: {', '.join(shown)}{more}"
 
 
+def channel_notes(images: Sequence[Image], channels: int, choice: ChannelChoice) -> list[str]:
+    """One note per way in which channels that the user did not choose become those of a model.
+
+    Args:
+        images: as they are given to the model.
+        channels: channels that the model sees.
+        choice: with names of the training, `ChannelChoice.choose` has noted what is not certain.
+    """
+    if choice.wanted is not None:
+        return []
+    ways: dict[str, int] = {}
+    for image in images:
+        way = _describe_use(image, channels, known=bool(choice.trained))
+        ways[way] = ways.get(way, 0) + 1
+    return [
+        f"{count} of {len(images)} image(s) have {way}. Choose others with --channels."
+        for way, count in ways.items()
+        if way
+    ]
+
+
+def _describe_use(image: Image, channels: int, *, known: bool) -> str:
+    """How a model uses the channels of an image; "" if there is no other way."""
+    count, names = image.shape[0], [name for name in known_names(image) if name]
+    color = bool(image.meta.get("color"))
+    listed = f"{count} channels{f' ({_list_channels(names)})' if names else ''}"
+    if count == channels:
+        if count == 1 or color or known or not names:
+            return ""
+        return f"{listed}, which are taken for those that the model was trained on, in this order"
+    if channels == 1 and count in (3, 4):
+        what = "colors" if color else "channels"
+        return f"{listed}, and the model sees one: the mean of the first three {what}"
+    if count == 4 and channels == 3 and not color:
+        return f"{listed}, and the model sees 3: the fourth, which is constant, is left out"
+    return ""
+
+
 def _number(names: Sequence[str], wanted: Channel) -> int | None:
     if isinstance(wanted, int):
         return wanted if 0 <= wanted < len(names) else None

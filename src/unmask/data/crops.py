@@ -212,7 +212,7 @@ def _prepare(
 ) -> _Prepared:
     source = pair.image.source
     image = _read_to_measure(pair)
-    check_finite(image, source)
+    check_finite(image, source, selected=pair.image.meta.get("selected"))
     matched = match_channels(image, plan.channels, source=source)
     affine = normalize.measure(matched)
     if pair.labels is not None:

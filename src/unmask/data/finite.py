@@ -9,13 +9,20 @@ import numpy as np
 from unmask.errors import DataError, message
 
 
-def check_finite(array: np.ndarray, source: str, *, corner: Sequence[int] | None = None) -> None:
+def check_finite(
+    array: np.ndarray,
+    source: str,
+    *,
+    corner: Sequence[int] | None = None,
+    selected: Sequence[int] | None = None,
+) -> None:
     """Refuse NaN and infinity, naming the file and the first place.
 
     Args:
         array: ``(C, *space)``, an image or a part of one.
         source: the file's name.
         corner: index of the part's first value in the image.
+        selected: numbers of the image's channels in the file; None: it has all of them.
 
     Raises:
         DataError: with the index ``(channel, *space)`` in the whole image.
@@ -29,6 +36,8 @@ def check_finite(array: np.ndarray, source: str, *, corner: Sequence[int] | None
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         first = tuple(int(i) for i in bad[0] + (0 if corner is None else np.asarray(corner)))
+        if selected is not None:
+            first = (selected[first[0]], *first[1:])
         raise DataError(
             message(
                 source,

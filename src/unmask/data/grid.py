@@ -117,7 +117,9 @@ class Place:
                     self.box, self.shape, slab, votes=votes, average=self.average and not votes
                 )
                 values = image.fetch((channels, *read.slices))
-                check_finite(values, image.source, corner=(channels.start, *read.start))
+                corner = (channels.start, *read.start)
+                selected = image.meta.get("selected")
+                check_finite(values, image.source, corner=corner, selected=selected)
                 place = slab.relative_to(box).slices
                 for number, channel in enumerate(values):
                     result[(number, *place)] = sample(channel, lines)

@@ -37,6 +37,11 @@ _SETTINGS: tuple[str, ...] = (
     "data.label_offset",
     "data.formats",
 )
+# What messages call the partner of a label file, labels, and files: of images, or of predictions.
+_PARTNERS = {
+    True: ("an image", "labels", "image(s)"),
+    False: ("a prediction", "true labels", "prediction(s)"),
+}
 # Names that a message shows.
 _SHOWN = 5
 
@@ -139,10 +144,10 @@ def match_files(
     problems += _without_partner("labels", arrays, by_label)
     without = [p for name, p in by_name.items() if name not in {*by_label, *arrays}]
     if both or not (without and by_label):
-        problems += _without_partner("an image", by_label, by_name)
+        problems += _without_partner(_PARTNERS[by_habit][0], by_label, by_name)
         unlabeled += map(str, without)
     else:
-        problems.append(_no_names_fit(without, list(by_label.values()), labels))
+        problems.append(_no_names_fit(without, [*by_label.values()], labels, _PARTNERS[by_habit]))
     matched = [(name, by_name[name], by_label[name]) for name in both]
     if by_habit:
         return _refuse_itself(matched, problems, _TWO)
@@ -222,8 +227,14 @@ def match_tables(
         notes += state_files(images)
     if tables is None:
         return [(name, path, None) for name, path in by_name.items()]
+    before = len(problems)
     known = classes_of(tables, layout.classes, problems)
+    if not known and len(problems) > before:
+        return []
     where = ", ".join(dict.fromkeys(map(str, list_paths(tables))))
+    if by_name and known and not by_name.keys() & known.keys():
+        problems.append(_no_lines_fit(list(by_name), list(known), where))
+        return []
     problems += [
         f"{path}: expected a line named {name!r} in {where}, found none. Add its class, or leave "
         "the image out."
@@ -287,12 +298,24 @@ def _without_partner(what: str, own: Mapping[str, object], others: Collection[st
     ]
 
 
-def _no_names_fit(images: Sequence[File], files: Sequence[LabelFile], labels: Paths) -> str:
-    """The message where no label has the name of an image."""
+def _no_lines_fit(images: Sequence[str], lines: Sequence[str], where: str) -> str:
+    """The message where no line of a table has the name of an image."""
+    return message(
+        where,
+        expected=f"lines with the names of the {len(images)} image(s), {_some_names(images)}",
+        found=f"{_some_names(lines)}, so that no name fits",
+        do="The column name has the file names of the images, with or without folder and suffix.",
+    )
+
+
+def _no_names_fit(
+    images: Sequence[File], files: Sequence[LabelFile], labels: Paths, what: tuple[str, ...]
+) -> str:
+    """The message where no label has the name of an image, or of a prediction."""
     one = len(files) == 1 and len(images) > 1
     return message(
         ", ".join(str(path) for path in as_inputs(labels)[:_SHOWN]),
-        expected=f"labels with the names of the {len(images)} image(s), {_some_names(images)}",
+        expected=f"{what[1]} with the names of the {len(images)} {what[2]}, {_some_names(images)}",
         found=f"{_some_names(files)}, so that no name fits",
         do=f"{'Each image needs labels of its own. ' if one else ''}{_HINT}",
     )

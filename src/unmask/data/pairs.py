@@ -215,7 +215,7 @@ def _open_whole(
         # Few planes without a name would be taken for channels.
         return stack
     try:
-        return open_image(path, axes=layout.axes, ndim=ndim, allow_external=layout.allow_external)
+        image = open_image(path, axes=layout.axes, ndim=ndim, allow_external=layout.allow_external)
     except DataError:
         many = str(path).lower().endswith((".nii", ".nii.gz")) and layout.axes is None
         expected = (channel_count(str(path)) or channels or 1) if many else 1
@@ -227,6 +227,9 @@ def _open_whole(
         if image is None:
             raise
         return image
+    if notes is not None and layout.axes is None:
+        notes += image.meta.get("doubts", ())
+    return image
 
 
 def _open_as_channels(
@@ -298,7 +301,8 @@ def _inspect(pair: Pair, channels: int | None, encode: Encode | None, audit: Aud
     ends: list[float] = []
     whole = Digest(pair.image)
     for box, image in parts.read():
-        check_finite(image, source, corner=(0, *box.start))
+        selected = pair.image.meta.get("selected")
+        check_finite(image, source, corner=(0, *box.start), selected=selected)
         if channels is not None:
             match_channels(image, channels, source)
         ends += [image.min(), image.max()]

@@ -129,7 +129,8 @@ class ImageSource:
 
     def _check(self, array: np.ndarray, corner: tuple[int, ...]) -> np.ndarray:
         """The part of the image at ``corner``, finite and with the network's channels."""
-        check_finite(array, self._image.source, corner=corner)
+        selected = self._image.meta.get("selected")
+        check_finite(array, self._image.source, corner=corner, selected=selected)
         return match_channels(array, self._channels, self._image.source)
 
     def _samples(self) -> np.ndarray:
@@ -171,7 +172,7 @@ def cut_image(image: Image, box: Box) -> Image:
         moved = (slice(p.start + a, p.stop + a) for p, a in zip(index[1:], box.start, strict=True))
         array = image.fetch((index[0], *moved))
         corner = [part.start + a for part, a in zip(index, (0, *box.start), strict=True)]
-        check_finite(array, image.source, corner=corner)
+        check_finite(array, image.source, corner=corner, selected=image.meta.get("selected"))
         return array
 
     return replace(image, shape=(image.shape[0], *box.shape), fetch=fetch, whole=False)

@@ -21,6 +21,8 @@ from unmask.io.inputs import ArrayInput, Inputs, as_inputs, only_paths
 from unmask.plain_text import csv_text, from_cell
 
 NAME, CLASS = "name", "class"
+# The table of a prediction.
+PREDICTED = "predicted.csv"
 _SUFFIX = ".csv"
 
 
@@ -35,6 +37,16 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
     Raises:
         DataError: no file, no text, a column that is missing, or a name that comes twice.
     """
+    if Path(path).is_dir():
+        raise DataError(
+            message(
+                path,
+                expected="a table (.csv) of the classes of whole images",
+                found="a folder",
+                do=f"Give a table with the columns {NAME} and {CLASS}. For label images choose "
+                "another preset (unmask presets).",
+            )
+        )
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as handle:
             lines = [
@@ -50,19 +62,7 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
                 path, expected="a table (.csv)", found=describe_error(error), do="Check the path."
             )
         ) from error
-    if lines and (other := foreign.describe_columns(lines[0])):
-        what, do = other
-        raise DataError(message(path, expected="a table of classes", found=what, do=do))
-    if not lines or not {NAME, CLASS} <= lines[0].keys():
-        found = f"the columns {', '.join(map(str, lines[0]))}" if lines else "no line"
-        raise DataError(
-            message(
-                path,
-                expected=f"a first line with {NAME} and {CLASS}, and one row per image",
-                found=found,
-                do="Name the columns so; other columns are ignored.",
-            )
-        )
+    _check_lines(lines, path)
     lines = [line | {NAME: stem(line[NAME] or "")} for line in lines]
     names = [line[NAME] for line in lines]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -76,6 +76,55 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
             )
         )
     return lines
+
+
+def _check_lines(lines: Sequence[Mapping[str, object]], path: str | Path) -> None:
+    """Refuse a table of another form, and lines without a name or a class.
+
+    Raises:
+        DataError: says how the table must look.
+    """
+    if lines and (other := foreign.describe_columns(lines[0])):
+        what, do = other
+        raise DataError(message(path, expected="a table of classes", found=what, do=do))
+    if lines and (separator := _other_separator(lines[0])):
+        raise DataError(
+            message(
+                path,
+                expected="columns that are separated by commas",
+                found=separator,
+                do="Save it as CSV with commas, or replace the separators in a text editor.",
+            )
+        )
+    if not lines or not {NAME, CLASS} <= lines[0].keys():
+        found = f"the columns {', '.join(map(str, lines[0]))}" if lines else "no line"
+        raise DataError(
+            message(
+                path,
+                expected=f"a first line with {NAME} and {CLASS}, and one row per image",
+                found=found,
+                do="Name the columns so; other columns are ignored.",
+            )
+        )
+    short = [str(line[NAME]) for line in lines if not (line[NAME] and line[CLASS])]
+    if short:
+        raise DataError(
+            message(
+                path,
+                expected=f"a {NAME} and a {CLASS} in every line",
+                found=f"{len(short)} line(s) without one of them, such as that of {short[0]!r}",
+                do="Fill the line in, or remove it.",
+            )
+        )
+
+
+def _other_separator(line: Mapping[str, object]) -> str:
+    """The separator of a table that has no commas, in words; "" if it has them."""
+    (first, *others) = (str(key) for key in line)
+    for letter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
+        if not others and {NAME, CLASS} & set(first.split(letter)) and letter in first:
+            return f"{name} ({first!r})"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -111,13 +160,19 @@ def classes_of(paths: Inputs, classes: Sequence[str], problems: list[str]) -> di
         paths: one table or several; an image may stand in several with the same class.
         classes: names of the classes, in order of their numbers.
         problems: gets a line for each unknown class or contradiction.
+
+    Returns:
+        Classes by name of the image; empty if a table cannot be read, because then nothing is known
+        about the images that lack a line.
     """
     found: dict[str, ImageClass] = {}
+    failed = False
     for path in dict.fromkeys(map(str, list_paths(paths))):
         try:
             lines = read_table(path)
         except DataError as error:
             problems.append(str(error))
+            failed = True
             continue
         for line in lines:
             name, given = line[NAME], line[CLASS]
@@ -127,7 +182,7 @@ def classes_of(paths: Inputs, classes: Sequence[str], problems: list[str]) -> di
             before = found.setdefault(name, entry)
             if before.value != entry.value:
                 problems.append(_contradiction(path, name, before, classes))
-    return found
+    return {} if failed else found
 
 
 def _unknown(path: str, name: str, given: str, classes: Sequence[str]) -> str:

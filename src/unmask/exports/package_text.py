@@ -10,7 +10,7 @@ _SMALLEST = {1: 64, 2: 32, 3: 16}
 
 DECODE_SCRIPT = '''"""Labels of scores of this network: python decode.py scores.npy labels.tif
 
-The scores are (channels, [z,] y, x) of one image. Needs: pip install unmask
+The scores are (channels, [z,] y, x) of one image, or a batch of one. Needs: pip install unmask
 """
 
 import sys
@@ -20,9 +20,22 @@ import numpy as np
 import tifffile
 import unmask
 
-scores = np.load(sys.argv[1])
-package = next(Path(__file__).parent.glob("weights.onnx"))
-labels = unmask.decode(package, scores)
+from unmask.errors import UnmaskError
+
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
+folder = Path(__file__).parent
+try:
+    scores = np.load(sys.argv[1])
+    # The network's output has an axis of the batch, as test_output.npy.
+    if scores.ndim == np.load(folder / "test_output.npy", mmap_mode="r").ndim:
+        if len(scores) != 1:
+            sys.exit(f"{sys.argv[1]}: expected the scores of one image, found a batch of "
+                     f"{len(scores)}. Save each as a file.")
+        scores = scores[0]
+    labels = unmask.decode(folder / "weights.onnx", scores)
+except (OSError, ValueError, UnmaskError) as error:
+    sys.exit(f"{sys.argv[1]}: {error}")
 tifffile.imwrite(sys.argv[2], labels)
 print(f"{len(np.unique(labels[labels > 0]))} labels: {sys.argv[2]}")
 '''

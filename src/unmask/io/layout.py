@@ -63,6 +63,18 @@ def fit_letters(source: str, shape: Sequence[int], given: str) -> list[str]:
     )
 
 
+def list_axes(shape: Sequence[int], letters: Sequence[str]) -> str:
+    """Axes and their lengths for a message, without those of length 1, which files write always.
+
+    Examples:
+        >>> list_axes((4, 1, 2, 192, 192, 1), "TZCYX-")
+        'axes TCYX of shape (4, 2, 192, 192)'
+    """
+    longer = [(letter, n) for letter, n in zip(letters, shape, strict=True) if n != 1]
+    named = "".join(letter for letter, _ in longer).upper()
+    return f"axes {named} of shape {tuple(n for _, n in longer)}"
+
+
 def _unknown_singles(shape: Sequence[int], letters: list[str], ndim: int | None) -> list[str]:
     """Drop axes without a name of length 1, as long as enough axes remain."""
     for axis, (letter, length) in enumerate(zip(letters, shape, strict=True)):
@@ -174,7 +186,7 @@ def _drop(source: str, shape: Sequence[int], letters: list[str], ndim: int | Non
                 message(
                     source,
                     expected="one point in time",
-                    found=f"{length} of them (axes {''.join(letters).upper()})",
+                    found=f"{length} of them ({list_axes(shape, letters)})",
                     do="`unmask predict` segments them one by one. Elsewhere save each as a file, "
                     "or say with axes= what the axis is (Z or C).",
                 )

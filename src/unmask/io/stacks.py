@@ -15,7 +15,7 @@ from unmask.io.arrays import stored_array
 from unmask.io.contract import Stored
 from unmask.io.image import Image, arranged_image
 from unmask.io.inputs import ArrayInput, Input, one_input
-from unmask.io.layout import fit_letters, merge_samples
+from unmask.io.layout import fit_letters, list_axes, merge_samples
 from unmask.io.paths import stem
 from unmask.io.reading import as_labels, open_stored
 from unmask.space.axes import SPACE, parse
@@ -215,7 +215,7 @@ def _both_axes(source: str, shape: Sequence[int], letters: Sequence[str]) -> str
     return message(
         source,
         expected="points in time of one plane each",
-        found=f"axes {''.join(letters)} of shape {tuple(shape)}, with slices as well",
+        found=f"{list_axes(shape, letters)}, with slices as well",
         do="Give --planes z to segment every slice of every point in time alone, or use a model "
         "for volumes.",
     )

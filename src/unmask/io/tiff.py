@@ -96,16 +96,35 @@ def open_tiff(location: Location, *, level: int = 0, labels: bool = False) -> St
         stored = _stored(sources, chosen, (number, level))
         facts = facts_of(file, file.series[number], ome.document if ome else None)
         orientation = chosen.keyframe.tags.valueof(exif.TAG)
+        doubts = _doubt_color(location, chosen)
     ratio = [a / b for a, b in zip(levels[0].shape, chosen.shape, strict=True)]
     factor = dict(zip(levels[0].axes, ratio, strict=True))
     spacing = {axis: size * factor.get(axis, 1.0) for axis, size in facts.spacing.items()}
     meta: dict[str, Any] = {"channels": facts.channels} if any(facts.channels) else {}
     if chosen.keyframe.photometric == tifffile.PHOTOMETRIC.RGB and "S" in chosen.axes:
         meta["color"] = True
+    if doubts:
+        meta["doubts"] = doubts
     if len(sources) > 1:
         meta["files"] = tuple(str(source.location.path) for source in sources)
     found = replace(stored, spacing=spacing, unit=facts.unit, meta=meta)
     return exif.apply_orientation(found, orientation)
+
+
+def _doubt_color(location: Location, series: Any) -> tuple[str, ...]:
+    """A note on planes that may be a stack although the file calls them colors.
+
+    tifffile writes an array of three or four planes as planar RGB unless it is told otherwise.
+    """
+    lengths = dict(zip(series.axes, series.shape, strict=True))
+    if series.kind != "shaped" or not series.axes.startswith("SYX"):
+        return ()
+    return (
+        f"{location.source}: its {lengths['S']} planes are read as the colors of one image, as the "
+        "file says; Python programs often save stacks so. If they are slices or points in time, "
+        "give --set data.axes=ZYX or TYX, and --planes z or t to predict them one by one; if they "
+        "are colors, --set data.axes=CYX.",
+    )
 
 
 def _checked(location: Location, path: Path) -> Source:

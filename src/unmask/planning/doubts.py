@@ -110,13 +110,19 @@ def _channels(facts: Facts) -> Iterator[str]:
         return
     faint = np.flatnonzero(contrast < _FAINT * contrast.max())
     shown = ", ".join(f"{value:.2g}" for value in contrast)
+    # A user knows the channels by their numbers in the file.
+    numbers = facts.images.selected or tuple(range(len(contrast)))
+    used = (
+        f"Channels {_names(numbers)}" if facts.images.selected else f"All {len(numbers)} channels"
+    )
     text = (
-        f"All {facts.images.channels} channels are used. Objects stand out from the background by "
-        f"{shown} standard deviations in them"
+        f"{used} are used. Objects stand out from the background by {shown} standard deviations in "
+        "them"
     )
     if len(faint):
-        names = _names([int(index) for index in faint])
-        text += f", so channel {names} may be left out: --channels with the others"
+        names = _names([numbers[index] for index in faint])
+        others = ",".join(str(n) for i, n in enumerate(numbers) if i not in faint)
+        text += f", so channel {names} may be left out: --channels {others}"
     yield f"{text}."
 
 

@@ -33,7 +33,7 @@ class ImageFacts:
         shape: median length per axis, in voxels.
         smallest: smallest length per axis, in voxels.
         largest: voxels of the largest image.
-        channels: largest number of channels of a file.
+        channels: largest number of channels of a file, or of those that were chosen.
         color: whether three or four channels differ; false for gray saved as RGB.
         dtypes: number types with their counts, most frequent first.
         spacing: median voxel size per axis, in ``unit``; None if no file has one.
@@ -43,6 +43,7 @@ class ImageFacts:
         low: median of the images' 1st percentiles.
         high: median of the images' 99th percentiles.
         minimum: smallest value seen.
+        selected: numbers of the chosen channels in the files, starting at 0; empty: all are used.
     """
 
     count: int
@@ -60,6 +61,7 @@ class ImageFacts:
     low: float
     high: float
     minimum: float
+    selected: tuple[int, ...] = ()
 
     @property
     def anisotropy(self) -> tuple[float, ...]:
@@ -108,6 +110,7 @@ def measure_images(pairs: Sequence[Pair]) -> ImageFacts:
         low=float(np.median([look.low for look in looks])),
         high=float(np.median([look.high for look in looks])),
         minimum=min(look.minimum for look in looks),
+        selected=tuple(images[0].meta.get("selected", ())),
     )
 
 

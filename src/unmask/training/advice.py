@@ -178,6 +178,8 @@ def describe(audit: Audit, recipe: Recipe | None) -> Iterator[str]:
     )
     for (shape, dtype, spacing), count in kinds.most_common(6):
         size = " x ".join(str(n) for n in shape[1:])
+        # "1 of 4 x 192 x 192" could be read as one of four planes.
+        size += " voxels (z, y, x)" if len(shape) > len("CYX") else ""
         where = "" if spacing is None else f", voxel {' x '.join(f'{s:g}' for s in spacing)}"
         yield f"  {count} of {size}, {shape[0]} channel(s), {dtype}{where}"
     if len(kinds) > 6:

@@ -14,10 +14,13 @@ from unmask.build import (
     assemble_method,
     assemble_segmenter,
     build_crops,
+    build_replay,
     build_task,
     layout,
 )
+from unmask.data.crops import Crops
 from unmask.data.pairs import Pair, apply_view
+from unmask.data.replay import Replay, WithUnlabeled
 from unmask.data.tables import ImageClass
 from unmask.memory import peak_memory
 from unmask.processes import busy_factor, waiting_times
@@ -80,7 +83,7 @@ def time_seen(pairs: Sequence[Pair], recipe: Recipe, *, updates: int = 3) -> Tim
 
 def _time(assembly: Assembly[Any], pairs: Sequence[Pair], updates: int) -> Timing:
     recipe, objective = assembly.recipe, assembly.objective
-    crops = build_crops(recipe, pairs, assembly.task, pipeline=assembly.pipeline)
+    crops = _batches(assembly, pairs)
     fabric = make_fabric(1, recipe.train.precision)
     model, stepper = fabric.setup(Forward(objective), assembly.optimizer)
     seconds: list[tuple[float, float]] = []
@@ -103,6 +106,26 @@ def _time(assembly: Assembly[Any], pairs: Sequence[Pair], updates: int) -> Timin
     parameters = sum(p.numel() for p in objective.parameters())
     update, busy = min(seconds)
     return Timing(update, parameters, _peak(fabric.device), fabric.device, busy)
+
+
+def _batches(assembly: Assembly[Any], pairs: Sequence[Pair]) -> Crops | Replay | WithUnlabeled:
+    """Batches as large as those of the training, with the crops of other sources.
+
+    The same images stand in for the other sources: crops of any image cost the network the same.
+    """
+    recipe, task, pipeline = assembly.recipe, assembly.task, assembly.pipeline
+    crops = build_crops(recipe, pairs, task, pipeline=pipeline)
+    if task is None:
+        return crops
+    first = crops
+    if recipe.data.replay is not None:
+        first = Replay(crops, build_replay(recipe, pairs, task, pipeline=pipeline))
+    if recipe.train.unlabeled is None:
+        return first
+    # Other trainings need no teachers.
+    from unmask.build.semisupervised import build_unlabeled_crops
+
+    return WithUnlabeled(first, build_unlabeled_crops(recipe, pairs, pipeline=pipeline))
 
 
 def _labeled(pair: Pair, task: CompleteTask) -> Pair:
