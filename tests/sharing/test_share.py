@@ -10,7 +10,8 @@ import torch
 import yaml
 
 from unmask import api
-from unmask.checkpoint import describe_model, load_model
+from unmask.checkpoint import describe_model, load_model, save_model
+from unmask.checkpoint.lineage import ancestors, start_fields
 from unmask.errors import RecipeError, SaveError
 
 RUN = Path(__file__).resolve().parents[1] / "fixtures" / "v0_1" / "run"
@@ -146,3 +147,56 @@ def test_pictures_of_predictions(tmp_path, monkeypatch):
     done, _ = share(tmp_path / "m", api.ShareOptions(OWNER, images=str(images)))
     assert sum(name.endswith(".png") for name in done.files) == 3
     assert "examples/nuclei_000.png" in (tmp_path / "m" / "README.md").read_text()
+
+
+def copy_of_run(folder: Path, **more: object) -> Path:
+    """A model file with the weights of the run, and another card."""
+    model = load_model(RUN)
+    file = folder / "model.safetensors"
+    save_model(file, model.weights, {**model.card, **more})
+    return file
+
+
+def test_the_chain_of_start_weights_is_kept(tmp_path):
+    """Of a model that a training did not change, all but the last files are of others."""
+    first = {"license": "CC-BY-SA-4.0", "authors": ["B. Lab"], "origin": {"title": "MEDIAR"},
+             "data": {"name": "Their cells", "citation": "Roe 2020", "license": "CC0"}}  # fmt: skip
+    parent = copy_of_run(tmp_path / "theirs", **first)
+    second = copy_of_run(tmp_path / "second", license="MIT", **start_fields(parent))
+    mine = copy_of_run(tmp_path / "mine", step=0, metrics={"f1": 0.5}, held_out={"images": 1},
+                       **start_fields(second))  # fmt: skip
+    done, said = share(tmp_path / "out", model=mine)
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    for word in ("On 1 held-out image.", "## Start weights", "those of second, unchanged",
+                 "### theirs", "CC-BY-SA-4.0", "authors: B. Lab", "Their cells", "Roe 2020",
+                 "### MEDIAR", "6 files of the authors"):  # fmt: skip
+        assert word in text, word
+    assert "Roe 2020" in (tmp_path / "out" / "CITATION.cff").read_text(encoding="utf-8")
+    for word in ("Share that model instead", "theirs (license: CC-BY-SA-4.0; data: CC0)",
+                 "MEDIAR is not known", "Only 1 image(s)"):  # fmt: skip
+        assert word in said, word
+    card = describe_model(tmp_path / "out").card
+    assert str(tmp_path) not in str(card)
+    assert "nuclei_000.tif" not in str(card)
+    assert [each.name for each in ancestors(card)] == ["second", "theirs", "MEDIAR"]
+    assert len(done.doubts) == 5
+
+
+def test_a_missing_license_names_that_of_the_start_weights(tmp_path):
+    mine = copy_of_run(tmp_path, start={"model": "nuclei", "license": "Apache-2.0"})
+    with pytest.raises(RecipeError, match=r"nuclei has the license Apache-2\.0"):
+        share(tmp_path / "out", api.ShareOptions(), mine)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "text"),
+    [
+        ({"images": 7}, "7 held-out images"),
+        ({"images": 6, "folds": 3}, "6 images, each held out once (3 folds)"),
+        (None, "whose number the card does not say"),
+    ],
+)
+def test_scores_say_what_they_are_of(tmp_path, held_out, text):
+    mine = copy_of_run(tmp_path, metrics={"f1": 0.5}, held_out=held_out)
+    share(tmp_path / "out", model=mine)
+    assert text in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
