@@ -12,7 +12,8 @@ import yaml
 from unmask import api
 from unmask.checkpoint import describe_model, load_model, save_model
 from unmask.checkpoint.lineage import ancestors, start_fields
-from unmask.errors import RecipeError, SaveError
+from unmask.errors import DataError, RecipeError, SaveError
+from unmask.recipe import load
 
 RUN = Path(__file__).resolve().parents[1] / "fixtures" / "v0_1" / "run"
 OWNER = api.Owner("Small nuclei", "CC-BY-4.0", ("A. Lab",), "Nuclei of ours, CC0")
@@ -137,6 +138,8 @@ def test_pictures_of_predictions(tmp_path, monkeypatch):
     from unmask.api import prediction
 
     def predict_files(model, images, *, out, options, say):
+        say(f"[1/3] {images[0]} -> {out}/a.tif")
+        say("note: kept")
         (Path(out) / "overlay").mkdir()
         for image in images:
             (Path(out) / "overlay" / f"{Path(image).stem}.png").write_bytes(b"png")
@@ -144,9 +147,52 @@ def test_pictures_of_predictions(tmp_path, monkeypatch):
 
     monkeypatch.setattr(prediction, "predict_files", predict_files)
     images = RUN.parent / "images"
-    done, _ = share(tmp_path / "m", api.ShareOptions(OWNER, images=str(images)))
-    assert sum(name.endswith(".png") for name in done.files) == 3
-    assert "examples/nuclei_000.png" in (tmp_path / "m" / "README.md").read_text()
+    done, said = share(tmp_path / "m", api.ShareOptions(OWNER, images=str(images)))
+    names = [f"examples/example-{number}.png" for number in (1, 2, 3)]
+    assert [name for name in done.files if name.endswith(".png")] == names
+    text = (tmp_path / "m" / "README.md").read_text()
+    assert all(f"({name})" in text for name in names)
+    # Neither names of the owner's images nor a temporary folder, which is gone.
+    assert "nuclei_000" not in text
+    assert "note: kept" in said
+    assert "->" not in said
+
+
+def test_pictures_of_a_classifier_are_refused(tmp_path):
+    recipe = load("classify2d").with_settings(["task.classes=[a, b]"])
+    file = tmp_path / "classes.safetensors"
+    save_model(file, load_model(RUN).weights, {"recipe": recipe.model_dump(mode="json")})
+    images = api.ShareOptions(OWNER, images=str(RUN.parent / "images"))
+    with pytest.raises(RecipeError, match=r"--images: .*classifies whole images"):
+        share(tmp_path / "sub" / "m", images, file)
+    assert not (tmp_path / "sub").exists()
+    share(tmp_path / "m", model=file)
+    assert "image-classification" in (tmp_path / "m" / "README.md").read_text()
+    assert "save_image" not in (tmp_path / "m" / "examples" / "predict.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("CC BY 4.0", "such as CC-BY-4.0"), ("ours", "LicenseRef-ours"), ("", "an identifier")],
+)
+def test_licenses_are_identifiers(tmp_path, name, words, command):
+    answer = command("share", RUN, "--to", tmp_path / "sub" / "m", "--license", name)
+    assert answer.code == 2
+    assert words in answer.err
+    assert not (tmp_path / "sub").exists()
+
+
+def test_a_license_is_written_as_spdx_does(tmp_path):
+    for given, kept in {"cc-by-4.0": "CC-BY-4.0", "LicenseRef-Lab-1": "LicenseRef-Lab-1"}.items():
+        done, _ = share(tmp_path / given, api.ShareOptions(api.Owner(license=given)))
+        assert done.license == kept
+
+
+def test_nothing_is_left_if_pictures_fail(tmp_path):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError):
+        share(tmp_path / "a" / "m", api.ShareOptions(OWNER, images=str(tmp_path / "images")))
+    assert not (tmp_path / "a").exists()
 
 
 def copy_of_run(folder: Path, **more: object) -> Path:

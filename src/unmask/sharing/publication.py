@@ -6,10 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from unmask.build import build_task
 from unmask.checkpoint import DescribedModel, described_recipe
 from unmask.checkpoint.lineage import Ancestor, ancestors, described_data, without_folders
 from unmask.errors import RecipeError, message
+from unmask.licenses import check_license, spdx_expression
+from unmask.plugins import references
 from unmask.recipe import Recipe
+from unmask.tasks.complete import complete
 
 # Means over so few images change a lot with the choice of the images.
 _FEW = 5
@@ -62,22 +66,36 @@ class Publication:
     unchanged: bool = False
     doubts: tuple[str, ...] = field(default=())
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the model answers about whole images; False for a task of the owner's code."""
+        task = self.recipe.task
+        # Code of a model never runs when it is shared.
+        if task is None or any(references(task.model_dump())):
+            return False
+        return bool(complete(build_task(self.recipe)).image_classes)
+
 
 def describe_publication(model: DescribedModel, owner: Owner) -> Publication:
     """Gather the facts about a shared model.
 
     Raises:
-        RecipeError: neither the card nor the owner names a license.
+        RecipeError: neither the card nor the owner names a license, or SPDX does not know that of
+            the owner.
     """
     card = model.card
     recipe = described_recipe(card, model.path)
     before = ancestors(card)
-    license_name = owner.license or card.get("license")
+    license_name = card.get("license")
+    if owner.license is not None:
+        license_name = check_license(owner.license, "--license")
     if not isinstance(license_name, str) or not license_name.strip():
         raise RecipeError(_no_license(model, before))
     data = {"name": owner.data} if owner.data else described_data(card.get("data"))
     scores, images = _scores(card)
     changed = {"license": license_name, "data": dict(data), "authors": list(owner.authors)}
+    # Programs that list the model show its name and not that of the recipe.
+    changed |= {"name": owner.title} if owner.title else {}
     publication = Publication(
         title=owner.title or recipe.name,
         license=license_name.strip(),
@@ -111,6 +129,19 @@ def _doubts(publication: Publication, owner: Owner) -> Iterator[str]:
         yield "The training data are not described: --data says what they are."
     if not owner.authors:
         yield "No author is named: --author NAME adds one."
+    yield from _license_doubts(publication)
+    if not publication.scores:
+        yield "The card holds no scores: nothing was held out for validation."
+    elif few := _few(publication.card):
+        yield f"Only {few} image(s) were held out: the scores say little about other images."
+    if publication.card.get("code"):
+        yield "The model carries code of yours, which others can read."
+
+
+def _license_doubts(publication: Publication) -> Iterator[str]:
+    """Notes about the license, and about what the start weights allow."""
+    if spdx_expression(publication.license) is None:
+        yield f"The license {publication.license!r} of the card is not an SPDX identifier."
     if publication.unchanged:
         yield (
             "No update of the training improved the scores, so the weights are those of "
@@ -125,12 +156,6 @@ def _doubts(publication: Publication, owner: Owner) -> Iterator[str]:
                 f"The weights started from {each.name} (license: {'; data: '.join(terms)}): check "
                 f"that {publication.license} respects it."
             )
-    if not publication.scores:
-        yield "The card holds no scores: nothing was held out for validation."
-    elif few := _few(publication.card):
-        yield f"Only {few} image(s) were held out: the scores say little about other images."
-    if publication.card.get("code"):
-        yield "The model carries code of yours, which others can read."
 
 
 def _few(card: Mapping[str, Any]) -> int:

@@ -18,7 +18,7 @@ _KNOWN = {
     "mpl-2.0", "unlicense",
 }  # fmt: skip
 # Works in the folder, wherever it was copied to.
-EXAMPLE = '''"""Segment your own image with this model: python examples/predict.py IMAGE"""
+_EXAMPLE = '''"""{verb} your own image with this model: python examples/predict.py IMAGE"""
 
 import sys
 from pathlib import Path
@@ -28,8 +28,14 @@ import unmask
 model = Path(__file__).resolve().parents[1]
 result = unmask.predict(model, sys.argv[1])
 print(result)
-unmask.save_image("labels.tif", result.labels)
-'''
+{more}'''
+
+
+def example(publication: Publication) -> str:
+    """A program that predicts one image."""
+    if publication.classifies:
+        return _EXAMPLE.format(verb="Classify", more="")
+    return _EXAMPLE.format(verb="Segment", more='unmask.save_image("labels.tif", result.labels)\n')
 
 
 def readme(publication: Publication, name: str, pictures: Sequence[str]) -> str:
@@ -126,13 +132,14 @@ def _header(publication: Publication) -> dict[str, object]:
     if not known:
         terms["license_name"] = _line(publication.license)
     task = publication.recipe.task
-    kind = {"pipeline_tag": "image-segmentation"} if task else {}
+    purpose = "classification" if publication.classifies else "segmentation"
+    kind = {"pipeline_tag": f"image-{purpose}"} if task else {}
     ndim = publication.recipe.data.ndim
     return {
         **terms,
         "library_name": "unmask",
         **kind,
-        "tags": ["unmask", "segmentation", f"{ndim}d", *([task.name] if task else [])],
+        "tags": ["unmask", purpose, f"{ndim}d", *([task.name] if task else [])],
     }
 
 
