@@ -188,6 +188,44 @@ def test_volume_smaller_than_a_window_and_constant_blocks(model, tmp_path):
     assert open_labels(found.labels[0], ndim=3).shape == (1, 1, 5, 7)
 
 
+def test_results_are_kept_and_a_finished_run_is_not_repeated(
+    done, files, model, tmp_path, monkeypatch, command
+):
+    out = tmp_path / "out"
+    images = sorted((files / "images").iterdir())[:1]
+    words = ("cluster", *images, "--model", model, "--out", out, "--quality", "draft")
+    assert command(*words, "--classes", 2).code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    again = command(*words, "--classes", 3)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    with monkeypatch.context() as patch:
+        patch.setattr("unmask.clustering.assign.CenterLabeler.label", None)
+        patch.setattr("unmask.api.clustering.fit", None)
+        resumed = command(*words, "--classes", 2, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert "this run is finished" in resumed.out
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (out / ".predict").exists()
+    other = command(*words, "--classes", 3, "--overwrite")
+    assert other.code == 0, other.err
+    assert open_labels(out / "a.tif").read().max() == 3
+
+
+def test_a_refusal_leaves_no_folder(done, files, model, tmp_path, command):
+    (tmp_path / "names.yaml").write_text("a: [99]\n")
+    where = ("cluster", files / "images", "--model", model, "--out", tmp_path / "new" / "out")
+    for more in (
+        ("--centers", tmp_path / "none.safetensors"),
+        ("--centers", done.centers, "--names", tmp_path / "names.yaml"),
+        ("--classes", 2, "--workers", "processes:0"),
+        ("--centers", model),
+    ):
+        answer = command(*where, *more)
+        assert answer.code == 2, more
+        assert not (tmp_path / "new").exists(), more
+
+
 def test_wrong_requests(done, files, model, tmp_path, command):
     quiet = {"say": lambda _: None, "out": tmp_path / "out"}
     images = files / "images"

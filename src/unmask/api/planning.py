@@ -19,6 +19,7 @@ from unmask.data.grid import View
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, message
+from unmask.own_files import refuse_existing
 from unmask.planning.decision import Decision
 from unmask.planning.fold_rules import choose_folds, fold_decisions
 from unmask.planning.network_rules import (
@@ -80,6 +81,8 @@ def plan(
     check_settings(settings)
     if out is not None:
         refuse_folder(out)
+        # A recipe is written to be edited, and edits are never replaced.
+        refuse_existing(out)
     found = find_inputs(images, labels)
     images, val_images = parts_of(found.images, found.val_images, None)
     split = val_images is not None

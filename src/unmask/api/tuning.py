@@ -23,6 +23,7 @@ from unmask.data.pairs import Pair, Paths, open_pairs
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Predictor
+from unmask.own_files import refuse_existing
 from unmask.progress import Progress
 from unmask.recipe import Recipe
 
@@ -58,6 +59,7 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
     scales: Sequence[float] = (),
     trials: int | None = None,
     settings: Settings = (),
+    overwrite: bool = False,
     progress: Progress | None = None,
     say: Say = print,
 ) -> Tuning:
@@ -75,17 +77,20 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
         scales: factors on the size of the images to try in addition to 1.
         trials: number of combinations to try; None: 40, fewer for large images.
         settings: changes to the recipe, whose options are tried first.
+        overwrite: replace the file ``out`` if it exists.
         progress: called with (finished combinations, all combinations).
         say: called with notes for the user, one line each.
 
     Raises:
-        DataError: files cannot be read, or no labels are given.
+        DataError: files cannot be read, no labels are given, or ``out`` exists.
         RecipeError: the task has no options to choose, fewer than two images are labeled, or
             ``out`` is missing for a shipped model.
     """
     loaded = checkpoint.load_model(model)
     recipe = checkpoint.described_recipe(loaded.card, model).with_settings(settings)
     _check_target(model, out)
+    if out is not None:
+        refuse_existing(out, overwrite=overwrite)
     pairs = _open_pairs(images, labels, recipe, say)
     known = load_scores(Path(model)) if Path(model).is_dir() else None
     pairs = _regions(pairs, known)

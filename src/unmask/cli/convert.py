@@ -12,6 +12,7 @@ from unmask.cli.terminal import emit, show_next
 
 
 def convert(
+    *,
     weights: Annotated[
         Path,
         typer.Argument(
@@ -40,6 +41,14 @@ def convert(
         ),
     ],
     settings: Settings = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace a model file that exists already. Without it, such a file is refused.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
 ) -> None:
     """Convert the weights of a published program into a model file.
 
@@ -57,7 +66,9 @@ def convert(
     """
     from unmask import api
 
-    written = api.convert(weights, source=source, out=out, settings=settings or ())
+    written = api.convert(
+        weights, source=source, out=out, settings=settings or (), overwrite=overwrite
+    )
     emit({"model": written}, f"Model: {written}")
     if "task" in api.model_card(written).facts:
         show_next(["unmask", "predict", "IMAGES", "--model", written, "--out", "LABELS"])

@@ -81,6 +81,14 @@ class TuneOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = None
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace a model file that exists already. Without it, such a file is refused.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     settings: Settings = None
 
 
@@ -106,6 +114,7 @@ def tune(options: TuneOptions) -> None:
         choose_images(options.images, options.images_option),
         labels=options.labels,
         out=options.out,
+        overwrite=options.overwrite,
         metric=options.metric,
         scales=_numbers(options.scales),
         trials=options.trials,
