@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from unmask import api
+from unmask.api import cluster_forecast
 from unmask.blocks import engine
 from unmask.checkpoint import lock_run
 from unmask.clustering.encoder import DenseFile, Features, load_encoder
@@ -210,6 +211,16 @@ def test_results_are_kept_and_a_finished_run_is_not_repeated(
     other = command(*words, "--classes", 3, "--overwrite")
     assert other.code == 0, other.err
     assert open_labels(out / "a.tif").read().max() == 3
+
+
+@pytest.mark.parametrize(("quality", "faster"), [("exact", True), ("draft", False)])
+def test_the_forecast_names_the_time_and_a_faster_quality(model, quality, faster, monkeypatch):
+    monkeypatch.setattr(cluster_forecast, "estimate_seconds", lambda *_: 7200.0)
+    said: list[str] = []
+    dense = load_encoder(model, (), say=said.append).dense(Features(quality))
+    cluster_forecast.report_needs(dense, [], said.append)
+    assert "about 2 h" in said[-1]
+    assert ("--quality draft" in said[-1]) == faster
 
 
 def test_a_refusal_leaves_no_folder(done, files, model, tmp_path, command):

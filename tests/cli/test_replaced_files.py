@@ -11,7 +11,7 @@ CONTENT = b"my notes, which exist once\n"
 
 @pytest.fixture
 def requests(phantoms, trained, tmp_path, tiny):
-    """By verb: arguments without ``--out``, the ending of its file, whether it is replaced; None: only with --overwrite."""
+    """By verb: arguments, ending of the file, and whether it is replaced (None: if asked)."""
     images, labels = phantoms[2] / "images", phantoms[2] / "labels"
     pair = (images, "--labels", labels)
     report = ("evaluate", "--truth", labels, "--predicted", labels)

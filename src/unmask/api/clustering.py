@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from unmask.api.cluster_forecast import report_needs
 from unmask.api.files import FileTask, run_files
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.atomic import atomic_write, tidy_folder
@@ -20,7 +21,7 @@ from unmask.blocks.resume import Finished, batch, clear
 from unmask.blocks.scheduler import check_workers
 from unmask.blocks.ship import ModelFile
 from unmask.build import build_normalizer
-from unmask.clustering.assign import AssignWork, Counts, label_volume, needs
+from unmask.clustering.assign import AssignWork, Counts, label_volume
 from unmask.clustering.centers import Centers, Volume, fit, prepare, subtract_mean
 from unmask.clustering.contact_sheet import contact_sheet
 from unmask.clustering.dense import Dense
@@ -33,7 +34,6 @@ from unmask.data.pairs import Pair, Paths, fingerprint, keep_inputs
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
 from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.identity import identity
-from unmask.io.missing_chunks import find_unwritten
 from unmask.progress import Progress
 from unmask.renamed import accept_former_names
 
@@ -182,7 +182,7 @@ def _cluster(  # noqa: PLR0913 - what `cluster` has prepared
     given = None if options.centers is None else Centers.load(options.centers, facts)
     count = (classes or 0) if given is None else len(given.values)
     table, names = read_classes(options.names, count)
-    _report_needs(dense, prepared, say)
+    report_needs(dense, prepared, say)
     if options.common_mean:
         prepared = [subtract_mean(dense, volume) for volume in prepared]
     request = _request(encoder, dense, facts, table)
@@ -227,14 +227,6 @@ def _is_complete(tasks: Sequence[FileTask[Any]], finished: Finished) -> bool:
         and finished.has(task.output, task.facts())
         for task in tasks
     )
-
-
-def _report_needs(dense: Dense, volumes: Sequence[Volume], say: Say) -> None:
-    """Report what the labels of each volume will take."""
-    for volume in volumes:
-        if note := find_unwritten(volume.image.source):
-            say(note)
-        say(f"{volume.image.source}: {needs(dense, volume)}")
 
 
 def _ship_model(
