@@ -61,8 +61,7 @@ def check(
         val_labels: labels of the validation.
         recipe: the recipe meant for them; default: the one that fits what is found.
         settings: changes to the recipe.
-        out: file for every problem and note, which may replace an earlier one of them; the lines
-            of ``say`` join those that say the same.
+        out: file for every problem and note; the lines of ``say`` join those that say the same.
         say: gets the lines of the audit.
 
     Returns:

@@ -48,6 +48,13 @@ _READING = (
 )
 
 
+def _check_target(out: str | Path | None) -> None:
+    """Refuse a file that exists: a recipe is written to be edited, and edits are never replaced."""
+    if out is not None:
+        refuse_folder(out)
+        refuse_existing(out)
+
+
 def plan(
     images: Paths,
     *,
@@ -79,10 +86,7 @@ def plan(
     """
     settings = list(settings)
     check_settings(settings)
-    if out is not None:
-        refuse_folder(out)
-        # A recipe is written to be edited, and edits are never replaced.
-        refuse_existing(out)
+    _check_target(out)
     found = find_inputs(images, labels)
     images, val_images = parts_of(found.images, found.val_images, None)
     split = val_images is not None

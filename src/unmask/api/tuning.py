@@ -88,9 +88,7 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
     """
     loaded = checkpoint.load_model(model)
     recipe = checkpoint.described_recipe(loaded.card, model).with_settings(settings)
-    _check_target(model, out)
-    if out is not None:
-        refuse_existing(out, overwrite=overwrite)
+    _check_target(model, out, overwrite=overwrite)
     pairs = _open_pairs(images, labels, recipe, say)
     known = load_scores(Path(model)) if Path(model).is_dir() else None
     pairs = _regions(pairs, known)
@@ -111,7 +109,9 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
     return Tuning(_save(loaded, recipe, tuned, model, out), tuned, tuple(notes))
 
 
-def _check_target(model: ModelLike, out: str | Path | None) -> None:
+def _check_target(model: ModelLike, out: str | Path | None, *, overwrite: bool) -> None:
+    if out is not None:
+        refuse_existing(out, overwrite=overwrite)
     if out is None and not Path(model).exists() and str(model) in shipped.names():
         raise RecipeError(
             message(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import OUTPUT, RECIPE, Settings
+from unmask.cli.options import OUTPUT, RECIPE, OverwriteModel, Settings
 from unmask.cli.terminal import emit, show_next
 
 
@@ -41,14 +41,7 @@ def convert(
         ),
     ],
     settings: Settings = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Replace a model file that exists already. Without it, such a file is refused.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
+    overwrite: OverwriteModel = False,
 ) -> None:
     """Convert the weights of a published program into a model file.
 

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import DATA, OUTPUT, RUN, ImagesOption, Settings, choose_images, split_words
+from unmask.cli.options import (
+    DATA,
+    OUTPUT,
+    RUN,
+    ImagesOption,
+    OverwriteModel,
+    Settings,
+    choose_images,
+    split_words,
+)
 from unmask.cli.terminal import emit, show, show_next
 from unmask.errors import message
 
@@ -81,14 +90,7 @@ class TuneOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = None
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Replace a model file that exists already. Without it, such a file is refused.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False
+    overwrite: OverwriteModel = False
     settings: Settings = None
 
 
