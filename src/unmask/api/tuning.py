@@ -59,7 +59,6 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
     scales: Sequence[float] = (),
     trials: int | None = None,
     settings: Settings = (),
-    overwrite: bool = False,
     progress: Progress | None = None,
     say: Say = print,
 ) -> Tuning:
@@ -77,7 +76,6 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
         scales: factors on the size of the images to try in addition to 1.
         trials: number of combinations to try; None: 40, fewer for large images.
         settings: changes to the recipe, whose options are tried first.
-        overwrite: replace the file ``out`` if it exists.
         progress: called with (finished combinations, all combinations).
         say: called with notes for the user, one line each.
 
@@ -88,7 +86,7 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
     """
     loaded = checkpoint.load_model(model)
     recipe = checkpoint.described_recipe(loaded.card, model).with_settings(settings)
-    _check_target(model, out, overwrite=overwrite)
+    _check_target(model, out)
     pairs = _open_pairs(images, labels, recipe, say)
     known = load_scores(Path(model)) if Path(model).is_dir() else None
     pairs = _regions(pairs, known)
@@ -109,9 +107,9 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
     return Tuning(_save(loaded, recipe, tuned, model, out), tuned, tuple(notes))
 
 
-def _check_target(model: ModelLike, out: str | Path | None, *, overwrite: bool) -> None:
+def _check_target(model: ModelLike, out: str | Path | None) -> None:
     if out is not None:
-        refuse_existing(out, overwrite=overwrite)
+        refuse_existing(out)
     if out is None and not Path(model).exists() and str(model) in shipped.names():
         raise RecipeError(
             message(

@@ -13,7 +13,6 @@ from unmask.cli.options import (
     OUTPUT,
     RUN,
     ImagesOption,
-    OverwriteModel,
     Settings,
     choose_images,
     split_words,
@@ -90,7 +89,6 @@ class TuneOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = None
-    overwrite: OverwriteModel = False
     settings: Settings = None
 
 
@@ -116,7 +114,6 @@ def tune(options: TuneOptions) -> None:
         choose_images(options.images, options.images_option),
         labels=options.labels,
         out=options.out,
-        overwrite=options.overwrite,
         metric=options.metric,
         scales=_numbers(options.scales),
         trials=options.trials,
