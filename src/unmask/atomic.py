@@ -95,6 +95,23 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
+def tidy_folder(folder: Path | str) -> Generator[None, None, None]:
+    """Leave no empty folder after an error: those that are made inside the block go again.
+
+    Folders that existed before stay, and so do those that hold something.
+    """
+    whole = Path(folder).absolute()
+    missing = [each for each in (whole, *whole.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+        raise
+
+
+@contextmanager
 def atomic_path(path: Path | str) -> Generator[Path, None, None]:
     """Give a temporary path next to ``path``; on success it becomes ``path``, on failure it goes.
 
@@ -109,7 +126,7 @@ def atomic_path(path: Path | str) -> Generator[Path, None, None]:
     """
     path = Path(path)
     aside = path.with_name(aside_name(path))
-    with saving(path):
+    with saving(path), tidy_folder(path.parent):
         try:
             make_folder(path.parent)
             yield aside

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from unmask import api
+from unmask.api import cluster_forecast
 from unmask.blocks import engine
 from unmask.checkpoint import lock_run
 from unmask.clustering.encoder import DenseFile, Features, load_encoder
@@ -186,6 +187,54 @@ def test_volume_smaller_than_a_window_and_constant_blocks(model, tmp_path):
     save_image(tmp_path / "in" / "tiny.tif", image, axes="ZYX")
     found = api.cluster(model, tmp_path / "in", out=tmp_path / "out", classes=2, say=lambda _: None)
     assert open_labels(found.labels[0], ndim=3).shape == (1, 1, 5, 7)
+
+
+def test_results_are_kept_and_a_finished_run_is_not_repeated(
+    done, files, model, tmp_path, monkeypatch, command
+):
+    out = tmp_path / "out"
+    images = sorted((files / "images").iterdir())[:1]
+    words = ("cluster", *images, "--model", model, "--out", out, "--quality", "draft")
+    assert command(*words, "--classes", 2).code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    again = command(*words, "--classes", 3)
+    assert again.code == 2
+    assert "--overwrite" in again.err
+    with monkeypatch.context() as patch:
+        patch.setattr("unmask.clustering.assign.CenterLabeler.label", None)
+        patch.setattr("unmask.api.clustering.fit", None)
+        resumed = command(*words, "--classes", 2, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert "this run is finished" in resumed.out
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (out / ".predict").exists()
+    other = command(*words, "--classes", 3, "--overwrite")
+    assert other.code == 0, other.err
+    assert open_labels(out / "a.tif").read().max() == 3
+
+
+@pytest.mark.parametrize(("quality", "faster"), [("exact", True), ("draft", False)])
+def test_the_forecast_names_the_time_and_a_faster_quality(model, quality, faster, monkeypatch):
+    monkeypatch.setattr(cluster_forecast, "estimate_seconds", lambda *_: 7200.0)
+    said: list[str] = []
+    dense = load_encoder(model, (), say=said.append).dense(Features(quality))
+    cluster_forecast.report_needs(dense, [], said.append)
+    assert "about 2 h" in said[-1]
+    assert ("--quality draft" in said[-1]) == faster
+
+
+def test_a_refusal_leaves_no_folder(done, files, model, tmp_path, command):
+    (tmp_path / "names.yaml").write_text("a: [99]\n")
+    where = ("cluster", files / "images", "--model", model, "--out", tmp_path / "new" / "out")
+    for more in (
+        ("--centers", tmp_path / "none.safetensors"),
+        ("--centers", done.centers, "--names", tmp_path / "names.yaml"),
+        ("--classes", 2, "--workers", "processes:0"),
+        ("--centers", model),
+    ):
+        answer = command(*where, *more)
+        assert answer.code == 2, more
+        assert not (tmp_path / "new").exists(), more
 
 
 def test_wrong_requests(done, files, model, tmp_path, command):

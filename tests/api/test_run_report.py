@@ -50,7 +50,9 @@ def finished(request, tmp_path_factory, command, phantoms, tiny):
 
 
 def test_the_block_at_the_start(finished):
-    _, answer = finished
+    out, answer = finished
+    images = len(json.loads((out / "data.json").read_text())) // 2
+    assert checkpoint.describe_model(out).card["held_out"] == {"images": images}
     titles = ["Images", "Labels", "Network", "Device", "Forecast"]
     lines = [line for line in answer.err.splitlines() if line.split(" ")[0] in titles]
     assert [line.split(" ")[0] for line in lines] == titles

@@ -52,6 +52,7 @@ def test_features_of_a_network_are_offered_by_init_and_chosen_by_recall(folder):
     run = fit(folder, init="nuclei")
     card = checkpoint.load_model(run.folder).card
     assert set(card["recall"]) == {"bank", "network", "both"}
+    assert card["start"]["license"] == "Apache-2.0"
 
 
 @pytest.mark.parametrize(

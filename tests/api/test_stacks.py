@@ -53,6 +53,9 @@ def test_slices_need_to_be_asked_for(command, trained, movie, tmp_path):
     answer = command(*given, "--planes", "z", "--scores")
     assert answer.code == 2
     assert "neither --workers nor --scores" in answer.err
+    answer = command(*given, "--planes", "z", "--workers", "threads:0")
+    assert answer.code == 2
+    assert not (tmp_path / "out").exists()
     with pytest.raises(RecipeError, match="--join: expected a model that numbers objects"):
         unmask.predict(trained[2], tifffile.imread(movie), planes="z", join=True)
 

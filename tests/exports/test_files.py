@@ -20,7 +20,9 @@ from unmask.checkpoint.script_archive import load_script_state
 from unmask.errors import CheckpointError, RecipeError
 from unmask.exports import FORMATS
 from unmask.exports.check import TOLERANCE
+from unmask.exports.package_text import describe_package, read_me
 from unmask.infer.load import load_predictor
+from unmask.recipe import load
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,28 @@ def assert_alike(found, expected, model):
 def test_a_package_passes_its_checks(package):
     assert package.comparison.difference < TOLERANCE
     assert [shape[0] for shape in package.comparison.shapes] == [1, 3]
+
+
+def test_a_package_names_license_authors_and_start_weights():
+    start = {"model": "nuclei", "license": "MIT", "data": {"name": "N", "citation": "Roe 2020"}}
+    card = {"license": "cc-by-4.0", "authors": ["A. Lab", "B/C"], "start": start,
+            "recipe": load("cells").model_dump(mode="json")}  # fmt: skip
+    names = {"README.md", "decode.py", "test_input.npy", "test_output.npy", "weights.onnx",
+             "weights.torchscript.pt", "weights.state_dict.pt"}  # fmt: skip
+    description = {
+        "card": card, "name": "Small", "axes": "yx", "task": {"name": "flows"},
+        "input": {"channels": 1, "channel_names": [], "axes": "bcyx"},
+        "output": {"channels": ["a"]}, "normalize": {"name": "zscore", "inside": True},
+    }  # fmt: skip
+    tree = describe_package(description, dict.fromkeys(names, "0"), "2.10")
+    assert tree["license"] == "CC-BY-4.0"
+    assert tree["authors"] == [{"name": "A. Lab"}, {"name": "B-C"}]
+    assert tree["cite"][0]["text"] == "Roe 2020"
+    for word in ("License: cc-by-4.0", "Authors: A. Lab, B/C", "nuclei, license MIT"):
+        assert word in read_me(description)
+    # An identifier of the owner is none of the format's.
+    card["license"] = "LicenseRef-Lab"
+    assert "license" not in describe_package(description, dict.fromkeys(names, "0"), "2.10")
 
 
 def test_a_package_describes_normalization_and_scores(unpacked):

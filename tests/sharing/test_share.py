@@ -10,8 +10,10 @@ import torch
 import yaml
 
 from unmask import api
-from unmask.checkpoint import describe_model, load_model
-from unmask.errors import RecipeError, SaveError
+from unmask.checkpoint import describe_model, load_model, save_model
+from unmask.checkpoint.lineage import ancestors, start_fields
+from unmask.errors import DataError, RecipeError, SaveError
+from unmask.recipe import load
 
 RUN = Path(__file__).resolve().parents[1] / "fixtures" / "v0_1" / "run"
 OWNER = api.Owner("Small nuclei", "CC-BY-4.0", ("A. Lab",), "Nuclei of ours, CC0")
@@ -136,6 +138,8 @@ def test_pictures_of_predictions(tmp_path, monkeypatch):
     from unmask.api import prediction
 
     def predict_files(model, images, *, out, options, say):
+        say(f"[1/3] {images[0]} -> {out}/a.tif")
+        say("note: kept")
         (Path(out) / "overlay").mkdir()
         for image in images:
             (Path(out) / "overlay" / f"{Path(image).stem}.png").write_bytes(b"png")
@@ -143,6 +147,102 @@ def test_pictures_of_predictions(tmp_path, monkeypatch):
 
     monkeypatch.setattr(prediction, "predict_files", predict_files)
     images = RUN.parent / "images"
-    done, _ = share(tmp_path / "m", api.ShareOptions(OWNER, images=str(images)))
-    assert sum(name.endswith(".png") for name in done.files) == 3
-    assert "examples/nuclei_000.png" in (tmp_path / "m" / "README.md").read_text()
+    done, said = share(tmp_path / "m", api.ShareOptions(OWNER, images=str(images)))
+    names = [f"examples/example-{number}.png" for number in (1, 2, 3)]
+    assert [name for name in done.files if name.endswith(".png")] == names
+    text = (tmp_path / "m" / "README.md").read_text()
+    assert all(f"({name})" in text for name in names)
+    # Neither names of the owner's images nor a temporary folder, which is gone.
+    assert "nuclei_000" not in text
+    assert "note: kept" in said
+    assert "->" not in said
+
+
+def test_pictures_of_a_classifier_are_refused(tmp_path):
+    recipe = load("classify2d").with_settings(["task.classes=[a, b]"])
+    file = tmp_path / "classes.safetensors"
+    save_model(file, load_model(RUN).weights, {"recipe": recipe.model_dump(mode="json")})
+    images = api.ShareOptions(OWNER, images=str(RUN.parent / "images"))
+    with pytest.raises(RecipeError, match=r"--images: .*classifies whole images"):
+        share(tmp_path / "sub" / "m", images, file)
+    assert not (tmp_path / "sub").exists()
+    share(tmp_path / "m", model=file)
+    assert "image-classification" in (tmp_path / "m" / "README.md").read_text()
+    assert "save_image" not in (tmp_path / "m" / "examples" / "predict.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("CC BY 4.0", "such as CC-BY-4.0"), ("ours", "LicenseRef-ours"), ("", "an identifier")],
+)
+def test_licenses_are_identifiers(tmp_path, name, words, command):
+    answer = command("share", RUN, "--to", tmp_path / "sub" / "m", "--license", name)
+    assert answer.code == 2
+    assert words in answer.err
+    assert not (tmp_path / "sub").exists()
+
+
+def test_a_license_is_written_as_spdx_does(tmp_path):
+    for given, kept in {"cc-by-4.0": "CC-BY-4.0", "LicenseRef-Lab-1": "LicenseRef-Lab-1"}.items():
+        done, _ = share(tmp_path / given, api.ShareOptions(api.Owner(license=given)))
+        assert done.license == kept
+
+
+def test_nothing_is_left_if_pictures_fail(tmp_path):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError):
+        share(tmp_path / "a" / "m", api.ShareOptions(OWNER, images=str(tmp_path / "images")))
+    assert not (tmp_path / "a").exists()
+
+
+def copy_of_run(folder: Path, **more: object) -> Path:
+    """A model file with the weights of the run, and another card."""
+    model = load_model(RUN)
+    file = folder / "model.safetensors"
+    save_model(file, model.weights, {**model.card, **more})
+    return file
+
+
+def test_the_chain_of_start_weights_is_kept(tmp_path):
+    """Of a model that a training did not change, all but the last files are of others."""
+    first = {"license": "CC-BY-SA-4.0", "authors": ["B. Lab"], "origin": {"title": "MEDIAR"},
+             "data": {"name": "Their cells", "citation": "Roe 2020", "license": "CC0"}}  # fmt: skip
+    parent = copy_of_run(tmp_path / "theirs", **first)
+    second = copy_of_run(tmp_path / "second", license="MIT", **start_fields(parent))
+    mine = copy_of_run(tmp_path / "mine", step=0, metrics={"f1": 0.5}, held_out={"images": 1},
+                       **start_fields(second))  # fmt: skip
+    done, said = share(tmp_path / "out", model=mine)
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    for word in ("On 1 held-out image.", "## Start weights", "those of second, unchanged",
+                 "### theirs", "CC-BY-SA-4.0", "authors: B. Lab", "Their cells", "Roe 2020",
+                 "### MEDIAR", "6 files of the authors"):  # fmt: skip
+        assert word in text, word
+    assert "Roe 2020" in (tmp_path / "out" / "CITATION.cff").read_text(encoding="utf-8")
+    for word in ("Share that model instead", "theirs (license: CC-BY-SA-4.0; data: CC0)",
+                 "MEDIAR is not known", "Only 1 image(s)"):  # fmt: skip
+        assert word in said, word
+    card = describe_model(tmp_path / "out").card
+    assert str(tmp_path) not in str(card)
+    assert "nuclei_000.tif" not in str(card)
+    assert [each.name for each in ancestors(card)] == ["second", "theirs", "MEDIAR"]
+    assert len(done.doubts) == 5
+
+
+def test_a_missing_license_names_that_of_the_start_weights(tmp_path):
+    mine = copy_of_run(tmp_path, start={"model": "nuclei", "license": "Apache-2.0"})
+    with pytest.raises(RecipeError, match=r"nuclei has the license Apache-2\.0"):
+        share(tmp_path / "out", api.ShareOptions(), mine)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "text"),
+    [
+        ({"images": 7}, "7 held-out images"),
+        ({"images": 6, "folds": 3}, "6 images, each held out once (3 folds)"),
+        (None, "whose number the card does not say"),
+    ],
+)
+def test_scores_say_what_they_are_of(tmp_path, held_out, text):
+    mine = copy_of_run(tmp_path, metrics={"f1": 0.5}, held_out=held_out)
+    share(tmp_path / "out", model=mine)
+    assert text in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")

@@ -161,6 +161,7 @@ def test_weights_that_know_the_task_are_scored_before_the_first_update(
         .read_text()
         .startswith('{"step": 0, "validation/')
     )
+    assert load_model(done.model).card["start"]["data"] == DATA
     assert "Before the first update, the start weights have f1@0.5" in capsys.readouterr().err
     semantic = recipe(ndim, "data.channels=1", "task={name: semantic, classes: 2}")
     other = choose.choose_start(str(file), new_segmenter(semantic), semantic, folder=tmp_path)

@@ -12,6 +12,7 @@ from unmask.api.inputs import (
     labels_of,
     left_out_note,
     parts_of,
+    refuse_other_lists,
     same_notes,
     save_list,
 )
@@ -67,6 +68,8 @@ def check(
         The audit; ``problems`` is empty if training can start.
     """
     settings = list(settings)
+    if out is not None:
+        refuse_other_lists(Path(out))
     asked = labels is not None
     found = find_inputs(images, labels, val_images, val_labels)
     given, advice = (
@@ -125,8 +128,9 @@ def list_in_full(audit: Audit, inputs: Sequence[str]) -> Path | None:
     if any(here.is_relative_to(Path(given).absolute()) for given in inputs):
         return None
     try:
+        refuse_other_lists(path)
         save_list(path, audit.problems, audit.notes)
-    except SaveError:
+    except (DataError, SaveError):
         return None
     return path
 

@@ -13,25 +13,27 @@ from typing import Any
 
 import numpy as np
 
+from unmask.api.cluster_forecast import report_needs
 from unmask.api.files import FileTask, run_files
 from unmask.api.values import ModelLike, Say, Settings
-from unmask.atomic import atomic_write
+from unmask.atomic import atomic_write, tidy_folder
 from unmask.blocks.resume import Finished, batch, clear
+from unmask.blocks.scheduler import check_workers
 from unmask.blocks.ship import ModelFile
 from unmask.build import build_normalizer
-from unmask.clustering.assign import AssignWork, Counts, label_volume, needs
+from unmask.clustering.assign import AssignWork, Counts, label_volume
 from unmask.clustering.centers import Centers, Volume, fit, prepare, subtract_mean
 from unmask.clustering.contact_sheet import contact_sheet
 from unmask.clustering.dense import Dense
 from unmask.clustering.encoder import DenseFile, Encoder, Features, check_tokens, load_encoder
 from unmask.clustering.names import describe, format_csv, read_classes, write_template
 from unmask.data.grid import View
+from unmask.data.outputs import keep_results
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Pair, Paths, fingerprint, keep_inputs
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
 from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.identity import identity
-from unmask.io.missing_chunks import find_unwritten
 from unmask.progress import Progress
 from unmask.renamed import accept_former_names
 
@@ -61,7 +63,8 @@ class ClusterOptions:
             machine; or the address of a dask.distributed scheduler.
         device: where the network runs: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``. With
             workers, ``auto`` is one GPU per worker.
-        resume: resume a run that was ended.
+        resume: resume a run that was ended; of a finished one nothing is computed again.
+        overwrite: replace results of an earlier run.
     """
 
     quality: str = "exact"
@@ -75,6 +78,7 @@ class ClusterOptions:
     cluster: str | None = None
     device: str = "auto"
     resume: bool = False
+    overwrite: bool = False
 
 
 @accept_former_names(centres="centers")
@@ -126,8 +130,8 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
         allow_code: run parts that the model carries as source; without it such a model is refused.
 
     Raises:
-        DataError: files that cannot be read, images of one value, or more clusters than distinct
-            features.
+        DataError: files that cannot be read, images of one value, more clusters than distinct
+            features, or results of an earlier run, which only ``options.overwrite`` replaces.
         RecipeError: neither or both of ``classes`` and centers; names of unknown clusters.
         CheckpointError: a model without patch tokens, or centers of other features; another run
             works in ``out``, or an ended one was given something else.
@@ -135,43 +139,75 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
     """
     options = options or ClusterOptions()
     _check_request(classes, options)
+    check_workers(options.cluster)
     loading: dict[str, Any] = {"allow_code": allow_code, "device": options.device}
     encoder = load_encoder(model, settings, **loading, say=say)
     check_tokens(encoder, model)
     chosen = Features(options.quality, options.compat, options.neighborhood, options.rotations)
     dense, folder = encoder.dense(chosen), Path(out)
     pairs = _open_volumes(volumes, encoder, say)
+    origin = _ship_model(model, tuple(settings), chosen, encoder, **loading)
+    with tidy_folder(folder):
+        _check_outputs(pairs, folder, options)
+        return _cluster(encoder, dense, pairs, folder, classes, options, origin, say, progress)
+
+
+def _check_outputs(pairs: Sequence[Pair], folder: Path, options: ClusterOptions) -> None:
+    """Make the folder; refuse to replace inputs, or results of an earlier run.
+
+    Raises:
+        DataError: some of the outputs are inputs, or are there already.
+    """
     keep_inputs(pairs, folder, resume=options.resume)
-    there = sum(output_name(pair.image, folder).exists() for pair in pairs)
-    if there and not options.resume:
-        say(f"{folder}: {there} label image(s) of an earlier run are replaced.")
+    results = [folder / CENTERS, folder / STATISTICS]
+    results += [output_name(pair.image, folder) for pair in pairs]
+    keep_results(results, folder, kept=not (options.resume or options.overwrite))
+
+
+def _cluster(  # noqa: PLR0913 - what `cluster` has prepared
+    encoder: Encoder,
+    dense: Dense,
+    pairs: Sequence[Pair],
+    folder: Path,
+    classes: int | None,
+    options: ClusterOptions,
+    origin: ModelFile[Dense],
+    say: Say,
+    progress: Progress | None,
+) -> Clustered:
+    """Fit or load the centers, and write all outputs."""
     before = fingerprint(pairs)
     prepared = _prepare_volumes(dense, pairs, encoder)
     facts = _feature_facts(dense, encoder, common_mean=options.common_mean)
     given = None if options.centers is None else Centers.load(options.centers, facts)
     count = (classes or 0) if given is None else len(given.values)
     table, names = read_classes(options.names, count)
-    _report_needs(dense, prepared, say)
+    report_needs(dense, prepared, say)
     if options.common_mean:
         prepared = [subtract_mean(dense, volume) for volume in prepared]
-    origin = _ship_model(model, tuple(settings), chosen, encoder, **loading)
     request = _request(encoder, dense, facts, table)
     if given is None:
         request |= {"clusters": count, "seed": options.seed, "volumes": _identities(prepared)}
     else:
         request |= {"centres": given.digest}
+    # Requests of an ended run were JSON, which has lists.
+    request = json.loads(json.dumps(request))
     written = Clustered([], folder / CENTERS, folder / STATISTICS, [])
     rows: list[dict[str, Any]] = []
-    with batch(folder, resume=options.resume) as finished:
+    with batch(folder, resume=options.resume, skip=True) as finished:
         fit_now = partial(_fit, dense, prepared, count, seed=options.seed, facts=facts, say=say)
         centers = _settle_centers(finished, request, given, fit_now, say=say)
-        centers.save(folder / CENTERS)
+        if not finished.has(folder / CENTERS, request):
+            centers.save(folder / CENTERS)
+            finished.add(folder / CENTERS, request)
         axes = encoder.recipe.data.axes
         works = [AssignWork(dense, centers, each, table, origin, axes) for each in prepared]
         tasks = [
             _volume_task(work, pair, folder, options, progress)
             for work, pair in zip(works, pairs, strict=True)
         ]
+        if _is_complete(tasks, finished):
+            say(f"{folder}: this run is finished, so no labels are computed again.")
         for task, result in run_files(tasks, before, say=say, finished=finished):
             image, labels = task.pair.image, output_name(task.pair.image, folder)
             rows += describe(image, labels, Counts(*map(np.array, result)), table, names)
@@ -183,12 +219,14 @@ def cluster(  # noqa: PLR0913 - the verb's promised arguments
     return written
 
 
-def _report_needs(dense: Dense, volumes: Sequence[Volume], say: Say) -> None:
-    """Report what the labels of each volume will take."""
-    for volume in volumes:
-        if note := find_unwritten(volume.image.source):
-            say(note)
-        say(f"{volume.image.source}: {needs(dense, volume)}")
+def _is_complete(tasks: Sequence[FileTask[Any]], finished: Finished) -> bool:
+    """Whether all label images are there, as an ended run has written them."""
+    return all(
+        task.output is not None
+        and task.facts is not None
+        and finished.has(task.output, task.facts())
+        for task in tasks
+    )
 
 
 def _ship_model(
@@ -342,9 +380,12 @@ def _settle_centers(
     Raises:
         CheckpointError: the ended run was given something else.
     """
-    request = json.loads(json.dumps(request))
-    kept = finished.folder / CENTERS
+    kept, written = finished.folder / CENTERS, finished.folder.parent / CENTERS
     if not finished.same(request):
+        if finished.has(written, request):
+            # The run was complete: what it had finished is skipped.
+            finished.keep(request)
+            return Centers.load(written, request["features"])
         # What the run was given comes first: kept centers never stand for another request.
         clear(finished.folder)
         finished.keep(request)

@@ -23,6 +23,7 @@ from unmask.errors import (
 )
 from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.listing import cases, is_listing, part_of, read_listing, unlisted_images
+from unmask.own_files import refuse_others
 from unmask.plain_text import printable
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
@@ -74,6 +75,15 @@ def left_out_note(name: str, labeled: int, unlabeled: Sequence[str]) -> list[str
         return []
     start = f"{name}: {labeled} of {labeled + len(unlabeled)} images have labels"
     return [f"{start}; the others are left out, such as {unlabeled[0]}."]
+
+
+def refuse_other_lists(path: Path) -> None:
+    """Refuse to replace a file that `save_list` did not write.
+
+    Raises:
+        DataError: another file.
+    """
+    refuse_others(path, starts=(b"PROBLEM: ", b"note: ", b"\n"))
 
 
 def save_list(path: Path, problems: Sequence[str], notes: Sequence[str] = ()) -> None:

@@ -14,10 +14,18 @@ from unmask.errors import RecipeError
 from unmask.interop import official
 from unmask.interop.bioimageio import Package, read_package
 from unmask.interop.installed import find_weights
+from unmask.own_files import refuse_existing
 from unmask.training.provenance import versions
 
 
-def convert(weights: str | Path, *, source: str, out: str | Path, settings: Settings = ()) -> Path:
+def convert(
+    weights: str | Path,
+    *,
+    source: str,
+    out: str | Path,
+    settings: Settings = (),
+    overwrite: bool = False,
+) -> Path:
     """Turn a published file of weights into a model file.
 
     The model file carries a full recipe and where the weights come from: a segmenter predicts, and
@@ -30,10 +38,12 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
             package with a state dict or TorchScript of a network that unmask has.
         out: the model file, ending in ``.safetensors``.
         settings: changes to the recipe, for what the file does not tell.
+        overwrite: replace a file that exists.
 
     Raises:
         CheckpointError: the file is damaged, another program's, or incomplete; names all entries.
         RecipeError: an unknown source, or a size that only you know.
+        DataError: ``out`` exists, and ``overwrite`` is False.
         SaveError: ``out`` cannot be written.
     """
     target = Path(out)
@@ -42,6 +52,7 @@ def convert(weights: str | Path, *, source: str, out: str | Path, settings: Sett
             f"--out {target}: expected a name that ends in .safetensors, found "
             f"{target.suffix or 'no ending'}. Change it."
         )
+    refuse_existing(target, overwrite=overwrite)
     if source == "bioimageio":
         package = read_package(weights, settings)
         card = {**package.card, "versions": versions(), "origin": _origin(package, weights)}

@@ -12,6 +12,7 @@ import numpy as np
 
 from unmask.api.files import FileTask, run_files
 from unmask.atomic import refuse_folder
+from unmask.blocks.scheduler import check_workers
 from unmask.data.channel_choice import all_channels, channel_numbers, known_names, select_channels
 from unmask.data.fingerprint import fingerprint
 from unmask.data.pairing import Pair
@@ -26,7 +27,7 @@ from unmask.measurement.part import Part
 from unmask.measurement.sources import Several, Source, open_sources
 from unmask.measurement.stack import join_positions, measure_positions
 from unmask.measurement.volume import Progress, Scale
-from unmask.measurement.writing import table_writer, write_table
+from unmask.measurement.writing import refuse_other_tables, table_writer, write_table
 from unmask.space.spacing import check_spacing
 
 Say = Callable[[str], None]
@@ -133,7 +134,9 @@ def measure_files(
     """
     table_writer(out)
     refuse_folder(out)
+    refuse_other_tables(out)
     chosen = options or MeasureOptions()
+    check_workers(chosen.cluster)
     path = Path(out)
     outlines = OutlineFiles(outlines_folder(path), chosen.rois)
     sources = open_sources(labels, images, planes=chosen.planes, say=say)

@@ -20,6 +20,7 @@ from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, message
 from unmask.io.inputs import as_inputs
+from unmask.own_files import refuse_existing
 from unmask.planning.decision import Decision
 from unmask.planning.fold_rules import choose_folds, fold_decisions
 from unmask.planning.network_rules import (
@@ -46,6 +47,13 @@ _READING = (
     *("data.axes", "data.image_suffix", "data.label_suffix", "data.allow_external"),
     "data.use_channels",
 )
+
+
+def _check_target(out: str | Path | None) -> None:
+    """Refuse a file that exists: a recipe is written to be edited, and edits are never replaced."""
+    if out is not None:
+        refuse_folder(out)
+        refuse_existing(out)
 
 
 def plan(
@@ -79,8 +87,7 @@ def plan(
     """
     settings = list(settings)
     check_settings(settings)
-    if out is not None:
-        refuse_folder(out)
+    _check_target(out)
     found = find_inputs(images, labels)
     images, val_images = parts_of(found.images, found.val_images, None)
     split = val_images is not None

@@ -39,7 +39,9 @@ from unmask.api.results import (
     write_table_of,
 )
 from unmask.api.values import ModelLike, Say, Settings
+from unmask.atomic import tidy_folder
 from unmask.blocks.resume import batch
+from unmask.blocks.scheduler import check_workers
 from unmask.data.channel_choice import channel_notes
 from unmask.data.outputs import keep_results, mixed_note
 from unmask.data.pairs import (
@@ -227,12 +229,14 @@ def predict_files(  # noqa: PLR0913 - the command line has as many options
         SaveError: ``out`` cannot be written.
     """
     options = options or Options()
+    check_workers(options.cluster)
     with report_profile(say, record) if options.profile else nullcontext():
         with stage("model"):
             if model is None:
                 model = choose_model(images, settings := list(settings), say, planes=options.planes)
             predictor = _load(model, settings, options, allow_code=allow_code, say=say)
-        return _predict_files(predictor, images, Path(out), options, say, progress, record)
+        with tidy_folder(out):
+            return _predict_files(predictor, images, Path(out), options, say, progress, record)
 
 
 def _predict_files(
@@ -246,6 +250,9 @@ def _predict_files(
 ) -> list[Path]:
     pairs, bad = _open_pairs(images, predictor, options, say)
     skipped = bad if options.skip_bad else None
+    for pair in pairs:
+        if lead_axes(pair.image, predictor.ndim):
+            check_stack(pair.image, refused=bool(options.cluster or options.scores))
     if complete(predictor.task).image_classes:
         from unmask.api.classes import write_classes
 
@@ -395,7 +402,6 @@ def _predict_file(
     if note := find_unwritten(image.source):
         say(note)
     if lead_axes(image, predictor.ndim):
-        check_stack(image, refused=bool(options.cluster or options.scores))
         work = partial(predict_planes_into, join=options.join, resume=options.resume)
         work = partial(work, uncertain=outputs.objects)
         return work(predictor, image, outputs.target, say=say, progress=progress)

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from unmask import checkpoint
 from unmask.api.briefing import brief, settle_precision
 from unmask.api.run_report import Finished, write_run_report
+from unmask.api.validation import HeldOut
 from unmask.api.values import ModelLike
 from unmask.build import (
     Assembly,
@@ -176,7 +177,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
             _note_beginning(folder, chosen, measured)
             note_run(folder, kept, noted)
         stage.open()
-        card = {"data": marks, **code, **stage.card, **chosen.to_card()}
+        card = {"data": marks, **code, **_held_out(validate), **stage.card, **chosen.to_card()}
         card |= _describe(objective, pairs, recipe, used)
         with _journal(folder, recipe, stage) as journal:
             facts = {"validate": validate, "card": card, "folds": stage.folds}
@@ -200,6 +201,12 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
                 _report(Finished(folder, recipe, objective.finished, *shown, *outcome), journal)
     metrics = _of_saved(folder / MODEL_FILE, summary.metrics) or stage.card.get("metrics", {})
     return Run(folder, folder / MODEL_FILE, metrics, summary.step, time.perf_counter() - begin)
+
+
+def _held_out(validate: Validate | None) -> dict[str, Any]:
+    """For the card: the number of images that the scores are of."""
+    chosen = validate.chosen if isinstance(validate, HeldOut) else ()
+    return {"held_out": {"images": len(chosen)}} if chosen else {}
 
 
 def _of_saved(model: Path, last: Mapping[str, float]) -> Mapping[str, float]:

@@ -17,6 +17,7 @@ from unmask.api.inputs import find_inputs, labels_of, left_out_note
 from unmask.api.runs import Run, Start
 from unmask.api.values import ModelLike, Settings
 from unmask.build import layout, resolve_recipe
+from unmask.checkpoint.lineage import start_fields
 from unmask.checkpoint.model import MODEL_FILE, save_model
 from unmask.data.outputs import refuse_inside
 from unmask.data.pairing import image_files
@@ -82,8 +83,20 @@ def scribble(
     return PixelClassifier(fitting, network)
 
 
-def save_fitted(fitted: Fitted, out: str | Path, *, images: Sequence[Pair] = ()) -> Path:
+def save_fitted(
+    fitted: Fitted,
+    out: str | Path,
+    *,
+    images: Sequence[Pair] = (),
+    init: ModelLike | None = None,
+) -> Path:
     """Write the run folder of a fitted classifier; an earlier fit in it is replaced.
+
+    Args:
+        fitted: the classifier.
+        out: the run folder.
+        images: images and labels that it was fitted to.
+        init: model whose backbone gives features, whose license and data the card repeats.
 
     Raises:
         CheckpointError: the folder holds a run of another kind.
@@ -100,6 +113,7 @@ def save_fitted(fitted: Fitted, out: str | Path, *, images: Sequence[Pair] = ())
         "pixels": {str(value): count for value, count in fitted.pixels.items()},
         "recall": dict(fitted.recall),
         **checkpoint.code_fields(fitted.recipe),
+        **({} if init in _NO_NETWORK else start_fields(str(init))),
     }
     note_run(folder, fitted.recipe, marks)
     save_model(folder / MODEL_FILE, fitted.weights, card)
@@ -146,7 +160,7 @@ def fit_pixels(
         if pair.labels is not None:
             classifier.label(pair.image, pair.labels.read()[0])
     fitted = classifier.fit()
-    file = save_fitted(fitted, out, images=pairs)
+    file = save_fitted(fitted, out, images=pairs, init=init)
     metrics = {}
     if found.val_images is not None and found.val_labels is not None:
         held_out = open_pairs(found.val_images, found.val_labels, rules, notes=notes)

@@ -91,6 +91,7 @@ def share(
     target = hub.parse_name(to) if hub.is_hub_name(to) else None
     described = describe_model(model)
     publication = describe_publication(described, options.owner)
+    _check_images(publication, options)
     if target is not None:
         check_repository(target, overwrite=options.overwrite)
     else:
@@ -119,27 +120,53 @@ def _describe_shared(
     return Shared(to, model, names, publication.license, publication.doubts)
 
 
+def _check_images(publication: Publication, options: ShareOptions) -> None:
+    """Refuse images for pictures of a model that draws none.
+
+    Raises:
+        RecipeError: it was only pre-trained, or classifies whole images.
+    """
+    if options.images is None or not (publication.recipe.task is None or publication.classifies):
+        return
+    found = (
+        "a model that classifies whole images, which has nothing to outline"
+        if publication.classifies
+        else "a pre-trained model, which predicts nothing"
+    )
+    raise RecipeError(
+        message(
+            "--images",
+            expected="a model that segments images",
+            found=found,
+            do="Leave --images out.",
+        )
+    )
+
+
 def _draw(
     model: Path, publication: Publication, options: ShareOptions, say: Say, folder: Path
 ) -> list[Path]:
-    """Pictures of predictions on the first images."""
+    """Pictures of predictions on the first images, by numbers instead of the owner's names."""
     if options.images is None:
-        say("Note: no example images: --images PATH adds pictures of predictions.")
+        if publication.recipe.task is not None and not publication.classifies:
+            say("Note: no example images: --images PATH adds pictures of predictions.")
         return []
-    if publication.recipe.task is None:
-        raise RecipeError(
-            message(
-                "--images",
-                expected="a model that segments images",
-                found="a pre-trained model, which predicts nothing",
-                do="Leave --images out.",
-            )
-        )
     from unmask.api.prediction import Options, predict_files
     from unmask.data.pairing import image_files
 
     chosen = [str(path) for _, path in image_files(options.images, [])[:_PICTURES]]
+    say(f"Examples: predicting {', '.join(chosen)}")
     with TemporaryDirectory() as work:
-        predict_files(model, chosen, out=work, options=Options(overlay=True), say=say)
+        # Lines about files in the temporary folder would name paths that are gone afterwards.
+        lasting = partial(_say_unless, say, work)
+        predict_files(model, chosen, out=work, options=Options(overlay=True), say=lasting)
         drawn = sorted((Path(work) / "overlay").glob("*.png"))
-        return [Path(copyfile(path, folder / path.name)) for path in drawn]
+        return [
+            Path(copyfile(path, folder / f"example-{number}.png"))
+            for number, path in enumerate(drawn, 1)
+        ]
+
+
+def _say_unless(say: Say, part: str, line: str) -> None:
+    if part not in line:
+        say(line)

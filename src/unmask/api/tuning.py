@@ -23,6 +23,7 @@ from unmask.data.pairs import Pair, Paths, open_pairs
 from unmask.errors import DataError, RecipeError, message
 from unmask.infer.load import load_predictor
 from unmask.infer.predictor import Predictor
+from unmask.own_files import refuse_existing
 from unmask.progress import Progress
 from unmask.recipe import Recipe
 
@@ -79,7 +80,7 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
         say: called with notes for the user, one line each.
 
     Raises:
-        DataError: files cannot be read, or no labels are given.
+        DataError: files cannot be read, no labels are given, or ``out`` exists.
         RecipeError: the task has no options to choose, fewer than two images are labeled, or
             ``out`` is missing for a shipped model.
     """
@@ -107,6 +108,8 @@ def tune(  # noqa: PLR0913 - the verb's promised arguments
 
 
 def _check_target(model: ModelLike, out: str | Path | None) -> None:
+    if out is not None:
+        refuse_existing(out)
     if out is None and not Path(model).exists() and str(model) in shipped.names():
         raise RecipeError(
             message(

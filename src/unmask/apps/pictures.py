@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from unmask.errors import DataError, message
 from unmask.training.journal import read_journal
 
+PROGRAM = "unmask"
 _CURVE = {"loss": "training loss"}
 _MOST = 2  # Validation metrics that are drawn by default.
 
@@ -81,7 +82,8 @@ def _label(plot: Axes, name: str) -> None:
 def render(figure: Figure, form: str = "png") -> bytes:
     """Render a figure as ``png`` or ``svg``; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    undated = {"Date": None} if form == "svg" else None
+    # Names the program, so that an earlier picture is known; no date, so that bytes are the same.
+    origin = {"Date": None, "Creator": PROGRAM} if form == "svg" else {"Software": PROGRAM}
     with mpl.rc_context({"svg.hashsalt": "unmask"}):
-        figure.savefig(buffer, format=form, dpi=110, metadata=undated)
+        figure.savefig(buffer, format=form, dpi=110, metadata=origin)
     return buffer.getvalue()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from unmask.apps.pictures import curves
+from unmask.apps.pictures import PROGRAM, curves
 from unmask.atomic import atomic_write, refuse_folder
 from unmask.errors import DataError, message
+from unmask.own_files import refuse_others
 
 _FORMS = {".png": "png", ".svg": "svg"}
 
@@ -36,6 +37,7 @@ def run_plot(runs: Sequence[str], *, out: str | Path, metrics: Sequence[str] | N
             )
         )
     refuse_folder(out)
+    refuse_others(out, PROGRAM.encode())
     atomic_write(out, curves(_name_runs(runs), metrics, form=_FORMS[out.suffix.lower()]))
 
 

@@ -50,6 +50,18 @@ def scheduler(cluster: str | None, *, workers: int = 1) -> Generator[Run, None, 
         yield partial(_on_cluster, distributed, client)
 
 
+def check_workers(cluster: str | None) -> None:
+    """Refuse workers of no form before long work; an address is tried when it is needed.
+
+    Raises:
+        RecipeError: ``threads:N`` or ``processes:N`` without a number of 1 or more.
+    """
+    kind, _, count = (cluster or "").partition(":")
+    if cluster is not None and kind in _KINDS and (not count.isdecimal() or int(count) < 1):
+        # As an address it would be searched for until the timeout.
+        raise _no_scheduler(cluster, f"N = {count!r}")
+
+
 def _in_threads(
     workers: int,
     work: Callable[[Unit], Result],
@@ -126,12 +138,10 @@ def _on_cluster(
 
 @contextmanager
 def _client(distributed: Any, cluster: str) -> Generator[Any, None, None]:
+    check_workers(cluster)
     kind, _, count = cluster.partition(":")
     options: dict[str, Any] = {"address": cluster, "timeout": 20}
     if kind in _KINDS:
-        if not count.isdecimal() or int(count) < 1:
-            # As an address it would be searched for until the timeout.
-            raise _no_scheduler(cluster, f"N = {count!r}")
         # Without a dashboard the scheduler still listens, at a port that another one may have.
         options = {"n_workers": int(count), "threads_per_worker": 1}
         options["dashboard_address"] = "127.0.0.1:0"

@@ -137,6 +137,14 @@ class ClusterOptions:
     channels: Channels = None
     settings: Settings = None
     resume: Resume = False
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace results of an earlier run. Without it, existing ones are refused.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     allow_code: AllowCode = False
 
 
@@ -173,6 +181,7 @@ def cluster(options: ClusterOptions) -> None:
             cluster=options.workers,
             device=options.device,
             resume=options.resume,
+            overwrite=options.overwrite,
         ),
         settings=[*channel_settings(options.channels), *(options.settings or ())],
         say=show,

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import OUTPUT, RECIPE, Settings
+from unmask.cli.options import OUTPUT, RECIPE, OverwriteModel, Settings
 from unmask.cli.terminal import emit, show_next
 
 
 def convert(
+    *,
     weights: Annotated[
         Path,
         typer.Argument(
@@ -40,6 +41,7 @@ def convert(
         ),
     ],
     settings: Settings = None,
+    overwrite: OverwriteModel = False,
 ) -> None:
     """Convert the weights of a published program into a model file.
 
@@ -57,7 +59,9 @@ def convert(
     """
     from unmask import api
 
-    written = api.convert(weights, source=source, out=out, settings=settings or ())
+    written = api.convert(
+        weights, source=source, out=out, settings=settings or (), overwrite=overwrite
+    )
     emit({"model": written}, f"Model: {written}")
     if "task" in api.model_card(written).facts:
         show_next(["unmask", "predict", "IMAGES", "--model", written, "--out", "LABELS"])

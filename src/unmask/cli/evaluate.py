@@ -113,10 +113,11 @@ def evaluate(options: EvaluateOptions) -> None:
     with quick_imports():
         from unmask import api
         from unmask.api import evaluation
-        from unmask.metrics.report import check_report_path
+        from unmask.metrics.report import check_report_path, refuse_other_files
 
     if options.out is not None:
         check_report_path(options.out)
+        refuse_other_files(options.out)
     names = None if options.metrics is None else split_words(options.metrics)
     files = {
         "truth": options.truth,

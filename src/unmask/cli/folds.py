@@ -29,7 +29,11 @@ def folds(
         unmask folds fold0.json fold1.json fold2.json --out cross-validation.html
     """
     from unmask import metrics
+    from unmask.metrics.report import check_report_path, refuse_other_files
 
+    if out is not None:
+        check_report_path(out)
+        refuse_other_files(out)
     joined = metrics.join_folds({str(path): metrics.read_report(path) for path in reports})
     emit(json.loads(joined.to_json()), joined.to_text())
     if out is not None:

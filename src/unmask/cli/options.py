@@ -170,6 +170,14 @@ Channels = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+OverwriteModel = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace a model file that exists already. Without it, such a file is refused.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 ReportFile = Annotated[
     Path | None,
     typer.Option(

@@ -113,9 +113,11 @@ def select(options: SelectOptions) -> None:
     """
     from unmask import api
     from unmask.atomic import atomic_write, refuse_folder
+    from unmask.own_files import refuse_existing
 
     if options.out is not None:
         refuse_folder(options.out)
+        refuse_existing(options.out)
     chosen = api.select(
         choose_images(options.images, options.images_option),
         count=options.count,

@@ -37,7 +37,8 @@ class ShareOptions:
         typer.Option(
             "--license",
             metavar="SPDX",
-            help="License of the weights, such as CC-BY-4.0. Default: the one in the model's card.",
+            help="License of the weights: an SPDX identifier such as CC-BY-4.0, or LicenseRef-NAME "
+            "for another one. Default: the one in the model's card.",
             rich_help_panel=_CARD,
         ),
     ] = None

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from unmask.cli.options import DATA, OUTPUT, RUN, ImagesOption, Settings, choose_images, split_words
+from unmask.cli.options import (
+    DATA,
+    OUTPUT,
+    RUN,
+    ImagesOption,
+    Settings,
+    choose_images,
+    split_words,
+)
 from unmask.cli.terminal import emit, show, show_next
 from unmask.errors import message
 

@@ -7,7 +7,8 @@ is a pure function of model, image, centers and its number.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,9 @@ from unmask.io.identity import image_identity
 from unmask.kmeans import assign
 from unmask.progress import Progress
 from unmask.space.box import Tile
+
+# Windows whose time is measured for the forecast.
+_TIMED = 16
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,17 @@ def needs(dense: Dense, volume: Volume) -> str:
         f"{len(grid)} block(s) of {size} voxels, about {memory / 1e9:.1f} GB of memory per "
         f"block in work in addition to the model, {dense.windows(volume.space)} windows"
     )
+
+
+def estimate_seconds(dense: Dense, volumes: Sequence[Volume]) -> float:
+    """Time for the features of all volumes in this process, from that for a few windows."""
+    first = volumes[0]
+    windows = dense.windows(first.space)
+    numbers = np.linspace(0, windows - 1, min(windows, _TIMED)).astype(np.int64)
+    begin = time.perf_counter()
+    dense.compute_windows(first.read, first.space, numbers)
+    whole = sum(dense.windows(volume.space) for volume in volumes)
+    return (time.perf_counter() - begin) / len(numbers) * whole
 
 
 def label_volume(

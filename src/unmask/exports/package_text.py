@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from unmask.checkpoint.lineage import ancestors, described_data
+from unmask.licenses import spdx_identifier
 
 FORMAT_VERSION = "0.5.12"
 _SMALLEST = {1: 64, 2: 32, 3: 16}
@@ -52,16 +56,20 @@ def describe_package(
         torch_version: that wrote the weights.
     """
     card = description["card"]
-    spdx = str(card.get("license") or card.get("licence") or "")
-    # The format takes identifiers of SPDX; other texts stand in the card.
-    known = {"license": spdx} if spdx and " " not in spdx else {}
+    # The format takes identifiers of SPDX; other texts stand in the README and in the card.
+    spdx = spdx_identifier(_license(card))
+    known = {"license": spdx} if spdx else {}
     return {
         "format_version": FORMAT_VERSION,
         "type": "model",
         "name": _name(description["name"]),
         "description": (card["recipe"].get("description") or "segmentation network")[:1024],
-        "authors": [{"name": "unmask"}],
-        "cite": [_citation(card)],
+        # The format requires an author, whose name has no slash.
+        "authors": [
+            {"name": name.replace("/", "-").replace("\\", "-")}
+            for name in _authors(card) or ["unmask"]
+        ],
+        "cite": _citations(card),
         **known,
         "tags": ["unmask", "segmentation", description["task"]["name"]],
         "documentation": _file("README.md", digests),
@@ -78,12 +86,28 @@ def _name(name: str) -> str:
     return f"unmask {clean}"[:128]
 
 
-def _citation(card: Mapping[str, Any]) -> dict[str, str]:
-    data = card.get("data")
-    text = data.get("citation") if isinstance(data, Mapping) else None
-    cited = str(text or "unmask: images to masks with few labels")
-    doi = cited.rpartition("doi:")[2].split()[0].rstrip(".,;)") if "doi:" in cited else None
-    return {"text": cited, "doi": doi} if doi else {"text": cited, "url": "https://bioimage.io"}
+def _license(card: Mapping[str, Any]) -> str:
+    return str(card.get("license") or card.get("licence") or "")
+
+
+def _authors(card: Mapping[str, Any]) -> list[str]:
+    authors = card.get("authors")
+    return [str(name) for name in authors if name] if isinstance(authors, list) else []
+
+
+def _citations(card: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Citations of the training data of the model and of its start weights, or of unmask."""
+    data = [described_data(card.get("data")), *(each.data for each in ancestors(card))]
+    texts = dict.fromkeys(each["citation"] for each in data if each.get("citation"))
+    return [_cite(text) for text in texts] or [_cite("unmask: images to masks with few labels")]
+
+
+def _cite(text: str) -> dict[str, str]:
+    """A citation, whose first DOI is a field of its own."""
+    doi = re.search(r"doi:([^\s,;)]+)", text)
+    if doi is None:
+        return {"text": text, "url": "https://bioimage.io"}
+    return {"text": text, "doi": doi[1].rstrip(".")}
 
 
 def _file(name: str, digests: Mapping[str, str]) -> dict[str, str]:
@@ -171,13 +195,15 @@ def read_me(description: Mapping[str, Any]) -> str:
     """The README of a package."""
     card, normalize = description["card"], description["normalize"]
     scores = ", ".join(description["output"]["channels"])
-    data = card.get("data")
-    trained = data.get("name") if isinstance(data, Mapping) else None
+    trained = described_data(card.get("data")).get("name")
     lines = [
         f"# {description['name']}",
         card["recipe"].get("description") or "",
         "",
         f"- Trained on: {trained or 'not stated'}",
+        f"- License: {_license(card) or 'not stated'}",
+        f"- Authors: {', '.join(_authors(card)) or 'not stated'}",
+        *_started(card),
         f"- Images: float32, axes {description['input']['axes']}, "
         f"{description['input']['channels']} channels, any batch and size.",
         f"- Normalization: {normalize['name']}, "
@@ -192,3 +218,12 @@ def read_me(description: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _started(card: Mapping[str, Any]) -> list[str]:
+    """A line for each model that the weights started from."""
+    return [
+        f"- Start weights: {each.name}, license {each.license or 'not stated'}"
+        + (f", trained on {each.data['name']}" if each.data.get("name") else "")
+        for each in ancestors(card)
+    ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask import checkpoint
+from unmask import checkpoint, shipped
 from unmask.atomic import atomic_path
 from unmask.errors import RecipeError, message
 from unmask.exports import FORMATS
@@ -79,6 +79,8 @@ def export_model(
         )
     predictor = load_predictor(model, allow_code=allow_code, say=say)
     loaded = checkpoint.load_model(model)
+    if say is not None and chosen.suffix == ".zip" and (note := _missing_terms(loaded.card, model)):
+        say(note)
     name = loaded.card.get("name") or (model if isinstance(model, str) else model.stem)
     network = make_exported(predictor)
     description = describe_network(predictor, network, loaded.card, Path(str(name)).stem)
@@ -91,6 +93,19 @@ def export_model(
             if chosen.check is not None:
                 chosen.check(aside)
     return ExportedFile(out, form, out.stat().st_size, description, comparison)
+
+
+def _missing_terms(card: Mapping[str, Any], model: ModelLike) -> str:
+    """A note if a package for others will lack a license or authors; otherwise empty."""
+    missing = [name for name, key in (("license", "license"), ("author", "authors"))
+               if not card.get(key)]  # fmt: skip
+    if not missing or str(model) in shipped.names():
+        return ""
+    return (
+        f"note: the model names no {' and no '.join(missing)}, so neither does the package. Write "
+        f"them into a copy first: unmask share {model} --to FOLDER --license SPDX --author NAME; "
+        "then export FOLDER."
+    )
 
 
 def check_out(out: Path, form: Format) -> None:

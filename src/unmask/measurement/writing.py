@@ -12,10 +12,13 @@ from unmask.atomic import atomic_path
 from unmask.errors import DataError, message
 from unmask.lookup import optional_import
 from unmask.measurement.table import Table
+from unmask.own_files import refuse_others
 
 # A spreadsheet takes text that begins with one of these for a formula and runs it:
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Tells tables of unmask from others, which are never replaced.
+_MARK = "unmask objects"
 # Columns of AnnData's `obs`; all other numbers are measurements.
 _KEYS = ("image", "time", "plane", "id", "nearest_id")
 
@@ -58,6 +61,18 @@ def table_writer(path: str | Path) -> Callable[[Table, Path], None]:
     return write
 
 
+def refuse_other_tables(path: str | Path) -> None:
+    """Refuse to replace a file that is not a table of objects; call it before the work.
+
+    Raises:
+        DataError: another file.
+    """
+    if Path(path).suffix.lower() == ".csv":
+        refuse_others(path, b"id,", starts=(b"image,", b"time,", b"plane,", b"id,", b"\n"))
+    else:
+        refuse_others(path, _MARK.encode())
+
+
 def safe_text(text: str) -> str:
     """Text that no spreadsheet runs as a formula: one that looks like it gets an apostrophe.
 
@@ -93,7 +108,7 @@ def _write_parquet(table: Table, path: Path) -> None:
         name: arrow.array(column.tolist() if column.dtype.kind in "UO" else column)
         for name, column in table.columns.items()
     }
-    parquet.write_table(arrow.table(columns), path)
+    parquet.write_table(arrow.table(columns).replace_schema_metadata({_MARK: "1"}), path)
 
 
 def _write_anndata(table: Table, path: Path) -> None:
@@ -113,6 +128,7 @@ def _write_anndata(table: Table, path: Path) -> None:
     if spatial:
         data.obsm["spatial"] = np.stack([table[name] for name in spatial], 1)
         data.uns["spatial_columns"] = spatial
+    data.uns[_MARK] = "1"
     data.write_h5ad(path)
 
 

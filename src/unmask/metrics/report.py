@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from unmask.atomic import atomic_write, refuse_folder
 from unmask.errors import DataError, message
 from unmask.lookup import optional_import
+from unmask.own_files import refuse_others
 from unmask.plain_text import csv_text, json_text, printable
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ _UNITS = {
 }  # fmt: skip
 # Metrics in a short form of a report.
 _SHOWN = 4
-_FORMS = (".json", ".csv", ".html", ".txt")
+# Formats by their ending, with what every report in them contains.
+_FORMS: dict[str, tuple[bytes, ...]] = {
+    ".json": (b'"images"', b'"summary"', b'"settings"', b'"version"'),
+    ".csv": (),
+    ".html": (b"<!doctype html>", b"<p>unmask "),
+    ".txt": (b"metric", b"undefined"),
+}
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
@@ -223,6 +230,17 @@ def check_report_path(path: Path) -> None:
                 do="Choose one of these endings.",
             )
         )
+
+
+def refuse_other_files(path: Path) -> None:
+    """Refuse to replace a file that is not a report of unmask; call it before the work.
+
+    Raises:
+        DataError: another file.
+    """
+    suffix = path.suffix.lower()
+    starts = (b"name", b"\n") if suffix == ".csv" else (b"",)
+    refuse_others(path, *_FORMS.get(suffix, ()), starts=starts)
 
 
 def summarize(images: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unmask import hub
-from unmask.atomic import aside_name, make_folder, remove, replace_folder, saving
+from unmask.atomic import aside_name, make_folder, remove, replace_folder, saving, tidy_folder
 from unmask.checkpoint import load_model, save_model
 from unmask.errors import RecipeError, message
 from unmask.sharing.publication import Publication
-from unmask.sharing.texts import EXAMPLE, citation, readme
+from unmask.sharing.texts import citation, example, readme
 
 EXAMPLES = "examples"
 _OWN = {hub.MODEL, "README.md", "CITATION.cff", hub.DIGESTS, EXAMPLES}
@@ -61,14 +61,14 @@ def write_folder(
         SaveError: the disk; an older folder of this name is whole.
     """
     aside = folder.with_name(aside_name(folder))
-    with saving(folder):
+    with saving(folder), tidy_folder(folder.parent):
         try:
             remove(aside)
             make_folder(aside / EXAMPLES)
             save_model(aside / hub.MODEL, load_model(source).weights, publication.card)
             pictures = draw(aside / EXAMPLES)
             shown = [path.relative_to(aside).as_posix() for path in pictures]
-            _write(aside / EXAMPLES / "predict.py", EXAMPLE)
+            _write(aside / EXAMPLES / "predict.py", example(publication))
             _write(aside / "README.md", readme(publication, name, shown))
             _write(aside / "CITATION.cff", citation(publication))
             files = sorted(path for path in aside.rglob("*") if path.is_file())

@@ -18,7 +18,7 @@ _KNOWN = {
     "mpl-2.0", "unlicense",
 }  # fmt: skip
 # Works in the folder, wherever it was copied to.
-EXAMPLE = '''"""Segment your own image with this model: python examples/predict.py IMAGE"""
+_EXAMPLE = '''"""{verb} your own image with this model: python examples/predict.py IMAGE"""
 
 import sys
 from pathlib import Path
@@ -28,8 +28,14 @@ import unmask
 model = Path(__file__).resolve().parents[1]
 result = unmask.predict(model, sys.argv[1])
 print(result)
-unmask.save_image("labels.tif", result.labels)
-'''
+{more}'''
+
+
+def example(publication: Publication) -> str:
+    """A program that predicts one image."""
+    if publication.classifies:
+        return _EXAMPLE.format(verb="Classify", more="")
+    return _EXAMPLE.format(verb="Segment", more='unmask.save_image("labels.tif", result.labels)\n')
 
 
 def readme(publication: Publication, name: str, pictures: Sequence[str]) -> str:
@@ -56,7 +62,9 @@ def readme(publication: Publication, name: str, pictures: Sequence[str]) -> str:
         f"## What it does\n\n{_facts(publication)}\n",
         f"## Scores\n\n{_scores(publication)}\n",
         f"## Training data\n\n{_lines(publication.data)}\n",
-        f"## License\n\nWeights: {_line(publication.license)}. unmask itself: Apache-2.0.\n",
+        *_started(publication),
+        f"## License\n\nWeights: {_line(publication.license)}. unmask itself: Apache-2.0."
+        f"{_inherited(publication)}\n",
         "## Citation\n\nSee [CITATION.cff](CITATION.cff).\n",
         "## Files\n\n`SHA256SUMS` holds the digests of all files; unmask compares that of the "
         "model before it reads it. By hand: `sha256sum --check SHA256SUMS`.\n",
@@ -68,7 +76,6 @@ def citation(publication: Publication) -> str:
     """The text of CITATION.cff: the model, its training data, and unmask."""
     title = _line(publication.title)
     names = publication.authors or (f"The authors of {title}",)
-    data = {key: _line(value) for key, value in publication.data.items()}
     references: list[dict[str, object]] = [
         {
             "type": "software",
@@ -78,17 +85,17 @@ def citation(publication: Publication) -> str:
             "authors": [{"name": "The unmask developers"}],
         }
     ]
-    if "citation" in data or "source" in data:
-        source = {"url": data["source"]} if data.get("source", "").startswith("http") else {}
-        references.append(
-            {
-                "type": "data",
-                "title": data["name"],
-                "notes": data.get("citation", ""),
-                **source,
-                "authors": [{"name": data.get("citation", f"The authors of {data['name']}")}],
-            }
-        )
+    references += _data_references(publication.data)
+    for each in publication.ancestors:
+        name = _line(each.name)
+        authors = each.authors or (f"The authors of {name}",)
+        reference = {
+            "type": "software",
+            "title": f"Start weights: {name}",
+            "notes": f"License: {_line(each.license or 'not known')}",
+            "authors": [{"name": _line(author)} for author in authors],
+        }
+        references += [reference, *_data_references(each.data)]
     fields = {
         "cff-version": "1.2.0",
         "message": "If you use this model, please cite it, its training data and unmask.",
@@ -101,6 +108,23 @@ def citation(publication: Publication) -> str:
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
 
 
+def _data_references(entry: Mapping[str, str]) -> list[dict[str, object]]:
+    """Training data as a reference of the citation; empty: their origin is not known."""
+    data = {key: _line(value) for key, value in entry.items()}
+    if not {"citation", "source"} & data.keys():
+        return []
+    source = {"url": data["source"]} if data.get("source", "").startswith("http") else {}
+    return [
+        {
+            "type": "data",
+            "title": data["name"],
+            "notes": data.get("citation", ""),
+            **source,
+            "authors": [{"name": data.get("citation", f"The authors of {data['name']}")}],
+        }
+    ]
+
+
 def _header(publication: Publication) -> dict[str, object]:
     license_name = publication.license.lower()
     known = license_name in _KNOWN
@@ -108,14 +132,36 @@ def _header(publication: Publication) -> dict[str, object]:
     if not known:
         terms["license_name"] = _line(publication.license)
     task = publication.recipe.task
-    kind = {"pipeline_tag": "image-segmentation"} if task else {}
+    purpose = "classification" if publication.classifies else "segmentation"
+    kind = {"pipeline_tag": f"image-{purpose}"} if task else {}
     ndim = publication.recipe.data.ndim
     return {
         **terms,
         "library_name": "unmask",
         **kind,
-        "tags": ["unmask", "segmentation", f"{ndim}d", *([task.name] if task else [])],
+        "tags": ["unmask", purpose, f"{ndim}d", *([task.name] if task else [])],
     }
+
+
+def _started(publication: Publication) -> list[str]:
+    """The section about the weights that the training started from, if there are any."""
+    if not publication.ancestors:
+        return []
+    first = _line(publication.ancestors[0].name)
+    text = "The training started from these weights. Their licenses and citations apply as well."
+    if publication.unchanged:
+        text = (
+            f"No update of the training improved the scores, so the weights are those of {first}, "
+            "unchanged, and were trained on the data below. The files above were used for "
+            "validation, and for the training that was not kept."
+        )
+    found = [f"## Start weights\n\n{text}\n"]
+    for each in publication.ancestors:
+        facts = {"license": each.license or "not known", "authors": ", ".join(each.authors)}
+        facts |= {"training data" if key == "name" else f"{key} of the data": value
+                  for key, value in each.data.items()}  # fmt: skip
+        found.append(f"### {_line(each.name)}\n\n{_lines(facts)}\n")
+    return found
 
 
 def _facts(publication: Publication) -> str:
@@ -148,6 +194,13 @@ def _scores(publication: Publication) -> str:
 
 def _description(publication: Publication) -> str:
     return publication.recipe.description or f"A model of unmask: {publication.recipe.name}."
+
+
+def _inherited(publication: Publication) -> str:
+    """The licenses of the start weights, after that of the weights."""
+    names = [f"{_line(each.name)}: {_line(each.license or 'not known')}"
+             for each in publication.ancestors]  # fmt: skip
+    return f" Start weights: {', '.join(names)}." if names else ""
 
 
 def _lines(facts: Mapping[str, str]) -> str:

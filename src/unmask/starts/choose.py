@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unmask import checkpoint
 from unmask.atomic import atomic_write
+from unmask.checkpoint.lineage import start_fields
 from unmask.checkpoint.snapshots import FOLDER as SNAPSHOTS
 from unmask.errors import CheckpointError, DataError, message
 from unmask.models.base import Objective
@@ -45,17 +45,8 @@ class Chosen:
     whole: bool = False
 
     def to_card(self) -> dict[str, Any]:
-        """The origin of the weights, with its license, for the card of the trained model."""
-        if self.model is None:
-            return {}
-        card = checkpoint.describe_model(self.model).card
-        kept = {"license": card["license"]} if "license" in card else {}
-        # Only shipped models name their training data; the paths of a user's run stay private.
-        data = card.get("data")
-        if isinstance(data, Mapping) and "name" in data:
-            keys = ("name", "license", "source", "citation")
-            kept["data"] = {key: data[key] for key in keys if key in data}
-        return {"start": {"model": self.model, **kept}}
+        """The origin of the weights, with licenses, for the card of the trained model."""
+        return {} if self.model is None else start_fields(self.model)
 
 
 def choose_start(

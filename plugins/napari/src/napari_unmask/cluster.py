@@ -70,7 +70,8 @@ def cluster(
         volume,
         out=out / "clusters",
         classes=classes,
-        options=api.ClusterOptions(quality=quality),
+        # The folder is the plugin's own: the button replaces what it wrote before.
+        options=api.ClusterOptions(quality=quality, overwrite=True),
         say=report.say,
         progress=report.progress,
     )
