@@ -17,10 +17,11 @@ from unmask.api.cluster_forecast import report_needs
 from unmask.api.files import FileTask, run_files
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.atomic import atomic_write, tidy_folder
-from unmask.blocks.resume import Finished, batch, clear
+from unmask.blocks.resume import FOLDER, Finished, batch, clear
 from unmask.blocks.scheduler import check_workers
 from unmask.blocks.ship import ModelFile
 from unmask.build import build_normalizer
+from unmask.checkpoint import lock_run
 from unmask.clustering.assign import AssignWork, Counts, label_volume
 from unmask.clustering.centers import Centers, Volume, fit, prepare, subtract_mean
 from unmask.clustering.contact_sheet import contact_sheet
@@ -157,11 +158,16 @@ def _check_outputs(pairs: Sequence[Pair], folder: Path, options: ClusterOptions)
 
     Raises:
         DataError: some of the outputs are inputs, or are there already.
+        CheckpointError: another run works in the folder.
     """
     keep_inputs(pairs, folder, resume=options.resume)
     results = [folder / CENTERS, folder / STATISTICS]
     results += [output_name(pair.image, folder) for pair in pairs]
-    keep_results(results, folder, kept=not (options.resume or options.overwrite))
+    if options.resume or options.overwrite:
+        return
+    # A run at work is named first: what it has written so far is no earlier result.
+    with lock_run(folder / FOLDER, report=lambda _: None, temporary=True):
+        keep_results(results, folder)
 
 
 def _cluster(  # noqa: PLR0913 - what `cluster` has prepared
