@@ -134,13 +134,13 @@ def measure_files(
     """
     table_writer(out)
     refuse_folder(out)
-    refuse_other_tables(out)
     chosen = options or MeasureOptions()
     check_workers(chosen.cluster)
     path = Path(out)
     outlines = OutlineFiles(outlines_folder(path), chosen.rois)
     sources = open_sources(labels, images, planes=chosen.planes, say=say)
     _keep_inputs(sources, path)
+    refuse_other_tables(path)
     for source in sources:
         outlines.check(source.labels, divided=bool(divided_axes(source.labels, chosen)))
     pairs = [Pair(source.name, source.labels, source.image) for source in sources]
