@@ -161,10 +161,10 @@ def _check_outputs(pairs: Sequence[Pair], folder: Path, options: ClusterOptions)
         CheckpointError: another run works in the folder.
     """
     keep_inputs(pairs, folder, resume=options.resume)
-    results = [folder / CENTERS, folder / STATISTICS]
-    results += [output_name(pair.image, folder) for pair in pairs]
     if options.resume or options.overwrite:
         return
+    results = [folder / CENTERS, folder / STATISTICS]
+    results += [output_name(pair.image, folder) for pair in pairs]
     # A run at work is named first: what it has written so far is no earlier result.
     with lock_run(folder / FOLDER, report=lambda _: None, temporary=True):
         keep_results(results, folder)

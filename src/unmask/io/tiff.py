@@ -114,7 +114,7 @@ def open_tiff(location: Location, *, level: int = 0, labels: bool = False) -> St
 def _doubt_color(location: Location, series: Any) -> tuple[str, ...]:
     """A note on planes that may be a stack although the file calls them colors.
 
-    tifffile writes an array of three or four planes as planar RGB unless it is told otherwise.
+    tifffile writes an array of three or four planes as planar RGB unless ``photometric`` is given.
     """
     lengths = dict(zip(series.axes, series.shape, strict=True))
     if series.kind != "shaped" or not series.axes.startswith("SYX"):
