@@ -35,19 +35,31 @@ def refuse_existing(path: Path | str, *, overwrite: bool | None = None) -> None:
     )
 
 
-def refuse_others(path: Path | str, *marks: bytes, starts: tuple[bytes, ...] = (b"",)) -> None:
+def refuse_others(
+    path: Path | str,
+    *marks: bytes,
+    starts: tuple[bytes, ...] = (b"",),
+    unlike: tuple[bytes, ...] = (),
+) -> None:
     """Refuse to replace a file that unmask did not write; an empty one has nothing to lose.
 
     Args:
         path: file to be written.
         marks: bytes that every file of unmask for this purpose contains.
         starts: bytes with one of which every such file begins.
+        unlike: bytes with which none of them begins, although ``starts`` allows it.
 
     Raises:
         DataError: the file exists and has not all of them.
     """
     path = Path(path)
-    if path.is_file() and path.stat().st_size and not _contains(path, marks, starts):
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        own = any(content[: len(start)] == start for start in starts)
+        own &= not any(content[: len(start)] == start for start in unlike)
+        own &= all(content.find(mark) >= 0 for mark in marks)
+    if not own:
         raise DataError(
             message(
                 path,
@@ -56,9 +68,3 @@ def refuse_others(path: Path | str, *marks: bytes, starts: tuple[bytes, ...] = (
                 do="Choose another name with --out, or remove the file.",
             )
         )
-
-
-def _contains(path: Path, marks: tuple[bytes, ...], starts: tuple[bytes, ...]) -> bool:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        begins = any(content[: len(start)] == start for start in starts)
-        return begins and all(content.find(mark) >= 0 for mark in marks)

@@ -240,7 +240,8 @@ def refuse_other_files(path: Path) -> None:
     """
     suffix = path.suffix.lower()
     starts = (b"name", b"\n") if suffix == ".csv" else (b"",)
-    refuse_others(path, *_FORMS.get(suffix, ()), starts=starts)
+    # Tables of classes, drawn or predicted, begin with a name as reports do.
+    refuse_others(path, *_FORMS.get(suffix, ()), starts=starts, unlike=(b"name,class",))
 
 
 def summarize(images: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
