@@ -6,6 +6,9 @@
 Draws are nested, stratified by the look of the images, and the same for all arms. Validation
 images choose nothing. A finished training is one line of RUNS/rows.jsonl; ``run`` continues with
 those that are missing. Data are read from UNMASK_DATA.
+
+Sets of one volume are cut into parts, each of which counts as a labeled image; what validates is
+another volume (`mito_sbem_nc`), or the other half of the same one (`plant_nuclei_3d_mini`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import tifffile
 import torch
 
 import unmask
@@ -37,6 +42,8 @@ from unmask.training.precision import supported_precisions
 
 # Images that `synth --like` draws.
 _DRAWN = 200
+# Pieces along each axis of the one training volume of a set.
+_PIECES = {"mito_sbem_nc": (1, 2, 2), "plant_nuclei_3d_mini": (2, 2, 2)}
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,7 @@ COMPARISONS: list[tuple[Arm, Arm]] = [
     *_against_more("cardiac_cine_mri", (1, 2, 4), 2, 400),
     *_against_more("superalloy_sem", (1, 2), 2, 400),
     *_against_more("hippocampus_mri", (2, 4, 8), 2, 400, init="phantoms3d"),
+    *(pair for name in _PIECES for pair in _against_more(name, (1, 2), 2, 400, init="phantoms3d")),
 ]
 SETS = tuple(dict.fromkeys(ours.set for ours, _ in COMPARISONS))
 
@@ -118,12 +126,33 @@ def arms_of(sets: Sequence[str], first: int | None) -> list[Arm]:
     return [arm for pairs in compared for pair in pairs for arm in pair]
 
 
+def _cut(name: str, out: Path) -> tuple[Path, Path]:
+    """Folders of the pieces of a set of one volume, for training and for validation."""
+    (source,) = (DATA / name / "train" / "images").iterdir()
+    pieces, found = _PIECES[name], (out / "train", out / "val")
+    for folder in ("images", "labels"):
+        values = tifffile.imread(source.parents[1] / folder / source.name)
+        size = [n // count for n, count in zip(values.shape, pieces, strict=True)]
+        own = (DATA / name / "val").is_dir()
+        for cell in np.ndindex(*pieces):
+            box = tuple(slice(i * n, (i + 1) * n) for i, n in zip(cell, size, strict=True))
+            # Without a val part, the far half along the first axis validates.
+            part = found[0 if own or cell[0] == 0 else 1] / folder
+            part.mkdir(parents=True, exist_ok=True)
+            target = part / f"{'-'.join(map(str, cell))}.tif"
+            tifffile.imwrite(target, values[box], ome=True, metadata={"axes": "ZYX"})
+        if own:
+            found[1].mkdir(exist_ok=True)
+            shutil.copytree(DATA / name / "val" / folder, found[1] / folder, dirs_exist_ok=True)
+    return found
+
+
 @lru_cache
-def draw_images(name: str, draw: int) -> list[list[Path]]:
+def draw_images(name: str, draw: int, folder: Path) -> list[list[Path]]:
     """Training images in the order of the draw; the slices of a patient stay together."""
     ndim = STUDIES.get(name, Study()).ndim
     groups: dict[str, list[Path]] = {}
-    for path in sorted((DATA / name / "train" / "images").iterdir()):
+    for path in sorted((folder / "images").iterdir()):
         whole = path.name.partition("-IM")[0] if name == "cardiac_cine_mri" else path.name
         groups.setdefault(whole, []).append(path)
     pairs = [
@@ -146,7 +175,8 @@ def find_images(arm: Arm, draw: int, out: Path) -> list[Path] | None:
         return sorted((drawn.folder / "images").iterdir())
     if arm.images == "selected":
         return [Path(each.source) for each in select(train, count=arm.count, seed=draw)]
-    order = draw_images(arm.set, draw)
+    folder = _cut(arm.set, out / "pieces")[0] if arm.set in _PIECES else train.parent
+    order = draw_images(arm.set, draw, folder)
     return None if arm.count > len(order) else [p for group in order[: arm.count] for p in group]
 
 
@@ -184,7 +214,7 @@ def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
 
 def _rate(study: Study, arm: Arm) -> float:
     """That of `unmask plan` where the start weights know the task; else one that learns fast."""
-    of_objects = study.preset in ("", "cells")
+    of_objects = study.preset in ("", "cells") and study.ndim == 2
     return 0.0005 if of_objects and arm.init != "none" else 0.002
 
 
@@ -214,7 +244,8 @@ def run(asked: argparse.Namespace) -> None:
                 continue
             model = train(arm, draw, images, scratch)
             seconds = round(time.process_time() - used, 1)
-            result = {**score(model, arm.set), "train_seconds": seconds}
+            part = scratch / "pieces" / "val" if arm.set in _PIECES else None
+            result = {**score(model, arm.set, part), "train_seconds": seconds}
             with (asked.out / "rows.jsonl").open("a") as stream:
                 row = {"arm": asdict(arm), "draw": draw, "result": result}
                 stream.write(json.dumps(row) + "\n")

@@ -59,21 +59,26 @@ STUDIES = {
         "semantic3d", ("dice",), ("data.crop=[32, 48, 32]", "train.batch_size=2",
                                   "task.classes=3"), 3,
     ),
-    "mito_sbem_nc": Study("cells3d", settings=("data.crop=[24, 64, 64]", "train.batch_size=2"),
-                          ndim=3),
-    "plant_nuclei_3d_mini": Study("cells3d", ndim=3),
+    "mito_sbem_nc": Study("", settings=_PLANNED.settings, ndim=3),
+    "plant_nuclei_3d_mini": Study("", settings=_PLANNED.settings, ndim=3),
 }  # fmt: skip
 # Images of a validation part that are measured, evenly spread.
 MOST = 43
 
 
-def score(model: Path | str, name: str) -> dict[str, object]:
-    """Mean metrics of the validation images, and F1 by kind of image if an index has kinds."""
+def score(model: Path | str, name: str, part: Path | None = None) -> dict[str, object]:
+    """Mean metrics of the validation images, and F1 by kind of image if an index has kinds.
+
+    Args:
+        model: model file, run, or name of shipped weights.
+        name: of the set.
+        part: folder of other images and labels; None: those of the set.
+    """
     folder, study = DATA / name, STUDIES.get(name, Study())
     kinds = dict(kinds_of(folder / "index.csv"))
     predictor = load_predictor(model)
     # A set of one volume has no val part; its labels are never trained on without labels.
-    part = folder / ("val" if (folder / "val").is_dir() else "train")
+    part = part or folder / ("val" if (folder / "val").is_dir() else "train")
     files = sorted((part / "images").iterdir())
     files = files[:: max(1, len(files) // MOST)]
     rows: list[dict[str, float]] = []

@@ -51,3 +51,23 @@ def test_an_event_ends_the_work_of_its_thread_alone():
     thread.join()
     assert seen == [(False, 0), (True, 130), (False, 0)]
     assert not interruption.is_requested()
+
+
+def test_events_are_handed_on_to_other_threads():
+    outer, inner, seen = threading.Event(), threading.Event(), []
+
+    def work(name, *, event):
+        with interruption.stop_on(event):
+            seen.append((name, interruption.is_requested()))
+
+    with interruption.stop_on(outer):
+        handed = interruption.hand_on(work)
+    for name, event in (("none", None), ("outer", outer), ("inner", inner)):
+        for each in (outer, inner):
+            each.clear()
+        if event is not None:
+            event.set()
+        thread = threading.Thread(target=handed, args=(name,), kwargs={"event": inner})
+        thread.start()
+        thread.join()
+    assert seen == [("none", False), ("outer", True), ("inner", True)]

@@ -25,3 +25,15 @@ def test_blocks_that_advance_in_any_order():
     shown.finish(2)
     assert seen == [(15, 30), (20, 30), (25, 30), (30, 30)]
     BlockProgress(None, blocks=1, steps=1, finished=0).finish(0)
+
+
+def test_work_for_all_blocks_goes_on_at_the_same_time():
+    seen: list[tuple[int, int]] = []
+    shown = BlockProgress(
+        lambda done, total: seen.append((done, total)), blocks=2, steps=5, finished=0, shared=10
+    )
+    shown.advance_shared(20, 40)
+    shown.finish(0)
+    shown.advance_shared(40, 40)
+    shown.finish(1)
+    assert seen == [(5, 20), (10, 20), (15, 20), (20, 20)]

@@ -12,14 +12,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _asked = threading.Event()
 _codes: list[int] = []
-# Holds ``event`` in threads whose work another thread can end.
+# Holds ``events`` in threads whose work another thread can end.
 _work = threading.local()
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -49,20 +52,30 @@ def forget() -> None:
 
 
 @contextmanager
-def stop_on(event: threading.Event) -> Generator[None, None, None]:
-    """Inside the ``with`` block, an event ends the work of this thread as Ctrl-C would."""
-    before = getattr(_work, "event", None)
-    _work.event = event
+def stop_on(*events: threading.Event) -> Generator[None, None, None]:
+    """Inside the ``with`` block, any of the events ends the work of this thread as Ctrl-C would."""
+    before = _events()
+    _work.events = before + events
     try:
         yield
     finally:
-        _work.event = before
+        _work.events = before
+
+
+def hand_on(work: Callable[P, R]) -> Callable[P, R]:
+    """The same work for another thread, where the events of this thread end it as well."""
+    events = _events()
+
+    def run(*args: P.args, **options: P.kwargs) -> R:
+        with stop_on(*events):
+            return work(*args, **options)
+
+    return run
 
 
 def is_requested() -> bool:
-    """Whether a signal came since ``remember``, or the event of this thread is set."""
-    event = getattr(_work, "event", None)
-    return _asked.is_set() or (event is not None and event.is_set())
+    """Whether a signal came since ``remember``, or an event of this thread is set."""
+    return _asked.is_set() or any(event.is_set() for event in _events())
 
 
 def code() -> int:
@@ -92,6 +105,10 @@ def end_at_once() -> NoReturn:
     """What a second Ctrl-C does. It harms nothing, because every file is written aside."""
     os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b"\nEnded at once.\n")
     os._exit(INTERRUPTED)
+
+
+def _events() -> tuple[threading.Event, ...]:
+    return getattr(_work, "events", ())
 
 
 def _note(number: int, _frame: FrameType | None) -> None:

@@ -23,13 +23,21 @@ class BlockProgress:
         blocks: number of blocks.
         steps: steps per block.
         finished: blocks that an ended run has finished.
+        shared: steps of work that is done once for all blocks, perhaps at the same time.
     """
 
     def __init__(
-        self, progress: Progress | None, *, blocks: int, steps: int, finished: int
+        self,
+        progress: Progress | None,
+        *,
+        blocks: int,
+        steps: int,
+        finished: int,
+        shared: int = 0,
     ) -> None:
         self._progress, self._blocks, self._steps = progress, blocks, steps
         self._finished = finished
+        self._shared, self._shared_part = shared, 0.0
         self._shares: dict[int, float] = {}
         self._lock = threading.Lock()
 
@@ -37,6 +45,12 @@ class BlockProgress:
         """Report that a block has done ``done`` of its ``total`` steps."""
         with self._lock:
             self._shares[number] = done / total
+            self._show()
+
+    def advance_shared(self, done: int, total: int) -> None:
+        """Report that ``done`` of the ``total`` steps of the shared work are done."""
+        with self._lock:
+            self._shared_part = done / total
             self._show()
 
     def finish(self, number: int) -> None:
@@ -49,4 +63,5 @@ class BlockProgress:
     def _show(self) -> None:
         if self._progress is not None:
             blocks = self._finished + sum(self._shares.values())
-            self._progress(int(blocks * self._steps), self._blocks * self._steps)
+            done = blocks * self._steps + self._shared_part * self._shared
+            self._progress(int(done), self._blocks * self._steps + self._shared)

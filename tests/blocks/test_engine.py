@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,12 +51,14 @@ class Work:
     def plan(self):
         return Plan(self.facts, self.facts, largest=self.largest, steps=2)
 
+    @contextmanager
     def labeler(self, folder, *, missing, remote, progress):
         self.events.append(f"{missing} missing")
         if remote:
             raise RecipeError("in memory")
         (folder / "shared.bin").write_bytes(b"shared by all blocks")
-        return self.labels
+        yield self.labels
+        self.events.append("left")
 
     def finish(self, folder):
         assert (folder / "shared.bin").exists()
@@ -94,7 +97,7 @@ def test_labels_without_a_halo_stay_as_they_are(space, block, tmp_path):
     assert [facts["bright"] for facts in outcome.facts] == bright
     assert outcome.largest == 1
     assert not len(outcome.doubts.ids)
-    assert work.events == [f"{len(grid)} missing", "finished"]
+    assert work.events == [f"{len(grid)} missing", "left", "finished"]
 
 
 @pytest.mark.parametrize(("space", "block"), CUTS)

@@ -8,10 +8,11 @@ from functools import partial
 import numpy as np
 import pytest
 
+from unmask import interruption
 from unmask.blocks import scheduler as module
 from unmask.blocks import ship
 from unmask.blocks.scheduler import scheduler
-from unmask.errors import RecipeError
+from unmask.errors import DataError, RecipeError
 
 
 @pytest.fixture
@@ -52,6 +53,38 @@ def test_a_lost_worker_costs_nothing_and_few_units_wait(start, monkeypatch):
     # The scheduler forgets a finished unit a moment after the client does.
     assert max(known) <= 8 + 2 * 2
     assert len(cluster.scheduler.workers) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_threads_take_units_in_their_order(workers):
+    begun, found = [], []
+
+    def work(number):
+        begun.append(number)
+        return square(0.001, number)
+
+    with scheduler(None, workers=workers) as run:
+        run(work, range(30), found.append)
+    assert sorted(found) == [number * number for number in range(30)]
+    # A thread may be held up between taking a unit and noting it.
+    assert all(abs(place - number) < workers for place, number in enumerate(begun))
+
+
+def test_an_error_in_one_unit_ends_the_others():
+    begun = []
+
+    def work(number):
+        begun.append(number)
+        if number == 1:
+            raise DataError("unit 1")
+        while True:
+            interruption.check()
+            time.sleep(0.001)
+
+    with pytest.raises(DataError, match="unit 1"), scheduler(None, workers=2) as run:
+        run(work, range(30), lambda _: None)
+    assert sorted(begun)[:2] == [0, 1]
+    assert len(begun) <= 3
 
 
 def test_adaptive_clusters_grow_with_the_work(start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -23,6 +24,7 @@ from unmask.data.normalize import NoNormalize, Percentile
 from unmask.data.source import cut_image
 from unmask.errors import CheckpointError, DataError, RecipeError, SaveError
 from unmask.infer import predict_blocks as blocks
+from unmask.infer import sinks, tiles
 from unmask.infer.large import is_large
 from unmask.infer.predict_blocks import plan_blocks, predict_blocks
 from unmask.infer.predictor import Origin, Predictor
@@ -584,6 +586,87 @@ def test_a_block_is_decoded_while_the_network_works_on_the_next(tmp_path, monkey
     count = predict_blocks(model, image, tmp_path / "a.tif", block=(32, 16))
     assert len(scored) == 4
     assert count == model.predict(image).labels.max()
+
+
+class Paced(Same):
+    """A network that does something before each batch."""
+
+    def __init__(self, before):
+        super().__init__()
+        self.before = before
+
+    def logits(self, image):
+        self.before(self.windows)
+        return super().logits(image)
+
+
+@pytest.fixture
+def stored_line_by_line(monkeypatch):
+    """Two blocks at once, and stored scores that can be read soon after they are there."""
+    monkeypatch.setattr(blocks.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(blocks, "free_memory", lambda: 1 << 40)
+    monkeypatch.setattr(sinks, "_CHUNK_VALUES", 1)
+    monkeypatch.setattr(tiles, "_PIECE_BYTES", 1)
+
+
+@pytest.mark.usefixtures("stored_line_by_line")
+class TestStoredScores:
+    @pytest.mark.parametrize("space", [(96, 20), (48, 20, 16)])
+    def test_blocks_are_decoded_while_the_network_goes_on(self, space, tmp_path, monkeypatch):
+        ndim, decoded, decode = len(space), Event(), blocks.decode_scores
+        plain = predictor(ndim, batch_size=1)
+        whole = plain.predict(noise(*space)).labels
+        last = windows(plain) - 1
+
+        def note(*given, **options):
+            decoded.set()
+            return decode(*given, **options)
+
+        def wait(seen):
+            assert seen < last or decoded.wait(30), "the decoding waits for the network"
+
+        monkeypatch.setattr(blocks, "decode_scores", note)
+        model = replace(plain, segmenters=[Paced(wait)])
+        steps, out = [], tmp_path / "a.tif"
+        predict_blocks(
+            model, noise(*space), out, block=(12,) * ndim, scores=tmp_path / "a.zarr",
+            progress=lambda *step: steps.append(step),
+        )  # fmt: skip
+        assert same_objects(whole, read(out, ndim))
+        assert steps[-1][0] == steps[-1][1]
+        assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+    def test_an_error_in_a_block_ends_the_network(self, tmp_path, monkeypatch):
+        failed = Event()
+
+        def fail(*given, **options):
+            failed.set()
+            raise DataError("this block")
+
+        def wait(seen):
+            assert seen < 40 or failed.wait(30)
+            time.sleep(0.01)
+
+        monkeypatch.setattr(blocks, "decode_scores", fail)
+        model = replace(predictor(2, batch_size=1), segmenters=[Paced(wait)])
+        with pytest.raises(DataError, match="this block"):
+            predict_blocks(model, noise(2000, 16), tmp_path / "a.tif", block=(12, 12))
+        assert 0 < windows(model) < 100
+
+    def test_an_error_of_the_network_ends_blocks_that_wait(self, tmp_path):
+        def fail(seen):
+            if seen == 20:
+                raise DataError("this window")
+
+        image, plain = noise(400, 16), predictor(2, batch_size=1)
+        model = replace(plain, segmenters=[Paced(fail)])
+        with pytest.raises(DataError, match="this window"):
+            predict_blocks(model, image, tmp_path / "a.tif", block=(12, 12))
+        predict_blocks(plain, image, tmp_path / "b.tif", block=(12, 12))
+        rest = predictor(2, batch_size=1)
+        predict_blocks(rest, image, tmp_path / "a.tif", block=(12, 12), resume=True)
+        assert 0 < windows(rest) < windows(plain)
+        assert content(tmp_path / "a.tif") == content(tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize(

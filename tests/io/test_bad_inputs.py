@@ -342,6 +342,25 @@ for name in sys.argv[1:]:
     assert done.returncode == 0, done.stderr
 
 
+def test_codecs_are_whole_when_several_threads_need_them_first():
+    """The first thread imports the package, which takes a while."""
+    script = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from unmask.io.codecs import imagecodecs
+barrier = Barrier(4)
+def pack(number):
+    barrier.wait()
+    return imagecodecs("a test").zstd_encode(b"1" * 100)
+with ThreadPoolExecutor(4) as pool:
+    assert len(set(pool.map(pack, range(4)))) == 1
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 # Labels
 
 

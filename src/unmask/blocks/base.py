@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,12 +29,14 @@ class Plan:
         provenance: what is written next to the labels.
         largest: the largest label that there may be, for the type of the labels; None: as found.
         steps: steps of a block that ``progress`` counts.
+        shared: steps of work for all blocks, such as stored scores.
     """
 
     facts: Mapping[str, Any]
     provenance: Mapping[str, Any]
     largest: int | None = None
     steps: int = 1
+    shared: int = 0
 
 
 class Labeler(Protocol):
@@ -69,14 +72,17 @@ class Work(Protocol):
 
     def labeler(
         self, folder: Path, *, missing: int, remote: bool, progress: Progress | None
-    ) -> Labeler:
-        """Prepare the labeling of the blocks that are missing.
+    ) -> AbstractContextManager[Labeler]:
+        """What labels the blocks that are missing, inside a ``with`` block.
+
+        Work that all blocks share may go on in a thread meanwhile. It is complete where the
+        ``with`` block ends, and ends early where that is left with an error.
 
         Args:
             folder: of the unfinished work; files that all blocks share may be written there.
             missing: number of blocks to be labeled.
             remote: the labeler is sent to other processes, perhaps on other machines.
-            progress: called with (steps done, steps in all) of long preparations.
+            progress: called with (steps done, steps in all) of the shared work.
 
         Raises:
             RecipeError: other processes cannot get the model or the image.

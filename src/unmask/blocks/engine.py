@@ -60,8 +60,13 @@ def run(
     with hold(out.work or out.path, plan.facts, blocks=len(grid), resume=resume) as (held, facts):
         folder = held.absolute()
         missing = [number for number in range(len(grid)) if number not in facts]
-        labeler = work.labeler(folder, missing=len(missing), remote=remote, progress=progress)
-        shown = BlockProgress(progress, blocks=len(grid), steps=plan.steps, finished=len(facts))
+        shown = BlockProgress(
+            progress,
+            blocks=len(grid),
+            steps=plan.steps,
+            finished=len(facts),
+            shared=plan.shared,
+        )
 
         def done(block: tuple[int, Facts]) -> None:
             facts[block[0]] = block[1]
@@ -69,9 +74,12 @@ def run(
 
         # Other processes cannot report from within a block.
         inner = None if remote or progress is None else shown
-        label = partial(label_block, labeler, grid, folder, shown=inner)
-        with scheduler(cluster, workers=threads) as run_units:
-            run_units(label, missing, done)
+        given = {"missing": len(missing), "remote": remote, "progress": shown.advance_shared}
+        with (
+            work.labeler(folder, **given) as labeler,
+            scheduler(cluster, workers=threads) as run_units,
+        ):
+            run_units(partial(label_block, labeler, grid, folder, shown=inner), missing, done)
             ordered = [facts[number] for number in range(len(grid))]
             top, doubts = stitch(grid, folder, ordered, run_units)
             largest = top if plan.largest is None else plan.largest

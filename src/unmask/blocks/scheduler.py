@@ -1,9 +1,10 @@
-"""Work units on dask: threads of this process, or any dask.distributed cluster."""
+"""Work units in threads of this process, or on any dask.distributed cluster."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -68,33 +69,25 @@ def _in_threads(
     units: Iterable[Unit],
     done: Callable[[Result], None],
 ) -> None:
-    # Only images in blocks need dask: its import takes longer than a small image.
-    from dask.base import compute
-    from dask.callbacks import Callback
-    from dask.delayed import delayed
+    # In the order of the units, so that blocks can be read from a store that grows; the threads of
+    # dask take independent units in the reverse order of their names.
+    ended = threading.Event()
 
-    task = delayed(partial(_work_unless_ended, work), pure=False, traverse=False)
+    def run(unit: Unit) -> Result:
+        # Threads get no signals themselves, and an error in one unit ends the others.
+        with interruption.stop_on(ended):
+            interruption.check()
+            return work(unit)
 
-    def finished(key: Any, value: Any, *_: Any) -> None:
-        if str(key) in names:
-            done(value)
-
-    tasks = [task(unit, dask_key_name=f"block-{number}") for number, unit in enumerate(units)]
-    names = {each.key for each in tasks}
-    pool = ThreadPoolExecutor(workers, "unmask-unit")
-    try:
-        with Callback(posttask=finished):
-            # The graph is a list of units: there is nothing to optimize in it.
-            compute(*tasks, scheduler="threads", pool=pool, optimize_graph=False)
-    finally:
-        # No unit may write once the folder's lock is gone.
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _work_unless_ended(work: Callable[[Unit], Result], unit: Unit) -> Result:
-    """Do the work, unless a signal has asked for the end; threads get no signals themselves."""
-    interruption.check()
-    return work(unit)
+    unit_work = interruption.hand_on(run)
+    # No unit may write once the folder's lock is gone: the pool waits for those in work.
+    with ThreadPoolExecutor(workers, "unmask-unit") as pool:
+        try:
+            for future in as_completed(pool.submit(unit_work, unit) for unit in units):
+                done(future.result())
+        finally:
+            ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _on_cluster(

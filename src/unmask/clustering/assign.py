@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -91,6 +92,7 @@ class AssignWork:
         facts = json.loads(json.dumps(facts))
         return Plan(facts, facts, largest=int(self.classes.max()))
 
+    @contextmanager
     def labeler(
         self,
         folder: Path,  # noqa: ARG002 - the protocol
@@ -98,8 +100,8 @@ class AssignWork:
         missing: int,  # noqa: ARG002 - the protocol
         remote: bool,
         progress: Progress | None,  # noqa: ARG002 - the protocol
-    ) -> CenterLabeler:
-        """Assigns the voxels of blocks.
+    ) -> Generator[CenterLabeler, None, None]:
+        """What assigns the voxels of blocks; it needs no shared work.
 
         Raises:
             RecipeError: other processes cannot get the model or the image.
@@ -109,12 +111,13 @@ class AssignWork:
         values = self.centers.values
         centers = values if volume.mean is None else values + volume.mean
         if not remote:
-            return CenterLabeler(lambda: self.dense, lambda: volume, centers, self.classes)
+            yield CenterLabeler(lambda: self.dense, lambda: volume, centers, self.classes)
+            return
         if self.origin is None:
             raise in_memory()
         image = ship_image(volume.original, self.axes, volume.place)
         file = VolumeFile(image, self.origin, volume.channels, volume.measured)
-        return CenterLabeler(self.origin, file, centers, self.classes)
+        yield CenterLabeler(self.origin, file, centers, self.classes)
 
     def finish(self, folder: Path) -> None:
         """There are no results other than labels."""

@@ -7,7 +7,8 @@ the length of a movie, and an ended run is resumed at the first position that is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import prod
@@ -113,10 +114,11 @@ class PlanesWork:
         steps = prod(map(len, windows)) * len(self.predictor.views.runs)
         return Plan(facts, provenance, steps=steps)
 
+    @contextmanager
     def labeler(
         self, folder: Path, *, missing: int, remote: bool, progress: Progress | None
-    ) -> PlaneLabeler:
-        """Make the object that labels positions; it decodes files without random access once.
+    ) -> Generator[PlaneLabeler, None, None]:
+        """What labels positions; it decodes files without random access once.
 
         Raises:
             RecipeError: positions would be labeled in other processes.
@@ -127,7 +129,7 @@ class PlanesWork:
                 "--workers: expected images or volumes, found a stack that is predicted plane by "
                 "plane in one process. Leave out --workers."
             )
-        return PlaneLabeler(
+        yield PlaneLabeler(
             self.predictor, hold_whole(self.image), self.positions, folder,
             objects=self.objects, uncertain=self.uncertain and self.objects,
         )  # fmt: skip
@@ -300,13 +302,13 @@ def predict_stack(
     shown = BlockProgress(progress, blocks=len(grid), steps=work.plan().steps, finished=0)
     parts: list[np.ndarray] = []
     facts: list[Facts] = []
-    labeler = work.labeler(Path(), missing=len(grid), remote=False, progress=None)
-    for number in range(len(grid)):
-        inner = None if progress is None else partial(shown.advance, number)
-        labels, noted = labeler.label(grid.tile(number), progress=inner)
-        parts.append(_squeeze(labels, predictor.ndim))
-        facts.append(noted)
-        shown.finish(number)
+    with work.labeler(Path(), missing=len(grid), remote=False, progress=None) as labeler:
+        for number in range(len(grid)):
+            inner = None if progress is None else partial(shown.advance, number)
+            labels, noted = labeler.label(grid.tile(number), progress=inner)
+            parts.append(_squeeze(labels, predictor.ndim))
+            facts.append(noted)
+            shown.finish(number)
     numbers: Numbers | None = None
     if work.objects:
         tops = [int(part.max(initial=0)) for part in parts]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import prod
@@ -31,6 +31,7 @@ from unmask.errors import DataError, RecipeError, message
 from unmask.infer.block_notes import cut_note, doubt_note
 from unmask.infer.facts import label_provenance, prediction_facts, predictor_digest
 from unmask.infer.fitting import fit_predictor
+from unmask.infer.growing_scores import GrowingScores
 from unmask.infer.load import load_predictor
 from unmask.infer.notes import decode_part, decode_scores, describe, is_voxelwise
 from unmask.infer.own_blocks import choose_own_block, own_grid
@@ -128,8 +129,8 @@ def predict_blocks(  # noqa: PLR0913 - what a run is given, each once
         out: label file; OME-Zarr gets coarser levels, other formats are written part by part.
         block: voxels of a block; None: those of the predictor, or as large as memory allows.
         cluster: None for threads of this process, else see ``unmask.blocks.scheduler``.
-        scores: keep the joined scores in this Zarr array. They are written first, in one pass of
-            this process, and decoded from there.
+        scores: keep the joined scores in this Zarr array. They are written in one pass of this
+            process, and decoded from there.
         resume: keep the finished blocks of a run that was ended.
         progress: called with (windows done, windows in all).
         say: receives notes on the labels, such as objects that were removed.
@@ -206,18 +207,26 @@ class PredictWork:
 
     def plan(self) -> Plan:
         """What decides about the labels."""
-        cuts = {"block": list(self.blocks.block), "halo": self.grid.halo}
+        grid, cost = self.blocks, self.forecast
+        cuts = {"block": list(grid.block), "halo": self.grid.halo}
         cuts["measured"] = repr(self.measured)
         if self.uncertainty is not None:
             cuts["uncertainty"] = repr((self.predictor.views.flips, self.predictor.compared))
         facts = prediction_facts(self.predictor, self.seen, self.weights) | cuts
         provenance = label_provenance(self.predictor, self.image, self.weights)
-        return Plan(facts, provenance, steps=self.forecast.windows)
+        if not cost.stored:
+            return Plan(facts, provenance, steps=cost.windows)
+        space = self.grid.space
+        windows = prod(map(len, self.predictor.tiling.adapted(space).positions(space)))
+        # Decoding often takes about as long as the network.
+        steps = max(1, windows // len(grid))
+        return Plan(facts, provenance, steps=steps, shared=windows)
 
+    @contextmanager
     def labeler(
         self, folder: Path, *, missing: int, remote: bool, progress: Progress | None
-    ) -> ScoreLabeler:
-        """Decodes blocks; scores that are stored are completed first.
+    ) -> Generator[ScoreLabeler, None, None]:
+        """What decodes blocks; if scores are stored, the network writes them meanwhile.
 
         Raises:
             RecipeError: other processes cannot get the models or the image.
@@ -229,9 +238,15 @@ class PredictWork:
         if remote:
             labeler = self._ship(labeler)
         kept = self.scores is not None or self.uncertainty is not None
-        if self.forecast.stored and (kept or missing):
-            labeler = replace(labeler, scores=self._store_scores(folder / _SCORES, progress))
-        return labeler
+        if not (self.forecast.stored and (kept or missing)):
+            yield labeler
+            return
+        with self._store_scores(folder / _SCORES, progress) as stored:
+            if remote or _threads(self) == 1:
+                stored.wait()
+                yield replace(labeler, scores=partial(read_scores, stored.path))
+            else:
+                yield replace(labeler, scores=stored.read)
 
     def finish(self, folder: Path) -> None:
         """Move scores and uncertainty to their final path, resampled to the grid of the image."""
@@ -250,7 +265,11 @@ class PredictWork:
         model = ModelFile(_LoadPredictor(origin), self.weights, ", ".join(origin.models))
         return replace(labeler, predictor=model, image=ship_image(self.image, axes, self.place))
 
-    def _store_scores(self, path: Path, progress: Progress | None) -> Path:
+    @contextmanager
+    def _store_scores(
+        self, path: Path, progress: Progress | None
+    ) -> Generator[GrowingScores, None, None]:
+        """Scores that the network writes in a thread."""
         sink = ZarrSink(path, spacing=self.seen.spacing, resume=True)
         predictor, lines = replace(self.predictor, view=AS_IT_IS), sink.lines
         doubt: ResumedSink | None = None
@@ -260,9 +279,16 @@ class PredictWork:
             # If the process is killed, one of the two stores may have more lines than the other.
             lines = min(lines, other.lines)
             target, doubt = ResumedSink(sink, sink.lines), ResumedSink(other, other.lines)
-        with saving(path, RESUME):
-            predictor.write_scores(self.seen, target, doubt=doubt, first=lines, progress=progress)
-        return path
+        stored = GrowingScores(path, target, lines)
+
+        def write() -> None:
+            with saving(path, RESUME):
+                predictor.write_scores(
+                    self.seen, stored, doubt=doubt, first=lines, progress=progress
+                )
+
+        with stored.written_by(write):
+            yield stored
 
 
 @dataclass(frozen=True)
@@ -274,7 +300,7 @@ class ScoreLabeler:
         image: gives the image as the network sees it.
         space: voxels of the image.
         measured: what brings the image to the network's range.
-        scores: joined scores of the whole image if they were written before; see ``sinks``.
+        scores: reads stored scores ``(S, *box.shape)``; None: the network computes them.
         own: if blocks are those of the image's own grid, what the network sees of the image, and
             the voxel size of that grid; None: blocks are those of the network's grid.
     """
@@ -283,7 +309,7 @@ class ScoreLabeler:
     image: Callable[[], Image]
     space: tuple[int, ...]
     measured: Measured
-    scores: Path | None = None
+    scores: Callable[[Box], np.ndarray] | None = None
     own: tuple[Place, tuple[float, ...] | None] | None = None
 
     def label(self, tile: Tile, *, progress: Progress | None = None) -> tuple[np.ndarray, Facts]:
@@ -312,7 +338,7 @@ class ScoreLabeler:
         """Scores ``(S, *space)`` in a box of the network's grid."""
         with cache.sparing(_KEPT_BYTES):
             if self.scores is not None:
-                return read_scores(self.scores, part)
+                return self.scores(part)
             predictor = replace(predictor, tiling=predictor.tiling.adapted(self.space))
             box = predictor.tiling.cover(part, self.space)
             image, known = cut_image(self.image(), box), Known(self.measured)
@@ -429,7 +455,8 @@ def _threads(work: PredictWork) -> int:
     """Blocks at once.
 
     On a CPU one block is decoded while the network works on the next, if there is ample memory for
-    both. Next to a GPU decoding is slower than the network.
+    both; stored scores are otherwise completed first. Next to a GPU decoding is slower than the
+    network.
     """
     cores = os.cpu_count() or 1
     if work.predictor.device.type != "cpu":

@@ -307,7 +307,7 @@ def read_scores(path: str | Path, box: Box) -> np.ndarray:
     """A box of stored scores, ``(S, *box.shape)``.
 
     Raises:
-        DataError: not all lines are there, or a chunk is damaged.
+        DataError: a chunk is damaged.
     """
     image = open_image(path, ndim=len(box.start))
     return image.read(box)

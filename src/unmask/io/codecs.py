@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from types import ModuleType
 
 from unmask.errors import MissingPackageError
@@ -18,13 +16,12 @@ def imagecodecs(source: str) -> ModuleType:
     Raises:
         MissingPackageError: it is not installed.
     """
-    # This is asked for every chunk; the import system takes longer than a chunk's checks.
-    if (loaded := sys.modules.get("imagecodecs")) is not None:
-        return loaded
     try:
-        return importlib.import_module("imagecodecs")
+        # sys.modules may have it half imported by another thread; an import waits for that one.
+        import imagecodecs as package
     except ImportError as error:
         raise MissingPackageError(
             f"{source} needs the package imagecodecs ({error}). "
             "Install it with: pip install imagecodecs"
         ) from error
+    return package
