@@ -59,8 +59,8 @@ STUDIES = {
         "semantic3d", ("dice",), ("data.crop=[32, 48, 32]", "train.batch_size=2",
                                   "task.classes=3"), 3,
     ),
-    "mito_sbem_nc": Study("", settings=_PLANNED.settings, ndim=3),
-    "plant_nuclei_3d_mini": Study("", settings=_PLANNED.settings, ndim=3),
+    "mito_sbem_nc": Study("", settings=(*_PLANNED.settings, "data.crop=[20, 64, 64]"), ndim=3),
+    "plant_nuclei_3d_mini": Study("", settings=(*_PLANNED.settings, "data.crop=[40, 40, 40]"), ndim=3),
 }  # fmt: skip
 # Images of a validation part that are measured, evenly spread.
 MOST = 43

@@ -31,13 +31,16 @@ from unmask.tasks.base import CompleteTask
 from unmask.training.advice import describe, suggest
 
 
-def _suggested(images: Paths, labels: Paths | None, settings: list[str]) -> tuple[Recipe, str]:
+def _suggested(
+    images: Paths, labels: Paths | None, settings: list[str], planned: Plan | None = None
+) -> tuple[Recipe, str]:
     """A fitting recipe; looking at the files needs the settings that say what may be read."""
     names = ("data.allow_external", "data.formats")
     asked = [line for line in settings if line.partition("=")[0].strip() in names]
     given = load("mae2d").with_settings(asked).data
     use_formats(given.formats)
-    return suggest(images, labels, allow_external=given.allow_external)
+    preset = None if planned is None else (planned.preset, planned.preset_settings)
+    return suggest(images, labels, allow_external=given.allow_external, planned=preset)
 
 
 def check(
@@ -93,6 +96,7 @@ def check(
         own = [*settings, *(["train.folds=0"] if val_images is not None else [])]
         try:
             planned = plan(images, labels=labels, settings=own)
+            advice = _suggested(images, labels, settings, planned)[1]
         except (DataError, RecipeError) as error:
             audit.notes.append(f"Without a preset, unmask train would refuse this: {error}")
     if out is not None:

@@ -28,6 +28,8 @@ _PRESETS = {
     ("affinities", 2): "membranes2d",
     ("affinities", 3): "neurites3d",
 }
+# Fields without which a preset may refuse labels.
+_OF_LABELS = ("task.classes", "task.values")
 # Updates without a time limit: where the published curves of the presets level off.
 _STEPS = {2: 3000, 3: 2500}
 # Channels of the finest level; the narrow network learns more in a quarter of an hour of one CPU.
@@ -50,12 +52,19 @@ class Plan:
         decisions: what was filled in, with reasons.
         facts: what was measured.
         notes: doubts and assumptions, one line each.
+        preset: the one whose other fields are kept.
     """
 
     recipe: Recipe
     decisions: tuple[Decision, ...]
     facts: Facts
     notes: tuple[str, ...] = ()
+    preset: str = ""
+
+    @property
+    def preset_settings(self) -> list[str]:
+        """Settings that the preset needs for such labels."""
+        return [each.setting for each in self.decisions if each.field in _OF_LABELS]
 
     def with_decisions(self, decisions: Sequence[Decision]) -> Plan:
         """The plan with more fields filled in; later decisions replace earlier ones."""
@@ -76,7 +85,7 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
     seen = facts.resized(scale)
     images, objects = seen.images, seen.objects
     task = _task(seen)
-    base = load(_PRESETS[str(task[0].value), images.ndim])
+    preset = _PRESETS[str(task[0].value), images.ndim]
     crop = data.crop_of(images, objects, seen.voxel)
     aligned = facts.verdict.classes and facts.verdict.aligned
     dense = objects is not None and tasks.is_dense(objects)
@@ -96,11 +105,11 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
         _batch(crop, max(2, min(8, round(_VOXELS / prod(crop))))),
         _tile(crop, images),
     ]
-    recipe = base.with_settings([each.setting for each in decisions])
+    recipe = load(preset).with_settings([each.setting for each in decisions])
     recipe = recipe.model_copy(
         update={"name": "plan", "description": f"planned from {facts.labeled} labeled images"}
     )
-    return Plan(recipe, tuple(decisions), facts, tuple(find_doubts(facts)))
+    return Plan(recipe, tuple(decisions), facts, tuple(find_doubts(facts)), preset)
 
 
 def shrink_crops(plan: Plan, share: float, minutes: float | None, why: str) -> Plan:

@@ -47,7 +47,7 @@ def describe_choice(plan: Plan) -> str:
     text = f"{task}, crops of {crop}, {recipe.train.steps:,} updates"
     images = f"{count} labeled image" + "s" * (count > 1)
     if recipe.train.folds:
-        return f"{text} for each of {recipe.train.folds} folds and for all {images}"
+        return f"{text} for each of {recipe.train.folds} folds and for the final model, {images}"
     return f"{text} on {images}"
 
 

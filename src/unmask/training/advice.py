@@ -36,12 +36,22 @@ _Labels = list[np.ndarray]
 
 
 def suggest(
-    images: Paths, labels: Paths | None, *, allow_external: bool = False
+    images: Paths,
+    labels: Paths | None,
+    *,
+    allow_external: bool = False,
+    planned: tuple[str, list[str]] | None = None,
 ) -> tuple[Recipe, str]:
     """The recipe that fits the first readable files, and how it is asked for.
 
     Without labels it is a pre-training preset; otherwise the number of axes decides, and whether
     the labels number objects or classes, or are a table of the classes of whole images.
+
+    Args:
+        images: the images.
+        labels: their labels.
+        allow_external: stores may name files outside of their folder.
+        planned: preset of a plan for these files with its settings, which has seen all labels.
 
     Raises:
         DataError: no image can be read; every problem at once.
@@ -49,6 +59,8 @@ def suggest(
     image, axes = open_first(images, labels, Layout(0, allow_external=allow_external))
     named = [] if axes is None else [f"data.axes={axes}"]
     advise = partial(_advise, channels=image.shape[0], named=named)
+    if planned is not None:
+        return advise(*planned)
     if labels is None:
         return advise(f"mae{image.ndim}d", [])
     if is_table(labels):
