@@ -60,7 +60,8 @@ STUDIES = {
                                   "task.classes=3"), 3,
     ),
     "mito_sbem_nc": Study("", settings=(*_PLANNED.settings, "data.crop=[20, 64, 64]"), ndim=3),
-    "plant_nuclei_3d_mini": Study("", settings=(*_PLANNED.settings, "data.crop=[40, 40, 40]"), ndim=3),
+    "plant_nuclei_3d_mini": Study("", settings=(*_PLANNED.settings, "data.crop=[40, 40, 40]"),
+                                  ndim=3),
 }  # fmt: skip
 # Images of a validation part that are measured, evenly spread.
 MOST = 43
