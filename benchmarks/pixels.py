@@ -7,21 +7,24 @@ Per draw, 20, 50 and 200 pixels per class of the middle of one training image; m
 classes of the middles of the validation images. The reference is a random forest of 100 trees on
 ``skimage.feature.multiscale_basic_features`` with its defaults, on the same pixels. ``--init`` adds
 the same default with features of a network, which cross-validation may choose.
-Results go to docs/results/pixels_<set>.json.
+Results go to docs/results/pixels_<set>.json; rows of other numbers of pixels (``--counts``) are
+kept there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from skimage.feature import multiscale_basic_features
 
-from harness import write
+from harness import RESULTS, write
 from unmask import open_image
 from unmask.api.scribbling import scribble
 from unmask.io import open_labels
@@ -106,7 +109,7 @@ class Ours:
         return float(np.mean(found)), fitted.features
 
 
-def run(name: str, init: str | None, draws: int) -> list[dict[str, Any]]:
+def run(name: str, init: str | None, draws: int, counts: Sequence[int]) -> list[dict[str, Any]]:
     train = load(DATA / name / "train", _TRAIN_SIDE, _IMAGES)
     val = load(DATA / name / "val", _VAL_SIDE, 3)
     arms: dict[str, Reference | Ours] = {
@@ -116,7 +119,7 @@ def run(name: str, init: str | None, draws: int) -> list[dict[str, Any]]:
     if init is not None:
         arms["with a network"] = Ours(train[0][0], init)
     rows = []
-    for count in COUNTS:
+    for count in counts:
         for number in range(draws):
             image, labels = train[number % len(train)]
             drawn = draw(labels, count, np.random.default_rng([count, number]))
@@ -128,7 +131,7 @@ def run(name: str, init: str | None, draws: int) -> list[dict[str, Any]]:
                 row[f"{arm} seconds"] = round(time.perf_counter() - begin, 2)
             rows.append(row)
             print(row, flush=True)
-    return [summary(name, rows, arm, n) for n in COUNTS for arm in arms if arm != REFERENCE]
+    return [summary(name, rows, arm, n) for n in counts for arm in arms if arm != REFERENCE]
 
 
 def summary(name: str, rows: list[dict[str, Any]], arm: str, count: int) -> dict[str, Any]:
@@ -153,6 +156,10 @@ if __name__ == "__main__":
     parser.add_argument("set", choices=["vnc_sstem", "axon_sem"])
     parser.add_argument("--init", default=None)
     parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     given = parser.parse_args()
-    result = run(given.set, given.init, given.draws)
-    write(f"pixels_{given.set}", result)
+    result = run(given.set, given.init, given.draws, given.counts)
+    path = RESULTS / f"pixels_{given.set}.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    made = {row["what"] for row in result}
+    write(path.stem, [*(row for row in before if row["what"] not in made), *result])

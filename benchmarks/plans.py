@@ -2,13 +2,16 @@
 
     python benchmarks/plans.py presets --seconds 300   equal CPU seconds, plan and preset
     python benchmarks/plans.py presets --sets isbi2012_em --seeds 1 2
+    python benchmarks/plans.py others --seconds 200    plan and plain U-Net
     python benchmarks/plans.py held_out --draws 5 --steps 300   out-of-fold against true scores
 
 ``presets`` trains the plan and the nearest preset of each set for the same CPU seconds, without
-validation, and scores both on the images of val. ``held_out`` draws a few labeled images, trains
-with folds, and compares the scores that the run reports with those of its model on images of val.
-The draws are stratified by the look of the images, as those of `unmask curve`.
-Results of earlier calls in docs/results/plans_*.json are kept unless their rows are made again.
+validation, and scores both on the images of val. ``others`` does so on sets without a preset of
+their own, against a plain U-Net: the nearest preset from random weights. ``held_out`` draws a few
+labeled images, trains with folds, and compares the scores that the run reports with those of its
+model on images of val. The draws are stratified by the look of the images, as those of
+`unmask curve`. Results of earlier calls in docs/results/plans_*.json are kept unless their rows
+are made again.
 """
 
 from __future__ import annotations
@@ -69,18 +72,29 @@ STUDIES = {
 }
 
 
+OTHERS = {
+    "usiigaci_phase": Study("cells", "f1@0.5"),
+    "germline_nuclei": Study("cells", "f1@0.5"),
+    "worms_bbbc010": Study("cells", "f1@0.5"),
+    "cardiac_cine_mri": Study("semantic2d", "dice", ("task.classes=2",)),
+    "superalloy_sem": Study("semantic2d", "dice", ("task.classes=3",)),
+}
+
+
 def compare(name: str, seconds: float, images: int, seed: int) -> Iterator[dict[str, Any]]:
     """Train the plan and the preset of a set for equal CPU seconds; returns one row each."""
-    study, train = STUDIES[name], DATA / name / "train"
+    study, train = STUDIES.get(name) or OTHERS[name], DATA / name / "train"
+    init, plain = ("auto", "") if name in STUDIES else (None, ", random weights")
     given: dict[str, Any] = {"images": train / "images", "labels": train / "labels"}
     # The size of the batch follows from the time of an update.
     made = unmask.plan(**given, minutes=seconds / 60, settings=["train.folds=0"])
     preset = load(study.preset).with_settings(study.settings)
-    for title, start in (("plan", made), (study.preset, preset)):
+    arms = (("plan", made, "auto"), (study.preset + plain, preset, init))
+    for title, start, weights in arms:
         recipe = limited(start, **given, seconds=seconds).with_settings([f"train.seed={seed}"])
         with tempfile.TemporaryDirectory() as folder:
             begin = time.process_time()
-            run = unmask.train(recipe, **given, out=Path(folder) / "run")
+            run = unmask.train(recipe, **given, out=Path(folder) / "run", init=weights)
             used = time.process_time() - begin
             score, count = true_score(run.folder, name, study.metric, images)
         yield {
@@ -252,10 +266,10 @@ def _budget(run: dict[str, Any]) -> tuple[str, float]:
 
 
 def main() -> None:
-    """Run one of the two studies."""
+    """Run one of the three studies."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=("presets", "held_out"))
-    parser.add_argument("--sets", nargs="*", choices=[*STUDIES], default=[*STUDIES])
+    parser.add_argument("study", choices=("presets", "others", "held_out"))
+    parser.add_argument("--sets", nargs="*", choices=[*STUDIES, *OTHERS])
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--images", type=int, default=86, help="of val, at most")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
@@ -265,12 +279,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--folds", type=int, default=5)
     given = parser.parse_args()
-    if given.study == "presets":
+    if given.study != "held_out":
         keys = ("set", "recipe", "cpu_seconds_asked", "seed")
-        for name, seed in product(given.sets, given.seeds):
+        sets = given.sets or list(STUDIES if given.study == "presets" else OTHERS)
+        for name, seed in product(sets, given.seeds):
             for row in compare(name, given.seconds, given.images, seed):
                 print(row, flush=True)
-                store("plans_presets", [row], keys, _EQUAL)
+                store(f"plans_{given.study}", [row], keys, _EQUAL)
         return
     rows = []
     for draw in range(given.first, given.first + given.draws):

@@ -10,11 +10,13 @@ import torch
 
 from unmask import api
 from unmask.api import forecasting
+from unmask.api.briefing import forecast_lines
 from unmask.api.forecasting import Forecast, extrapolate, forecast
 from unmask.build import assemble_segmenter, layout
-from unmask.data.pairs import open_pairs
+from unmask.data.pairs import Audit, open_pairs
 from unmask.recipe import load
 from unmask.training.precision import Measured
+from unmask.training.threads import use_threads
 from unmask.training.timing import Timing
 
 
@@ -61,6 +63,27 @@ def test_the_choice_of_the_precision_counts_what_it_times(opened, monkeypatch, t
     trial = 2 * forecasting.count_updates(pinned)
     # A training of 30 updates times two in each precision.
     assert made.seconds == pytest.approx((30 + trial) * 0.5 + 2 * sum(times.values()))
+
+
+def test_a_busy_machine_uses_the_threads_of_the_training(opened, monkeypatch):
+    def time_seen(*_, **__):
+        """Half the time with one of two threads, and one does not wait for a core."""
+        slow = torch.get_num_threads() > 1
+        return Timing(0.5, 1000, 10**9, torch.device("cpu"), busy=9.0 if slow else 1.0)
+
+    monkeypatch.setattr(forecasting, "time_seen", time_seen)
+    monkeypatch.setattr(
+        forecasting,
+        "measure_precision",
+        lambda _, own, *__, **___: Measured(own, {"32": time_seen()}),
+    )
+    recipe, pairs = opened
+    audit = Audit(pairs)
+    with use_threads(2):
+        lines = list(forecast_lines(audit, recipe.with_settings(["train.precision='32'"])))
+    assert audit.forecast["busy"] == 1.0
+    assert "CPU, 1 thread (0.5 s per update; 2 threads: 4.5 s)" in lines[1]
+    assert "Other programs" not in lines[2]
 
 
 def test_validations_and_folds_are_counted(opened, monkeypatch):

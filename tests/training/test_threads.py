@@ -57,6 +57,8 @@ def test_the_fastest_number_is_taken(seconds, chosen):
     assert found.recipe.train.threads == "auto"
     assert seen == [2, 1]
     assert dict(found.threads) == pytest.approx(seconds)
+    assert found.timing is not None
+    assert found.timing.wall == pytest.approx(seconds[4 if chosen == "auto" else chosen])
     assert torch.get_num_threads() == 4
 
 

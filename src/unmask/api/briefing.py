@@ -118,9 +118,11 @@ def forecast_lines(audit: Audit, recipe: Recipe) -> Iterator[str]:
     audit.forecast.update(numbers | {"memory": made.memory})
     facts = {"Forecast": made.describe(describe_updates(recipe, made.updates))}
     if (timing := measured.timing) is not None:
+        with use_threads(measured.used_threads):
+            device = _device(timing.device, measured)
         facts = {
             "Network": _network(recipe, timing.parameters),
-            "Device": f"{_device(timing.device, measured)}, {measured.describe()}",
+            "Device": f"{device}, {measured.describe()}",
             **facts,
         }
     yield from Briefing(facts, measured).lines()

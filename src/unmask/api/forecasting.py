@@ -23,6 +23,7 @@ from unmask.training.allocator import keep_freed_memory
 from unmask.training.parallel import device_type
 from unmask.training.precision import Measured, count_timed, measure_precision
 from unmask.training.progress import duration
+from unmask.training.threads import measure_threads, use_threads
 from unmask.training.timing import label_pairs, time_seen
 
 # Share of an update that is its forward pass; the backward pass takes about twice as long.
@@ -91,11 +92,14 @@ def forecast(pairs: Sequence[Pair], recipe: Recipe) -> tuple[Measured, Forecast]
         # The training does the same, so that its memory is that of its largest update.
         keep_freed_memory()
     ready = label_pairs(pairs, recipe)
-    measured = measure_precision(ready, recipe, device, updates=2)
+    with use_threads(recipe.train.threads):
+        measured = measure_precision(ready, recipe, device, updates=2)
     if measured.timing is None:
         precision = measured.recipe.train.precision
         timing = time_seen(ready, measured.recipe, updates=2)
         measured = replace(measured, timings={precision: timing})
+    if device == "cpu":
+        measured = measure_threads(ready, measured, time_updates=time_seen)
     labeled = [pair for pair in pairs if pair.labels is not None]
     count = ceil(recipe.data.holdout * len(labeled)) if len(labeled) > 1 else 0
     scored = labeled if recipe.train.folds else labeled[:count]

@@ -265,12 +265,11 @@ def _time_update(labeled: Sequence[Pair], recipe: Recipe) -> tuple[float, torch.
     """
     with use_threads(recipe.train.threads):
         timing = time_updates(labeled, recipe)
-    if timing.device.type != "cpu":
-        return timing.wall, timing.device
-    measured = Measured(recipe, {recipe.train.precision: timing})
-    measured = measure_threads(labeled, measured, time_updates=time_updates)
-    fastest = measured.fastest
-    return timing.wall if fastest is None else measured.threads[fastest], timing.device
+    if timing.device.type == "cpu":
+        measured = Measured(recipe, {recipe.train.precision: timing})
+        measured = measure_threads(labeled, measured, time_updates=time_updates)
+        timing = measured.timing or timing
+    return timing.wall, timing.device
 
 
 def _with_batch(made: Plan, updates: int, settings: Settings) -> tuple[Plan, float]:

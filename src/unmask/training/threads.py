@@ -93,7 +93,8 @@ def measure_threads(
 ) -> Measured:
     """Choose the number of threads of a training on the CPU, if the machine is busy.
 
-    All cores, half of them and one are compared.
+    All cores, half of them and one are compared. The times of the chosen number replace those of
+    the present one.
 
     Args:
         pairs: images on the grid of the network.
@@ -103,14 +104,16 @@ def measure_threads(
     recipe, timing, most = measured.recipe, measured.timing, torch.get_num_threads()
     if recipe.train.threads != "auto" or timing is None or most == 1 or not is_busy(timing):
         return measured
-    seconds = {most: timing.wall}
+    timings = {most: timing}
     for count in sorted({max(1, most // 2), 1}, reverse=True):
         with use_threads(count):
-            seconds[count] = time_updates(pairs, recipe, updates=_UPDATES).wall
+            timings[count] = time_updates(pairs, recipe, updates=_UPDATES)
+    seconds = {count: each.wall for count, each in timings.items()}
     best = min(seconds, key=lambda count: seconds[count])
     if seconds[best] > (1 - _GAIN) * seconds[most]:
         return replace(measured, threads=seconds)
-    return replace(measured, fastest=best, threads=seconds)
+    chosen = {**measured.timings, recipe.train.precision: timings[best]}
+    return replace(measured, timings=chosen, fastest=best, threads=seconds)
 
 
 def is_busy(timing: Timing) -> bool:
