@@ -73,7 +73,6 @@ def check(
     settings = list(settings)
     if out is not None:
         refuse_other_lists(Path(out))
-    asked = labels is not None
     found = find_inputs(images, labels, val_images, val_labels)
     given, advice = (
         (recipe, "") if recipe is not None else _suggested(found.images, found.labels, settings)
@@ -81,7 +80,7 @@ def check(
     chosen = resolve_recipe(given, settings)
     images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
     # Pre-training needs no labels, and uses images that have none as well.
-    labels = labels_of(images, found.labels) if asked or chosen.task is not None else None
+    labels = labels_of(images, found.labels) if labels is not None or chosen.task else None
     task = None if chosen.task is None else build_task(chosen)
     audit = _audited(images, labels, chosen, task)
     audit.notes[:0] = found.notes

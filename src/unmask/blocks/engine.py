@@ -60,13 +60,8 @@ def run(
     with hold(out.work or out.path, plan.facts, blocks=len(grid), resume=resume) as (held, facts):
         folder = held.absolute()
         missing = [number for number in range(len(grid)) if number not in facts]
-        shown = BlockProgress(
-            progress,
-            blocks=len(grid),
-            steps=plan.steps,
-            finished=len(facts),
-            shared=plan.shared,
-        )
+        counts = {"blocks": len(grid), "steps": plan.steps, "shared": plan.shared}
+        shown = BlockProgress(progress, finished=len(facts), **counts)
 
         def done(block: tuple[int, Facts]) -> None:
             facts[block[0]] = block[1]

@@ -34,11 +34,11 @@ from unmask.infer.fitting import fit_predictor
 from unmask.infer.growing_scores import GrowingScores
 from unmask.infer.load import load_predictor
 from unmask.infer.notes import decode_part, decode_scores, describe, is_voxelwise
-from unmask.infer.own_blocks import choose_own_block, own_grid
+from unmask.infer.own_blocks import choose_own_block, own_grid, scores_back
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ResumedSink, ZarrSink, read_scores
 from unmask.infer.tiles import Sink
-from unmask.io import Image, cache, open_image
+from unmask.io import Image, cache
 from unmask.labels.dropped import Region
 from unmask.memory import free_memory
 from unmask.progress import Progress
@@ -253,7 +253,7 @@ class PredictWork:
         for name, path in ((_SCORES, self.scores), (_UNCERTAINTY, self.uncertainty)):
             if path is not None:
                 with saving(path, RESUME):
-                    store = _scores_back(folder / name, self.image, self.place)
+                    store = scores_back(folder / name, self.image, self.place)
                     replace_folder(store, path.absolute())
 
     def _ship(self, labeler: ScoreLabeler) -> ScoreLabeler:
@@ -434,21 +434,6 @@ def _notes(work: PredictWork, outcome: Outcome) -> list[str]:
         *doubt_note(work.grid, task, outcome.doubts),
         *cut_note(work.grid, task, total["cut"]),
     ]
-
-
-def _scores_back(store: Path, image: Image, place: Place) -> Path:
-    """Stored scores on the image's own grid."""
-    if place.still:
-        return store
-    seen = open_image(store, ndim=image.ndim)
-    sink = ZarrSink(store.with_name(f"{store.stem}-back.zarr"), spacing=image.spacing)
-    lines = sink.open((seen.shape[0], *place.whole))
-    for start in range(0, place.whole[0], lines):
-        stop = min(start + lines, place.whole[0])
-        rest = place.whole[1:]
-        box = Box((start, *(0 for _ in rest)), (stop, *rest))
-        sink.write(box, place.scores_back(seen, box))
-    return sink.path
 
 
 def _threads(work: PredictWork) -> int:
