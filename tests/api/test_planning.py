@@ -176,6 +176,23 @@ def test_check_says_what_training_without_a_preset_would_refuse(folder, tmp_path
     assert "would refuse this" in (tmp_path / "check.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("shape", "preset"), [((72, 72), "membranes2d"), ((32, 32, 32), "neurites3d")]
+)
+def test_check_suggests_the_preset_of_the_plan(tmp_path, shape, preset):
+    """Dense objects: both their preset and the plan learn affinities."""
+    cells = np.ravel_multi_index(np.indices(shape) // 8, (9,) * len(shape)) + 1
+    labels = np.where((np.indices(shape) % 8 == 0).any(axis=0), 0, cells).astype(np.uint16)
+    noise = np.random.default_rng(0).integers(0, 40, shape).astype(np.uint8)
+    for name, array in {"images": (labels > 0) * np.uint8(180) + noise, "labels": labels}.items():
+        save_image(tmp_path / name / "a.ome.zarr", array)
+    lines = []
+    small = [f"data.crop={[16] * len(shape)}", *TINY[:2], "train.steps=2", "train.folds=0"]
+    api.check(tmp_path / "images", labels=tmp_path / "labels", settings=small, say=lines.append)
+    assert any(line.startswith("Plan      affinities") for line in lines)
+    assert f"What fits these files: --preset {preset}" in lines
+
+
 def test_a_busy_machine_is_planned_for_and_not_written_into_the_recipe(folder, monkeypatch):
     """The training will use one thread here; another machine reads the same recipe."""
 

@@ -197,7 +197,7 @@ def _decided(made: Plan, settings: Settings) -> Plan:
     recipe = made.recipe.with_settings(own)
     fields = {line.partition("=")[0].strip() for line in own}
     kept = tuple(each for each in made.decisions if each.field not in fields)
-    return Plan(recipe, kept, made.facts, made.notes)
+    return replace(made, recipe=recipe, decisions=kept)
 
 
 def keep_task(recipe: Recipe, settings: Settings) -> list[str]:

@@ -58,8 +58,8 @@ class Plan:
     recipe: Recipe
     decisions: tuple[Decision, ...]
     facts: Facts
-    notes: tuple[str, ...] = ()
-    preset: str = ""
+    notes: tuple[str, ...]
+    preset: str
 
     @property
     def preset_settings(self) -> list[str]:
