@@ -605,6 +605,7 @@ def stored_line_by_line(monkeypatch):
     """Two blocks at once, and stored scores that can be read soon after they are there."""
     monkeypatch.setattr(blocks.os, "cpu_count", lambda: 2)
     monkeypatch.setattr(blocks, "free_memory", lambda: 1 << 40)
+    monkeypatch.setattr(blocks.torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(sinks, "_CHUNK_VALUES", 1)
     monkeypatch.setattr(tiles, "_PIECE_BYTES", 1)
 

@@ -1,17 +1,33 @@
-"""Notes for the user on objects at the borders of blocks."""
+"""Notes for the user on labels that were made in blocks, such as on objects at their borders."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from math import ceil
 from typing import Any
 
-from unmask.blocks.base import Doubts
+from unmask.blocks.base import Doubts, Outcome
 from unmask.blocks.grid import Grid
+from unmask.data.grid import Place
+from unmask.infer.notes import describe
+from unmask.infer.predictor import Predictor
 from unmask.tasks.base import Task
 
 # Ids that are named in a note.
 _NAMED = 8
+
+
+def describe_blocks(predictor: Predictor, grid: Grid, place: Place, outcome: Outcome) -> list[str]:
+    """All notes on the labels of an image."""
+    total, task = Counter[str](), predictor.task
+    for facts in outcome.facts:
+        total.update(facts)
+    return [
+        *describe(task, total, place, predictor.trained),
+        *doubt_note(grid, task, outcome.doubts),
+        *cut_note(grid, task, total["cut"]),
+    ]
 
 
 def cut_note(grid: Grid, task: Task, count: int) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,9 +16,10 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from unmask.atomic import replace_folder, saving
-from unmask.blocks.base import Facts, Outcome, Output, Plan
+from unmask.blocks.base import Facts, Output, Plan
 from unmask.blocks.engine import run
 from unmask.blocks.grid import Forecast, Grid, choose_block, forecast_blocks
 from unmask.blocks.ship import ModelFile, in_memory, ship_image
@@ -28,12 +28,12 @@ from unmask.data.grid import AS_IT_IS, Place
 from unmask.data.normalize import Measured
 from unmask.data.source import ImageSource, Known, cut_image, hold_whole
 from unmask.errors import DataError, RecipeError, message
-from unmask.infer.block_notes import cut_note, doubt_note
+from unmask.infer.block_notes import describe_blocks
 from unmask.infer.facts import label_provenance, prediction_facts, predictor_digest
 from unmask.infer.fitting import fit_predictor
 from unmask.infer.growing_scores import GrowingScores
 from unmask.infer.load import load_predictor
-from unmask.infer.notes import decode_part, decode_scores, describe, is_voxelwise
+from unmask.infer.notes import decode_part, decode_scores, is_voxelwise
 from unmask.infer.own_blocks import choose_own_block, own_grid, scores_back
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ResumedSink, ZarrSink, read_scores
@@ -242,7 +242,7 @@ class PredictWork:
             yield labeler
             return
         with self._store_scores(folder / _SCORES, progress) as stored:
-            if remote or _threads(self) == 1:
+            if remote or _threads(self) == 1 or not _leaves_cores(self.predictor):
                 stored.wait()
                 yield replace(labeler, scores=partial(read_scores, stored.path))
             else:
@@ -419,31 +419,27 @@ def run_work(
         progress=progress,
     )
     if say is not None:
-        for note in _notes(work, outcome):
+        for note in describe_blocks(work.predictor, work.grid, work.place, outcome):
             say(note)
     return outcome.largest
-
-
-def _notes(work: PredictWork, outcome: Outcome) -> list[str]:
-    """Notes for the user on the labels."""
-    total, task = Counter[str](), work.predictor.task
-    for facts in outcome.facts:
-        total.update(facts)
-    return [
-        *describe(task, total, work.place, work.predictor.trained),
-        *doubt_note(work.grid, task, outcome.doubts),
-        *cut_note(work.grid, task, total["cut"]),
-    ]
 
 
 def _threads(work: PredictWork) -> int:
     """Blocks at once.
 
     On a CPU one block is decoded while the network works on the next, if there is ample memory for
-    both; stored scores are otherwise completed first. Next to a GPU decoding is slower than the
-    network.
+    both. Next to a GPU decoding is slower than the network.
     """
     cores = os.cpu_count() or 1
     if work.predictor.device.type != "cpu":
         return min(4, cores)
     return 2 if cores > 1 and _AMPLE * work.forecast.memory <= free_memory() else 1
+
+
+def _leaves_cores(predictor: Predictor) -> bool:
+    """Whether decoding has cores of its own while the network works.
+
+    A network on all cores waits for each core that decodes: 224^3 voxels took 110 s on two cores,
+    and 92 s if the scores were completed first.
+    """
+    return predictor.device.type != "cpu" or torch.get_num_threads() < (os.cpu_count() or 1)
