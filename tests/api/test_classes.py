@@ -14,6 +14,7 @@ from unmask.checkpoint import load_model
 from unmask.crossvalidation.split import class_notes, class_of, hold_out, validation_notes
 from unmask.data.pairs import Pair
 from unmask.data.tables import ImageClass
+from unmask.errors import DataError
 from unmask.io import Image, open_image, save_image
 
 SHAPES = {2: (40, 36), 3: (10, 34, 33)}
@@ -152,6 +153,13 @@ def test_answers_that_do_not_fit(tmp_path, command, predicted, message):
     )
     assert answer.code == 2
     assert message in answer.err
+
+
+def test_a_misspelled_table_of_the_truth_is_named(tmp_path):
+    for name in ("truth.csv", "predicted.csv"):
+        (tmp_path / name).write_text("name,class\na,ill\n")
+    with pytest.raises(DataError, match=r"truth\.cvs.*no such file.*Did you mean .*truth\.csv"):
+        unmask.evaluate(truth=tmp_path / "truth.cvs", predicted=tmp_path / "predicted.csv")
 
 
 def test_volumes_on_another_grid(sets, tiny, command, tmp_path):

@@ -15,7 +15,7 @@ from unmask.data.drawn import DrawnLabels
 from unmask.data.offset import offset_in_files, part_with_labels
 from unmask.data.pairing import Layout, Paths, match_files, pairing
 from unmask.data.tables import PREDICTED, is_table
-from unmask.errors import DataError, RecipeError, message, raise_problems
+from unmask.errors import DataError, RecipeError, message, near_path, raise_problems
 from unmask.io import Image, open_labels
 from unmask.io.inputs import Input, as_inputs
 from unmask.io.stacks import open_movie_labels, plane_of
@@ -86,6 +86,8 @@ def evaluate(
         from unmask.api.classes import evaluate_classes
 
         return evaluate_classes(truth, predicted, metrics, images=images)
+    if is_table(predicted):
+        _check_truth_of_table(truth)
     opened, pairing_notes = open_compared(truth, predicted, rules)
     names, notes = metrics, list[str]()
     if names is None:
@@ -97,6 +99,24 @@ def evaluate(
     rows = [_row(each, names, ignore=ignore, doubts=doubts) for each in opened]
     notes += [*doubts.notes(), *pairing_notes]
     return Report.of(rows, settings={"metrics": list(names), **({"notes": notes} if notes else {})})
+
+
+def _check_truth_of_table(truth: Paths) -> None:
+    """Name a table of the truth that is not there, rather than the predicted one as no image.
+
+    Raises:
+        DataError: a path that leads to nothing.
+    """
+    for path in as_inputs(truth):
+        if isinstance(path, str) and not set(path) & set("*?[") and not Path(path).exists():
+            raise DataError(
+                message(
+                    path,
+                    expected="a table of true classes (.csv), as the prediction is a table",
+                    found="no such file",
+                    do=f"{near_path(path)}Check the path.",
+                )
+            )
 
 
 def _check_answers(predicted: Paths, ignore: int | None) -> None:

@@ -139,6 +139,7 @@ def synth(  # noqa: PLR0913 - the verb's promised arguments
     collages = round(_COLLAGES * count) if sheets else 0
     _write_collages(out, sheets, shape, collages, seed)
     drawn = _write_phantoms(out, groups, shape, count - collages, seed, say)
+    notes += [note for each in drawn if kind is None and (note := _unsure(each))]
     if len(drawn) < len(groups):
         notes.append(
             f"{len(groups)} kinds of images were found, and {len(drawn)} of them drawn: --count "
@@ -389,6 +390,18 @@ def _names(names: Sequence[str]) -> str:
 def _list_left_out(photographs: Sequence[Photograph]) -> str:
     names = _names([each.name for each in photographs])
     return f"{names}: left out, because too few images look like them. Draw for them separately."
+
+
+def _unsure(drawn: FittedGroup) -> str:
+    """A note if other families are as near in their own units; "" if none is."""
+    near = [name for name, distance in drawn.rivals if distance <= drawn.distance]
+    if not near:
+        return ""
+    return (
+        f"{' and '.join(near)} {'resemble' if len(near) > 1 else 'resembles'} the images about as "
+        f"well as {drawn.kind}: look at the drawn images and labels. If the objects are wrong: "
+        f"--kind {near[0]} --overwrite."
+    )
 
 
 def _unfit(group: _Group, *, drawn: bool) -> str:
