@@ -282,7 +282,7 @@ def main() -> None:
     if given.study != "held_out":
         keys = ("set", "recipe", "cpu_seconds_asked", "seed")
         sets = given.sets or list(STUDIES if given.study == "presets" else OTHERS)
-        for name, seed in product(sets, given.seeds):
+        for name, seed in product(sets, list[int](given.seeds)):
             for row in compare(name, given.seconds, given.images, seed):
                 print(row, flush=True)
                 store(f"plans_{given.study}", [row], keys, _EQUAL)
