@@ -58,4 +58,4 @@ def read_colors(path: Path) -> np.ndarray:
 def _are_shades(ids: np.ndarray) -> bool:
     """Whether most colors have a few pixels, as those of a color photograph: objects have more."""
     count = len(np.unique(ids))
-    return count > max(CLASSES, _SHADES * np.count_nonzero(ids))
+    return bool(count > max(CLASSES, _SHADES * np.count_nonzero(ids)))
