@@ -373,6 +373,8 @@ def test_ids_in_colors_and_equal_channels(tmp_path):
     table = unmask.measure(tmp_path / "c.png", say=lines.append)
     np.testing.assert_array_equal(table["id"], np.arange(1, 6) * (65536 + 3))
     assert "colors are read as ids" in lines[0]
+    save_image(tmp_path / "g.png", np.stack([LABELS] * 3).astype(np.uint8), axes="CYX")
+    np.testing.assert_array_equal(unmask.measure(tmp_path / "g.png")["id"], np.arange(1, 6))
 
 
 def test_a_photograph_whose_pixels_all_differ_is_no_label_image(tmp_path):
@@ -382,8 +384,6 @@ def test_a_photograph_whose_pixels_all_differ_is_no_label_image(tmp_path):
     with pytest.raises(DataError, match=r"c\.png.*found a picture"):
         measure_files(tmp_path / "c.png", out=tmp_path / "o.csv", say=quiet)
     assert not (tmp_path / "o.csv").exists()
-    save_image(tmp_path / "g.png", np.stack([LABELS] * 3).astype(np.uint8), axes="CYX")
-    np.testing.assert_array_equal(unmask.measure(tmp_path / "g.png")["id"], np.arange(1, 6))
 
 
 def test_unknown_formats_of_outlines_are_refused_before_the_work(folders):
