@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -83,8 +83,13 @@ def _in_threads(
     # No unit may write once the folder's lock is gone: the pool waits for those in work.
     with ThreadPoolExecutor(workers, "unmask-unit") as pool:
         try:
-            for future in as_completed(pool.submit(unit_work, unit) for unit in units):
-                done(future.result())
+            waiting = iter(units)
+            live = {pool.submit(unit_work, unit) for unit in islice(waiting, workers)}
+            while live:
+                finished, live = wait(live, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    done(future.result())
+                live |= {pool.submit(unit_work, unit) for unit in islice(waiting, len(finished))}
         finally:
             ended.set()
             pool.shutdown(wait=False, cancel_futures=True)
