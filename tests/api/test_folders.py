@@ -296,6 +296,7 @@ def test_outlines_are_labels_in_every_verb(form, command, phantoms, trained, tin
     given = (tmp_path / "images", "--labels", where)
     answer = command("check", *given)
     assert "--preset cells" in answer.out, answer.out + answer.err
+    assert "Plan      flows" in answer.out
     answer = command("check", *given, *preset(2), *tiny(2))
     assert answer.code == 0, answer.out + answer.err
     assert "3 with labels" in answer.out

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from unmask.atomic import atomic_write, refuse_folder
 from unmask.checkpoint import describe_model, described_recipe
 from unmask.crossvalidation.split import count_regions
 from unmask.data.channel_choice import ChannelChoice
+from unmask.data.drawn import DrawnLabels, label_files
 from unmask.data.grid import View
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
@@ -95,7 +97,10 @@ def plan(
     if labels is None or is_table(labels):
         raise DataError(_no_label_images(images, labels))
     pairs, named = _opened(images, labels, settings)
-    facts = measure(pairs, ignore_label=_ignored(settings), classes=_wants_classes(settings))
+    known: dict[str, Any] = {"classes": _wants_classes(settings)}
+    if known["classes"] is None and _are_outlines(labels):
+        known = {"classes": False, "why": "outlines are of objects"}
+    facts = measure(pairs, ignore_label=_ignored(settings), **known)
     planned = make_plan(facts, minutes=minutes)
     start = _start_of(init, planned.recipe)
     if start is not None and str(init) not in WORDS:
@@ -187,6 +192,11 @@ def _wants_classes(settings: Settings) -> bool | None:
     own = [line for line in settings if line.partition("=")[0].strip() in ("task", "task.name")]
     task = load("cells").with_settings(own).task
     return None if not own or task is None else task.name == "semantic"
+
+
+def _are_outlines(labels: Paths) -> bool:
+    """Whether all labels are outlines, each of which is an object, however few they are."""
+    return all(isinstance(path, DrawnLabels) for _, path in label_files(labels))
 
 
 def _decided(made: Plan, settings: Settings) -> Plan:

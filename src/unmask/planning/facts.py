@@ -69,14 +69,19 @@ class Facts:
 
 
 def measure(
-    pairs: Sequence[Pair], *, ignore_label: int | None = None, classes: bool | None = None
+    pairs: Sequence[Pair],
+    *,
+    ignore_label: int | None = None,
+    classes: bool | None = None,
+    why: str = "it was asked for",
 ) -> Facts:
     """Measure images and labels.
 
     Args:
         pairs: opened images, at least one of them with labels.
         ignore_label: label value of voxels that are ignored; None: no value.
-        classes: whether labels are classes, by the user's settings; None: decided by the labels.
+        classes: whether labels are classes, if that is known; None: decided by the labels.
+        why: where that is known from.
 
     Raises:
         DataError: a file cannot be read.
@@ -88,7 +93,7 @@ def measure(
         verdict = Verdict(
             classes,
             Verdict.SURE if classes else -Verdict.SURE,
-            ("it was asked for",),
+            (why,),
             aligned=False,
         )
     objects = None if verdict.classes else measure_objects(labels, images.ndim)

@@ -59,6 +59,8 @@ def suggest(
     image, axes = open_first(images, labels, Layout(0, allow_external=allow_external))
     named = [] if axes is None else [f"data.axes={axes}"]
     advise = partial(_advise, channels=image.shape[0], named=named)
+    if planned is not None:
+        return advise(*planned)
     if labels is None:
         return advise(f"mae{image.ndim}d", [])
     if is_table(labels):
@@ -71,8 +73,6 @@ def suggest(
     if not truths:
         # Outlines are of objects.
         return advise(_INSTANCES.get(image.ndim, f"cells{image.ndim}d"), [])
-    if planned is not None:
-        return advise(*planned)
     read = partial(_read_labels, allow_external=allow_external)
     for each in readable(truths[:_LOOKED], read):
         seen.append(each)
