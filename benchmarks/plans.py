@@ -71,7 +71,9 @@ STUDIES = {
     "oxford_pets_mini": Study("semantic2d", "dice", ("task.classes=3", "data.channels=3")),
 }
 
-
+# Of the start weights, those that have seen no image of these sets.
+START = "phantoms"
+_RANDOM = ", random weights"
 OTHERS = {
     "usiigaci_phase": Study("cells", "f1@0.5"),
     "germline_nuclei": Study("cells", "f1@0.5"),
@@ -84,12 +86,12 @@ OTHERS = {
 def compare(name: str, seconds: float, images: int, seed: int) -> Iterator[dict[str, Any]]:
     """Train the plan and the preset of a set for equal CPU seconds; returns one row each."""
     study, train = STUDIES.get(name) or OTHERS[name], DATA / name / "train"
-    init, plain = ("auto", "") if name in STUDIES else (None, ", random weights")
+    ours, init, plain = ("auto", "auto", "") if name in STUDIES else (START, None, _RANDOM)
     given: dict[str, Any] = {"images": train / "images", "labels": train / "labels"}
     # The size of the batch follows from the time of an update.
-    made = unmask.plan(**given, minutes=seconds / 60, settings=["train.folds=0"])
+    made = unmask.plan(**given, init=ours, minutes=seconds / 60, settings=["train.folds=0"])
     preset = load(study.preset).with_settings(study.settings)
-    arms = (("plan", made, "auto"), (study.preset + plain, preset, init))
+    arms = (("plan", made, ours), (study.preset + plain, preset, init))
     for title, start, weights in arms:
         recipe = limited(start, **given, seconds=seconds).with_settings([f"train.seed={seed}"])
         with tempfile.TemporaryDirectory() as folder:
@@ -200,9 +202,7 @@ def check_scores(draw: int, *, labels: int, steps: int, folds: int, images: int)
     }
 
 
-# Crops small enough for one slow CPU; the same for all draws. Of the start weights, those that have
-# seen no image of the set.
-START = "phantoms"
+# Crops small enough for one slow CPU; the same for all draws.
 SHORT = ("data.crop=[128, 128]", "train.batch_size=2", "train.workers=0")
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import zarr
 
+from unmask.atomic import aside_name, atomic_write
 from unmask.data.source import ArraySource
 from unmask.errors import DataError
 from unmask.infer.sinks import MemorySink, ZarrSink, chunk_shape
@@ -75,6 +79,33 @@ def test_a_killed_run_goes_on_bit_by_bit(tmp_path, monkeypatch):
     run_tiles(three, ArraySource(image()), rest, tiling=TILING, first=rest.lines)
     assert np.array_equal(zarr.open_array(path, mode="r")[:], zarr.open_array(whole.path)[:])
     assert ZarrSink(path, resume=True).lines == 700
+
+
+def test_a_kill_in_the_last_metadata_leaves_nothing(tmp_path, monkeypatch):
+    whole = ZarrSink(tmp_path / "whole.zarr")
+    run_tiles(three, ArraySource(image()), whole, tiling=TILING)
+
+    def killed(path, text):
+        if path.name != "zarr.json":
+            return atomic_write(path, text)
+        half = aside_name(path).replace(f"-{os.getpid()}-", f"-{2**30}-")
+        path.with_name(half).write_text(text[:10])
+        raise KeyboardInterrupt
+
+    path = tmp_path / "torn.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr("unmask.infer.sinks.atomic_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_tiles(three, ArraySource(image()), ZarrSink(path), tiling=TILING)
+    assert files(path).keys() > files(whole.path).keys()
+    rest = ZarrSink(path, resume=True)
+    run_tiles(three, ArraySource(image()), rest, tiling=TILING, first=rest.lines)
+    assert files(path) == files(whole.path)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    every = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in every}
 
 
 def test_without_resume_an_older_array_is_replaced(tmp_path):

@@ -27,6 +27,7 @@ from unmask.atomic import (
 )
 from unmask.errors import DataError
 from unmask.io import open_image
+from unmask.leftovers import remove_leftovers
 from unmask.space.axes import SPACE
 from unmask.space.box import Box
 
@@ -172,6 +173,8 @@ class ZarrSink:
                     f"{self._array.shape}. Remove the folder or choose another."
                 )
             self._keep(self._intact)
+            # What a kill left of metadata and of chunks.
+            remove_leftovers(self.path)
             for torn in self.path.rglob("*.partial"):
                 torn.unlink()
             return self._array.chunks[1]

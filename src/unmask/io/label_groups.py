@@ -20,6 +20,7 @@ from unmask.io.contract import Location
 from unmask.io.ome_zarr import read_attributes, read_multiscale
 from unmask.io.paths import locate
 from unmask.io.remote import is_remote
+from unmask.leftovers import remove_leftovers
 
 LABELS = "labels"
 
@@ -174,6 +175,8 @@ def _attributes(folder: Path, version: int) -> dict[str, Any]:
 
 
 def _write_group(folder: Path, attributes: Mapping[str, Any], version: int) -> None:
+    # The folder stays, so what a killed run left in it would too.
+    remove_leftovers(folder)
     if version == 3:
         tree = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
         atomic_write(folder / "zarr.json", json.dumps(tree, indent=2))
