@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from unmask import api
 from unmask.apps import curve, curve_runs
 from unmask.apps.curve import Files, Plan, run_curve
 from unmask.apps.curve_plan import divide_pairs, facts, record_plan
+from unmask.apps.curve_starts import shipped_starts
 from unmask.checkpoint import load_model
 from unmask.errors import CheckpointError, DataError, RecipeError
 from unmask.phantoms.cells import write_set
@@ -403,3 +405,23 @@ def test_a_real_kill(whole, folder, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert (out / "curve.csv").read_text() == (whole / "curve.csv").read_text()
+
+
+def test_the_start_of_a_training_joins_in(folder, tmp_path):
+    """Without any other start: what `unmask train` would start from, if it fits the network."""
+    preset = ("data.crop=[32, 32]", "train.batch_size=1", "train.steps=1", "train.precision='32'")
+    where = Files(folder / "images", folder / "labels")
+    plain = Plan(counts=(1,), repeats=1, settings=preset)
+    said: list[str] = []
+    rows = run_curve("cells", where, out=tmp_path / "auto", plan=plain, say=said.append)
+    assert [row.start for row in rows] == ["scratch", "generalist2d"]
+    assert "--init none" in said[0]
+    card = load_model(tmp_path / "auto" / "runs" / "generalist2d-1-0").card
+    assert card["start"]["model"] == "generalist2d"
+    small = Plan(counts=(1,), repeats=1, settings=SMALL)
+    for name, given in {"none": replace(plain, starts={}), "small": small}.items():
+        rows = run_curve("cells", where, out=tmp_path / name, plan=given, say=said.append)
+        assert [row.start for row in rows] == ["scratch"]
+    assert shipped_starts(load("semantic3d").with_settings(["task.classes=2"])) == {
+        "phantoms3d": "phantoms3d"
+    }

@@ -25,7 +25,7 @@ from unmask.apps.curve_plan import (
     record_plan,
 )
 from unmask.apps.curve_runs import Pretraining, Training, run_all
-from unmask.apps.curve_starts import Start, find_starts
+from unmask.apps.curve_starts import Start, find_starts, shipped_starts
 from unmask.apps.curve_table import Row, sentences, write
 from unmask.build import build_backbone, build_task, layout, new_method, new_segmenter
 from unmask.data.pairs import Pair, open_pairs
@@ -68,6 +68,7 @@ def run_curve(
     """
     chosen, out = _resolve(recipe, plan), Path(out)
     metric = (chosen.train.metrics or build_task(chosen).metrics)[0]
+    plan = _with_start(chosen, plan, files, say)
     check_plan(chosen, plan, files)
     pairs, held_out = divide_pairs(chosen, files)
     counts = label_counts(plan.counts, len(pairs))
@@ -111,6 +112,17 @@ def _conclude(
 def _resolve(recipe: str | Path | Recipe, plan: Plan) -> Recipe:
     # All trainings are compared, so they need one precision.
     return pin_precision(load(recipe).with_settings(plan.settings), device_type("auto"))
+
+
+def _with_start(recipe: Recipe, plan: Plan, files: Files, say: Callable[[str], None]) -> Plan:
+    """The plan with the weights that `unmask train` starts from, if no other start is given."""
+    if plan.starts is not None or plan.pretrain or files.unlabeled is not None:
+        return plan
+    starts = shipped_starts(recipe)
+    if starts:
+        say(f"Starts: random weights, and {', '.join(starts)} as in `unmask train` (--init none: "
+            "random weights alone).")  # fmt: skip
+    return replace(plan, starts=starts)
 
 
 @dataclass(frozen=True)

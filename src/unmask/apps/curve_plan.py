@@ -57,7 +57,8 @@ class Plan:
     Attributes:
         counts: numbers of labeled images; None doubles from 1 up to all images.
         repeats: trainings per start and number, each with other images and another seed.
-        starts: models or runs to start from by name, in addition to random weights.
+        starts: models or runs to start from by name, in addition to random weights; None: the
+            shipped weights that a training starts from, unless there is a pre-training.
         pretrain: presets that pre-train on the images without labels. If it is empty and there
             are such images: ``spark2d``, ``mae2d`` or their 3D forms, whichever fits the network.
         pretrain_settings: changes to these presets.

@@ -9,9 +9,12 @@ from pathlib import Path
 from unmask import checkpoint
 from unmask.apps.curve_runs import Pretraining
 from unmask.apps.curve_table import SCRATCH
+from unmask.build import new_segmenter
 from unmask.errors import CheckpointError, message
 from unmask.plugins import is_file_name
 from unmask.recipe import Part, Recipe
+from unmask.starts.choose import AUTO, shipped_start
+from unmask.training.provenance import initialize
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,18 @@ class Start:
 def with_steps(recipe: Recipe, steps: int) -> Recipe:
     """The recipe with another number of updates."""
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+
+
+def shipped_starts(recipe: Recipe) -> dict[str, str]:
+    """The shipped weights that a training with this recipe starts from; empty if none fit."""
+    start = shipped_start(AUTO, recipe)
+    if start is None:
+        return {}
+    try:
+        initialize(new_segmenter(recipe), start.name, recipe)
+    except CheckpointError:
+        return {}
+    return {start.name: start.name}
 
 
 def find_starts(recipe: Recipe, models: Mapping[str, Path | Pretraining]) -> list[Start]:

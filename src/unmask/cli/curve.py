@@ -79,7 +79,9 @@ class CurveOptions:
         typer.Option(
             "--init",
             metavar="NAME=MODEL",
-            help="A model to start from as well, with a name for the table. Repeat it for several.",
+            help="A model to start from as well, with a name for the table. Repeat it for several. "
+            "Without it and without --unlabeled, the shipped weights that fit, as in train; none: "
+            "random weights alone.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -138,7 +140,8 @@ class CurveOptions:
 def curve(options: CurveOptions) -> None:
     """Measure how many labels are needed and whether pre-training saves any.
 
-    Models are trained on growing numbers of labeled images, with and without pre-training. The
+    Models are trained on growing numbers of labeled images, from random weights and from others:
+    the shipped ones that train uses, own models, or a pre-training on unlabeled images. The
     output is a table, a plot and one sentence per starting point.
 
     Examples:
@@ -153,7 +156,7 @@ def curve(options: CurveOptions) -> None:
     plan = Plan(
         counts=None if options.labels_per_run is None else _numbers(options.labels_per_run),
         repeats=options.repeats,
-        starts=_split_pairs(options.init or []),
+        starts=None if options.init is None else _split_pairs(options.init),
         pretrain=tuple(split_words(options.pretrain)),
         pretrain_settings=tuple(options.pretrain_settings or ()),
         settings=tuple(options.settings or ()),
@@ -181,6 +184,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _split_pairs(pairs: list[str]) -> dict[str, str]:
+    if pairs == ["none"]:
+        return {}
     models: dict[str, str] = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
