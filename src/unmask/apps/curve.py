@@ -73,9 +73,7 @@ def run_curve(
     pairs, held_out = divide_pairs(chosen, files)
     counts = label_counts(plan.counts, len(pairs))
     pretrainings = _pretrainings(chosen, plan, files, out)
-    # A fold of a list has been divided above.
-    trained = chosen.model_copy(update={"data": chosen.data.model_copy(update={"fold": None})})
-    starts = find_starts(trained, {**_given(plan), **pretrainings})
+    starts = find_starts(_without_fold(chosen), {**_given(plan), **pretrainings})
     unlabeled = _check_parts(starts, pretrainings)
     kinds = find_kinds(pairs)
     conditions = facts(chosen, plan, pairs, held_out, counts, unlabeled)
@@ -98,6 +96,11 @@ def run_curve(
     rows = _sort_rows(table.rows, starts)
     _conclude(rows, metric, converged, say)
     return rows
+
+
+def _without_fold(recipe: Recipe) -> Recipe:
+    """The recipe for images of which a fold has been divided already."""
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"fold": None})})
 
 
 def _conclude(
