@@ -6,6 +6,7 @@ import pytest
 
 from unmask.planning.data_rules import shrink_crop
 from unmask.planning.network_rules import network_decisions, suits_start
+from unmask.planning.objects import ObjectFacts
 from unmask.shipped.starts import find_start
 
 
@@ -54,3 +55,15 @@ def test_the_network_is_that_of_the_start_weights_or_follows_the_crop():
 )
 def test_crops_shrink_along_their_long_axes(crop, share, voxel, smaller):
     assert shrink_crop(crop, share, None, voxel) == smaller
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_the_longest_objects_fit_into_crops_of_flows(ndim):
+    worms = ObjectFacts(
+        count=200, low=31.0, median=36.0, high=39.0, longest=145.0, largest_share=0.01,
+        touching=0.2, foreground=0.04, gap=5.0, flatness=(1.0,) * ndim, between_images=1.1,
+    )  # fmt: skip
+    crop, voxel = (256,) * ndim, (1.0,) * ndim
+    pieces = shrink_crop(crop, 0.1, worms, voxel)
+    assert max(pieces) < worms.longest
+    assert min(shrink_crop(crop, 0.1, worms, voxel, whole=True)) > 1.4 * worms.longest

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unmask.build import new_segmenter
 from unmask.data.pairs import Pair
 from unmask.io import Image
-from unmask.planning.plan import Plan, make_plan, measure
+from unmask.planning.plan import Plan, make_plan, measure, shrink_crops
 from unmask.planning.text import describe_plan, plan_to_yaml
 from unmask.recipe import load, parse
 from unmask.shipped.starts import find_start
@@ -269,6 +269,18 @@ def test_objects_of_volumes_that_are_far_longer_than_wide_are_told_apart_by_boun
     flat = planned([labels[6]])
     assert flat.recipe.task is not None
     assert flat.recipe.task.name == "flows"
+
+
+def test_long_objects_stay_whole_in_short_trainings():
+    labels = np.zeros((520, 690), np.uint16)
+    for number in range(1, 13):
+        labels[40 * number : 40 * number + 20, 60 : 60 + 10 * number] = number
+    made = planned([labels])
+    assert value(made, "task") == "flows"
+    small = shrink_crops(made, 0.1, 2.0, "little time")
+    assert min(small.recipe.data.crop) >= 120
+    assert made.facts.objects is not None
+    assert min(small.recipe.data.crop) >= 1.4 * made.facts.objects.longest
 
 
 def test_balls_of_very_different_sizes_are_not_long():

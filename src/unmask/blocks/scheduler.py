@@ -92,7 +92,6 @@ def _in_threads(
                 live |= {pool.submit(unit_work, unit) for unit in islice(waiting, len(finished))}
         finally:
             ended.set()
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _on_cluster(

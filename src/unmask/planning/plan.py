@@ -119,7 +119,9 @@ def shrink_crops(plan: Plan, share: float, minutes: float | None, why: str) -> P
     for these images, such as the one of start weights, is kept.
     """
     seen, crop = plan.facts.resized(_scale(plan.facts)), plan.recipe.data.crop
-    smaller = data.shrink_crop(crop, share, seen.objects, seen.voxel)
+    # Flows lead to the middle of a whole object.
+    whole = plan.recipe.task is not None and plan.recipe.task.name == "flows"
+    smaller = data.shrink_crop(crop, share, seen.objects, seen.voxel, whole=whole)
     if smaller == tuple(crop):
         return plan
     chosen = {decision.field: decision.value for decision in plan.decisions}
