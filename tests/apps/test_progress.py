@@ -50,7 +50,7 @@ def test_long_work_tells_lines_elsewhere(monkeypatch, clock):
 
 
 def test_lines_say_what_is_left(clock):
-    found = lines_of(clock, (0, 0, 100), (20, 10, 100), (60, 20, 100))
+    found = lines_of(clock, (0, 0, 100), (15, 0, 100), (20, 10, 100), (60, 20, 100))
     assert found == ["window 10 of 100  3 min left", "window 20 of 100  4 min left"]
 
 

@@ -35,8 +35,8 @@ class WindowProgress:
             self._left = TimeLeft(done)
         if self._console.is_terminal:
             self._show(done, total)
-        elif done < total and time.monotonic() - self._shown > _SECONDS:
-            # The last window needs no line: the result of the file follows.
+        elif 0 < done < total and time.monotonic() - self._shown > _SECONDS:
+            # The last window needs no line, because the result of the file follows.
             self._shown = time.monotonic()
             left = self._left.describe(done, total)
             line = f"window {done} of {total}{left and f'  {left}'}"
@@ -54,5 +54,10 @@ class WindowProgress:
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done, total=total)
         if done >= total:
-            self._bar.stop()
-            self._bar = None
+            self.close()
+
+    def close(self) -> None:
+        """Remove the bar, which hides the cursor of the terminal, wherever the work has ended."""
+        if self._bar is not None:
+            bar, self._bar = self._bar, None
+            bar.stop()
