@@ -9,6 +9,8 @@ import threading
 import pytest
 
 from unmask import interruption
+from unmask.errors import Interrupted
+from unmask.interruption import Terminated, drop_notes, note_kept
 from unmask.training.guard import Stop
 
 PROGRAM = """
@@ -71,3 +73,50 @@ def test_events_are_handed_on_to_other_threads():
         thread.start()
         thread.join()
     assert seen == [("none", False), ("outer", True), ("inner", True)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(), Interrupted(3, 130)])
+def test_an_end_carries_what_is_kept_from_the_whole_to_its_parts(error):
+    with (
+        pytest.raises(type(error)) as found,
+        note_kept(lambda: "1 of 2 images is finished."),
+        note_kept(lambda: ""),
+        note_kept(lambda: "b.tif: 3 of 4 blocks are finished."),
+    ):
+        raise error
+    notes = interruption.notes_of(found.value)
+    assert notes == "1 of 2 images is finished. b.tif: 3 of 4 blocks are finished."
+
+
+def test_work_that_is_not_resumed_leaves_no_notes():
+    with (
+        pytest.raises(KeyboardInterrupt) as found,
+        note_kept(lambda: "whole"),
+        drop_notes(),
+        note_kept(lambda: "part"),
+    ):
+        raise KeyboardInterrupt
+    assert interruption.notes_of(found.value) == "whole"
+
+
+def test_other_errors_get_no_notes():
+    with pytest.raises(ValueError, match="odd") as found, note_kept(lambda: "part"):
+        raise ValueError("odd")
+    assert interruption.notes_of(found.value) == ""
+
+
+def test_an_error_that_a_library_makes_of_a_signal_gets_them():
+    event = threading.Event()
+    event.set()
+    with (
+        pytest.raises(SystemError) as found,
+        interruption.stop_on(event),
+        note_kept(lambda: "part"),
+    ):
+        raise SystemError("interrupted import")
+    assert interruption.notes_of(found.value) == "part"
+
+
+def test_a_training_without_a_folder_claims_nothing():
+    assert str(Interrupted(3, 130)) == "Interrupted at step 3; saved. Continue with --resume."
+    assert str(Interrupted(3, 130, saved=False)) == "Interrupted at step 3; nothing is saved."

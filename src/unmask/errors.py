@@ -82,15 +82,16 @@ class SaveError(UnmaskError, OSError):
 
 
 class Interrupted(Exception):  # noqa: N818 - an end that was asked for, not an error
-    """A signal ended the run after it was saved.
+    """A signal ended the run after the step in work.
 
     Attributes:
-        step: updates done and saved.
+        step: updates done.
         code: exit code of the command line, 130 for Ctrl-C and 143 for a request to end.
     """
 
-    def __init__(self, step: int, code: int) -> None:
-        super().__init__(f"Interrupted at step {step}; saved. Continue with --resume.")
+    def __init__(self, step: int, code: int, *, saved: bool = True) -> None:
+        kept = "saved. Continue with --resume." if saved else "nothing is saved."
+        super().__init__(f"Interrupted at step {step}; {kept}")
         self.step = step
         self.code = code
 

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
+from unmask.errors import Interrupted
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -99,6 +101,46 @@ def check() -> None:
     """
     if is_requested():
         _raise(code())
+
+
+@contextmanager
+def note_kept(describe: Callable[[], str]) -> Generator[None, None, None]:
+    """Add a note on what is kept to an end of the ``with`` block that was asked for.
+
+    The note is one of the exception (PEP 678), so Python and the command line show it. Callers
+    note only what is kept and found again by a run that resumes.
+
+    Args:
+        describe: gives one or more sentences; "" if nothing is kept.
+    """
+    try:
+        yield
+    except BaseException as end:
+        if is_end(end) and (text := describe()):
+            end.add_note(text)
+        raise
+
+
+@contextmanager
+def drop_notes() -> Generator[None, None, None]:
+    """Remove such notes from an end of the ``with`` block, whose work no other run resumes."""
+    try:
+        yield
+    except BaseException as end:
+        if is_end(end):
+            end.__notes__ = []
+        raise
+
+
+def is_end(error: BaseException) -> bool:
+    """Whether an error is an end that was asked for."""
+    # Libraries turn a signal during their import into an error of their own.
+    return isinstance(error, KeyboardInterrupt | Terminated | Interrupted) or is_requested()
+
+
+def notes_of(end: BaseException) -> str:
+    """What is kept, as sentences; of the whole run first, then of its parts."""
+    return " ".join(reversed(getattr(end, "__notes__", ())))
 
 
 def end_at_once() -> NoReturn:

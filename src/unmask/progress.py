@@ -1,11 +1,55 @@
-"""How long work reports how far it is: functions of (steps done, steps in all)."""
+"""How long work reports how far it is: functions of (steps done, steps in all), and its words."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
+
+
+def duration(seconds: float | int) -> str:
+    """A time as people say it.
+
+    Examples:
+        >>> duration(42), duration(150), duration(9000)
+        ('42 s', '2.5 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds / 3600:.3g} h"
+
+
+def describe_finished(count: int, total: int, what: str) -> str:
+    """How much of the work is finished.
+
+    Examples:
+        >>> describe_finished(12, 43, "block"), describe_finished(1, 1, "image")
+        ('12 of 43 blocks are finished', '1 of 1 image is finished')
+    """
+    return f"{count} of {total} {what}{'s'[: total != 1]} {'is' if count == 1 else 'are'} finished"
+
+
+class TimeLeft:
+    """The time that is left, at the speed of this run so far.
+
+    Args:
+        first: steps that are done at the start, such as those of an ended run that is resumed: they
+            took no time in this run.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first, self._begin = first, time.monotonic()
+
+    def describe(self, done: int, total: int) -> str:
+        """Text such as ``2.5 min left``; "" if it is unknown or nothing is left."""
+        new, left = done - self._first, total - done
+        if new < 1 or left < 1:
+            return ""
+        return f"{duration((time.monotonic() - self._begin) / new * left)} left"
 
 
 def part_of(progress: Progress | None, number: int, count: int) -> Progress | None:
@@ -40,6 +84,11 @@ class BlockProgress:
         self._shared, self._shared_part = shared, 0.0
         self._shares: dict[int, float] = {}
         self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Report what is done before the first block, from which the time left is estimated."""
+        with self._lock:
+            self._show()
 
     def advance(self, number: int, done: int, total: int) -> None:
         """Report that a block has done ``done`` of its ``total`` steps."""

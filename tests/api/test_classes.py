@@ -100,6 +100,18 @@ def test_from_files_to_figures(ndim, sets, tiny, command, tmp_path):
     refused = command("predict", folder / "images", *where, "--scores")
     assert refused.code == 2
     assert "whole images" in refused.err
+    # One table is written at the end, and --resume is refused as well.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unmask.api.classes.write_classes", interrupt)
+        answer = command("predict", folder / "images", *where, "--overwrite")
+    assert answer.code == 130
+    again = "Nothing of this run is kept. Start again with: unmask predict"
+    assert f"{again} {folder / 'images'}" in answer.err
+    assert "--resume" not in answer.err
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_figures_of_one_class_only():

@@ -17,6 +17,7 @@ from PIL import Image as Picture
 import unmask
 from unmask.api import MeasureOptions, measure_files
 from unmask.errors import DataError, RecipeError
+from unmask.interruption import notes_of
 from unmask.io import save_image
 from unmask.io.outlines.coco import write_coco
 from unmask.measurement import volume
@@ -419,3 +420,20 @@ def test_objects_of_predictions(command, phantoms, trained, tmp_path, ndim):
     again = ("predict", images, "--model", trained[ndim], "--out", out, "--table", "--resume")
     assert command(*again).code == 0
     assert (out / "objects.csv").read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize("rois", [(), ("geojson",)])
+def test_an_end_names_the_outlines_that_are_written(tmp_path, monkeypatch, rois):
+    for name in ("a", "b"):
+        save_image(tmp_path / "labels" / f"{name}.tif", np.eye(8, dtype=np.uint8), axes="YX")
+
+    def end(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unmask.api.measuring.write_table", end)
+    out, options = tmp_path / "objects.csv", MeasureOptions(rois=rois)
+    with pytest.raises(KeyboardInterrupt) as ended:
+        measure_files(tmp_path / "labels", out=out, options=options, say=lambda _: None)
+    folder = tmp_path / "objects_rois"
+    expected = f"Outlines written so far are in {folder}; there is no table." if rois else ""
+    assert notes_of(ended.value) == expected

@@ -17,6 +17,7 @@ import zarr
 from unmask.api import viewing
 from unmask.api.viewing import export_precomputed, view
 from unmask.errors import MissingPackageError, RecipeError
+from unmask.interruption import notes_of
 from unmask.io import save_image
 
 
@@ -133,6 +134,20 @@ def test_without_a_viewer(folder, monkeypatch):
         view(folder / "labels")
     with pytest.raises(RecipeError, match="--viewer fiji: expected napari or neuroglancer"):
         view(folder / "labels", viewer="fiji")
+
+
+def test_an_ended_export_names_what_is_written(folder, tmp_path):
+    lines: list[str] = []
+
+    def say(text):
+        lines.append(text)
+        if len(lines) == 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "public"
+    with pytest.raises(KeyboardInterrupt) as ended:
+        export_precomputed(folder / "labels", folder / "images", out=out, say=say)
+    assert notes_of(ended.value) == f"2 volume(s) are written to {out}."
 
 
 def test_export(folder, tmp_path):

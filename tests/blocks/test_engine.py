@@ -13,6 +13,7 @@ from unmask.blocks.base import Output, Plan
 from unmask.blocks.engine import run
 from unmask.blocks.grid import Grid
 from unmask.errors import CheckpointError, RecipeError
+from unmask.interruption import notes_of
 from unmask.io import Image, open_labels
 from unmask.labels import connected_components
 
@@ -104,8 +105,10 @@ def test_labels_without_a_halo_stay_as_they_are(space, block, tmp_path):
 def test_an_ended_run_is_resumed(space, block, tmp_path):
     values, grid, out = noise(space), Grid(space, block, 3), output(tmp_path / "a.tif", space)
     ended = Work(Labeler(values, pieces=True, stop_after=3))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as end:
         run(ended, grid, out)
+    kept = f"3 of {len(grid)} blocks are finished and kept in {tmp_path / '.predict'}."
+    assert notes_of(end.value) == f"{out.like.source}: {kept}"
     assert ended.events == [f"{len(grid)} missing"]
     other = Work(Labeler(values, pieces=True), facts={"version": 2})
     with pytest.raises(CheckpointError, match="version: 1 before, 2 now"):
@@ -114,7 +117,7 @@ def test_an_ended_run_is_resumed(space, block, tmp_path):
     outcome = run(rest, grid, out, resume=True, progress=lambda *step: shown.append(step))
     assert set(rest.labels.calls).isdisjoint(ended.labels.calls)
     assert len(rest.labels.calls) == len(grid) - 3
-    assert shown[0] == (7, 2 * len(grid))
+    assert shown[:2] == [(6, 2 * len(grid)), (7, 2 * len(grid))]
     assert shown[-1] == (2 * len(grid), 2 * len(grid))
     whole = run(Work(Labeler(values, pieces=True)), grid, output(tmp_path / "b.tif", space))
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
@@ -133,3 +136,10 @@ def test_work_that_cannot_be_sent_is_refused(tmp_path):
             cluster="threads:1",
         )
     assert not (tmp_path / "a.tif").exists()
+
+
+def test_nothing_is_said_to_be_kept_before_the_first_block(tmp_path):
+    work = Work(Labeler(noise((8, 8)), pieces=True, stop_after=0))
+    with pytest.raises(KeyboardInterrupt) as end:
+        run(work, Grid((8, 8), (4, 4), 1), output(tmp_path / "a.tif", (8, 8)))
+    assert notes_of(end.value) == ""

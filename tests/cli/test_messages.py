@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 import warnings
+from contextlib import nullcontext
 
 import pytest
+from rich.console import Console
+
+from unmask.cli.terminal import direct_messages, progress
+from unmask.errors import DataError
+
+# What a terminal obeys.
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
 def records(text: str) -> list[dict]:
@@ -184,3 +193,21 @@ def test_wrong_requests_as_json(command):
     assert answer.code == 2
     (record,) = records(answer.out)
     assert "found both" in record["error"]
+
+
+@pytest.mark.parametrize("ending", [None, KeyboardInterrupt(), DataError("damaged")])
+def test_the_cursor_comes_back_wherever_the_work_has_ended(monkeypatch, ending):
+    """A bar hides the cursor of the terminal; Ctrl-C leaves no terminal without one."""
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=80)
+    monkeypatch.setattr("unmask.apps.progress.Console", lambda **_: console)
+    with (
+        nullcontext() if ending is None else pytest.raises(type(ending)),
+        direct_messages(quiet=False, verbose=False, as_json=False),
+    ):
+        progress()(1, 3)
+        assert HIDE in text.getvalue()
+        assert SHOW not in text.getvalue()
+        if ending is not None:
+            raise ending
+    assert SHOW in text.getvalue()

@@ -103,7 +103,7 @@ def test_a_full_disk_keeps_finished_blocks(dense, centers, one, whole, ended, tm
     full_disk("pages.ome.zarr/0/c", 2)
     with pytest.raises(SaveError, match=r"l\.tif.*--resume"):
         label(dense, centers, one, tmp_path / "l.tif", **given)
-    assert shown[0] == 5
+    assert shown[:2] == [4, 5]
     label(dense, centers, one, tmp_path / "l.tif", resume=True)
     assert (tmp_path / "l.tif").read_bytes() == whole
 

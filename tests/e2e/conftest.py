@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,5 +66,23 @@ def content() -> Callable[[Path], dict[str, bytes]]:
     def read(path: Path) -> dict[str, bytes]:
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def printed() -> Callable[..., list[str]]:
+    """Words of the command that an interrupted verb printed, with ``kept`` said before it.
+
+    It is one line, of a form that a shell takes.
+    """
+
+    def read(errors: str, kept: str, lead: str = "Continue with") -> list[str]:
+        line = errors.rstrip().splitlines()[-1]
+        said, _, command = line.partition(f" {lead}: ")
+        assert said == f"Interrupted. {kept}", errors
+        program, *words = shlex.split(command)
+        assert program == "unmask"
+        return words
 
     return read

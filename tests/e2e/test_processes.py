@@ -69,3 +69,18 @@ def test_one_process_speaks_for_all(rank, command, phantoms, tiny, tmp_path, mon
     answer = command("pretrain", "--preset", "mae2d", *where, *tiny(2, steps=1, backbone="vit"))
     assert answer.code == 0, answer.err
     assert answer.out.count("Model:") == (rank == 0)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_process_says_what_is_kept(rank, command, phantoms, tiny, tmp_path, monkeypatch):
+    """The others end before the first one has saved."""
+
+    def end(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parallel, "rank_zero_only", SimpleNamespace(rank=rank))
+    monkeypatch.setattr("unmask.api.runs.fit", end)
+    where = ("--images", phantoms[2] / "images", "--out", tmp_path / "run")
+    answer = command("pretrain", "--preset", "mae2d", *where, *tiny(2, steps=1, backbone="vit"))
+    assert answer.code == 130, answer.err
+    assert answer.err.count("Start again with: unmask pretrain") == (rank == 0)

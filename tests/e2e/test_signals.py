@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from unmask import interruption
+from unmask import interruption, sealed
+from unmask.api import image_outputs
+from unmask.apps import demo
 from unmask.blocks import engine
 from unmask.cli import main
 from unmask.infer import sinks
@@ -41,7 +46,9 @@ def signalled(monkeypatch):
 
 @pytest.mark.parametrize(("name", "code"), SIGNALS)
 @pytest.mark.parametrize("place", ["blocks", "scores"])
-def test_predict(command, trained, images, signalled, content, tmp_path, name, code, place):
+def test_predict(
+    command, trained, images, signalled, content, printed, tmp_path, name, code, place
+):
     where = ("predict", "--model", trained[2], images, *BLOCKS)
     scores = ("--scores",) if place == "scores" else ("--set", "infer.overlap=0.0")
     assert command(*where, *scores, "--out", tmp_path / "whole").code == 0
@@ -52,17 +59,115 @@ def test_predict(command, trained, images, signalled, content, tmp_path, name, c
         signalled(*holder, 2, getattr(signal, name))
         answer = command(*where, *scores, "--out", tmp_path / "out")
     assert answer.code == code, answer.err
-    assert "--resume" in answer.err
     assert "Traceback" not in answer.err
-    assert (tmp_path / "out" / ".predict").exists()
-    answer = command(*where, *scores, "--out", tmp_path / "out", "--resume")
+    work, first = tmp_path / "out" / ".predict", images / "nuclei_000.tif"
+    blocks = len([*work.rglob("block-*")])
+    if place == "blocks":
+        kept = f"{first}: {blocks} of 9 blocks are finished and kept in {work}."
+    else:
+        share = 100 * lines_of(work / "nuclei_000.tif" / ".scores.zarr.written") // 90
+        kept = f"{first}: {share} % of the scores are kept."
+        assert share > 0
+    again = printed(answer.err, kept)
+    answer = command(*again)
     assert answer.code == 0, answer.err
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
+def lines_of(record: Path) -> int:
+    """Lines of scores that a record says are on the disk."""
+    return max(line["lines"] for line in sealed.read_lines(record))
+
+
+@pytest.mark.parametrize(("name", "code"), SIGNALS[:2])
+def test_a_folder(command, trained, phantoms, signalled, content, printed, tmp_path, name, code):
+    """Images that need no blocks; those that are finished are not predicted again."""
+    request = ("predict", phantoms[2] / "images", "--model", trained[2], "--out")
+    assert command(*request, tmp_path / "whole").code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        # One after the other, so that the signal comes while others are left.
+        patch.setattr("unmask.api.overlap._MOST", 1)
+        signalled(image_outputs, "save_labels", 2, getattr(signal, name))
+        answer = command(*request, tmp_path / "out")
+    assert answer.code == code, answer.err
+    done = len([*(tmp_path / "out").glob("*.tif")])
+    assert 2 <= done < 5
+    answer = command(*printed(answer.err, f"{done} of 5 images are finished."))
+    assert answer.code == 0, answer.err
+    assert answer.out.count("(finished before)") == done
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_before_anything_is_kept(command, trained, phantoms, signalled, printed, tmp_path):
+    """An earlier run into the same folder is not continued by a command that would refuse it."""
+    request = ("predict", phantoms[2] / "images", "--model", trained[2], "--out", tmp_path / "out")
+    for more in ((), ("--resume",)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("unmask.api.prediction.load_predictor", interrupt)
+            answer = command(*request, *more)
+        assert answer.code == 130, answer.err
+        kept = "Nothing more is finished." if more else "Nothing of this run is kept."
+        again = printed(answer.err, kept, "Continue with" if more else "Start again with")
+        assert again == [str(word) for word in (*request, *more)]
+        assert not (tmp_path / "out").exists()
+    assert command(*again).code == 0
+    assert command(*request).code == 2
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+@pytest.mark.parametrize(("name", "code"), SIGNALS[:2])
+def test_train(command, phantoms, tiny, signalled, printed, tmp_path, name, code, folds):
+    where = ("--labels", phantoms[2] / "classes", "--preset", "semantic2d")
+    small = (*tiny(2, steps=4), "--set", "task.classes=2", "--folds", folds)
+    request = ("train", phantoms[2] / "images", *where, "--out", tmp_path / "a run", *small)
+    with pytest.MonkeyPatch.context():
+        # The second update of the training, or of the second fold.
+        signalled(Guard, "before", 6 if folds else 2, getattr(signal, name))
+        answer = command(*request)
+    assert answer.code == code, answer.err
+    fold = "1 of 2 folds is finished. " if folds else ""
+    folder = tmp_path / "a run" / "folds" / "2" if folds else tmp_path / "a run"
+    again = printed(answer.err, f"{fold}{folder}: step 2 of 4 is saved.")
+    assert again.count("--resume") == 1
+    answer = command(*again)
+    assert answer.code == 0, answer.err
+    steps = (json.loads(line)["step"] for line in (folder / "journal.jsonl").open())
+    assert next(steps) == 2, "the first two steps are not made again"
+
+
+def test_train_before_the_first_step(command, phantoms, tiny, printed, tmp_path):
+    """The command that is printed starts again in the folder that was begun."""
+    where = ("--labels", phantoms[2] / "classes", "--preset", "semantic2d")
+    small = (*tiny(2, steps=2), "--set", "task.classes=2", "--folds", 0)
+    request = ("train", phantoms[2] / "images", *where, "--out", tmp_path / "run", *small)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unmask.api.runs.fit", interrupt)
+        answer = command(*request)
+    assert answer.code == 130, answer.err
+    assert (tmp_path / "run" / "recipe.yaml").exists()
+    again = printed(answer.err, "Nothing of this run is kept.", "Start again with")
+    assert command(*again).code == 0
+
+
+def test_demo(command, signalled, tmp_path, monkeypatch):
+    """It trains, but has no --resume."""
+    monkeypatch.setattr(demo, "_PHANTOMS", 2)
+    signalled(Guard, "before", 2, signal.SIGINT)
+    answer = command("demo", "--out", tmp_path / "out")
+    assert answer.code == 130, answer.err
+    assert answer.err.splitlines()[-1] == (
+        f"Interrupted. {tmp_path / 'out'} holds a part of the demo, which cannot be resumed. "
+        "Choose another --out."
+    )
+
+
 @pytest.mark.parametrize(("name", "code"), SIGNALS[:2])
 def test_cluster(
-    command, phantoms, tiny, images, signalled, content, tmp_path, monkeypatch, name, code
+    command, phantoms, tiny, images, signalled, content, printed, tmp_path, monkeypatch, name, code
 ):
     monkeypatch.setattr("unmask.clustering.dense._BLOCK_BYTES", 4 * 24 * 32 * 32)
     run = tmp_path / "run"
@@ -73,20 +178,32 @@ def test_cluster(
     signalled(engine, "write_arrays", 3, getattr(signal, name))
     answer = command(*request, "--out", tmp_path / "out")
     assert answer.code == code, answer.err
-    answer = command(*request, "--out", tmp_path / "out", "--resume")
+    work = tmp_path / "out" / ".predict"
+    total = re.search(r"(\d+) block\(s\)", answer.out)
+    assert total is not None
+    blocks = f"{len([*work.rglob('block-*')])} of {total[1]} blocks are finished and kept in {work}"
+    kept = f"The centers are kept. {images / 'nuclei_000.tif'}: {blocks}."
+    answer = command(*printed(answer.err, kept))
     assert answer.code == 0, answer.err
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("name", "code"), SIGNALS[:2])
-def test_curve(command, phantoms, tiny, signalled, tmp_path, name, code):
+@pytest.mark.parametrize(("name", "code", "doublings"), [("SIGINT", 130, 1), ("SIGTERM", 143, 0)])
+def test_curve(command, phantoms, tiny, signalled, printed, tmp_path, name, code, doublings):
     where = ("--images", phantoms[2] / "images", "--labels", phantoms[2] / "classes")
     request = ("curve", "--preset", "semantic2d", *where, "--labels-per-run", "1,2", "--repeats", 1)
     request = (*request, "--out", tmp_path / "out", *tiny(2, steps=3), "--set", "task.classes=2")
+    request = (*request, "--doublings", doublings)
     signalled(Guard, "before", 5, getattr(signal, name))
     answer = command(*request)
     assert answer.code == code, answer.err
-    answer = command(*request, "--resume")
+    runs = tmp_path / "out" / "runs"
+    # With doublings, the first trainings show whether more updates are needed.
+    done = (
+        f"The trainings so far are kept in {runs}" if doublings else "1 of 2 trainings is finished"
+    )
+    run = runs / ("scratch-2-0-3-updates" if doublings else "scratch-2-0")
+    answer = command(*printed(answer.err, f"{done}. {run}: step 2 of 3 is saved."))
     assert answer.code == 0, answer.err
     assert (tmp_path / "out" / "curve.json").exists()
 

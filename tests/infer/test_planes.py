@@ -17,6 +17,7 @@ from unmask.errors import DataError, RecipeError
 from unmask.infer import planes as module
 from unmask.infer.planes import PlanesWork, predict_planes, predict_stack
 from unmask.infer.predictor import Predictor
+from unmask.interruption import note_kept, notes_of
 from unmask.io import save_image
 from unmask.io.stacks import open_stack
 from unmask.labels import connected_components
@@ -212,6 +213,40 @@ def test_finished_positions_are_kept(tmp_path, monkeypatch):
     predict_planes(PlanesWork(model, stack), tmp_path / "out.tif", resume=True)
     assert model.segmenters[0].windows == 2
     assert len(np.unique(tifffile.imread(tmp_path / "out.tif"))) == 8
+
+
+@pytest.mark.parametrize(("axes", "unit"), [("TYX", "time point"), ("ZYX", "plane")])
+def test_an_end_says_how_many_positions_are_kept(tmp_path, monkeypatch, axes, unit):
+    stack = stack_of(write(tmp_path / "a.tif", moving(), axes), planes=axes[0].lower())
+    done = []
+
+    def end(predictor, plane, progress):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(plane.source)
+        return real(predictor, plane, progress)
+
+    real = module.label_plane
+    monkeypatch.setattr(module, "label_plane", end)
+    with pytest.raises(KeyboardInterrupt) as ended:
+        predict_planes(PlanesWork(predictor(), stack), tmp_path / "out.tif")
+    kept = f"2 of {len(moving())} {unit}s are finished and kept in {tmp_path / '.predict'}."
+    assert notes_of(ended.value) == f"{stack.source}: {kept}"
+
+
+def test_blocks_of_one_plane_are_not_said_to_be_kept(tmp_path, monkeypatch):
+    """A plane that is larger than memory is labeled in blocks, which no later run resumes."""
+    stack = stack_of(write(tmp_path / "a.tif", moving(), "TYX"))
+
+    def end(*_, **__):
+        with note_kept(lambda: "5 of 9 blocks are finished."):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "is_large", lambda *_: True)
+    monkeypatch.setattr(module, "run_work", end)
+    with pytest.raises(KeyboardInterrupt) as ended:
+        predict_planes(PlanesWork(predictor(), stack), tmp_path / "out.tif")
+    assert notes_of(ended.value) == ""
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):

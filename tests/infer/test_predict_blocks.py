@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 import zarr
 from torch import nn
 
+from unmask import interruption
 from unmask.blocks import engine, ship
 from unmask.blocks.grid import LARGE, Grid, choose_block
 from unmask.checkpoint import lock_run
@@ -668,6 +670,41 @@ class TestStoredScores:
         predict_blocks(rest, image, tmp_path / "a.tif", block=(12, 12), resume=True)
         assert 0 < windows(rest) < windows(plain)
         assert content(tmp_path / "a.tif") == content(tmp_path / "b.tif")
+
+    @pytest.mark.parametrize("last", [20, None])
+    def test_a_resumed_run_begins_with_what_is_there(self, last, tmp_path, monkeypatch):
+        """Its first report has the scores of the ended run, which took no time in this one."""
+
+        def stop(seen):
+            if seen == last:
+                raise KeyboardInterrupt
+
+        def end(*given, **options):
+            raise KeyboardInterrupt
+
+        image, out = Image.from_array(noise(400, 16), ndim=2), tmp_path / "a.tif"
+        model = replace(predictor(2, batch_size=1), segmenters=[Paced(stop)])
+        with monkeypatch.context() as patch:
+            if last is None:
+                # No block is decoded before all scores are there.
+                patch.setattr(blocks, "_leaves_cores", lambda _: False)
+                patch.setattr(blocks, "decode_scores", end)
+            with pytest.raises(KeyboardInterrupt) as ended:
+                predict_blocks(model, image, out, block=(12, 12))
+        kept = interruption.notes_of(ended.value)
+        share = re.search(r"(\d+) % of the scores are kept\.$", kept)
+        assert share is not None, kept
+        assert (share[1] == "100") == (last is None)
+        whole, rest, steps = predictor(2, batch_size=1), predictor(2, batch_size=1), []
+        predict_blocks(whole, image, tmp_path / "b.tif", block=(12, 12))
+        predict_blocks(
+            rest, image, out, block=(12, 12), resume=True,
+            progress=lambda *step: steps.append(step),
+        )  # fmt: skip
+        done = [step for step, _ in steps]
+        assert done[0] >= windows(whole) - windows(rest) > 0
+        assert done == sorted(done)
+        assert steps[-1][0] == steps[-1][1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from unmask.clustering.assign import estimate_seconds, needs
 from unmask.clustering.centers import Volume
 from unmask.clustering.dense import Dense
 from unmask.io.missing_chunks import find_unwritten
-from unmask.training.progress import duration
+from unmask.progress import duration
 
 # Seconds above which the forecast names the fastest quality.
 _LONG = 60

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unmask.api.cluster_forecast import report_needs
-from unmask.api.files import FileTask, run_files
+from unmask.api.files import FileTask, count_outputs, describe_outputs, run_files
 from unmask.api.values import ModelLike, Say, Settings
 from unmask.atomic import atomic_write, tidy_folder
 from unmask.blocks.resume import FOLDER, Finished, batch, clear
@@ -33,6 +33,7 @@ from unmask.data.outputs import keep_results
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Pair, Paths, fingerprint, keep_inputs
 from unmask.errors import CheckpointError, DataError, RecipeError, gather
+from unmask.interruption import note_kept
 from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.identity import identity
 from unmask.progress import Progress
@@ -200,7 +201,11 @@ def _cluster(  # noqa: PLR0913 - what `cluster` has prepared
     request = json.loads(json.dumps(request))
     written = Clustered([], folder / CENTERS, folder / STATISTICS, [])
     rows: list[dict[str, Any]] = []
-    with batch(folder, resume=options.resume, skip=True) as finished:
+    tasks: list[FileTask[list[list[float]]]] = []
+    with (
+        batch(folder, resume=options.resume, skip=True) as finished,
+        note_kept(partial(_describe_kept, finished, request, tasks)),
+    ):
         fit_now = partial(_fit, dense, prepared, count, seed=options.seed, facts=facts, say=say)
         centers = _settle_centers(finished, request, given, fit_now, say=say)
         if not finished.has(folder / CENTERS, request):
@@ -208,11 +213,11 @@ def _cluster(  # noqa: PLR0913 - what `cluster` has prepared
             finished.add(folder / CENTERS, request)
         axes = encoder.recipe.data.axes
         works = [AssignWork(dense, centers, each, table, origin, axes) for each in prepared]
-        tasks = [
+        tasks += [
             _volume_task(work, pair, folder, options, progress)
             for work, pair in zip(works, pairs, strict=True)
         ]
-        if _is_complete(tasks, finished):
+        if count_outputs(tasks, finished) == len(tasks):
             say(f"{folder}: this run is finished, so no labels are computed again.")
         for task, result in run_files(tasks, before, say=say, finished=finished):
             image, labels = task.pair.image, output_name(task.pair.image, folder)
@@ -225,14 +230,14 @@ def _cluster(  # noqa: PLR0913 - what `cluster` has prepared
     return written
 
 
-def _is_complete(tasks: Sequence[FileTask[Any]], finished: Finished) -> bool:
-    """Whether all label images are there, as an ended run has written them."""
-    return all(
-        task.output is not None
-        and task.facts is not None
-        and finished.has(task.output, task.facts())
-        for task in tasks
-    )
+def _describe_kept(
+    finished: Finished, request: Mapping[str, Any], tasks: Sequence[FileTask[Any]]
+) -> str:
+    """What a run that resumes finds, for people; "" if there is nothing."""
+    known = (finished.folder / CENTERS).exists()
+    if not known and not finished.skips(finished.folder.parent / CENTERS, lambda: request):
+        return ""
+    return f"The centers are kept. {describe_outputs(tasks, finished, 'volume')}".rstrip()
 
 
 def _ship_model(

@@ -16,6 +16,7 @@ from unmask.data.fingerprint import check_unchanged
 from unmask.data.pairing import Pair
 from unmask.data.portions import unreadable
 from unmask.errors import DataError, raise_problems
+from unmask.progress import describe_finished
 
 Result = TypeVar("Result")
 
@@ -107,6 +108,24 @@ def run_files(
             found = "" if task.describe is None else f": {task.describe(outcome.result)}"
             seconds = outcome.seconds + time.perf_counter() - begin
             say(f"{title}{found} ({seconds:.1f} s)")
+
+
+def count_outputs(tasks: Sequence[FileTask[Any]], finished: Finished) -> int:
+    """Number of outputs that a run that resumes skips."""
+    return sum(
+        task.output is not None
+        and task.facts is not None
+        and finished.skips(task.output, task.facts)
+        for task in tasks
+    )
+
+
+def describe_outputs(
+    tasks: Sequence[FileTask[Any]], finished: Finished, what: str = "image"
+) -> str:
+    """The finished outputs, for people; "" if there are none."""
+    count = count_outputs(tasks, finished)
+    return f"{describe_finished(count, len(tasks), what)}." if count else ""
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from unmask.crossvalidation.tuning import count_trials
 from unmask.data.pairs import Pair, cut_middle
 from unmask.infer.load import make_predictor, tiling_of
 from unmask.processes import busy_factor, waiting_times
+from unmask.progress import duration
 from unmask.recipe import Recipe
 from unmask.starts.trial import count_updates
 from unmask.tasks.segmenter import Segmenter
 from unmask.training.allocator import keep_freed_memory
 from unmask.training.parallel import device_type
 from unmask.training.precision import Measured, count_timed, measure_precision
-from unmask.training.progress import duration
 from unmask.training.threads import measure_threads, use_threads
 from unmask.training.timing import label_pairs, time_seen
 

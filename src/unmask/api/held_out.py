@@ -38,8 +38,10 @@ from unmask.data.pairs import Pair, apply_view
 from unmask.errors import CheckpointError, RecipeError, message
 from unmask.infer.load import make_predictor
 from unmask.infer.predictor import Predictor
+from unmask.interruption import note_kept
 from unmask.io import save_image
 from unmask.metrics import summarize
+from unmask.progress import describe_finished
 from unmask.recipe import Recipe
 from unmask.starts.choose import share_start
 from unmask.tasks.segmenter import Segmenter
@@ -115,15 +117,29 @@ def run_with_folds(job: CrossValidation) -> Run:
     job = _settle(job)
     folds = _make_folds(job)
     begin = _open_run(job)
-    for number, fold in enumerate(folds, 1):
-        if not (job.fold_folder(number) / _FINISHED).is_file():
-            _train_fold(job, number, fold, begin if number == 1 else None)
-    scores = load_scores(job.folder)
-    if scores is None:
-        scores = _score(job, folds)
-        save_scores(job.folder, scores)
-    _tidy(job, scores.steps)
-    return _train_final(job, scores)
+    with note_kept(partial(_describe_kept, job, len(folds))):
+        for number, fold in enumerate(folds, 1):
+            if not _is_finished(job, number):
+                _train_fold(job, number, fold, begin if number == 1 else None)
+        scores = load_scores(job.folder)
+        if scores is None:
+            scores = _score(job, folds)
+            save_scores(job.folder, scores)
+        _tidy(job, scores.steps)
+        return _train_final(job, scores)
+
+
+def _is_finished(job: CrossValidation, number: int) -> bool:
+    """Whether the training of a fold is finished."""
+    return (job.fold_folder(number) / _FINISHED).is_file()
+
+
+def _describe_kept(job: CrossValidation, folds: int) -> str:
+    """What a run that resumes finds, for people; "" if nothing has begun."""
+    if not has_folds(job.folder):
+        return ""
+    count = sum(_is_finished(job, number) for number in range(1, folds + 1))
+    return f"{describe_finished(count, folds, 'fold')}."
 
 
 def _settle(job: CrossValidation) -> CrossValidation:

@@ -17,6 +17,7 @@ from unmask.data.channel_choice import all_channels, channel_numbers, known_name
 from unmask.data.fingerprint import fingerprint
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
+from unmask.interruption import note_kept
 from unmask.io import Image
 from unmask.io.contract import unit_symbol
 from unmask.io.label_groups import plate_key
@@ -155,15 +156,23 @@ def measure_files(
         for pair, source, parts in zip(pairs, sources, measured, strict=True)
     ]
     tables = []
-    for source, (_, table) in zip(sources, run_files(tasks, before, say=say), strict=True):
-        tables.append(table)
-        if chosen.rois:
-            divided = bool(divided_axes(source.labels, chosen))
-            outlines.add(source.name, source.labels, table, divided=divided)
-    table = concatenate(tables)
-    outlines.finish()
-    write_table(table, out)
+    with note_kept(partial(_describe_kept, outlines)):
+        for source, (_, table) in zip(sources, run_files(tasks, before, say=say), strict=True):
+            tables.append(table)
+            if chosen.rois:
+                divided = bool(divided_axes(source.labels, chosen))
+                outlines.add(source.name, source.labels, table, divided=divided)
+        table = concatenate(tables)
+        outlines.finish()
+        write_table(table, out)
     return table
+
+
+def _describe_kept(outlines: OutlineFiles) -> str:
+    """What an ended run leaves, for people; "" if there is nothing."""
+    if not (outlines.formats and outlines.folder.exists()):
+        return ""
+    return f"Outlines written so far are in {outlines.folder}; there is no table."
 
 
 def write_objects(

@@ -12,7 +12,7 @@ from typing import Any, overload
 from unmask.api.defaults import choose_model, choose_model_for
 from unmask.api.destinations import Destination, settle_destinations
 from unmask.api.dropped_notes import group_dropped
-from unmask.api.files import FileTask, run_files
+from unmask.api.files import FileTask, describe_outputs, run_files
 from unmask.api.image_outputs import (
     Outputs,
     choose_outputs,
@@ -57,6 +57,7 @@ from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
 from unmask.infer.load import compare_flips, load_predictor
 from unmask.infer.predictor import Prediction, Predictor
+from unmask.interruption import note_kept
 from unmask.io import Image
 from unmask.io.identity import is_in_files
 from unmask.io.inputs import Input
@@ -264,10 +265,15 @@ def _predict_files(
     if options.label_ending is None and not options.in_place:
         for note in mixed_note(pairs, [target.path for target in targets], out):
             say(note)
-    with batch(out, resume=options.resume, skip=True) as finished:
+    tasks: list[FileTask[Result]] = []
+    with (
+        batch(out, resume=options.resume, skip=True) as finished,
+        note_kept(lambda: describe_outputs(tasks, finished)),
+    ):
         with group_dropped(say, len(pairs)) as note:
+            tasks += _make_tasks(predictor, pairs, targets, options, note, progress)
             run = partial(run_files, say=note, finished=finished, skipped=skipped)
-            results = _predict_labels(predictor, pairs, targets, options, run, note, progress)
+            results = _predict_labels(tasks, run, note)
         _write_extras(predictor, results, out, options, say)
         for image, path, result in results:
             record(record_of(image, path, result))
@@ -307,19 +313,27 @@ def _write_extras(
         write_table_of(results, out, predictor.ndim, **given)
 
 
-def _predict_labels(
+def _make_tasks(
     predictor: Predictor,
     pairs: Sequence[Pair],
     targets: Sequence[Destination],
     options: Options,
-    run: Callable[..., Iterator[tuple[FileTask[Result], Result]]],
     say: Say,
     progress: Progress | None,
+) -> list[FileTask[Result]]:
+    """The work on all files, in their order."""
+    weights = predictor_digest(predictor)
+    work = zip(pairs, targets, strict=True)
+    return [_file_task(predictor, *each, weights, options, say, progress) for each in work]
+
+
+def _predict_labels(
+    tasks: Sequence[FileTask[Result]],
+    run: Callable[..., Iterator[tuple[FileTask[Result], Result]]],
+    say: Say,
 ) -> list[Done]:
     """Predict all files, and report suspicious results."""
-    before, weights = fingerprint(pairs), predictor_digest(predictor)
-    work = zip(pairs, targets, strict=True)
-    tasks = [_file_task(predictor, *each, weights, options, say, progress) for each in work]
+    before = fingerprint([task.pair for task in tasks])
     results = [
         (task.pair.image, task.output, result or {})
         for task, result in run(tasks, before)

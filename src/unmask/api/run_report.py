@@ -19,11 +19,11 @@ from unmask.atomic import atomic_write
 from unmask.data.pairs import Pair
 from unmask.data.tables import PREDICTED
 from unmask.models.base import Objective
+from unmask.progress import duration
 from unmask.recipe import Recipe
 from unmask.reports.run import RunPage
 from unmask.tasks.segmenter import Segmenter
 from unmask.training.journal import read_journal
-from unmask.training.progress import duration
 from unmask.training.verdict import VALIDATION, Verdict, judge_run, series
 
 # Where a cross-validation keeps its scores and predictions.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from unmask.build import (
 )
 from unmask.checkpoint.card import channel_fields
 from unmask.checkpoint.model import MODEL_FILE
+from unmask.checkpoint.snapshots import saved_step
 from unmask.data.channel_choice import common_names
 from unmask.data.crops import Crops
 from unmask.data.diameters import measure_diameters
@@ -36,6 +37,7 @@ from unmask.data.pairs import (
 )
 from unmask.data.replay import Replay, WithUnlabeled
 from unmask.errors import UnmaskError, group_problems
+from unmask.interruption import note_kept
 from unmask.models.base import Objective
 from unmask.models.shared_norm import share_statistics
 from unmask.recipe import Recipe
@@ -165,7 +167,7 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
     with (
         use_threads(measured.used_threads),
         launch(fabric),
-        checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
+        _hold(folder, recipe.train.steps, fabric),
     ):
         noted, kept = {**marks, **code_marks(code)}, stage.recipe or recipe
         new = is_new_run(folder, kept, noted, resume=start.resume)
@@ -201,6 +203,22 @@ def run_training(  # noqa: PLR0913 - everything that a training is made of
                 _report(Finished(folder, recipe, objective.finished, *shown, *outcome), journal)
     metrics = _of_saved(folder / MODEL_FILE, summary.metrics) or stage.card.get("metrics", {})
     return Run(folder, folder / MODEL_FILE, metrics, summary.step, time.perf_counter() - begin)
+
+
+@contextmanager
+def _hold(folder: Path, steps: int, fabric: Fabric) -> Generator[None, None, None]:
+    """Lock the run folder; an end that was asked for says what is kept there."""
+    with (
+        checkpoint.lock_run(folder) if fabric.is_global_zero else nullcontext(),
+        note_kept(partial(_describe_saved, folder, steps)),
+    ):
+        yield
+
+
+def _describe_saved(folder: Path, steps: int) -> str:
+    """What a run that resumes starts with, for people; "" if it starts again."""
+    saved = saved_step(folder)
+    return f"{folder}: step {saved} of {steps} is saved." if saved else ""
 
 
 def _held_out(validate: Validate | None) -> dict[str, Any]:

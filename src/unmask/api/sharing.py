@@ -15,6 +15,7 @@ from unmask.api.values import ModelLike, Say
 from unmask.checkpoint import describe_model
 from unmask.data.pairs import Paths
 from unmask.errors import RecipeError, message
+from unmask.interruption import drop_notes
 from unmask.sharing.folder import check_folder, write_folder
 from unmask.sharing.publication import Owner, Publication, describe_publication
 from unmask.sharing.upload import check_repository, upload
@@ -159,7 +160,8 @@ def _draw(
     with TemporaryDirectory() as work:
         # Lines about files in the temporary folder would name paths that are gone afterwards.
         lasting = partial(_say_unless, say, work)
-        predict_files(model, chosen, out=work, options=Options(overlay=True), say=lasting)
+        with drop_notes():
+            predict_files(model, chosen, out=work, options=Options(overlay=True), say=lasting)
         drawn = sorted((Path(work) / "overlay").glob("*.png"))
         return [
             Path(copyfile(path, folder / f"example-{number}.png"))

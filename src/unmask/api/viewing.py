@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from unmask.api.values import Say
 from unmask.errors import MissingPackageError, RecipeError
+from unmask.interruption import note_kept
 from unmask.io import Image
 from unmask.io.precomputed import Precomputed, write_precomputed
 from unmask.io.zarr_on_request import ZarrOnRequest
@@ -79,13 +80,14 @@ def export_precomputed(
         SaveError: the folder cannot be written.
     """
     written: list[Path] = []
-    for source in open_sources(labels, images, planes=None, say=say):
-        parts = {"labels": source.labels, "image": source.image}
-        for what, image in parts.items():
-            if image is not None:
-                path = Path(out) / f"{source.name}_{what}"
-                written.append(write_precomputed(image, path, labels=what == "labels"))
-                say(f"{image.source} -> {path}")
+    with note_kept(lambda: f"{len(written)} volume(s) are written to {out}." if written else ""):
+        for source in open_sources(labels, images, planes=None, say=say):
+            parts = {"labels": source.labels, "image": source.image}
+            for what, image in parts.items():
+                if image is not None:
+                    path = Path(out) / f"{source.name}_{what}"
+                    written.append(write_precomputed(image, path, labels=what == "labels"))
+                    say(f"{image.source} -> {path}")
     return written
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ from unmask.apps.curve_plan import (
     label_counts,
     record_plan,
 )
-from unmask.apps.curve_runs import Pretraining, Training, run_all
+from unmask.apps.curve_runs import Pretraining, Training, is_done, run_all
 from unmask.apps.curve_starts import Start, find_starts, shipped_starts
 from unmask.apps.curve_table import Row, sentences, write
 from unmask.build import build_backbone, build_task, layout, new_method, new_segmenter
 from unmask.data.pairs import Pair, open_pairs
 from unmask.errors import DataError, RecipeError
+from unmask.interruption import note_kept
 from unmask.models.base import TokenBackbone
+from unmask.progress import describe_finished
 from unmask.recipe import Recipe, load
 from unmask.training.parallel import device_type
 from unmask.training.precision import pin_precision
@@ -78,24 +81,45 @@ def run_curve(
     kinds = find_kinds(pairs)
     conditions = facts(chosen, plan, pairs, held_out, counts, unlabeled)
     record_plan(out, conditions, resume=resume)
-    converged, starts = _converge(starts, plan, (pairs, kinds, held_out), counts, metric, out, say)
-    costs = Costs(out / "costs.json", pairs)
-    starts = equalize(starts, pretrainings, parse_equal(plan.equal), costs, say)
-    _pretrain(pretrainings, plan, say)
-    # Whole repeats first, so that an interrupted curve is usable.
-    trainings = [
+    images, trainings = (pairs, kinds, held_out), list[Training]()
+    with note_kept(partial(_describe_kept, out, trainings)):
+        converged, starts = _converge(starts, plan, images, counts, metric, out, say)
+        costs = Costs(out / "costs.json", pairs)
+        starts = equalize(starts, pretrainings, parse_equal(plan.equal), costs, say)
+        _pretrain(pretrainings, plan, say)
+        trainings += _make_trainings(starts, plan, images, counts, out)
+        shown = {name: value for name, value in conditions.items() if name != "files"}
+        table = _Table(out, metric, shown, starts, len(counts), len(trainings), say)
+        run_all(trainings, table.add, cluster=plan.cluster, say=say)
+    say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
+    rows = _sort_rows(table.rows, starts)
+    _conclude(rows, metric, converged, say)
+    return rows
+
+
+def _describe_kept(out: Path, trainings: Sequence[Training]) -> str:
+    """What a curve that resumes finds, for people."""
+    if not trainings:
+        return f"The trainings so far are kept in {out / 'runs'}."
+    count = sum(is_done(each.folder, each.recipe) for each in trainings)
+    return f"{describe_finished(count, len(trainings), 'training')}."
+
+
+def _make_trainings(
+    starts: Sequence[Start],
+    plan: Plan,
+    images: tuple[Sequence[Pair], np.ndarray, Sequence[Pair]],
+    counts: Sequence[int],
+    out: Path,
+) -> list[Training]:
+    """All trainings; whole repeats first, so that an interrupted curve is usable."""
+    pairs, kinds, held_out = images
+    return [
         _training(start, _draw(pairs, kinds, count, repeat), held_out, repeat=repeat, out=out)
         for repeat in range(plan.repeats)
         for count in counts
         for start in starts
     ]
-    shown = {name: value for name, value in conditions.items() if name != "files"}
-    table = _Table(out, metric, shown, starts, len(counts), len(trainings), say)
-    run_all(trainings, table.add, cluster=plan.cluster, say=say)
-    say(f"Written: {out / 'curve.json'}, .csv, .png, .svg")
-    rows = _sort_rows(table.rows, starts)
-    _conclude(rows, metric, converged, say)
-    return rows
 
 
 def _without_fold(recipe: Recipe) -> Recipe:

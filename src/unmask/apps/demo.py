@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from unmask import api
 from unmask.apps import pictures
+from unmask.interruption import drop_notes, note_kept
 from unmask.phantoms import write_phantoms
 from unmask.phantoms.cells import write_set
 from unmask.reports.charts import curves
@@ -71,8 +73,22 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
     Returns:
         The HTML report.
     """
-    begin = time.perf_counter()
-    out, shape = Path(out), _SHAPES[ndim]
+    begin, out = time.perf_counter(), Path(out)
+    with note_kept(partial(_describe_kept, out)), drop_notes():
+        _run_stages(out, ndim, say)
+    say(f"Done in {time.perf_counter() - begin:.0f} s.")
+    return out / "report.html"
+
+
+def _describe_kept(out: Path) -> str:
+    """What an ended demo leaves, for people; "" if it can be started again in its folder."""
+    if not (out / "runs").exists():
+        return ""
+    return f"{out} holds a part of the demo, which cannot be resumed. Choose another --out."
+
+
+def _run_stages(out: Path, ndim: int, say: Callable[[str], None]) -> None:
+    shape = _SHAPES[ndim]
     say(f"1/5 Drawing phantoms and images of another kind, {' x '.join(map(str, shape))} voxels")
     write_phantoms(out / "phantoms", "nuclei", shape, _PHANTOMS, seed=1, options=_OPTIONS)
     write_set(out / "labeled", "nuclei", shape=shape, count=_LABELED, labeled=_LABELED, seed=2)
@@ -91,8 +107,6 @@ def run_demo(out: str | Path, *, ndim: int = 2, say: Callable[[str], None] = pri
         )
     say("5/5 Comparing with the truth")
     _report(out, say)
-    say(f"Done in {time.perf_counter() - begin:.0f} s.")
-    return out / "report.html"
 
 
 def _train(

@@ -30,6 +30,7 @@ class Plan:
         largest: the largest label that there may be, for the type of the labels; None: as found.
         steps: steps of a block that ``progress`` counts.
         shared: steps of work for all blocks, such as stored scores.
+        unit: what a block is called in messages.
     """
 
     facts: Mapping[str, Any]
@@ -37,6 +38,7 @@ class Plan:
     largest: int | None = None
     steps: int = 1
     shared: int = 0
+    unit: str = "block"
 
 
 class Labeler(Protocol):

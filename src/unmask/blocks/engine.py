@@ -8,17 +8,19 @@ only the blocks that were not finished.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from unmask.blocks.base import Doubts, Facts, Labeler, Outcome, Output, Work
+from unmask.blocks.base import Doubts, Facts, Labeler, Outcome, Output, Plan, Work
 from unmask.blocks.grid import Grid
-from unmask.blocks.resume import block_file, hold
+from unmask.blocks.resume import block_file, describe_kept, hold
 from unmask.blocks.scheduler import Run, scheduler
 from unmask.blocks.stitch import read_labels, split_labels, stitch_blocks
 from unmask.blocks.store import write_arrays
 from unmask.blocks.write import Result, write_labels
+from unmask.interruption import note_kept
 from unmask.progress import BlockProgress, Progress
 
 # Writes the final number of every id of every block; the largest one, and doubtful objects.
@@ -57,7 +59,7 @@ def run(
         SaveError: the disk is full; finished blocks are kept.
     """
     plan, remote = work.plan(), cluster is not None
-    with hold(out.work or out.path, plan.facts, blocks=len(grid), resume=resume) as (held, facts):
+    with _hold(out, plan, len(grid), resume=resume) as (held, facts):
         folder = held.absolute()
         missing = [number for number in range(len(grid)) if number not in facts]
         counts = {"blocks": len(grid), "steps": plan.steps, "shared": plan.shared}
@@ -74,6 +76,7 @@ def run(
             work.labeler(folder, **given) as labeler,
             scheduler(cluster, workers=threads) as run_units,
         ):
+            shown.start()
             run_units(partial(label_block, labeler, grid, folder, shown=inner), missing, done)
             ordered = [facts[number] for number in range(len(grid))]
             top, doubts = stitch(grid, folder, ordered, run_units)
@@ -82,6 +85,18 @@ def run(
             write_labels(result, folder, partial(read_labels, folder), run_units)
         work.finish(folder)
     return Outcome(top, ordered, doubts)
+
+
+@contextmanager
+def _hold(
+    out: Output, plan: Plan, blocks: int, *, resume: bool
+) -> Generator[tuple[Path, dict[int, Facts]], None, None]:
+    """Hold the folder for unfinished work; an end that was asked for says what is kept there."""
+    with (
+        hold(out.work or out.path, plan.facts, blocks=blocks, resume=resume) as (folder, facts),
+        note_kept(partial(describe_kept, out.like.source, folder, blocks, plan.unit)),
+    ):
+        yield folder, facts
 
 
 def label_block(

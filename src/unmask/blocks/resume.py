@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from unmask.checkpoint.lock import LOCK_FILE, OWNER_FILE, warn
 from unmask.errors import CheckpointError, message
 from unmask.io.identity import identity
 from unmask.leftovers import remove_leftovers
+from unmask.progress import describe_finished
 
 # Next to the outputs, one folder per output in work; hidden, so that it is not read as an image.
 FOLDER = ".predict"
@@ -42,12 +43,21 @@ class Finished:
         self.folder = folder
         self._file = folder / _FINISHED
         self._known: dict[str, Any] = {line["name"]: line for line in sealed.read_lines(self._file)}
+        self._checked: set[str] = set()
 
     def has(self, path: Path, facts: Mapping[str, Any]) -> bool:
         """Whether an output of these facts is there and unchanged since."""
         known = self._known.get(self._name(path), {})
         same = known.get("facts") == dict(facts) and known.get("file") == identity(path)
-        return same and path.exists()
+        if not (same and path.exists()):
+            return False
+        self._checked.add(self._name(path))
+        return True
+
+    def skips(self, path: Path, facts: Callable[[], Mapping[str, Any]]) -> bool:
+        """Whether a run that resumes skips an output; facts are computed only if that is open."""
+        name = self._name(path)
+        return name in self._checked or (name in self._known and self.has(path, facts()))
 
     def result(self, path: Path) -> Any:
         """What was kept with an output that is there, see ``has``."""
@@ -64,6 +74,7 @@ class Finished:
         with saving(self._file):
             sealed.add_line(self._file, line)
         self._known[self._name(path)] = line
+        self._checked.add(self._name(path))
 
     def _name(self, path: Path) -> str:
         """The path below the folder of the outputs; several stores have labels of one name."""
@@ -165,6 +176,18 @@ def clear(folder: Path) -> None:
 def block_file(folder: Path, number: int) -> Path:
     """Where the result of a block is kept."""
     return folder / f"block-{number:06d}.bin"
+
+
+def describe_kept(image: str, folder: Path, blocks: int, unit: str) -> str:
+    """What a run that resumes finds of an image, for people; "" if no block is finished."""
+    if not (count := count_blocks(folder)):
+        return ""
+    return f"{image}: {describe_finished(count, blocks, unit)} and kept in {folder.parent}."
+
+
+def count_blocks(folder: Path) -> int:
+    """Number of finished blocks in the folder of an output."""
+    return sum(1 for _ in folder.glob("block-*.bin"))
 
 
 def _ignore_owner(_: str) -> None:

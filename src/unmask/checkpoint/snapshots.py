@@ -100,6 +100,12 @@ def save_snapshot(
     return final
 
 
+def saved_step(folder: Path | str) -> int:
+    """Updates of the newest snapshot of a run folder, which is not read; 0 if there is none."""
+    newest = _list_snapshots(Path(folder) / FOLDER)[:1]
+    return int(newest[0].name.removeprefix("step-")) if newest else 0
+
+
 def load_snapshot(folder: Path | str, *, report: Callable[[str], None] = warn) -> Snapshot | None:
     """The newest snapshot of a run folder that verifies; None if there is none at all.
 

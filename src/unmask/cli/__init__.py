@@ -33,7 +33,8 @@ app = typer.Typer(
 )
 register(app)
 
-_ENDED = "Ended early. Finished work is kept: where the verb has --resume, it resumes from there."
+# A verb that has begun says more, see ``interrupted``.
+_ENDED = "Interrupted before the work began."
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer calls it with the flag
@@ -83,7 +84,7 @@ def main() -> None:
         show(f"Error: {error}", err=True)
         sys.exit(2)
     except Interrupted as end:
-        show(str(end), err=True)
+        _show_end(end)
         sys.exit(end.code)
     except (KeyboardInterrupt, interruption.Terminated):
         show(_ENDED, err=True)
@@ -98,6 +99,13 @@ def main() -> None:
         sys.exit(2)
     except Exception as error:  # noqa: BLE001 - the last resort
         sys.exit(_report_defect(error))
+
+
+def _show_end(end: Interrupted) -> None:
+    """Print what is kept; of processes that train together only the first one saves and speaks."""
+    parallel = sys.modules.get("unmask.training.parallel")
+    if parallel is None or parallel.is_first():
+        show(str(end), err=True)
 
 
 def _report_defect(error: Exception) -> int:

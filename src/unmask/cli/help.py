@@ -17,8 +17,11 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from unmask import interruption
+from unmask.cli.interrupted import Ended, explain_end
 from unmask.cli.terminal import emit_refusal, show
 from unmask.cli.usage import explain_usage
+from unmask.errors import UnmaskError
 
 _NARROW, _WIDE = 60, 100
 # A space at which no line is broken: between an option and its value.
@@ -26,6 +29,11 @@ _GLUE = "\N{NO-BREAK SPACE}"
 _ORDER = ("Arguments", "Data", "Recipe")
 _LAST = ("Run", "Output", "Messages", "Help")
 _COLUMN = 26  # Options that are longer have their text on the next line.
+
+# Where the context of a verb keeps the words of its command.
+_WORDS = "unmask.words"
+# Errors that say themselves what is wrong, also if a signal came meanwhile.
+_EXPLAINED = (Ended, UnmaskError, OSError, SystemExit, typer.Exit, typer.Abort, typer.BadParameter)
 
 # Words that people type for a verb with another name.
 _SYNONYMS = {
@@ -66,6 +74,8 @@ class Command(TyperCommand):
         known = {option for parameter in self.params for option in parameter.opts}
         args = [_rename(argument, known) for argument in args]
         as_json = "--json" in args
+        # The parser takes words out of its list.
+        ctx.meta[_WORDS] = list(args)
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
@@ -74,6 +84,16 @@ class Command(TyperCommand):
                 if as_json:
                     emit_refusal(text)
             raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; an end that was asked for says what is kept and how to continue."""
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:
+            if not interruption.is_end(error) or isinstance(error, _EXPLAINED):
+                raise
+            options = {option for parameter in self.params for option in parameter.opts}
+            raise explain_end(error, ctx.command_path, ctx.meta[_WORDS], options) from error
 
 
 class Group(TyperGroup):

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from unmask import interruption
+from unmask.cli.interrupted import Ended
 from unmask.cli.options import DATA, RECIPE, Settings
 from unmask.cli.terminal import show
-from unmask.errors import Interrupted
 
 _PANEL = "Server"
 
@@ -130,17 +130,9 @@ def serve(options: ServeOptions) -> None:
             say=partial(_show_address, kept=kept),
         )
     except (KeyboardInterrupt, interruption.Terminated) as end:
-        raise _ServerEnded(kept) from end
+        raise Ended(f"The server has ended{kept}.") from end
 
 
 def _show_address(address: str, *, kept: str) -> None:
     show(f"Open this page in a browser; Ctrl-C ends the server{kept}:")
     show(address)
-
-
-class _ServerEnded(Interrupted):
-    """The usual end of a server, which leaves nothing to resume."""
-
-    def __init__(self, kept: str) -> None:
-        super().__init__(0, interruption.code() or interruption.INTERRUPTED)
-        self.args = (f"The server has ended{kept}.",)

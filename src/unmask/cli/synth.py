@@ -10,6 +10,7 @@ import typer
 
 from unmask.cli.options import DATA, OUTPUT
 from unmask.cli.terminal import emit, show, show_next
+from unmask.interruption import note_kept
 
 _PANEL = "Images"
 
@@ -123,12 +124,18 @@ def synth(options: SynthOptions) -> None:
         # Draw labeled images that resemble your own, which have no labels
         unmask synth --like images/ --count 200 --out drawn
     """
-    if options.like is not None:
-        _draw_like(options, options.like)
-    elif options.kind is None:
+    if options.like is None and options.kind is None:
         _list_families()
-    else:
-        _draw_kind(options, options.kind)
+        return
+    images = _out(options) / "images"
+    # A folder that is refused holds no image of this run.
+    own = options.overwrite or not images.exists()
+    text = f"The images drawn so far are in {images}."
+    with note_kept(lambda: text if own and images.exists() else ""):
+        if options.like is not None:
+            _draw_like(options, options.like)
+        elif options.kind is not None:
+            _draw_kind(options, options.kind)
 
 
 def _list_families() -> None:

@@ -18,7 +18,7 @@ import traceback
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import IO, Any, TextIO
@@ -38,12 +38,14 @@ class Messages:
         quiet: print results and errors only.
         verbose: print versions, elapsed time and where errors come from.
         json: print results as JSON, one object per line.
+        closing: closes the displays of the verb when it ends, with an error too.
     """
 
     results: TextIO
     quiet: bool = False
     verbose: bool = False
     json: bool = False
+    closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
 
 _messages: ContextVar[Messages | None] = ContextVar("messages", default=None)
@@ -90,7 +92,10 @@ def progress() -> Any:
         return None
     from unmask.apps.progress import WindowProgress
 
-    return WindowProgress()
+    display = WindowProgress()
+    if messages is not None:
+        messages.closing.callback(display.close)
+    return display
 
 
 @contextlib.contextmanager
@@ -110,7 +115,7 @@ def direct_messages(*, quiet: bool, verbose: bool, as_json: bool) -> Generator[N
     begin = time.perf_counter()
     token = _messages.set(messages)
     try:
-        with _redirect(messages):
+        with _redirect(messages), messages.closing:
             if verbose:
                 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
                 show(_versions(), err=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from unmask import interruption
+from unmask.cli.interrupted import Ended
 from unmask.cli.options import DATA, OUTPUT
 from unmask.cli.terminal import emit, show
 
@@ -68,7 +70,10 @@ def view(
     from unmask.api.viewing import export_precomputed, view
 
     if export is None:
-        view(results, images or None, viewer=viewer, port=port, say=show)
+        try:
+            view(results, images or None, viewer=viewer, port=port, say=show)
+        except (KeyboardInterrupt, interruption.Terminated) as end:
+            raise Ended("The viewer has ended.") from end
         return
     for path in export_precomputed(results, images or None, out=export, say=show):
         emit({"volume": path})

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from unmask import interruption
+from unmask.blocks.resume import count_blocks
 from unmask.infer.sinks import read_scores
 from unmask.infer.tiles import Sink
+from unmask.io import Image
 from unmask.space.box import Box
 
 # Seconds between two looks at whether a block that waits for scores shall end.
@@ -28,11 +30,12 @@ class GrowingScores:
         path: the array.
         sink: writes into it.
         lines: lines along the first spatial axis that are there before.
+        image: the image as the network sees it.
     """
 
-    def __init__(self, path: Path, sink: Sink, lines: int) -> None:
+    def __init__(self, path: Path, sink: Sink, lines: int, image: Image) -> None:
         self.path = path
-        self._sink, self._lines = sink, lines
+        self._sink, self._lines, self._image = sink, lines, image
         self._changed = threading.Condition()
         self._writing: Future[None] | None = None
 
@@ -90,10 +93,21 @@ class GrowingScores:
             with interruption.stop_on(stop):
                 work()
 
-        with ThreadPoolExecutor(1, "unmask-network") as pool:
+        with (
+            interruption.note_kept(self._describe_kept),
+            ThreadPoolExecutor(1, "unmask-network") as pool,
+        ):
             self._writing = pool.submit(interruption.hand_on(run))
             try:
                 yield
                 self.wait()
             finally:
                 stop.set()
+
+    def _describe_kept(self) -> str:
+        """The share of the scores that a run that resumes finds; "" if that goes without saying."""
+        share = 100 * self._lines // self._image.shape[1]
+        if not self._lines or (share == 100 and count_blocks(self.path.parent)):
+            # Blocks are mostly begun when all scores are there.
+            return ""
+        return f"{self._image.source}: {share} % of the scores are kept."

@@ -40,6 +40,7 @@ from unmask.infer.plane_uncertainty import (
 )
 from unmask.infer.predict_blocks import plan_work, run_work
 from unmask.infer.predictor import Prediction, Predictor
+from unmask.interruption import drop_notes
 from unmask.io import Image, cache, open_labels, save_image, smallest_uint
 from unmask.io.stacks import lead_axes, letters_apart, plane_of
 from unmask.labels.relabeling import relabel
@@ -112,7 +113,8 @@ class PlanesWork:
         space = self.predictor.view.place(plane).shape
         windows = self.predictor.tiling.adapted(space).positions(space)
         steps = prod(map(len, windows)) * len(self.predictor.views.runs)
-        return Plan(facts, provenance, steps=steps)
+        unit = "time point" if self.positions.axes == "T" else "plane"
+        return Plan(facts, provenance, steps=steps, unit=unit)
 
     @contextmanager
     def labeler(
@@ -217,7 +219,8 @@ class PlaneLabeler:
         """Labels of a plane or volume whose scores do not fit into memory."""
         path = self.folder / "large.ome.zarr"
         work = plan_work(self.predictor, plane)
-        run_work(work, work.output(path), progress=progress)
+        with drop_notes():
+            run_work(work, work.output(path), progress=progress)
         return open_labels(path, ndim=self.predictor.ndim).read()[0]
 
 

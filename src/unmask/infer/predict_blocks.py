@@ -37,7 +37,7 @@ from unmask.infer.notes import decode_part, decode_scores, is_voxelwise
 from unmask.infer.own_blocks import choose_own_block, own_grid, scores_back
 from unmask.infer.predictor import Origin, Predictor
 from unmask.infer.sinks import ResumedSink, ZarrSink, read_scores
-from unmask.infer.tiles import Sink
+from unmask.infer.tiles import Sink, count_rows
 from unmask.io import Image, cache
 from unmask.labels.dropped import Region
 from unmask.memory import free_memory
@@ -279,7 +279,10 @@ class PredictWork:
             # If the process is killed, one of the two stores may have more lines than the other.
             lines = min(lines, other.lines)
             target, doubt = ResumedSink(sink, sink.lines), ResumedSink(other, other.lines)
-        stored = GrowingScores(path, target, lines)
+        stored = GrowingScores(path, target, lines, self.seen)
+        if progress is not None:
+            # Scores of an ended run took no time in this one.
+            progress(*count_rows(self.predictor.tiling, self.seen.shape[1:], lines))
 
         def write() -> None:
             with saving(path, RESUME):

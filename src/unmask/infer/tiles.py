@@ -172,6 +172,14 @@ def run_tiles(
         joined.finish()
 
 
+def count_rows(tiling: Tiling, space: Sequence[int], lines: int) -> tuple[int, int]:
+    """Rows of windows that ``run_tiles`` leaves out if ``lines`` are there, and all rows."""
+    adapted = tiling.adapted(space)
+    starts = adapted.positions(space)[0]
+    ended = sum(start + adapted.window[0] <= lines for start in starts)
+    return (ended if lines < space[0] else len(starts)), len(starts)
+
+
 def _windows(tiling: Tiling, places: list[list[int]], space: Sequence[int]) -> _Windows:
     spans: list[list[tuple[int, int, int]]] = []
     for along, window, length in zip(places, tiling.window, space, strict=True):

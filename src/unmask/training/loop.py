@@ -61,7 +61,7 @@ def fit(
 
     Raises:
         TrainingError: the loss stays NaN, memory is short, or the batches end too early.
-        Interrupted: a signal came; the run is saved.
+        Interrupted: a signal came; the run is saved, if it has a folder.
         CheckpointError: the run folder holds another run, or only damaged snapshots.
         SaveError: the disk is full; the last whole snapshot stays.
     """
@@ -89,7 +89,7 @@ def fit(
             meter.report(step, rate, norm, scores, now=code > 0)
             files.save(step, now=code > 0)
             if code:
-                raise Interrupted(step, code)
+                raise Interrupted(step, code, saved=run is not None)
     return validation.summarize(step, meter.loss, seconds=time.monotonic() - began)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from unmask.data.pairs import Pair
+from unmask.progress import duration
 from unmask.recipe import Recipe, load
 from unmask.space.bf16 import has_bf16
-from unmask.training.progress import duration
 from unmask.training.timing import Timing, time_seen
 
 # A run of fewer updates is over before a measurement pays off.

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from unmask.plain_text import printable
+from unmask.progress import TimeLeft
 
 # Seconds between two lines without a terminal.
 _SECONDS = 10.0
@@ -46,13 +47,12 @@ class Display:
         self._total = steps if total is None else total
         self._console = console
         self._bar: Progress | None = None
-        self._first = 0
-        self._begin = self._shown = time.monotonic()
+        self._left = TimeLeft(0)
+        self._shown = time.monotonic()
 
     def start(self, step: int) -> None:
         """Begin at ``step`` updates: the ETA counts from here."""
-        self._first = step
-        self._begin = time.monotonic()
+        self._left = TimeLeft(step)
         self._shown = -math.inf
         console = self._console or Console(stderr=True)
         if not console.is_terminal:
@@ -100,7 +100,8 @@ class Display:
             self.move(step)
             self._bar.update(self._bar.task_ids[0], description=text)
         elif not scores and self._is_time(step):
-            self.say(f"{head}{self._estimate_left(step)}")
+            left = self._left.describe(step, self._steps)
+            self.say(f"{head}{left and f'  {left}'}")
 
     def close(self) -> None:
         """Stop the bar; later lines are printed below it."""
@@ -114,27 +115,6 @@ class Display:
             return False
         self._shown = now
         return True
-
-    def _estimate_left(self, step: int) -> str:
-        """The time that is left, at the speed so far."""
-        done, left = step - self._first, self._steps - step
-        if done < 1 or left < 1:
-            return ""
-        return f"  {duration((time.monotonic() - self._begin) / done * left)} left"
-
-
-def duration(seconds: float | int) -> str:
-    """A time as people say it.
-
-    Examples:
-        >>> duration(42), duration(150), duration(9000)
-        ('42 s', '2.5 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.3g} min"
-    return f"{seconds / 3600:.3g} h"
 
 
 def _list_scores(scores: Mapping[str, Any]) -> str:

@@ -1,0 +1,83 @@
+"""What a verb says when Ctrl-C or a signal ends it: what is kept, and the command that continues.
+
+What is kept is known to the work, which notes it on the exception, see ``interruption.note_kept``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Sequence
+
+from unmask import interruption
+from unmask.errors import Interrupted
+
+_RESUME, _OVERWRITE = "--resume", "--overwrite"
+
+
+class Ended(Interrupted):
+    """The end of a verb, with its last message.
+
+    Args:
+        text: the message.
+        code: exit code; 0: that of the signal, or of Ctrl-C.
+    """
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(0, code or interruption.code() or interruption.INTERRUPTED)
+        self.args = (text,)
+
+
+def explain_end(
+    error: BaseException, verb: str, words: Sequence[str], options: Collection[str]
+) -> Ended:
+    """The end of a verb that was asked for.
+
+    Args:
+        error: what ended the work, with notes on what is kept.
+        verb: name of the command, such as ``unmask predict``.
+        words: arguments and options that were given.
+        options: the options that the verb has.
+    """
+    text = describe_end(interruption.notes_of(error), verb, words, options)
+    return Ended(text, error.code if isinstance(error, Interrupted) else 0)
+
+
+def describe_end(kept: str, verb: str, words: Sequence[str], options: Collection[str]) -> str:
+    """One line: what is kept, and the very command that continues or starts again.
+
+    Args:
+        kept: what is kept, as sentences; "" if nothing is known to be.
+        verb: name of the command.
+        words: arguments and options that were given.
+        options: the options that the verb has.
+
+    Examples:
+        >>> describe_end("3 of 9 images are finished.", "unmask predict", ["a b/"], ["--resume"])
+        "Interrupted. 3 of 9 images are finished. Continue with: unmask predict 'a b/' --resume"
+        >>> describe_end("", "unmask evaluate", ["--truth", "a/"], [])
+        'Interrupted. Nothing of this run is kept. Start again with: unmask evaluate --truth a/'
+    """
+    if _RESUME in options:
+        if not kept and _RESUME in words:
+            # What an earlier run has finished is still there.
+            kept = "Nothing more is finished."
+        if kept:
+            return f"Interrupted. {kept} Continue with: {_command(verb, words, _RESUME)}"
+    if not kept:
+        return (
+            "Interrupted. Nothing of this run is kept. Start again with: "
+            f"{_command(verb, words, None)}"
+        )
+    if _OVERWRITE in options:
+        return f"Interrupted. {kept} Start again with: {_command(verb, words, _OVERWRITE)}"
+    return f"Interrupted. {kept}"
+
+
+def _command(verb: str, words: Sequence[str], option: str | None) -> str:
+    """The command that was given, with an option that it may have already."""
+    before = words[: words.index("--")] if "--" in words else words
+    if option is None or option in before:
+        return f"{verb} {shlex.join(words)}".rstrip()
+    # Behind "--" every word is an argument.
+    given = [option, *words] if "--" in words else [*words, option]
+    return f"{verb} {shlex.join(given)}"
