@@ -97,7 +97,7 @@ def test_a_model_keeps_its_channels(tmp_path, ndim):
     np.testing.assert_array_equal(api.predict(run.model, other).labels, expected[0])
     with pytest.raises(DataError, match=r"actin, DAPI.*found 4 channels: 0 \(q\)"):
         predicted(plain)
-    with pytest.raises(DataError, match=r"the channel\(s\) nope, found 3 channels: 0 \(DAPI\)"):
+    with pytest.raises(DataError, match=r"the channel nope, found 3 channels: 0 \(DAPI\)"):
         predicted(image, "data.use_channels=[nope, 0]")
     # Labels go into the store of an OME-Zarr, at once and in blocks.
     store = tmp_path / "z.ome.zarr"
