@@ -142,6 +142,6 @@ def test_measure_takes_channels_by_name(tmp_path):
         columns = next(csv.reader(file))
     assert sum("actin" in name for name in columns) == sum("DAPI" in name for name in columns) > 0
     assert not any("empty" in name for name in columns)
-    options = api.MeasureOptions(channels=("x",))
+    options = api.MeasureOptions(channels=("x",), overwrite=True)
     with pytest.raises(DataError, match="found 3 channels"):
         api.measure_files(tmp_path / "labels", out=out, options=options, **given)

@@ -276,7 +276,8 @@ def test_workers_give_the_same_table(folders, workers, monkeypatch):
         ("l.tif", "i.tif", MeasureOptions(channels=[1], spacing=(0.5, 0.5))),
         ("labels", None, MeasureOptions()),
     ]
-    for labels, images, options in requests:
+    for labels, images, request in requests:
+        options = replace(request, overwrite=True)
         seen: list[tuple[int, int]] = []
         given = {"images": images, "say": quiet, "progress": lambda *now, s=seen: s.append(now)}
         here = measure_files(labels, out="here.csv", options=options, **given)

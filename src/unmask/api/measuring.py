@@ -144,9 +144,9 @@ def measure_files(
     check_workers(chosen.cluster)
     path = Path(out)
     outlines = OutlineFiles(outlines_folder(path), chosen.rois)
-    _refuse_outputs(path, outlines, overwrite=chosen.overwrite)
     sources = open_sources(labels, images, planes=chosen.planes, say=say)
     _keep_inputs(sources, path)
+    _refuse_outputs(path, outlines, overwrite=chosen.overwrite)
     for source in sources:
         outlines.check(source.labels, divided=bool(divided_axes(source.labels, chosen)))
     pairs = [Pair(source.name, source.labels, source.image) for source in sources]
