@@ -34,7 +34,16 @@ COMMANDS = {
         "0.65 of import torch",
     ),
     "unmask measure, 8 images": (
-        ["measure", "--labels", "labels", "--images", "images", "--out", "table.csv"],
+        [
+            "measure",
+            "--labels",
+            "labels",
+            "--images",
+            "images",
+            "--out",
+            "table.csv",
+            "--overwrite",
+        ],
         "no torch",
     ),
 }

@@ -268,3 +268,24 @@ def test_no_package_has_the_name_of_a_verb():
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
     assert {"train", "cluster"} <= set(functions)
     assert folders & set(functions) == set()
+
+
+UNDECIDED = re.compile(r"[a-z]\((?:s|es)\)")
+
+
+def undecided_plurals(module: ast.Module) -> list[str]:
+    """Texts such as "1 file(s)", in messages and docstrings."""
+    texts = [node.value for node in ast.walk(module) if isinstance(node, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and UNDECIDED.search(text)]
+
+
+def test_messages_count_in_singular_and_plural():
+    """``unmask.wording.format_count`` writes "1 file" and "2 files"."""
+    assert undecided_plurals(ast.parse("f'{n} file(s) found'")) == [" file(s) found"]
+    assert undecided_plurals(ast.parse("f'{n} class(es)'")) == [" class(es)"]
+    found = {name(path): undecided_plurals(tree(path)) for path in SOURCES}
+    found |= {
+        name(path): UNDECIDED.findall(path.read_text(encoding="utf-8"))
+        for path in PACKAGE.rglob("*.js")
+    }
+    assert {path: texts for path, texts in found.items() if texts} == {}

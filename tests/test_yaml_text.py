@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.errors import RecipeError
-from unmask.yaml_text import MAX_DEPTH, read_texts, read_yaml, tree_problems, write_yaml
+from unmask.yaml_text import MAX_DEPTH, key_lines, read_texts, read_yaml, tree_problems, write_yaml
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 WORDS = st.sampled_from(
@@ -107,3 +107,21 @@ def test_problems_of_trees():
     for _ in range(100_000):
         deep = {"a": deep}
     assert "levels deep" in tree_problems(deep)[0]
+
+
+def test_a_mistake_is_named_by_its_line_and_not_by_the_content():
+    with pytest.raises(RecipeError) as error:
+        read_yaml("name: a\nkey: [SECRET\nother: 1\n", "a.yaml")
+    text = str(error.value)
+    assert text.startswith("a.yaml, line 3: expected YAML, found a mistake (expected ',' or ']'")
+    assert "SECRET" not in text
+    assert "\n" not in text
+    with pytest.raises(RecipeError, match=r"^--set a: expected YAML, found a mistake \("):
+        read_yaml("[", "--set a")
+
+
+def test_keys_with_their_lines():
+    assert key_lines("# a\na: 1\n\nb: {c: 2}\na: 3\n", "t") == [("a", 2), ("b", 4), ("a", 5)]
+    assert key_lines("- a", "t") == []
+    with pytest.raises(RecipeError, match="line 2"):
+        key_lines("a: 1\n]", "t")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.plain_text import printable
+from unmask.wording import format_count
 
 # Share of equal letters in names of which one is taken for the other misspelled.
 _NEAR = 0.7
@@ -48,7 +49,8 @@ class SkippedError(UnmaskError, ValueError):
     """
 
     def __init__(self, problems: Sequence[str], written: Sequence[Path]) -> None:
-        heading = f"{len(problems)} problem(s) skipped, {len(written)} file(s) written:"
+        skipped, files = format_count(len(problems), "problem"), format_count(len(written), "file")
+        heading = f"{skipped} skipped, {files} written:"
         super().__init__(gather(problems, heading=heading))
         self.problems = tuple(problems)
         self.written = tuple(written)
@@ -157,10 +159,14 @@ def near_path(path: object) -> str:
 told = message
 
 
-def gather(problems: Sequence[str], *, heading: str) -> str:
-    """Join the problems of several files into one message, one line each; equal ones in groups."""
+def gather(problems: Sequence[str], *, heading: str | None = None) -> str:
+    """Join the problems of several files into one message, one line each; equal ones in groups.
+
+    Without ``heading`` the first line is their number.
+    """
+    first = f"{format_count(len(problems), 'problem')} found:" if heading is None else heading
     lines = "\n".join(f"  - {problem}" for problem in group_problems(problems))
-    return f"{heading}\n{lines}"
+    return f"{first}\n{lines}"
 
 
 def raise_problems(problems: Sequence[str]) -> None:
@@ -170,8 +176,7 @@ def raise_problems(problems: Sequence[str]) -> None:
         DataError: every problem at once.
     """
     if problems:
-        heading = f"{len(problems)} problem(s) found:"
-        raise DataError(gather(problems, heading=heading), problems)
+        raise DataError(gather(problems), problems)
 
 
 def is_shortened(problems: Sequence[str]) -> bool:

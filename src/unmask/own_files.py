@@ -1,7 +1,8 @@
 """Files that a command may replace: those that unmask wrote for the same purpose.
 
-A report or table is written again and again under one name. Any other file of that name is a
-mistake in the path, and its content would be lost.
+A report is written again and again under one name, and takes seconds; what takes longer, such as
+labels and tables of objects, is replaced only if that was asked for. Any other file of that name is
+a mistake in the path, and its content would be lost.
 """
 
 from __future__ import annotations

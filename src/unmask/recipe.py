@@ -47,6 +47,8 @@ __all__ = [
 
 _MAX_BYTES = 1_000_000
 _SHOWN = 20
+# Name of recipes that were planned from images. It says nothing about the model.
+PLANNED = "plan"
 
 
 class Recipe(Section):

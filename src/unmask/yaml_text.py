@@ -13,10 +13,12 @@ from typing import Any
 
 import yaml
 
-from unmask.errors import RecipeError
+from unmask.errors import RecipeError, message
 
 # A recipe has about 6 levels; parts inside the options of parts may add some.
 MAX_DEPTH = 32
+# Characters of a mistake in a message.
+_LONGEST = 120
 _TAG = "tag:yaml.org,2002:"
 _NULL, _MERGE = f"{_TAG}null", f"{_TAG}merge"
 # What stands unquoted for something else than text, and the characters that it begins with.
@@ -111,6 +113,24 @@ def read_yaml(text: str, label: str) -> Any:
     return _load(text, label, _Loader)
 
 
+def key_lines(text: str, label: str) -> list[tuple[str, int]]:
+    r"""The keys of a mapping with their lines, starting at 1; repeated keys are repeated.
+
+    Raises:
+        RecipeError: as `read_yaml`.
+
+    Examples:
+        >>> key_lines("a: 1\nb: 2", "example")
+        [('a', 1), ('b', 2)]
+    """
+    try:
+        node = yaml.compose(text, Loader=_Texts)
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+        raise RecipeError(_explain(error, text, label)) from error
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return [(str(key.value), key.start_mark.line + 1) for key, _ in pairs]
+
+
 def read_texts(text: str, label: str) -> Any:
     """The same tree with every scalar as it is written, for fields that hold text."""
     return _load(text, label, _Texts)
@@ -161,6 +181,27 @@ def _load(text: str, label: str, loader: type[yaml.SafeLoader]) -> Any:
     try:
         return yaml.load(text, Loader=loader)
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
-        raise RecipeError(
-            f"{label}: expected YAML, found an error: {str(error)[:500]}. Correct it."
-        ) from error
+        raise RecipeError(_explain(error, text, label)) from error
+
+
+def _explain(error: Exception, text: str, label: str) -> str:
+    """The message on a text that is not YAML: its line and the mistake, not what it holds."""
+    mark = getattr(error, "problem_mark", None)
+    line, problem = None, " ".join(str(error).split())[:_LONGEST]
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem:
+        problem = error.problem
+    elif isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position)
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        problem = f"the character U+{code:04X}"
+    elif isinstance(error, RecursionError):
+        problem = "too many levels"
+    if mark is not None:
+        line = mark.line
+    many = line is not None and "\n" in text.rstrip("\n")
+    return message(
+        f"{label}, line {line + 1}" if line is not None and many else label,
+        expected="YAML",
+        found=f"a mistake ({problem})",
+        do="Correct it.",
+    )

@@ -100,6 +100,13 @@ def test_from_files_to_figures(ndim, sets, tiny, command, tmp_path):
     refused = command("predict", folder / "images", *where, "--scores")
     assert refused.code == 2
     assert "whole images" in refused.err
+    assert "--scores: expected options" in refused.err
+    assert "Leave it out: predicted.csv has the probabilities of all classes." in refused.err
+    others = ("--overlay", "--label-name", "x", "--in-place", "--overwrite")
+    refused = command("predict", folder / "images", *where, *others)
+    assert refused.code == 2
+    assert "Error: --overlay, --in-place, --label-name: expected" in refused.err
+    assert "report.html` shows the images" in refused.err
     # One table is written at the end, and --resume is refused as well.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unmask.api.classes.write_classes", interrupt)
@@ -256,7 +263,7 @@ def test_a_page_of_classes(compared, command):
     given = ("--images", compared / "images", "--out", page)
     answer = evaluate_tables(command, compared, *given)
     assert answer.code == 0, answer.err
-    assert "1 line(s) are of images that are not among --images" in answer.out
+    assert "1 line is of images that are not among --images" in answer.out
     text = page.read_text(encoding="utf-8")
     assert text.count("data:image/jpeg;base64,") == 3
     assert text.index("c, y, predicted x") < text.index("b, y, predicted x")

@@ -281,11 +281,47 @@ def test_workers_get_the_device_that_was_asked_for(model, monkeypatch):
     assert seen == {"allow_code": False, "device": "cuda:1"}
 
 
-@pytest.mark.parametrize("text", ["a: [1, 1]", "a: [9]", "- 3", "a: [x]", ":", "a: [1]\nb: [1]"])
-def test_names_that_do_not_fit(tmp_path, text):
-    (tmp_path / "names.yaml").write_text(text)
-    with pytest.raises(RecipeError, match=r"names\.yaml: expected"):
-        read_classes(tmp_path / "names.yaml", 6)
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: [1, 1]", ", line 1: expected each cluster once, found cluster 1, which line 1 has"),
+        ("b: 2\na: [9]", ", line 2: expected numbers of clusters from 1 to 6, found the number 9."),
+        ("- 3", ": expected YAML with lines such as 'nucleus: [3, 5]', found a list."),
+        ("a: [x]", ", line 1: expected numbers of clusters from 1 to 6, found text."),
+        (":", ": expected YAML, found a mistake (expected <block end>, but found ':')."),
+        ("a:", ", line 1: expected numbers of clusters from 1 to 6, found nothing."),
+        ("", ": expected YAML with lines such as 'nucleus: [3, 5]', found nothing."),
+        ("a: [1]\nb: [1]", ", line 2: expected each cluster once, found cluster 1, which line 1"),
+        ("a: [1]\n\na: [2]", ", line 3: expected each name once, found the name of line 1 again."),
+        ("a: [1\nb: 2", ", line 2: expected YAML, found a mistake (expected ',' or ']', but got"),
+        ("secret\x00", ": expected YAML, found a mistake (the character U+0000)."),
+    ],
+)
+def test_names_that_do_not_fit(tmp_path, text, problem):
+    path = tmp_path / "names.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as error:
+        read_classes(path, 6)
+    assert str(error.value).startswith(f"{path}{problem}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["PASSWORD" * 500, "a: PASSWORD\n", "a: {PASSWORD: 1}\n", "PASSWORD: [\n\n", "- PASSWORD"],
+)
+def test_another_file_given_as_names_is_not_printed(tmp_path, text):
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as error:
+        read_classes(path, 6)
+    assert "PASSWORD" not in str(error.value)
+    assert len(str(error.value)) < len(str(path)) + 200
+
+
+def test_names_that_are_missing(tmp_path):
+    (tmp_path / "names.yaml").write_text("a: 1")
+    with pytest.raises(RecipeError, match=r"found no such file\. Did you mean .*names\.yaml\?"):
+        read_classes(tmp_path / "name.yaml", 6)
 
 
 def test_segmenters_without_tokens_are_told(trained, phantoms, tmp_path):
@@ -402,7 +438,7 @@ def test_resume_computes_no_finished_volume_again(ended, command, tmp_path):
     assert not (out / ".predict").exists()
     # What it takes is said of all volumes before anything is computed.
     fitted = answer.out.index("centers fitted")
-    assert answer.out.count(" block(s) of ", 0, fitted) == answer.out.count(" block(s) of ") == 2
+    assert answer.out.count(" blocks of ", 0, fitted) == answer.out.count(" blocks of ") == 2
 
 
 def test_resume_with_another_request_changes_nothing(ended, done, command):

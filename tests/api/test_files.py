@@ -32,10 +32,10 @@ def fail() -> int:
 
 def test_one_line_per_file(pairs):
     lines: list[str] = []
-    tasks = [FileTask(pair, lambda: 3, describe=lambda n: f"{n} object(s)") for pair in pairs]
+    tasks = [FileTask(pair, lambda: 3, describe=lambda n: f"{n} objects") for pair in pairs]
     found = [result for _, result in run_files(tasks, fingerprint(pairs), say=lines.append)]
     assert found == [3, 3]
-    assert re.fullmatch(r"\[2/2\] .*b\.tif: 3 object\(s\) \(0\.\d s\)", lines[1])
+    assert re.fullmatch(r"\[2/2\] .*b\.tif: 3 objects \(0\.\d s\)", lines[1])
 
 
 def test_a_file_that_is_wrong_is_skipped_or_an_error(pairs):

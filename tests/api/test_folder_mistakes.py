@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import unmask
-from unmask.errors import DataError
+from unmask.errors import CheckpointError, DataError
 from unmask.io import save_image
 
 IMAGES = [np.random.default_rng(n).integers(1, 250, (40, 36)).astype(np.uint8) for n in range(6)]
@@ -178,6 +180,20 @@ def test_misspelled_folders_are_named(command, tmp_path, monkeypatch):
         answer = command(verb, *given)
         assert answer.code == 2, verb
         assert re.search("Did you mean (images|labels)", answer.err), answer.err
+
+
+@pytest.mark.parametrize("path", ["imges/0.png", "images/0.pgn", "imges", "./imges/0.png"])
+@pytest.mark.parametrize("model", ["nuclei", None])
+def test_python_names_misspelled_paths_as_the_command_line_does(path, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images(tmp_path / "images")
+    for image in (path, Path(path), [path]):
+        with pytest.raises(DataError) as error:
+            _ = [*found] if isinstance(found := unmask.predict(model, image), Iterator) else found
+        right = "images" if path == "imges" else "images/0.png"
+        assert f"found no such file. Did you mean {right}? Check the path." in str(error.value)
+    with pytest.raises(CheckpointError, match=r"found nothing\. Did you mean images\?"):
+        unmask.predict("imges", np.zeros((8, 8), np.uint8))
 
 
 def test_labels_next_to_the_images_are_named(tmp_path):

@@ -17,6 +17,7 @@ import unmask
 from unmask.data.pairs import Layout, open_pairs
 from unmask.io import open_image, open_labels, save_image
 from unmask.io.outlines.coco import write_coco
+from unmask.wording import format_count
 
 SUFFIX = {2: ".png", 3: ".nii.gz"}
 
@@ -156,7 +157,7 @@ def test_the_root_alone_is_enough(layout, ndim, command, phantoms, trained, tiny
     )
     answer = command("check", root, *preset(ndim), *tiny(ndim))
     assert answer.code == 0, answer.out + answer.err
-    assert f"{count} usable image(s), {count} with labels" in answer.out
+    assert f"{format_count(count, 'usable image')}, {count} with labels" in answer.out
     answer = command("train", "--images", root, "--out", run, *preset(ndim), *tiny(ndim, steps=1))
     assert answer.code == 0, answer.err
     said = answer.out + answer.err
@@ -200,7 +201,7 @@ def few(phantoms, tmp_path):
 def test_images_without_labels_are_a_note_with_the_command(few, command, tiny, tmp_path, clear):
     answer = command("check", few, *preset(2), *tiny(2))
     assert answer.code == 0, answer.out
-    assert "2 usable image(s), 2 with labels" in answer.out
+    assert "2 usable images, 2 with labels" in answer.out
     assert "note: 2 of 8 images have labels: training on 2. The other 6 (i0.png, i2.png, i3.png, " \
         "...) can be used with --unlabeled" in answer.out  # fmt: skip
     run = tmp_path / "run"
@@ -221,7 +222,7 @@ def test_images_without_labels_are_a_note_with_the_command(few, command, tiny, t
     # Without labels there is nothing to note.
     answer = command("check", few / "images", "--preset", "spark2d", *tiny(2))
     assert answer.code == 0, answer.out
-    assert "8 usable image(s), 0 with labels" in answer.out
+    assert "8 usable images, 0 with labels" in answer.out
     assert "have labels" not in answer.out
 
 
@@ -327,10 +328,10 @@ def test_overlaps_of_outlines_are_reported(command, tiny, tmp_path, clear):
     given = (tmp_path / "images", "--labels", tmp_path / "a.geojson", *preset(2), *tiny(2))
     answer = command("check", *given)
     assert answer.code == 0, answer.out + answer.err
-    assert "16 pixel(s) are in more than one object" in answer.out
+    assert "16 pixels are in more than one object" in answer.out
     answer = command("train", "--images", *given, "--out", tmp_path / "r", "--set", "train.steps=1")
     assert answer.code == 0
-    assert "16 pixel(s) are in more than one object" in answer.err
+    assert "16 pixels are in more than one object" in answer.err
 
 
 def decathlon(root, channels):
@@ -395,9 +396,10 @@ def test_channels_in_files_of_their_own(command, phantoms, tiny, tmp_path, clear
     for number, given in enumerate(((root,), folders)):
         answer = command("check", *given, *small)
         assert answer.code == 0, answer.out + answer.err
-        assert f"{len(items)} usable image(s), {len(items)} with labels" in answer.out
+        usable = format_count(len(items), "usable image")
+        assert f"{usable}, {len(items)} with labels" in answer.out
         assert f"{len(items)} of" in answer.out
-        assert "2 channel(s)" in answer.out
+        assert "2 channels" in answer.out
         run, out = tmp_path / f"run{number}", tmp_path / f"out{number}"
         assert command("train", "--images", *given, "--out", run, *small).code == 0
         images = root / "imagesTr" if not listed else given[0]

@@ -120,7 +120,7 @@ def test_a_busy_machine_is_mentioned():
     assert text.startswith("about 2 min for 600 updates; 1 GB of memory. Other programs use")
     assert text.endswith("it takes 4 min")
     assert "Other" not in replace(Forecast(600, 120.0, 1.1)).describe("600 updates")
-    assert Forecast(10).describe("10 updates") == "none, for 10 updates"
+    assert Forecast(10).describe("10 updates") == "10 updates; their time was not measured"
 
 
 def test_check_gives_numbers(phantoms, tiny):

@@ -49,7 +49,7 @@ def test_check_needs_no_labels(command, tmp_path, preset, monkeypatch):
     given = [part for line in settings for part in ("--set", line)]
     answer = command("check", tmp_path, "--preset", preset, *given)
     assert answer.code == 0, answer.out + answer.err
-    assert "1 usable image(s), 0 with labels" in answer.out
+    assert "1 usable image, 0 with labels" in answer.out
     assert ("Forecast" in answer.out) == (recipe.task is not None)
 
 
@@ -125,11 +125,11 @@ def test_validation_images_that_are_trained_on_are_reported(command, tiny, phant
     where = ("--labels", folder / "labels", "--val-images", tmp_path / "images", "--val-labels",
              tmp_path / "labels", "--preset", "semantic2d", *tiny(2))  # fmt: skip
     answer = command("check", folder / "images", *where, "--set", "task.classes=16")
-    assert "5 validation image(s) are training images too" in answer.out, answer.out + answer.err
+    assert "5 validation images are training images too" in answer.out, answer.out + answer.err
     run = ("--set", "task.classes=16", "--out", tmp_path / "run")
     answer = command("train", "--images", folder / "images", *where, *run)
     assert answer.code == 0, answer.err
-    assert "5 validation image(s) are training images too" in answer.out + answer.err
+    assert "5 validation images are training images too" in answer.out + answer.err
 
 
 def test_a_run_inside_the_images_is_refused(command, tiny, phantoms):
@@ -155,7 +155,7 @@ def test_a_list_of_images_is_predicted_in_order(trained, phantoms, ndim):
         np.testing.assert_array_equal(result.labels, wanted)
     with pytest.raises(DataError) as caught:
         unmask.predict(trained[ndim], [arrays[0], "missing.tif", np.zeros(3)])
-    assert "2 problem(s)" in str(caught.value)
+    assert "2 problems" in str(caught.value)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -215,7 +215,7 @@ def test_bad_files_are_skipped_and_named(command, trained, phantoms, tmp_path):
     first.write_bytes(b"not an image")
     answer = command(*given, "--skip-bad")
     assert answer.code == 2
-    assert f"2 problem(s) skipped, {len(good)} file(s) written" in answer.err
+    assert f"2 problems skipped, {len(good)} files written" in answer.err
     assert str(first) in answer.err
     assert str(second) in answer.err
     names = sorted(path.stem for path in (tmp_path / "out").glob("*.tif"))
@@ -238,7 +238,7 @@ def test_bad_files_are_skipped_and_named(command, trained, phantoms, tmp_path):
     again = command(*given, "--overwrite", "--planes", "t")
     assert again.code == 0, again.err
     total = 2 + len(good)
-    assert f"--planes t is not used for {total} of {total} image(s)" in again.out + again.err
+    assert f"--planes t is not used for {total} of {total} images" in again.out + again.err
     # These images have one channel, which cannot be planes.
     assert "data.axes=TYX" not in again.out + again.err
     assert len(list((tmp_path / "out").glob("*.tif"))) == 2 + len(good)
@@ -292,7 +292,7 @@ def test_images_that_a_list_leaves_out_are_reported(tmp_path):
     save_image(tmp_path / "labelsTr" / "a.png", np.eye(9, dtype=np.uint8), axes="YX")
     for given in (tmp_path, tmp_path / "dataset.json"):
         notes = " ".join(find_inputs(str(given), None).notes)
-        assert "2 file(s) in" in notes
+        assert "2 files in" in notes
         assert f"b_0000.png. They can be used with --unlabeled {tmp_path / 'imagesTr'}" in notes
     save_image(tmp_path / "labelsTr" / "b.png", np.eye(9, dtype=np.uint8), axes="YX")
     assert "not listed" not in " ".join(find_inputs(str(tmp_path), None).notes)

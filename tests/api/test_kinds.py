@@ -39,7 +39,7 @@ class TestChoice:
         report = unmask.evaluate(truth=folder, predicted=folder)
         assert report.settings["metrics"] == list(INSTANCE)
         note = report.settings["notes"][0]
-        assert "compared as objects, because truth has 43 pieces of 30 label value(s)" in note
+        assert "compared as objects, because truth has 43 pieces of 30 label values" in note
         assert "--metrics dice,iou" in note
 
     def test_classes(self, tmp_path):

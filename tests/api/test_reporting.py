@@ -110,7 +110,7 @@ def test_a_missing_prediction_is_not_called_an_image(folder, command):
     (folder / "out" / "a.png").rename(folder / "out" / "z.png")
     save_image(folder / "out" / "y.png", np.ones((40, 40), np.uint8), axes="YX")
     answer, _ = evaluated(folder, command)
-    assert "expected true labels with the names of the 2 prediction(s)" in answer.err
+    assert "expected true labels with the names of the 2 predictions" in answer.err
 
 
 @pytest.mark.parametrize(

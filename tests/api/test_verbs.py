@@ -134,7 +134,7 @@ def test_a_cell_over_the_whole_image_is_told(command, tmp_path, monkeypatch, blo
     assert "in 2 of 2 images more than 5 % of the foreground was dropped: " in notes[0]
     assert "a.png (100 %), b.png (100 %)" in notes[0]
     assert notes[1].startswith(f"{tmp_path / 'a.png'}: foreground of 1,760 pixels dropped")
-    assert "1 object(s) larger than 40% of the image" in notes[1]
+    assert "1 object larger than 40% of the image" in notes[1]
     assert len(notes) == 2
     for changed in (False, True):
         if changed:

@@ -370,11 +370,11 @@ def test_the_command_line(folder, tmp_path, command):
     counts = ("--labels-per-run", "1,2", "--repeats", "1", "--doublings", "0")
     answer = command("curve", "--preset", "semantic2d", *where, *small, *counts)
     assert answer.code == 0, answer.err
-    assert "2/2 scratch, 2 label(s), repeat 0: dice" in answer.out
+    assert "2/2 scratch, 2 labels, repeat 0: dice" in answer.out
     # Each training is announced before its own lines.
     lines = answer.out.splitlines()
-    begins = [lines.index(f"Training: scratch, {n} label(s), repeat 0, 2 updates ({n} of 2)")
-              for n in (1, 2)]  # fmt: skip
+    begins = [lines.index(f"Training: scratch, {text}, repeat 0, 2 updates ({n} of 2)")
+              for n, text in ((1, "1 label"), (2, "2 labels"))]  # fmt: skip
     ends = [n for n, line in enumerate(lines) if line.startswith(("1/2", "2/2"))]
     assert begins[0] < ends[0] < begins[1] < ends[1]
     assert (tmp_path / "o" / "curve.png").is_file()

@@ -92,7 +92,7 @@ def test_labels_are_the_nearest_centers_and_counted(dense, centers, one, tmp_pat
 
 def test_what_it_will_take_is_told(dense, one):
     forecast = needs(dense, one)
-    assert forecast.startswith(f"{len(work(dense, one).grid)} block(s) of 1 x ")
+    assert forecast.startswith(f"{len(work(dense, one).grid)} blocks of 1 x ")
     assert f"{dense.windows(one.space)} windows" in forecast
 
 

@@ -170,7 +170,7 @@ def test_channels_that_a_model_joins_are_noted_once():
     every = ChannelChoice()
     notes = channel_notes([named(), named(), plain(1)], 1, every)
     assert notes == [
-        "2 of 3 image(s) have 3 channels (DAPI, actin, Tubulin), and the model sees one: the mean "
+        "2 of 3 images have 3 channels (DAPI, actin, Tubulin), and the model sees one: the mean "
         "of the first three channels. Choose others with --channels."
     ]
     assert "taken for those that the model was trained on" in channel_notes([named()], 3, every)[0]

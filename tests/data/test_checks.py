@@ -89,7 +89,7 @@ def test_masks_where_objects_are_numbered(ndim, value):
     # Among numbered objects it is one remark.
     problems, notes = check_content([pairs[0], pair(*scene(ndim))], objects=True)
     assert problems == []
-    assert "1 id(s) in" in notes[0]
+    assert "1 id in" in notes[0]
 
 
 def test_one_object_is_not_a_mask():

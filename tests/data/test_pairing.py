@@ -142,7 +142,7 @@ def test_a_folder_of_images_leaves_labels_out_and_says_so(tmp_path):
     found = image_files(tmp_path, notes := [])
     assert [name for name, _ in found] == ["a", "b", "b_2"]
     assert len(notes) == 1
-    assert "2 file(s) left out" in notes[0]
+    assert "2 files left out" in notes[0]
     # What is named is used.
     assert len(image_files(f"{tmp_path}/*.png", notes := [])) == 5
     assert notes == []

@@ -238,8 +238,10 @@ def test_images_without_their_labels(tmp_path):
     archives = cellpose(tmp_path / "in")
     members = {f"train/{n:03}_img.png": png(rgb(n)) for n in range(2)}
     pack(archives[0], members)
-    with pytest.raises(DataError, match=r"2 problem(.|\n)*train/001_img\.png: expected the masks"):
+    match = r"2 problem(.|\n)*train/001_img\.png: expected the masks"
+    with pytest.raises(DataError, match=match) as error:
         prepare("cellpose", archives, out=tmp_path / "out", settings=["partial=true"])
+    assert str(error.value).startswith(f"2 problems found in {archives[0]}, {archives[1]}:\n")
     given = livecell(tmp_path / "live")[1:]
     with pytest.raises(DataError, match=r"livecell_coco_train\.json: expected its images"):
         prepare("livecell", given, out=tmp_path / "out", settings=["partial=true"])

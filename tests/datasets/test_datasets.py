@@ -122,3 +122,36 @@ def test_the_verb(command, spleen, tmp_path):
     answer = command("prepare", "spleen", tmp_path / "nowhere", "--out", out)
     assert answer.code == 2
     assert "nowhere" in answer.err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_archive_is_named(name, tmp_path):
+    """Not the folder that it is unpacked into, nor a file that it should have alone."""
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("holiday/a.txt", "x")
+    with pytest.raises(DataError) as error:
+        prepare(name, [path], out=tmp_path / "out")
+    assert str(path) in str(error.value)
+    assert ".." not in str(error.value).replace(str(path), "")
+    assert "unpacked/" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("ending", "found"),
+    [
+        (".zip", "bytes that are not those of a zip file, or only the first part of it."),
+        (".tar.gz", "bytes that are not those of a tar file."),
+        (".tar", "bytes that are not those of a tar file."),
+    ],
+)
+def test_another_file_with_the_ending_of_an_archive(ending, found, tmp_path):
+    path = tmp_path / f"photos{ending}"
+    path.write_text("hello")
+    with pytest.raises(DataError) as error:
+        prepare("pets", [path], out=tmp_path / "out")
+    assert error.value.problems == (
+        f"{path}: expected a whole archive that can be unpacked, found {found} Download it again, "
+        "or unpack it and give its folder.",
+    )

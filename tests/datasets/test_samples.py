@@ -182,6 +182,6 @@ def test_leaves_within_the_given_foreground(tmp_path, run):
     save_image(part / "images" / "plant002.tif", image)
     save_image(part / "foreground" / "plant001.tif", foreground[:9])
     (out / "plant001.tif").unlink()
-    with pytest.raises(DataError, match=r"2 problem\(s\)(.|\n)*\(9, 36\)"):
+    with pytest.raises(DataError, match=r"2 problems(.|\n)*\(9, 36\)"):
         segment_foreground(part, out, model=run())
     assert not list(out.iterdir())

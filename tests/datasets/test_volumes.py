@@ -226,9 +226,7 @@ def test_images_without_labels_are_named(tmp_path):
     folder = archive(tmp_path / "in", "word")
     for number in (4, 7):
         (folder / f"WORD-V0.1.0/labelsTr/word_{number:04}.nii.gz").unlink()
-    with pytest.raises(
-        DataError, match=r"2 problem\(s\)(.|\n)*word_0007.nii.gz: expected its labels"
-    ):
+    with pytest.raises(DataError, match=r"2 problems(.|\n)*word_0007.nii.gz: expected its labels"):
         prepare(folder, tmp_path / "out", name="word")
 
 

@@ -43,7 +43,7 @@ def test_blocks_scores_and_what_is_said(command, instances, images, content, tmp
     where = ("predict", "--model", instances, images, "--out", out, *BLOCKS)
     answer = command(*where, "--scores")
     assert answer.code == 0, answer.err
-    assert answer.out.count("9 block(s) of 30 x 30 voxels") == 2
+    assert answer.out.count("9 blocks of 30 x 30 voxels") == 2
     assert "GB of memory" in answer.out
     names = sorted(path.stem for path in images.iterdir())
     written = [*(f"{n}.tif" for n in names), "scores", "uncertainty"]

@@ -48,7 +48,7 @@ def request_of(encoder: Path, images: Path | str, out: Path) -> tuple[object, ..
 def test_workers_of_a_cluster_give_the_same_bytes(command, encoder, images, content, tmp_path):
     answer = command(*request_of(encoder, images, tmp_path / "one"))
     assert answer.code == 0, answer.err
-    assert answer.out.count("9 block(s) of 32 x 32 voxels, about 0.0 GB of memory") == 2
+    assert answer.out.count("9 blocks of 32 x 32 voxels, about 0.0 GB of memory") == 2
     answer = command(*request_of(encoder, images, tmp_path / "two"), "--workers", "threads:2")
     assert answer.code == 0, answer.err
     assert content(tmp_path / "one") == content(tmp_path / "two")

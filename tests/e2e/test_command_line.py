@@ -62,7 +62,7 @@ def test_the_whole_way(ndim, command, phantoms, tiny, tmp_path):
         return answer.out
 
     text = done("check", images, "--labels", labels, "--preset", train, *small)
-    assert f"{len(names)} usable image(s), {len(names)} with labels" in text
+    assert f"{len(names)} usable images, {len(names)} with labels" in text
     assert "Forecast" in text
 
     pre, run, out = tmp_path / "pre", tmp_path / "run", tmp_path / "out"

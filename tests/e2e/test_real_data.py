@@ -53,7 +53,7 @@ def test_real_images(name, count, preset, settings, some, command, tmp_path):
         return answer.out
 
     text = done("check", images, "--labels", labels, "--preset", preset, *given)
-    assert f"{count} usable image(s), {count} with labels" in text
+    assert f"{count} usable images, {count} with labels" in text
     run, out, report = tmp_path / "run", tmp_path / "out", tmp_path / "report.json"
     where = ("--images", images, "--labels", labels, "--out", run)
     done("train", "--preset", preset, *where, *given)

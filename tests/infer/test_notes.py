@@ -74,7 +74,7 @@ class TestDropped:
         # Foreground that is dropped says nothing about sizes, so no size is advised.
         [dropped] = result.notes
         assert f"foreground of {total:,} pixels dropped (of {total:,})" in dropped
-        assert f"{labels.max()} object(s) whose shapes do not fit" in dropped
+        assert f"{labels.max()} objects whose shapes do not fit" in dropped
         assert "task.flow_error=0.4" in dropped
 
     def test_small_objects(self):
@@ -88,7 +88,7 @@ class TestDropped:
         labels = np.zeros((40, 44), np.int32)
         labels[2:38, 2:42] = 1
         result = predictor(Trained(2)).predict(scores_of(labels))
-        assert "1 object(s) larger than 40% of the image" in result.notes[0]
+        assert "1 object larger than 40% of the image" in result.notes[0]
         assert not predictor(Trained(2, max_fraction=1.0)).predict(scores_of(labels)).notes
 
     def test_nothing_is_said_of_labels_without_doubt(self):
@@ -108,7 +108,7 @@ class TestDropped:
             logits[:, rows, rows] = 9
         (note,) = predictor(task).predict(logits).notes
         assert "foreground of 41 pixels dropped (of 365)" in note
-        assert "16 in 1 object(s) in pieces of the foreground that are too small" in note
+        assert "16 in 1 object in pieces of the foreground that are too small" in note
         assert (
             "25 in objects that are too small and have no neighbor (decoding.min_size=30)" in note
         )

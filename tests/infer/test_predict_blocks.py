@@ -210,7 +210,7 @@ def test_objects_longer_than_the_halo_are_told_of(length, places, ndim, tmp_path
     given = {"block": block, "say": lines.append}
     predict_blocks(predictor(ndim), image, tmp_path / "a.tif", **given)
     assert len(lines) == bool(places)
-    words = ("1 object(s) are larger than the halo of 3 voxels", "labels 1.", "A halo of 30 voxels")
+    words = ("1 object larger than the halo of 3 voxels", "labels 1.", "A halo of 30 voxels")
     assert all(word in line for line in lines for word in words)
 
 
@@ -532,7 +532,7 @@ def test_the_forecast_tells_blocks_memory_and_windows():
     _, cost = plan_blocks(predictor(2), Image.from_array(noise(200, 200)), (64, 64))
     assert cost.blocks == 16
     assert 1 <= cost.passes < 3
-    assert "16 block(s) of 64 x 64" in str(cost)
+    assert "16 blocks of 64 x 64" in str(cost)
     assert "disk" not in str(cost)
 
 

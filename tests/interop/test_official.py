@@ -296,9 +296,14 @@ class TestCommandLine:
             ("mediar", lambda w: {n: v for n, v in w.items() if "norm1" not in n}, "missing"),
             ("mediar", lambda w: {n: v for n, v in w.items() if "patch" not in n}, "another one"),
             ("mediar", lambda w: {}, "no tensors"),
-            ("unet", lambda w: w, "glmae, imagenet, mae, maester, mediar"),
+            ("unet", lambda w: w, "one of bioimageio, glmae, imagenet, mae, maester, mediar, mit,"),
+            (
+                "medair",
+                lambda w: w,
+                "pea3d, spark, found another name. Did you mean mediar?",
+            ),
         ],
-        ids=["missing", "another encoder", "nothing", "unknown source"],
+        ids=["missing", "another encoder", "nothing", "unknown source", "misspelled source"],
     )
     def test_what_is_refused(self, command, saved, tmp_path, source, change, words):
         out = tmp_path / "cells.safetensors"
@@ -313,7 +318,7 @@ class TestCommandLine:
         path = saved("mediar", lambda w: {n: v for n, v in w.items() if not n.endswith(name)})
         with pytest.raises(CheckpointError) as caught:
             read(path, "mediar")
-        assert "1 differences" in str(caught.value)
+        assert "found 1 difference." in str(caught.value)
         assert name in str(caught.value)
         assert "another one" not in str(caught.value)
 

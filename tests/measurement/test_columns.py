@@ -241,7 +241,7 @@ def test_channel_names():
     image = Image.from_array(np.zeros((3, 4, 4), np.uint8), ndim=2)
     assert channel_names(image) == ["channel_0", "channel_1", "channel_2"]
     assert channel_names(image, ["DAPI", "", "DAPI"]) == ["DAPI_0", "channel_1", "DAPI_2"]
-    with pytest.raises(DataError, match=r"3 channel\(s\)"):
+    with pytest.raises(DataError, match=r"3 channels"):
         channel_names(image, ["DAPI"])
 
 

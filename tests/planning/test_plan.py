@@ -200,7 +200,7 @@ def test_doubt_names_the_setting_that_changes_it():
     task = next(each for each in plan.decisions if each.field == "task")
     assert not task.sure
     assert "--set task=" in str(task)
-    assert any("3 object(s)" in note for note in plan.notes)
+    assert any("3 objects" in note for note in plan.notes)
 
 
 def test_classes_of_thick_sections_get_a_network_of_their_shape():

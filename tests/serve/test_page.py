@@ -323,7 +323,7 @@ def test_slices_between_scribbles_and_labels_of_other_programs(page, server, tmp
     theirs[:, 4:8, 4:8], theirs[:, 12:16, 4:8] = 3, 9
     save_image(tmp_path / "theirs.tif", theirs, axes="ZYX")
     page.get_by_test_id("import").set_input_files(tmp_path / "theirs.tif")
-    expect(page.get_by_test_id("status")).to_contain_text("2 object(s) imported")
+    expect(page.get_by_test_id("status")).to_contain_text("Objects imported: 2.")
     page.get_by_test_id("layer-prediction").click()
     page.get_by_test_id("accept").click()
     page.locator("#question-yes").click()
@@ -413,7 +413,7 @@ def test_two_people_are_asked(new_page, page, server):
     canvas.stroke((15, 5), (15, 9))
     expect(page.get_by_test_id("question")).to_contain_text("saved labels")
     page.locator("#question-no").click()
-    expect(page.get_by_test_id("status")).to_contain_text("object(s)")
+    expect(page.get_by_test_id("status")).to_contain_text("objects: ")
     saved(page)
     np.testing.assert_array_equal(on_disk(site), before)
     canvas.stroke((17, 5), (17, 9))
@@ -714,7 +714,7 @@ def test_search_counts_and_outlines_of_other_programs(page, server, tmp_path):
     for words, count in (("NUCLEI", 5), ("nothing", 0), ("", 5), ("_003.t", 1)):
         search.fill(words)
         expect(rows).to_have_count(count)
-        expect(matches).to_have_text(f"{count} of 5 image(s) found.")
+        expect(matches).to_have_text(f"{count} of 5 images found.")
     rows.first.click()
     expect(page.get_by_test_id("canvas")).to_have_attribute("data-image", "nuclei_003")
 
@@ -728,7 +728,7 @@ def test_search_counts_and_outlines_of_other_programs(page, server, tmp_path):
     with page.expect_file_chooser() as chooser:
         page.get_by_text("Import labels").click()
     chooser.value.set_files(tmp_path / "RoiSet.zip")
-    expect(page.get_by_test_id("status")).to_contain_text("2 object(s) imported")
+    expect(page.get_by_test_id("status")).to_contain_text("Objects imported: 2.")
     page.get_by_test_id("accept").click()
     expect(page.get_by_test_id("accept")).to_be_hidden()
     np.testing.assert_array_equal(on_disk(site, "nuclei_003"), expected)
@@ -750,7 +750,7 @@ def test_search_counts_and_outlines_of_other_programs(page, server, tmp_path):
     (tmp_path / "coco.json").write_text(json.dumps(tree))
     page.get_by_test_id("import").set_input_files(tmp_path / "coco.json")
     expect(page.get_by_test_id("layer-prediction")).to_be_visible()
-    expect(page.get_by_test_id("status")).to_contain_text("2 object(s) imported")
+    expect(page.get_by_test_id("status")).to_contain_text("Objects imported: 2.")
     page.get_by_test_id("layer-prediction").click()
     page.get_by_test_id("accept").click()
     page.locator("#question-yes").click()

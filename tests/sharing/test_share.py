@@ -219,7 +219,7 @@ def test_the_chain_of_start_weights_is_kept(tmp_path):
         assert word in text, word
     assert "Roe 2020" in (tmp_path / "out" / "CITATION.cff").read_text(encoding="utf-8")
     for word in ("Share that model instead", "theirs (license: CC-BY-SA-4.0; data: CC0)",
-                 "MEDIAR is not known", "Only 1 image(s)"):  # fmt: skip
+                 "MEDIAR is not known", "Only 1 image"):  # fmt: skip
         assert word in said, word
     card = describe_model(tmp_path / "out").card
     assert str(tmp_path) not in str(card)
@@ -246,3 +246,27 @@ def test_scores_say_what_they_are_of(tmp_path, held_out, text):
     mine = copy_of_run(tmp_path, metrics={"f1": 0.5}, held_out=held_out)
     share(tmp_path / "out", model=mine)
     assert text in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("task", "what"), [({"name": "flows"}, "objects"), ({"name": "semantic"}, "classes")]
+)
+def test_a_planned_model_has_the_name_under_which_it_is_shared(tmp_path, task, what):
+    """Every plan is called "plan", which says nothing to others."""
+    model = load_model(RUN)
+    recipe = dict(model.card["recipe"]) | {
+        "name": "plan", "description": "planned from 4 labeled images", "task": task,
+    }  # fmt: skip
+    save_model(tmp_path / "m.safetensors", model.weights, {**model.card, "recipe": recipe})
+    share(
+        tmp_path / "my-cells",
+        api.ShareOptions(api.Owner(license="MIT")),
+        tmp_path / "m.safetensors",
+    )
+    text = (tmp_path / "my-cells" / "README.md").read_text(encoding="utf-8")
+    assert f"# my-cells\n\nSegments {what} in 2D images. Its training was planned from 4" in text
+    citation = yaml.safe_load((tmp_path / "my-cells" / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["title"] == "my-cells"
+    assert load_model(tmp_path / "my-cells").card["name"] == "my-cells"
+    share(tmp_path / "titled", OPTIONS, tmp_path / "m.safetensors")
+    assert "# Small nuclei\n" in (tmp_path / "titled" / "README.md").read_text(encoding="utf-8")

@@ -91,8 +91,8 @@ def test_lines_of_an_audit(tmp_path):
     (images / "bad.tif").write_bytes(b"no image")
     audit = audit_pairs(images, None, Layout(2), read=True)
     lines = list(describe(audit, load("mae2d")))
-    assert lines[0] == "2 usable image(s), 0 with labels; recipe 'mae2d'."
-    assert any(line.strip() == "2 of 9 x 8, 1 channel(s), uint8" for line in lines)
+    assert lines[0] == "2 usable images, 0 with labels; recipe 'mae2d'."
+    assert any(line.strip() == "2 of 9 x 8, 1 channel, uint8" for line in lines)
     assert sum(line.startswith("note: ") for line in lines) == 2
     assert sum(line.startswith("PROBLEM: ") and "bad.tif" in line for line in lines) == 1
 
@@ -100,5 +100,5 @@ def test_lines_of_an_audit(tmp_path):
 def test_the_size_of_a_volume_names_its_axes(tmp_path):
     images = write(tmp_path, np.zeros((4, 9, 8), np.uint8))
     lines = list(describe(audit_pairs(images, None, Layout(3)), load("mae3d")))
-    assert "  1 of 4 x 9 x 8 voxels (z, y, x), 1 channel(s), uint8" in lines
+    assert "  1 of 4 x 9 x 8 voxels (z, y, x), 1 channel, uint8" in lines
     assert next(iter(describe(Audit([]), load("mae2d")))).startswith("0 usable")

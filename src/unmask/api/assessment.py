@@ -25,6 +25,7 @@ from unmask.reports.page import Section
 from unmask.space.random import generator
 from unmask.tasks.base import Task
 from unmask.tasks.segmenter import Segmenter
+from unmask.wording import format_count
 
 # A predicted object is right if its IoU with a true one is at least this.
 _RIGHT = 0.5
@@ -127,7 +128,7 @@ def assess(
             right.setdefault(name, []).append(good)
         kept.append(replace(item, doubts={}))
     report = Report.of(rows, settings={"metrics": list(names)})
-    title = f"Scores on {len(rows)} held-out image(s)"
+    title = f"Scores on {format_count(len(rows), 'held-out image')}"
     sections = evaluation_sections(report, map(_compare, kept), objects=objects, title=title)
     fitted = {name: fit_calibration(doubts[name], right[name]) for name in doubts}
     found = {name: each for name, each in fitted.items() if each is not None}

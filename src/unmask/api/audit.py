@@ -167,8 +167,9 @@ def _add_validation(
 ) -> None:
     """Audit the validation too, and compare it with what is trained on."""
     other = _audited(images, labels_of(images, labels), recipe, task)
-    audit.problems.extend(other.problems)
-    audit.notes.extend(other.notes)
+    # One table may hold the classes of both.
+    audit.problems.extend(line for line in other.problems if line not in audit.problems)
+    audit.notes.extend(line for line in other.notes if line not in audit.notes)
     audit.notes.extend(left_out_note("Validation", len(other.pairs), other.unlabeled))
     known = {audit.digests[pair.image.source]: pair for pair in audit.pairs}
     found = ((known.get(other.digests[pair.image.source]), pair) for pair in other.pairs)

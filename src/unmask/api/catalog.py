@@ -18,6 +18,7 @@ from unmask.plain_text import printable
 from unmask.plugins import references
 from unmask.recipe import Recipe
 from unmask.renamed import accept_former_names
+from unmask.wording import format_count
 
 # Characters of one value, and entries of a list, that are shown.
 _LONGEST, _SHOWN = 300, 4
@@ -60,8 +61,8 @@ class ShippedModel:
         return "\n".join(
             [
                 f"{self.name:14} {self.description}",
-                f"{'':14} task {self.task}, {self.ndim}D, {self.channels} channel(s), "
-                f"{size:.1f} MB, license {self.license}",
+                f"{'':14} task {self.task}, {self.ndim}D, "
+                f"{format_count(self.channels, 'channel')}, {size:.1f} MB, license {self.license}",
                 f"{'':14} data: {self.data['name']}, {self.data['license']}, {self.data['source']}",
                 f"{'':14} {self.images}: {scores}",
             ]

@@ -14,7 +14,7 @@ from unmask.api.values import Say
 from unmask.data.pairs import Pair, Paths
 from unmask.data.portions import unreadable
 from unmask.data.tables import CLASS, NAME, PREDICTED, list_paths, read_table, write_table
-from unmask.errors import DataError, RecipeError, describe_error, gather, message, raise_problems
+from unmask.errors import DataError, RecipeError, describe_error, message, raise_problems
 from unmask.io import Image, stem
 from unmask.io.paths import named_files
 from unmask.leftovers import remove_leftovers
@@ -22,6 +22,7 @@ from unmask.metrics import METRICS as NAMED
 from unmask.metrics import Report, evaluate_pair, find_metric
 from unmask.progress import Progress
 from unmask.tasks.complete import complete
+from unmask.wording import format_count
 
 if TYPE_CHECKING:
     from unmask.infer.predictor import Predictor
@@ -159,8 +160,7 @@ def evaluate_classes(
     names = list(dict.fromkeys(columns)) or sorted({*true.values(), *given.values()})
     where = ", ".join(map(str, list_paths(predicted)))
     problems = _compare_names(true, given, names, where)
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     shares = np.array([_shares(where, answers[name], names) for name in true]).T
     numbers = np.array([names.index(value) + 1 for value in true.values()])
     rows = [
@@ -249,12 +249,14 @@ def _of_images(
             message(
                 where,
                 expected=f"lines of the images of --images, such as {min(known, default='-')!r}",
-                found=f"{len(true)} line(s) of other images, such as {next(iter(true))!r}",
+                found=f"{format_count(len(true), 'line')} of other images, such as "
+                f"{next(iter(true))!r}",
                 do="Give the images of this table, or leave out --images.",
             )
         )
     spare = len(true) - len(kept)
-    note = f"{where}: {spare} line(s) are of images that are not among --images, and are left out."
+    lines = format_count(spare, "line is", "lines are")
+    note = f"{where}: {lines} of images that are not among --images, and left out."
     return kept, [note] if spare else []
 
 

@@ -32,7 +32,7 @@ from unmask.data.grid import View
 from unmask.data.outputs import keep_results
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Pair, Paths, fingerprint, keep_inputs
-from unmask.errors import CheckpointError, DataError, RecipeError, gather
+from unmask.errors import CheckpointError, DataError, RecipeError, raise_problems
 from unmask.interruption import note_kept
 from unmask.io import Image, open_image, open_labels, output_name
 from unmask.io.identity import identity
@@ -319,8 +319,7 @@ def _open_volumes(volumes: Paths, encoder: Encoder, say: Say) -> list[Pair]:
         for place, image in enumerate(images)
         if image.name in names[:place]
     ]
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     if data.scale is not None:
         notes.append(f"data.scale={data.scale} of the model is not used; data.spacing is.")
     for note in notes:
@@ -351,8 +350,7 @@ def _prepare_volumes(dense: Dense, pairs: Sequence[Pair], encoder: Encoder) -> l
             )
         except DataError as error:
             problems.append(str(error))
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     return found
 
 

@@ -38,7 +38,7 @@ def choose_model(images: Paths, settings: Settings, say: Say, *, planes: str | N
             problems.append(str(error))
         else:
             return _model_for(2 if planes == "z" else ndim, str(path), say)
-    raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise DataError(gather(problems), problems)
 
 
 def choose_model_for(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from unmask import hub
+from unmask.api.prediction_options import SUMMARY, TABLE, Options
 from unmask.data.outputs import keep_inputs, keep_results
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, RecipeError, raise_problems
@@ -15,9 +15,6 @@ from unmask.infer.predictor import Predictor
 from unmask.io import FORMATS, Image, output_name
 from unmask.io.label_groups import label_name, labels_in_place
 from unmask.io.paths import locate
-
-if TYPE_CHECKING:
-    from unmask.api.prediction_options import Options
 
 # The model file of a run has the same name in every run, so the name of the run is used.
 _MODEL_FILE = "model"
@@ -62,7 +59,9 @@ def settle_destinations(
     found = destinations(pairs, out, name, in_place=in_place, ending=ending)
     keep_inputs([] if in_place else pairs, out, resume=options.resume, ending=ending)
     kept = not (options.resume or options.overwrite or in_place)
-    keep_results([target.path for target in found], out, kept=kept)
+    wanted = {TABLE: options.table, SUMMARY: options.overlay and len(pairs) > 1}
+    together = [out / name for name, is_wanted in wanted.items() if is_wanted]
+    keep_results([*(target.path for target in found), *together], out, kept=kept)
     return found
 
 

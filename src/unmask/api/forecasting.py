@@ -58,7 +58,7 @@ class Forecast:
     def describe(self, what: str) -> str:
         """Time and memory in words; ``what`` names the updates."""
         if self.seconds != self.seconds:
-            return f"none, for {what}"
+            return f"{what}; their time was not measured"
         text = f"about {duration(self.seconds)} for {what}"
         if self.memory is not None:
             text += f"; {self.memory / 1e9:.2g} GB of memory"

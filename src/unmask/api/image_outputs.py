@@ -25,6 +25,7 @@ from unmask.io.missing_chunks import find_unwritten
 from unmask.profiling import stage
 from unmask.progress import Progress
 from unmask.space.axes import SPACE
+from unmask.wording import format_count
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,9 @@ def uncertainty_columns(
     known = [result.get(UNCERTAINTY) for result in results]
     if missing := sum(each is None for each in known):
         say(
-            f"note: objects.csv has no uncertainty for {missing} image(s): it is not computed for "
-            "classes in stacks that are predicted plane by plane, nor with --workers without "
-            "--scores."
+            f"note: objects.csv has no uncertainty for {format_count(missing, 'image')}: it is not "
+            "computed for classes in stacks that are predicted plane by plane, nor with --workers "
+            "without --scores."
         )
     if predictor.calibration is None and missing < len(known):
         say("note: the model has no calibration, so the column score is 1 - uncertainty.")

@@ -27,6 +27,7 @@ from unmask.own_files import refuse_others
 from unmask.plain_text import printable
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
+from unmask.wording import format_count
 
 
 def find_inputs(
@@ -64,8 +65,8 @@ def _note_unlisted(images: Paths) -> list[str]:
         return []
     folder = files[0].parent
     return [
-        f"{given[0]}: {len(files)} file(s) in {folder} are not listed or have no labels, and are "
-        f"left out, such as {files[0].name}. They can be used with --unlabeled {folder}."
+        f"{given[0]}: {format_count(len(files), 'file')} in {folder} left out, not listed or "
+        f"without labels, such as {files[0].name}. They can be used with --unlabeled {folder}."
     ]
 
 
@@ -205,8 +206,9 @@ def same_notes(same: Iterable[tuple[Pair, Pair]]) -> list[str]:
         return []
     names = ", ".join(f"{other.image.source} is {pair.image.source}" for pair, other in both[:4])
     more = f" and {len(both) - 4} more" if len(both) > 4 else ""
+    count = format_count(len(both), "validation image is", "validation images are")
     return [
-        f"{len(both)} validation image(s) are training images too ({names}{more}). The scores of "
+        f"{count} training images too ({names}{more}). The scores of "
         "the validation say nothing about new images; keep such images out of one of the two."
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from torch import nn
 
 from unmask import checkpoint
 from unmask.api.values import Settings
-from unmask.errors import RecipeError
+from unmask.errors import RecipeError, message
 from unmask.interop import official
 from unmask.interop.bioimageio import Package, read_package
 from unmask.interop.installed import find_weights
 from unmask.own_files import refuse_existing
 from unmask.training.provenance import versions
+
+# Source of packages, which hold a description of their network.
+_PACKAGE = "bioimageio"
 
 
 def convert(
@@ -52,8 +56,9 @@ def convert(
             f"--out {target}: expected a name that ends in .safetensors, found "
             f"{target.suffix or 'no ending'}. Change it."
         )
+    _check_source(source)
     refuse_existing(target, overwrite=overwrite)
-    if source == "bioimageio":
+    if source == _PACKAGE:
         package = read_package(weights, settings)
         card = {**package.card, "versions": versions(), "origin": _origin(package, weights)}
         checkpoint.save_model(target, package.weights, card)
@@ -67,6 +72,27 @@ def convert(
     }
     checkpoint.save_model(target, found.weights, card)
     return target
+
+
+def _check_source(source: str) -> None:
+    """Refuse a source that does not exist; one of the user's own is looked up later.
+
+    Raises:
+        RecipeError: names all sources, and the nearest one.
+    """
+    known = sorted([*official.SOURCES, _PACKAGE])
+    if source in known or ":" in source:
+        return
+    near = difflib.get_close_matches(source, known, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise RecipeError(
+        message(
+            f"--source {source}",
+            expected=f"one of {', '.join(known)}",
+            found="another name",
+            do=f"{hint}Correct it.",
+        )
+    )
 
 
 def _origin(package: Package, path: str | Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from unmask.io.pictures import looks_like_picture
 from unmask.labels.components import connected_components
 from unmask.metrics import INSTANCE, METRICS, SEMANTIC, Metric, find_metric
 from unmask.metrics.metric import Kind
+from unmask.wording import format_count
 
 # An object has one piece, or a few if the image cuts it. Beyond this mean number of pieces per id
 # ids are classes.
@@ -66,7 +67,8 @@ def choose_metrics(looks: Iterable[Look]) -> tuple[tuple[str, ...], str]:
     shown = [look for look in looks if look.ids]
     different = {value for look in shown for value in look.ids}
     ids, pieces = sum(len(look.ids) for look in shown), sum(look.pieces for look in shown)
-    counts = f"{pieces:,} pieces of {len(different):,} label value(s) in {len(shown):,} image(s)"
+    values, images = format_count(len(different), "label value"), format_count(len(shown), "image")
+    counts = f"{format_count(pieces, 'piece')} of {values} in {images}"
     alike = len({look.ids for look in shown}) == 1
     if not shown:
         return SEMANTIC, "no truth image has a label"

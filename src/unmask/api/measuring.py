@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from unmask.api.files import FileTask, run_files
+from unmask.api.prediction_options import TABLE
 from unmask.atomic import refuse_folder
 from unmask.blocks.scheduler import check_workers
 from unmask.data.channel_choice import all_channels, channel_numbers, known_names, select_channels
@@ -29,7 +30,9 @@ from unmask.measurement.sources import Several, Source, open_sources
 from unmask.measurement.stack import join_positions, measure_positions
 from unmask.measurement.volume import Progress, Scale
 from unmask.measurement.writing import refuse_other_tables, table_writer, write_table
+from unmask.own_files import refuse_existing
 from unmask.space.spacing import check_spacing
+from unmask.wording import format_count
 
 Say = Callable[[str], None]
 # What the blocks of a label image gave, position by position.
@@ -52,6 +55,7 @@ class MeasureOptions:
         rois: formats of outlines that are written too: "imagej", "geojson", "coco".
         cluster: None for this process; ``threads:N`` or ``processes:N`` for workers on this
             machine; or the address of a dask.distributed scheduler.
+        overwrite: replace a table and outlines of an earlier run.
     """
 
     spacing: Sequence[float] | None = None
@@ -60,6 +64,7 @@ class MeasureOptions:
     channels: Sequence[int | str] | None = None
     rois: Sequence[str] = ()
     cluster: str | None = None
+    overwrite: bool = False
 
 
 def measure(
@@ -129,7 +134,8 @@ def measure_files(
         progress: called with (blocks done, blocks in all) of each image.
 
     Raises:
-        DataError: files that do not pair, cannot be read or differ in shape; all at once.
+        DataError: files that do not pair, cannot be read or differ in shape; all at once. Or
+            ``out`` is another file, or an earlier table without ``options.overwrite``.
         MissingPackageError: the format of the table needs an extra.
         SaveError: the table cannot be written.
     """
@@ -141,7 +147,7 @@ def measure_files(
     outlines = OutlineFiles(outlines_folder(path), chosen.rois)
     sources = open_sources(labels, images, planes=chosen.planes, say=say)
     _keep_inputs(sources, path)
-    refuse_other_tables(path)
+    _refuse_outputs(path, outlines, overwrite=chosen.overwrite)
     for source in sources:
         outlines.check(source.labels, divided=bool(divided_axes(source.labels, chosen)))
     pairs = [Pair(source.name, source.labels, source.image) for source in sources]
@@ -151,7 +157,7 @@ def measure_files(
         FileTask(
             pair,
             partial(measure_source, source, chosen, parts=parts, say=say, progress=progress),
-            describe=lambda table: f"{len(table)} object(s)",
+            describe=lambda table: format_count(len(table), "object"),
         )
         for pair, source, parts in zip(pairs, sources, measured, strict=True)
     ]
@@ -203,9 +209,9 @@ def write_objects(
     if columns:
         tables = [table.extend(more) for table, more in zip(tables, columns, strict=True)]
     table = concatenate(tables)
-    path = folder / "objects.csv"
+    path = folder / TABLE
     write_table(table, path)
-    say(f"{path}: {len(table)} object(s)")
+    say(f"{path}: {format_count(len(table), 'object')}")
     return path
 
 
@@ -328,6 +334,14 @@ def _extend(table: Table, columns: Extra) -> Table:
                 )
             )
     return Table({**table.columns, **added}, table.spatial)
+
+
+def _refuse_outputs(path: Path, outlines: OutlineFiles, *, overwrite: bool) -> None:
+    """Refuse to replace files of others, and own ones unless that was asked for."""
+    refuse_other_tables(path)
+    refuse_existing(path, overwrite=overwrite)
+    if outlines.formats:
+        refuse_existing(outlines.folder, overwrite=overwrite)
 
 
 def _keep_inputs(sources: Sequence[Source], out: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from unmask.data.pairs import Layout, open_as_seen
-from unmask.errors import DataError, gather
+from unmask.errors import DataError, raise_problems
 from unmask.infer.predictor import Predictor
 from unmask.io import Image
 from unmask.io.inputs import ArrayInput, Input, as_inputs, one_input
@@ -33,8 +33,7 @@ def open_all(
             opened.append(open_one(each, predictor, layout, spacing))
         except DataError as error:
             problems.append(str(error))
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     return opened
 
 

@@ -21,7 +21,7 @@ from unmask.api.image_outputs import (
     uncertainty_columns,
 )
 from unmask.api.opening import open_all, open_one
-from unmask.api.prediction_options import Options
+from unmask.api.prediction_options import Options, refuse_label_options
 from unmask.api.results import (
     Done,
     Result,
@@ -52,7 +52,7 @@ from unmask.data.pairs import (
     fingerprint,
 )
 from unmask.data.tables import PREDICTED
-from unmask.errors import DataError, RecipeError, SkippedError, gather, group_problems, message
+from unmask.errors import RecipeError, SkippedError, group_problems, message, raise_problems
 from unmask.infer.facts import prediction_facts, predictor_digest
 from unmask.infer.large import is_large
 from unmask.infer.load import compare_flips, load_predictor
@@ -387,7 +387,7 @@ def _open_pairs(
     rules = replace(predictor.layout or Layout(predictor.ndim), planes=planes)
     audit = audit_pairs(images, None, rules, channels=predictor.channels)
     if audit.problems and not (options.skip_bad and audit.pairs):
-        raise DataError(gather(audit.problems, heading=f"{len(audit.problems)} problem(s) found:"))
+        raise_problems(audit.problems)
     _check_options(audit.pairs, options, whole_image=bool(complete(predictor.task).image_classes))
     opened = [pair.image for pair in audit.pairs]
     channels = channel_notes(opened, predictor.channels, rules.channels)
@@ -428,13 +428,8 @@ def _check_options(pairs: Sequence[Pair], options: Options, *, whole_image: bool
     Raises:
         RecipeError: options of label images for a task about whole images; to resume with arrays.
     """
-    kept = {"skip_bad": False, "overwrite": False, "device": "auto", "profile": False}
-    if whole_image and replace(options, **kept) != Options():
-        raise RecipeError(
-            "expected none of --scores, --table, --overlay, --planes, --join, --workers and "
-            "--resume with a task about whole images, found one of them. They are for label "
-            "images; leave them out."
-        )
+    if whole_image:
+        refuse_label_options(options)
     arrays = [pair.name for pair in pairs if not is_in_files(pair.image)]
     if options.resume and arrays:
         raise RecipeError(

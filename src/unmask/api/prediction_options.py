@@ -4,6 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unmask.data.tables import PREDICTED
+from unmask.errors import RecipeError, message
+
+# Files about all images of a prediction together: the table of objects, and the page.
+TABLE, SUMMARY = "objects.csv", "summary.html"
+# Options about label images, and what there is instead for the classes of whole images.
+_OF_LABELS = {
+    "scores": ("--scores", f"{PREDICTED} has the probabilities of all classes"),
+    "table": ("--table", f"{PREDICTED} has one line per image"),
+    "overlay": ("--overlay", "`unmask evaluate --images ... --out report.html` shows the images"),
+    "resume": ("--resume", "--overwrite classifies all images again"),
+    "cluster": ("--workers", ""),
+    "planes": ("--planes", ""),
+    "join": ("--join", ""),
+    "diameter": ("--diameter", ""),
+    "in_place": ("--in-place", f"--out FOLDER receives {PREDICTED}"),
+    "label_name": ("--label-name", ""),
+    "label_ending": ("--label-ending", ""),
+}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -49,3 +69,25 @@ class Options:
     label_ending: str | None = None
     device: str = "auto"
     profile: bool = False
+
+
+def refuse_label_options(options: Options) -> None:
+    """Refuse options about label images, which a task about whole images does not write.
+
+    Raises:
+        RecipeError: some were given; names them, and what there is instead.
+    """
+    given = [words for name, words in _OF_LABELS.items() if getattr(options, name)]
+    if not given:
+        return
+    names = ", ".join(name for name, _ in given)
+    instead = "; ".join(filter(None, (text for _, text in given)))
+    leave = "Leave it out" if len(given) == 1 else "Leave them out"
+    raise RecipeError(
+        message(
+            names,
+            expected="options for a model that classifies whole images",
+            found="an option for label images" if len(given) == 1 else "options for label images",
+            do=f"{leave}{': ' if instead else ''}{instead}.",
+        )
+    )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from unmask.api.destinations import Destination
+from unmask.api.prediction_options import SUMMARY
 from unmask.api.values import Say
 from unmask.atomic import atomic_write
 from unmask.blocks.base import Output
@@ -24,9 +25,10 @@ from unmask.io.stacks import lead_axes, letters_apart, open_stack
 from unmask.profiling import format_profile, profiled
 from unmask.progress import Progress
 from unmask.reports.suspicious import find_suspicious
+from unmask.wording import format_count
 
-# Subfolders of the output folder for tracks and pictures, and the name of the page.
-TRACKS, OVERLAY, SUMMARY = "tracks", "overlay", "summary.html"
+# Subfolders of the output folder for tracks and pictures.
+TRACKS, OVERLAY = "tracks", "overlay"
 # Voxels up to which an image has a picture on the page, and edge of the picture in pixels.
 _PICTURED, _THUMBNAIL = 1 << 26, 420
 # Key of the mean uncertainty per object in a result.
@@ -77,8 +79,8 @@ def unused_planes(images: Sequence[Image], planes: str | None, ndim: int) -> lis
         else ""
     )
     return [
-        f"--planes {planes} is not used for {len(single)} of {len(images)} image(s), such as "
-        f"{single[0].source}: they are single images, not stacks.{hint}"
+        f"--planes {planes} is not used for {len(single)} of {format_count(len(images), 'image')}, "
+        f"such as {single[0].source}: they are single images, not stacks.{hint}"
     ]
 
 
@@ -88,7 +90,7 @@ def unused_join(images: Sequence[Image], ndim: int, *, join: bool) -> list[str]:
     if not join or not single:
         return []
     return [
-        f"--join is not used for {len(single)} of {len(images)} image(s), such as "
+        f"--join is not used for {len(single)} of {format_count(len(images), 'image')}, such as "
         f"{single[0].source}: they are single images, without slices or points in time to join."
     ]
 
@@ -117,17 +119,17 @@ def summarize(labels: np.ndarray, *, objects: bool) -> Result:
 
 
 def describe_result(result: Mapping[str, Any] | None) -> str:
-    """Text of a result for the log, such as ``12 object(s)``."""
+    """Text of a result for the log, such as ``12 objects``."""
     if not result:
         return "done"
     planes = f" in {result['positions']} planes" if "positions" in result else ""
     for what in ("objects", "tracks"):
         if what in result:
             planes = planes.replace("planes", "points in time") if what == "tracks" else planes
-            return f"{result[what]} {what[:-1]}(s){planes}"
+            return f"{format_count(result[what], what[:-1])}{planes}"
     share = result.get("foreground")
     covered = "" if share is None else f" on {100 * share:.1f} % of the image"
-    return f"{result.get('classes', 0)} class(es){covered}{planes}"
+    return f"{format_count(result.get('classes', 0), 'class', 'classes')}{covered}{planes}"
 
 
 def open_result(path: Path, image: Image, ndim: int) -> Image:

@@ -15,12 +15,13 @@ from unmask.data.naming import LabelFile
 from unmask.data.pairing import Layout, match_files
 from unmask.data.pairs import Paths
 from unmask.data.source import cut_image, hold_whole
-from unmask.errors import DataError, gather, message
+from unmask.errors import DataError, message, raise_problems
 from unmask.io import Image, open_image
 from unmask.selection.choose import choose
 from unmask.selection.descriptors import describe
 from unmask.selection.regions import divide
 from unmask.space.box import Box
+from unmask.wording import format_count
 
 if TYPE_CHECKING:
     from unmask.infer.predictor import Predictor
@@ -120,9 +121,8 @@ def select(
             problems.append(str(error))
             continue
         if predictor is not None:
-            say(f"{name}: {len(boxes)} prediction(s)")
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+            say(f"{name}: {format_count(len(boxes), 'prediction')}")
+    raise_problems(problems)
     return _chosen(candidates, count, seed, weighted=predictor is not None)
 
 

@@ -91,7 +91,9 @@ def share(
     options = options or ShareOptions()
     target = hub.parse_name(to) if hub.is_hub_name(to) else None
     described = describe_model(model)
-    publication = describe_publication(described, options.owner)
+    # The path on this computer would say where its owner works.
+    own = Path(to).absolute().name if target is None else target.repository.rpartition("/")[2]
+    publication = describe_publication(described, options.owner, name=own)
     _check_images(publication, options)
     if target is not None:
         check_repository(target, overwrite=options.overwrite)
@@ -101,8 +103,6 @@ def share(
         say(f"Note: {doubt}")
     draw = partial(_draw, described.path, publication, options, say)
     if target is None:
-        # The path on this computer would say where its owner works.
-        own = Path(to).absolute().name
         files = write_folder(Path(to), described.path, publication, name=own, draw=draw)
         return _describe_shared(str(to), str(to), files, publication)
     with TemporaryDirectory() as folder:

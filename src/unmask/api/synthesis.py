@@ -16,11 +16,12 @@ from unmask.api.values import Say, Settings
 from unmask.data.drawn import open_truth
 from unmask.data.pairing import Layout, match_files
 from unmask.data.pairs import Paths
-from unmask.errors import DataError, gather, message
+from unmask.errors import DataError, message, raise_problems
 from unmask.io import Image, open_image, save_image
 from unmask.lookup import find
 from unmask.phantoms.families import FAMILIES
 from unmask.space.axes import SPACE
+from unmask.wording import format_count
 
 if TYPE_CHECKING:
     from unmask.phantoms.likeness.bank import Canvas
@@ -181,8 +182,7 @@ def _open(like: Paths, labels: Paths | None, rules: Layout) -> list[tuple[str, I
             message(", ".join(odd[:_SHOWN]), expected=f"{usual} spatial axes, as most images have",
                     found="another number", do="Draw for images and stacks separately.")
         )  # fmt: skip
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     if len(images) < 2:
         raise DataError(
             message("synth --like", expected="two images or more to resemble",
@@ -354,7 +354,7 @@ def _take_apart(like: Paths, labels: Paths, rules: Layout) -> list[Sheet]:
     if not any(sheet.cutouts for sheet in sheets):
         raise DataError(
             message("--labels", expected="labels of some of the images with whole objects in them",
-                    found=f"{len(sheets)} labeled image(s) without one",
+                    found=f"{format_count(len(sheets), 'labeled image')} without one",
                     do="Check that names of images and labels are equal.")
         )  # fmt: skip
     return sheets

@@ -38,6 +38,7 @@ from unmask.recipe import Recipe, load
 from unmask.training.parallel import device_type
 from unmask.training.precision import pin_precision
 from unmask.training.provenance import initialize
+from unmask.wording import format_count
 
 
 def run_curve(
@@ -169,7 +170,7 @@ class _Table:
         self.rows.append(row)
         value = row.metrics.get(self.metric)
         score = f"{self.metric} {'undefined' if value is None else f'{value:.4f}'}"
-        position = f"{row.start}, {row.labels} label(s), repeat {row.repeat}"
+        position = f"{row.start}, {format_count(row.labels, 'label')}, repeat {row.repeat}"
         self.say(f"{len(self.rows)}/{self.total} {position}: {score}")
         if len(self.rows) % (len(self.starts) * self.counts) == 0:
             rows = _sort_rows(self.rows, self.starts)

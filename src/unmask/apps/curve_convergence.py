@@ -15,6 +15,7 @@ from unmask.apps.curve_runs import Training, run_all
 from unmask.apps.curve_starts import with_steps
 from unmask.apps.curve_table import Row
 from unmask.recipe import Recipe
+from unmask.wording import format_count
 
 # Smaller rises of the score are negligible.
 _NEGLIGIBLE = 0.01
@@ -43,15 +44,17 @@ class Convergence:
 
     def describe(self, metric: str) -> str:
         """One sentence."""
-        rises = ", ".join(f"{rise:+.3f} with {n}" for n, rise in self.rises.items())
+        rises = ", ".join(
+            f"{rise:+.3f} with {format_count(n, 'labeled image')}" for n, rise in self.rises.items()
+        )
         if self.converged:
             return (
                 f"Scratch has converged: {2 * self.steps} updates instead of {self.steps} change "
-                f"{metric} by {rises} labeled image(s)."
+                f"{metric} by {rises}."
             )
         return (
             f"Updates limit the scores, not labels: {2 * self.steps} updates instead of "
-            f"{self.steps} change {metric} by {rises} labeled image(s). About "
+            f"{self.steps} change {metric} by {rises}. About "
             f"{self.enough} may be enough "
             f"(--set train.steps={self.enough}); no verdict on labels is given."
         )

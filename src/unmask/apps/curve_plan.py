@@ -24,6 +24,7 @@ from unmask.leftovers import remove_leftovers
 from unmask.recipe import Recipe, parse
 from unmask.space.random import generator
 from unmask.training.provenance import recipe_changes
+from unmask.wording import format_count
 
 _PLAN = "plan.json"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -138,8 +139,8 @@ def divide_pairs(recipe: Recipe, files: Files) -> tuple[list[Pair], list[Pair]]:
     if recipe.data.holdout == 0 or len(pairs) < _LEAST:
         raise DataError(
             f"Validation: expected images that stay the same for every run, found none, and "
-            f"{len(pairs)} labeled image(s) with data.holdout={recipe.data.holdout} are too few "
-            "to hold some out. Give --val-images and --val-labels."
+            f"{format_count(len(pairs), 'labeled image')} with data.holdout={recipe.data.holdout}, "
+            "too few to hold some out. Give --val-images and --val-labels."
         )
     order = generator(0, "curve validation").permutation(len(pairs))
     kept = set(order[: max(1, count)].tolist())

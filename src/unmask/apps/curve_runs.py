@@ -18,6 +18,7 @@ from unmask.checkpoint.model import MODEL_FILE
 from unmask.data.pairs import Paths
 from unmask.errors import UnmaskError
 from unmask.recipe import Recipe
+from unmask.wording import format_count
 
 # A training seeds the random numbers of its whole process, so a process runs one at a time.
 _ONE_AT_A_TIME = threading.Lock()
@@ -79,7 +80,7 @@ class Training:
         """What is trained, for the log."""
         row = self.row
         return (
-            f"Training: {row.start}, {row.labels} label(s), repeat {row.repeat}, "
+            f"Training: {row.start}, {format_count(row.labels, 'label')}, repeat {row.repeat}, "
             f"{self.recipe.train.steps} updates"
         )
 

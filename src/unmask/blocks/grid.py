@@ -10,6 +10,7 @@ import numpy as np
 
 from unmask.space.box import Box, Tile
 from unmask.space.tiling import Tiling
+from unmask.wording import format_count
 
 # Images with more bytes of scores are predicted in blocks.
 LARGE = 512 << 20
@@ -137,9 +138,9 @@ class Forecast:
     def __str__(self) -> str:
         size = " x ".join(map(str, self.block))
         return (
-            f"{self.blocks} block(s) of {size} voxels, about {self.memory / 1e9:.1f} GB of memory "
-            f"per block in work in addition to the model, {self.passes:.1f} times the windows of "
-            "the whole image"
+            f"{format_count(self.blocks, 'block')} of {size} voxels, about "
+            f"{self.memory / 1e9:.1f} GB of memory per block in work in addition to the model, "
+            f"{self.passes:.1f} times the windows of the whole image"
             + (f", {self.stored / 1e9:.1f} GB of scores on the disk" if self.stored else "")
         )
 

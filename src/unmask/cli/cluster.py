@@ -22,6 +22,7 @@ from unmask.cli.options import (
     choose_images,
 )
 from unmask.cli.terminal import emit, progress, show, show_next
+from unmask.wording import format_count
 
 _PANEL = "Clusters"
 
@@ -190,7 +191,7 @@ def cluster(options: ClusterOptions) -> None:
     )
     for path in written.labels:
         emit({"labels": path})
-    show(f"{len(written.labels)} label image(s) in {options.out}")
+    show(f"{format_count(len(written.labels), 'label image')} in {options.out}")
     look = f"Look at {options.out / 'contact'}"
     if options.names is not None:
         show(look)

@@ -12,6 +12,7 @@ from unmask.cli.options import DATA, OUTPUT, Workers, parse_channels, split_word
 from unmask.cli.terminal import emit, progress, show
 from unmask.errors import message
 from unmask.startup import quick_imports
+from unmask.wording import format_count
 
 _PANEL = "Measurement"
 
@@ -56,6 +57,14 @@ class MeasureOptions:
             rich_help_panel=OUTPUT,
         ),
     ] = None
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace a table and outlines that exist already. Without it, they are refused.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
     planes: Annotated[
         str | None,
         typer.Option(
@@ -126,11 +135,13 @@ def measure(options: MeasureOptions) -> None:
             channels=tuple(parse_channels(options.channels)) or None,
             rois=tuple(split_words(options.rois)),
             cluster=options.workers,
+            overwrite=options.overwrite,
         ),
         say=show,
         progress=progress(),
     )
-    emit({"table": options.out, "objects": len(table)}, f"{len(table)} object(s) in {options.out}")
+    objects = format_count(len(table), "object")
+    emit({"table": options.out, "objects": len(table)}, f"{objects} in {options.out}")
     if options.rois:
         show(f"Outlines: {outlines_folder(options.out)}")
 

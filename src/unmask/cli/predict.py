@@ -25,6 +25,7 @@ from unmask.cli.options import (
 )
 from unmask.cli.terminal import emit, progress, show
 from unmask.startup import quick_imports
+from unmask.wording import format_count
 
 _PANEL = "Prediction"
 
@@ -190,7 +191,7 @@ def predict(options: PredictOptions) -> None:
     settings = [*channel_settings(options.channels), *(options.settings or []), *extra]
     written = _predict(options, settings)
     folder = "the stores of the images" if options.in_place else options.out
-    show(f"{len(written)} file(s) in {folder}")
+    show(f"{format_count(len(written), 'file')} in {folder}")
     _show_more(options)
     # Models that classify write a table, which no viewer shows.
     if options.out is not None and any(path.suffix != ".csv" for path in written):
@@ -202,7 +203,8 @@ def predict(options: PredictOptions) -> None:
 
 def _show_more(options: PredictOptions) -> None:
     """Name what was asked for in addition to the label images."""
-    from unmask.api.results import OVERLAY, SUMMARY, TRACKS
+    from unmask.api.prediction_options import SUMMARY
+    from unmask.api.results import OVERLAY, TRACKS
 
     if options.out is None:
         return

@@ -9,6 +9,7 @@ import typer
 
 from unmask.cli.options import DATA, OUTPUT
 from unmask.cli.terminal import emit, show
+from unmask.wording import format_count
 
 if TYPE_CHECKING:
     from unmask.datasets.dataset import DataSet
@@ -89,7 +90,8 @@ def prepare(
         )
     if submission:
         names = datasets.submit(name, archives[0], out=out)
-        emit({"submission": out, "images": len(names)}, f"{len(names)} image(s) in {out}")
+        count = format_count(len(names), "image")
+        emit({"submission": out, "images": len(names)}, f"{count} in {out}")
         return
     prepared = datasets.prepare(name, archives, out=out, settings=settings or ())
     _report(prepared, out)
@@ -98,7 +100,7 @@ def prepare(
 def _report(prepared: Prepared, out: Path) -> None:
     for part, count in prepared.counts.items():
         record = {"part": part, "images": count, "folder": out / part}
-        emit(record, f"{part}: {count} image(s) in {out / part}")
+        emit(record, f"{part}: {format_count(count, 'image')} in {out / part}")
     if prepared.command is not None:
         emit({"command": prepared.command}, f"Train on it:\n  {prepared.command}")
 

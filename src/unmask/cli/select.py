@@ -18,6 +18,7 @@ from unmask.cli.options import (
     choose_images,
 )
 from unmask.cli.terminal import emit, show, show_next
+from unmask.wording import format_count
 
 if TYPE_CHECKING:
     from unmask.api import Selected
@@ -170,8 +171,8 @@ def _record(each: Selected) -> dict[str, object]:
 
 def _line(each: Selected) -> str:
     doubt = "" if each.doubt is None else f"; views differ by {each.doubt:.2f}"
-    kind = "image(s)" if each.box is None else "region(s)"
-    return f"{each.source}{_region(each)}  (typical of {each.like} {kind}{doubt})"
+    kind = "image" if each.box is None else "region"
+    return f"{each.source}{_region(each)}  (typical of {format_count(each.like, kind)}{doubt})"
 
 
 def _region(each: Selected, *, tab: bool = False) -> str:

@@ -66,7 +66,8 @@ class ShareOptions:
         typer.Option(
             "--title",
             metavar="TEXT",
-            help="Name of the model. Default: the name of its recipe.",
+            help="Name of the model. Default: the name of its recipe; of a planned one, that of "
+            "the folder or repository.",
             rich_help_panel=_CARD,
         ),
     ] = None

@@ -11,6 +11,7 @@ import typer
 from unmask.cli.options import DATA, OUTPUT
 from unmask.cli.terminal import emit, show, show_next
 from unmask.interruption import note_kept
+from unmask.wording import format_count
 
 _PANEL = "Images"
 
@@ -189,7 +190,7 @@ def _draw_like(options: SynthOptions, like: list[str]) -> None:
             "rivals": dict(group.rivals),
         }  # fmt: skip
         rivals = ", ".join(f"{name} {distance:.2f}" for name, distance in group.rivals)
-        emit(record, f"{len(group.images)} image(s): {group.kind}, objects about "
+        emit(record, f"{format_count(len(group.images), 'image')}: {group.kind}, objects about "
                      f"{group.diameter:.0f} px wide; fit: {group.word} (distance "
                      f"{group.distance:.2f}; 1 is close). Other families: {rivals}")  # fmt: skip
     for note in result.notes:

@@ -13,6 +13,7 @@ import typer
 
 from unmask.cli.help import Command
 from unmask.cli.terminal import direct_messages
+from unmask.errors import UnmaskError
 
 # In the order of a project. A verb is the function of its name in the module of its name.
 VERBS = {
@@ -24,6 +25,9 @@ VERBS = {
 }
 
 _PANEL = "Messages"
+# Advice about a file that needs an option which some verbs lack, and what to do with those.
+_SETTING = "--set data."
+_NO_SETTING = "`unmask {}` has no --set: convert the file to OME-TIFF or OME-Zarr instead."
 _COMMON = {
     "quiet": Annotated[
         bool,
@@ -68,15 +72,22 @@ def add_messages(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     hints = get_type_hints(function, include_extras=True)
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters = list(_parameters(function, hints))
+    settable = any(parameter.name == "settings" for parameter in parameters)
 
     @functools.wraps(function)
     def run(*, quiet: bool, verbose: bool, as_json: bool, **given: Any) -> Any:
         with direct_messages(quiet=quiet, verbose=verbose, as_json=as_json):
             for name, kind in groups.items():
                 given[name] = kind(**{field.name: given.pop(field.name) for field in fields(kind)})
-            return function(**given)
+            try:
+                return function(**given)
+            except UnmaskError as error:
+                # Readers of files do not know the verb, and advise what most verbs have.
+                if not settable and _SETTING in str(error):
+                    error.args = (f"{error} {_NO_SETTING.format(function.__name__)}",)
+                raise
 
-    parameters = list(_parameters(function, hints))
     parameters += [_parameter(name, kind, default=False) for name, kind in _COMMON.items()]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -30,6 +30,7 @@ from unmask.io.identity import image_identity
 from unmask.kmeans import assign
 from unmask.progress import Progress
 from unmask.space.box import Tile
+from unmask.wording import format_count
 
 # Windows whose time is measured for the forecast.
 _TIMED = 16
@@ -199,8 +200,8 @@ def needs(dense: Dense, volume: Volume) -> str:
     # Features as they are computed, as k-means sees them, and on the way from one to the other.
     memory = grid.tile(0).write.size * (3 * 4 * dense.dim + 32)
     return (
-        f"{len(grid)} block(s) of {size} voxels, about {memory / 1e9:.1f} GB of memory per "
-        f"block in work in addition to the model, {dense.windows(volume.space)} windows"
+        f"{format_count(len(grid), 'block')} of {size} voxels, about {memory / 1e9:.1f} GB of "
+        f"memory per block in work in addition to the model, {dense.windows(volume.space)} windows"
     )
 
 

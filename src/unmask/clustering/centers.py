@@ -27,6 +27,7 @@ from unmask.kmeans import kmeans
 from unmask.space.box import Box
 from unmask.space.pad import Read, pad_reads
 from unmask.space.random import generator
+from unmask.wording import format_count
 
 # Fewest windows that features are sampled from, if the volumes have so many.
 _FEWEST_WINDOWS = 64
@@ -138,7 +139,7 @@ def _read_text(path: Path, dim: int) -> np.ndarray:
             message(
                 path,
                 expected=f"{dim} finite features per line, as this model and its options give",
-                found=f"{values.shape[1]} in {len(values)} line(s)",
+                found=f"{values.shape[1]} in {format_count(len(values), 'line')}",
                 do="Give the model that the centers were made with, without --neighborhood.",
             )
         )

@@ -10,15 +10,20 @@ import numpy as np
 
 from unmask.atomic import atomic_write
 from unmask.clustering.assign import Counts
-from unmask.errors import RecipeError, message
+from unmask.errors import RecipeError, describe_error, message, near_path
 from unmask.io import Image, open_labels
 from unmask.labels import connected_components
 from unmask.plain_text import csv_text
 from unmask.space.box import Box
-from unmask.yaml_text import read_yaml
+from unmask.yaml_text import key_lines, read_yaml
 
 # Voxels of the middle of a volume in which connected pieces are counted.
 _PIECES_VOXELS = 1 << 20
+# Digits of a wrong number that a message shows.
+_DIGITS = 20
+# What a file of names holds, and what to do about another one.
+_WHAT = "YAML with lines such as 'nucleus: [3, 5]'"
+_CORRECT = "Correct it, or begin with the names.yaml that a run without --names writes."
 
 
 def read_classes(path: str | Path | None, count: int) -> tuple[np.ndarray, dict[int, str]]:
@@ -46,27 +51,61 @@ def read_classes(path: str | Path | None, count: int) -> tuple[np.ndarray, dict[
 
 def _read_names(path: Path, count: int) -> dict[str, list[int]]:
     try:
-        tree = read_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        do = f"{near_path(path)}Check the path."
         raise RecipeError(
-            f"{path}: expected YAML such as 'nucleus: [3, 5]', found none ({error}). "
-            "Correct the file."
+            message(path, expected="a file of names", found=describe_error(error), do=do)
         ) from error
-    groups: Mapping[Any, Any] = tree if isinstance(tree, dict) else {}
-    listed = [value if isinstance(value, list) else [value] for value in groups.values()]
-    numbers = [number for values in listed for number in values]
-    good = all(type(number) is int and 1 <= number <= count for number in numbers)
-    if not groups or not good or len(set(numbers)) < len(numbers):
+    except UnicodeDecodeError as error:
         raise RecipeError(
-            message(
-                path,
-                expected=f"names, each with different numbers of clusters from 1 to {count}, such "
-                "as 'nucleus: [3, 5]'",
-                found=str(tree)[:200],
-                do="Correct the file.",
-            )
-        )
-    return {str(name): values for name, values in zip(groups, listed, strict=True)}
+            message(path, expected=_WHAT, found=describe_error(error), do=_CORRECT)
+        ) from error
+    tree = read_yaml(text, str(path))
+    if not isinstance(tree, dict) or not tree:
+        raise RecipeError(message(path, expected=_WHAT, found=_kind(tree or None), do=_CORRECT))
+    _check_groups(tree, key_lines(text, str(path)), path, count)
+    return {
+        str(name): value if isinstance(value, list) else [value] for name, value in tree.items()
+    }
+
+
+def _check_groups(
+    tree: Mapping[Any, Any], keys: Sequence[tuple[str, int]], path: Path, count: int
+) -> None:
+    """Refuse numbers of other clusters, and names or clusters that come twice.
+
+    Raises:
+        RecipeError: names the line of the file.
+    """
+
+    def refuse(line: int, expected: str, found: str) -> RecipeError:
+        where = f"{path}, line {line}"
+        return RecipeError(message(where, expected=expected, found=found, do=_CORRECT))
+
+    lines: dict[str, int] = {}
+    for name, line in keys:
+        if name in lines:
+            raise refuse(line, "each name once", f"the name of line {lines[name]} again")
+        lines[name] = line
+    taken: dict[int, int] = {}
+    # Names such as 1 and 0x1 are the same one in the tree.
+    for line, value in zip(lines.values(), tree.values(), strict=False):
+        for number in value if isinstance(value, list) else [value]:
+            if type(number) is not int or not 1 <= number <= count:
+                raise refuse(line, f"numbers of clusters from 1 to {count}", _kind(number))
+            if number in taken:
+                found = f"cluster {number}, which line {taken[number]} has too"
+                raise refuse(line, "each cluster once", found)
+            taken[number] = line
+
+
+def _kind(value: object) -> str:
+    """What a value is. Only numbers are shown: the file may be another one, with any content."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"the number {str(value)[:_DIGITS]}"
+    kinds = {dict: "entries inside of an entry", list: "a list", str: "text", type(None): "nothing"}
+    return kinds.get(type(value), "another value")
 
 
 def describe(

@@ -102,7 +102,7 @@ def channel_numbers(image: Image, wanted: Sequence[Channel]) -> list[int]:
         raise DataError(
             message(
                 image.source,
-                expected=f"the channel(s) {_list_channels(unknown)}",
+                expected=f"the channel{'' if len(unknown) == 1 else 's'} {_list_channels(unknown)}",
                 found=describe_channels(image),
                 do="Choose among these with --channels, by number or name.",
             )
@@ -178,7 +178,7 @@ def channel_notes(images: Sequence[Image], channels: int, choice: ChannelChoice)
         way = _describe_use(image, channels, known=bool(choice.trained))
         ways[way] = ways.get(way, 0) + 1
     return [
-        f"{count} of {len(images)} image(s) have {way}. Choose others with --channels."
+        f"{count} of {len(images)} images have {way}. Choose others with --channels."
         for way, count in ways.items()
         if way
     ]

@@ -15,6 +15,7 @@ from unmask.errors import message
 from unmask.io.inputs import ArrayInput
 from unmask.io.listing import channel_count
 from unmask.io.multi_file import join_names
+from unmask.wording import format_count
 
 _NUMBERED = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
 _FOLDERS = ("imagestr", "imagests", "imagesval")
@@ -104,7 +105,8 @@ def join_named(
             result.append((case, join_names([group[channel] for channel in channels])))
     others = len(files) - sum(map(len, groups.values()))
     if others:
-        notes.append(f"{others} file(s) of other channels than {', '.join(channels)} are left out.")
+        files_of = format_count(others, "file")
+        notes.append(f"{files_of} of other channels than {', '.join(channels)} left out.")
     return result
 
 

@@ -19,6 +19,7 @@ from unmask.io import Image
 from unmask.io.orientation import apart
 from unmask.io.pictures import CLASSES, looks_like_labels, looks_like_picture
 from unmask.space.box import Box
+from unmask.wording import format_count
 
 # Fraction of a voxel by which positions may differ: headers are rounded.
 _APART = 0.5
@@ -243,8 +244,8 @@ def _find_masks(samples: Sequence[_Sample], problems: list[str], notes: list[str
         )
         return
     notes += [
-        f"{_labels(sample.pair)}: {len(sample.values)} id(s) in {sample.pieces} separate pieces: "
-        "is it a mask of classes? This task numbers objects."
+        f"{_labels(sample.pair)}: {format_count(len(sample.values), 'id')} in {sample.pieces} "
+        "separate pieces: is it a mask of classes? This task numbers objects."
         for sample in scattered
     ]
 

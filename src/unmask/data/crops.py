@@ -20,7 +20,7 @@ from unmask.data.label_changes import LabelChange, apply_changes
 from unmask.data.normalize import Measured, Normalizer
 from unmask.data.pairs import Encode, Pair, check_values, encode_labels
 from unmask.data.sampling import Order
-from unmask.errors import DataError, gather
+from unmask.errors import DataError, raise_problems
 from unmask.space.batch import Batch
 from unmask.space.box import Box
 from unmask.space.pad import pad_box
@@ -122,8 +122,7 @@ class Crops:
             for array in (prepared.image, prepared.labels):
                 cache_bytes -= 0 if array is None else array.nbytes
             self._prepared.append(prepared)
-        if problems:
-            raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+        raise_problems(problems)
 
     @property
     def sources(self) -> list[str]:

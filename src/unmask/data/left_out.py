@@ -11,6 +11,7 @@ from unmask.data.drawn import DrawnLabels
 from unmask.data.suffixes import derive
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.paths import is_plain_folder, left_out, stem
+from unmask.wording import format_count
 
 _File = str | ArrayInput
 _Truth = str | ArrayInput | DrawnLabels
@@ -35,8 +36,8 @@ def without_outputs(
         }
         if extra:
             notes.append(
-                f"{len(extra)} file(s) among the {what} left out, whose names say that they belong "
-                f"to an image: {some_paths(map(str, extra.values()))}."
+                f"{format_count(len(extra), 'file')} among the {what} left out, whose names say "
+                f"that they belong to an image: {some_paths(map(str, extra.values()))}."
             )
         return {name: path for name, path in own.items() if name not in extra}
 
@@ -64,9 +65,9 @@ def without_labels(
     ]
     if extra:
         notes.append(
-            f"{len(extra)} file(s) left out, whose names say that they are labels or other outputs "
-            f"of images next to them: {some_paths(extra)}. Give them by name or glob to use them "
-            "as images."
+            f"{format_count(len(extra), 'file')} left out, whose names say that they are labels or "
+            f"other outputs of images next to them: {some_paths(extra)}. Give them by name or glob "
+            "to use them as images."
         )
     left = set(extra)
     return [(name, path) for name, path in files if path not in left]
@@ -78,7 +79,7 @@ def state_files(paths: Inputs) -> list[str]:
     if not found:
         return []
     return [
-        f"{len(found)} file(s) of Cellpose left out, which hold its state, not an image: "
+        f"{format_count(len(found), 'file')} of Cellpose left out, with its state and no image: "
         f"{some_paths(found)}. For labels choose File > Save masks as PNG/TIF in Cellpose."
     ]
 

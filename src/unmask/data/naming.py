@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from unmask.data.drawn import DrawnLabels, names_inside, outlines_in
 from unmask.data.identity import identities
@@ -12,6 +12,7 @@ from unmask.data.left_out import some_paths, without_outputs
 from unmask.data.suffixes import Division, common_suffix, derive, divide, divide_by
 from unmask.errors import message
 from unmask.io.inputs import ArrayInput
+from unmask.wording import format_count
 
 File = str | ArrayInput
 LabelFile = str | ArrayInput | DrawnLabels
@@ -30,7 +31,9 @@ def only_labels(
     if not labels or set(names) <= {name for name, _ in others} or len(set(names)) < len(names):
         return files
     rest = [str(path) for name, path in files if name not in labels]
-    notes.append(f"{len(rest)} file(s) next to label images left out: {some_paths(rest)}.")
+    notes.append(
+        f"{format_count(len(rest), 'file')} next to label images left out: {some_paths(rest)}."
+    )
     return [(labels[name], path) for name, path in files if name in labels]
 
 
@@ -52,6 +55,7 @@ def name_alike(
     notes: list[str],
     *,
     by_habit: bool,
+    settable: bool,
 ) -> tuple[dict[str, File], dict[str, LabelFile]]:
     """Images and labels by name, so that those that belong together have the same one.
 
@@ -62,17 +66,19 @@ def name_alike(
         problems: gets a line for names that come twice.
         notes: gets a line for every decision that the names alone do not settle.
         by_habit: one folder is divided by the suffixes that the field uses.
+        settable: whether the user can give suffixes, as messages then advise.
     """
     every = _merge_if_shared(files, truths) if by_habit or any(suffixes) else None
     if every is not None:
-        return _divide_folder(every, files, truths, suffixes, problems, notes=notes)
+        habits: dict[str, Any] = {"notes": notes, "settable": settable}
+        return _divide_folder(every, files, truths, suffixes, problems, **habits)
     by_name = files_by_name(files, suffixes[0], problems)
     by_label = files_by_name(truths, suffixes[1], problems)
     if not (any(suffixes) or by_name.keys() & by_label.keys()):
         if len(by_label) == 1 and (several := _split_labels_file(by_name, by_label)):
             return by_name, several
-        by_label = _remove_suffix(by_label, by_name, "label", notes)
-        by_name = _remove_suffix(by_name, by_label, "image", notes)
+        by_label = _remove_suffix(by_label, by_name, "label", notes, settable=settable)
+        by_name = _remove_suffix(by_name, by_label, "image", notes, settable=settable)
         by_label = _remove_endings(by_label, by_name, notes)
         if len(files) == len(truths) == 1 and by_name.keys() != by_label.keys():
             # Nothing else can be meant.
@@ -95,13 +101,19 @@ def _split_labels_file(
 
 
 def _remove_suffix(
-    files: dict[str, _Any], others: Mapping[str, object], side: str, notes: list[str]
+    files: dict[str, _Any],
+    others: Mapping[str, object],
+    side: str,
+    notes: list[str],
+    *,
+    settable: bool,
 ) -> dict[str, _Any]:
     """Remove the suffix by which names differ from ``others``, if there is one."""
     suffix = common_suffix(files, others)
     if suffix is None:
         return files
-    notes.append(f"{side}s pair without {suffix!r}, as by --set data.{side}_suffix={suffix}.")
+    same = f", as by --set data.{side}_suffix={suffix}" if settable else ""
+    notes.append(f"{side}s pair without {suffix!r}{same}.")
     shorter = {name.removesuffix(suffix): path for name, path in files.items()}
     # A name that would be taken twice keeps its file; the audit reports that it has no partner.
     return shorter if len(shorter) == len(files) else files
@@ -145,14 +157,17 @@ def _divide_folder(
     problems: list[str],
     *,
     notes: list[str],
+    settable: bool,
 ) -> tuple[dict[str, File], dict[str, LabelFile]]:
     """Images among ``files`` and labels among ``truths``, divided by their names."""
     image, label = suffixes
     given = any(suffixes)
     parts = divide_by(every, image_suffix=image, label_suffix=label) if given else divide(every)
+    do = "Move the others to another folder"
+    if settable:
+        do = "Choose by --set data.label_suffix=..., or move the others to another folder"
     problems += [
-        f"{every[image]}: expected one label image, found {', '.join(several)}. Choose by "
-        f"--set data.label_suffix=..., or move the others to another folder."
+        f"{every[image]}: expected one label image, found {', '.join(several)}. {do}."
         for image, several in parts.several.items()
     ]
     if not parts.labels:
@@ -172,7 +187,8 @@ def _division_note(every: Mapping[str, File], parts: Division) -> str:
         {whose.ending for name in parts.labels if (whose := derive(name, every)) is not None}
     )
     by = f" by {', '.join(map(repr, endings))}" if endings else ""
-    note = f"images and labels are in one folder, {len(parts.labels)} label image(s) pair{by}."
+    pairs = format_count(len(parts.labels), "label image pairs", "label images pair")
+    note = f"images and labels are in one folder, {pairs}{by}."
     if not parts.extra:
         return note
     return f"{note} Left out: {some_paths([str(every[name]) for name in parts.extra])}."

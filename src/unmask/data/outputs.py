@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unmask.data.pairing import Pair, Paths
-from unmask.errors import DataError, SaveError, gather, message
+from unmask.errors import DataError, SaveError, message, raise_problems
 from unmask.io import output_name
 from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.paths import images_in, locate
@@ -106,8 +106,7 @@ def keep_inputs(
                 f"{pair.image.source}: expected no file of the output's name in the folder of the "
                 f"images, found {path}. Choose another --out, or move that file."
             )
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

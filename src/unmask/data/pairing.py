@@ -27,6 +27,7 @@ from unmask.errors import RecipeError, message
 from unmask.io import Image, use_formats
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs
 from unmask.io.paths import in_store, named_files
+from unmask.wording import format_count
 
 # A path or array, or several of them.
 Paths = Inputs
@@ -39,22 +40,25 @@ _SETTINGS: tuple[str, ...] = (
 )
 # What messages call the partner of a label file, labels, and files: of images, or of predictions.
 _PARTNERS = {
-    True: ("an image", "labels", "image(s)"),
-    False: ("a prediction", "true labels", "prediction(s)"),
+    True: ("an image", "labels", "image"),
+    False: ("a prediction", "true labels", "prediction"),
 }
 # Names that a message shows.
 _SHOWN = 5
 
-_HINT = (
-    "Pair by equal stems; give --set data.label_suffix=... or data.image_suffix=... "
-    "if one side has a suffix."
-)
+# What to do about names that do not pair, by `Layout.settable`.
+_HINTS = {
+    True: "Pair by equal stems; give --set data.label_suffix=... or data.image_suffix=... "
+    "if one side has a suffix.",
+    False: "Pair by equal stems: rename one of the two, or give one label image and its image, "
+    "which pair under any names.",
+}
 _IN_ORDER = "Arrays pair in order: give as many labels as images, or paths on both sides."
 _TWO = (
     "Put the labels into a folder of their own; or end their names in one of the usual suffixes, "
-    "such as x.png and x_masks.png; or name the suffix: --set data.label_suffix=_masks. Of one "
-    "container name both arrays: x.h5:raw and x.h5:labels."
+    "such as x.png and x_masks.png{}. Of one container name both arrays: x.h5:raw and x.h5:labels."
 )
+_NAMED = "; or name the suffix: --set data.label_suffix=_masks"
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Layout:
         planes: axis of stacks whose positions are read separately: "z" for slices, "t" for time
             points, "auto" for time points alone; None: no stacks. See ``unmask.io.stacks``.
         channels: channels of the files that are used.
+        settable: whether the user can change this with ``--set``, as messages then advise.
     """
 
     ndim: int
@@ -96,6 +101,7 @@ class Layout:
     label_offset: tuple[int, ...] | None = None
     planes: str | None = None
     channels: ChannelChoice = EVERY
+    settable: bool = True
 
 
 def match_files(
@@ -135,29 +141,35 @@ def match_files(
     files, truths = _list_both(images, labels, layout, problems, notes, by_habit=by_habit)
     suffixes = layout.image_suffix, layout.label_suffix
     doubts: list[str] = []
-    by_name, by_label = name_alike(files, truths, suffixes, problems, doubts, by_habit=by_habit)
+    habits = {"by_habit": by_habit, "settable": layout.settable}
+    by_name, by_label = name_alike(files, truths, suffixes, problems, doubts, **habits)
     if [*as_inputs(images), *as_inputs(labels)] != [path for _, path in (*files, *truths)][:2]:
         # What was given file by file needs no explanation.
         notes += doubts
     both = [name for name in by_name if name in by_label]
     arrays = {name: path for name, path in by_name.items() if isinstance(path, ArrayInput)}
-    problems += _without_partner("labels", arrays, by_label)
+    what, hint = _PARTNERS[by_habit], _HINTS[layout.settable]
+    problems += _without_partner("labels", arrays, by_label, hint)
     without = [p for name, p in by_name.items() if name not in {*by_label, *arrays}]
     if both or not (without and by_label):
-        problems += _without_partner(_PARTNERS[by_habit][0], by_label, by_name)
+        problems += _without_partner(what[0], by_label, by_name, hint)
         unlabeled += map(str, without)
     else:
-        problems.append(_no_names_fit(without, [*by_label.values()], labels, _PARTNERS[by_habit]))
+        problems.append(_no_names_fit(without, [*by_label.values()], labels, what, hint))
     matched = [(name, by_name[name], by_label[name]) for name in both]
     if by_habit:
-        return _refuse_itself(matched, problems, _TWO)
-    # Labels that are compared with themselves are a usual check of a report: allowed, but noted.
-    notes += [
+        return _refuse_itself(matched, problems, _TWO.format(_NAMED if layout.settable else ""))
+    notes += _itself_notes(matched)
+    return [(name, image, labels) for name, image, labels in matched]
+
+
+def _itself_notes(matched: Iterable[tuple[str, File, LabelFile]]) -> list[str]:
+    """Labels that are compared with themselves, a usual check of a report: allowed, but noted."""
+    return [
         f"{labels}: compared with itself, so the scores say nothing about a prediction."
         for _, image, labels in matched
         if identities(image) & identities(labels)
     ]
-    return [(name, image, labels) for name, image, labels in matched]
 
 
 def _list_both(
@@ -243,7 +255,8 @@ def match_tables(
     ]
     spare = len(known.keys() - by_name.keys())
     if spare and notes is not None:
-        notes.append(f"{where}: {spare} line(s) are of images that are not given.")
+        lines = format_count(spare, "line is", "lines are")
+        notes.append(f"{where}: {lines} of images that are not given.")
     return [(name, path, known[name]) for name, path in by_name.items() if name in known]
 
 
@@ -289,10 +302,12 @@ def _offset(text: str) -> tuple[int, ...] | None:
         ) from error
 
 
-def _without_partner(what: str, own: Mapping[str, object], others: Collection[str]) -> list[str]:
+def _without_partner(
+    what: str, own: Mapping[str, object], others: Collection[str], hint: str
+) -> list[str]:
     return [
         f"{path}: expected {what} named {name!r}, found none. "
-        f"{_IN_ORDER if isinstance(path, ArrayInput) else _HINT}"
+        f"{_IN_ORDER if isinstance(path, ArrayInput) else hint}"
         for name, path in own.items()
         if name not in others
     ]
@@ -302,22 +317,28 @@ def _no_lines_fit(images: Sequence[str], lines: Sequence[str], where: str) -> st
     """The message where no line of a table has the name of an image."""
     return message(
         where,
-        expected=f"lines with the names of the {len(images)} image(s), {_some_names(images)}",
+        expected=f"lines with the names of the {format_count(len(images), 'image')}, "
+        f"{_some_names(images)}",
         found=f"{_some_names(lines)}, so that no name fits",
         do="The column name has the file names of the images, with or without folder and suffix.",
     )
 
 
 def _no_names_fit(
-    images: Sequence[File], files: Sequence[LabelFile], labels: Paths, what: tuple[str, ...]
+    images: Sequence[File],
+    files: Sequence[LabelFile],
+    labels: Paths,
+    what: tuple[str, ...],
+    hint: str,
 ) -> str:
     """The message where no label has the name of an image, or of a prediction."""
     one = len(files) == 1 and len(images) > 1
     return message(
         ", ".join(str(path) for path in as_inputs(labels)[:_SHOWN]),
-        expected=f"{what[1]} with the names of the {len(images)} {what[2]}, {_some_names(images)}",
+        expected=f"{what[1]} with the names of the {format_count(len(images), what[2])}, "
+        f"{_some_names(images)}",
         found=f"{_some_names(files)}, so that no name fits",
-        do=f"{'Each image needs labels of its own. ' if one else ''}{_HINT}",
+        do=f"{'Each image needs labels of its own. ' if one else ''}{hint}",
     )
 
 

@@ -179,7 +179,8 @@ def _open(
     if truth is None:
         return Pair(name, image)
     if isinstance(truth, ImageClass):
-        return Pair(name, image, truth.labels(image))
+        # An unknown class is reported once for its table; labels of 0 would be reported again.
+        return Pair(name, image, truth.labels(image) if truth.value else None)
     if isinstance(truth, DrawnLabels):
         return Pair(name, image, truth.labels(image, notes))
     labels = open_labels(truth, ndim=layout.ndim, allow_external=layout.allow_external)

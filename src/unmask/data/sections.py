@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from unmask.data.pairs import Pair
-from unmask.errors import DataError, RecipeError, gather, message
+from unmask.errors import RecipeError, message, raise_problems
 from unmask.io import Image
 
 # Ratio of voxel sizes up to which sections of two orientations look alike.
@@ -53,8 +53,7 @@ def orient(pairs: Sequence[Pair], across: Sequence[int]) -> list[Pair]:
                     do=f"Cut across the longest: --set data.sections=[{int(np.argmax(spacing))}].",
                 )
             )
-    if problems:
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+    raise_problems(problems)
     return [
         replace(pair, image=_move_axis_first(pair.image, axis)) for pair in pairs for axis in across
     ]

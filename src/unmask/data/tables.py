@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import difflib
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +21,14 @@ from unmask.errors import DataError, describe_error, message
 from unmask.io import Image, foreign, stem
 from unmask.io.inputs import ArrayInput, Inputs, as_inputs, only_paths
 from unmask.plain_text import csv_text, from_cell
+from unmask.wording import format_count
 
 NAME, CLASS = "name", "class"
 # The table of a prediction.
 PREDICTED = "predicted.csv"
 _SUFFIX = ".csv"
+# Classes that a message names.
+_SHOWN = 20
 
 
 def is_table(paths: Inputs) -> bool:
@@ -112,7 +117,8 @@ def _check_lines(lines: Sequence[Mapping[str, object]], path: str | Path) -> Non
             message(
                 path,
                 expected=f"a {NAME} and a {CLASS} in every line",
-                found=f"{len(short)} line(s) without one of them, such as that of {short[0]!r}",
+                found=f"{format_count(len(short), 'line')} without one of them, such as that of "
+                f"{short[0]!r}",
                 do="Fill the line in, or remove it.",
             )
         )
@@ -133,7 +139,7 @@ class ImageClass:
 
     Attributes:
         source: the table that says it.
-        value: number of the class, starting at 1; 0 if it is unknown.
+        value: number of the class, starting at 1; 0 if it is unknown, which is a problem.
     """
 
     source: str
@@ -174,25 +180,48 @@ def classes_of(paths: Inputs, classes: Sequence[str], problems: list[str]) -> di
             problems.append(str(error))
             failed = True
             continue
+        strange = [line for line in lines if line[CLASS] not in classes]
+        if strange:
+            problems.append(_unknown(path, strange, classes, some=len(strange) < len(lines)))
         for line in lines:
             name, given = line[NAME], line[CLASS]
-            if given not in classes:
-                problems.append(_unknown(path, name, given, classes))
             entry = ImageClass(path, 1 + classes.index(given) if given in classes else 0)
             before = found.setdefault(name, entry)
-            if before.value != entry.value:
+            if before.value and entry.value and before.value != entry.value:
                 problems.append(_contradiction(path, name, before, classes))
     return {} if failed else found
 
 
-def _unknown(path: str, name: str, given: str, classes: Sequence[str]) -> str:
-    near = difflib.get_close_matches(given or "", classes, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
+def _unknown(
+    path: str, lines: Sequence[Mapping[str, str]], classes: Sequence[str], *, some: bool
+) -> str:
+    """The one message on all lines of a table whose class is unknown.
+
+    Args:
+        path: the table.
+        lines: those lines.
+        classes: names of the classes.
+        some: whether other lines have a known class, so that the unknown ones may be misspelled.
+    """
+    unknown = sorted({line[CLASS] for line in lines})
+    shown = ", ".join(map(repr, unknown[:_SHOWN]))
+    more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+    where = "" if len(lines) == 1 else f" in {len(lines):,} lines"
+    every = [*classes, *unknown] if some else unknown
+    if len(every) <= _SHOWN:
+        text = f"task.classes={json.dumps(every, ensure_ascii=False)}"
+        all_of_them = f"give all classes: --set {shlex.quote(text)}"
+    else:
+        all_of_them = "list all classes in a recipe of your own, as task.classes (--recipe FILE)"
+    hints = [near[0] for name in unknown if (near := difflib.get_close_matches(name, classes, 1))]
+    hint = f"Did you mean {', '.join(map(repr, dict.fromkeys(hints)))}? " if some and hints else ""
     return message(
-        f"{path}, {name!r}",
+        f"{path}, {lines[0][NAME]!r}" if len(lines) == 1 else path,
         expected=f"one of the classes {', '.join(classes)}",
-        found=repr(given),
-        do=f"{hint}Correct the table, or give all classes: --set 'task.classes=[...]'.",
+        found=f"{shown}{more}{where}",
+        do=f"{hint}Correct the table, or {all_of_them}."
+        if some
+        else f"{all_of_them[0].upper()}{all_of_them[1:]}.",
     )
 
 

@@ -17,9 +17,10 @@ from typing import Any
 from unmask.datasets.archives import unpack_archives
 from unmask.datasets.dataset import DataSet
 from unmask.datasets.writing import Prepared, write_set
-from unmask.errors import DataError, RecipeError, message
+from unmask.errors import DataError, RecipeError, gather, message
 from unmask.options import check_options
 from unmask.progress import Progress
+from unmask.wording import format_count
 from unmask.yaml_text import read_yaml
 
 NAMES = (
@@ -123,15 +124,26 @@ def prepare(
 @contextlib.contextmanager
 def _named_as_given(folder: Path, archives: Sequence[str | Path]) -> Generator[None, None, None]:
     """Name files in messages by their place in the archives, not in the folder for unpacking."""
+    given = ", ".join(map(str, archives))
 
     def name(text: str) -> str:
-        given = ", ".join(map(str, archives))
         return text.replace(f"{folder}/", "").replace(str(folder), given)
 
     try:
         yield
     except DataError as error:
-        raise DataError(name(str(error)), [name(each) for each in error.problems]) from error
+        problems = [name(each) for each in error.problems]
+        text = name(str(error))
+        # A message on the list of a user, for example, is not about the archives.
+        unnamed = str(folder) in str(error) and given not in text
+        if unnamed and len(problems) == 1:
+            subject, colon, rest = problems[0].partition(": ")
+            text = f"{subject} in {given}{colon}{rest}"
+            problems = [text]
+        elif unnamed:
+            heading = f"{format_count(len(problems), 'problem')} found in {given}:"
+            text = gather(problems, heading=heading)
+        raise DataError(text, problems) from error
 
 
 def submit(name: str, predicted: str | Path, *, out: str | Path) -> list[str]:

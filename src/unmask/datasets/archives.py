@@ -138,11 +138,20 @@ def _damaged(path: Path, error: BaseException) -> str:
     return message(
         path,
         expected="a whole archive that can be unpacked",
-        found="a web page, such as a request to sign in"
-        if page
-        else str(error) or type(error).__name__,
+        found="a web page, such as a request to sign in" if page else _describe(error),
         do="Download it again, or unpack it and give its folder.",
     )
+
+
+def _describe(error: BaseException) -> str:
+    """What is wrong with an archive. Of a tar, Python lists what each kind of reader says."""
+    text = str(error).partition("\n")[0].removesuffix(":").removeprefix("File ")
+    unknown = isinstance(error, tarfile.ReadError) and "opened successfully" in text
+    if isinstance(error, zipfile.BadZipFile) and text == "is not a zip file":
+        return "bytes that are not those of a zip file, or only the first part of it"
+    if unknown:
+        return "bytes that are not those of a tar file"
+    return text or type(error).__name__
 
 
 def _check_space(archives: Sequence[Path], folder: Path) -> None:

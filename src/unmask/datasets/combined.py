@@ -9,6 +9,9 @@ from typing import Any
 from unmask.datasets.dataset import DataSet, Item
 from unmask.errors import DataError, message
 
+# Problems of one member that are shown.
+_SHOWN = 3
+
 
 def gather_sets(
     archive: Path, members: Iterable[tuple[DataSet, dict[str, Any]]], *, what: str
@@ -31,11 +34,19 @@ def gather_sets(
         except DataError as error:
             problems += [
                 message(
-                    f"{what}, {member.name}",
+                    f"{archive}, {what}, {member.name}",
                     expected=f"its archive ({member.archive})",
-                    found=problem,
+                    found=_found(problem, archive),
                     do=f"Get it from {member.source}, and give it with the others.",
                 )
-                for problem in error.problems[:3]
+                for problem in error.problems[:_SHOWN]
             ]
     return items, problems
+
+
+def _found(problem: str, archive: Path) -> str:
+    """What a member lacks, without its advice, which would be for that set alone."""
+    subject, _, rest = problem.partition(": expected ")
+    missing, _, found = rest.partition(", found ")
+    whole = subject == str(archive) and found.startswith("none")
+    return f"no {missing}" if whole else problem.rstrip(".")

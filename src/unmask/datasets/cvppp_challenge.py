@@ -13,6 +13,7 @@ from unmask.datasets.samples import check_size, read_labels
 from unmask.errors import DataError, message, raise_problems
 from unmask.io import open_image, save_image
 from unmask.labels import relabel
+from unmask.wording import format_count
 
 CVPPP_SIZE = (530, 500)
 
@@ -84,7 +85,7 @@ def write_submission(predicted: Path, out: Path) -> list[str]:
                     path,
                     expected=f"{CVPPP_SIZE} pixels, at most 255 leaves, one file per plant",
                     found=f"{labels.shape}, {labels.max(initial=0)}, "
-                    f"{1 + (match[1] in ready)} file(s)",
+                    f"{format_count(1 + (match[1] in ready), 'file')}",
                     do="Predict the images of the archive as they are.",
                 )
             )

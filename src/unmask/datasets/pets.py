@@ -156,7 +156,7 @@ def _read_list(path: Path) -> list[str]:
                 path,
                 expected="a list of the official archive",
                 found=describe_error(error),
-                do="Unpack annotations.tar.gz there, or choose --set split=published.",
+                do="Give annotations.tar.gz as well, or choose --set split=published.",
             )
         ) from error
     names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]

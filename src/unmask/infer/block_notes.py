@@ -13,6 +13,7 @@ from unmask.data.grid import Place
 from unmask.infer.notes import describe
 from unmask.infer.predictor import Predictor
 from unmask.tasks.base import Task
+from unmask.wording import format_count
 
 # Ids that are named in a note.
 _NAMED = 8
@@ -36,9 +37,9 @@ def cut_note(grid: Grid, task: Task, count: int) -> tuple[str, ...]:
         return ()
     halo = _larger(grid.halo)
     return (
-        f"In {count} place(s) an object that continues beyond the halo of {grid.halo} voxels "
-        "around a block was dropped. In the whole image it might be kept: try a halo of "
-        f"{halo} voxels{_setting(task, halo)}, or larger blocks.",
+        f"In {format_count(count, 'place')} an object that continues beyond the halo of "
+        f"{grid.halo} voxels around a block was dropped. In the whole image it might be "
+        f"kept: try a halo of {halo} voxels{_setting(task, halo)}, or larger blocks.",
     )
 
 
@@ -53,10 +54,10 @@ def doubt_note(grid: Grid, task: Task, doubts: Doubts) -> tuple[str, ...]:
     # What is as long as the halo and still differs depends on more than its own extent.
     halo = max(longest, _larger(grid.halo))
     return (
-        f"{count} object(s) are larger than the halo of {grid.halo} voxels around a block, "
-        f"or depend on more than it: labels {named}{more}. Their parts are joined where blocks "
-        f"agree; elsewhere they may be cut. A halo of {halo} voxels would do for what was seen of "
-        f"them{_setting(task, halo)}; the whole image in one block needs none.",
+        f"{format_count(count, 'object')} larger than the halo of {grid.halo} voxels around a "
+        f"block, or depending on more than it: labels {named}{more}. Their parts are joined where "
+        f"blocks agree; elsewhere they may be cut. A halo of {halo} voxels would do for what "
+        f"was seen of them{_setting(task, halo)}; the whole image in one block needs none.",
     )
 
 

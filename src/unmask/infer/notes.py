@@ -24,6 +24,7 @@ from unmask.profiling import stage
 from unmask.space.box import Box
 from unmask.tasks.base import Answer, Task
 from unmask.tasks.complete import complete
+from unmask.wording import format_count
 
 Facts = dict[str, int]
 # An object is far smaller than those of the training if its diameter is so many times below that of
@@ -248,7 +249,7 @@ def _dropped_note(reader: _Reader, reasons: Mapping[str, str], dropped: int) -> 
         voxels = reader.facts.get(f"{reason}.voxels", 0)
         objects = reader.facts.get(f"{reason}.objects", 0)
         if voxels:
-            many = f" in {objects:,} object(s)" if objects else ""
+            many = f" in {format_count(objects, 'object')}" if objects else ""
             parts.append(f"{voxels:,}{many} {text}")
     total = max(reader.facts.get("foreground", 0), dropped)
     # Of the network's grid, which is the image's own one unless it is resampled.

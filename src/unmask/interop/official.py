@@ -24,6 +24,7 @@ from unmask.interop import glmae, imagenet, mae, maester, mediar, mit, pea, spar
 from unmask.interop.base import Entries, Source
 from unmask.lookup import find
 from unmask.recipe import Recipe
+from unmask.wording import format_count
 
 SOURCES: dict[str, Source] = {
     "glmae": glmae.SOURCE,
@@ -171,7 +172,8 @@ def _check(source: Source, recipe: Recipe, weights: Entries, *, subject: str) ->
             gather(
                 shown,
                 heading=f"{subject}: expected the {len(expected)} entries of {source.title}, found "
-                f"{len(problems)} differences. Get the whole published file, or correct --set:",
+                f"{format_count(len(problems), 'difference')}. Get the whole published file, or "
+                "correct --set:",
             )
         )
 

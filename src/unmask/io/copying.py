@@ -12,6 +12,7 @@ from unmask.io.formats import FORMATS
 from unmask.io.image import Image
 from unmask.io.paths import format_of, locate
 from unmask.space.axes import SPACE
+from unmask.wording import format_count
 
 
 def _space_of(image: Image) -> str:
@@ -38,7 +39,7 @@ def copy_image(image: Image, path: str | Path, *, like: Image | None = None) -> 
             message(
                 path,
                 expected=f"an image of one channel and one of the suffixes {able}",
-                found=f"{image.shape[0]} channel(s) and {location.path.suffix!r}",
+                found=f"{format_count(image.shape[0], 'channel')} and {location.path.suffix!r}",
                 do="Choose a name with one of them, or .zarr.",
             )
         )

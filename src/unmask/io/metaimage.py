@@ -15,6 +15,7 @@ from unmask.errors import DataError, message
 from unmask.io.contract import Format, Location, Stored, only_level, signature
 from unmask.io.flat import Flat, flat_reader, sibling
 from unmask.io.placed import LPS_TO_RAS, make_affine, placed_volume
+from unmask.wording import format_count
 
 _MOST_HEADER = 1 << 16
 _TYPES = {
@@ -140,7 +141,7 @@ def _numbers(
     except ValueError:
         numbers = []
     if len(numbers) != count or not np.isfinite(numbers).all() or max(map(abs, numbers)) > 1e15:
-        raise _refused(location, f"{count} number(s) after {name} =", text or "none")
+        raise _refused(location, f"{format_count(count, 'number')} after {name} =", text or "none")
     return numbers
 
 

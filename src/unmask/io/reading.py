@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import DataError, UnmaskError, message, near_path
+from unmask.errors import DataError, UnmaskError, describe_error, message, near_path
 from unmask.io.contract import Format, Location, Stored
 from unmask.io.formats import FORMATS
 from unmask.io.image import Image, from_stored, unreadable
@@ -138,7 +138,7 @@ def _checked_format(location: Location) -> Format:
             message(
                 source,
                 expected="a file",
-                found=f"none ({error})",
+                found=describe_error(error),
                 do=f"{near_path(source)}Check the path.",
             )
         ) from error

@@ -215,7 +215,7 @@ def _paired(
             )  # fmt: skip
         return [(name, path, images) for name, path in by_name.items()]
     notes: list[str] = []
-    matched = match_files(images, labels, Layout(0), problems, notes=notes)
+    matched = match_files(images, labels, Layout(0, settable=False), problems, notes=notes)
     for note in notes:
         say(note)
     return [(name, path, image) for name, image, path in matched if path is not None]

@@ -17,6 +17,7 @@ from unmask.measurement.part import Part, combine, measure_block
 from unmask.measurement.spanning import convex_size, look_again, median
 from unmask.measurement.table import Table
 from unmask.space.box import Box, tiles
+from unmask.wording import format_count
 
 # Voxels of a block; with labels, numbers and one channel some 300 MB.
 BLOCK_VOXELS = 2**24
@@ -153,7 +154,7 @@ def channel_names(image: Image, names: Sequence[str] | None = None) -> list[str]
         raise DataError(
             message(
                 image.source,
-                expected=f"a name for each of its {count} channel(s)",
+                expected=f"a name for each of its {format_count(count, 'channel')}",
                 found=f"{len(known)} ({', '.join(known)})",
                 do="Give one name per channel, in order.",
             )

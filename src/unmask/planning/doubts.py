@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from unmask.planning.facts import Facts
+from unmask.wording import format_count
 
 # Smallest number of objects for a reliable diameter.
 _FEW_OBJECTS = 5
@@ -42,8 +43,9 @@ def _empty(facts: Facts) -> Iterator[str]:
     full = [one for one in facts.labels if one.foreground == 1]
     if facts.verdict.classes and full:
         yield (
-            f"Labels of {len(full)} image(s) have no background. The value 0 stays a class of its "
-            "own; if voxels without a label are not known, give --set data.ignore_label=0."
+            f"Labels of {format_count(len(full), 'image')} have no background. The value 0 stays a "
+            "class of its own; if voxels without a label are not known, give --set "
+            "data.ignore_label=0."
         )
 
 
@@ -69,8 +71,9 @@ def _sizes(facts: Facts) -> Iterator[str]:
         return
     if objects.count < _FEW_OBJECTS:
         yield (
-            f"Only {objects.count} object(s) were measured, so diameters are rough. If they are "
-            "not typical, label more, or set data.scale, data.crop and task.reach."
+            f"Only {format_count(objects.count, 'object was', 'objects were')} measured, so "
+            "diameters are rough. If they are not typical, label more, or set data.scale, "
+            "data.crop and task.reach."
         )
     if all(one.cut.all() for one in facts.labels if len(one.ids)):
         yield (

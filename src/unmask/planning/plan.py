@@ -13,8 +13,9 @@ from unmask.planning.decision import Decision, unit
 from unmask.planning.doubts import find_doubts
 from unmask.planning.facts import Facts, measure
 from unmask.planning.image_facts import ImageFacts
-from unmask.recipe import Recipe, load
+from unmask.recipe import PLANNED, Recipe, load
 from unmask.shipped.starts import find_start
+from unmask.wording import format_count
 
 __all__ = ["Facts", "Plan", "make_plan", "measure"]
 
@@ -107,7 +108,10 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
     ]
     recipe = load(preset).with_settings([each.setting for each in decisions])
     recipe = recipe.model_copy(
-        update={"name": "plan", "description": f"planned from {facts.labeled} labeled images"}
+        update={
+            "name": PLANNED,
+            "description": f"planned from {format_count(facts.labeled, 'labeled image')}",
+        }
     )
     return Plan(recipe, tuple(decisions), facts, tuple(find_doubts(facts)), preset)
 

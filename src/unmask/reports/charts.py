@@ -14,6 +14,7 @@ from html import escape
 import numpy as np
 
 from unmask.plain_text import printable
+from unmask.wording import format_count
 
 # Pixels of a chart and of its margins: left, top, right, bottom.
 _WIDTH, _HEIGHT = 380, 240
@@ -83,7 +84,7 @@ def histogram(values: Sequence[float], title: str) -> str:
     counts, edges = np.histogram(values, bins=20, range=(low, high if high > low else low + 1))
     frame = _Frame(title, "score", "images", (edges[0], edges[-1]), (0, max(1, counts.max())))
     bars = [
-        _bar(frame, a, b, int(n), f"{n} image(s) from {a:.3g} to {b:.3g}")
+        _bar(frame, a, b, int(n), f"{format_count(int(n), 'image')} from {a:.3g} to {b:.3g}")
         for a, b, n in zip(edges[:-1], edges[1:], counts, strict=True)
         if n
     ]

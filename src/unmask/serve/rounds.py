@@ -27,6 +27,7 @@ from unmask.serve.project import Kind, ProjectBook
 from unmask.serve.refusal import RefusedError
 from unmask.serve.workspace import Entry, Workspace, list_entries
 from unmask.space.box import Box
+from unmask.wording import format_count
 
 # Of what is labeled; `unmask.planning` takes such objects for dense.
 _DENSE = 0.6
@@ -242,8 +243,9 @@ def _whole_note(entries: Sequence[tuple[Entry, Image, Facts]]) -> list[str]:
         return []
     shown = ", ".join(whole[:4]) + (f" and {len(whole) - 4} more" if len(whole) > 4 else "")
     return [
-        f"{len(whole)} image(s) without a box count as completely labeled ({shown}). Where objects "
-        "are not outlined yet, draw a box around the part that is done."
+        f"{format_count(len(whole), 'image without a box counts', 'images without a box count')} "
+        f"as completely labeled ({shown}). Where objects are not outlined yet, draw a box around "
+        "the part that is done."
     ]
 
 

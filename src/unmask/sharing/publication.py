@@ -12,8 +12,9 @@ from unmask.checkpoint.lineage import Ancestor, ancestors, described_data, witho
 from unmask.errors import RecipeError, message
 from unmask.licenses import check_license, spdx_expression
 from unmask.plugins import references
-from unmask.recipe import Recipe
+from unmask.recipe import PLANNED, Recipe
 from unmask.tasks.complete import complete
+from unmask.wording import format_count
 
 # Means over so few images change a lot with the choice of the images.
 _FEW = 5
@@ -24,7 +25,8 @@ class Owner:
     """What only the owner of a model knows.
 
     Attributes:
-        title: name of the model for people; None: that of its recipe.
+        title: name of the model for people; None: that of its recipe, or that under which it is
+            shared if the recipe was planned and has none of its own.
         license: SPDX identifier of the license of the weights; None: that in the card.
         authors: names of people or groups.
         data: what the model was trained on, with source and license.
@@ -42,6 +44,7 @@ class Publication:
 
     Attributes:
         title: name for people.
+        description: what the model does, in a sentence.
         license: SPDX identifier of the license of the weights.
         authors: names of people or groups; empty: not named.
         recipe: of the model.
@@ -55,6 +58,7 @@ class Publication:
     """
 
     title: str
+    description: str
     license: str
     authors: tuple[str, ...]
     recipe: Recipe
@@ -76,8 +80,13 @@ class Publication:
         return bool(complete(build_task(self.recipe)).image_classes)
 
 
-def describe_publication(model: DescribedModel, owner: Owner) -> Publication:
+def describe_publication(model: DescribedModel, owner: Owner, *, name: str) -> Publication:
     """Gather the facts about a shared model.
+
+    Args:
+        model: its card and recipe.
+        owner: what only the owner knows.
+        name: of the folder or repository in which it is shared.
 
     Raises:
         RecipeError: neither the card nor the owner names a license, or SPDX does not know that of
@@ -95,9 +104,11 @@ def describe_publication(model: DescribedModel, owner: Owner) -> Publication:
     scores, images = _scores(card)
     changed = {"license": license_name, "data": dict(data), "authors": list(owner.authors)}
     # Programs that list the model show its name and not that of the recipe.
-    changed |= {"name": owner.title} if owner.title else {}
+    title = owner.title or (name if recipe.name == PLANNED else None)
+    changed |= {"name": title} if title else {}
     publication = Publication(
-        title=owner.title or recipe.name,
+        title=title or recipe.name,
+        description=_describe(recipe),
         license=license_name.strip(),
         authors=tuple(owner.authors),
         recipe=recipe,
@@ -109,6 +120,17 @@ def describe_publication(model: DescribedModel, owner: Owner) -> Publication:
         unchanged=bool(before) and card.get("step") == 0,
     )
     return replace(publication, doubts=tuple(_doubts(publication, owner)))
+
+
+def _describe(recipe: Recipe) -> str:
+    """What a model does: as its recipe says, which of a plan is only what it was planned from."""
+    if recipe.name != PLANNED or recipe.task is None or any(references(recipe.task.model_dump())):
+        return recipe.description or f"A model of unmask: {recipe.name}."
+    what = "objects" if build_task(recipe).context else "classes"
+    return (
+        f"Segments {what} in {recipe.data.ndim}D images. Its training was "
+        f"{recipe.description or 'planned from labeled images'}."
+    )
 
 
 def _no_license(model: DescribedModel, before: Sequence[Ancestor]) -> str:
@@ -133,7 +155,8 @@ def _doubts(publication: Publication, owner: Owner) -> Iterator[str]:
     if not publication.scores:
         yield "The card holds no scores: nothing was held out for validation."
     elif few := _few(publication.card):
-        yield f"Only {few} image(s) were held out: the scores say little about other images."
+        held_out = format_count(few, "image was", "images were")
+        yield f"Only {held_out} held out: the scores say little about other images."
     if publication.card.get("code"):
         yield "The model carries code of yours, which others can read."
 

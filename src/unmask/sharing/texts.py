@@ -47,7 +47,7 @@ def readme(publication: Publication, name: str, pictures: Sequence[str]) -> str:
         pictures: paths of pictures in the folder.
     """
     segments = publication.recipe.task is not None
-    title, description = (_line(text) for text in (publication.title, _description(publication)))
+    title, description = (_line(text) for text in (publication.title, publication.description))
     use = f"unmask predict images/ --model {name} --out labels/"
     if not segments:
         use = f"unmask train images/ --labels labels/ --init {name} --out runs/mine"
@@ -101,7 +101,7 @@ def citation(publication: Publication) -> str:
         "message": "If you use this model, please cite it, its training data and unmask.",
         "type": "software",
         "title": title,
-        "abstract": _line(_description(publication)),
+        "abstract": _line(publication.description),
         "authors": [{"name": _line(name)} for name in names],
         "references": references,
     }
@@ -190,10 +190,6 @@ def _scores(publication: Publication) -> str:
     rows = [f"| {_line(name)} | {value:.4f} |" for name, value in publication.scores.items()]
     of = f"On {_line(publication.images)}.\n\n" if publication.images else ""
     return of + "\n".join(["| metric | score |", "|---|---|", *rows])
-
-
-def _description(publication: Publication) -> str:
-    return publication.recipe.description or f"A model of unmask: {publication.recipe.name}."
 
 
 def _inherited(publication: Publication) -> str:

@@ -24,6 +24,7 @@ from unmask.io.inputs import Input
 from unmask.metrics import SEMANTIC, default_metrics
 from unmask.recipe import Recipe, load
 from unmask.space.axes import SPACE
+from unmask.wording import format_count
 
 Read = TypeVar("Read")
 
@@ -156,7 +157,7 @@ def readable(paths: Sequence[Input], read: Callable[[Input], Read]) -> Iterator[
         except (DataError, ImportError) as error:
             problems.append(str(error))
     if len(problems) == len(paths):
-        raise DataError(gather(problems, heading=f"{len(problems)} problem(s) found:"))
+        raise DataError(gather(problems), problems)
 
 
 def _advise(
@@ -184,7 +185,7 @@ def describe(audit: Audit, recipe: Recipe | None) -> Iterator[str]:
     """
     labeled = sum(pair.labels is not None for pair in audit.pairs)
     name = "" if recipe is None else f"; recipe {recipe.name!r}"
-    yield f"{len(audit.pairs)} usable image(s), {labeled} with labels{name}."
+    yield f"{format_count(len(audit.pairs), 'usable image')}, {labeled:,} with labels{name}."
     kinds = Counter(
         (pair.image.shape, str(pair.image.dtype), pair.image.spacing) for pair in audit.pairs
     )
@@ -193,7 +194,7 @@ def describe(audit: Audit, recipe: Recipe | None) -> Iterator[str]:
         # "1 of 4 x 192 x 192" could be read as one of four planes.
         size += " voxels (z, y, x)" if len(shape) > len("CYX") else ""
         where = "" if spacing is None else f", voxel {' x '.join(f'{s:g}' for s in spacing)}"
-        yield f"  {count} of {size}, {shape[0]} channel(s), {dtype}{where}"
+        yield f"  {count} of {size}, {format_count(shape[0], 'channel')}, {dtype}{where}"
     if len(kinds) > 6:
         yield f"  and {len(kinds) - 6} more kinds"
     yield from (f"note: {note}" for note in group_problems(audit.notes))

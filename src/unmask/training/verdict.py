@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from unmask.wording import format_count
+
 VALIDATION = "validation/"
 # Smallest number of validations for a trend.
 _FEWEST = 4
@@ -72,7 +74,8 @@ def judge_run(journal: Records, steps: int, *, folds: bool = False, labels: bool
     points = [point for point in points if point[0] > 0]
     peak_step, peak = max(points, key=_rank, default=(best_step, best))
     if len(points) < _FEWEST:
-        text = f"{len(points)} validation(s) show no trend; lower train.validate_every for more."
+        few = format_count(len(points), "validation shows", "validations show")
+        text = f"{few} no trend; lower train.validate_every for more."
         return Verdict("unknown", (first, text), best_step)
     scores = [score for _, score in points]
     noise = max(_LEAST, _NOISE * (max(scores) - min(scores)))

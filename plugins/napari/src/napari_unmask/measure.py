@@ -94,7 +94,8 @@ class Measure(Panel):
                 item.setData(Qt.ItemDataRole.DisplayRole, shown)
                 self.table.setItem(row, column, item)
         self.table.setSortingEnabled(True)
-        self.say(f"{len(table)} object(s); the table is in the features of {layer.name}.")
+        objects = f"{len(table)} object{'' if len(table) == 1 else 's'}"
+        self.say(f"{objects}; the table is in the features of {layer.name}.")
 
     def _jump(self, item: QTableWidgetItem) -> None:
         """Show the object of a row."""

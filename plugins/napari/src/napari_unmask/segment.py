@@ -184,7 +184,8 @@ class Segment(Panel):
             self.viewer.add_image(**shown, name=f"{source.name} uncertainty", blending="additive")
         self.viewer.layers.selection.active = layer
         count = np.count_nonzero(np.unique(result.labels))
-        self.say(f"{count} object(s) in {segmented.seconds:.1f} s: layer {layer.name}")
+        objects = f"{count} object{'' if count == 1 else 's'}"
+        self.say(f"{objects} in {segmented.seconds:.1f} s: layer {layer.name}")
 
 
 def labels_of(segmented: Segmented, source: Source, model: str | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from unmask.io.outlines.drawn import Drawing, Drawn
 from unmask.io.outlines.fill import Filled
 from unmask.io.outlines.rle import box_of, check_runs, decode, encode, from_text, to_text
 from unmask.io.outlines.text import read_json, strange
+from unmask.wording import format_count
 
 _WHAT = "COCO's images, annotations and segmentations"
 
@@ -114,9 +115,8 @@ def read_coco(path: Path, image: str | None = None) -> Drawing:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise strange(path, f"an entry without or with a wrong {error}", _WHAT) from error
     crowds = sum(bool(each.get("iscrowd")) for each in own)
-    notes = (
-        [f"{crowds} annotation(s) are crowds and are read as one object each."] if crowds else []
-    )
+    count = format_count(crowds, "annotation is a crowd", "annotations are crowds")
+    notes = [f"{count}, read as one object each."] if crowds else []
     return Drawing(objects, shape, notes)
 
 

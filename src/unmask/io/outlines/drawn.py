@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unmask.errors import DataError, message
 from unmask.io import limits
 from unmask.io.outlines.fill import Filled, fill
+from unmask.wording import format_count
 
 Ring = NDArray[np.float64]
 # Pixels of a shape that is no polygon, in an image of a given size.
@@ -85,14 +86,18 @@ def rasterize(
             part[filled.mask] = key
             covered += int(filled.mask.sum())
             if filled.crossed:
-                doubts.setdefault("cross themselves; odd windings are inside", []).append(one.name)
+                doubts.setdefault("with crossing lines, odd windings inside", []).append(one.name)
             if filled.clipped:
-                doubts.setdefault("reach outside of the image and were cut", []).append(one.name)
+                doubts.setdefault("cut at the border of the image", []).append(one.name)
         if not covered:
-            doubts.setdefault("cover no center of a pixel and are lost", []).append(one.name)
-    notes += [f"{len(names)} outline(s) {what}: {_some(names)}." for what, names in doubts.items()]
+            doubts.setdefault("lost, with no center of a pixel inside", []).append(one.name)
+    notes += [
+        f"{format_count(len(names), 'outline')} {what}: {_some(names)}."
+        for what, names in doubts.items()
+    ]
     if shared:
-        notes.append(f"{shared} pixel(s) are in more than one object; the later object has them.")
+        pixels = format_count(shared, "pixel is", "pixels are")
+        notes.append(f"{pixels} in more than one object; they belong to the later one.")
     labels = planes.reshape(size)
     labels = labels.astype(np.min_scalar_type(int(labels.max(initial=0))), copy=False)
     return labels, [f"{source}: {note}" for note in notes]
@@ -131,7 +136,7 @@ def _filled(one: Drawn, shape: tuple[int, int], source: str) -> list[Filled]:
                     message(
                         f"{source}, {one.name}",
                         expected="at least three corners with finite coordinates",
-                        found=f"{min(map(len, piece))} corner(s)",
+                        found=format_count(min(map(len, piece)), "corner"),
                         do="Remove or redraw this outline.",
                     )
                 )

@@ -18,6 +18,7 @@ from unmask.atomic import atomic_write
 from unmask.io.outlines.drawn import Drawing, Drawn
 from unmask.io.outlines.text import read_json, strange
 from unmask.io.outlines.trace import Outline, Ring
+from unmask.wording import format_count
 
 _WHAT = "GeoJSON features with polygons"
 # By id, or by (plane, id) where the objects of each plane are others.
@@ -54,7 +55,9 @@ def read_geojson(path: Path) -> Drawing:
         objects.append(_drawn(path, feature, number))
         nuclei += "nucleusGeometry" in feature
     if nuclei:
-        notes.append(f"{nuclei} cell(s) have a nucleus, which is not read.")
+        notes.append(
+            f"{format_count(nuclei, 'cell has', 'cells have')} a nucleus, which is not read."
+        )
     return Drawing(objects, notes=notes)
 
 
