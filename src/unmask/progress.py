@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from unmask.wording import format_count
+
 Progress = Callable[[int, int], None]
 
 
@@ -30,7 +32,7 @@ def describe_finished(count: int, total: int, what: str) -> str:
         >>> describe_finished(12, 43, "block"), describe_finished(1, 1, "image")
         ('12 of 43 blocks are finished', '1 of 1 image is finished')
     """
-    return f"{count} of {total} {what}{'s'[: total != 1]} {'is' if count == 1 else 'are'} finished"
+    return f"{count} of {format_count(total, what)} {'is' if count == 1 else 'are'} finished"
 
 
 class TimeLeft:

@@ -21,6 +21,7 @@ from unmask.io.precomputed import Precomputed, write_precomputed
 from unmask.io.zarr_on_request import ZarrOnRequest
 from unmask.measurement.sources import Several, Source, open_sources
 from unmask.space.axes import SPACE
+from unmask.wording import format_count
 
 VIEWERS = ("napari", "neuroglancer")
 _HOST = "127.0.0.1"
@@ -80,7 +81,7 @@ def export_precomputed(
         SaveError: the folder cannot be written.
     """
     written: list[Path] = []
-    with note_kept(lambda: f"{len(written)} volume(s) are written to {out}." if written else ""):
+    with note_kept(lambda: _describe_kept(written, out)):
         for source in open_sources(labels, images, planes=None, say=say):
             parts = {"labels": source.labels, "image": source.image}
             for what, image in parts.items():
@@ -89,6 +90,12 @@ def export_precomputed(
                     written.append(write_precomputed(image, path, labels=what == "labels"))
                     say(f"{image.source} -> {path}")
     return written
+
+
+def _describe_kept(written: Sequence[Path], out: str | Path) -> str:
+    """What an ended run leaves, for people; "" if there is nothing."""
+    count = format_count(len(written), "volume is", "volumes are")
+    return f"{count} written to {out}." if written else ""
 
 
 def _choose(viewer: str | None) -> str:

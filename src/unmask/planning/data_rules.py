@@ -169,10 +169,10 @@ def shrink_crop(
     """A crop with about ``share`` of the voxels, as far as larger objects still fit.
 
     Axes are halved at most, because what is around a voxel tells its class; short ones are kept.
-    With ``whole`` the longest objects fit too, as in `crop_of`: a network that sees pieces learns to
-    cut them. Worms of 145 pixels in crops of 128, 160, 192 and 224 had F1 0.63, 0.70, 0.76 and 0.88
-    on four left-out training images of worms_bbbc010 after 150 CPU seconds each (494, 324, 226 and
-    150 updates).
+    With ``whole`` the longest objects fit too, as in `crop_of`: a network that sees pieces learns
+    to cut them. Worms of 145 pixels in crops of 128, 160, 192 and 224 had F1 0.63, 0.70, 0.76 and
+    0.88 on four left-out training images of worms_bbbc010 after 150 CPU seconds each (494, 324,
+    226 and 150 updates).
     """
     ndim = len(crop)
     least, step = _FEWEST_VOXELS.get(ndim, _FEWEST_VOXELS[3]), _STEP.get(ndim, _STEP[3])
