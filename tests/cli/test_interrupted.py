@@ -150,6 +150,16 @@ def test_the_end_of_a_viewer_is_no_interruption(command, monkeypatch):
     assert (answer.code, answer.err) == (130, "The viewer has ended.\n")
 
 
+@pytest.mark.parametrize(("words", "kept"), [((), ", trainings continue"), (("--demo",), "")])
+def test_the_end_of_a_server_is_no_interruption(command, monkeypatch, words, kept):
+    def serve(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unmask.serve.run.serve", serve)
+    answer = command("serve", *words)
+    assert (answer.code, answer.err) == (130, f"The server has ended{kept}.\n")
+
+
 def test_an_end_before_the_verb(command, monkeypatch):
     def parse(*_, **__):
         raise KeyboardInterrupt

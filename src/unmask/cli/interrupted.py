@@ -6,7 +6,8 @@ What is kept is known to the work, which notes it on the exception, see ``interr
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
 
 from unmask import interruption
 from unmask.errors import Interrupted
@@ -25,6 +26,15 @@ class Ended(Interrupted):
     def __init__(self, text: str, code: int = 0) -> None:
         super().__init__(0, code or interruption.code() or interruption.INTERRUPTED)
         self.args = (text,)
+
+
+@contextmanager
+def end_with(text: str) -> Generator[None, None, None]:
+    """Inside the ``with`` block, a signal is the usual end of the verb and has this message."""
+    try:
+        yield
+    except (KeyboardInterrupt, interruption.Terminated) as end:
+        raise Ended(text) from end
 
 
 def explain_end(

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from unmask import interruption
-from unmask.cli.interrupted import Ended
+from unmask.cli.interrupted import end_with
 from unmask.cli.options import DATA, RECIPE, Settings
 from unmask.cli.terminal import show
 
@@ -115,7 +114,7 @@ def serve(options: ServeOptions) -> None:
 
     # A demonstration has no labels of its own and no trainings.
     kept = "" if options.demo else ", trainings continue"
-    try:
+    with end_with(f"The server has ended{kept}."):
         serve(
             options.folder or Path(),
             address=Address(options.host, options.port),
@@ -129,8 +128,6 @@ def serve(options: ServeOptions) -> None:
             demo=options.demo,
             say=partial(_show_address, kept=kept),
         )
-    except (KeyboardInterrupt, interruption.Terminated) as end:
-        raise Ended(f"The server has ended{kept}.") from end
 
 
 def _show_address(address: str, *, kept: str) -> None:

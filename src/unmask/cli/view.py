@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unmask import interruption
-from unmask.cli.interrupted import Ended
+from unmask.cli.interrupted import end_with
 from unmask.cli.options import DATA, OUTPUT
 from unmask.cli.terminal import emit, show
 
@@ -70,10 +69,8 @@ def view(
     from unmask.api.viewing import export_precomputed, view
 
     if export is None:
-        try:
+        with end_with("The viewer has ended."):
             view(results, images or None, viewer=viewer, port=port, say=show)
-        except (KeyboardInterrupt, interruption.Terminated) as end:
-            raise Ended("The viewer has ended.") from end
         return
     for path in export_precomputed(results, images or None, out=export, say=show):
         emit({"volume": path})
