@@ -147,7 +147,7 @@ def test_an_ended_export_names_what_is_written(folder, tmp_path):
     out = tmp_path / "public"
     with pytest.raises(KeyboardInterrupt) as ended:
         export_precomputed(folder / "labels", folder / "images", out=out, say=say)
-    assert notes_of(ended.value) == f"2 volume(s) are written to {out}."
+    assert notes_of(ended.value) == f"2 volumes are written to {out}."
 
 
 def test_export(folder, tmp_path):

@@ -14,7 +14,7 @@ from unmask.cli.interrupted import describe_end
 
 COMMANDS = typer.main.get_command(app).commands
 RESUMABLE = {"train", "pretrain", "predict", "cluster", "curve"}
-REPLACING = {"synth", "convert", "share"}
+REPLACING = {"synth", "convert", "share", "measure"}
 NOTHING = "Interrupted. Nothing of this run is kept. Start again with: "
 
 
