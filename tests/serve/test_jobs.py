@@ -42,7 +42,7 @@ def test_a_training_is_a_run_that_the_command_line_can_continue(served, root, pr
     ids = labeled(client)
     job = client.post("/api/train", json={"updates": 5}).json()
     assert (job["id"], job["trained"], job["init"]) == ("round-001", 1, None)
-    assert "count as completely labeled" in job["notes"][0]
+    assert "1 image without a box counts as completely labeled" in job["notes"][0]
     done = client.wait("round-001", "done", "failed")
     assert (done["state"], done["done"]) == ("done", 5)
     folder = root(client) / "runs" / "round-001.set"
