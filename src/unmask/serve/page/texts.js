@@ -45,7 +45,7 @@ export const TEXTS = {
   className: "Name of class {id}",
   drawClass: "Draw class {id}",
   histogram: "Histogram of the objects: {name}, {from} to {to}",
-  histogramBar: "{from} to {to}, objects: {count}",
+  histogramBar: "Objects: {count}, from {from} to {to}",
   sortBy: "by",
   sorts: { doubt: "uncertainty", id: "id", size: "size", brightness: "brightness" },
   doubt: "uncertainty",
