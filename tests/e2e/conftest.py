@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,28 @@ def printed() -> Callable[..., list[str]]:
         return words
 
     return read
+
+
+@pytest.fixture
+def started() -> Generator[Callable[..., subprocess.Popen[str]], None, None]:
+    """``started(*words, ...)``: a program of its own, with environment variables; it ends here."""
+    children: list[subprocess.Popen[str]] = []
+
+    def run(*words: str, **environment: str) -> subprocess.Popen[str]:
+        child = subprocess.Popen(
+            words,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # In the background of a shell children would ignore SIGINT until the program starts.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
+        children.append(child)
+        return child
+
+    yield run
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,28 +26,13 @@ def large(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def start():
+def start(started):
     """``start(words)``: the command line in a process of its own."""
-    children: list[subprocess.Popen[str]] = []
 
     def run(words: list[str]) -> subprocess.Popen[str]:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "unmask", *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # In the background of a shell children would ignore SIGINT until the program starts.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-        )
-        children.append(child)
-        return child
+        return started(sys.executable, "-m", "unmask", *words, PYTHONPATH=str(ROOT / "src"))
 
-    yield run
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
+    return run
 
 
 @pytest.mark.parametrize(

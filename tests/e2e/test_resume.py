@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,28 +38,13 @@ def request_of(phantoms, tiny):
 
 
 @pytest.fixture
-def start(request_of):
+def start(started, request_of):
     """``start(folder, workers=...)``: a training in a process of its own."""
-    children: list[subprocess.Popen[str]] = []
 
     def run(out: Path, *more: str, workers: int = 1) -> subprocess.Popen[str]:
-        child = subprocess.Popen(
-            [str(INSTALLED), *request_of(out, *more, workers=workers)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # In the background of a shell children would ignore SIGINT until the program starts.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-        )
-        children.append(child)
-        return child
+        return started(str(INSTALLED), *request_of(out, *more, workers=workers))
 
-    yield run
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
+    return run
 
 
 def finish(child: subprocess.Popen[str]) -> int:
