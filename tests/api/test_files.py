@@ -35,6 +35,7 @@ def test_one_line_per_file(pairs):
     tasks = [FileTask(pair, lambda: 3, describe=lambda n: f"{n} objects") for pair in pairs]
     found = [result for _, result in run_files(tasks, fingerprint(pairs), say=lines.append)]
     assert found == [3, 3]
+    assert re.fullmatch(r"\[1/2\] .*a\.tif: 3 objects \(0\.\d s, \d s left\)", lines[0])
     assert re.fullmatch(r"\[2/2\] .*b\.tif: 3 objects \(0\.\d s\)", lines[1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 
 from unmask.io import save_image
 
@@ -51,3 +52,28 @@ def test_advice_of_readers_is_put_right(command, tmp_path):
     other = command("predict", path, "--model", "nuclei", "--out", tmp_path / "out")
     assert "--set data.formats=" in other.err
     assert "has no --set" not in other.err
+
+
+@pytest.mark.parametrize("count", [2, 6])
+def test_an_axis_of_labels_without_a_name_is_z_and_doubted(count, command, tmp_path):
+    """Python programs save volumes of ids without names of axes; labels have no channels."""
+    volume = np.stack([LABELS, LABELS, np.roll(LABELS, 1, 0), LABELS, LABELS])
+    for part in ("labels", "truth"):
+        (tmp_path / part).mkdir()
+        for number in range(count):
+            tifffile.imwrite(tmp_path / part / f"{number}.tif", volume)
+    table = tmp_path / "o.csv"
+    done = command("measure", "--labels", tmp_path / "labels", "--out", table)
+    assert done.code == 0
+    assert len(table.read_text().splitlines()) == 1 + 3 * count
+    pair = ["--truth", tmp_path / "truth", "--predicted", tmp_path / "labels"]
+    compared = command("evaluate", *pair, "--metrics", "f1@0.5,hd95")
+    assert compared.code == 0
+    for ended, files in ((done, count), (compared, 2 * count)):
+        doubts = (ended.out + ended.err).count("has no name in the file and is read as z")
+        assert doubts == (1 if files > 4 else files)
+    # With --planes, the user has said what the axis is.
+    planes = command("measure", "--labels", tmp_path / "labels", "--planes", "z", "--out", table,
+                     "--overwrite")  # fmt: skip
+    assert planes.code == 0
+    assert "read as z" not in planes.out + planes.err

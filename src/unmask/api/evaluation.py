@@ -15,7 +15,14 @@ from unmask.data.drawn import DrawnLabels
 from unmask.data.offset import offset_in_files, part_with_labels
 from unmask.data.pairing import Layout, Paths, match_files, pairing
 from unmask.data.tables import PREDICTED, is_table
-from unmask.errors import DataError, RecipeError, message, near_path, raise_problems
+from unmask.errors import (
+    DataError,
+    RecipeError,
+    group_problems,
+    message,
+    near_path,
+    raise_problems,
+)
 from unmask.io import Image, open_labels
 from unmask.io.inputs import Input, as_inputs
 from unmask.io.stacks import open_movie_labels, plane_of
@@ -186,7 +193,7 @@ def open_compared(truth: Paths, predicted: Paths, rules: Layout) -> tuple[list[O
         except DataError as error:
             problems.append(str(error))
     raise_problems(problems)
-    return opened, notes
+    return opened, group_problems(notes)
 
 
 def _open_pair(
@@ -197,6 +204,7 @@ def _open_pair(
         other = open_labels(predicted)
         return truth.labels(other, notes), other
     true, other = _open(truth), _open(predicted)
+    notes += [*true.meta.get("doubts", ()), *other.meta.get("doubts", ())]
     if rules.label_offset is None and true.shape == other.shape:
         check_place(other, true)
         return true, other

@@ -16,7 +16,7 @@ from unmask.data.fingerprint import check_unchanged
 from unmask.data.pairing import Pair
 from unmask.data.portions import unreadable
 from unmask.errors import DataError, raise_problems
-from unmask.progress import describe_finished
+from unmask.progress import TimeLeft, describe_finished
 
 Result = TypeVar("Result")
 
@@ -82,6 +82,8 @@ def run_files(
         DataError: a file that is wrong or changed, if such files are not skipped.
     """
     works = (_work(number, task, before, finished) for number, task in enumerate(tasks, 1))
+    total = len(tasks) - (0 if finished is None else count_outputs(tasks, finished))
+    done, left = 0, TimeLeft(0)
     jobs = ((work, work.stages) for work in works)
     # Closed at once after an error, whose traceback keeps the loop alive: no later file is written.
     with closing(overlap(jobs, stop=skipped is None)) as outcomes:
@@ -94,6 +96,7 @@ def run_files(
                 yield task, outcome.result
                 say(f"{title} (finished before)")
                 continue
+            done += 1
             if outcome.error is not None:
                 if not isinstance(outcome.error, DataError):
                     raise outcome.error
@@ -107,7 +110,8 @@ def run_files(
             yield task, outcome.result
             found = "" if task.describe is None else f": {task.describe(outcome.result)}"
             seconds = outcome.seconds + time.perf_counter() - begin
-            say(f"{title}{found} ({seconds:.1f} s)")
+            times = [f"{seconds:.1f} s", *filter(None, [left.describe(done, total)])]
+            say(f"{title}{found} ({', '.join(times)})")
 
 
 def count_outputs(tasks: Sequence[FileTask[Any]], finished: Finished) -> int:

@@ -75,7 +75,8 @@ def open_labels(
 
     Ids are kept exactly: bool becomes uint8, signed types their unsigned ones, float files pass
     where every value is a whole number; palettes keep their indices and equal channels become
-    one. Values are checked when they are read.
+    one. Values are checked when they are read. Labels have no channels, so a third axis without
+    a name is z unless the caller says more; ``meta["doubts"]`` has a note on it.
 
     Raises:
         DataError: as `open_image`; negative, broken or color-coded ids, or a lossy format.
@@ -95,11 +96,22 @@ def open_labels(
             )
         )
     stored = open_stored(path, labels=True, allow_external=allow_external)
-    if axes is None and stored.axes == "???" and ndim is None:
-        # Labels have no channels, so three axes without names are space.
-        ndim = 3
-    image = from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=ndim)
+    assumed = axes is None and ndim is None and _is_unnamed_volume(stored)
+    space = 3 if assumed else ndim
+    image = from_stored(stored, source=str(path), name=stem(path), axes=axes, ndim=space)
+    if assumed:
+        note = (
+            f"{path}: its first axis has no name in the file and is read as z, so the labels are "
+            "those of a volume. If it is time, save them as OME-TIFF with axes TYX."
+        )
+        image = replace(image, meta={**image.meta, "doubts": (note,)})
     return as_labels(image)
+
+
+def _is_unnamed_volume(stored: Stored) -> bool:
+    """Whether the file leaves open what the first of three axes is."""
+    lengths = zip(stored.axes, stored.shape, strict=True)
+    return stored.axes == "???" or [axis for axis, n in lengths if n > 1] == ["?", "Y", "X"]
 
 
 def open_stored(

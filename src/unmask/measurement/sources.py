@@ -12,7 +12,7 @@ from unmask.data.drawn import DrawnLabels, label_files
 from unmask.data.naming import files_by_name
 from unmask.data.pairing import Layout, match_files
 from unmask.data.portions import middle_box
-from unmask.errors import DataError, message, raise_problems
+from unmask.errors import DataError, group_problems, message, raise_problems
 from unmask.io import Image, open_image, open_labels
 from unmask.io.inputs import ArrayInput
 from unmask.io.paths import stem
@@ -99,6 +99,7 @@ def open_sources(
         )
     problems: list[str] = []
     sources: list[Source] = []
+    doubts: list[str] = []
     for name, label, image in _paired(labels, images, problems, say):
         try:
             source = _open(name, label, image, planes, say)
@@ -106,10 +107,13 @@ def open_sources(
             if isinstance(label, str) and len(sources) < _LOOKED:
                 for note in _picture_notes(source.labels):
                     say(note)
+            doubts += source.labels.meta.get("doubts", ())
             sources.append(source)
         except DataError as error:
             problems.append(str(error))
     raise_problems(problems)
+    for doubt in group_problems(doubts):
+        say(doubt)
     return sources
 
 
