@@ -379,11 +379,12 @@ class InferRecipe(Section):
         description="Factor by which images are resized before the network, or one factor per "
         "axis. Labels have the size of the image. See also predict --diameter.",
     )
-    fit: bool = Field(
+    fit: bool | Literal["scale"] = Field(
         default=False,
-        description="Fit the scale of each image and the smallest doubtful object to what the "
-        "model finds in it: for images unlike those of the training. It takes two to three times "
-        "as long. infer.scale fixes the scale.",
+        description="Fit each image to the model. true: its scale and the smallest doubtful "
+        "object, for images unlike those of the training; it takes two to three times as long. "
+        "scale: the scale alone, where objects are larger than those of the training; one and a "
+        "half times as long, more where the scale changes. infer.scale fixes the scale.",
     )
     block: tuple[int, ...] | None = Field(
         default=None,

@@ -12,7 +12,14 @@ from torch import nn
 from unmask.data.grid import View
 from unmask.data.normalize import NoNormalize
 from unmask.errors import RecipeError
-from unmask.infer.fitting import Trial, choose_sample, choose_trial, describe_fit, fit_predictor
+from unmask.infer.fitting import (
+    Trial,
+    choose_sample,
+    choose_stable,
+    choose_trial,
+    describe_fit,
+    fit_predictor,
+)
 from unmask.infer.predict_blocks import predict_blocks
 from unmask.infer.predictor import Predictor
 from unmask.io import Image, open_labels
@@ -59,7 +66,7 @@ class NoScore(Pieces):
 
 def predictor(task=None, **given):
     tiling = Tiling((64, 64), batch_size=4)
-    given = {"normalize": NoNormalize(), "fit": True, **given}
+    given = {"normalize": NoNormalize(), "fit": ("scale", "size"), **given}
     return Predictor([Same()], task or Pieces(), 1, tiling, **given)
 
 
@@ -78,7 +85,7 @@ def scene(gap):
 
 
 def test_a_coarser_scale_joins_the_pieces_of_objects():
-    plain = predictor(fit=False).predict(scene(1))
+    plain = predictor(fit=()).predict(scene(1))
     fitted = predictor().predict(scene(1))
     assert plain.labels.max() == 4 + 4 * 3 + 2
     assert fitted.provenance["fit"]["scale"] < 1
@@ -99,7 +106,7 @@ def test_blocks_are_those_of_the_whole_image(tmp_path):
 
 
 def test_a_given_scale_is_kept():
-    given = predictor(view=View(scale=0.5))
+    given = predictor(view=View(scale=0.5), fit=("size",))
     fitted = fit_predictor(given, Image.from_array(scene(1), ndim=2))
     assert fitted.view.scale == 0.5
     assert fitted.task.doubtful_size > 0
@@ -115,7 +122,7 @@ def test_the_choice_is_described():
 
 
 def test_without_a_fit_nothing_changes():
-    one = predictor(fit=False)
+    one = predictor(fit=())
     assert fit_predictor(one, Image.from_array(scene(1), ndim=2)) is one
 
 
@@ -158,6 +165,60 @@ def test_the_coarsest_scale_that_fits(trials, chosen):
 def test_an_empty_image_keeps_its_scale():
     empty = [Trial(s, np.zeros((8, 8), np.int32), 0.0, 0, 0.0) for s in (1.0, 0.5)]
     assert choose_trial(iter(empty)).scale == 1.0
+    assert choose_stable(iter(empty)).scale == 1.0
+
+
+@pytest.mark.parametrize(
+    ("trials", "chosen"),
+    [
+        # The same objects at the next scale: that of the training is kept.
+        ([_trial(1.0, 30, 0.9), _trial(0.7, 30, 0.9), _trial(0.5, 60, 0.9)], 1.0),
+        # Pieces become objects, and the next scale finds the same ones.
+        ([_trial(1.0, 10, 0.9), _trial(0.7, 30, 0.9), _trial(0.5, 50, 0.9),
+          _trial(0.35, 52, 0.9)], 0.35),
+        # No two scales find the same objects.
+        ([_trial(1.0, 10, 0.9), _trial(0.7, 30, 0.9), _trial(0.5, 60, 0.9)], 1.0),
+        # What is found again covers less.
+        ([_trial(1.0, 60, 0.9), _trial(0.7, 30, 0.9, 2), _trial(0.5, 30, 0.9, 2)], 1.0),
+        # What is found again is too small on the grid of the network.
+        ([_trial(1.0, 10, 0.9), _trial(0.5, 26, 0.9), _trial(0.35, 27, 0.9)], 0.5),
+    ],
+)  # fmt: skip
+def test_the_first_scale_that_finds_the_same_objects(trials, chosen):
+    assert choose_stable(iter(trials)).scale == chosen
+
+
+@dataclass(frozen=True)
+class Squares(Pieces):
+    """Pieces that are cut where they are longer than ``longest`` voxels, as flows are."""
+
+    longest: int = 20
+
+    def decode(self, scores, spacing):
+        labels = connected_components(scores[0] > 0.5)
+        pieces = np.zeros_like(labels)
+        for label in range(1, labels.max() + 1):
+            y, x = (each - each.min() for each in np.nonzero(labels == label))
+            pieces[labels == label] = 100 * label + 10 * (y // self.longest) + x // self.longest
+        return np.unique(pieces, return_inverse=True)[1].astype(np.int32)
+
+
+@pytest.mark.parametrize("base", [None, 0.8])
+def test_only_the_scale_of_larger_objects_changes(base):
+    """A model of objects of 20 pixels cuts those of 40."""
+    for edge, changes in ((18, False), (40, True)):
+        image = np.zeros((1, 240, 240), np.float32)
+        for number in range(9):
+            y, x = 80 * (number // 3), 80 * (number % 3)
+            image[0, y : y + edge, x : x + edge] = 0.7
+        one = predictor(Squares(longest=20), fit=("scale",), view=View(scale=base))
+        fitted = fit_predictor(one, Image.from_array(image, ndim=2))
+        assert (fitted.view.scale != base) == changes
+        assert (describe_fit(one, fitted) is not None) == changes
+        assert fitted.task == one.task
+        if changes:
+            assert fitted.view.factor <= 0.5
+            assert len(np.unique(fitted.predict(image).labels)) == 10
 
 
 def test_large_images_are_judged_by_their_liveliest_part():

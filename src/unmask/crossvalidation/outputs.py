@@ -12,6 +12,7 @@ from jaxtyping import Float32, Integer
 from unmask.data.grid import Place
 from unmask.data.pairs import Pair
 from unmask.errors import DataError, message
+from unmask.infer.fitting import fit_predictor
 from unmask.infer.notes import decode_image
 from unmask.infer.predictor import Predictor
 from unmask.metrics import evaluate_pair
@@ -59,8 +60,9 @@ def compute_output(predictor: Predictor, pair: Pair, *, fold: int = 0) -> Output
     Raises:
         DataError: the image does not fit the model, or cannot be read.
     """
-    place = predictor.view.place(pair.image)
-    return Output(pair, place, predictor.score_seen(place.seen(pair.image)), fold)
+    own = fit_predictor(predictor, pair.image)
+    place = own.view.place(pair.image)
+    return Output(pair, place, own.score_seen(place.seen(pair.image)), fold)
 
 
 def decode_output(task: Task, output: Output) -> Integer[np.ndarray, "*space"]:

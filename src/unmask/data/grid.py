@@ -172,6 +172,21 @@ class View:
     foreground: float | None = None
     scale: float | tuple[float, ...] | None = None
 
+    @property
+    def factor(self) -> float:
+        """``scale`` as one number, the geometric mean over the axes."""
+        if isinstance(self.scale, tuple):
+            return prod(self.scale) ** (1 / len(self.scale))
+        return 1.0 if self.scale is None else float(self.scale)
+
+    def resized(self, factor: float) -> View:
+        """The view on a grid of ``factor`` times as many voxels along every axis."""
+        if factor == 1:
+            return self
+        if isinstance(self.scale, tuple):
+            return replace(self, scale=tuple(each * factor for each in self.scale))
+        return replace(self, scale=self.factor * factor)
+
     def check(self, image: Image) -> None:
         """Refuse an image whose voxels have no known size, where one is asked for.
 
@@ -246,8 +261,8 @@ class View:
         )
 
     def _factors(self, image: Image) -> tuple[float, ...]:
-        if self.scale is None or isinstance(self.scale, int | float):
-            return (1.0 if self.scale is None else float(self.scale),) * image.ndim
+        if not isinstance(self.scale, tuple):
+            return (self.factor,) * image.ndim
         if len(self.scale) != image.ndim:
             raise DataError(
                 message(

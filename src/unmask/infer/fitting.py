@@ -1,8 +1,10 @@
 """Fit a predictor to an image unlike those of its training: its scale, and what is too small.
 
 A network that has learned objects of some sizes cuts larger ones into pieces and takes specks for
-objects. Coarser images have neither. The scale is chosen without any label, from the finest to the
-coarsest: a coarser one is taken as long as
+objects. Coarser images have neither. The scale is chosen without any label, by one of two rules.
+
+**Models that have not seen such images** (``scale`` and ``size``): from the finest to the
+coarsest, a coarser scale is taken as long as
 
 - its objects have a similar outline to those of the scale before it (F1 at IoU 0.5), but not so
   similar that nothing is to be gained,
@@ -13,6 +15,13 @@ coarsest: a coarser one is taken as long as
 At the chosen scale, objects of less than half the typical size that the network is not sure of are
 removed. The limits were chosen on training images of five sets (fluorescent nuclei, phase contrast,
 germline nuclei, worms, bacteria) with the shipped models; see `docs/results/starting-weights.md`.
+
+**Models trained on a few labeled images** (``scale`` alone), whose objects may all have one size:
+the scale of the training is kept if the next coarser one finds the same objects (F1 at IoU 0.5).
+Pieces of larger objects are others at every scale, until the objects fit the model: the first
+scale that finds the objects of the scale before it is taken, if they cover about as much of the
+image or more.
+The limit was chosen on left-out training images; see `docs/results/few-labels.md`.
 """
 
 from __future__ import annotations
@@ -39,8 +48,10 @@ if TYPE_CHECKING:
     from unmask.infer.predictor import Predictor
     from unmask.io import Image
 
-# Scales that are tried, in this order.
+# Scales that are tried, in this order; relative to that of the training.
 SCALES = (1.0, 0.7, 0.5, 0.35, 0.25)
+# What is fitted.
+SCALE, SIZE = "scale", "size"
 # Share of the objects of two neighboring scales that agree, as F1 at IoU 0.5.
 _AGREE = 0.2
 # From this share on the finer scale is kept, if its typical object is no longer than this diameter.
@@ -53,6 +64,9 @@ _SMALLEST = 12.0
 _LESS_SURE = 0.07
 # Objects below this share of the typical size are small, and doubtful below this mean score.
 _SMALL, _SURE = 0.5, 0.9
+# From this F1 on, two neighboring scales find the same objects; they may cover so much less of the
+# image than those of the first scale.
+_SAME, _COVERED = 0.75, 0.9
 # Voxels of the part of an image that decides.
 _SAMPLE = 1 << 20
 
@@ -62,7 +76,7 @@ class Trial:
     """What was found at one scale.
 
     Attributes:
-        scale: that was tried.
+        scale: that was tried, relative to that of the predictor.
         labels: ``(*space)`` of the sample, without doubtful objects.
         typical: typical size of its objects in voxels of the network's grid.
         small: objects of fewer voxels of this grid were removed if they were doubtful.
@@ -81,9 +95,14 @@ class Trial:
         return float(diameter(self.typical, self.labels.ndim))
 
     @property
-    def diameter_in_image(self) -> float:
-        """Diameter of the typical object in voxels of the image."""
+    def diameter_in_view(self) -> float:
+        """Diameter of the typical object on the grid that the predictor sees without a fit."""
         return self.diameter / self.scale
+
+    @property
+    def covered(self) -> float:
+        """Share of the image that objects cover."""
+        return float((self.labels > 0).mean())
 
 
 def fit_predictor(predictor: Predictor, image: Image) -> Predictor:
@@ -97,21 +116,29 @@ def fit_predictor(predictor: Predictor, image: Image) -> Predictor:
     """
     if not predictor.fit:
         return predictor
-    plain = replace(predictor, fit=False)
-    scales = SCALES if predictor.view.scale is None else (predictor.view.scale,)
-    chosen = choose_trial(_trials(plain, choose_sample(image), scales))
-    size, across = chosen.small, chosen.diameter_in_image
-    origin, scale = plain.origin, scales[0] if len(scales) == 1 else chosen.scale
+    plain, view = replace(predictor, fit=()), predictor.view
+    doubting = SIZE in predictor.fit
+    trials = _trials(
+        plain,
+        choose_sample(image),
+        SCALES if SCALE in predictor.fit else (1.0,),
+        doubting=doubting,
+    )
+    chosen = choose_trial(trials) if doubting else choose_stable(trials)
+    across = chosen.diameter_in_view / view.factor
+    view = view.resized(chosen.scale)
+    origin, scale = plain.origin, 1.0 if view.scale is None else view.scale
     if origin is not None:
         # Another process makes the same predictor from these.
-        known = (f"infer.scale={scale}", f"task.doubtful_size={size}", "infer.fit=false")
-        origin = replace(origin, settings=(*origin.settings, *known))
+        known = [f"infer.scale={list(scale) if isinstance(scale, tuple) else scale}"]
+        known += [f"task.doubtful_size={chosen.small}"] if doubting else []
+        origin = replace(origin, settings=(*origin.settings, *known, "infer.fit=false"))
     return replace(
         plain,
-        task=complete(plain.task).doubting(size),
-        view=plain.view if scale == 1 else replace(plain.view, scale=scale),
+        task=complete(plain.task).doubting(chosen.small) if doubting else plain.task,
+        view=view,
         origin=origin,
-        notes={**plain.notes, "fit": {"scale": scale, "diameter": round(across, 1)}},
+        notes={**plain.notes, "fit": {"scale": view.factor, "diameter": round(across, 1)}},
     )
 
 
@@ -125,15 +152,16 @@ def fit_to_stack(predictor: Predictor, stack: Image) -> Predictor:
 
 def describe_fit(given: Predictor, fitted: Predictor) -> str | None:
     """What was chosen for an image, for the user; None: it is seen at its size."""
-    if not given.fit or given.view.scale is not None:
+    if SCALE not in given.fit:
         return None
     scale, found = fitted.notes["fit"]["scale"], fitted.notes["fit"]["diameter"]
-    if scale == 1:
+    if scale == given.view.factor:
         return None
     unit = "pixels" if fitted.ndim < 3 else "voxels"
+    usual = "the size" if given.view.factor == 1 else "the scale of the training"
     return (
         f"objects of about {found:.0f} {unit} across fit the model at {scale:g} times the size of "
-        "the image (--set infer.scale=1 keeps the size)."
+        f"the image (--set infer.scale={given.view.factor:g} keeps {usual})."
     )
 
 
@@ -146,13 +174,27 @@ def choose_trial(trials: Iterator[Trial]) -> Trial:
     for trial in trials:
         agreement = f1(before.labels, trial.labels)
         settled = agreement >= _SETTLED and before.diameter <= _LARGEST
-        grown = trial.diameter_in_image > _GROWN * before.diameter_in_image
+        grown = trial.diameter_in_view > _GROWN * before.diameter_in_view
         if agreement < _AGREE or settled or grown:
             break
         before = trial
         if trial.diameter >= _SMALLEST and trial.sureness >= finest.sureness - _LESS_SURE:
             best = trial
     return best
+
+
+def choose_stable(trials: Iterator[Trial]) -> Trial:
+    """The first trial that finds the objects of the one before it, see above; else the first."""
+    from unmask.metrics.instance import f1
+
+    first = before = next(trials)
+    for trial in trials:
+        if f1(before.labels, trial.labels) >= _SAME:
+            same = trial if trial.diameter >= _SMALLEST else before
+            larger = before is not first and same.covered >= _COVERED * first.covered
+            return same if larger else first
+        before = trial
+    return first
 
 
 def choose_sample(image: Image) -> Image:
@@ -171,11 +213,11 @@ def choose_sample(image: Image) -> Image:
 
 
 def _trials(
-    predictor: Predictor, image: Image, scales: Sequence[float | tuple[float, ...]]
+    predictor: Predictor, image: Image, scales: Sequence[float], *, doubting: bool
 ) -> Generator[Trial, None, None]:
     """Predict an image at each scale; labels are on the grid of the image."""
     for scale in scales:
-        own = replace(predictor, view=replace(predictor.view, scale=scale))
+        own = replace(predictor, view=predictor.view.resized(scale))
         place = own.view.place(image)
         scores = own.score_seen(place.seen(image))
         sureness = complete(own.task).sureness(scores)
@@ -189,12 +231,12 @@ def _trials(
                 )
             )
         labels = compact(complete(own.task).answer(scores, image.spacing).labels)
-        small = round(_SMALL * typical_size(labels))
+        small = round(_SMALL * typical_size(labels)) if doubting else 0
         doubtful = find_doubtful(labels, sureness, size=small, sure=_SURE)
         labels = np.where(doubtful[labels], 0, labels).astype(np.int32)
         seen = labels > 0
         yield Trial(
-            scale if isinstance(scale, float) else 1.0,
+            scale,
             np.ascontiguousarray(place.back(labels)),
             typical_size(labels),
             small,

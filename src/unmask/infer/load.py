@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -30,6 +30,7 @@ from unmask.models.finished import build_finished
 from unmask.models.memory import cpu_batch_size
 from unmask.parts import Parts
 from unmask.recipe import MAX_SCALE, Recipe
+from unmask.recipe_sections import InferRecipe
 from unmask.space.devices import find_device
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import CompleteTask, Task, describe_meaning
@@ -174,7 +175,7 @@ def make_predictor(
         average=infer.average,
         precision=infer.precision,
         uncertainty=infer.uncertainty,
-        fit=infer.fit,
+        fit=_fitted(infer),
         block=infer.block,
         view=View(data.spacing, data.foreground_crop, infer.scale or data.scale),
         layout=Layout(
@@ -187,6 +188,14 @@ def make_predictor(
         origin=origin,
         trained=trained,
     )
+
+
+def _fitted(infer: InferRecipe) -> tuple[Literal["scale", "size"], ...]:
+    """What is fitted to each image; a scale that is given is not."""
+    scale: tuple[Literal["scale"], ...] = ("scale",) if infer.scale is None else ()
+    if infer.fit is True:
+        return (*scale, "size")
+    return scale if infer.fit == "scale" else ()
 
 
 def tiling_of(recipe: Recipe) -> Tiling:

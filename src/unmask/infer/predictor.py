@@ -75,7 +75,7 @@ class Predictor:
             on the image's own grid.
         layout: how files are to be understood; None: by themselves.
         notes: more provenance, such as the names of the models.
-        fit: scale and decoding are fitted to each image, see ``infer.fitting``.
+        fit: what is fitted to each image, ``scale`` and ``size``; see ``infer.fitting``.
         block: voxels of a block where an image is predicted in blocks; None: by memory.
         origin: what it was loaded from; None where it was made in memory.
         trained: sizes of the objects that the first model was trained on; None: not known.
@@ -96,7 +96,7 @@ class Predictor:
     view: View = AS_IT_IS
     layout: Layout | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
-    fit: bool = False
+    fit: tuple[Literal["scale", "size"], ...] = ()
     block: tuple[int, ...] | None = None
     origin: Origin | None = None
     trained: ObjectDiameters | None = None
@@ -415,7 +415,7 @@ class Predictor:
             "precision": self.precision,
             "device": str(self.device),
             "torch": torch.__version__,
-            **({"fit": True} if self.fit else {}),
+            **({"fit": list(self.fit)} if self.fit else {}),
             **self.notes,
         }
 

@@ -15,6 +15,9 @@ _SMALLEST, _LARGEST, _TARGET_SMALL, _TARGET_LARGE = 9.0, 56.0, 14.0, 36.0
 # The same for volumes, whose crops are about 64 voxels long. Voxels with a smaller ratio of their
 # edges count as cubes.
 _FILLING, _TARGET_VOLUME, _CUBES = 40.0, 24.0, 1.5
+# From this number of labeled images on, their objects show how sizes differ between images, and by
+# this factor they differ by more than networks of one scale learn.
+_ENOUGH, _UNLIKE = 5, 2.0
 # Longest objects that are seen at their size in volumes.
 _LONG_VOLUME = 96.0
 # Diameter to which the smallest objects are resized at least.
@@ -129,6 +132,25 @@ def scale_decisions(objects: ObjectFacts | None, scale: Sequence[float]) -> list
         )
     value = scale[0] if even else list(scale)
     return [Decision("data.scale", value, text, otherwise="--set data.scale=null")]
+
+
+def fit_decisions(objects: ObjectFacts | None, labeled: int) -> list[Decision]:
+    """Images are fitted to the model where labels leave open how large their objects are.
+
+    Args:
+        objects: facts about the objects of planes, which are found by flows; None: others.
+        labeled: number of labeled images.
+    """
+    if objects is None:
+        return []
+    if objects.between_images >= _UNLIKE:
+        text = f"median diameters of the images differ by a factor of {objects.between_images:.1f}"
+    elif labeled < _ENOUGH:
+        text = "few labeled images do not show how large objects of other images are"
+    else:
+        return []
+    text += "; where they are larger, the image is made smaller for the network"
+    return [Decision("infer.fit", "scale", text, otherwise="--set infer.fit=false")]
 
 
 def crop_of(

@@ -97,6 +97,9 @@ def make_plan(facts: Facts, *, minutes: float | None = None) -> Plan:
         data.channel_decision(images),
         *data.spacing_decisions(images),
         *data.scale_decisions(facts.objects, scale),
+        *data.fit_decisions(
+            objects if (task[0].value, images.ndim) == ("flows", 2) else None, facts.labeled
+        ),
         data.crop_decision(crop, images, objects),
         data.normalize_decision(images, classes=facts.verdict.classes),
         data.foreground_decision(foreground),
