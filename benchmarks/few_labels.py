@@ -18,7 +18,7 @@ import json
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +37,7 @@ from unmask.api.synthesis import synth
 from unmask.apps.curve_draws import find_kinds, order_images
 from unmask.apps.curve_table import bootstrap_interval
 from unmask.data.pairs import Pair
+from unmask.infer.load import load_predictor
 from unmask.io import open_image, open_labels
 from unmask.training.precision import supported_precisions
 
@@ -218,6 +219,22 @@ def _rate(study: Study, arm: Arm) -> float:
     return 0.0005 if of_objects and arm.init != "none" else 0.002
 
 
+def measure(arm: Arm, draw: int, scratch: Path) -> dict[str, Any] | None:
+    """Train and score one arm in a new folder; None if the set has too few images."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    used = time.process_time()
+    images = find_images(arm, draw, scratch)
+    if images is None:
+        return None
+    model = train(arm, draw, images, scratch)
+    seconds = round(time.process_time() - used, 1)
+    part = scratch / "pieces" / "val" if arm.set in _PIECES else None
+    result = {**score(model, arm.set, part), "train_seconds": seconds}
+    if arm.updates and load_predictor(model).fit:
+        result["without_fit"] = score(model, arm.set, part, ["infer.fit=false"])
+    return result
+
+
 def read_rows(out: Path) -> dict[tuple[Arm, int], dict[str, Any]]:
     """Results of finished trainings by arm and draw."""
     file = out / "rows.jsonl"
@@ -237,15 +254,9 @@ def run(asked: argparse.Namespace) -> None:
                 continue
             if time.monotonic() - began > asked.hours * 3600:
                 return
-            shutil.rmtree(scratch, ignore_errors=True)
-            used = time.process_time()
-            images = find_images(arm, draw, scratch)
-            if images is None:
+            result = measure(arm, draw, scratch)
+            if result is None:
                 continue
-            model = train(arm, draw, images, scratch)
-            seconds = round(time.process_time() - used, 1)
-            part = scratch / "pieces" / "val" if arm.set in _PIECES else None
-            result = {**score(model, arm.set, part), "train_seconds": seconds}
             with (asked.out / "rows.jsonl").open("a") as stream:
                 row = {"arm": asdict(arm), "draw": draw, "result": result}
                 stream.write(json.dumps(row) + "\n")
@@ -261,13 +272,23 @@ def compare(out: Path) -> Iterator[dict[str, Any]]:
         for metric in STUDIES.get(ours.set, Study()).metrics if draws else ():
             values = [(rows[ours, draw][metric], rows[peer, draw][metric]) for draw in draws]
             differences = [a - b for a, b in values]
+            plain = [_without_fit([rows[arm, draw] for draw in draws], metric)
+                     for arm in (ours, peer)]  # fmt: skip
+            at_size = f"; without infer.fit {plain[0]} and {plain[1]}" if all(plain) else ""
             yield {
                 "what": f"{ours.set}: {ours}; against {peer}",
                 "ours": statistics.fmean(a for a, _ in values),
                 "peer": statistics.fmean(b for _, b in values),
                 "unit": metric,
-                "note": f"{_describe(differences)}; {ours.updates} and {peer.updates} updates",
+                "note": f"{_describe(differences)}; {ours.updates} and {peer.updates} updates"
+                f"{at_size}",
             }
+
+
+def _without_fit(results: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """Mean of images that are not fitted to the model; "" if some result has none."""
+    values = [result["without_fit"][metric] for result in results if "without_fit" in result]
+    return f"{statistics.fmean(values):.3f}" if len(values) == len(results) else ""
 
 
 def _describe(differences: Sequence[float]) -> str:

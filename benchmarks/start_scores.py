@@ -12,6 +12,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,17 +68,20 @@ STUDIES = {
 MOST = 43
 
 
-def score(model: Path | str, name: str, part: Path | None = None) -> dict[str, object]:
+def score(
+    model: Path | str, name: str, part: Path | None = None, settings: Sequence[str] = ()
+) -> dict[str, object]:
     """Mean metrics of the validation images, and F1 by kind of image if an index has kinds.
 
     Args:
         model: model file, run, or name of shipped weights.
         name: of the set.
         part: folder of other images and labels; None: those of the set.
+        settings: of the prediction.
     """
     folder, study = DATA / name, STUDIES.get(name, Study())
     kinds = dict(kinds_of(folder / "index.csv"))
-    predictor = load_predictor(model)
+    predictor = load_predictor(model, settings)
     # A set of one volume has no val part; its labels are never trained on without labels.
     part = part or folder / ("val" if (folder / "val").is_dir() else "train")
     files = sorted((part / "images").iterdir())
