@@ -382,9 +382,9 @@ class InferRecipe(Section):
     fit: bool | Literal["scale"] = Field(
         default=False,
         description="Fit each image to the model. true: its scale and the smallest doubtful "
-        "object, for images unlike those of the training; it takes two to three times as long. "
-        "scale: the scale alone, where objects are larger than those of the training; one and a "
-        "half times as long, more where the scale changes. infer.scale fixes the scale.",
+        "object, for images unlike those of the training. scale: the scale alone, where objects "
+        "are larger than those of the training. Either takes two to three times as long. "
+        "infer.scale fixes the scale.",
     )
     block: tuple[int, ...] | None = Field(
         default=None,

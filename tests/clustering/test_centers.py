@@ -41,8 +41,14 @@ def whole(dense, one):
 def test_sample_is_of_the_volumes_and_a_function_of_the_seed(dense):
     volumes = [volume(dense), volume(dense, (1, 12, 9), seed=1)]
     every = np.concatenate([whole(dense, one) for one in volumes])
-    found = sample_features(dense, volumes, seed=0, sample=10**9)
+    steps: list[tuple[int, int]] = []
+    found = sample_features(
+        dense, volumes, seed=0, sample=10**9, progress=lambda *step: steps.append(step)
+    )
     assert len(found) == len(every)
+    windows = sum(dense.windows(one.space) for one in volumes)
+    assert steps == sorted(steps)
+    assert steps[-1] == (windows, windows)
     np.testing.assert_allclose(np.sort(found[:, 0]), np.sort(every[:, 0]), atol=1e-5)
     some = sample_features(dense, volumes, seed=1, sample=1500)
     assert 1000 < len(some) < 2200

@@ -206,7 +206,9 @@ def _cluster(  # noqa: PLR0913 - what `cluster` has prepared
         batch(folder, resume=options.resume, skip=True) as finished,
         note_kept(partial(_describe_kept, finished, request, tasks)),
     ):
-        fit_now = partial(_fit, dense, prepared, count, seed=options.seed, facts=facts, say=say)
+        fit_now = partial(
+            _fit, dense, prepared, count, seed=options.seed, facts=facts, say=say, progress=progress
+        )
         centers = _settle_centers(finished, request, given, fit_now, say=say)
         if not finished.has(folder / CENTERS, request):
             centers.save(folder / CENTERS)
@@ -418,11 +420,13 @@ def _fit(
     seed: int,
     facts: dict[str, Any],
     say: Say,
+    progress: Progress | None,
 ) -> Centers:
     voxels = sum(int(np.prod(volume.space)) for volume in volumes)
     sample = min(_SAMPLE, max(_LEAST, voxels // _SHARE))
     begin = time.perf_counter()
-    found = fit(dense, volumes, count, seed=seed, facts=facts, sample=sample)
+    given: dict[str, Any] = {"seed": seed, "facts": facts, "sample": sample}
+    found = fit(dense, volumes, count, **given, progress=progress)
     say(f"{len(found.values)} centers fitted ({time.perf_counter() - begin:.1f} s)")
     return found
 

@@ -91,7 +91,9 @@ class AssignWork:
         if place is not None:
             facts["grid"] = [place.box.start, place.box.stop, place.shape]
         facts = json.loads(json.dumps(facts))
-        return Plan(facts, facts, largest=int(self.classes.max()))
+        windows = self.dense.windows(self.volume.space)
+        steps = max(1, windows // len(self.grid))
+        return Plan(facts, facts, largest=int(self.classes.max()), steps=steps)
 
     @contextmanager
     def labeler(
@@ -162,12 +164,7 @@ class CenterLabeler:
     centers: np.ndarray
     classes: np.ndarray
 
-    def label(
-        self,
-        tile: Tile,
-        *,
-        progress: Progress | None = None,  # noqa: ARG002 - the protocol
-    ) -> tuple[np.ndarray, Facts]:
+    def label(self, tile: Tile, *, progress: Progress | None = None) -> tuple[np.ndarray, Facts]:
         """Labels of a block; facts are the voxels of each cluster, and the sum of their intensity.
 
         Raises:
@@ -175,7 +172,7 @@ class CenterLabeler:
                 finite.
         """
         dense, volume, box = self.dense(), self.volume(), tile.write
-        features = dense.compute(volume.read, volume.space, box).flatten(0, -2)
+        features = dense.compute(volume.read, volume.space, box, progress=progress).flatten(0, -2)
         try:
             if features.device.type == "cpu":
                 clusters = assign(features.numpy(), self.centers)[0]
@@ -231,7 +228,7 @@ def label_volume(
         out: label file.
         cluster: None for this process, else see ``unmask.blocks.scheduler``.
         resume: keep the finished blocks of a run that was ended.
-        progress: called with (blocks done, blocks in all).
+        progress: called with (windows done, windows in all), about.
 
     Raises:
         CheckpointError: another run works on this output, or an ended one had other settings.

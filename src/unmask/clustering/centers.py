@@ -24,6 +24,7 @@ from unmask.data.source import ImageSource, hold_whole
 from unmask.errors import CheckpointError, DataError, describe_error, message
 from unmask.io import Image
 from unmask.kmeans import kmeans
+from unmask.progress import Progress
 from unmask.space.box import Box
 from unmask.space.pad import Read, pad_reads
 from unmask.space.random import generator
@@ -242,6 +243,7 @@ def fit(
     seed: int,
     facts: dict[str, Any],
     sample: int = _SAMPLE,
+    progress: Progress | None = None,
 ) -> Centers:
     """Centers of features that are sampled from all volumes.
 
@@ -252,11 +254,12 @@ def fit(
         seed: of the sample and of the first centers.
         facts: what the features depend on; it is kept with the centers.
         sample: about the number of feature vectors.
+        progress: called with (windows done, windows in all).
 
     Raises:
         DataError: images of one value, or fewer distinct feature vectors than clusters.
     """
-    points = sample_features(dense, volumes, seed=seed, sample=sample)
+    points = sample_features(dense, volumes, seed=seed, sample=sample, progress=progress)
     try:
         found = kmeans(points, count, seed=seed, sample=None)
     except DataError as error:
@@ -267,9 +270,16 @@ def fit(
 
 
 def sample_features(
-    dense: Dense, volumes: Sequence[Volume], *, seed: int, sample: int = _SAMPLE
+    dense: Dense,
+    volumes: Sequence[Volume],
+    *,
+    seed: int,
+    sample: int = _SAMPLE,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Features ``(n, d)`` of windows drawn without repetition from those of all volumes.
+
+    ``progress`` is called with (windows done, windows in all).
 
     Raises:
         DataError: the network sees one value everywhere.
@@ -288,7 +298,13 @@ def sample_features(
             return array
 
         numbers = chosen[(chosen >= first) & (chosen < first + count)] - first
-        features = dense.compute_windows(read_and_watch, volume.space, numbers)
+        before = int(np.searchsorted(chosen, first))
+
+        def show(done: int, _: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, len(chosen))
+
+        features = dense.compute_windows(read_and_watch, volume.space, numbers, progress=show)
         parts.append(features if volume.mean is None else features - volume.mean)
     if seen[0] == seen[1]:
         raise DataError(

@@ -24,6 +24,7 @@ from unmask.errors import DataError, RecipeError, message
 from unmask.models.base import TokenBackbone
 from unmask.models.memory import Halving
 from unmask.models.precision import Precision, arithmetic
+from unmask.progress import Progress
 from unmask.space.box import Box, tiles
 from unmask.space.pad import Read, pad_reads
 
@@ -139,13 +140,16 @@ class Dense:
         return [tile.write for tile in tiles(space, self.block(space), (0,) * len(space))]
 
     @torch.inference_mode()
-    def compute(self, read: Read, space: Sequence[int], box: Box) -> Float32[Tensor, "*block d"]:
+    def compute(
+        self, read: Read, space: Sequence[int], box: Box, *, progress: Progress | None = None
+    ) -> Float32[Tensor, "*block d"]:
         """The features of a box, on the device of the network.
 
         Args:
             read: gives network input of any box, see ``pad_reads``.
             space: voxels of the image.
             box: inside the image; the result depends on the box by rounding only.
+            progress: called with (windows done, windows in all).
         """
         leading = _leading(space, self.backbone)
         strides = [1] * leading + self._strides()
@@ -160,7 +164,7 @@ class Dense:
         covers = [
             cover.within(*span) for cover, span in zip(self._covers(space), spans, strict=True)
         ]
-        found = self._encode_windows(read, covers, self._window(space))
+        found = self._encode_windows(read, covers, self._window(space), progress)
         if self.neighborhood:
             found = neighborhood.append_means(found, neighborhood.blur(found, sigmas))
         for axis, (stride, span) in enumerate(zip(strides, spans, strict=True)):
@@ -188,7 +192,12 @@ class Dense:
 
     @torch.inference_mode()
     def compute_windows(
-        self, read: Read, space: Sequence[int], numbers: Int64[np.ndarray, " n"]
+        self,
+        read: Read,
+        space: Sequence[int],
+        numbers: Int64[np.ndarray, " n"],
+        *,
+        progress: Progress | None = None,
     ) -> Float32[np.ndarray, "m d"]:
         """The features that single windows give, a few per window: the cheapest sample.
 
@@ -196,6 +205,7 @@ class Dense:
             read: gives network input of any box, see ``pad_reads``.
             space: voxels of the image.
             numbers: of windows, below ``windows(space)``.
+            progress: called with (windows done, windows in all).
         """
         covers = self._covers(space)
         counts = tuple(len(cover.starts) for cover in covers)
@@ -220,6 +230,8 @@ class Dense:
                 covers, chosen, grids, [cover.count for cover in covers]
             )
             found.append(tokens[rows, columns])
+            if progress is not None:
+                progress(min(first + size, len(numbers)), len(numbers))
         return np.concatenate(found)
 
     def _append_neighborhood(self, tokens: Float32[Tensor, "b n d"]) -> Tensor:
@@ -258,7 +270,13 @@ class Dense:
             return cover_official(length, tokens, last_axis=last)
         return cover_aligned(length, tokens, stride)
 
-    def _encode_windows(self, read: Read, covers: list[Cover], window: tuple[int, ...]) -> Tensor:
+    def _encode_windows(
+        self,
+        read: Read,
+        covers: list[Cover],
+        window: tuple[int, ...],
+        progress: Progress | None,
+    ) -> Tensor:
         """Features at the positions of ``covers``; zeros where no window gives any."""
         device = self.device
         shape = tuple(cover.count for cover in covers)
@@ -286,6 +304,8 @@ class Dense:
             result[torch.from_numpy(places).to(device)] = tokens[
                 torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
             ]
+            if progress is not None:
+                progress(min(first + size, prod(counts)), prod(counts))
         return result.unflatten(0, shape)
 
     def _sections(self, covers: Sequence[Cover]) -> int:
