@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 
 from unmask.errors import DataError, message
 from unmask.io.contract import Location, Mark, check_same
@@ -27,15 +28,12 @@ class FileBytes:
     """
 
     def __init__(self, location: Location, expected: Mark) -> None:
-        self._source, self._handle = location.source, -1
+        self._source = location.source
         self._alone = threading.Lock()
         self._handle = os.open(location.path, _READ)
-        check_same(location.source, os.fstat(self._handle), expected)
-
-    def __del__(self) -> None:
         # A file object would warn that nobody closed it; the shelf of open files drops it at last.
-        if self._handle >= 0:
-            os.close(self._handle)
+        weakref.finalize(self, os.close, self._handle)
+        check_same(location.source, os.fstat(self._handle), expected)
 
     def read(self, start: int, count: int) -> bytes:
         """Bytes ``start`` to ``start + count``.
