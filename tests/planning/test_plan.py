@@ -236,6 +236,20 @@ def test_images_are_resized_to_objects_that_networks_see(diameter, scale):
     assert plan.recipe.data.scale == (None if scale is None else pytest.approx(scale, rel=0.1))
 
 
+def test_images_are_fitted_where_labels_do_not_show_the_sizes_of_objects():
+    small, large = balls((160, 160), 16, 8), balls((160, 160), 40, 8)
+    assert planned([small]).recipe.infer.fit == "scale"
+    assert planned([small] * 4).recipe.infer.fit == "scale"
+    assert planned([small] * 5).recipe.infer.fit is False
+    unlike = planned([small] * 5 + [large])
+    assert unlike.recipe.infer.fit == "scale"
+    assert any("by a factor of 2." in " ".join(line.split()) for line in describe_plan(unlike))
+    # The rule was measured with objects of planes.
+    assert planned([balls((48, 48, 48), 16, 8)]).recipe.infer.fit is False
+    classes = np.repeat(np.arange(3, dtype=np.uint16), 40)[None] * np.ones((120, 1), np.uint16)
+    assert planned([classes, classes]).recipe.infer.fit is False
+
+
 def test_large_objects_of_long_voxels_are_resized_in_the_plane_alone():
     """Until voxels are cubes, the axis of few slices loses nothing."""
     voxel = (8.0, 1.0, 1.0)
