@@ -69,6 +69,7 @@ def describe_network(
                 "spacing": view.spacing,
                 "scale": recipe["infer"].get("scale") or recipe["data"].get("scale"),
                 "foreground_crop": recipe["data"].get("foreground_crop"),
+                "fit": recipe["infer"].get("fit", False),
             },
             "tiles": {
                 "size": list(tiling.window),
