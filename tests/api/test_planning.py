@@ -308,3 +308,18 @@ def test_volumes_keep_the_rate_of_the_preset(phantoms):
     start = ["task=flows", "model.backbone={name: resunet, width: 24, depth: 4}"]
     made = api.plan(images, labels=labels, init="phantoms3d", settings=start)
     assert made.recipe.train.lr == load("cells3d").train.lr
+
+
+def test_a_time_limit_that_cannot_be_kept_is_told(folder, monkeypatch):
+    """A training has some updates at least, however long one takes."""
+    monkeypatch.setattr(
+        planning, "time_updates", lambda *_, **__: Timing(60.0, 1000, None, torch.device("cpu"))
+    )
+    given = {"images": folder / "images", "labels": folder / "labels"}
+    made = api.plan(**given, minutes=1, settings=[*TINY, "train.folds=0", "data.crop=[16, 16]"])
+    (reason,) = (each.reason for each in made.decisions if each.field == "train.steps")
+    assert made.recipe.train.steps == 20
+    assert "so the training takes about" in reason
+    long = api.plan(**given, minutes=300, settings=[*TINY, "train.folds=0"])
+    (reason,) = (each.reason for each in long.decisions if each.field == "train.steps")
+    assert "so the training takes" not in reason

@@ -33,6 +33,7 @@ from unmask.planning.network_rules import (
 )
 from unmask.planning.plan import Plan, make_plan, measure, shrink_crops
 from unmask.planning.text import plan_to_yaml
+from unmask.progress import duration
 from unmask.recipe import Recipe, check_settings, load
 from unmask.starts.choose import AUTO, NONE, WORDS, shipped_start
 from unmask.training.advice import open_first, suggest
@@ -238,7 +239,7 @@ def _scheduled(
     """
     labeled = [pair for pair in pairs if pair.labels is not None]
     own = _sets(settings, "train.steps")
-    recipe = made.recipe
+    recipe, each = made.recipe, 0.0
     if own:
         total, reason = recipe.train.steps, ""
     elif minutes is None:
@@ -249,7 +250,7 @@ def _scheduled(
         whole = int(minutes * 60 * _UPDATES / update)
         made, share = _with_batch(made, whole, settings)
         made, share = _with_crops(made, whole, share, minutes, settings)
-        total = int(whole / share)
+        total, each = int(whole / share), update * share / _UPDATES
         reason = (
             f"one update takes {update * share:.2g} s on {device} at present, "
             f"and {minutes:g} minutes were given"
@@ -265,7 +266,15 @@ def _scheduled(
         return _decided(made.with_decisions(rest), settings)
     if minutes is None:
         return made if not folds else _with_steps(made, total // (folds + 1), reason, folds)
-    return _with_steps(made, max(_FEWEST, min(total // (folds + 1), _MOST)), reason, folds)
+    steps = max(_FEWEST, min(total // (folds + 1), _MOST))
+    needed = steps * (folds + 1) * each
+    if needed > minutes * 60:
+        # Crops of large objects cannot become small enough.
+        reason += (
+            f"; fewer than {_FEWEST} would teach nothing, so the training takes about "
+            f"{duration(needed)}"
+        )
+    return _with_steps(made, steps, reason, folds)
 
 
 def _time_update(labeled: Sequence[Pair], recipe: Recipe) -> tuple[float, torch.device]:
