@@ -201,7 +201,7 @@ def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
             *study.settings,
             f"train.steps={arm.updates}",
             "train.warmup=50",
-            f"train.lr={_rate(study, arm)}",
+            *_rate(study, arm),
             "train.ema=0.99",
             f"train.precision={supported_precisions('cpu')[-1]}",
             "train.validate_every=0",
@@ -213,10 +213,11 @@ def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
     return run.model
 
 
-def _rate(study: Study, arm: Arm) -> float:
-    """That of `unmask plan` where the start weights know the task; else one that learns fast."""
-    of_objects = study.preset in ("", "cells") and study.ndim == 2
-    return 0.0005 if of_objects and arm.init != "none" else 0.002
+def _rate(study: Study, arm: Arm) -> list[str]:
+    """Large steps from random weights, small ones where the start knows the task; or as planned."""
+    if study.ndim > 2 or study.preset not in ("", "cells") or arm.init == "none":
+        return ["train.lr=0.002"]
+    return ["train.lr=0.0005"] if study.preset else []
 
 
 def measure(arm: Arm, draw: int, scratch: Path) -> dict[str, Any] | None:

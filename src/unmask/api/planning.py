@@ -36,6 +36,7 @@ from unmask.planning.text import plan_to_yaml
 from unmask.progress import duration
 from unmask.recipe import Recipe, check_settings, load
 from unmask.starts.choose import AUTO, NONE, WORDS, shipped_start
+from unmask.starts.known import score_start
 from unmask.training.advice import open_first, suggest
 from unmask.training.precision import Measured
 from unmask.training.threads import measure_threads, use_threads
@@ -108,7 +109,7 @@ def plan(
         named += _backbone_of(*start, planned.recipe)
     made = _decided(planned.with_decisions(named), settings)
     if start is not None and not _sets(settings, "train.lr"):
-        made = made.with_decisions(_rate_of(*start, made.recipe))
+        made = made.with_decisions(_rate_of(*start, made.recipe, pairs))
     chosen = _scheduled(made, pairs, minutes, settings, split=split)
     if out is not None:
         atomic_write(out, plan_to_yaml(chosen))
@@ -175,11 +176,15 @@ def _backbone_of(name: str, start: Recipe, planned: Recipe) -> list[Decision]:
     return [Decision("model.backbone", value, f"the network of {name} (--init)")]
 
 
-def _rate_of(name: str, start: Recipe, made: Recipe) -> list[Decision]:
+def _rate_of(name: str, start: Recipe, made: Recipe, pairs: Sequence[Pair]) -> list[Decision]:
     """The learning rate, if weights of planes fit the network and know the task."""
     tasks = [None if each.task is None else each.task.name for each in (start, made)]
     same = tasks[0] == tasks[1] and start.model.backbone == made.model.backbone
-    return [rate_decision(name)] if same and made.data.ndim < 3 else []
+    if not same or made.data.ndim > 2:
+        return []
+    # Other numbers of channels are adapted by the training alone.
+    fits = made.data.channels in (1, start.data.channels) and tasks[0] == "flows"
+    return [rate_decision(name, score_start(name, pairs, made.data.scale) if fits else None)]
 
 
 def _ignored(settings: Settings) -> int | None:
