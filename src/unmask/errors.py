@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +128,24 @@ def describe_error(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def near_path(path: object) -> str:
+def near_path(path: object, names: Iterable[str] = ()) -> str:
     """``Did you mean labels/a.tif? `` if a path that leads to nothing nearly names one, else "".
 
-    Names of every folder on the way are compared, so ``lables/a.tif`` finds ``labels/a.tif``.
+    Args:
+        path: the path. Names of every folder on the way are compared, so ``lables/a.tif`` finds
+            ``labels/a.tif``.
+        names: words that may stand in place of the path; the nearest of all is named.
     """
-    wanted = Path(str(path))
+    near = _nearest(Path(str(path)))
+    choices = [*([] if near is None else [str(near)]), *(n for n in names if n != str(path))]
+    found = difflib.get_close_matches(str(path), choices, n=1, cutoff=_NEAR)
+    # Folders on the way that are misspelled too make a whole path less alike than its parts.
+    found += [] if near is None else [str(near)]
+    return f"Did you mean {printable(found[0], one_line=True)}? " if found else ""
+
+
+def _nearest(wanted: Path) -> Path | None:
+    """The path that a path that leads to nothing nearly names."""
     found = Path(wanted.anchor)
     parts = wanted.parts[1 if wanted.anchor else 0 :]
     try:
@@ -147,12 +159,12 @@ def near_path(path: object) -> str:
                 names = [entry.name for entry in found.iterdir() if not entry.name.startswith(".")]
                 near = difflib.get_close_matches(part, names, n=1, cutoff=_NEAR)
                 if not near:
-                    return ""
+                    return None
                 inner = found / near[0]
             found = inner
     except (OSError, ValueError):
-        return ""
-    return "" if found == wanted else f"Did you mean {printable(found, one_line=True)}? "
+        return None
+    return None if found == wanted else found
 
 
 # The old name, for parts that were written for the first version.

@@ -172,6 +172,8 @@ def test_misspelled_folders_are_named(command, tmp_path, monkeypatch):
     for verb, *given in (
         ("check", "imges", "--labels", "labels"),
         ("train", "images", "--labels", "lables", "--out", "run", "--preset", "cells"),
+        ("train", "imges", "--out", "run"),
+        ("plan", "imges"),
         ("evaluate", "--truth", "lables/*.png", "--predicted", "labels"),
         ("measure", "--labels", "lables/0.png", "--out", "o.csv"),
         ("serve", "imagse"),

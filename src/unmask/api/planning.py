@@ -18,6 +18,7 @@ from unmask.crossvalidation.split import count_regions
 from unmask.data.channel_choice import ChannelChoice
 from unmask.data.drawn import DrawnLabels, label_files
 from unmask.data.grid import View
+from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, message
@@ -115,9 +116,16 @@ def plan(
 
 
 def _no_label_images(images: Paths, labels: Paths | None) -> str:
-    """The message for images without labels, or with a table of classes."""
+    """The message for images without labels, or with a table of classes.
+
+    Raises:
+        DataError: there are no images.
+    """
     do = "Give --labels. Without labels, pre-train: unmask pretrain --preset mae2d."
-    if labels is not None:
+    if labels is None:
+        # Of a path that leads to nothing, that is what is wrong.
+        image_files(images, [])
+    else:
         do = f"Name the preset for classes of whole images. {suggest(images, labels)[1]}"
     return message(
         "plan",
