@@ -205,6 +205,23 @@ def test_labels_next_to_the_images_are_named(tmp_path):
         unmask.train("cells", images=tmp_path / "images", out=tmp_path / "run")
 
 
+def test_a_bad_image_in_the_middle_says_what_is_finished(command, tmp_path):
+    for number, image in enumerate(IMAGES[:3]):
+        save_image(tmp_path / "images" / f"{number}.tif", image.astype(np.float32))
+    broken = IMAGES[2].astype(np.float32)
+    broken[3, 4] = np.nan
+    save_image(tmp_path / "images" / "2.tif", broken)
+    given = ["predict", tmp_path / "images", "--model", "nuclei", "--out", tmp_path / "o"]
+    answer = command(*given)
+    assert answer.code == 2
+    first, last = answer.err.splitlines()[-2:]
+    assert "the first in channel 0 at y 3, x 4. Repair the file" in first
+    assert last.startswith("2 of 3 images are finished. After correcting this, continue with: ")
+    assert last.endswith("--resume")
+    save_image(tmp_path / "images" / "2.tif", IMAGES[2].astype(np.float32))
+    assert command(*given, "--resume").out.count("finished before") == 2
+
+
 def test_names_that_do_no_harm(command, tiny, tmp_path):
     root = tmp_path / "ünï cödé & spaces"
     for number, image in enumerate(IMAGES[:2]):

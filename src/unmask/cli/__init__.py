@@ -81,7 +81,7 @@ def main() -> None:
     try:
         app(prog_name="unmask")
     except UnmaskError as error:
-        show(f"Error: {error}", err=True)
+        show("\n".join([f"Error: {error}", *getattr(error, "__notes__", ())]), err=True)
         sys.exit(2)
     except Interrupted as end:
         _show_end(end)
@@ -95,7 +95,10 @@ def main() -> None:
             show(_ENDED, err=True)
         raise
     except OSError as error:
-        show(f"Error: {_of_the_system(error)}", err=True)
+        show(
+            "\n".join([f"Error: {_of_the_system(error)}", *getattr(error, "__notes__", ())]),
+            err=True,
+        )
         sys.exit(2)
     except Exception as error:  # noqa: BLE001 - the last resort
         sys.exit(_report_defect(error))
