@@ -14,6 +14,8 @@ from unmask.wording import format_count
 
 # Share of equal letters in names of which one is taken for the other misspelled.
 _NEAR = 0.7
+# Numbers that are words of their own, not parts of names.
+_NUMBER = re.compile(r"(?<![\w./:=-])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w/=-]|[.:,]\w)")
 
 
 class UnmaskError(Exception):
@@ -199,6 +201,8 @@ def is_shortened(problems: Sequence[str]) -> bool:
 def group_problems(problems: Sequence[str], *, most: int = 4, named: int = 5) -> list[str]:
     """Lines about files, with more than ``most`` that say the same of different files as one.
 
+    Numbers may differ: the joined line has the lowest and the highest.
+
     Args:
         problems: lines as of `message`, ``subject: rest``.
         most: lines of one kind that are kept apart.
@@ -208,18 +212,32 @@ def group_problems(problems: Sequence[str], *, most: int = 4, named: int = 5) ->
         >>> lines = [f"{i}.tif: expected labels named '{i}', found none." for i in range(12)]
         >>> group_problems(lines, named=1)
         ['12 files: expected labels of that name, found none. (0.tif, ..., 11.tif)']
+        >>> group_problems([f"{i}.tif: expected 2 axes, found {i}." for i in (3, 5)], most=1)
+        ['2 files: expected 2 axes, found 3 to 5. (3.tif, 5.tif)']
     """
     kinds: dict[str, list[str]] = {}
     for problem in problems:
-        kinds.setdefault(_kind(problem), []).append(problem)
+        kinds.setdefault(_NUMBER.sub("0", _kind(problem)), []).append(problem)
     lines: list[str] = []
-    for kind, members in kinds.items():
+    for members in kinds.values():
         if len(members) <= most:
             lines += members
             continue
         subjects = [member.partition(": ")[0] for member in members]
+        kind = _span_numbers([_kind(member) for member in members])
         lines.append(f"{len(members)} files: {kind} ({_list_paths(subjects, named)})")
     return lines
+
+
+def _span_numbers(kinds: Sequence[str]) -> str:
+    """The first of some lines that differ in numbers alone, with ranges in place of those."""
+    numbers = iter(zip(*map(_NUMBER.findall, kinds), strict=True))
+
+    def span(_: re.Match[str]) -> str:
+        found = sorted(set(next(numbers)), key=lambda text: float(text.replace(",", "")))
+        return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+    return _NUMBER.sub(span, kinds[0])
 
 
 def _list_paths(paths: Sequence[str], named: int) -> str:

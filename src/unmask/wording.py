@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 
 def format_count(count: int, singular: str, plural: str | None = None) -> str:
     """A number with a noun in its singular or plural.
@@ -19,3 +21,15 @@ def format_count(count: int, singular: str, plural: str | None = None) -> str:
     """
     noun = singular if count == 1 else f"{singular}s" if plural is None else plural
     return f"{count:,} {noun}"
+
+
+def format_number(value: float) -> str:
+    """A number with four digits, or as many as keep it from looking like a whole number.
+
+    Examples:
+        >>> format_number(0.30000001192092896), format_number(0.9999999), format_number(3.0)
+        ('0.3', '0.9999999', '3')
+    """
+    texts = (f"{value:.{digits}g}" for digits in range(4, 18))
+    whole = value == round(value) if isfinite(value) else True
+    return next((text for text in texts if whole or float(text) != round(value)), repr(value))

@@ -20,6 +20,7 @@ from unmask.api.planning import plan
 from unmask.api.unlabeled import unlabeled_note
 from unmask.api.values import Say, Settings
 from unmask.build import build_task, encoder, layout, resolve_recipe
+from unmask.data.exchange import describe_exchange, explain_unreadable
 from unmask.data.pairs import Audit, Paths, audit_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, RecipeError, SaveError, is_shortened
@@ -74,9 +75,10 @@ def check(
     if out is not None:
         refuse_other_lists(Path(out))
     found = find_inputs(images, labels, val_images, val_labels)
-    given, advice = (
-        (recipe, "") if recipe is not None else _suggested(found.images, found.labels, settings)
-    )
+    with explain_unreadable(found.images, found.labels):
+        given, advice = (
+            (recipe, "") if recipe is not None else _suggested(found.images, found.labels, settings)
+        )
     chosen = resolve_recipe(given, settings)
     images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
     # Pre-training needs no labels, and uses images that have none as well.
@@ -145,6 +147,9 @@ def _audited(
     encode = None if task is None else encoder(task)
     rules, channels = layout(recipe, task), recipe.data.channels
     audit = audit_pairs(images, labels, rules, read=True, channels=channels, encode=encode)
+    if audit.problems and (exchanged := describe_exchange(images, labels)):
+        audit.problems[:] = [exchanged]
+        return audit
     problems, notes = content_of(audit.pairs, recipe, task)
     audit.problems.extend(problems)
     audit.notes.extend(notes)

@@ -36,6 +36,7 @@ from unmask.build import (
 )
 from unmask.build.semisupervised import DEFAULT
 from unmask.crossvalidation.split import class_notes, class_of, hold_out, validation_notes
+from unmask.data.exchange import explain_unreadable
 from unmask.data.fingerprint import same_images
 from unmask.data.grid import View
 from unmask.data.outputs import refuse_inside
@@ -197,16 +198,17 @@ def _train(chosen: Recipe, files: _Files, start: Start, reasons: list[str]) -> R
     opened = _open_files(drawn, chosen, assembly.task, start.out)
     if chosen.train.folds and not opened.held_out:
         return run_with_folds(opened.for_folds(chosen, start, reasons))
-    return run_training(
-        assembly,
-        apply_view(opened.pairs, opened.view),
-        start=start,
-        second=opened.second,
-        unlabeled=opened.unlabeled,
-        validate=_validation(assembly, opened.held_out),
-        notes=opened.notes,
-        reasons=reasons,
-    )
+    with explain_unreadable(files.images, files.labels, [*opened.pairs, *opened.held_out]):
+        return run_training(
+            assembly,
+            apply_view(opened.pairs, opened.view),
+            start=start,
+            second=opened.second,
+            unlabeled=opened.unlabeled,
+            validate=_validation(assembly, opened.held_out),
+            notes=opened.notes,
+            reasons=reasons,
+        )
 
 
 def _for_pixels(files: _Files) -> dict[str, Any]:
@@ -306,10 +308,11 @@ def _open_files(
             "Validation images are given, so no image is held out in folds "
             f"(train.folds={chosen.train.folds}); leave them out for a cross-validation."
         )
-    if held_out is None and not chosen.train.folds:
-        pairs, held_out = _hold_out(pairs, chosen, classes=bool(rules.classes))
-        notes += _note_held_out(pairs, held_out, rules.classes)
-    notes += validation_notes(held_out or (), rules.classes)
+    with explain_unreadable(images, labels, pairs):
+        if held_out is None and not chosen.train.folds:
+            pairs, held_out = _hold_out(pairs, chosen, classes=bool(rules.classes))
+            notes += _note_held_out(pairs, held_out, rules.classes)
+        notes += validation_notes(held_out or (), rules.classes)
     notes += same_notes(same_images(pairs, held_out or ()))
     more = open_unlabeled(files.unlabeled, rules, chosen, [*pairs, *(held_out or ())], notes)
     second = None if second is None else apply_view(second, rules.view)

@@ -17,6 +17,7 @@ from unmask.checkpoint import describe_model, described_recipe
 from unmask.crossvalidation.split import count_regions
 from unmask.data.channel_choice import ChannelChoice
 from unmask.data.drawn import DrawnLabels, label_files
+from unmask.data.exchange import explain_unreadable
 from unmask.data.grid import View
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
@@ -101,7 +102,8 @@ def plan(
     known: dict[str, Any] = {"classes": _wants_classes(settings)}
     if known["classes"] is None and _are_outlines(labels):
         known = {"classes": False, "why": "outlines are of objects"}
-    facts = measure(pairs, ignore_label=_ignored(settings), **known)
+    with explain_unreadable(images, labels, pairs):
+        facts = measure(pairs, ignore_label=_ignored(settings), **known)
     planned = make_plan(facts, minutes=minutes)
     start = _start_of(init, planned.recipe)
     if start is not None and str(init) not in WORDS:

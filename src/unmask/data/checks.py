@@ -13,6 +13,7 @@ from math import prod
 
 import numpy as np
 
+from unmask.data.exchange import exchange_message
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
 from unmask.io import Image
@@ -215,14 +216,7 @@ def _find_exchange(samples: Sequence[_Sample]) -> list[str]:
         ]
     if not samples or not all(sample.swapped for sample in samples):
         return []
-    return [
-        message(
-            _sources([sample.pair for sample in samples]),
-            expected="labels: areas of one number each",
-            found="what looks like pictures, and images that look like labels",
-            do="Exchange --images and --labels.",
-        )
-    ]
+    return [exchange_message(_labels(samples[0].pair), len(samples))]
 
 
 def _find_masks(samples: Sequence[_Sample], problems: list[str], notes: list[str]) -> None:
