@@ -116,7 +116,7 @@ class TestDoubts:
         )
         where = ("--truth", folders[0], "--predicted", folders[1])
         answer = command("evaluate", *where)
-        assert ("numbers differ" in answer.out) == bool(listed)
+        assert ("their numbers differ, and" in answer.out) == bool(listed)
         assert answer.out.count("have nothing in common") == 0
         assert listed in answer.out
         if listed:

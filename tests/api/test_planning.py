@@ -308,3 +308,23 @@ def test_volumes_keep_the_rate_of_the_preset(phantoms):
     start = ["task=flows", "model.backbone={name: resunet, width: 24, depth: 4}"]
     made = api.plan(images, labels=labels, init="phantoms3d", settings=start)
     assert made.recipe.train.lr == load("cells3d").train.lr
+
+
+@pytest.mark.parametrize("wrong", ["labels", "unlabeled", "val"])
+def test_wrong_files_are_refused_before_updates_are_timed(folder, tmp_path, monkeypatch, wrong):
+    """Timing takes long, so a message about files does not wait for it."""
+    monkeypatch.setattr(planning, "_time_update", lambda *_: pytest.fail("updates were timed"))
+    shutil.copytree(folder, tmp_path / "set")
+    more = {}
+    if wrong == "labels":
+        for path in (tmp_path / "set" / "labels").iterdir():
+            save_image(path, np.zeros((96, 96), np.uint8))
+        expected = "objects in at least one label image, found 0 everywhere"
+    elif wrong == "unlabeled":
+        more = {"unlabeled": next((folder / "images").iterdir())}
+        expected = "--unlabeled: expected at least 2 images"
+    else:
+        more = {"val_images": tmp_path / "set" / "nothing", "val_labels": folder / "labels"}
+        expected = "no such file"
+    with pytest.raises(DataError, match=expected):
+        api.train(images=tmp_path / "set", out=tmp_path / "run", minutes=1, **more)

@@ -148,7 +148,7 @@ class Doubts:
             return []
         here, there = (_list_ids(np.array(sorted(values))) for values in (predicted, truth))
         return [
-            f"the prediction has the classes {here}, the truth {there} (0 is the background): their "
+            f"the prediction has the classes {here}, the truth {there} (0: background): their "
             "numbers differ, and metrics compare equal numbers. Give --mapping one_to_one, which "
             "assigns them to each other by their overlap, or renumber one side."
         ]

@@ -21,7 +21,7 @@ from unmask.api.inputs import (
     parts_of,
     same_notes,
 )
-from unmask.api.planning import keep_task, plan
+from unmask.api.planning import derive, keep_task
 from unmask.api.runs import Run, Start, run_training
 from unmask.api.scribbling import fit_pixels, is_pixels
 from unmask.api.unlabeled import open_unlabeled, unlabeled_note, with_unlabeled
@@ -31,6 +31,7 @@ from unmask.build import (
     Assembly,
     assemble_method,
     assemble_segmenter,
+    build_task,
     layout,
     resolve_recipe,
 )
@@ -55,7 +56,7 @@ from unmask.io.inputs import as_inputs
 from unmask.planning.fold_rules import FEW
 from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
-from unmask.recipe import Recipe, RecipeLike, load
+from unmask.recipe import Recipe, RecipeLike, check_settings, load
 from unmask.starts.choose import AUTO
 from unmask.starts.replay import draw_source, families_of
 from unmask.tasks.base import CompleteTask
@@ -373,13 +374,27 @@ def _recipe_of(
         if files.unlabeled is not None:
             # Minutes are for updates that see unlabeled crops as well.
             own = [f"train.unlabeled={DEFAULT.name}", *own]
-        made = plan(
-            files.images, labels=files.labels, minutes=minutes, init=start.init, settings=own
+        check_settings(own)
+        made = derive(
+            files.images,
+            labels=files.labels,
+            minutes=minutes,
+            init=start.init,
+            settings=own,
+            check=partial(_check_files, files, start),
         )
         return resolve_recipe(made.recipe, []), ["Plan:", *describe_plan(made)]
     if isinstance(recipe, Plan):
         return resolve_recipe(recipe.recipe, settings), ["Plan:", *describe_plan(recipe)]
     return resolve_recipe(recipe, settings), []
+
+
+def _check_files(files: _Files, start: Start, planned: Recipe) -> None:
+    """Refuse files that the training would refuse; nothing is held out or drawn yet."""
+    if families_of(files.replay_images):
+        files = replace(files, replay_images=None, replay_labels=None)
+    folds = planned.with_settings(["train.folds=2"])
+    _open_files(files, folds, build_task(folds), start.out)
 
 
 def _with_replay(recipe: Recipe, *, given: bool) -> Recipe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from unmask.api.inputs import find_inputs, labels_of, parts_of
+from unmask.api.inputs import content_notes, find_inputs, labels_of, parts_of
 from unmask.api.values import ModelLike, Settings
 from unmask.atomic import atomic_write, refuse_folder
+from unmask.build import build_task
 from unmask.checkpoint import describe_model, described_recipe
 from unmask.crossvalidation.split import count_regions
 from unmask.data.channel_choice import ChannelChoice
@@ -92,6 +93,35 @@ def plan(
     settings = list(settings)
     check_settings(settings)
     _check_target(out)
+    made = derive(images, labels=labels, minutes=minutes, init=init, settings=settings)
+    if out is not None:
+        atomic_write(out, plan_to_yaml(made))
+    return made
+
+
+def derive(
+    images: Paths,
+    *,
+    labels: Paths | None,
+    minutes: float | None,
+    init: ModelLike | None,
+    settings: Sequence[str],
+    check: Callable[[Recipe], object] | None = None,
+) -> Plan:
+    """As `plan`, with checked settings.
+
+    Args:
+        images: as for `plan`.
+        labels: as for `plan`.
+        minutes: as for `plan`.
+        init: as for `plan`.
+        settings: as for `plan`.
+        check: refuses what the training would refuse, by the recipe so far. It runs before updates
+            are timed, which takes long; without ``minutes`` nothing is timed, and it is not called.
+
+    Raises:
+        DataError: as `plan`; or labels that nothing can be trained on.
+    """
     found = find_inputs(images, labels)
     images, val_images = parts_of(found.images, found.val_images, None)
     split = val_images is not None
@@ -111,10 +141,10 @@ def plan(
     made = _decided(planned.with_decisions(named), settings)
     if start is not None and not _sets(settings, "train.lr"):
         made = made.with_decisions(_rate_of(*start, made.recipe))
-    chosen = _scheduled(made, pairs, minutes, settings, split=split)
-    if out is not None:
-        atomic_write(out, plan_to_yaml(chosen))
-    return chosen
+    content_notes(pairs, made.recipe, build_task(made.recipe))
+    if check is not None and minutes is not None:
+        check(made.recipe)
+    return _scheduled(made, pairs, minutes, settings, split=split)
 
 
 def _no_label_images(images: Paths, labels: Paths | None) -> str:
