@@ -23,6 +23,25 @@ def format_count(count: int, singular: str, plural: str | None = None) -> str:
     return f"{count:,} {noun}"
 
 
+_SINGULAR = {"have": "has", "are": "is", "were": "was"}
+
+
+def format_part(part: int, total: int, singular: str, verb: str) -> str:
+    """A number of things out of all, with a verb that follows the first number.
+
+    Args:
+        part: how many of them.
+        total: how many there are.
+        singular: the noun.
+        verb: in its plural.
+
+    Examples:
+        >>> format_part(1, 4, "image", "have"), format_part(2, 4, "label image", "are")
+        ('1 of 4 images has', '2 of 4 label images are')
+    """
+    return f"{part:,} of {format_count(total, singular)} {_SINGULAR[verb] if part == 1 else verb}"
+
+
 def format_number(value: float) -> str:
     """A number with four digits, or as many as keep it from looking like a whole number.
 

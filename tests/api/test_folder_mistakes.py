@@ -160,7 +160,7 @@ def test_exchanged_folders_of_dark_images_are_noticed(command, tmp_path, preset)
 def test_labels_as_images_of_a_pretraining_are_noticed(command, tmp_path):
     labels(tmp_path / "labels")
     images(tmp_path / "images")
-    said = "6 of 6 images that were looked at are areas of one number each"
+    said = "6 of 6 examined images are areas of one number each"
     assert said in command("check", tmp_path / "labels", "--preset", "mae2d").out
     assert said not in command("check", tmp_path / "images", "--preset", "mae2d").out
 

@@ -51,7 +51,7 @@ def test_minutes_set_the_number_of_updates(folder):
     )
     assert 20 <= short.recipe.train.steps < long.recipe.train.steps
     reason = next(each.reason for each in long.decisions if each.field == "train.steps")
-    assert "60 minutes" in reason
+    assert "the time limit is 60 min" in reason
 
 
 def test_own_settings_win(folder):

@@ -64,6 +64,7 @@ from unmask.tasks.segmenter import Segmenter
 from unmask.training import count_processes
 from unmask.training.saving import refuse_used
 from unmask.training.trackers import build_trackers
+from unmask.wording import format_part
 
 
 def pretrain(
@@ -339,8 +340,8 @@ def _note_held_out(
     counts = Counter(classes[class_of(pair) - 1] for pair in held_out) if classes else {}
     several = f": {', '.join(f'{counts[name]} {name}' for name in classes)}" if classes else ""
     return [
-        f"{len(held_out)} of {whole} labeled images are held out to choose the best model "
-        f"({shown}{more}{several}); train on others with --val-images or data.holdout."
+        f"{format_part(len(held_out), whole, 'labeled image', 'are')} held out to choose the best "
+        f"model ({shown}{more}{several}); train on others with --val-images or data.holdout."
         + (" With so few, --folds judges the model on each of them." if whole < FEW else "")
     ]
 

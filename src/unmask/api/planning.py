@@ -292,7 +292,7 @@ def _scheduled(
         total = int(whole / share)
         reason = (
             f"one update takes {update * share:.2g} s on {device} at present, "
-            f"and {minutes:g} minutes were given"
+            f"and the time limit is {minutes:g} min (--minutes)"
         )
     folds = recipe.train.folds
     if not split and not _sets(settings, "train.folds"):

@@ -20,7 +20,7 @@ from unmask.io import Image
 from unmask.io.orientation import apart
 from unmask.io.pictures import CLASSES, looks_like_labels, looks_like_picture
 from unmask.space.box import Box
-from unmask.wording import format_count
+from unmask.wording import format_count, format_part
 
 # Fraction of a voxel by which positions may differ: headers are rounded.
 _APART = 0.5
@@ -153,8 +153,8 @@ def find_label_images(pairs: Sequence[Pair]) -> list[str]:
     if not alike or 2 * len(alike) < len(looks):
         return []
     return [
-        f"{len(alike)} of {len(looks)} images that were looked at are areas of one number each, as "
-        f"labels are, such as {alike[0]}: are they labels instead of images?"
+        f"{format_part(len(alike), len(looks), 'examined image', 'are')} areas of one number each, "
+        f"as in labels, such as {alike[0]}: are they labels instead of images?"
     ]
 
 
