@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 
 
@@ -21,6 +22,17 @@ def format_count(count: int, singular: str, plural: str | None = None) -> str:
     """
     noun = singular if count == 1 else f"{singular}s" if plural is None else plural
     return f"{count:,} {noun}"
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Names as a part of a sentence.
+
+    Examples:
+        >>> join_names(["a"]), join_names(["a", "b"]), join_names(["a", "b", "c"])
+        ('a', 'a and b', 'a, b and c')
+    """
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 _SINGULAR = {"have": "has", "are": "is", "were": "was"}
