@@ -23,8 +23,8 @@ def write(folder, picture, labels=lambda: LABELS):
     for number in range(5):
         turned = np.roll(labels(), 8 * number)
         for name, array in (("pictures", picture()), ("areas", turned)):
-            axes = {"axes": "YXC"} if array.ndim == 3 else {}
-            save_image(folder / name / f"{number}.tif", array, **axes)
+            axes = "YXC" if array.ndim == 3 else "YX"
+            save_image(folder / name / f"{number}.tif", array, axes=axes)
     return folder / "pictures", folder / "areas"
 
 
