@@ -41,7 +41,8 @@ def _suggested(
     given = load("mae2d").with_settings(asked).data
     use_formats(given.formats)
     preset = None if planned is None else (planned.preset, planned.preset_settings)
-    return suggest(images, labels, allow_external=given.allow_external, planned=preset)
+    with explain_unreadable(images, labels):
+        return suggest(images, labels, allow_external=given.allow_external, planned=preset)
 
 
 def check(
@@ -75,10 +76,9 @@ def check(
     if out is not None:
         refuse_other_lists(Path(out))
     found = find_inputs(images, labels, val_images, val_labels)
-    with explain_unreadable(found.images, found.labels):
-        given, advice = (
-            (recipe, "") if recipe is not None else _suggested(found.images, found.labels, settings)
-        )
+    given, advice = (
+        (recipe, "") if recipe is not None else _suggested(found.images, found.labels, settings)
+    )
     chosen = resolve_recipe(given, settings)
     images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
     # Pre-training needs no labels, and uses images that have none as well.
