@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -71,9 +72,18 @@ def test_unknown_names_list_the_shipped_ones(command, tmp_path, phantoms):
     given = (phantoms[2] / "images", "--out", tmp_path / "out")
     answer = command("predict", "--model", "nucleus", *given)
     assert answer.code == 2
-    for word in ("nucleus", "expected", "found", "Shipped models: ", *NAMES, "mean 'nuclei'"):
+    for word in ("nucleus", "expected", "found", "Shipped models: ", *NAMES, "you mean nuclei?"):
         assert word in answer.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelled_model_gets_the_nearest_name_of_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, meant in (("nucval", "nuclei"), ("nuclii", "nuclii")):
+        (tmp_path / folder).mkdir()
+        with pytest.raises(CheckpointError) as refused:
+            load_model("nucli")
+        assert re.findall(r"Did you mean (\w+)\?", str(refused.value)) == [meant]
 
 
 def test_prediction_by_name(command, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from unmask.wording import format_count
 
 # Share of equal letters in names of which one is taken for the other misspelled.
 _NEAR = 0.7
+# Numbers that are words of their own, not parts of names.
+_NUMBER = re.compile(r"(?<![\w./:=-])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w/=-]|[.:,]\w)")
 
 
 class UnmaskError(Exception):
@@ -128,12 +130,24 @@ def describe_error(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def near_path(path: object) -> str:
+def near_path(path: object, names: Iterable[str] = ()) -> str:
     """``Did you mean labels/a.tif? `` if a path that leads to nothing nearly names one, else "".
 
-    Names of every folder on the way are compared, so ``lables/a.tif`` finds ``labels/a.tif``.
+    Args:
+        path: the path. Names of every folder on the way are compared, so ``lables/a.tif`` finds
+            ``labels/a.tif``.
+        names: words that may stand in place of the path; the nearest of all is named.
     """
-    wanted = Path(str(path))
+    near = _nearest(Path(str(path)))
+    choices = [*([] if near is None else [str(near)]), *(n for n in names if n != str(path))]
+    found = difflib.get_close_matches(str(path), choices, n=1, cutoff=_NEAR)
+    # Folders on the way that are misspelled too make a whole path less alike than its parts.
+    found += [] if near is None else [str(near)]
+    return f"Did you mean {printable(found[0], one_line=True)}? " if found else ""
+
+
+def _nearest(wanted: Path) -> Path | None:
+    """The path that a path that leads to nothing nearly names."""
     found = Path(wanted.anchor)
     parts = wanted.parts[1 if wanted.anchor else 0 :]
     try:
@@ -147,12 +161,12 @@ def near_path(path: object) -> str:
                 names = [entry.name for entry in found.iterdir() if not entry.name.startswith(".")]
                 near = difflib.get_close_matches(part, names, n=1, cutoff=_NEAR)
                 if not near:
-                    return ""
+                    return None
                 inner = found / near[0]
             found = inner
     except (OSError, ValueError):
-        return ""
-    return "" if found == wanted else f"Did you mean {printable(found, one_line=True)}? "
+        return None
+    return None if found == wanted else found
 
 
 # The old name, for parts that were written for the first version.
@@ -187,6 +201,8 @@ def is_shortened(problems: Sequence[str]) -> bool:
 def group_problems(problems: Sequence[str], *, most: int = 4, named: int = 5) -> list[str]:
     """Lines about files, with more than ``most`` that say the same of different files as one.
 
+    Numbers may differ: the joined line has the lowest and the highest.
+
     Args:
         problems: lines as of `message`, ``subject: rest``.
         most: lines of one kind that are kept apart.
@@ -196,18 +212,32 @@ def group_problems(problems: Sequence[str], *, most: int = 4, named: int = 5) ->
         >>> lines = [f"{i}.tif: expected labels named '{i}', found none." for i in range(12)]
         >>> group_problems(lines, named=1)
         ['12 files: expected labels of that name, found none. (0.tif, ..., 11.tif)']
+        >>> group_problems([f"{i}.tif: expected 2 axes, found {i}." for i in (3, 5)], most=1)
+        ['2 files: expected 2 axes, found 3 to 5. (3.tif, 5.tif)']
     """
     kinds: dict[str, list[str]] = {}
     for problem in problems:
-        kinds.setdefault(_kind(problem), []).append(problem)
+        kinds.setdefault(_NUMBER.sub("0", _kind(problem)), []).append(problem)
     lines: list[str] = []
-    for kind, members in kinds.items():
+    for members in kinds.values():
         if len(members) <= most:
             lines += members
             continue
         subjects = [member.partition(": ")[0] for member in members]
+        kind = _span_numbers([_kind(member) for member in members])
         lines.append(f"{len(members)} files: {kind} ({_list_paths(subjects, named)})")
     return lines
+
+
+def _span_numbers(kinds: Sequence[str]) -> str:
+    """The first of some lines that differ in numbers alone, with ranges in place of those."""
+    numbers = iter(zip(*map(_NUMBER.findall, kinds), strict=True))
+
+    def span(_: re.Match[str]) -> str:
+        found = sorted(set(next(numbers)), key=lambda text: float(text.replace(",", "")))
+        return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+    return _NUMBER.sub(span, kinds[0])
 
 
 def _list_paths(paths: Sequence[str], named: int) -> str:

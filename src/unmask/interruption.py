@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn, ParamSpec, TypeVar
 
-from unmask.errors import Interrupted
+from unmask.errors import DataError, Interrupted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,10 +105,11 @@ def check() -> None:
 
 @contextmanager
 def note_kept(describe: Callable[[], str]) -> Generator[None, None, None]:
-    """Add a note on what is kept to an end of the ``with`` block that was asked for.
+    """Add a note on what is kept to an early end of the ``with`` block.
 
-    The note is one of the exception (PEP 678), so Python and the command line show it. Callers
-    note only what is kept and found again by a run that resumes.
+    That is an end that was asked for, or an error of a file in the middle of the work. The note is
+    one of the exception (PEP 678), so Python and the command line show it. Callers note only what
+    is kept and found again by a run that resumes.
 
     Args:
         describe: gives one or more sentences; "" if nothing is kept.
@@ -116,7 +117,7 @@ def note_kept(describe: Callable[[], str]) -> Generator[None, None, None]:
     try:
         yield
     except BaseException as end:
-        if is_end(end) and (text := describe()):
+        if _is_early(end) and (text := describe()):
             end.add_note(text)
         raise
 
@@ -127,9 +128,14 @@ def drop_notes() -> Generator[None, None, None]:
     try:
         yield
     except BaseException as end:
-        if is_end(end):
+        if _is_early(end):
             end.__notes__ = []
         raise
+
+
+def _is_early(error: BaseException) -> bool:
+    """Whether the work can be continued after an error: it was not the request that was wrong."""
+    return is_end(error) or isinstance(error, DataError | OSError)
 
 
 def is_end(error: BaseException) -> bool:

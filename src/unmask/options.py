@@ -15,6 +15,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from unmask.errors import RecipeError, gather
+from unmask.recipe_text import describe_wrong
 
 _NO_CHECK = (PydanticUserError, PydanticSchemaGenerationError, NameError, TypeError, SyntaxError)
 
@@ -51,7 +52,7 @@ def check_options(
             first = error.errors()[0]
             inner = "".join(f"[{step}]" for step in first["loc"] if isinstance(step, int))
             problems.append(
-                f"{label}: option {name}{inner}={value!r:.80}: {first['msg']}. Correct the recipe."
+                f"{label}: option {name}{inner}: {describe_wrong(first)}. Correct the recipe."
             )
     if problems:
         one = len(problems) == 1

@@ -26,7 +26,7 @@ from unmask.recipe_sections import (
     Section,
     TrainRecipe,
 )
-from unmask.recipe_text import kind_at, with_texts
+from unmask.recipe_text import describe_wrong, kind_at, with_texts
 from unmask.yaml_text import read_texts, read_yaml, tree_problems, write_yaml
 
 __all__ = [
@@ -296,8 +296,9 @@ def _nearest(key: str) -> str:
 
 def _explain(item: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "recipe"
-    hint = f" {_nearest(where)}" if item["type"] == "extra_forbidden" else ""
-    # A whole section or recipe would fill the message, and says nothing about the mistake.
-    whole = item["type"] == "missing" or isinstance(item.get("input"), Mapping)
-    found = "" if whole else f", found {item.get('input')!r}"
-    return f"{where}: {item['msg'].removeprefix('Value error, ')}{found[:120]}.{hint}"
+    if item["type"] == "extra_forbidden":
+        return f"{where}: there is no such field. {_nearest(where)}"
+    # Checks of the recipe itself say what to do.
+    own = item["type"] == "value_error"
+    do = "" if own else " `unmask presets NAME --all` describes every field."
+    return f"{where}: {describe_wrong(item)}.{do}"

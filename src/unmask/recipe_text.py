@@ -56,6 +56,47 @@ def read_names(text: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(read_names)]
 
+_INTEGER, _TRUTH = "a whole number", "true or false"
+# What pydantic expects, by the type of its error.
+_EXPECTED = {
+    "int_type": _INTEGER, "int_parsing": _INTEGER, "int_from_float": _INTEGER,
+    "float_type": "a number", "float_parsing": "a number", "finite_number": "a finite number",
+    "bool_type": _TRUTH, "bool_parsing": _TRUTH, "string_type": "text",
+    "list_type": "a list such as [1, 2]", "tuple_type": "a list such as [1, 2]",
+    "dict_type": "options such as {{name: value}}", "model_type": "options such as {{name: value}}",
+    "greater_than": "a number greater than {gt}", "greater_than_equal": "a number of {ge} or more",
+    "less_than": "a number less than {lt}", "less_than_equal": "a number of {le} or less",
+    "too_short": "a list of {min_length} or more", "too_long": "a list of {max_length} or fewer",
+    "literal_error": "{expected}", "none_required": "null", "missing": "a value",
+}  # fmt: skip
+_INPUT = "Input should be "
+# Characters of a section that a message shows.
+_LONG = 60
+
+
+def describe_wrong(item: Mapping[str, Any]) -> str:
+    """What pydantic has against a value, as ``expected ..., found ...``.
+
+    Args:
+        item: one of the errors of a ``ValidationError``.
+
+    Examples:
+        >>> describe_wrong({"type": "int_parsing", "msg": "Input should be a ...", "input": "abc"})
+        "expected a whole number, found 'abc'"
+        >>> describe_wrong({"type": "value_error", "msg": "Value error, no such axis"})
+        'no such axis'
+    """
+    # A whole section or recipe would fill the message, and says nothing about the mistake.
+    shown = item["type"] != "missing" and "input" in item
+    shown = shown and not (isinstance(item["input"], Mapping) and len(repr(item["input"])) > _LONG)
+    found = f", found {item['input']!r}"[:120] if shown else ""
+    text = item["msg"].removeprefix("Value error, ")
+    if (template := _EXPECTED.get(item["type"])) is not None:
+        text = f"expected {template.format_map(item.get('ctx', {}))}"
+    elif text.startswith(_INPUT):
+        text = f"expected {text.removeprefix(_INPUT)}"
+    return f"{text}{found}"
+
 
 def kind_at(model: type[BaseModel], path: Sequence[str]) -> Any:
     """The annotation of a field inside sections; None for the options of a part."""

@@ -160,7 +160,7 @@ def test_exchanged_folders_of_dark_images_are_noticed(command, tmp_path, preset)
 def test_labels_as_images_of_a_pretraining_are_noticed(command, tmp_path):
     labels(tmp_path / "labels")
     images(tmp_path / "images")
-    said = "6 of 6 images that were looked at are areas of one number each"
+    said = "6 of 6 examined images are areas of one number each"
     assert said in command("check", tmp_path / "labels", "--preset", "mae2d").out
     assert said not in command("check", tmp_path / "images", "--preset", "mae2d").out
 
@@ -172,6 +172,8 @@ def test_misspelled_folders_are_named(command, tmp_path, monkeypatch):
     for verb, *given in (
         ("check", "imges", "--labels", "labels"),
         ("train", "images", "--labels", "lables", "--out", "run", "--preset", "cells"),
+        ("train", "imges", "--out", "run"),
+        ("plan", "imges"),
         ("evaluate", "--truth", "lables/*.png", "--predicted", "labels"),
         ("measure", "--labels", "lables/0.png", "--out", "o.csv"),
         ("serve", "imagse"),
@@ -201,6 +203,23 @@ def test_labels_next_to_the_images_are_named(tmp_path):
     labels(tmp_path / "masks")
     with pytest.raises(DataError, match=r"--labels, such as .*masks"):
         unmask.train("cells", images=tmp_path / "images", out=tmp_path / "run")
+
+
+def test_a_bad_image_in_the_middle_says_what_is_finished(command, tmp_path):
+    for number, image in enumerate(IMAGES[:3]):
+        save_image(tmp_path / "images" / f"{number}.tif", image.astype(np.float32))
+    broken = IMAGES[2].astype(np.float32)
+    broken[3, 4] = np.nan
+    save_image(tmp_path / "images" / "2.tif", broken)
+    given = ["predict", tmp_path / "images", "--model", "nuclei", "--out", tmp_path / "o"]
+    answer = command(*given)
+    assert answer.code == 2
+    first, last = answer.err.splitlines()[-2:]
+    assert "the first in channel 0 at y 3, x 4. Repair the file" in first
+    assert last.startswith("2 of 3 images are finished. After correcting this, continue with: ")
+    assert last.endswith("--resume")
+    save_image(tmp_path / "images" / "2.tif", IMAGES[2].astype(np.float32))
+    assert command(*given, "--resume").out.count("finished before") == 2
 
 
 def test_names_that_do_no_harm(command, tiny, tmp_path):

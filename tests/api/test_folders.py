@@ -215,10 +215,10 @@ def test_images_without_labels_are_a_note_with_the_command(few, command, tiny, t
     assert "uses 6 unlabeled images" in answer.err
     val = ("--val-images", few / "images", "--val-labels", few / "masks" / "i1.png")
     answer = command("check", few, *val, *preset(2), *tiny(2))
-    assert "Validation: 1 of 8 images have labels; the others are left out" in answer.out
+    assert "Validation: 1 of 8 images has labels; the others are left out" in answer.out
     answer = command("train", "--images", few, "--out", tmp_path / "third", *val, *preset(2),
                      *tiny(2, steps=1))  # fmt: skip
-    assert "Validation: 1 of 8 images have labels; the others are left out" in answer.err
+    assert "Validation: 1 of 8 images has labels; the others are left out" in answer.err
     # Without labels there is nothing to note.
     answer = command("check", few / "images", "--preset", "spark2d", *tiny(2))
     assert answer.code == 0, answer.out

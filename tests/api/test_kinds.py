@@ -99,6 +99,30 @@ class TestDoubts:
         assert "compared as classes" in answer.out
         assert "have nothing in common" in answer.out
 
+    @pytest.mark.parametrize(
+        ("change", "listed"),
+        [
+            (lambda labels: labels + 1, "classes 1, 2, the truth 0, 1"),
+            (lambda labels: 2 * labels, "classes 0, 2, the truth 0, 1"),
+            (lambda labels: labels, ""),
+            (lambda labels: 0 * labels, ""),
+        ],
+    )
+    def test_classes_of_other_numbers(self, tmp_path, command, change, listed):
+        truth = {name: (objects(9, seed=n) > 0).astype(np.uint8) for n, name in enumerate("ab")}
+        folders = (
+            write(tmp_path / "t", truth),
+            write(tmp_path / "p", {name: change(labels) for name, labels in truth.items()}),
+        )
+        where = ("--truth", folders[0], "--predicted", folders[1])
+        answer = command("evaluate", *where)
+        assert ("their numbers differ, and" in answer.out) == bool(listed)
+        assert answer.out.count("have nothing in common") == 0
+        assert listed in answer.out
+        if listed:
+            answer = command("evaluate", *where, "--mapping", "one_to_one", "--json")
+            assert json.loads(answer.out)["summary"]["dice one_to_one (oracle)"]["mean"] == 1
+
     def test_the_other_way_round_in_volumes(self, tmp_path):
         truth = np.stack([objects(8)] * 3)
         predicted = (truth > 0).astype(np.uint8)

@@ -51,7 +51,7 @@ def test_minutes_set_the_number_of_updates(folder):
     )
     assert 20 <= short.recipe.train.steps < long.recipe.train.steps
     reason = next(each.reason for each in long.decisions if each.field == "train.steps")
-    assert "60 minutes" in reason
+    assert "the time limit is 60 min" in reason
 
 
 def test_own_settings_win(folder):
@@ -323,3 +323,23 @@ def test_a_time_limit_that_cannot_be_kept_is_told(folder, monkeypatch):
     long = api.plan(**given, minutes=300, settings=[*TINY, "train.folds=0"])
     (reason,) = (each.reason for each in long.decisions if each.field == "train.steps")
     assert "so the training takes" not in reason
+
+
+@pytest.mark.parametrize("wrong", ["labels", "unlabeled", "val"])
+def test_wrong_files_are_refused_before_updates_are_timed(folder, tmp_path, monkeypatch, wrong):
+    """Timing takes long, so a message about files does not wait for it."""
+    monkeypatch.setattr(planning, "_time_update", lambda *_: pytest.fail("updates were timed"))
+    shutil.copytree(folder, tmp_path / "set")
+    more = {}
+    if wrong == "labels":
+        for path in (tmp_path / "set" / "labels").iterdir():
+            save_image(path, np.zeros((96, 96), np.uint8))
+        expected = "objects in at least one label image, found 0 everywhere"
+    elif wrong == "unlabeled":
+        more = {"unlabeled": next((folder / "images").iterdir())}
+        expected = "--unlabeled: expected at least 2 images"
+    else:
+        more = {"val_images": tmp_path / "set" / "nothing", "val_labels": folder / "labels"}
+        expected = "no such file"
+    with pytest.raises(DataError, match=expected):
+        api.train(images=tmp_path / "set", out=tmp_path / "run", minutes=1, **more)

@@ -68,7 +68,10 @@ def test_the_verdict_and_commands_that_work(finished, command):
     assert "Worst held-out images" in answer.err
     lines = [line.strip() for line in answer.err.splitlines() if line.startswith("  unmask ")]
     # The images of the validation lie in the folder of those that were trained on.
-    assert "labeled images were trained on, so the next command gives better scores" in answer.err
+    assert (
+        "labeled images were used for training, so the next command gives better scores"
+        in answer.err
+    )
     assert [line.split()[1] for line in lines[:2]] == ["predict", "evaluate"]
     for line in lines[:2]:
         again = command(*shlex.split(line)[1:])

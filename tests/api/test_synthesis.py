@@ -73,6 +73,26 @@ def test_a_family_that_does_not_fit_is_not_drawn_unless_it_is_named(tmp_path):
     answer = CliRunner().invoke(app, list(map(str, words)))
     assert answer.exit_code == 0, answer.output
     assert "does not fit" in answer.output
+    warning, following = (answer.output.index(text) for text in ("Warning: ", "Next:"))
+    assert warning < following
+
+
+@pytest.mark.parametrize(("word", "warned"), [("close", False), ("fair", False), ("poor", True)])
+def test_a_poor_fit_is_warned_of_and_other_families_are_only_named(
+    tmp_path, monkeypatch, word, warned
+):
+    """Each family has a unit of its own, so the numbers of two of them would mislead."""
+    rivals = (("fibers", 1.22), ("bright_field", 1.35), ("bacteria", 1.4))
+    group = api.synthesis.FittedGroup(("a", "b"), "nuclei", 12.0, 1.49, word, rivals, {}, 3)
+    result = api.synthesis.Synthesized(tmp_path, 3, (group,), 0, (api.synthesis._unsure(group),))
+    monkeypatch.setattr(api, "synth", lambda *_, **__: result)
+    words = ["synth", "--like", str(tmp_path), "--out", str(tmp_path / "out")]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 0, answer.output
+    assert "--kind: fibers, bright_field, bacteria\n" in answer.output
+    assert "1.22" not in answer.output
+    assert "fibers, bright_field and bacteria resemble the images about as well" in answer.output
+    assert ("Warning: nuclei hardly resembles your images" in answer.output) == warned
 
 
 def test_volumes_are_drawn_with_their_voxel_size(tmp_path):

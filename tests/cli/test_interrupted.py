@@ -11,6 +11,7 @@ import typer
 from unmask import interruption
 from unmask.cli import app, verbs
 from unmask.cli.interrupted import describe_end
+from unmask.errors import DataError, RecipeError
 
 COMMANDS = typer.main.get_command(app).commands
 RESUMABLE = {"train", "pretrain", "predict", "cluster", "curve"}
@@ -76,6 +77,42 @@ def test_every_verb_says_how_to_go_on(ended, verb):
         assert found == f"Interrupted. a.tif is finished. Start again with: {given} --overwrite"
     else:
         assert found == "Interrupted. a.tif is finished."
+
+
+@pytest.mark.parametrize("error", [DataError("b.tif: odd"), OSError(28, "full", "b.tif")])
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_an_error_in_the_middle_of_the_work_says_how_to_go_on(command, monkeypatch, verb, error):
+    @contextmanager
+    def fail(**_):
+        with interruption.note_kept(lambda: "a.tif is finished."):
+            raise error.with_traceback(None)
+        yield
+
+    monkeypatch.setattr(verbs, "direct_messages", fail)
+    monkeypatch.setattr(error, "__notes__", [], raising=False)
+    words = words_of(verb)
+    answer = command(*words)
+    assert answer.code == 2
+    first, last = answer.err.splitlines()
+    assert first.startswith("Error: b.tif: ")
+    given = shlex.join(["unmask", *words])
+    expected = "a.tif is finished."
+    if verb in RESUMABLE:
+        expected += f" After correcting this, continue with: {given} --resume"
+    elif verb in REPLACING:
+        expected += f" After correcting this, start again with: {given} --overwrite"
+    assert last == expected
+
+
+def test_a_wrong_request_keeps_its_own_advice(command, monkeypatch):
+    @contextmanager
+    def fail(**_):
+        with interruption.note_kept(lambda: "a.tif is finished."):
+            raise RecipeError("train.lr: odd")
+        yield
+
+    monkeypatch.setattr(verbs, "direct_messages", fail)
+    assert command("info").err == "Error: train.lr: odd\n"
 
 
 def test_old_spellings_of_options_are_replaced(command, monkeypatch):

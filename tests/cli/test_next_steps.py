@@ -44,7 +44,7 @@ def test_nothing_is_left_to_choose(command, tmp_path):
         save_image(tmp_path / "labels" / f"{count - 1}.png", np.eye(48, dtype=np.uint8), axes="YX")
     labels = tmp_path / "labels"
     some = command("select", tmp_path / "images", "--count", 2, "--labels", labels)
-    assert "2 were asked for; only 1 images have no labels" in some.out + some.err
+    assert "2 were asked for; only 1 image has no labels" in some.out + some.err
     # The printed commands work when they are pasted.
     assert f"unmask check {tmp_path / 'images'} --labels {labels}\n" in some.out
     assert f"`unmask serve {tmp_path / 'images'}`" in some.out
@@ -78,6 +78,31 @@ def test_drawn_images_can_be_trained_on(command, tmp_path):
     folder = tmp_path / "drawn"
     done = command("synth", "--kind", "nuclei", "--count", 1, "--size", "48,48", "--out", folder)
     assert f"unmask train {folder / 'images'} --labels {folder / 'labels'}" in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "more", "limited"),
+    [
+        (9000, [], True),
+        (900, [], False),
+        (float("nan"), [], False),
+        (9000, ["--preset", "cells"], False),
+        (9000, ["--set", "train.steps=9"], False),
+    ],
+)
+def test_a_long_training_is_offered_with_a_time_limit(
+    seconds, more, limited, command, tmp_path, monkeypatch
+):
+    pair = SimpleNamespace(labels=True)
+    audit = SimpleNamespace(
+        pairs=[pair], problems=[], notes=[], forecast={"seconds": seconds, "busy": 1.0}
+    )
+    monkeypatch.setattr(unmask.api, "check", lambda *_, **__: audit)
+    done = command("check", tmp_path, *more)
+    assert done.code == 0, done.err
+    assert f"unmask train {tmp_path}" in done.out
+    end = "--out runs/mine --minutes 30\n"
+    assert done.out.endswith(end) == limited
 
 
 def test_the_command_that_names_clusters_repeats_what_features_depend_on():

@@ -93,7 +93,7 @@ def test_predict_keeps_an_earlier_table_of_other_images(phantoms, trained, comma
     content = table.read_bytes()
     refused = command("predict", second, *words)
     assert refused.code == 2
-    assert f"such as {table}. Give --overwrite" in refused.err
+    assert f"found 1 of 2 outputs, such as {table}. Give --overwrite" in refused.err
     assert table.read_bytes() == content
     assert command("predict", second, *words, "--overwrite").code == 0
     assert table.read_bytes() != content

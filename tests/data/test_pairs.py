@@ -76,7 +76,7 @@ def test_the_audit_reads_contents(tmp_path):
     write(tmp_path / "images", ["flat"])
     audit = audit_pairs(tmp_path / "images", None, PLANE, read=True)
     assert [pair.name for pair in audit.pairs] == ["flat"]
-    assert "first at (channel, *space) = (0, 3, 4)" in audit.problems[0]
+    assert "first in channel 0 at y 3, x 4" in audit.problems[0]
     assert "all values are equal" in audit.notes[0]
 
 
@@ -204,7 +204,7 @@ def test_the_first_value_that_is_not_finite_has_its_channel_in_the_file(tmp_path
     save_image(tmp_path / "bad.tif", bad, axes="CYX")
     rules = Layout(2, channels=ChannelChoice((1, 2)))
     audit = audit_pairs(tmp_path, None, rules, read=True)
-    assert "first at (channel, *space) = (2, 3, 4)" in audit.problems[0]
+    assert "first in channel 2 at y 3, x 4" in audit.problems[0]
 
 
 @pytest.mark.parametrize("count", [3, 4])

@@ -63,7 +63,7 @@ def test_check_reads_large_pairs_in_boxes(tmp_path: Path, monkeypatch: Any) -> N
     values[199, 149] = np.nan
     save_image(tmp_path / "i" / "a.zarr", values)
     audit = audit_pairs(tmp_path / "i", None, Layout(2), read=True)
-    assert "(channel, *space) = (0, 199, 149)" in audit.problems[0]
+    assert "channel 0 at y 199, x 149" in audit.problems[0]
 
 
 def test_check_reports_lost_chunks(tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def test_text_lines_up():
     assert len({len(line) for line in lines}) == 1
     numbers = Report.of([{"name": "a", "voi": 1.0, "hd95": 2.0, "f1@0.5": 0.5, "x.py:f": 9}])
     assert numbers.describe_numbers() == (
-        "Voi in bits, hd95 in the unit of the voxel size (voxels without it), others from 0 to 1. "
-        "n: images with a value; undefined: those without one."
+        "Values: voi in bits, hd95 in the unit of the voxel size (voxels without it), others "
+        "from 0 to 1. n: images with a value; undefined: those without one."
     )
     assert Report.of([{"name": "a", "voi": NAN}]).to_text().split()[-4:] == ["-", "-", "0", "1"]
 

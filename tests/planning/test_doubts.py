@@ -59,6 +59,25 @@ def test_three_values_may_be_classes_or_three_cells():
     assert "--set task=flows" in note
 
 
+@pytest.mark.parametrize(
+    ("places", "values", "noted"),
+    [
+        (((4, 4), (40, 40), (70, 10)), (255, 255, 255), True),
+        (((4, 4),), (255,), False),
+        (((4, 4), (40, 40), (70, 10)), (1, 1, 2), False),
+    ],
+)
+def test_a_mask_of_separate_pieces_may_show_objects(places, values, noted):
+    numbers = np.array([0, *values], np.uint8)[squares(places)]
+    plan = plan_of(pair(numbers), pair(numbers))
+    if noted:
+        assert task_of(plan.recipe) == "semantic"
+        note = note_on(plan, "255, in 3 separate pieces per image")
+        assert "number them first, for example with skimage.measure.label" in note
+    else:
+        assert not [note for note in plan.notes if "separate pieces" in note]
+
+
 def test_one_label_with_one_object():
     plan = plan_of(pair(squares([(30, 30)])))
     assert "--set task=flows" in note_on(plan, "assumed to be classes")
@@ -83,13 +102,13 @@ def test_empty_labels():
     empty = np.zeros((96, 96), np.uint8)
     assert "nothing can be learned" in note_on(plan_of(pair(empty)), "All labels are empty")
     some = plan_of(pair(squares([(10, 10), (50, 50)])), pair(empty))
-    assert "leave out those that are not labeled" in note_on(some, "1 of 2 label images are empty")
+    assert "leave out those that are not labeled" in note_on(some, "1 of 2 label images is empty")
 
 
 def test_spacing_in_one_file_only():
     labels = squares([(2, 5, 5), (2, 30, 30)], 10, (14, 48, 48))
     plan = plan_of(pair(labels, (2.0, 1.0, 1.0)), pair(labels))
-    assert "assumed to have the same" in note_on(plan, "1 of 2 images have a voxel size (2 x 1 x 1")
+    assert "assumed to have the same" in note_on(plan, "1 of 2 images has a voxel size (2 x 1 x 1")
     assert plan.recipe.data.spacing is None
     assert not next(each for each in plan.decisions if each.field == "data.spacing").sure
 

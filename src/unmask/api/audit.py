@@ -20,6 +20,7 @@ from unmask.api.planning import plan
 from unmask.api.unlabeled import unlabeled_note
 from unmask.api.values import Say, Settings
 from unmask.build import build_task, encoder, layout, resolve_recipe
+from unmask.data.exchange import describe_exchange, explain_unreadable
 from unmask.data.pairs import Audit, Paths, audit_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, RecipeError, SaveError, is_shortened
@@ -40,7 +41,8 @@ def _suggested(
     given = load("mae2d").with_settings(asked).data
     use_formats(given.formats)
     preset = None if planned is None else (planned.preset, planned.preset_settings)
-    return suggest(images, labels, allow_external=given.allow_external, planned=preset)
+    with explain_unreadable(images, labels):
+        return suggest(images, labels, allow_external=given.allow_external, planned=preset)
 
 
 def check(
@@ -145,6 +147,9 @@ def _audited(
     encode = None if task is None else encoder(task)
     rules, channels = layout(recipe, task), recipe.data.channels
     audit = audit_pairs(images, labels, rules, read=True, channels=channels, encode=encode)
+    if audit.problems and (exchanged := describe_exchange(images, labels)):
+        audit.problems[:] = [exchanged]
+        return audit
     problems, notes = content_of(audit.pairs, recipe, task)
     audit.problems.extend(problems)
     audit.notes.extend(notes)

@@ -32,6 +32,7 @@ from unmask.metrics import (
     evaluate_pair,
     find_metric,
 )
+from unmask.wording import format_part
 
 # The end of a metric's name that stands for every class.
 EVERY = "/*"
@@ -183,8 +184,9 @@ def open_compared(truth: Paths, predicted: Paths, rules: Layout) -> tuple[list[O
     )
     if spare:
         notes.append(
-            f"{len(matched)} of {len(matched) + len(spare)} predictions have a truth: only they "
-            f"are compared. Without one: {', '.join(spare[:3])}{', ...' * (len(spare) > 3)}."
+            f"{format_part(len(matched), len(matched) + len(spare), 'prediction', 'have')} a "
+            "truth. The others are not compared: "
+            f"{', '.join(spare[:3])}{', ...' * (len(spare) > 3)}."
         )
     for name, predicted_path, truth_path in matched:
         try:

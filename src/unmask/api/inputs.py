@@ -27,7 +27,7 @@ from unmask.own_files import refuse_others
 from unmask.plain_text import printable
 from unmask.recipe import Recipe, load
 from unmask.tasks.base import CompleteTask
-from unmask.wording import format_count
+from unmask.wording import format_count, format_part
 
 
 def find_inputs(
@@ -74,7 +74,7 @@ def left_out_note(name: str, labeled: int, unlabeled: Sequence[str]) -> list[str
     """A note on images of a validation or a second source that have no labels; none if all have."""
     if not unlabeled:
         return []
-    start = f"{name}: {labeled} of {labeled + len(unlabeled)} images have labels"
+    start = f"{name}: {format_part(labeled, labeled + len(unlabeled), 'image', 'have')} labels"
     return [f"{start}; the others are left out, such as {unlabeled[0]}."]
 
 

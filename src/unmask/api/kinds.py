@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from unmask.io.pictures import looks_like_picture
+from unmask.io.pictures import CLASSES, looks_like_picture
 from unmask.labels.components import connected_components
 from unmask.metrics import INSTANCE, METRICS, SEMANTIC, Metric, find_metric
 from unmask.metrics.metric import Kind
@@ -26,6 +26,7 @@ _FEW = 2
 # So many images with exactly the same ids show classes.
 _SAME = 3
 _NAMED = 3
+_APART = "have nothing in common"
 # Side of the part that is looked at for gray values of a picture.
 _SIDE = 512
 
@@ -97,15 +98,19 @@ class Doubts:
         metrics: by name, those that are computed.
         ignore: value of the truth that counts nowhere.
         names: names of images by sentence.
+        values: values of all truths, and of all predictions; 0 is one of them.
     """
 
     metrics: Sequence[str]
     ignore: int | None = None
     names: dict[str, list[str]] = field(default_factory=dict)
+    values: tuple[set[int], set[int]] = field(default_factory=lambda: (set(), set()))
 
     def look(self, name: str, truth: np.ndarray, predicted: np.ndarray) -> None:
         """Compare what both sides of a pair look like."""
         kinds = _kinds(self.metrics)
+        for values, labels in zip(self.values, (truth, predicted), strict=True):
+            values.update(_ids(labels).tolist(), [0] if (labels == 0).any() else ())
         if self.ignore is not None:
             truth = np.where(truth == self.ignore, 0, truth)
         here, there = _ids(truth), _ids(predicted)
@@ -126,10 +131,26 @@ class Doubts:
 
     def notes(self) -> list[str]:
         """One line for each kind of doubt."""
-        return [
+        shifted = self._other_numbers()
+        return shifted + [
             f"{', '.join(names[:_NAMED])}"
             f"{f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''}: {sentence}"
             for sentence, names in self.names.items()
+            # The line about all images says the same, and what to do.
+            if not (shifted and _APART in sentence)
+        ]
+
+    def _other_numbers(self) -> list[str]:
+        """Classes that each side has and the other lacks in all images: they are numbered apart."""
+        truth, predicted = (values - {self.ignore} for values in self.values)
+        own = "semantic" in _kinds(self.metrics) and len(predicted) <= len(truth) <= CLASSES
+        if not (own and truth - predicted and predicted - truth):
+            return []
+        here, there = (_list_ids(np.array(sorted(values))) for values in (predicted, truth))
+        return [
+            f"the prediction has the classes {here}, the truth {there} (0: background): their "
+            "numbers differ, and metrics compare equal numbers. Give --mapping one_to_one, which "
+            "assigns them to each other by their overlap, or renumber one side."
         ]
 
     def _objects(
@@ -160,9 +181,7 @@ class Doubts:
             f"classes {_list_ids(predicted)} of the prediction and {_list_ids(truth)} of the truth"
         )
         if not np.intersect1d(truth, predicted).size:
-            self._add(
-                name, f"{both} have nothing in common (metrics of classes: {', '.join(metrics)})"
-            )
+            self._add(name, f"{both} {_APART} (metrics of classes: {', '.join(metrics)})")
         elif min(len(truth), len(predicted)) <= _FEW < 2 * _FEW < max(len(truth), len(predicted)):
             self._add(
                 name,

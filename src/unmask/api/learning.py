@@ -21,7 +21,7 @@ from unmask.api.inputs import (
     parts_of,
     same_notes,
 )
-from unmask.api.planning import keep_task, plan
+from unmask.api.planning import derive, keep_task
 from unmask.api.runs import Run, Start, run_training
 from unmask.api.scribbling import fit_pixels, is_pixels
 from unmask.api.unlabeled import open_unlabeled, unlabeled_note, with_unlabeled
@@ -31,11 +31,13 @@ from unmask.build import (
     Assembly,
     assemble_method,
     assemble_segmenter,
+    build_task,
     layout,
     resolve_recipe,
 )
 from unmask.build.semisupervised import DEFAULT
 from unmask.crossvalidation.split import class_notes, class_of, hold_out, validation_notes
+from unmask.data.exchange import explain_unreadable
 from unmask.data.fingerprint import same_images
 from unmask.data.grid import View
 from unmask.data.outputs import refuse_inside
@@ -54,7 +56,7 @@ from unmask.io.inputs import as_inputs
 from unmask.planning.fold_rules import FEW
 from unmask.planning.plan import Plan
 from unmask.planning.text import describe_plan
-from unmask.recipe import Recipe, RecipeLike, load
+from unmask.recipe import Recipe, RecipeLike, check_settings, load
 from unmask.starts.choose import AUTO
 from unmask.starts.replay import draw_source, families_of
 from unmask.tasks.base import CompleteTask
@@ -62,6 +64,7 @@ from unmask.tasks.segmenter import Segmenter
 from unmask.training import count_processes
 from unmask.training.saving import refuse_used
 from unmask.training.trackers import build_trackers
+from unmask.wording import format_part
 
 
 def pretrain(
@@ -197,16 +200,17 @@ def _train(chosen: Recipe, files: _Files, start: Start, reasons: list[str]) -> R
     opened = _open_files(drawn, chosen, assembly.task, start.out)
     if chosen.train.folds and not opened.held_out:
         return run_with_folds(opened.for_folds(chosen, start, reasons))
-    return run_training(
-        assembly,
-        apply_view(opened.pairs, opened.view),
-        start=start,
-        second=opened.second,
-        unlabeled=opened.unlabeled,
-        validate=_validation(assembly, opened.held_out),
-        notes=opened.notes,
-        reasons=reasons,
-    )
+    with explain_unreadable(files.images, files.labels, [*opened.pairs, *opened.held_out]):
+        return run_training(
+            assembly,
+            apply_view(opened.pairs, opened.view),
+            start=start,
+            second=opened.second,
+            unlabeled=opened.unlabeled,
+            validate=_validation(assembly, opened.held_out),
+            notes=opened.notes,
+            reasons=reasons,
+        )
 
 
 def _for_pixels(files: _Files) -> dict[str, Any]:
@@ -306,10 +310,11 @@ def _open_files(
             "Validation images are given, so no image is held out in folds "
             f"(train.folds={chosen.train.folds}); leave them out for a cross-validation."
         )
-    if held_out is None and not chosen.train.folds:
-        pairs, held_out = _hold_out(pairs, chosen, classes=bool(rules.classes))
-        notes += _note_held_out(pairs, held_out, rules.classes)
-    notes += validation_notes(held_out or (), rules.classes)
+    with explain_unreadable(images, labels, pairs):
+        if held_out is None and not chosen.train.folds:
+            pairs, held_out = _hold_out(pairs, chosen, classes=bool(rules.classes))
+            notes += _note_held_out(pairs, held_out, rules.classes)
+        notes += validation_notes(held_out or (), rules.classes)
     notes += same_notes(same_images(pairs, held_out or ()))
     more = open_unlabeled(files.unlabeled, rules, chosen, [*pairs, *(held_out or ())], notes)
     second = None if second is None else apply_view(second, rules.view)
@@ -335,8 +340,8 @@ def _note_held_out(
     counts = Counter(classes[class_of(pair) - 1] for pair in held_out) if classes else {}
     several = f": {', '.join(f'{counts[name]} {name}' for name in classes)}" if classes else ""
     return [
-        f"{len(held_out)} of {whole} labeled images are held out to choose the best model "
-        f"({shown}{more}{several}); train on others with --val-images or data.holdout."
+        f"{format_part(len(held_out), whole, 'labeled image', 'are')} held out to choose the best "
+        f"model ({shown}{more}{several}); train on others with --val-images or data.holdout."
         + (" With so few, --folds judges the model on each of them." if whole < FEW else "")
     ]
 
@@ -370,13 +375,27 @@ def _recipe_of(
         if files.unlabeled is not None:
             # Minutes are for updates that see unlabeled crops as well.
             own = [f"train.unlabeled={DEFAULT.name}", *own]
-        made = plan(
-            files.images, labels=files.labels, minutes=minutes, init=start.init, settings=own
+        check_settings(own)
+        made = derive(
+            files.images,
+            labels=files.labels,
+            minutes=minutes,
+            init=start.init,
+            settings=own,
+            check=partial(_check_files, files, start),
         )
         return resolve_recipe(made.recipe, []), ["Plan:", *describe_plan(made)]
     if isinstance(recipe, Plan):
         return resolve_recipe(recipe.recipe, settings), ["Plan:", *describe_plan(recipe)]
     return resolve_recipe(recipe, settings), []
+
+
+def _check_files(files: _Files, start: Start, planned: Recipe) -> None:
+    """Refuse files that the training would refuse; nothing is held out or drawn yet."""
+    if families_of(files.replay_images):
+        files = replace(files, replay_images=None, replay_labels=None)
+    folds = planned.with_settings(["train.folds=2"])
+    _open_files(files, folds, build_task(folds), start.out)
 
 
 def _with_replay(recipe: Recipe, *, given: bool) -> Recipe:

@@ -20,6 +20,7 @@ from unmask.metrics.mapping import (
     score,
     sum_tables,
 )
+from unmask.wording import join_names
 
 _FOUND_BY = {
     "one_to_one": one_to_one,
@@ -101,7 +102,7 @@ def _check_mappings(
                 f"mapping {', '.join(sorted(transferred))}",
                 expected="other images with truth, on which this mapping is fitted",
                 found=f"no {' and no '.join(missing)}",
-                do=f"Give {' and '.join(missing)}, or use a mapping that needs none: "
+                do=f"Give {join_names(missing)}, or use a mapping that needs none: "
                 f"{', '.join(ORACLES)}.",
             )
         )

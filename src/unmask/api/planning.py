@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 
-from unmask.api.inputs import find_inputs, labels_of, parts_of
+from unmask.api.inputs import content_notes, find_inputs, labels_of, parts_of
 from unmask.api.values import ModelLike, Settings
 from unmask.atomic import atomic_write, refuse_folder
+from unmask.build import build_task
 from unmask.checkpoint import describe_model, described_recipe
 from unmask.crossvalidation.split import count_regions
 from unmask.data.channel_choice import ChannelChoice
 from unmask.data.drawn import DrawnLabels, label_files
+from unmask.data.exchange import explain_unreadable
 from unmask.data.grid import View
+from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
 from unmask.errors import DataError, message
@@ -92,6 +95,35 @@ def plan(
     settings = list(settings)
     check_settings(settings)
     _check_target(out)
+    made = derive(images, labels=labels, minutes=minutes, init=init, settings=settings)
+    if out is not None:
+        atomic_write(out, plan_to_yaml(made))
+    return made
+
+
+def derive(
+    images: Paths,
+    *,
+    labels: Paths | None,
+    minutes: float | None,
+    init: ModelLike | None,
+    settings: Sequence[str],
+    check: Callable[[Recipe], object] | None = None,
+) -> Plan:
+    """As `plan`, with checked settings.
+
+    Args:
+        images: as for `plan`.
+        labels: as for `plan`.
+        minutes: as for `plan`.
+        init: as for `plan`.
+        settings: as for `plan`.
+        check: refuses what the training would refuse, by the recipe so far. It runs before updates
+            are timed, which takes long; without ``minutes`` nothing is timed, and it is not called.
+
+    Raises:
+        DataError: as `plan`; or labels that nothing can be trained on.
+    """
     found = find_inputs(images, labels)
     images, val_images = parts_of(found.images, found.val_images, None)
     split = val_images is not None
@@ -102,24 +134,32 @@ def plan(
     known: dict[str, Any] = {"classes": _wants_classes(settings)}
     if known["classes"] is None and _are_outlines(labels):
         known = {"classes": False, "why": "outlines are of objects"}
-    facts = measure(pairs, ignore_label=_ignored(settings), **known)
+    with explain_unreadable(images, labels, pairs):
+        facts = measure(pairs, ignore_label=_ignored(settings), **known)
     planned = make_plan(facts, minutes=minutes)
     start = _start_of(init, planned.recipe)
     if start is not None and str(init) not in WORDS:
         named += _backbone_of(*start, planned.recipe)
     made = _decided(planned.with_decisions(named), settings)
+    content_notes(pairs, made.recipe, build_task(made.recipe))
+    if check is not None and minutes is not None:
+        check(made.recipe)
     if start is not None and not _sets(settings, "train.lr"):
         made = made.with_decisions(_rate_of(*start, made.recipe, pairs))
-    chosen = _scheduled(made, pairs, minutes, settings, split=split)
-    if out is not None:
-        atomic_write(out, plan_to_yaml(chosen))
-    return chosen
+    return _scheduled(made, pairs, minutes, settings, split=split)
 
 
 def _no_label_images(images: Paths, labels: Paths | None) -> str:
-    """The message for images without labels, or with a table of classes."""
+    """The message for images without labels, or with a table of classes.
+
+    Raises:
+        DataError: there are no images.
+    """
     do = "Give --labels. Without labels, pre-train: unmask pretrain --preset mae2d."
-    if labels is not None:
+    if labels is None:
+        # Of a path that leads to nothing, that is what is wrong.
+        image_files(images, [])
+    else:
         do = f"Name the preset for classes of whole images. {suggest(images, labels)[1]}"
     return message(
         "plan",
@@ -258,7 +298,7 @@ def _scheduled(
         total, each = int(whole / share), update * share / _UPDATES
         reason = (
             f"one update takes {update * share:.2g} s on {device} at present, "
-            f"and {minutes:g} minutes were given"
+            f"and the time limit is {minutes:g} min (--minutes)"
         )
     folds = recipe.train.folds
     if not split and not _sets(settings, "train.folds"):

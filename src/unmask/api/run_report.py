@@ -226,9 +226,22 @@ def _warn_of_training_images(run: Finished) -> list[str]:
         )
     )
     return [
-        f"# {len(run.pairs)} of these {total} labeled images were trained on, so the next command "
-        f"gives better scores than new images would.{known}"
+        f"# {_describe_used(len(run.pairs), total)} used for training, so the next command gives "
+        f"better scores than new images would.{known}"
     ]
+
+
+def _describe_used(used: int, total: int) -> str:
+    """The labeled images that were trained on, as the subject of a sentence.
+
+    Examples:
+        >>> _describe_used(1, 1), _describe_used(1, 4), _describe_used(4, 4)
+        ('The labeled image was', '1 of the 4 labeled images was', 'All 4 labeled images were')
+    """
+    verb = "was" if used == 1 else "were"
+    if used < total:
+        return f"{used} of the {total} labeled images {verb}"
+    return f"All {total} labeled images {verb}" if total > 1 else f"The labeled image {verb}"
 
 
 def resume_command(folder: Path, images: str, labels: str, steps: int) -> str:

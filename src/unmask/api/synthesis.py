@@ -21,7 +21,7 @@ from unmask.io import Image, open_image, save_image
 from unmask.lookup import find
 from unmask.phantoms.families import FAMILIES
 from unmask.space.axes import SPACE
-from unmask.wording import format_count
+from unmask.wording import format_count, join_names
 
 if TYPE_CHECKING:
     from unmask.phantoms.likeness.bank import Canvas
@@ -38,6 +38,8 @@ _SMALLEST_SHARE = 0.05
 _LARGE, _FARTHEST = 0.3, 8
 # Longest sides of the drawn images unless they are given.
 _SIDES = {2: (256, 256), 3: (32, 128, 128)}
+# Words of a fit that is good enough to train on.
+_FITTING = ("close", "fair")
 # Share of collages among the drawn images if labels are given.
 _COLLAGES = 0.5
 
@@ -66,6 +68,11 @@ class FittedGroup:
     rivals: tuple[tuple[str, float], ...]
     options: dict[str, tuple[float, float]]
     count: int = 0
+
+    @property
+    def fits(self) -> bool:
+        """Whether the fit is close or fair."""
+        return self.word in _FITTING
 
 
 @dataclass(frozen=True)
@@ -398,7 +405,7 @@ def _unsure(drawn: FittedGroup) -> str:
     if not near:
         return ""
     return (
-        f"{' and '.join(near)} {'resemble' if len(near) > 1 else 'resembles'} the images about as "
+        f"{join_names(near)} {'resemble' if len(near) > 1 else 'resembles'} the images about as "
         f"well as {drawn.kind}: look at the drawn images and labels. If the objects are wrong: "
         f"--kind {near[0]} --overwrite."
     )
@@ -409,7 +416,8 @@ def _unfit(group: _Group, *, drawn: bool) -> str:
     names = _names([each.name for each in group.photographs])
     if drawn:
         return f"{names}: {fit.kind} does not fit (distance {fit.distance:.1f}; 1 is close)."
-    others = ", ".join(f"{name} {far:.1f}" for name, far in fit.rivals)
+    # Their distances are in units of their own, so as numbers they would not compare.
+    others = ", ".join(name for name, _ in fit.rivals)
     return message(
         f"synth --like ({names})",
         expected="images that resemble a family of phantoms (distance up to 1.6; 1 is close)",

@@ -26,6 +26,7 @@ from unmask.infer.predictor import Predictor
 from unmask.own_files import refuse_existing
 from unmask.progress import Progress
 from unmask.recipe import Recipe
+from unmask.wording import format_part
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ def _notes(pairs: Sequence[Pair], known: HeldOutScores | None, card: Any) -> Ite
     held_out = _folds_of(known)
     if any(pair.name in held_out for pair in pairs):
         count = sum(pair.name in held_out for pair in pairs)
-        yield f"{count} of {len(pairs)} images are predicted by the fold that held them out."
+        part = format_part(count, len(pairs), "image", "are")
+        yield f"{part} predicted by the fold that held them out."
     marks = card.get("data")
     before = marks if isinstance(marks, dict) else {}
     now = fingerprint([pair for pair in pairs if pair.name not in held_out])
@@ -162,9 +164,9 @@ def _notes(pairs: Sequence[Pair], known: HeldOutScores | None, card: Any) -> Ite
     trained = [pair.name for pair in pairs if pair.image.source in seen]
     if trained:
         yield (
-            f"{len(trained)} of {len(pairs)} images are among those that the model was trained on "
-            f"({', '.join(trained[:3])}), so the scores are too high and the options may fit these "
-            "images only. Give other labeled images, or train with --folds."
+            f"{format_part(len(trained), len(pairs), 'image', 'are')} among those that the model "
+            f"was trained on ({', '.join(trained[:3])}), so the scores are too high and the "
+            "options may fit these images only. Give other labeled images, or train with --folds."
         )
 
 

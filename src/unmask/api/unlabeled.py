@@ -13,6 +13,7 @@ from unmask.data.pairs import Layout, apply_view, open_pairs
 from unmask.errors import DataError, RecipeError, message
 from unmask.io.inputs import as_inputs
 from unmask.recipe import Recipe
+from unmask.wording import format_part
 
 # Smallest number of unlabeled images: a method learns nothing general from a single one.
 _FEWEST = 2
@@ -115,7 +116,8 @@ def unlabeled_note(
         return []
     shown = [Path(path).name for path in unlabeled[:_SHOWN]]
     names = ", ".join([*shown, "..."] if len(unlabeled) > _SHOWN else shown)
-    start = f"{labeled} of {labeled + len(unlabeled)} images have labels: training on {labeled}. "
+    total = labeled + len(unlabeled)
+    start = f"{format_part(labeled, total, 'image', 'have')} labels: training on {labeled}. "
     few = len(unlabeled) < _FEWEST
     if few or labels is None:
         return [f"{start}{names} is left out." if few else f"{start}{names} are left out."]

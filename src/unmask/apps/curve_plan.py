@@ -24,7 +24,7 @@ from unmask.leftovers import remove_leftovers
 from unmask.recipe import Recipe, parse
 from unmask.space.random import generator
 from unmask.training.provenance import recipe_changes
-from unmask.wording import format_count
+from unmask.wording import format_count, join_names
 
 _PLAN = "plan.json"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -266,7 +266,7 @@ def record_plan(out: Path, facts: Mapping[str, Any], *, resume: bool) -> None:
                 message(
                     out,
                     expected="the curve to resume",
-                    found=f"another {' and '.join(differ)}",
+                    found=f"another {join_names(differ)}",
                     do="Give the same arguments, or choose another --out.",
                 )
             )

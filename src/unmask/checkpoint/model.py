@@ -106,8 +106,8 @@ def _read(path: Path | str) -> tuple[Contents, Path]:
                 path,
                 expected=f"a model file, a run folder with {MODEL_FILE} or a shipped model",
                 found="a folder without a model" if path.is_dir() else "nothing",
-                do=f"{near_path(path)}Check the path, or let the run reach its first snapshot. "
-                + shipped.hint(path),
+                do=f"{near_path(path, shipped.names())}Check the path, or let the run reach its "
+                f"first snapshot. {shipped.hint(path)}",
             )
         )
     with file.open("rb") as handle:

@@ -81,7 +81,7 @@ def main() -> None:
     try:
         app(prog_name="unmask")
     except UnmaskError as error:
-        show(f"Error: {error}", err=True)
+        _show_error(error, str(error))
         sys.exit(2)
     except Interrupted as end:
         _show_end(end)
@@ -95,7 +95,7 @@ def main() -> None:
             show(_ENDED, err=True)
         raise
     except OSError as error:
-        show(f"Error: {_of_the_system(error)}", err=True)
+        _show_error(error, _of_the_system(error))
         sys.exit(2)
     except Exception as error:  # noqa: BLE001 - the last resort
         sys.exit(_report_defect(error))
@@ -106,6 +106,11 @@ def _show_end(end: Interrupted) -> None:
     parallel = sys.modules.get("unmask.training.parallel")
     if parallel is None or parallel.is_first():
         show(str(end), err=True)
+
+
+def _show_error(error: Exception, text: str) -> None:
+    """Print an error that the user can act on, and what is kept after it."""
+    show("\n".join([f"Error: {text}", *getattr(error, "__notes__", ())]), err=True)
 
 
 def _report_defect(error: Exception) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,9 @@ from unmask.cli.options import (
     choose_images,
 )
 from unmask.cli.terminal import emit, show, show_next
+
+# Time limit that is proposed for trainings that take longer.
+_MINUTES = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,18 @@ def check(options: CheckOptions) -> None:
         raise typer.Exit(2)
     if words := _training_command(options, labeled=labeled):
         show_next(words)
+        if _is_long(words, audit.forecast):
+            show("For a first model in about half an hour, with fewer updates:")
+            show(f"  {shlex.join([*words, '--minutes', str(_MINUTES)])}")
+
+
+def _is_long(words: Sequence[str], forecast: Mapping[str, float | int | None]) -> bool:
+    """Whether a training takes long, and its plan can have a time limit."""
+    fixed = {"pretrain", "--preset", "--recipe"} & set(words)
+    own = any(word.partition("=")[0].strip() == "train.steps" for word in words)
+    # Other programs may slow this one down as long as it runs.
+    seconds = (forecast.get("seconds") or 0) * (forecast.get("busy") or 1)
+    return not fixed and not own and seconds > 60 * _MINUTES
 
 
 def _training_command(options: CheckOptions, *, labeled: int) -> list[str]:

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from unmask import interruption
-from unmask.cli.interrupted import Ended, explain_end
+from unmask.cli.interrupted import Ended, explain_end, note_command
 from unmask.cli.terminal import emit_refusal, show
 from unmask.cli.usage import explain_usage
 from unmask.errors import UnmaskError
@@ -90,9 +90,10 @@ class Command(TyperCommand):
         try:
             return super().invoke(ctx)
         except BaseException as error:
-            if not interruption.is_end(error) or isinstance(error, _EXPLAINED):
-                raise
             options = {option for parameter in self.params for option in parameter.opts}
+            if not interruption.is_end(error) or isinstance(error, _EXPLAINED):
+                note_command(error, ctx.command_path, ctx.meta[_WORDS], options)
+                raise
             raise explain_end(error, ctx.command_path, ctx.meta[_WORDS], options) from error
 
 

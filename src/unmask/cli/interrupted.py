@@ -1,4 +1,4 @@
-"""What a verb says when Ctrl-C or a signal ends it: what is kept, and the command that continues.
+"""What a verb says when it ends early: what is kept, and the command that continues.
 
 What is kept is known to the work, which notes it on the exception, see ``interruption.note_kept``.
 """
@@ -52,6 +52,14 @@ def explain_end(
     return Ended(text, error.code if isinstance(error, Interrupted) else 0)
 
 
+def note_command(
+    error: BaseException, verb: str, words: Sequence[str], options: Collection[str]
+) -> None:
+    """Add the command that continues to the notes of an error on what is kept, if it has any."""
+    if kept := interruption.notes_of(error):
+        error.__notes__ = [describe_error_end(kept, verb, words, options)]
+
+
 def describe_end(kept: str, verb: str, words: Sequence[str], options: Collection[str]) -> str:
     """One line: what is kept, and the very command that continues or starts again.
 
@@ -67,20 +75,35 @@ def describe_end(kept: str, verb: str, words: Sequence[str], options: Collection
         >>> describe_end("", "unmask evaluate", ["--truth", "a/"], [])
         'Interrupted. Nothing of this run is kept. Start again with: unmask evaluate --truth a/'
     """
-    if _RESUME in options:
-        if not kept and _RESUME in words:
-            # What an earlier run has finished is still there.
-            kept = "Nothing more is finished."
-        if kept:
-            return f"Interrupted. {kept} Continue with: {_command(verb, words, _RESUME)}"
+    if not kept and _RESUME in options and _RESUME in words:
+        # What an earlier run has finished is still there.
+        kept = "Nothing more is finished."
     if not kept:
         return (
             "Interrupted. Nothing of this run is kept. Start again with: "
             f"{_command(verb, words, None)}"
         )
+    return f"Interrupted. {kept} {_next_command(verb, words, options)}".rstrip()
+
+
+def describe_error_end(kept: str, verb: str, words: Sequence[str], options: Collection[str]) -> str:
+    """One line for an error in the middle of the work; the arguments are as for `describe_end`.
+
+    Examples:
+        >>> describe_error_end("1 of 9 images is finished.", "unmask predict", ["a"], ["--resume"])
+        '1 of 9 images is finished. After correcting this, continue with: unmask predict a --resume'
+    """
+    command = _next_command(verb, words, options)
+    return f"{kept} After correcting this, {command[0].lower()}{command[1:]}" if command else kept
+
+
+def _next_command(verb: str, words: Sequence[str], options: Collection[str]) -> str:
+    """The sentence with the command that continues, or that starts again; "" if neither can."""
+    if _RESUME in options:
+        return f"Continue with: {_command(verb, words, _RESUME)}"
     if _OVERWRITE in options:
-        return f"Interrupted. {kept} Start again with: {_command(verb, words, _OVERWRITE)}"
-    return f"Interrupted. {kept}"
+        return f"Start again with: {_command(verb, words, _OVERWRITE)}"
+    return ""
 
 
 def _command(verb: str, words: Sequence[str], option: str | None) -> str:

@@ -148,15 +148,13 @@ def select(options: SelectOptions) -> None:
 
 def _too_few(options: SelectOptions, count: int) -> str:
     """Why there are fewer than asked for."""
-    kind = "images" if options.regions is None else "regions"
+    kind = "image" if options.regions is None else "region"
     if count == 0:
         where = ", ".join(options.labels or ())
-        return f"note: all {kind} have labels in {where}, so none is left to choose."
-    rest = (
-        f"only {count} {kind} have no labels"
-        if options.labels
-        else f"there are only {count} {kind}"
-    )
+        return f"note: all {kind}s have labels in {where}, so none is left to choose."
+    rest = f"there {'is' if count == 1 else 'are'} only {format_count(count, kind)}"
+    if options.labels:
+        rest = f"only {format_count(count, f'{kind} has', f'{kind}s have')} no labels"
     return f"note: {options.count} were asked for; {rest}."
 
 

@@ -11,7 +11,7 @@ import typer
 from unmask.cli.options import DATA, OUTPUT
 from unmask.cli.terminal import emit, show, show_next
 from unmask.interruption import note_kept
-from unmask.wording import format_count
+from unmask.wording import format_count, join_names
 
 _PANEL = "Images"
 
@@ -189,14 +189,23 @@ def _draw_like(options: SynthOptions, like: list[str]) -> None:
             "distance": group.distance, "fit": group.word, "drawn": group.count,
             "rivals": dict(group.rivals),
         }  # fmt: skip
-        rivals = ", ".join(f"{name} {distance:.2f}" for name, distance in group.rivals)
+        # Distances of other families are in units of their own, so they do not compare.
+        rivals = ", ".join(name for name, _ in group.rivals)
         emit(record, f"{format_count(len(group.images), 'image')}: {group.kind}, objects about "
                      f"{group.diameter:.0f} px wide; fit: {group.word} (distance "
-                     f"{group.distance:.2f}; 1 is close). Other families: {rivals}")  # fmt: skip
+                     f"{group.distance:.2f}; up to 1.2 is close). If the drawn objects look wrong, "
+                     f"try another family with --kind: {rivals}")  # fmt: skip
     for note in result.notes:
         emit({"note": note}, f"Note: {note}")
     emit({"images": result.count, "folder": result.folder},
          f"{result.count} images with labels: {result.folder}")  # fmt: skip
+    weak = [group.kind for group in result.groups if not group.fits]
+    if weak:
+        show(
+            f"Warning: {join_names(weak)} hardly {'resemble' if len(weak) > 1 else 'resembles'} "
+            "your images, so a model that is trained on the drawn images may fail on yours. "
+            "Compare them first, or label a few of your images instead."
+        )
     _show_next(result.folder)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from unmask.data.channels import check_channels
 from unmask.errors import DataError, message
 from unmask.io import Image
+from unmask.wording import format_part
 
 Channel = int | str
 # Largest number of names in a message.
@@ -178,7 +179,7 @@ def channel_notes(images: Sequence[Image], channels: int, choice: ChannelChoice)
         way = _describe_use(image, channels, known=bool(choice.trained))
         ways[way] = ways.get(way, 0) + 1
     return [
-        f"{count} of {len(images)} images have {way}. Choose others with --channels."
+        f"{format_part(count, len(images), 'image', 'have')} {way}. Choose others with --channels."
         for way, count in ways.items()
         if way
     ]

@@ -13,13 +13,14 @@ from math import prod
 
 import numpy as np
 
+from unmask.data.exchange import exchange_message
 from unmask.data.pairing import Pair
 from unmask.errors import DataError, message
 from unmask.io import Image
 from unmask.io.orientation import apart
 from unmask.io.pictures import CLASSES, looks_like_labels, looks_like_picture
 from unmask.space.box import Box
-from unmask.wording import format_count
+from unmask.wording import format_count, format_part
 
 # Fraction of a voxel by which positions may differ: headers are rounded.
 _APART = 0.5
@@ -152,8 +153,8 @@ def find_label_images(pairs: Sequence[Pair]) -> list[str]:
     if not alike or 2 * len(alike) < len(looks):
         return []
     return [
-        f"{len(alike)} of {len(looks)} images that were looked at are areas of one number each, as "
-        f"labels are, such as {alike[0]}: are they labels instead of images?"
+        f"{format_part(len(alike), len(looks), 'examined image', 'are')} areas of one number each, "
+        f"as in labels, such as {alike[0]}: are they labels instead of images?"
     ]
 
 
@@ -215,14 +216,7 @@ def _find_exchange(samples: Sequence[_Sample]) -> list[str]:
         ]
     if not samples or not all(sample.swapped for sample in samples):
         return []
-    return [
-        message(
-            _sources([sample.pair for sample in samples]),
-            expected="labels: areas of one number each",
-            found="what looks like pictures, and images that look like labels",
-            do="Exchange --images and --labels.",
-        )
-    ]
+    return [exchange_message(_labels(samples[0].pair), len(samples))]
 
 
 def _find_masks(samples: Sequence[_Sample], problems: list[str], notes: list[str]) -> None:

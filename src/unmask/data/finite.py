@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from unmask.errors import DataError, message
+from unmask.space.axes import describe_position
+from unmask.wording import format_count
 
 
 def check_finite(
@@ -25,7 +27,7 @@ def check_finite(
         selected: numbers of the image's channels in the file; None: it has all of them.
 
     Raises:
-        DataError: with the index ``(channel, *space)`` in the whole image.
+        DataError: with the place in the whole image.
     """
     # The sum is cheap and not finite where a value is not; finite values may overflow it, too.
     if array.dtype.kind != "f":
@@ -35,14 +37,14 @@ def check_finite(
             return
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
-        first = tuple(int(i) for i in bad[0] + (0 if corner is None else np.asarray(corner)))
-        if selected is not None:
-            first = (selected[first[0]], *first[1:])
+        first = [int(i) for i in bad[0] + (0 if corner is None else np.asarray(corner))]
+        channel = first[0] if selected is None else selected[first[0]]
         raise DataError(
             message(
                 source,
                 expected="finite values",
-                found=f"{len(bad)} NaN or infinite ones, the first at (channel, *space) = {first}",
+                found=f"{format_count(len(bad), 'NaN or infinite value')}, the first in channel "
+                f"{channel} at {describe_position(first[1:])}",
                 do="Repair the file, for example replace them by the image's median, or remove it.",
             )
         )

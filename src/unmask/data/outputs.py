@@ -10,6 +10,7 @@ from unmask.errors import DataError, SaveError, message, raise_problems
 from unmask.io import output_name
 from unmask.io.inputs import ArrayInput, as_inputs
 from unmask.io.paths import images_in, locate
+from unmask.wording import format_count
 
 
 def refuse_inside(out: str | Path, *inputs: Paths | None) -> None:
@@ -55,7 +56,8 @@ def keep_results(paths: Sequence[Path], out: Path, *, kept: bool = True) -> None
             message(
                 out,
                 expected="no results of these images yet",
-                found=f"{len(there)} of {len(paths)}, such as {there[0]}",
+                # Tables of all images are outputs too, so these are no numbers of images.
+                found=f"{len(there)} of {format_count(len(paths), 'output')}, such as {there[0]}",
                 do="Give --overwrite to replace them, --resume to continue a run that has ended "
                 "early, or another --out.",
             )

@@ -24,7 +24,7 @@ from unmask.profiling import stage
 from unmask.space.box import Box
 from unmask.tasks.base import Answer, Task
 from unmask.tasks.complete import complete
-from unmask.wording import format_count
+from unmask.wording import format_count, format_part
 
 Facts = dict[str, int]
 # An object is far smaller than those of the training if its diameter is so many times below that of
@@ -270,9 +270,10 @@ def _size_note(reader: _Reader) -> str | None:
     if trained is None or kind is None:
         return None
     factor, unit = reader.place.factor, reader.unit
+    part = format_part(facts[kind], facts["objects"], "object", "are")
     return (
-        f"{facts[kind]:,} of {facts['objects']:,} objects are far {kind} than the objects that the "
-        f"model was trained on ({trained.low:.0f} to {trained.high:.0f} {unit} in diameter on the "
+        f"{part} far {kind} than the objects that the model was trained on "
+        f"({trained.low:.0f} to {trained.high:.0f} {unit} in diameter on the "
         f"network's grid). If objects look cut, joined or lost, measure a few by eye and try their "
         f"diameter on one image first: --diameter {reader.diameter(kind) / factor:.0f} is that of "
         f"the labels, in {unit} of the image."

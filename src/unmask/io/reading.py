@@ -18,6 +18,7 @@ from unmask.io.listing import channel_names
 from unmask.io.multi_file import files_of, stack_files
 from unmask.io.paths import format_of, locate, stem, suffix_of, unknown_suffix
 from unmask.io.remote import is_remote, only_zarr
+from unmask.wording import format_count, format_number
 
 
 def open_image(
@@ -256,7 +257,8 @@ def _ids(source: str, values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
             message(
                 source,
                 expected=f"ids: whole numbers from 0 to {2 ** (8 * dtype.itemsize) - 1}",
-                found=f"{values[wrong][0]} ({int(wrong.sum())} such voxels)",
+                found=f"{format_number(float(values[wrong][0]))} "
+                f"({format_count(int(wrong.sum()), 'such voxel')})",
                 do="Save labels as unsigned integers, with 0 for background.",
             )
         )

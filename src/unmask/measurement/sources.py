@@ -21,6 +21,7 @@ from unmask.io.remote import is_remote
 from unmask.io.stacks import open_movie_labels, open_stack
 from unmask.measurement.outlined import colored_labels
 from unmask.space.axes import SPACE
+from unmask.wording import format_count, format_number
 
 Given = str | Path | np.ndarray | Image | ArrayInput
 Several = Given | Sequence[str | Path]
@@ -185,7 +186,8 @@ def as_ids(array: np.ndarray, source: str = "labels") -> np.ndarray:
             message(
                 source,
                 expected="ids: whole numbers from 0",
-                found=f"{array[wrong][0]} ({int(wrong.sum())} such voxels)",
+                found=f"{format_number(float(array[wrong][0]))} "
+                f"({format_count(int(wrong.sum()), 'such voxel')})",
                 do="Give labels as unsigned integers, with 0 for background.",
             )
         )

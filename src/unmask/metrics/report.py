@@ -168,8 +168,9 @@ class Report:
         other = [f"{base} {unit}" for base, unit in _UNITS.items() if base in bases]
         within = len(other) < len(bases)
         parts = [*other, *([f"{'others ' if other else ''}from 0 to 1"] if within else [])]
-        what = f"{', '.join(parts)}. " if parts else ""
-        return f"{what[:1].upper()}{what[1:]}n: images with a value; undefined: those without one."
+        # Names of metrics keep their spelling, so no sentence begins with one.
+        what = f"Values: {', '.join(parts)}. " if parts else ""
+        return f"{what}n: images with a value; undefined: those without one."
 
     def to_html(self, *, pictures: Sequence[Picture] = (), title: str = "Evaluation") -> str:
         """One page that needs nothing else: summary, pictures, images, settings."""

@@ -8,6 +8,7 @@ from math import ceil, prod, sqrt
 from unmask.planning.decision import Decision, multiple, unit
 from unmask.planning.image_facts import ImageFacts
 from unmask.planning.objects import ObjectFacts
+from unmask.wording import format_part
 
 # Median diameters in voxels that networks of this depth learn well; beyond them images are resized
 # to the target. A crop then holds several objects, and a coarse voxel less than one.
@@ -59,7 +60,9 @@ def spacing_decisions(images: ImageFacts) -> list[Decision]:
     if images.spacing is None:
         return []
     if images.with_spacing < images.count:
-        text = f"only {images.with_spacing} of {images.count} images have a voxel size"
+        text = (
+            f"only {format_part(images.with_spacing, images.count, 'image', 'have')} a voxel size"
+        )
         return [
             Decision(
                 "data.spacing",
@@ -248,7 +251,10 @@ def normalize_decision(images: ImageFacts, *, classes: bool) -> Decision:
 def foreground_decision(foreground: float) -> Decision:
     """Rare objects are drawn more often."""
     share = next(share for below, share in _SHARES if foreground <= below)
-    text = f"labels cover {foreground:.1%} of the images; this share of the crops is at a label"
+    text = (
+        f"labels cover {foreground:.1%} of the images; {share:.0%} of the crops are placed at a "
+        "label, the others anywhere"
+    )
     return Decision("data.foreground", share, text)
 
 

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from unmask.planning.facts import Facts
-from unmask.wording import format_count
+from unmask.wording import format_count, format_part
 
 # Smallest number of objects for a reliable diameter.
 _FEW_OBJECTS = 5
 # Largest ratio of the median diameters of images that count as one scale.
 _SCALES = 4.0
+# Smallest number of pieces of a mask that may be objects.
+_PIECES = 2
 # Channels with less than this share of the highest contrast hardly show the objects.
 _FAINT = 0.2
 
@@ -22,6 +24,7 @@ def find_doubts(facts: Facts) -> list[str]:
     return [
         *_empty(facts),
         *_classes_or_objects(facts),
+        *_mask(facts),
         *_sizes(facts),
         *_spacing(facts),
         *_channels(facts),
@@ -37,8 +40,8 @@ def _empty(facts: Facts) -> Iterator[str]:
         )
     elif empty:
         yield (
-            f"{empty} of {len(facts.labels)} label images are empty. They are assumed to be images "
-            "without objects; leave out those that are not labeled yet."
+            f"{format_part(empty, len(facts.labels), 'label image', 'are')} empty. Such images are "
+            "assumed to be without objects; leave out those that are not labeled yet."
         )
     full = [one for one in facts.labels if one.foreground == 1]
     if facts.verdict.classes and full:
@@ -62,6 +65,22 @@ def _classes_or_objects(facts: Facts) -> Iterator[str]:
         f"Label values are assumed to be {mine}, not {other}: {why}{against}. The evidence weighs "
         f"{abs(verdict.weight):.1f}; {verdict.SURE} or more is sure. If they are {other}: "
         f"{setting}."
+    )
+
+
+def _mask(facts: Facts) -> Iterator[str]:
+    """A mask of one value, whose pieces may be the objects that are wanted."""
+    drawn = [one for one in facts.labels if len(one.ids)]
+    values = {int(value) for one in drawn for value in one.ids}
+    if not facts.verdict.classes or len(values) != 1:
+        return
+    pieces = float(np.median([one.pieces.sum() for one in drawn]))
+    if pieces < _PIECES:
+        return
+    yield (
+        f"The only label value besides 0 is {values.pop()}, in {pieces:g} separate pieces per "
+        "image (median). It is planned as a class. If the pieces are single objects that you want "
+        "to count or measure, number them first, for example with skimage.measure.label."
     )
 
 
@@ -100,8 +119,8 @@ def _spacing(facts: Facts) -> Iterator[str]:
     if 0 < images.with_spacing < images.count:
         size = " x ".join(f"{n:g}" for n in images.spacing or ())
         yield (
-            f"{images.with_spacing} of {images.count} images have a voxel size ({size} "
-            f"{images.unit or ''}".rstrip()
+            f"{format_part(images.with_spacing, images.count, 'image', 'have')} a voxel size "
+            f"({size} {images.unit or ''}".rstrip()
             + "). The others are assumed to have the same, and no image is resampled. If they "
             "differ, save all images with their voxel size."
         )

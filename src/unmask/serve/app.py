@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 
 from unmask.atomic import save_error
 from unmask.errors import SaveError, UnmaskError
+from unmask.recipe_text import describe_wrong
 from unmask.serve.guard import Access, Application, Guard
 from unmask.serve.refusal import RefusedError, missing
 from unmask.serve.routes import images, jobs, labels, results
@@ -107,5 +108,7 @@ def _on_disk(error: Any) -> tuple[dict[str, Any], int]:
 
 
 def _on_request(error: Any) -> tuple[dict[str, Any], int]:
-    lines = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+    lines = [
+        f"{'.'.join(map(str, each['loc']))}: {describe_wrong(each)}" for each in error.errors()
+    ]
     return {"error": "; ".join(lines)}, 400

@@ -5,7 +5,6 @@ Each explains itself like any model file; ``benchmarks/ship.py`` makes them.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 
@@ -21,10 +20,8 @@ def find(model: str | Path) -> Path:
 
 
 def hint(model: str | Path) -> str:
-    """What may have been meant by a model that was not found."""
+    """The names that a model that was not found could have."""
     shipped = names()
     if str(model) in shipped:
         return f"This path hides the shipped model {str(model)!r}: rename one of them."
-    near = difflib.get_close_matches(str(model), shipped, n=1)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
-    return f"Shipped models: {', '.join(shipped)}.{meant}"
+    return f"Shipped models: {', '.join(shipped)}."

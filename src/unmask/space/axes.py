@@ -5,9 +5,22 @@ Spatial axes are ``z y x`` (any number of them, slow to fast), ``c`` is channel,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from unmask.errors import DataError
 
 SPACE = "ZYX"
+
+
+def describe_position(index: Sequence[int]) -> str:
+    """An index along the spatial axes, for people; axes in front of space are time.
+
+    Examples:
+        >>> describe_position((3, 0)), describe_position((2, 7, 3, 0))
+        ('y 3, x 0', 't 2, z 7, y 3, x 0')
+    """
+    names = SPACE.lower().rjust(len(index), "t")[-len(index) :]
+    return ", ".join(f"{name} {n}" for name, n in zip(names, index, strict=True))
 
 
 def parse(axes: str, *, ndim: int | None = None) -> str:
