@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -293,13 +294,37 @@ def test_options_of_parts_are_left_to_the_recipe(setting):
         ("auto", ("train.lr=0.003",), False),
     ],
 )
-def test_weights_that_know_the_task_learn_in_small_steps(folder, init, own, gentle):
+def test_weights_that_know_the_task_learn_in_small_steps(folder, monkeypatch, init, own, gentle):
+    monkeypatch.setattr(planning, "score_start", lambda *_: 0.8)
     given = {"images": folder / "images", "labels": folder / "labels"}
     made = api.plan(**given, init=init, settings=list(own))
     expected = 0.003 if own == ("train.lr=0.003",) else 0.0005 if gentle else load("cells").train.lr
     if own != ("task=affinities",):
         assert made.recipe.train.lr == expected
     assert any(each.field == "train.lr" for each in made.decisions) is gentle
+
+
+def test_weights_that_do_not_find_the_objects_learn_in_large_steps(tmp_path):
+    """They find nuclei, and no squares that are labeled in noise."""
+    write_set(tmp_path / "nuclei", kind="nuclei", shape=(160, 160), count=2, seed=1)
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        image = rng.integers(0, 255, (160, 160)).astype(np.uint8)
+        labels = np.zeros((160, 160), np.uint16)
+        for cell in range(16):
+            y, x = 40 * (cell // 4), 40 * (cell % 4)
+            labels[y : y + 30, x : x + 30] = cell + 1
+        save_image(tmp_path / "noise" / "images" / f"{number}.png", image)
+        save_image(tmp_path / "noise" / "labels" / f"{number}.tif", labels)
+    found = {}
+    for kind in ("nuclei", "noise"):
+        given = {"images": tmp_path / kind / "images", "labels": tmp_path / kind / "labels"}
+        made = api.plan(**given, init="phantoms")
+        (rate,) = (each for each in made.decisions if each.field == "train.lr")
+        found[kind] = made.recipe.train.lr
+        assert "phantoms2d" in rate.reason
+        assert re.search(r"F1 [01]\.\d\d on labeled images", rate.reason)
+    assert found == {"nuclei": 0.0005, "noise": 0.002}
 
 
 def test_volumes_keep_the_rate_of_the_preset(phantoms):
