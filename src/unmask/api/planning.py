@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -23,7 +24,7 @@ from unmask.data.grid import View
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, open_as_seen, open_pairs
 from unmask.data.tables import is_table
-from unmask.errors import DataError, message
+from unmask.errors import CheckpointError, DataError, message
 from unmask.io.inputs import as_inputs
 from unmask.own_files import refuse_existing
 from unmask.planning.decision import Decision
@@ -222,9 +223,13 @@ def _rate_of(name: str, start: Recipe, made: Recipe, pairs: Sequence[Pair]) -> l
     same = tasks[0] == tasks[1] and start.model.backbone == made.model.backbone
     if not same or made.data.ndim > 2:
         return []
+    known = None
     # Other numbers of channels are adapted by the training alone.
-    fits = made.data.channels in (1, start.data.channels) and tasks[0] == "flows"
-    return [rate_decision(name, score_start(name, pairs, made.data.scale) if fits else None)]
+    if made.data.channels in (1, start.data.channels) and tasks[0] == "flows":
+        # A model that brings code is not run for a plan, and the training says what is wrong.
+        with suppress(CheckpointError):
+            known = score_start(name, pairs, made.data.scale)
+    return [rate_decision(name, known)]
 
 
 def _ignored(settings: Settings) -> int | None:
