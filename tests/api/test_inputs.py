@@ -233,7 +233,7 @@ def test_bad_files_are_skipped_and_named(command, trained, phantoms, tmp_path):
     # Results are not replaced unless asked for.
     again = command(*given)
     assert again.code == 2
-    assert f"found {2 + len(good)} of {2 + len(good)}, such as" in again.err
+    assert f"found {2 + len(good)} of {2 + len(good)} outputs, such as" in again.err
     assert "--overwrite" in again.err
     again = command(*given, "--overwrite", "--planes", "t")
     assert again.code == 0, again.err

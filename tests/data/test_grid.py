@@ -113,7 +113,7 @@ def test_values_that_are_not_finite_are_named_by_their_place_in_the_file(tmp_pat
     pair = audit_pairs(tmp_path / "scan.nii", None, Layout(3)).pairs[0]
     for spacing in ((1.0,) * 3, (0.7,) * 3):
         seen = View(spacing).place(pair.image).seen(pair.image)
-        with pytest.raises(DataError, match=r"scan\.nii.*\(0, 5, 17, 3\)"):
+        with pytest.raises(DataError, match=r"scan\.nii.*channel 0 at z 5, y 17, x 3"):
             seen.read()
 
 

@@ -114,7 +114,7 @@ def test_values_that_are_not_finite_are_named(monkeypatch, value, size):
         source.lines(0, 30)
         source.lines(20, 60)
 
-    with pytest.raises(DataError, match=r"big\.tif.*first at \(channel, \*space\) = \(0, 41, 7\)"):
+    with pytest.raises(DataError, match=r"big\.tif.*first in channel 0 at y 41, x 7"):
         read()
 
 

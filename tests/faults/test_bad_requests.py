@@ -200,7 +200,7 @@ class TestValues:
         where = ("--out", tmp_path / "run", *tiny(2, backbone="vit"))
         pretraining = command("pretrain", "--preset", "mae2d", "--images", odd, *where)
         for answer in (command("check", odd), pretraining):
-            refused(answer, odd / "b.tif", odd / "c.tif", "(0, 3, 4)")
+            refused(answer, odd / "b.tif", odd / "c.tif", "channel 0 at y 3, x 4")
         assert not (tmp_path / "run" / "model.safetensors").exists()
         out = tmp_path / "out"
         refused(command("predict", "--model", trained[2], odd, "--out", out), odd / "b.tif")

@@ -34,7 +34,7 @@ def problems(folder, *, classes=3):
     ("image", "words"),
     [
         (np.zeros((*SHAPE, 3), np.float32), ["one point in time", "3 of them", "axes TZYX"]),
-        (np.full(SHAPE, np.nan, np.float32), ["NaN", "(0, 0, 0, 0)"]),
+        (np.full(SHAPE, np.nan, np.float32), ["NaN", "channel 0 at z 0, y 0, x 0"]),
         (np.zeros((6, 5, 9), np.float32), ["(9, 5, 6)", "(4, 5, 6)"]),
     ],
     ids=["four axes", "nan", "another size"],
