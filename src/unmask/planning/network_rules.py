@@ -23,7 +23,7 @@ _LEAST = 250
 # nuclei, one labeled image and 300 updates gave F1 0.845 with it, 0.831 with 0.001, and
 # 0.819 with 0.002; without a label it was 0.863. On phase contrast: 0.694, 0.694, 0.687; 0.537.
 # One image of worms, 400 updates: 0.631 with it, 0.737 with 0.001, 0.824 with 0.002; 0.38 before.
-# One of crowded nuclei, two draws: 0.832, 0.838, 0.813, and 0.876, not measured, 0.895; 0.15 before.
+# One of crowded nuclei, two draws: 0.832, 0.838, 0.813, and 0.876, none, 0.895; 0.15 before.
 # For planes only: between the two halves of a volume of nuclei (plant_nuclei_3d_mini), 193 updates
 # gave 0.741 and 0.738 with it, 0.852 and 0.812 with 0.002.
 _GENTLE, _BOLD, _KNOWN = 5e-4, 1e-3, 0.7
