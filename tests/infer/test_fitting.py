@@ -40,6 +40,18 @@ class Same(nn.Module):
         return image
 
 
+class Counting(Same):
+    """The same, which notes every batch."""
+
+    def __init__(self, seen) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def logits(self, image):
+        self.seen.append(len(image))
+        return image
+
+
 @dataclass(frozen=True)
 class Pieces(Untrained):
     """Connected pieces above one half, which are as sure as they are bright."""
@@ -137,7 +149,8 @@ def _trial(scale, edge, sureness, count=4, *, grown=1.0):
     for number in range(count):
         y, x = 64 * (number // 2), 64 * (number % 2)
         labels[y : y + edge, x : x + edge] = number + 1
-    return Trial(scale, labels, (edge * scale * grown) ** 2, 0, sureness)
+    scores = np.zeros((1, 1, 1), np.float32)
+    return Trial(scale, labels, (edge * scale * grown) ** 2, 0, sureness, scores)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +176,7 @@ def test_the_coarsest_scale_that_fits(trials, chosen):
 
 
 def test_an_empty_image_keeps_its_scale():
-    empty = [Trial(s, np.zeros((8, 8), np.int32), 0.0, 0, 0.0) for s in (1.0, 0.5)]
+    empty = [_trial(scale, 0, 0.0) for scale in (1.0, 0.5)]
     assert choose_trial(iter(empty)).scale == 1.0
     assert choose_stable(iter(empty)).scale == 1.0
 
@@ -219,6 +232,24 @@ def test_only_the_scale_of_larger_objects_changes(base):
         if changes:
             assert fitted.view.factor <= 0.5
             assert len(np.unique(fitted.predict(image).labels)) == 10
+
+
+@pytest.mark.parametrize("edge", [18, 40])
+def test_the_network_does_not_run_again_at_the_chosen_scale(edge):
+    image = np.zeros((1, 240, 240), np.float32)
+    image[0, 20 : 20 + edge, 30 : 30 + edge] = 0.7
+    one = predictor(Squares(longest=20), fit=("scale",))
+    opened = Image.from_array(image, ndim=2)
+    fitted, seen = fit_predictor(one, opened), []
+    counted = replace(fitted, segmenters=[Counting(seen)])
+    known = counted.decode(counted.score(counted.open(opened))).labels
+    assert not seen
+    again = replace(counted, known=None)
+    assert np.array_equal(known, again.decode(again.score(again.open(opened))).labels)
+    assert seen
+    # Scores of another image are not those of this one.
+    other = Image.from_array(np.zeros_like(image), ndim=2)
+    assert not counted.predict(other).labels.any()
 
 
 def test_large_images_are_judged_by_their_liveliest_part():

@@ -61,8 +61,8 @@ def compute_output(predictor: Predictor, pair: Pair, *, fold: int = 0) -> Output
         DataError: the image does not fit the model, or cannot be read.
     """
     own = fit_predictor(predictor, pair.image)
-    place = own.view.place(pair.image)
-    return Output(pair, place, own.score_seen(place.seen(pair.image)), fold)
+    scored = own.score(own.open(pair.image))
+    return Output(pair, scored.place, scored.scores, fold)
 
 
 def decode_output(task: Task, output: Output) -> Integer[np.ndarray, "*space"]:

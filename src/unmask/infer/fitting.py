@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from unmask.data.source import cut_image, hold_whole
 from unmask.errors import RecipeError, message
+from unmask.infer.views import ONE_VIEW
 from unmask.io.stacks import lead_axes, plane_of
 from unmask.labels.doubtful import find_doubtful, typical_size
 from unmask.labels.dropped import diameter
@@ -81,6 +82,7 @@ class Trial:
         typical: typical size of its objects in voxels of the network's grid.
         small: objects of fewer voxels of this grid were removed if they were doubtful.
         sureness: mean probability of the voxels of all objects.
+        scores: ``(S, *space)`` joined scores of the sample on the network's grid.
     """
 
     scale: float
@@ -88,6 +90,7 @@ class Trial:
     typical: float
     small: int
     sureness: float
+    scores: NDArray[np.float32]
 
     @property
     def diameter(self) -> float:
@@ -118,9 +121,11 @@ def fit_predictor(predictor: Predictor, image: Image) -> Predictor:
         return predictor
     plain, view = replace(predictor, fit=()), predictor.view
     doubting = SIZE in predictor.fit
+    sample = choose_sample(image)
+    # Mirrored views change scores a little, and sizes of objects hardly.
     trials = _trials(
-        plain,
-        choose_sample(image),
+        replace(plain, views=ONE_VIEW),
+        sample,
         SCALES if SCALE in predictor.fit else (1.0,),
         doubting=doubting,
     )
@@ -139,6 +144,10 @@ def fit_predictor(predictor: Predictor, image: Image) -> Predictor:
         view=view,
         origin=origin,
         notes={**plain.notes, "fit": {"scale": view.factor, "diameter": round(across, 1)}},
+        # A trial on the whole image has its scores already.
+        known=(image, chosen.scores)
+        if sample.shape == image.shape and plain.views == ONE_VIEW
+        else None,
     )
 
 
@@ -241,4 +250,5 @@ def _trials(
             typical_size(labels),
             small,
             float(sureness[seen].mean()) if seen.any() else 0.0,
+            scores,
         )

@@ -22,7 +22,8 @@ from unmask.data.grid import View
 from unmask.data.normalize import Normalizer
 from unmask.data.pairs import Layout
 from unmask.errors import CheckpointError, RecipeError, message
-from unmask.infer.predictor import Origin, Predictor, move_predictor
+from unmask.infer.origin import Origin
+from unmask.infer.predictor import Predictor, move_predictor
 from unmask.infer.uncertainty import compared_flips
 from unmask.infer.views import Views
 from unmask.io import use_formats

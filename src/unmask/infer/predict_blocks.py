@@ -34,8 +34,9 @@ from unmask.infer.fitting import fit_predictor
 from unmask.infer.growing_scores import GrowingScores
 from unmask.infer.load import load_predictor
 from unmask.infer.notes import decode_part, decode_scores, is_voxelwise
+from unmask.infer.origin import Origin
 from unmask.infer.own_blocks import choose_own_block, own_grid, scores_back
-from unmask.infer.predictor import Origin, Predictor
+from unmask.infer.predictor import Predictor
 from unmask.infer.sinks import ResumedSink, ZarrSink, read_scores
 from unmask.infer.tiles import Sink, count_rows
 from unmask.io import Image, cache

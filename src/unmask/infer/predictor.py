@@ -23,6 +23,7 @@ from unmask.errors import DataError, RecipeError, message
 from unmask.infer.average import ActivatingSink, Average, activate_in_place, check_average
 from unmask.infer.fitting import fit_predictor
 from unmask.infer.notes import decode_image, describe
+from unmask.infer.origin import Origin
 from unmask.infer.prediction import OpenedImage, Prediction, ScoredImage
 from unmask.infer.sinks import MemorySink
 from unmask.infer.tiles import Sink, run_tiles
@@ -35,23 +36,6 @@ from unmask.profiling import stage
 from unmask.progress import Progress, part_of
 from unmask.space.tiling import Tiling
 from unmask.tasks.base import Answer, Task
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a predictor was loaded from: another process can load it again.
-
-    Attributes:
-        models: absolute paths of model files or runs, or names of shipped models.
-        settings: changes to the first model's recipe.
-        allow_code: the user allows that code of the models runs.
-        device: name of the device; ``auto`` is another one for every worker.
-    """
-
-    models: tuple[str, ...]
-    settings: tuple[str, ...] = ()
-    allow_code: bool = False
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -76,6 +60,7 @@ class Predictor:
         layout: how files are to be understood; None: by themselves.
         notes: more provenance, such as the names of the models.
         fit: what is fitted to each image, ``scale`` and ``size``; see ``infer.fitting``.
+        known: an image that the network has seen at this view, and its scores, from the fit.
         block: voxels of a block where an image is predicted in blocks; None: by memory.
         origin: what it was loaded from; None where it was made in memory.
         trained: sizes of the objects that the first model was trained on; None: not known.
@@ -97,6 +82,7 @@ class Predictor:
     layout: Layout | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
     fit: tuple[Literal["scale", "size"], ...] = ()
+    known: tuple[Image, Float32[np.ndarray, "s *space"]] | None = field(default=None, repr=False)
     block: tuple[int, ...] | None = None
     origin: Origin | None = None
     trained: ObjectDiameters | None = None
@@ -154,8 +140,9 @@ class Predictor:
         Raises:
             DataError: the image does not fit the model; see ``scores``.
         """
-        own = fit_predictor(self, self._open(image))
-        scored = own.score(own.open(image), uncertainty=uncertainty, progress=progress)
+        opened = self._open(image)
+        own = fit_predictor(self, opened)
+        scored = own.score(own.open(opened), uncertainty=uncertainty, progress=progress)
         return own.decode(scored, keep_scores=keep_scores)
 
     def open(self, image: Image | np.ndarray) -> OpenedImage:
@@ -177,6 +164,8 @@ class Predictor:
         if uncertainty:
             scores, found = self._doubt(opened.source, progress)
             doubt = opened.place.back_scores(found[None])[0]
+        elif self.known is not None and self.known[0] is opened.image:
+            scores = self.known[1]
         else:
             scores = self._score(opened.source, progress)
         return ScoredImage(opened.image, opened.place, opened.seen, scores, doubt)

@@ -64,6 +64,9 @@ class Views:
         return [(axes,) for axes in self.flips] if self.mirror_positions else [self.flips]
 
 
+ONE_VIEW = Views()
+
+
 def mirror(image: Float[Tensor, "b c *space"], axes: Sequence[int]) -> Tensor:
     """The image mirrored along spatial axes (0 = slowest); itself where there are none."""
     return torch.flip(image, [2 + axis for axis in axes]) if axes else image
