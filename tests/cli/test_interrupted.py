@@ -150,6 +150,17 @@ def test_the_option_is_given_once_and_where_it_counts(words, expected):
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "launcher"),
+    [("TORCHELASTIC_RUN_ID", "torchrun"), ("SLURM_STEP_NUM_TASKS", "srun")],
+)
+def test_the_launcher_of_several_processes_is_named(monkeypatch, variable, launcher):
+    monkeypatch.setenv(variable, "4")
+    for kept, options in (("Kept.", ["--resume"]), ("Kept.", ["--overwrite"]), ("", [])):
+        found = describe_end(kept, "unmask train", ["a"], options)
+        assert f" with (started by {launcher}, as before): unmask train a" in found
+
+
 def test_an_error_that_a_library_makes_of_a_signal_is_an_end(command, monkeypatch):
     """Libraries turn a signal during their import into an error of their own."""
 

@@ -5,6 +5,7 @@ What is kept is known to the work, which notes it on the exception, see ``interr
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
@@ -80,8 +81,8 @@ def describe_end(kept: str, verb: str, words: Sequence[str], options: Collection
         kept = "Nothing more is finished."
     if not kept:
         return (
-            "Interrupted. Nothing of this run is kept. Start again with: "
-            f"{_command(verb, words, None)}"
+            "Interrupted. Nothing of this run is kept. "
+            f"Start again with{_launcher()}: {_command(verb, words, None)}"
         )
     return f"Interrupted. {kept} {_next_command(verb, words, options)}".rstrip()
 
@@ -100,9 +101,18 @@ def describe_error_end(kept: str, verb: str, words: Sequence[str], options: Coll
 def _next_command(verb: str, words: Sequence[str], options: Collection[str]) -> str:
     """The sentence with the command that continues, or that starts again; "" if neither can."""
     if _RESUME in options:
-        return f"Continue with: {_command(verb, words, _RESUME)}"
+        return f"Continue with{_launcher()}: {_command(verb, words, _RESUME)}"
     if _OVERWRITE in options:
-        return f"Start again with: {_command(verb, words, _OVERWRITE)}"
+        return f"Start again with{_launcher()}: {_command(verb, words, _OVERWRITE)}"
+    return ""
+
+
+def _launcher() -> str:
+    """What started several processes of this command, and must do so again; "" where it is one."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return " (started by torchrun, as before)"
+    if os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+        return " (started by srun, as before)"
     return ""
 
 
