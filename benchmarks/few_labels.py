@@ -181,8 +181,10 @@ def find_images(arm: Arm, draw: int, out: Path) -> list[Path] | None:
     return None if arm.count > len(order) else [p for group in order[: arm.count] for p in group]
 
 
-def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
-    """Train one arm; its model. What an arm does not name is equal for all."""
+def train(
+    arm: Arm, draw: int, images: Sequence[Path], out: Path, settings: Sequence[str] = ()
+) -> Path | str:
+    """Train one arm; its model. What an arm does not name is equal for all but for ``settings``."""
     if arm.updates == 0:
         return arm.init
     study = STUDIES.get(arm.set, Study())
@@ -208,6 +210,7 @@ def train(arm: Arm, draw: int, images: Sequence[Path], out: Path) -> Path | str:
             "train.save_every=1000000",
             "data.holdout=0",
             f"train.seed={draw}",
+            *settings,
         ],
     )
     return run.model

@@ -123,7 +123,7 @@ def fit_predictor(predictor: Predictor, image: Image) -> Predictor:
     doubting = SIZE in predictor.fit
     sample = choose_sample(image)
     # Mirrored views change scores a little, and sizes of objects hardly.
-    trials = _trials(
+    trials = try_scales(
         replace(plain, views=ONE_VIEW),
         sample,
         SCALES if SCALE in predictor.fit else (1.0,),
@@ -221,7 +221,7 @@ def choose_sample(image: Image) -> Image:
     return cut_image(image, max(boxes, key=lambda box: float(np.std(image.read(box)))))
 
 
-def _trials(
+def try_scales(
     predictor: Predictor, image: Image, scales: Sequence[float], *, doubting: bool
 ) -> Generator[Trial, None, None]:
     """Predict an image at each scale; labels are on the grid of the image."""
