@@ -24,12 +24,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def evaluated(folder, command):
+def evaluated(folder, command, *more):
     """The answer of ``evaluate`` with images, and its page."""
     page = folder / "report.html"
     answer = command(
         "evaluate", "--truth", folder / "truth", "--predicted", folder / "out",
-        "--images", folder / "img", "--out", page,
+        "--images", folder / "img", "--out", page, *more,
     )  # fmt: skip
     return answer, page
 
@@ -81,6 +81,23 @@ def test_a_movie_against_a_truth_saved_as_slices(movie):
     predicted = movie / "out" / "m.tif"
     report = unmask.evaluate(truth=path, predicted=predicted, metrics=["f1@0.5"])
     assert [row["f1@0.5"] for row in report.images] == [1, pytest.approx(2 / 3), 1, 1, 1]
+
+
+def test_axes_without_names_are_given(movie, command):
+    """Plain TIFFs name no axis; the page needs the setting as well."""
+    for name, axes in (("truth", {}), ("out", {}), ("img", {"axes": "TZYX"})):
+        path = movie / name / "m.tif"
+        stack = np.stack([tifffile.imread(path)] * 2)
+        tifffile.imwrite(path, stack, imagej="axes" in axes, metadata=axes)
+    refused, _ = evaluated(movie, command)
+    assert refused.code == 2
+    assert "--set data.axes" in refused.err
+    answer, page = evaluated(movie, command, "--set", "data.axes=TZYX")
+    assert answer.code == 0, answer.err
+    assert "m, t = 1" in page.read_text(encoding="utf-8")
+    settings = ["data.axes=TZYX"]
+    given = {"truth": movie / "truth", "predicted": movie / "out", "metrics": ["f1@0.5"]}
+    assert len(unmask.evaluate(**given, settings=settings).images) == 2
 
 
 def test_a_movie_of_another_length_is_refused(movie):

@@ -79,7 +79,8 @@ def evaluate(
         ignore: value of the truth that counts nowhere.
         images: of tables, compare these images only; label images pair without them.
         settings: ``data.image_suffix`` (of predicted) and ``data.label_suffix`` (of truth),
-            ``data.label_offset`` of a truth that covers a part of the images, ``data.formats``.
+            ``data.label_offset`` of a truth that covers a part of the images, ``data.axes`` of both
+            sides, ``data.formats``.
 
     Raises:
         RecipeError: an unknown metric or setting.
@@ -203,9 +204,9 @@ def _open_pair(
 ) -> tuple[Image, Image]:
     """Truth and prediction of one shape."""
     if isinstance(truth, DrawnLabels):
-        other = open_labels(predicted)
+        other = open_labels(predicted, axes=rules.axes)
         return truth.labels(other, notes), other
-    true, other = _open(truth), _open(predicted)
+    true, other = _open(truth, rules.axes), _open(predicted, rules.axes)
     notes += [*true.meta.get("doubts", ()), *other.meta.get("doubts", ())]
     if rules.label_offset is None and true.shape == other.shape:
         check_place(other, true)
@@ -224,9 +225,9 @@ def _open_pair(
     return true, part_with_labels(other, true, offset, notes)
 
 
-def _open(path: Input) -> Image:
-    movie = open_movie_labels(path)
-    return open_labels(path) if movie is None else movie
+def _open(path: Input, axes: str | None) -> Image:
+    movie = open_movie_labels(path, axes=axes)
+    return open_labels(path, axes=axes) if movie is None else movie
 
 
 def _points_in_time(name: str, truth: Image, predicted: Image) -> Iterator[Opened]:

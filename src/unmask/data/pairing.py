@@ -36,6 +36,7 @@ _SETTINGS: tuple[str, ...] = (
     "data.image_suffix",
     "data.label_suffix",
     "data.label_offset",
+    "data.axes",
     "data.formats",
 )
 # What messages call the partner of a label file, labels, and files: of images, or of predictions.
@@ -261,8 +262,9 @@ def match_tables(
 
 
 def pairing(settings: Iterable[str]) -> Layout:
-    """How label files pair, from the settings ``data.image_suffix``, ``label_suffix``, ``_offset``.
+    """How label files pair and are read, from the settings of an evaluation.
 
+    They are ``data.image_suffix``, ``data.label_suffix``, ``data.label_offset`` and ``data.axes``.
     Formats of ``data.formats`` are added to those that can be read.
 
     Raises:
@@ -287,6 +289,7 @@ def pairing(settings: Iterable[str]) -> Layout:
         image_suffix=known["data.image_suffix"],
         label_suffix=known["data.label_suffix"],
         label_offset=_offset(known["data.label_offset"]),
+        axes=known["data.axes"] or None,
     )
 
 

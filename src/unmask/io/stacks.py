@@ -76,10 +76,13 @@ def open_stack(
     return arranged_image(stored, "".join(letters), found, source=source, name=name)
 
 
-def open_movie_labels(path: Input, *, allow_external: bool = False) -> Image | None:
+def open_movie_labels(
+    path: Input, *, axes: str | None = None, allow_external: bool = False
+) -> Image | None:
     """Open labels with a time axis: of planes, ``CTYX``, or of volumes, ``CTZYX``.
 
-    None if the file is not a movie; it is opened as `open_labels` then.
+    ``axes`` are the letters of the stored axes; they replace the metadata of the file. None if the
+    file is not a movie; it is opened as `open_labels` then.
 
     Raises:
         DataError: as `open_labels`.
@@ -88,8 +91,10 @@ def open_movie_labels(path: Input, *, allow_external: bool = False) -> Image | N
     if isinstance(given, ArrayInput):
         return None
     stored = open_stored(given, labels=True, allow_external=allow_external)
-    upper = [letter.upper() for letter in stored.axes]
-    letters = merge_samples(str(given), stored.shape, upper)
+    named = [letter.upper() for letter in stored.axes]
+    if axes is not None:
+        named = fit_letters(str(given), stored.shape, parse(axes))
+    letters = merge_samples(str(given), stored.shape, named)
     lengths = zip(letters, stored.shape, strict=True)
     letters = ["-" if n == 1 and letter not in "YX" else letter for letter, n in lengths]
     space = "".join(letter for letter in SPACE if letter in letters)
