@@ -65,7 +65,13 @@ def test_without_held_out_images_the_loss_is_judged():
     assert falling.trend == "rising"
     assert falling.steps == 180
     assert "Nothing was held out" in falling.sentences[0]
-    assert judge_run(journal([None] * 12, [1.0] * 12), 120).trend == "level"
+    level = judge_run(journal([None] * 12, [1.0] * 12), 120)
+    assert level.trend == "level"
+    assert "has leveled off" in level.sentences[1]
+    rising = judge_run(journal([None] * 12, FALLING[::-1]), 120)
+    assert "no longer falls" in rising.sentences[1]
+    # Two losses of other images say nothing.
+    assert judge_run(journal([None] * 7, FALLING[:7]), 70).trend == "unknown"
 
 
 def test_a_pretraining_is_judged_by_what_follows():

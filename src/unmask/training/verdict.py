@@ -19,6 +19,8 @@ _LAST = 1 / 3
 _NOISE, _LEAST = 0.05, 0.003
 # The loss still falls if its mean over the last third is lower than before by more than this share.
 _FALLS = 0.03
+# Fewer losses than this in a third of a run differ by the images that they are of.
+_FEWEST = 4
 
 Trend = Literal["rising", "overfitting", "level", "unknown"]
 Records = Sequence[Mapping[str, Any]]
@@ -131,14 +133,15 @@ def _judge_loss(journal: Records, steps: int, *, folds: bool, labels: bool) -> V
     if not labels:
         first = "A pre-training has no score: it is judged by what is trained from it."
     part = len(losses) // 3
-    if part < 2:
+    if part < _FEWEST:
         return Verdict("unknown", (first,))
     before, last = sum(losses[-2 * part : -part]) / part, sum(losses[-part:]) / part
     numbers = f"from {before:.4g} to {last:.4g} over the last third"
     if last < before * (1 - _FALLS):
         text = f"The training loss is still falling ({numbers})."
         return Verdict("rising", (first, text), None, _more(steps))
-    return Verdict("level", (first, f"The training loss has leveled off ({numbers})."))
+    words = "has leveled off" if last < before * (1 + _FALLS) else "no longer falls"
+    return Verdict("level", (first, f"The training loss {words} ({numbers})."))
 
 
 def _falls_since(losses: Sequence[tuple[int, float]], step: int) -> bool:
