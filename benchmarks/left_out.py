@@ -67,6 +67,7 @@ FITS = (
     Case(_start("germline_nuclei", 1, 250), 3),
     Case(_start("germline_nuclei", 1, 250, "none"), 3),
     Case(_start("germline_nuclei", 2, 250), 1),
+    Case(_start("germline_nuclei", 2, 250, "none"), 1),
     Case(_start("dsb2018_nuclei", 2, 250), 0),
     Case(_start("usiigaci_phase", 1, 150), 0),
     Case(_start("worms_bbbc010", 2, 200), 0),
