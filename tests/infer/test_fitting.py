@@ -193,6 +193,9 @@ def test_an_empty_image_keeps_its_scale():
         ([_trial(1.0, 10, 0.9), _trial(0.7, 30, 0.9), _trial(0.5, 60, 0.9)], 1.0),
         # What is found again covers less.
         ([_trial(1.0, 60, 0.9), _trial(0.7, 30, 0.9, 2), _trial(0.5, 30, 0.9, 2)], 1.0),
+        # Too few objects are found again.
+        ([_trial(1.0, 10, 0.9), _trial(0.7, 30, 0.9), _trial(0.5, 50, 0.9, 3),
+          _trial(0.35, 52, 0.9, 3)], 1.0),
         # What is found again is too small on the grid of the network.
         ([_trial(1.0, 10, 0.9), _trial(0.5, 26, 0.9), _trial(0.35, 27, 0.9)], 0.5),
     ],

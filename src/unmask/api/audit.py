@@ -17,6 +17,7 @@ from unmask.api.inputs import (
     save_list,
 )
 from unmask.api.planning import plan
+from unmask.api.scribbling import check_scribbles, is_pixels, scribble_layout
 from unmask.api.unlabeled import unlabeled_note
 from unmask.api.values import Say, Settings
 from unmask.build import build_task, encoder, layout, resolve_recipe
@@ -83,7 +84,8 @@ def check(
     images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
     # Pre-training needs no labels, and uses images that have none as well.
     labels = labels_of(images, found.labels) if labels is not None or chosen.task else None
-    task = None if chosen.task is None else build_task(chosen)
+    # A pixel classifier takes its classes from the labels.
+    task = None if chosen.task is None or is_pixels(chosen) else build_task(chosen)
     audit = _audited(images, labels, chosen, task)
     audit.notes[:0] = found.notes
     second = (val_images, labels_of(val_images, found.val_labels))
@@ -113,7 +115,9 @@ def _report(audit: Audit, chosen: Recipe, planned: Plan | None, advice: str) -> 
     if planned is not None:
         yield from map(describe_note, planned.notes)
         yield f"Plan      {describe_choice(planned)}"
-    if not audit.problems:
+    if is_pixels(chosen):
+        yield "Forecast  seconds to minutes: it is fitted at once, without updates."
+    elif not audit.problems:
         yield from forecast_lines(audit, chosen if planned is None else planned.recipe)
     if advice:
         yield advice
@@ -146,11 +150,17 @@ def _audited(
     """The audit of images and labels with what their pixels say."""
     encode = None if task is None else encoder(task)
     rules, channels = layout(recipe, task), recipe.data.channels
+    pixels = is_pixels(recipe)
+    if pixels:
+        rules, channels = scribble_layout(images, recipe), None
     audit = audit_pairs(images, labels, rules, read=True, channels=channels, encode=encode)
     if audit.problems and (exchanged := describe_exchange(images, labels)):
         audit.problems[:] = [exchanged]
         return audit
-    problems, notes = content_of(audit.pairs, recipe, task)
+    if pixels and labels is not None:
+        problems, notes = check_scribbles(audit.pairs, recipe.data.ignore_label)
+    else:
+        problems, notes = content_of(audit.pairs, recipe, task)
     audit.problems.extend(problems)
     audit.notes.extend(notes)
     audit.notes.extend(_duplicates(audit))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from unmask import checkpoint
@@ -22,10 +24,12 @@ from unmask.checkpoint.model import MODEL_FILE, save_model
 from unmask.data.outputs import refuse_inside
 from unmask.data.pairing import image_files
 from unmask.data.pairs import Layout, Pair, Paths, apply_view, fingerprint, open_as_seen, open_pairs
-from unmask.errors import DataError, RecipeError, group_problems, message
+from unmask.errors import DataError, RecipeError, group_problems, message, raise_problems
 from unmask.metrics import evaluate_pair, summarize
-from unmask.pixels.classifier import Fitted, PixelClassifier
+from unmask.pixels.classifier import Fitted, PixelClassifier, describe_single_class
 from unmask.planning.image_facts import measure_images
+from unmask.planning.kinds import classes_or_objects
+from unmask.planning.label_facts import measure_labels
 from unmask.recipe import Part, Recipe, RecipeLike, load
 from unmask.training import Journal
 from unmask.training.advice import readable
@@ -38,6 +42,8 @@ _TILE, _LONGEST, _NETWORK_SHARE = 1 << 20, 512, 16
 # Recall below which classes are hardly distinguished, and how many times more pixels one class may
 # have than another.
 _WEAK, _UNEVEN = 0.8, 20
+# More label values than this are no classes if everything else says that they number objects.
+_MANY = 24
 # Values of --init that name no model.
 _NO_NETWORK = (None, "none", "auto")
 
@@ -151,8 +157,11 @@ def fit_pixels(
             )
         )
     notes, unlabeled = list(found.notes), list[str]()
-    rules = _rules(found.images, recipe)
+    rules = scribble_layout(found.images, recipe)
     pairs = open_pairs(found.images, truth, rules, notes=notes, unlabeled=unlabeled)
+    problems, doubts = check_scribbles(pairs, recipe.data.ignore_label)
+    raise_problems(problems)
+    notes += doubts
     notes += left_out_note("Scribbles", len(pairs), unlabeled)
     fitting, network = _adapt(recipe, pairs, init, list(settings))
     classifier = PixelClassifier(fitting, network)
@@ -173,6 +182,38 @@ def fit_pixels(
         for line in _next_commands(pairs, out):
             journal.say(line)
     return Run(Path(out), file, metrics, 1, time.perf_counter() - begin)
+
+
+def check_scribbles(pairs: Sequence[Pair], ignore: int | None) -> tuple[list[str], list[str]]:
+    """Problems and notes about the values of labels, as classes of pixels.
+
+    Args:
+        pairs: opened images; those without labels do not count.
+        ignore: value of unlabeled pixels; None: all are labeled.
+
+    Raises:
+        DataError: labels that cannot be read.
+    """
+    counts: Counter[int] = Counter()
+    for pair in pairs:
+        if pair.labels is not None:
+            values, pixels = np.unique(pair.labels.read()[0], return_counts=True)
+            counts.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
+    if ignore is not None:
+        counts.pop(ignore, None)
+    if text := describe_single_class(counts, ignore):
+        return [text], []
+    verdict = classes_or_objects(measure_labels(pairs, ignore_label=ignore), measure_images(pairs))
+    if verdict.classes or not verdict.sure:
+        return [], []
+    text = message(
+        "labels",
+        expected=f"classes of pixels ({PRESET})",
+        found=f"{len(counts)} values that seem to number objects: {'; '.join(verdict.reasons[:2])}",
+        do="For objects, leave out --preset pixels. For classes, give 1 to the background and 2 to "
+        "all objects.",
+    )
+    return ([text], []) if len(counts) > _MANY else ([], [text])
 
 
 def describe_fit(fitted: Fitted) -> list[str]:
@@ -221,10 +262,10 @@ def _next_commands(pairs: Sequence[Pair], out: str | Path) -> list[str]:
 
 
 def _open_images(images: Paths, recipe: Recipe) -> list[Pair]:
-    return open_pairs(images, None, _rules(images, recipe))
+    return open_pairs(images, None, scribble_layout(images, recipe))
 
 
-def _rules(images: Paths, recipe: Recipe) -> Layout:
+def scribble_layout(images: Paths, recipe: Recipe) -> Layout:
     """How files are read, with as many axes as the first readable image has."""
     rules = layout(recipe)
     anything = partial(open_as_seen, layout=replace(rules, ndim=0), channels=None)

@@ -19,8 +19,8 @@ germline nuclei, worms, bacteria) with the shipped models; see `docs/results/sta
 **Models trained on a few labeled images** (``scale`` alone), whose objects may all have one size:
 the scale of the training is kept if the next coarser one finds the same objects (F1 at IoU 0.5).
 Pieces of larger objects are others at every scale, until the objects fit the model: the first
-scale that finds the objects of the scale before it is taken, if they cover about as much of the
-image or more.
+scale that finds the objects of the scale before it is taken, if they are at least four and cover
+about as much of the image or more.
 The limit was chosen on left-out training images; see `docs/results/few-labels.md`.
 """
 
@@ -68,6 +68,8 @@ _SMALL, _SURE = 0.5, 0.9
 # From this F1 on, two neighboring scales find the same objects; they may cover so much less of the
 # image than those of the first scale.
 _SAME, _COVERED = 0.75, 0.9
+# Fewer objects agree by chance: a weak model joins those of an image to two or three at any scale.
+_FEWEST = 4
 # Voxels of the part of an image that decides.
 _SAMPLE = 1 << 20
 
@@ -101,6 +103,11 @@ class Trial:
     def diameter_in_view(self) -> float:
         """Diameter of the typical object on the grid that the predictor sees without a fit."""
         return self.diameter / self.scale
+
+    @property
+    def count(self) -> int:
+        """Number of objects."""
+        return int(np.count_nonzero(np.unique(self.labels)))
 
     @property
     def covered(self) -> float:
@@ -200,8 +207,9 @@ def choose_stable(trials: Iterator[Trial]) -> Trial:
     for trial in trials:
         if f1(before.labels, trial.labels) >= _SAME:
             same = trial if trial.diameter >= _SMALLEST else before
+            enough = min(before.count, trial.count) >= _FEWEST
             larger = before is not first and same.covered >= _COVERED * first.covered
-            return same if larger else first
+            return same if enough and larger else first
         before = trial
     return first
 

@@ -170,7 +170,8 @@ class PixelClassifier:
         pixels = self._collect()
         values, classes = np.unique(pixels.values, return_inverse=True)
         counts = {int(v): int((classes == k).sum()) for k, v in enumerate(values)}
-        self._check(counts)
+        if text := describe_single_class(counts, self.recipe.data.ignore_label):
+            raise DataError(text)
         seed, choice = self.recipe.train.seed, self.recipe.model.head.choice
         columns = self._columns()
         recall: dict[str, float] = {}
@@ -183,23 +184,6 @@ class PixelClassifier:
         ndim = self.recipe.data.ndim
         head, built = fit_head(choice, features, classes, ndim=ndim, count=len(values), seed=seed)
         return self._finish(chosen, head, Part(name=built.name, **built.options), counts, recall)
-
-    def _check(self, counts: Mapping[int, int]) -> None:
-        """Refuse labels that no class can be learned from."""
-        if len(counts) > 1:
-            return
-        ignore = self.recipe.data.ignore_label
-        rest = "" if ignore is None else f" in addition to {ignore}, which marks unlabeled pixels"
-        found = ", ".join(f"{value} ({count} pixels)" for value, count in counts.items())
-        hint = " If 0 is a class of its own, --set data.ignore_label=255." if ignore == 0 else ""
-        raise DataError(
-            message(
-                "scribbles",
-                expected=f"label values of two classes or more{rest}",
-                found=found or "none",
-                do=f"Label some pixels of another class too, such as the background.{hint}",
-            )
-        )
 
     def _collect(self) -> LabeledPixels:
         """Features of all labeled pixels; only those of new pixels are computed."""
@@ -293,3 +277,23 @@ class _Chosen(nn.Module):
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         return [torch.cat([self.features.part(n, image) for n in self.chosen], dim=1)]
+
+
+def describe_single_class(counts: Mapping[int, int], ignore: int | None) -> str:
+    """The message for labels of fewer than two classes, from which nothing can be learned; or "".
+
+    Args:
+        counts: number of pixels by label value, without ``ignore``.
+        ignore: value of unlabeled pixels; None: all are labeled.
+    """
+    if len(counts) > 1:
+        return ""
+    rest = "" if ignore is None else f" in addition to {ignore}, which marks unlabeled pixels"
+    found = ", ".join(f"{value} ({count} pixels)" for value, count in counts.items())
+    hint = " If 0 is a class of its own, --set data.ignore_label=255." if ignore == 0 else ""
+    return message(
+        "scribbles",
+        expected=f"label values of two classes or more{rest}",
+        found=found or "none",
+        do=f"Label some pixels of another class too, such as the background.{hint}",
+    )
