@@ -81,3 +81,36 @@ def test_bad_scribbles_name_what_to_do(folder):
     assert set(np.unique(unmask.predict(run.folder, folder / "images" / "a.png").labels)) <= {0, 1}
     with pytest.raises(RecipeError, match=r"expected a network for 2 axes.*found pixels"):
         fit(folder, init=run.folder)
+
+
+def test_check_takes_the_classes_of_the_scribbles(folder):
+    audit = unmask.check(
+        folder / "images", labels=folder / "scribbles", recipe="pixels", say=lambda _: None
+    )
+    assert audit.problems == []
+    assert len(audit.pairs) == 2
+    for path in (folder / "scribbles").iterdir():
+        drawn = np.asarray(Image.open(path)).copy()
+        Image.fromarray(np.where(drawn == 4, 0, drawn)).save(path)
+    audit = unmask.check(
+        folder / "images", labels=folder / "scribbles", recipe="pixels", say=lambda _: None
+    )
+    assert "two classes or more" in audit.problems[0]
+
+
+@pytest.mark.parametrize(("across", "refused"), [(3, False), (6, True)])
+def test_numbered_objects_are_no_classes(folder, capsys, across, refused):
+    for number, path in enumerate(sorted((folder / "scribbles").iterdir())):
+        drawn = np.zeros((40, 48), np.uint8)
+        # One object fewer in the second image.
+        for index in range(across * across - number):
+            y, x = 6 * (index // across), 6 * (index % across)
+            drawn[y : y + 4, x : x + 4] = index + 1
+        Image.fromarray(drawn).save(path)
+    if refused:
+        with pytest.raises(DataError, match=r"36 values that seem to number objects.*--preset"):
+            fit(folder)
+        assert not (folder / "run").exists()
+        return
+    fit(folder)
+    assert "9 values that seem to number objects" in "".join(capsys.readouterr())

@@ -194,6 +194,7 @@ def test_help_imports_nothing_heavy():
     ("arguments", "parts"),
     [
         (["train", "a", "--tta"], ["found --tta, an option of predict", "unmask train --help"]),
+        (["curve", "a", "--minutes", "1"], ["an option of plan, train. unmask curve --help"]),
         (["check", "a", "--presset", "cells"], ["found --presset. Did you mean --preset?"]),
         (["measure", "--out", "t.csv"], ["expected --labels PATH", "found none. Give it"]),
         (["evaluate", "--truth", "a", "--predicted", "b", "c (1)"],

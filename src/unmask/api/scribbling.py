@@ -159,11 +159,11 @@ def fit_pixels(
     notes, unlabeled = list(found.notes), list[str]()
     rules = scribble_layout(found.images, recipe)
     pairs = open_pairs(found.images, truth, rules, notes=notes, unlabeled=unlabeled)
+    notes += left_out_note("Scribbles", len(pairs), unlabeled)
+    fitting, network = _adapt(recipe, pairs, init, list(settings))
     problems, doubts = check_scribbles(pairs, recipe.data.ignore_label)
     raise_problems(problems)
     notes += doubts
-    notes += left_out_note("Scribbles", len(pairs), unlabeled)
-    fitting, network = _adapt(recipe, pairs, init, list(settings))
     classifier = PixelClassifier(fitting, network)
     for pair in apply_view(pairs, layout(fitting).view):
         if pair.labels is not None:

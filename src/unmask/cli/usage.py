@@ -80,7 +80,8 @@ def _explain_unknown(option: str, command: Any, ctx: Any) -> str:
     verbs = [] if ctx.parent is None else _verbs_with(option, ctx.parent.command)
     shown = printable(option, one_line=True)
     found = f"{shown}, an option of {', '.join(verbs)}" if verbs else shown
-    advice = f"Did you mean {near[0]}? " if near else ""
+    # An option of other verbs is not misspelled.
+    advice = f"Did you mean {near[0]}? " if near and not verbs else ""
     return message(
         ctx.command_path,
         expected="an option of this verb",
