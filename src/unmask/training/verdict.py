@@ -20,7 +20,7 @@ _NOISE, _LEAST = 0.05, 0.003
 # The loss still falls if its mean over the last third is lower than before by more than this share.
 _FALLS = 0.03
 # Fewer losses than this in a third of a run differ by the images that they are of.
-_FEWEST = 4
+_LOSSES = 4
 
 Trend = Literal["rising", "overfitting", "level", "unknown"]
 Records = Sequence[Mapping[str, Any]]
@@ -133,7 +133,7 @@ def _judge_loss(journal: Records, steps: int, *, folds: bool, labels: bool) -> V
     if not labels:
         first = "A pre-training has no score: it is judged by what is trained from it."
     part = len(losses) // 3
-    if part < _FEWEST:
+    if part < _LOSSES:
         return Verdict("unknown", (first,))
     before, last = sum(losses[-2 * part : -part]) / part, sum(losses[-part:]) / part
     numbers = f"from {before:.4g} to {last:.4g} over the last third"
