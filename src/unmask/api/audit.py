@@ -115,8 +115,8 @@ def _report(audit: Audit, chosen: Recipe, planned: Plan | None, advice: str) -> 
     if planned is not None:
         yield from map(describe_note, planned.notes)
         yield f"Plan      {describe_choice(planned)}"
-    if is_pixels(chosen):
-        yield "Forecast  seconds to minutes: it is fitted at once, without updates."
+    if is_pixels(chosen) and not audit.problems:
+        yield "Forecast  seconds to minutes: the classifier is fitted in one step."
     elif not audit.problems:
         yield from forecast_lines(audit, chosen if planned is None else planned.recipe)
     if advice:

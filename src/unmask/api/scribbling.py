@@ -194,11 +194,11 @@ def check_scribbles(pairs: Sequence[Pair], ignore: int | None) -> tuple[list[str
     Raises:
         DataError: labels that cannot be read.
     """
+    labeled = [pair.labels for pair in pairs if pair.labels is not None]
     counts: Counter[int] = Counter()
-    for pair in pairs:
-        if pair.labels is not None:
-            values, pixels = np.unique(pair.labels.read()[0], return_counts=True)
-            counts.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
+    for labels in labeled:
+        values, pixels = np.unique(labels.read()[0], return_counts=True)
+        counts.update(dict(zip(values.tolist(), pixels.tolist(), strict=True)))
     if ignore is not None:
         counts.pop(ignore, None)
     if text := describe_single_class(counts, ignore):
@@ -206,8 +206,9 @@ def check_scribbles(pairs: Sequence[Pair], ignore: int | None) -> tuple[list[str
     verdict = classes_or_objects(measure_labels(pairs, ignore_label=ignore), measure_images(pairs))
     if verdict.classes or not verdict.sure:
         return [], []
+    source = labeled[0].source
     text = message(
-        "labels",
+        f"{source} and {len(labeled) - 1} more" if len(labeled) > 1 else source,
         expected=f"classes of pixels ({PRESET})",
         found=f"{len(counts)} values that seem to number objects: {'; '.join(verdict.reasons[:2])}",
         do="For objects, leave out --preset pixels. For classes, give 1 to the background and 2 to "
