@@ -84,8 +84,7 @@ def check(
     images, val_images = parts_of(found.images, found.val_images, chosen.data.fold)
     # Pre-training needs no labels, and uses images that have none as well.
     labels = labels_of(images, found.labels) if labels is not None or chosen.task else None
-    # A pixel classifier takes its classes from the labels.
-    task = None if chosen.task is None or is_pixels(chosen) else build_task(chosen)
+    task = _task_of(chosen)
     audit = _audited(images, labels, chosen, task)
     audit.notes[:0] = found.notes
     second = (val_images, labels_of(val_images, found.val_labels))
@@ -107,6 +106,11 @@ def check(
     for line in _report(audit, chosen, planned, advice):
         say(line)
     return audit
+
+
+def _task_of(recipe: Recipe) -> CompleteTask | None:
+    """The task; None for a pre-training, and for a pixel classifier, whose labels name classes."""
+    return None if recipe.task is None or is_pixels(recipe) else build_task(recipe)
 
 
 def _report(audit: Audit, chosen: Recipe, planned: Plan | None, advice: str) -> Iterator[str]:
