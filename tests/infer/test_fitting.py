@@ -219,14 +219,20 @@ class Squares(Pieces):
         return np.unique(pieces, return_inverse=True)[1].astype(np.int32)
 
 
+def squares(edge):
+    """Nine squares of ``edge`` pixels."""
+    image = np.zeros((1, 240, 240), np.float32)
+    for number in range(9):
+        y, x = 80 * (number // 3), 80 * (number % 3)
+        image[0, y : y + edge, x : x + edge] = 0.7
+    return image
+
+
 @pytest.mark.parametrize("base", [None, 0.8])
 def test_only_the_scale_of_larger_objects_changes(base):
     """A model of objects of 20 pixels cuts those of 40."""
     for edge, changes in ((18, False), (40, True)):
-        image = np.zeros((1, 240, 240), np.float32)
-        for number in range(9):
-            y, x = 80 * (number // 3), 80 * (number % 3)
-            image[0, y : y + edge, x : x + edge] = 0.7
+        image = squares(edge)
         one = predictor(Squares(longest=20), fit=("scale",), view=View(scale=base))
         fitted = fit_predictor(one, Image.from_array(image, ndim=2))
         assert (fitted.view.scale != base) == changes
@@ -239,11 +245,11 @@ def test_only_the_scale_of_larger_objects_changes(base):
 
 @pytest.mark.parametrize("edge", [18, 40])
 def test_the_network_does_not_run_again_at_the_chosen_scale(edge):
-    image = np.zeros((1, 240, 240), np.float32)
-    image[0, 20 : 20 + edge, 30 : 30 + edge] = 0.7
+    image = squares(edge)
     one = predictor(Squares(longest=20), fit=("scale",))
     opened = Image.from_array(image, ndim=2)
     fitted, seen = fit_predictor(one, opened), []
+    assert (fitted.view.factor < 1) == (edge > 20)
     counted = replace(fitted, segmenters=[Counting(seen)])
     known = counted.decode(counted.score(counted.open(opened))).labels
     assert not seen

@@ -68,7 +68,7 @@ _SMALL, _SURE = 0.5, 0.9
 # From this F1 on, two neighboring scales find the same objects; they may cover so much less of the
 # image than those of the first scale.
 _SAME, _COVERED = 0.75, 0.9
-# Fewer objects agree by chance: a weak model joins those of an image to two or three at any scale.
+# Fewer objects may agree at random: a weak model joins those of an image to two or three.
 _FEWEST = 4
 # Voxels of the part of an image that decides.
 _SAMPLE = 1 << 20
